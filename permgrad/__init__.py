@@ -1,0 +1,90 @@
+"""permgrad: hybrid neural networks on tables, and a feature ranking that you can defend.
+
+A table's rows become images; a network with an MLP on the row and a CNN on its image is trained; and
+PermGrad fuses permutation importance, Grad-CAM and branch ablation into one ranking of the columns.
+
+Names are imported when they are first used: ``import permgrad`` itself is fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from permgrad.datasets import list_datasets, load_dataset
+    from permgrad.encoding import ColumnEncoder
+    from permgrad.errors import FileFormatError, PermGradError, UnfittedError
+    from permgrad.estimators import HybridClassifier, HybridRegressor, load
+    from permgrad.importance.ablation import BranchWeights, branch_weights
+    from permgrad.importance.branches import CutModel, cut_model
+    from permgrad.importance.fusion import fuse
+    from permgrad.importance.grad_cam import grad_cam, grad_cam_maps
+    from permgrad.importance.permgrad import PUBLISHED, rank_features
+    from permgrad.importance.permutation import permutation_importance
+    from permgrad.importance.ranking import FeatureRanking
+    from permgrad.layout import FeatureLayout, fit_layout
+    from permgrad.table import Table
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "PUBLISHED": "importance.permgrad",
+    "BranchWeights": "importance.ablation",
+    "ColumnEncoder": "encoding",
+    "CutModel": "importance.branches",
+    "FeatureLayout": "layout",
+    "FeatureRanking": "importance.ranking",
+    "FileFormatError": "errors",
+    "HybridClassifier": "estimators",
+    "HybridRegressor": "estimators",
+    "PermGradError": "errors",
+    "Table": "table",
+    "UnfittedError": "errors",
+    "branch_weights": "importance.ablation",
+    "cut_model": "importance.branches",
+    "fit_layout": "layout",
+    "fuse": "importance.fusion",
+    "grad_cam": "importance.grad_cam",
+    "grad_cam_maps": "importance.grad_cam",
+    "list_datasets": "datasets",
+    "load": "estimators",
+    "load_dataset": "datasets",
+    "permutation_importance": "importance.permutation",
+    "rank_features": "importance.permgrad",
+}
+
+__all__ = [
+    "PUBLISHED",
+    "BranchWeights",
+    "ColumnEncoder",
+    "CutModel",
+    "FeatureLayout",
+    "FeatureRanking",
+    "FileFormatError",
+    "HybridClassifier",
+    "HybridRegressor",
+    "PermGradError",
+    "Table",
+    "UnfittedError",
+    "__version__",
+    "branch_weights",
+    "cut_model",
+    "fit_layout",
+    "fuse",
+    "grad_cam",
+    "grad_cam_maps",
+    "list_datasets",
+    "load",
+    "load_dataset",
+    "permutation_importance",
+    "rank_features",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'permgrad' has no attribute {name!r}")
+    return getattr(import_module(f"permgrad.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,78 @@
+"""Whatever differs between Keras's backends: gradients, compiled functions, the accelerator.
+
+Everything else in permgrad uses `keras` and `keras.ops`. Importing this module imports Keras and its
+backend, which takes seconds: only modules that build or run networks do so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keep a backend's start-up messages off the terminal; they are shown if the import fails.
+
+    They come from C++ before any Python setting counts, so file descriptor 2 itself is redirected.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # messages after the start: errors only
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            captured.seek(0)
+            os.write(terminal, captured.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+with _quiet_start():
+    import keras
+
+    NAME: str = keras.backend.backend()
+    if NAME == "tensorflow":
+        import tensorflow as tf
+
+        # Each explainer compiles functions of its own; TensorFlow takes that for a mistake and warns.
+        tf.get_logger().setLevel("ERROR")
+        tf.config.list_physical_devices()  # looks for a GPU now, while its messages are captured
+    elif NAME == "jax":
+        import jax
+    else:
+        raise ImportError(f"permgrad runs on the Keras backends 'tensorflow' and 'jax', not {NAME!r}")
+
+
+def has_accelerator() -> bool:
+    """Tell whether the backend sees a GPU or TPU."""
+    if NAME == "tensorflow":
+        return bool(tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"))
+    return jax.default_backend() != "cpu"
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of tensors; it is traced once per shape of its arguments."""
+    return tf.function(function) if NAME == "tensorflow" else jax.jit(function)
+
+
+def vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return ``function(x)`` and the map from a cotangent of that value to its gradient at `x`.
+
+    The map may be called many times: one forward pass serves the gradients of all classes.
+    """
+    if NAME == "tensorflow":
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(x)
+            value = function(x)
+        return value, lambda cotangent: tape.gradient(value, x, output_gradients=cotangent)
+    value, pullback = jax.vjp(function, x)
+    return value, lambda cotangent: pullback(cotangent)[0]

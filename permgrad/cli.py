@@ -1,0 +1,166 @@
+"""The command line: ``permgrad rank``, ``permgrad datasets``.
+
+Only click is imported before a command runs, so that ``permgrad --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from permgrad import __version__
+
+if TYPE_CHECKING:
+    from permgrad.estimators import HybridClassifier, HybridRegressor
+    from permgrad.importance.ranking import FeatureRanking
+    from permgrad.table import Table
+
+METHODS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
+SHOWN = 10
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def cli() -> None:
+    """Hybrid neural networks on tables, and a feature ranking that you can defend."""
+
+
+@cli.command()
+def datasets() -> None:
+    """List the data sets that `permgrad rank` knows by name."""
+    from permgrad.datasets import list_datasets
+
+    for card in list_datasets().itertuples():
+        click.echo(f"{card.name:<14} {card.task:<15} {card.rows:>6} × {card.features:<4} {card.title}")
+
+
+@cli.command()
+@click.argument("table")
+@click.option("--target", help="Column to predict; needed for a file, known for a data set.")
+@click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/<name>]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing results directory.")
+@click.option("--task", type=click.Choice(["regression", "classification"]), help="By default inferred.")
+@click.option("--branches", type=click.Choice(["both", "tabular", "image"]), default="both", show_default=True)
+@click.option("--layout", type=click.Choice(METHODS), default="tinto", show_default=True)
+@click.option("--size", type=click.IntRange(1), help="Height and width of the image.  [default: by features]")
+@click.option("--shared-pixels", is_flag=True, help="Let features share pixels, as the published layout does.")
+@click.option("--epochs", type=click.IntRange(1), help="At most.  [default: 70; regression 200]")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak of the one-cycle schedule.")
+@click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training.")
+@click.option(
+    "--precision", type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]), default="auto"
+)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Permutations of each feature.")
+@click.option("--formula", type=click.Choice(["permgrad", "published"]), default="permgrad", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of network and permutations.")
+@click.option("--split-seed", type=click.IntRange(0), default=42, show_default=True, help="Of the 60/20/20 split.")
+def rank(table: str, target: str | None, out: Path | None, overwrite: bool, **options: Any) -> None:
+    """Train a hybrid network on TABLE and rank its columns.
+
+    TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file.
+    """
+    from permgrad.files import new_directory
+
+    data = _load(table, target, options["task"])
+    out = out or Path("results") / data.name
+    with new_directory(out, overwrite=overwrite) as staging:
+        click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
+        if "note" in data.notes:
+            click.echo(f"  {data.notes['note']}")
+        ranking = _rank(data, staging, options)
+    _show(ranking)
+    click.echo(f"\nresults in {out}/: ranking.csv, ranking.json, model/ and pictures")
+
+
+def _load(table: str, target: str | None, task: Any) -> Table:
+    from permgrad.datasets import load_dataset
+    from permgrad.errors import PermGradError
+    from permgrad.table import Table
+
+    if not Path(table).suffix and not Path(table).is_file():
+        data = load_dataset(table)
+        if target not in (None, data.y.name):
+            raise PermGradError(f"the target of data set {table!r} is {data.y.name!r}; leave --target out")
+        return data
+    if target is None:
+        raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")
+    return Table.from_file(table, target, task=task)
+
+
+def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanking:
+    from permgrad.importance.permgrad import PUBLISHED
+    from permgrad.report import write_results
+
+    train, val, test = data.split(seed=options["split_seed"])
+    estimator = _estimator(data, options).fit(train.X, train.y, validation_data=(val.X, val.y))
+    missing = estimator.encoder_.missing
+    if missing:
+        counts = ", ".join(f"{name} {count}" for name, count in missing.items())
+        click.echo(f"missing training values, filled with the median or a category of their own: {counts}")
+    formula: dict[str, Any] = PUBLISHED if options["formula"] == "published" else {}
+    ranking = estimator.rank_features(test.X, test.y, n_repeats=options["repeats"], **formula)
+    return write_results(directory, estimator, ranking, data, test, split_seed=options["split_seed"])
+
+
+def _estimator(data: Table, options: dict[str, Any]) -> HybridClassifier | HybridRegressor:
+    from permgrad.errors import PermGradError
+    from permgrad.estimators import HybridClassifier, HybridRegressor
+
+    branches = ("tabular", "image") if options["branches"] == "both" else (options["branches"],)
+    settings: dict[str, Any] = {
+        "branches": branches,
+        "layout": options["layout"],
+        "image_size": options["size"],
+        "unique": not options["shared_pixels"],
+        "max_epochs": options["epochs"],
+        "batch_size": options["batch_size"],
+        "learning_rate": options["learning_rate"],
+        "precision": options["precision"],
+        "seed": options["seed"],
+        "verbose": True,
+    }
+    if data.task == "classification":
+        return HybridClassifier(**settings, class_weight=options["class_weight"])
+    if options["class_weight"]:
+        raise PermGradError("--class-weight is for classification; the task here is regression")
+    return HybridRegressor(**settings)
+
+
+def _show(ranking: FeatureRanking) -> None:
+    test = ", ".join(f"{name} {value:.4g}" for name, value in ranking.settings["test_scores"].items())
+    click.echo(f"\ntest rows ({ranking.settings['test_rows']}): {test}")
+    weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
+    click.echo(f"branch weights: {weights}\n")
+    columns = [name for name in ("feature", "score", "permutation", "permutation_std", "grad_cam") if name in ranking.table]
+    click.echo(ranking.table[columns].head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+
+
+def main() -> None:
+    """Run the command line: 0 on success, 2 with one line for bad input, 130 when interrupted."""
+    warnings.showwarning = _show_warning
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\ninterrupted; nothing was written", err=True)
+        sys.exit(130)
+    except Exception as error:
+        from permgrad.errors import PermGradError
+
+        if not isinstance(error, PermGradError):
+            raise
+        click.echo(f"permgrad: {error}", err=True)
+        sys.exit(2)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Print permgrad's warnings as one line; those of libraries about themselves are not the user's concern."""
+    if category is UserWarning:
+        click.echo(f"note: {message}", err=True)

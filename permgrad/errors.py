@@ -1,0 +1,38 @@
+"""The one error type that users see for bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sklearn.exceptions import NotFittedError
+
+
+class PermGradError(ValueError):
+    """Input that permgrad cannot use; the message says what was expected, what came and what to do."""
+
+
+class UnfittedError(PermGradError, NotFittedError):
+    """An estimator used before it was fitted."""
+
+
+class FileFormatError(PermGradError):
+    """A file that permgrad did not write, or that is damaged."""
+
+
+@contextmanager
+def as_permgrad_error() -> Iterator[None]:
+    """Re-raise a library's ``ValueError`` about the user's input as a `PermGradError`, message kept."""
+    try:
+        yield
+    except PermGradError:
+        raise
+    except ValueError as error:
+        raise PermGradError(str(error)) from error
+
+
+def listing(names: object, limit: int = 5) -> str:
+    """Return ``'a', 'b' and 3 more``: names for an error message, cut after `limit`."""
+    names = [repr(name) if isinstance(name, str) else str(name) for name in names]  # type: ignore[attr-defined]
+    shown = ", ".join(names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

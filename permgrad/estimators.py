@@ -1,0 +1,538 @@
+"""The hybrid network as scikit-learn estimators: raw tables in, predictions and feature rankings out."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import train_test_split
+from sklearn.utils import column_or_1d, compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from permgrad.backend import NAME as BACKEND
+from permgrad.backend import keras
+from permgrad.encoding import ColumnEncoder
+from permgrad.errors import FileFormatError, PermGradError, UnfittedError, as_permgrad_error, listing
+from permgrad.files import new_directory, read_json, write_json
+from permgrad.importance.grad_cam import grad_cam_maps
+from permgrad.importance.permgrad import rank_features
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.layout import FeatureLayout, fit_layout
+from permgrad.models.hybrid import HybridConfig, build_hybrid
+from permgrad.table import Table, Task, as_frame
+from permgrad.training import TrainingConfig, choose_precision, fit_network
+
+KIND = "permgrad.Estimator"
+MIN_VALIDATION_ROWS = 5
+PREDICT_ROWS = 1024
+
+
+class _HybridEstimator(BaseEstimator):
+    """What classifier and regressor share; see `HybridClassifier` for the parameters."""
+
+    _task: Task
+
+    def __init__(
+        self,
+        *,
+        branches: tuple[str, ...] = ("tabular", "image"),
+        layout: str = "tinto",
+        image_size: int | None = None,
+        unique: bool = True,
+        dense_units: tuple[int, ...] = (128, 64),
+        n_conv_layers: int = 2,
+        base_filters: int = 16,
+        head_units: tuple[int, ...] = (64,),
+        dropout: float = 0.2,
+        learning_rate: float = 1e-3,
+        optimizer: str = "adam",
+        weight_decay: float = 1e-4,
+        batch_size: int = 32,
+        max_epochs: int | None = None,
+        patience: int = 6,
+        validation_fraction: float = 0.2,
+        precision: str = "auto",
+        seed: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.branches = branches
+        self.layout = layout
+        self.image_size = image_size
+        self.unique = unique
+        self.dense_units = dense_units
+        self.n_conv_layers = n_conv_layers
+        self.base_filters = base_filters
+        self.head_units = head_units
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.precision = precision
+        self.seed = seed
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, *, validation_data: tuple[Any, Any] | None = None) -> Any:
+        """Fit encoding, scaling, layout and network on training rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_rows, n_features)
+            Numeric, text, category and boolean columns; missing values are allowed.
+        y : array of shape (n_rows,)
+        validation_data : (X, y), optional
+            Rows that only decide when to stop. By default a share of the training rows,
+            ``validation_fraction``, is set apart for this (none, where there are too few).
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        PermGradError
+            For a table or target that cannot be used, see `Table`; for settings out of range.
+
+        Warns
+        -----
+        UserWarning
+            Naming columns that never vary, and, with ``unique=False``, features that share a pixel.
+        """
+        table = self._check_training_data(X, y)
+        train, validation = self._set_apart(table, validation_data)
+        self.encoder_ = ColumnEncoder.fit(train.X)
+        encoded = self.encoder_.transform(train.X)
+        config, training = self._configs()
+        self.layout_ = self._fit_layout(encoded) if "image" in config.branches else None
+        target = self._encode_target(train.y)
+        self.network_ = build_hybrid(config, encoded.shape[1], layout=self.layout_, **self._output(target))
+        self.network_.get_layer("scale").set_range(encoded)
+        self.history_ = fit_network(
+            self.network_,
+            (encoded, target),
+            (self.encoder_.transform(validation.X), self._encode_target(validation.y)) if validation else None,
+            training,
+            task=self._task,
+            class_weight=self._class_weights(target),
+            verbose=self.verbose,
+        )
+        return self
+
+    def rank_features(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        weights: Literal["shapley", "softmax"] = "shapley",
+        baseline: Literal["mean", "zero"] = "mean",
+        scaling: Literal["share", "min-max"] = "share",
+        n_repeats: int = 5,
+        seed: int | None = None,
+        verbose: bool | None = None,
+    ) -> FeatureRanking:
+        """Rank the table's columns by PermGrad, on rows that the network was not fitted on.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+        weights, baseline, scaling
+            How the branches are weighed and fused, see `permgrad.rank_features`.
+        n_repeats : int
+            Permutations of each column.
+        seed : int, optional
+            Of the permutations; by default the estimator's.
+        verbose : bool, optional
+            Show a progress bar; by default the estimator's.
+
+        Returns
+        -------
+        FeatureRanking
+            One entry for each column that the user gave: a categorical column's 0/1 columns are permuted
+            together and Grad-CAM is averaged over their pixels. Columns that never varied rank last.
+
+        Raises
+        ------
+        UnfittedError, PermGradError
+        """
+        encoded = self._encode(X)
+        ranking = rank_features(
+            self.network_,
+            encoded,
+            self._encode_target(pd.Series(column_or_1d(y))),
+            layout=self.layout_,
+            groups={name: columns.tolist() for name, columns in self.encoder_.groups.items()},
+            classes=self.classes_.tolist() if self._task == "classification" else None,
+            weights=weights,
+            baseline=baseline,
+            scaling=scaling,
+            n_repeats=n_repeats,
+            seed=self.seed if seed is None else seed,
+            verbose=self.verbose if verbose is None else verbose,
+        )
+        return ranking.with_unused(self.encoder_.features)
+
+    def grad_cam_maps(self, X: Any) -> np.ndarray:
+        """Return the Grad-CAM heat maps of rows, see `permgrad.grad_cam_maps`."""
+        return grad_cam_maps(self.network_, self._encode(X))
+
+    def images(self, X: Any) -> np.ndarray:
+        """Return the image of each row, as the image branch sees it: (n_rows, height, width, 1), float32."""
+        encoded = self._encode(X)
+        if self.layout_ is None:
+            raise PermGradError("this network has no image branch and draws no images")
+        return self.layout_.render(encoded)
+
+    def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
+        """Write network, encoding, layout and settings to a new directory; `permgrad.load` reads it.
+
+        Raises
+        ------
+        UnfittedError
+            If there is nothing to save yet.
+        PermGradError
+            If the directory exists and `overwrite` is false, or cannot be written.
+        """
+        self._check_fitted()
+        with new_directory(directory, overwrite=overwrite) as staging:
+            self.write_to(staging)
+
+    def write_to(self, directory: Path) -> None:
+        """Write the estimator's files into an existing directory."""
+        # A model built anew from the same tensors is not compiled: no optimizer state in the file.
+        keras.Model(self.network_.inputs, self.network_.outputs).save(directory / "network.keras")
+        content = {
+            "kind": KIND,
+            "class": type(self).__name__,
+            "params": _params_to_json(self.get_params()),
+            "encoder": self.encoder_.to_dict(),
+            "layout": None if self.layout_ is None else self.layout_.to_dict(),
+            "feature_names_in": bool(hasattr(self, "feature_names_in_")),
+            "history": self.history_,
+            "versions": versions(),
+            **self._target_to_json(),
+        }
+        write_json(directory / "estimator.json", content)
+
+    def _restore(self, content: dict[str, Any], network: Any) -> None:
+        self.encoder_ = ColumnEncoder.from_dict(content["encoder"])
+        self.layout_ = None if content["layout"] is None else FeatureLayout.from_dict(content["layout"])
+        self.network_ = network
+        self.history_ = content["history"]
+        self.n_features_in_ = len(self.encoder_.features)
+        if content["feature_names_in"]:
+            self.feature_names_in_ = np.array(self.encoder_.features, dtype=object)
+
+    def _check_training_data(self, X: Any, y: Any) -> Table:
+        if y is None:
+            raise PermGradError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        frame = as_frame(X)
+        with as_permgrad_error():
+            validate_data(self, X, skip_check_array=True)
+            target = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), name="target")
+            if self._task == "classification":
+                check_classification_targets(target)
+        return Table(frame, target, task=self._task)
+
+    def _set_apart(self, table: Table, validation_data: tuple[Any, Any] | None) -> tuple[Table, Table | None]:
+        if validation_data is not None:
+            X, y = as_frame(validation_data[0]), validation_data[1]
+            if list(X.columns) != table.features:
+                raise PermGradError(f"validation_data must have the columns of X: {listing(table.features)}")
+            return table, Table(X, y, task=self._task)
+        if not 0 <= self.validation_fraction < 1:
+            raise PermGradError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
+        n_rows = round(self.validation_fraction * len(table))
+        n_classes = len(table.classes or ())
+        rarest = table.y.value_counts().min() if n_classes else len(table)
+        if n_rows < max(MIN_VALIDATION_ROWS, n_classes) or rarest < 2:
+            return table, None
+        stratify = table.y if n_classes else None
+        train, val = train_test_split(
+            np.arange(len(table)), test_size=n_rows, random_state=self.seed, stratify=stratify
+        )
+        return table.take(train), table.take(val)
+
+    def _configs(self) -> tuple[HybridConfig, TrainingConfig]:
+        branches = (self.branches,) if isinstance(self.branches, str) else tuple(self.branches)
+        network = HybridConfig(
+            branches=branches,  # type: ignore[arg-type]
+            dense_units=tuple(self.dense_units),
+            n_conv_layers=self.n_conv_layers,
+            base_filters=self.base_filters,
+            head_units=tuple(self.head_units),
+            dropout=self.dropout,
+            precision=choose_precision(self.precision),
+            seed=self.seed,
+        )
+        training = TrainingConfig(
+            learning_rate=self.learning_rate,
+            optimizer=self.optimizer,  # type: ignore[arg-type]
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            max_epochs=self.max_epochs or (70 if self._task == "classification" else 200),
+            patience=self.patience,
+            seed=self.seed,
+        )
+        return network, training
+
+    def _fit_layout(self, encoded: np.ndarray) -> FeatureLayout:
+        frame = pd.DataFrame(encoded, columns=self.encoder_.columns)
+        return fit_layout(frame, self.layout, self.image_size, unique=self.unique, seed=self.seed)
+
+    def _check_fitted(self) -> None:
+        try:
+            check_is_fitted(self, "network_")
+        except NotFittedError as error:
+            raise UnfittedError(str(error)) from error
+
+    def _encode(self, X: Any) -> np.ndarray:
+        self._check_fitted()
+        frame = as_frame(X)
+        with as_permgrad_error():
+            validate_data(self, X, reset=False, skip_check_array=True)
+        return self.encoder_.transform(frame.set_axis(list(self.encoder_.features), axis=1))
+
+    def _network_output(self, X: Any) -> np.ndarray:
+        return self.network_.predict(self._encode(X), batch_size=PREDICT_ROWS, verbose=0)
+
+    # What differs between classification and regression.
+    def _encode_target(self, y: pd.Series) -> np.ndarray:
+        raise NotImplementedError
+
+    def _output(self, target: np.ndarray) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _class_weights(self, target: np.ndarray) -> np.ndarray | None:
+        return None
+
+    def _target_to_json(self) -> dict[str, Any]:
+        return {}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.target_tags.required = True
+        return tags
+
+
+class HybridClassifier(ClassifierMixin, _HybridEstimator):
+    """Hybrid network (MLP on the row, CNN on its image) that classifies, and ranks the columns.
+
+    Parameters
+    ----------
+    branches : tuple of {"tabular", "image"}
+        Both, or one of them for an MLP or a CNN alone.
+    layout : {"tinto", "igtd", "deepinsight", "fotomics", "refined"}
+        How features are placed in the image, see `permgrad.fit_layout`.
+    image_size : int, optional
+        Height and width of the image; by default chosen from the number of columns.
+    unique : bool
+        Whether each feature gets a pixel of its own.
+    dense_units : tuple of int
+        Dense layers of the tabular branch.
+    n_conv_layers, base_filters : int
+        Convolution blocks, and filters of the first one (doubled in each further one).
+    head_units : tuple of int
+        Dense layers after the branches have met.
+    dropout : float
+    learning_rate : float
+        Peak of the one-cycle schedule.
+    optimizer : {"adam", "adamw"}
+    weight_decay : float
+        Only for "adamw".
+    batch_size : int
+    max_epochs : int, optional
+        By default 70, for regression 200, as published.
+    patience : int
+        Epochs without a better validation loss after which training stops.
+    validation_fraction : float
+        Share of the training rows set apart for early stopping where `fit` gets no validation data.
+    precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
+        "auto": mixed precision where there is an accelerator, float32 on a CPU.
+    seed : int
+        Of weights, dropout, layout, row order, validation split and permutations. Two fits with one
+        seed give equal results on one machine.
+    verbose : bool
+        Show progress bars.
+    class_weight : "balanced" or dict of label to float, optional
+        Weight of each class in the training loss; only for classification.
+
+    Attributes
+    ----------
+    network_ : keras.Model
+        Takes encoded rows, see ``encoder_``; scaling and image are layers of it.
+    encoder_ : ColumnEncoder
+    layout_ : FeatureLayout or None
+    classes_ : ndarray
+        Only for classification.
+    history_ : dict of lists
+        Losses, metric and learning rate of each epoch.
+    """
+
+    _task: Task = "classification"
+
+    def __init__(
+        self,
+        *,
+        branches: tuple[str, ...] = ("tabular", "image"),
+        layout: str = "tinto",
+        image_size: int | None = None,
+        unique: bool = True,
+        dense_units: tuple[int, ...] = (128, 64),
+        n_conv_layers: int = 2,
+        base_filters: int = 16,
+        head_units: tuple[int, ...] = (64,),
+        dropout: float = 0.2,
+        learning_rate: float = 1e-3,
+        optimizer: str = "adam",
+        weight_decay: float = 1e-4,
+        batch_size: int = 32,
+        max_epochs: int | None = None,
+        patience: int = 6,
+        validation_fraction: float = 0.2,
+        precision: str = "auto",
+        seed: int = 0,
+        verbose: bool = False,
+        class_weight: str | Mapping[Any, float] | None = None,
+    ) -> None:
+        super().__init__(
+            branches=branches,
+            layout=layout,
+            image_size=image_size,
+            unique=unique,
+            dense_units=dense_units,
+            n_conv_layers=n_conv_layers,
+            base_filters=base_filters,
+            head_units=head_units,
+            dropout=dropout,
+            learning_rate=learning_rate,
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            patience=patience,
+            validation_fraction=validation_fraction,
+            precision=precision,
+            seed=seed,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any, *, validation_data: tuple[Any, Any] | None = None) -> HybridClassifier:
+        """Fit encoding, scaling, layout and network; see the base class."""
+        self.classes_ = np.unique(self._check_training_data(X, y).y)
+        return super().fit(X, y, validation_data=validation_data)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, shape (n_rows, n_classes), in the order of ``classes_``."""
+        return self._network_output(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the likeliest class of each row."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def _encode_target(self, y: pd.Series) -> np.ndarray:
+        labels = np.asarray(y)
+        unknown = set(pd.unique(labels)) - set(self.classes_)
+        if unknown:
+            raise PermGradError(f"labels not seen in training: {listing(sorted(map(str, unknown)))}")
+        return np.searchsorted(self.classes_, labels)
+
+    def _output(self, target: np.ndarray) -> dict[str, Any]:
+        return {"n_outputs": len(self.classes_), "task": self._task}
+
+    def _class_weights(self, target: np.ndarray) -> np.ndarray | None:
+        if self.class_weight is None:
+            return None
+        given = self.class_weight
+        if isinstance(given, Mapping):
+            if set(given) != set(self.classes_.tolist()):
+                raise PermGradError(f"class_weight must name the classes {listing(self.classes_)}, got {listing(given)}")
+            return np.array([given[label] for label in self.classes_.tolist()], np.float32)
+        with as_permgrad_error():
+            numbers = np.arange(len(self.classes_))
+            return compute_class_weight(given, classes=numbers, y=target).astype(np.float32)
+
+    def _target_to_json(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str}
+
+    def _restore(self, content: dict[str, Any], network: Any) -> None:
+        super()._restore(content, network)
+        self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
+
+
+class HybridRegressor(RegressorMixin, _HybridEstimator):
+    """Hybrid network (MLP on the row, CNN on its image) that predicts a number, and ranks the columns.
+
+    Parameters and attributes as of `HybridClassifier`, without ``class_weight``. The network predicts
+    in the target's own unit; its last layer undoes a standardisation fitted on the training rows.
+    """
+
+    _task: Task = "regression"
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the predicted value of each row, float32 of shape (n_rows,)."""
+        return self._network_output(X)[:, 0]
+
+    def _encode_target(self, y: pd.Series) -> np.ndarray:
+        with as_permgrad_error():
+            return np.asarray(y, np.float64).astype(np.float32)
+
+    def _output(self, target: np.ndarray) -> dict[str, Any]:
+        scale = {"target_mean": float(target.mean()), "target_std": float(target.std()) or 1.0}
+        return {"n_outputs": 1, "task": self._task, **scale}
+
+
+def load(directory: str | Path) -> HybridClassifier | HybridRegressor:
+    """Read an estimator that `save` wrote.
+
+    Raises
+    ------
+    FileFormatError
+        If the directory is absent, damaged, or not one of permgrad's.
+    """
+    directory = Path(directory)
+    content = read_json(directory / "estimator.json", kind=KIND)
+    kinds = {kind.__name__: kind for kind in (HybridClassifier, HybridRegressor)}
+    if content.get("class") not in kinds:
+        raise FileFormatError(f"{directory} holds an estimator of unknown class {content.get('class')!r}")
+    try:
+        estimator = kinds[content["class"]](**_params_from_json(content["params"]))
+        network = keras.models.load_model(directory / "network.keras", compile=False)
+        estimator._restore(content, network)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise FileFormatError(f"{directory} is damaged ({error}); save the estimator again") from error
+    return estimator
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, permgrad and what its numbers depend on."""
+    names = ("permgrad", "keras", BACKEND, "numpy", "pandas", "scikit-learn", "TINTOlib")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _params_to_json(params: dict[str, Any]) -> dict[str, Any]:
+    weight = params.get("class_weight")
+    pairs = {"class_weight": list(map(list, weight.items()))} if isinstance(weight, Mapping) else {}
+    return {**params, **pairs}  # a dict's keys would become text
+
+
+def _params_from_json(params: dict[str, Any]) -> dict[str, Any]:
+    restored = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
+    if isinstance(restored.get("class_weight"), tuple):
+        restored["class_weight"] = dict(restored["class_weight"])
+    return restored

@@ -1,0 +1,53 @@
+"""Scores of a fitted estimator on rows that it has not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn import metrics
+
+from permgrad.table import Table
+
+
+def scores(estimator: Any, table: Table) -> dict[str, float]:
+    """Score `estimator` on `table`.
+
+    Returns
+    -------
+    dict
+        Classification: ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall`` and ``f1`` (means over
+        classes), ``auc`` (area under the ROC curve; one against the rest, mean over classes; left out
+        where a class has no rows) and ``log_loss``. Regression: ``r2``, ``rmse``, ``mae``, ``mape``.
+    """
+    if table.task == "regression":
+        return _regression_scores(np.asarray(table.y, float), estimator.predict(table.X))
+    return _classification_scores(np.asarray(table.y), estimator.predict_proba(table.X), estimator.classes_)
+
+
+def _regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    return {
+        "r2": float(metrics.r2_score(y, predicted)),
+        "rmse": float(metrics.root_mean_squared_error(y, predicted)),
+        "mae": float(metrics.mean_absolute_error(y, predicted)),
+        "mape": float(metrics.mean_absolute_percentage_error(y, predicted)),
+    }
+
+
+def _classification_scores(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    predicted = classes[probabilities.argmax(axis=1)]
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        y, predicted, labels=classes, average="macro", zero_division=0
+    )
+    found = {
+        "accuracy": metrics.accuracy_score(y, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y, predicted),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "log_loss": metrics.log_loss(y, probabilities, labels=classes),
+    }
+    if len(np.unique(y)) == len(classes):
+        p = probabilities[:, 1] if len(classes) == 2 else probabilities / probabilities.sum(axis=1, keepdims=True)
+        found["auc"] = metrics.roc_auc_score(y, p, multi_class="ovr", labels=classes)
+    return {name: float(value) for name, value in found.items()}

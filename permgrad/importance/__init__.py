@@ -1,0 +1,1 @@
+"""How much a network relies on each feature: explainers, and their fusion into one ranking."""

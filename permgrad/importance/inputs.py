@@ -1,0 +1,135 @@
+"""What every explainer of a network starts from: its branches, its inputs as arrays, the target, the names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.errors import PermGradError, listing
+from permgrad.importance.branches import Branch, CutModel, cut_model
+from permgrad.importance.losses import Loss, choose_target
+
+MEMORY = 256 * 2**20
+"""Bytes that one call of the network may take for its rows, as far as can be counted beforehand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A cut model with the arrays that go into it, float32, one for each of its inputs."""
+
+    cut: CutModel
+    arrays: list[np.ndarray]
+
+    @classmethod
+    def of(cls, model: Any, inputs: Any) -> Inputs:
+        """Check the arrays against the model's inputs; a model already cut is not cut again."""
+        cut = model if isinstance(model, CutModel) else cut_model(model)
+        single = not isinstance(inputs, (list, tuple))
+        arrays = [np.asarray(array, np.float32) for array in ([inputs] if single else inputs)]
+        expected = [tuple(tensor.shape[1:]) for tensor in cut.model.inputs]
+        found = [array.shape[1:] for array in arrays]
+        if expected != found:
+            raise PermGradError(f"the model takes inputs with rows of shape {listing(expected)}, got {listing(found)}")
+        if len({len(array) for array in arrays}) != 1 or len(arrays[0]) == 0:
+            raise PermGradError(f"inputs must have the same number of rows, at least 1, got {[*map(len, arrays)]}")
+        return cls(cut, arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def of_branch(self, branch: Branch) -> np.ndarray:
+        """Return the array that `branch` starts from."""
+        return self.arrays[branch.input_index]
+
+    def blocks(self, floats_per_row: int, most: int = 8192) -> Iterator[slice]:
+        """Walk the rows in blocks whose working memory, `floats_per_row` float32 a row, stays within `MEMORY`."""
+        step = rows_in_memory(floats_per_row, most)
+        for start in range(0, len(self), step):
+            yield slice(start, min(start + step, len(self)))
+
+    def encode(self, branch: Branch, rows: slice) -> Any:
+        """Return the branch's code for a block of rows."""
+        return branch.encoder(self.of_branch(branch)[rows], training=False)
+
+    def floats_per_row(self) -> int:
+        """Count the floats of the largest tensor of each branch, for one row."""
+        return sum(largest_tensor(branch.encoder) for branch in self.cut.branches)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The true values in the form that the model's output asks for, and the loss between them."""
+
+    y: np.ndarray
+    loss: Loss
+    classes: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, y: Any, inputs: Inputs, classes: Sequence[Any] | None = None) -> Target:
+        """Choose loss and class names; see `choose_target`. Given classes mean classification."""
+        n_outputs = math.prod(inputs.cut.model.outputs[0].shape[1:])
+        values, loss, n_classes = choose_target(np.asarray(y), n_outputs, True if classes is not None else None)
+        if len(values) != len(inputs):
+            raise PermGradError(f"X and y must have the same number of rows, got {len(inputs)} and {len(values)}")
+        if not n_classes:
+            return cls(values, loss, None)
+        names = tuple(map(str, range(n_classes) if classes is None else classes))
+        if len(names) != n_classes:
+            raise PermGradError(f"the model tells {n_classes} classes apart, got {len(names)} names")
+        return cls(values, loss, names)
+
+    def membership(self) -> np.ndarray:
+        """Return weights (n_rows, 1 + n_classes) by which losses average: over all rows, then over each class's rows."""
+        columns = [np.ones(len(self.y))] + [self.y == c for c in range(len(self.classes or ()))]
+        members = np.stack(columns, axis=1).astype(float)
+        return members / np.maximum(members.sum(axis=0), 1)
+
+
+def apply_head(cut: CutModel, codes: list[Any]) -> Any:
+    """Return the prediction from the branches' codes, in the order of ``cut.branches``."""
+    return cut.head(codes if len(codes) > 1 else codes[0], training=False)
+
+
+def rows_in_memory(floats_per_row: int, most: int) -> int:
+    """Return how many rows of float32 fit into `MEMORY`: at least 1, at most `most`."""
+    return max(1, min(most, MEMORY // (4 * floats_per_row)))
+
+
+def largest_tensor(model: Any) -> int:
+    """Count the floats of a model's largest layer output, for one row."""
+    tensors = [t for operation in model.operations for node in operation._inbound_nodes for t in node.outputs]
+    return max(math.prod(d or 1 for d in tensor.shape[1:]) for tensor in tensors)
+
+
+def resolve_groups(
+    n_columns: int, names: Sequence[str] | None, groups: Mapping[str, Sequence[int]] | None
+) -> dict[str, np.ndarray]:
+    """Return, for each feature to rank, the positions of its columns.
+
+    By default each column is a feature of its own, named by `names` or ``x0``, ``x1``, ...
+
+    Raises
+    ------
+    PermGradError
+        If a position lies outside the columns, or names and columns differ in number.
+    """
+    if groups is None:
+        names = names if names is not None else [f"x{i}" for i in range(n_columns)]
+        if len(names) != n_columns:
+            raise PermGradError(f"expected {n_columns} feature names, got {len(names)}")
+        return {str(name): np.array([i]) for i, name in enumerate(names)}
+    resolved = {str(name): np.asarray(columns, int) for name, columns in groups.items()}
+    wrong = [name for name, at in resolved.items() if at.size == 0 or at.min() < 0 or at.max() >= n_columns]
+    if wrong:
+        raise PermGradError(f"groups must name columns from 0 to {n_columns - 1}, not so: {listing(wrong)}")
+    return resolved
+
+
+def column_names(X: Any) -> list[str] | None:
+    """Return a DataFrame's column names, None for anything else."""
+    return [str(name) for name in X.columns] if isinstance(X, pd.DataFrame) else None

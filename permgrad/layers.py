@@ -1,0 +1,88 @@
+"""Keras layers that belong to a table: its scaling, and the image of each row.
+
+Both compute in float32 whatever the model's precision, so that a raw value is never rounded before
+it is scaled. Both are registered, so a saved ``.keras`` file loads without custom objects.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from permgrad.backend import keras
+from permgrad.layout import FeatureLayout
+
+ops = keras.ops
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class MinMaxScale(keras.layers.Layer):
+    """Scale each column to [0, 1] over the training rows: ``(x - minimum) / (maximum - minimum)``.
+
+    Input and output have shape (batch, n_features), float32. Rows beyond the training range are not
+    clipped. The range is stored as weights that are not trained; see `set_range`.
+    """
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**{"dtype": "float32", **keywords})
+
+    def build(self, input_shape: tuple[int | None, int]) -> None:
+        """Create the two weights, of shape (n_features,)."""
+        self.minimum = self.add_weight(shape=input_shape[-1:], initializer="zeros", trainable=False, name="minimum")
+        self.span = self.add_weight(shape=input_shape[-1:], initializer="ones", trainable=False, name="span")
+
+    def set_range(self, X: np.ndarray) -> None:
+        """Take the range from training rows of shape (n_rows, n_features); a constant column gets span 1."""
+        low, high = X.min(axis=0), X.max(axis=0)
+        self.minimum.assign(low)
+        self.span.assign(np.where(high > low, high - low, 1))
+
+    def call(self, x: Any) -> Any:
+        """Scale a batch."""
+        return (x - self.minimum) / self.span
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class FeatureImage(keras.layers.Layer):
+    """Draw each row as an image, by a layout: (batch, n_features) → (batch, height, width, 1), float32.
+
+    A linear map, done by one gather per feature that a pixel shows: one, but for layouts whose pixels
+    show the mean of several. Same pixels as `FeatureLayout.render`.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width.
+    index, weight : lists of shape (height * width, depth)
+        From `FeatureLayout.sources`.
+    """
+
+    def __init__(self, shape: Any, index: Any, weight: Any, **keywords: Any) -> None:
+        super().__init__(**{"dtype": "float32", **keywords})
+        self.shape = tuple(shape)
+        self.index = np.asarray(index, np.int32)
+        self.weight = np.asarray(weight, np.float32)
+
+    @classmethod
+    def from_layout(cls, layout: FeatureLayout, **keywords: Any) -> FeatureImage:
+        """Build the layer that draws by `layout`."""
+        return cls(layout.shape, *layout.sources(), **keywords)
+
+    def call(self, x: Any) -> Any:
+        """Draw a batch of scaled rows."""
+        padded = ops.pad(x, [[0, 0], [0, 1]])  # (batch, n_features + 1): pixels without a feature read the zero
+        image = sum(
+            ops.take(padded, self.index[:, depth], axis=1) * self.weight[:, depth]  # (batch, height * width)
+            for depth in range(self.index.shape[1])
+        )
+        return ops.reshape(image, (-1, *self.shape, 1))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, int, int, int]:
+        """Return (batch, height, width, 1)."""
+        return (input_shape[0], *self.shape, 1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the layout as plain lists."""
+        lists = {"shape": list(self.shape), "index": self.index.tolist(), "weight": self.weight.tolist()}
+        return {**super().get_config(), **lists}

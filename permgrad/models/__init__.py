@@ -1,0 +1,1 @@
+"""Builders: a config in, a compiled-ready `keras.Model` out."""
