@@ -61,7 +61,7 @@ def has_accelerator() -> bool:
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function of tensors; it is traced once per shape of its arguments."""
-    return tf.function(function) if NAME == "tensorflow" else jax.jit(function)
+    return tf.function(function, autograph=False) if NAME == "tensorflow" else jax.jit(function)
 
 
 def vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Callable[[Any], Any]]:

@@ -12,7 +12,7 @@ import pooch
 import sklearn.datasets
 
 from permgrad.errors import PermGradError, listing
-from permgrad.table import Table
+from permgrad.table import Table, read_csv
 
 CACHE = Path(pooch.os_cache("permgrad"))
 
@@ -122,4 +122,4 @@ def _unavailable(name: str, file_name: str, card: dict[str, Any], error: Excepti
 
 def _read_csv(path: Path, file: dict[str, Any]) -> pd.DataFrame:
     names = file.get("columns")
-    return pd.read_csv(path, names=names, header=None if names else "infer")
+    return read_csv(path, names=names, header=None if names else "infer")

@@ -105,7 +105,7 @@ class ColumnEncoder:
         return {name: spans[name] for name in self.features if name in spans}
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
-        """Encode rows; categories never seen in training become all zeros.
+        """Encode rows; a category not seen in training becomes all zeros, with a warning.
 
         Returns
         -------
@@ -122,11 +122,24 @@ class ColumnEncoder:
             imputer = SimpleImputer(strategy="median").fit(np.array([self.medians]))
             parts.append(imputer.transform(_numbers(X, self.numeric)))
         if self.categories:
-            parts.append(self._onehot.transform(_texts(X, list(self.categories))))
+            texts = _texts(X, list(self.categories))
+            self._warn_of_unseen(texts)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
+                parts.append(self._onehot.transform(texts))
         encoded = np.hstack(parts)
         if (np.abs(encoded) > np.finfo(np.float32).max).any():
             raise PermGradError("Input contains a value too large for dtype('float32'); rescale that column")
         return encoded.astype(np.float32)
+
+    def _warn_of_unseen(self, texts: pd.DataFrame) -> None:
+        for name, known in self.categories.items():
+            unseen = set(texts[name].unique()) - set(known)
+            if unseen and len(known) < MAX_CATEGORIES:
+                warnings.warn(
+                    f"{name!r} holds {listing(sorted(unseen))}, not seen in training; taken for none of its categories",
+                    stacklevel=3,
+                )
 
     @property
     def _onehot(self) -> OneHotEncoder:

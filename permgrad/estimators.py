@@ -305,7 +305,8 @@ class _HybridEstimator(BaseEstimator):
         return self.encoder_.transform(frame.set_axis(list(self.encoder_.features), axis=1))
 
     def _network_output(self, X: Any) -> np.ndarray:
-        return self.network_.predict(self._encode(X), batch_size=PREDICT_ROWS, verbose=0)
+        encoded = self._encode(X)
+        return self.network_.predict(encoded, batch_size=PREDICT_ROWS, verbose=0)
 
     # What differs between classification and regression.
     def _encode_target(self, y: pd.Series) -> np.ndarray:
@@ -324,7 +325,6 @@ class _HybridEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
-        tags.input_tags.categorical = True
         tags.target_tags.required = True
         return tags
 
@@ -369,7 +369,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
     verbose : bool
         Show progress bars.
     class_weight : "balanced" or dict of label to float, optional
-        Weight of each class in the training loss; only for classification.
+        Weight of each class in the loss, in training and for early stopping; only for classification.
 
     Attributes
     ----------
@@ -443,7 +443,8 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the likeliest class of each row."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def _encode_target(self, y: pd.Series) -> np.ndarray:
         labels = np.asarray(y)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial import QhullError
 from scipy.spatial.distance import cdist
 
 from permgrad.encoding import is_number
@@ -241,9 +242,9 @@ def _numeric_frame(X: Any, features: tuple[str, ...] | None = None) -> pd.DataFr
 
 def _positions(X: pd.DataFrame, method: str, size: int, seed: int) -> tuple[np.ndarray, tuple[int, int]]:
     """Return each feature's place in pixel units (n_features, 2), not rounded where TINTOlib has it so, and the shape."""
-    if X.shape[1] < 2:
-        return np.full((X.shape[1], 2), (size - 1) / 2), (size, size)
     frame = (X - X.min()) / (X.max() - X.min())
+    if X.shape[1] < 2 or np.ptp(frame.to_numpy(), axis=1).max() == 0:  # one feature, or several that are the same
+        return np.full((X.shape[1], 2), (size - 1) / 2), (size, size)
     frame.columns = [str(i) for i in range(X.shape[1])]
     place = {
         "tinto": _tinto,
@@ -289,8 +290,8 @@ def _parametric(frame: pd.DataFrame, method: str, size: int, seed: int) -> tuple
     model = kind(image_dim=size, problem="unsupervised", transformer=None, random_seed=seed)
     try:
         model.fit(frame)
-    except ValueError as error:  # scipy's hull, of points on a line
-        raise PermGradError(f"{method} finds these features on one line ({error}); use method='tinto'") from error
+    except QhullError as error:
+        raise PermGradError(f"{method} finds these features on one line; use method='tinto'") from error
     return model._features_positions.astype(float), (size, size)
 
 

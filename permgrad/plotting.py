@@ -5,6 +5,7 @@ Every function returns a `matplotlib.figure.Figure`: shown by a notebook, writte
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from permgrad.importance.ranking import FeatureRanking
@@ -24,6 +27,7 @@ NAME_LENGTH = 42
 MAX_KEYED = 150
 """Features up to which the layout's picture names each one; beyond, names would not be legible."""
 KEY_ROWS = 30
+KEY_ALPHA = 0.65
 OVERLAY_ALPHA = 0.4
 OVERLAY_PIXELS = 400
 
@@ -44,7 +48,7 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10) -> Figure:
             width = parts[:, c] * factor
             axes.barh(range(len(shown)), width, left=left, label=label, color=_colours(len(ranking.classes))[c])
             left += width
-        axes.legend(title="class", loc="lower right")
+        figure.legend(title="class", loc="outside right upper")
     _name_bars(axes, [ranking.features[i] for i in shown])
     axes.set_xlabel(_score_label(ranking))
     axes.set_title(_title(ranking))
@@ -72,25 +76,24 @@ def plot_layout(layout: FeatureLayout) -> Figure:
     pixels, number = np.unique(layout.pixels, return_inverse=True)
     keyed = len(layout.features) <= MAX_KEYED
     names = [" + ".join(np.array(layout.features)[number == i]) for i in range(len(pixels))] if keyed else []
-    columns = -(-len(names) // KEY_ROWS)
-    figure = Figure(figsize=(6 + 3 * columns, 6), layout="constrained")
+    key = [textwrap.fill(f"{i} {name}", NAME_LENGTH, subsequent_indent="    ") for i, name in enumerate(names, 1)]
+    lines = [line for entry in key for line in entry.split("\n")]
+    columns = -(-len(lines) // KEY_ROWS)
+    figure = _figure((6 + columns * (0.5 + 0.075 * max(map(len, lines), default=0)), 6))
     axes = figure.add_subplot()
     image = np.full(layout.shape, np.nan)
     image.flat[pixels] = np.arange(len(pixels))
-    axes.imshow(image, cmap="turbo", alpha=0.65, interpolation="nearest")
+    axes.imshow(image, cmap="turbo", alpha=KEY_ALPHA, interpolation="nearest")
     _draw_grid(axes, layout.shape)
     size = min(9.0, 150 / max(layout.shape))
     for i, pixel in enumerate(pixels if keyed else ()):
         axes.text(pixel % layout.shape[1], pixel // layout.shape[1], i + 1, ha="center", va="center", fontsize=size)
-    axes.set(xlabel="column", ylabel="row")
+    _label_pixels(axes)
     axes.set_title(f"{len(layout.features)} features in {layout.shape[0]} × {layout.shape[1]} pixels ({layout.method})")
-    if keyed:
-        colour = colormaps["turbo"]
-        marks = [
-            axes.scatter([], [], marker="s", color=colour(i / max(1, len(names) - 1)), alpha=0.65, label=f"{i + 1} {_short(name)}")
-            for i, name in enumerate(names)
-        ]
-        axes.legend(handles=marks, loc="upper left", bbox_to_anchor=(1.02, 1.0), ncols=columns, fontsize=8, frameon=False)
+    colours = colormaps["turbo"](np.linspace(0, 1, len(key)))
+    marks = [Patch(color=colour, alpha=KEY_ALPHA, label=entry) for colour, entry in zip(colours, key, strict=True)]
+    if marks:
+        figure.legend(handles=marks, loc="outside right upper", ncols=columns, fontsize=8, frameon=False)
     return figure
 
 
@@ -104,7 +107,7 @@ def plot_sample(image: np.ndarray, heat: np.ndarray, title: str = "") -> Figure:
         Between 0 and 1, in any resolution.
     """
     image = np.asarray(image, np.float32).reshape(image.shape[:2])
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    figure = _figure((10, 4.6))
     left, right = figure.subplots(1, 2)
     shown = left.imshow(image, cmap="gray", interpolation="nearest")
     figure.colorbar(shown, ax=left, label="scaled value", fraction=0.046)
@@ -113,7 +116,7 @@ def plot_sample(image: np.ndarray, heat: np.ndarray, title: str = "") -> Figure:
     right.set_title("Grad-CAM overlay")
     figure.colorbar(ScalarMappable(Normalize(0, 1), "jet"), ax=right, label="Grad-CAM", fraction=0.046)
     for axes in (left, right):
-        axes.set(xlabel="column", ylabel="row")
+        _label_pixels(axes)
     figure.suptitle(title)
     return figure
 
@@ -138,7 +141,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 def plot_history(history: dict[str, list[float]]) -> Figure:
     """Draw loss and metric of each epoch, training and validation, and the epoch whose weights were kept."""
     metric = next(name for name in history if name not in ("loss", "learning_rate") and not name.startswith("val_"))
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = _figure((10, 4))
     best = int(np.argmin(history.get("val_loss", history["loss"]))) + 1
     for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
@@ -153,7 +156,7 @@ def plot_history(history: dict[str, list[float]]) -> Figure:
 def plot_confusion(y: Any, predicted: Any, classes: Sequence[Any]) -> Figure:
     """Draw the counts of true against predicted classes."""
     size = max(5.0, 0.6 * len(classes) + 2)
-    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    figure = _figure((size + 1, size))
     axes = figure.add_subplot()
     ConfusionMatrixDisplay.from_predictions(y, predicted, labels=list(classes), ax=axes, cmap="Blues")
     axes.set_title("test rows")
@@ -164,7 +167,7 @@ def plot_confusion(y: Any, predicted: Any, classes: Sequence[Any]) -> Figure:
 
 def plot_predictions(y: Any, predicted: Any, target: str = "target") -> Figure:
     """Draw predicted against true values, with the line on which they are equal."""
-    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    figure = _figure((5.5, 5.5))
     axes = figure.add_subplot()
     ends = [min(np.min(y), np.min(predicted)), max(np.max(y), np.max(predicted))]
     axes.plot(ends, ends, color="grey", linewidth=1)
@@ -173,8 +176,14 @@ def plot_predictions(y: Any, predicted: Any, target: str = "target") -> Figure:
     return figure
 
 
+def _figure(size: tuple[float, float]) -> Figure:
+    figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # type: ignore[union-attr]
+    return figure
+
+
 def _bars(n: int) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(8, max(2.5, 1.2 + 0.32 * n)), layout="constrained")
+    figure = _figure((8, max(2.5, 1.2 + 0.32 * n)))
     return figure, figure.add_subplot()
 
 
@@ -206,6 +215,12 @@ def _colours(n: int) -> list[Any]:
     if n > 20:
         return [colormaps["turbo"](i / (n - 1)) for i in range(n)]
     return list(colormaps["tab10" if n <= 10 else "tab20"].colors)  # type: ignore[attr-defined]
+
+
+def _label_pixels(axes: Any) -> None:
+    axes.set(xlabel="column", ylabel="row")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _draw_grid(axes: Any, shape: tuple[int, int]) -> None:

@@ -55,7 +55,7 @@ class Table:
     def __post_init__(self) -> None:
         X = as_frame(self.X).reset_index(drop=True)
         y = self.y if isinstance(self.y, pd.Series) else pd.Series(np.asarray(self.y), name="target")
-        y = y.reset_index(drop=True)
+        y = y.reset_index(drop=True).infer_objects()
         _check_target(X, y)
         task = self.task or infer_task(y)
         if task not in ("regression", "classification"):
@@ -81,7 +81,7 @@ class Table:
     @classmethod
     def from_csv(cls, path: str | Path, target: str, **keywords: Any) -> Table:
         """Read a CSV file (compressed ones too) whose first line names the columns."""
-        return cls.from_frame(_read(pd.read_csv, path), target, **{"name": _stem(path), **keywords})
+        return cls.from_frame(_read(read_csv, path), target, **{"name": _stem(path), **keywords})
 
     @classmethod
     def from_parquet(cls, path: str | Path, target: str, **keywords: Any) -> Table:
@@ -208,6 +208,11 @@ def infer_task(y: pd.Series) -> Task:
     return "classification" if whole and y.nunique() <= MAX_INTEGER_CLASSES else "regression"
 
 
+def read_csv(path: str | Path, **keywords: Any) -> pd.DataFrame:
+    """Read a CSV file, every number as the nearest float64 (pandas' default may be off by the last bit)."""
+    return pd.read_csv(path, float_precision="round_trip", **keywords)
+
+
 def _read(reader: Any, path: str | Path) -> pd.DataFrame:
     try:
         return reader(path)
@@ -263,7 +268,7 @@ def _check_classes(y: pd.Series) -> None:
         )
 
 
-def _check_class_sizes(y: pd.Series, minimum: int = 3) -> None:
+def _check_class_sizes(y: pd.Series, minimum: int = 5) -> None:
     small = [label for label, count in Counter(y).items() if count < minimum]
     if small:
         raise PermGradError(

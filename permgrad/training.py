@@ -139,7 +139,8 @@ def fit_network(
         Mean squared error (divided by the target's variance in training, so that the rate does not depend
         on its unit), or cross-entropy.
     class_weight : ndarray of shape (n_classes,), optional
-        Weight of each class in the training loss; the validation loss is not weighted.
+        Weight of each class in the loss, in training and in validation alike: the epoch that is kept is
+        the best by what was asked for.
     verbose : bool
         Show a progress bar.
 
@@ -163,6 +164,8 @@ def fit_network(
         loss_weights=None if classification else [1 / max(float(np.var(train[1])), 1e-30)],
         metrics=["accuracy" if classification else "mae"],
     )
+    if validation and class_weight is not None:
+        validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
     watched = "val_loss" if validation else "loss"
     callbacks = [
         keras.callbacks.LearningRateScheduler(
@@ -176,6 +179,7 @@ def fit_network(
         Batches(*train, config.batch_size, config.seed, class_weight),
         validation_data=validation,
         validation_batch_size=1024,
+        shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
         epochs=config.max_epochs,
         callbacks=callbacks,
         verbose=0,

@@ -119,19 +119,16 @@ class Graph:
             )
         self.inputs = model.inputs
         self.nodes: list[Any] = []
-        self._collect(model.outputs[0], {id(tensor) for tensor in model.inputs}, set())
+        self._collect(node_of(model.outputs[0]), {id(tensor) for tensor in model.inputs}, set())
 
-    def _collect(self, output: Any, known: set[int], seen: set[int]) -> None:
-        # Depth first with an explicit stack: deep networks exceed Python's recursion limit.
-        stack = [(node_of(output), False)]
-        while stack:
-            node, expanded = stack.pop()
-            if expanded:
-                self.nodes.append(node)
-            elif id(node) not in seen:
-                seen.add(id(node))
-                stack.append((node, True))
-                stack.extend((node_of(t), False) for t in node.input_tensors if id(t) not in known)
+    def _collect(self, node: Any, known: set[int], seen: set[int]) -> None:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        for tensor in node.input_tensors:
+            if id(tensor) not in known:
+                self._collect(node_of(tensor), known, seen)
+        self.nodes.append(node)
 
     def takers(self, tensor: Any) -> list[Any]:
         return [node for node in self.nodes if any(t is tensor for t in node.input_tensors)]

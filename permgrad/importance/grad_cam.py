@@ -79,9 +79,9 @@ def grad_cam_maps(model: Any, inputs: Any, *, layer: str | None = None) -> np.nd
     (height, width, channels), averaged over space, weights the channels; ``relu(sum_k weight_k A_k)``,
     divided by its own maximum where that is positive.
 
-    Where the network ends in a softmax or sigmoid, the gradient is that of the log-probability. It
-    is the probability's gradient times a positive number, so the divided map is the same, and does not
-    vanish where the probability saturates. A sigmoid's single output stands for two classes.
+    Where the network ends in a softmax or sigmoid, the gradient is that of the log-odds. It is the
+    probability's gradient divided by the positive number p (1 - p), so the divided map is the same, but
+    does not vanish where the probability saturates. A sigmoid's single output stands for two classes.
 
     Parameters
     ----------
@@ -158,16 +158,21 @@ class _Scores:
         self.model = activations_to_output
         self.activation = activation
         width = math.prod(activations_to_output.outputs[0].shape[1:])
-        self.n_outputs = 2 if activation == "sigmoid" and width == 1 else width
+        self.two_sided = activation == "sigmoid" and width == 1
+        self.n_outputs = 2 if self.two_sided else width
 
     def __call__(self, activations: Any, others: list[Any]) -> Any:
         z = self.model([activations, *others] if others else activations, training=False)
         z = ops.reshape(ops.cast(z, "float32"), (ops.shape(z)[0], -1))
         if self.activation == "softmax":
-            return ops.log_softmax(z, axis=-1)
-        if self.activation == "sigmoid":
-            return ops.log_sigmoid(z if self.n_outputs > 1 else ops.concatenate([-z, z], axis=-1))
-        return z
+            return _log_odds(z)
+        return ops.concatenate([-z, z], axis=-1) if self.two_sided else z
+
+
+def _log_odds(logits: Any) -> Any:
+    """Return ``log(p / (1 - p))`` of softmax probabilities, (n, n_classes): each logit against the rest."""
+    others = -1e30 * ops.eye(logits.shape[-1], dtype="float32")  # (class, class): takes the class itself out
+    return logits - ops.logsumexp(logits[:, None, :] + others, axis=-1)
 
 
 def _scores(data: Inputs, branch: Branch, after: Any) -> _Scores:

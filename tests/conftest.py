@@ -1,0 +1,89 @@
+"""What many tests share: small tables, a hand-made layout, and networks with random weights."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+import permgrad as pg
+
+mpl.use("Agg")
+
+SMALL = {"image_size": 8, "dense_units": (16,), "n_conv_layers": 1, "base_filters": 4, "head_units": (16,)}
+"""A network that fits in about a second."""
+
+FAST_CHECKS = {
+    "check_classifiers_regression_target",
+    "check_complex_data",
+    "check_dataframe_column_names_consistency",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_estimators_unfitted",
+    "check_fit2d_1sample",
+    "check_n_features_in_after_fitting",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+}
+"""scikit-learn's checks that fit a network once or not at all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark scikit-learn's other checks slow: they come as parameters of one test."""
+    for item in items:
+        if getattr(item, "originalname", "") == "test_scikit_learns_checks":
+            if item.callspec.params["check"].func.__name__ not in FAST_CHECKS:
+                item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def mixed_frame(rng: np.random.Generator) -> pd.DataFrame:
+    """120 rows with every kind of column, gaps, a constant and an empty column."""
+    n = 120
+    age = rng.normal(50, 10, n)
+    age[:7] = np.nan
+    return pd.DataFrame(
+        {
+            "age": age,
+            "colour": rng.choice(["red", "green", "blue"], n),
+            "smoker": rng.random(n) < 0.5,
+            "site": pd.Categorical(np.where(rng.random(n) < 0.1, None, rng.choice(["A", "B"], n))),
+            "same": 3.0,
+            "empty": np.nan,
+            "dose": rng.integers(0, 5, n),
+        }
+    )
+
+
+@pytest.fixture
+def layout() -> pg.FeatureLayout:
+    """Six features in 8 × 8 pixels, none on the diagonal, no two mirror images of each other."""
+    rows, cols = np.array([0, 1, 5, 2, 7, 4], np.int32), np.array([3, 6, 1, 5, 2, 0], np.int32)
+    names = tuple(f"f{i}" for i in range(6))
+    return pg.FeatureLayout(names, rows, cols, (8, 8), np.zeros(6), np.ones(6), "by hand")
+
+
+@pytest.fixture
+def random_hybrid(layout: pg.FeatureLayout):
+    """Build a hybrid of the layout's six features whose weights, BatchNorm's too, are random."""
+    from permgrad.models.hybrid import HybridConfig, build_hybrid
+
+    def build(task: str, n_outputs: int, branches: tuple[str, ...] = ("tabular", "image")):
+        config = HybridConfig(branches=branches, dense_units=(12, 8), n_conv_layers=2, base_filters=4, head_units=(10,))
+        scale = {"target_mean": 3.0, "target_std": 2.0} if task == "regression" else {}
+        model = build_hybrid(config, 6, n_outputs, layout=layout, task=task, **scale)
+        generator = np.random.default_rng(1)
+        for layer in model.layers:
+            if layer.name.startswith("batch_normalization"):
+                gamma, beta, mean, variance = layer.get_weights()
+                noise = generator.normal(size=(3, *gamma.shape)) * 0.3
+                layer.set_weights([gamma + noise[0], beta + noise[1], mean + noise[2], variance * 1.5])
+        return model
+
+    return build

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.importance.ablation import shapley_values
+from tests.oracle import plain_subset_losses
+
+
+@pytest.mark.parametrize("baseline", ["mean", "zero"])
+@pytest.mark.parametrize(("task", "n_outputs"), [("regression", 1), ("classification", 3)])
+def test_losses_agree_with_plain_loop(task, n_outputs, baseline, random_hybrid, rng):
+    model, X = random_hybrid(task, n_outputs), rng.random((70, 6)).astype(np.float32)
+    y = rng.integers(0, 3, 70) if task == "classification" else rng.normal(size=70)
+    found = pg.branch_weights(model, X, y, baseline=baseline)
+    expected = plain_subset_losses(model, X, y, baseline)
+    assert set(found.losses) == set(expected)
+    for on, loss in expected.items():
+        assert found.losses[on] == pytest.approx(loss, rel=1e-4)
+    assert sum(found.weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("none", "tabular", "image", "both"), [(10.0, 4.0, 7.0, 2.0), (1.0, 0.2, 0.9, 0.3), (1.0, 1.0, 1.0, 1.0)]
+)
+def test_shapley_of_two_branches_written_out(none, tabular, image, both):
+    worth = {frozenset(): -none, frozenset([0]): -tabular, frozenset([1]): -image, frozenset([0, 1]): -both}
+    expected = [
+        ((none - tabular) + (image - both)) / 2,
+        ((none - image) + (tabular - both)) / 2,
+    ]
+    np.testing.assert_allclose(shapley_values(worth, 2), expected, atol=1e-12)
+    assert shapley_values(worth, 2).sum() == pytest.approx(none - both)
+
+
+def test_shapley_of_three_players():
+    """Worth 12 only if 0 takes part with 1 or 2: the textbook's 8, 2, 2."""
+    coalitions = [frozenset(s) for s in ([], [0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2])]
+    worth = {s: 12.0 if 0 in s and len(s) > 1 else 0.0 for s in coalitions}
+    np.testing.assert_allclose(shapley_values(worth, 3), [8, 2, 2])
+
+
+def additive_model() -> keras.Model:
+    """Output = 2 a + b, from two inputs of one column; the second passes a convolution."""
+    table, image = keras.Input((1,), name="a"), keras.Input((1, 1, 1), name="b")
+    seen = keras.layers.Flatten()(keras.layers.Conv2D(1, 1, kernel_initializer="ones")(image))
+    both = keras.layers.Concatenate()([keras.layers.Rescaling(1.0)(table), seen])
+    layer = keras.layers.Dense(1, use_bias=False)
+    model = keras.Model([table, image], layer(both))
+    layer.set_weights([np.array([[2.0], [1.0]])])
+    return model
+
+
+def test_weights_of_an_additive_model():
+    """Losses by hand: with a, b = ±1 in all combinations, y = 2 a + b has errors 0, 1, 4, 5."""
+    a, b = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
+    inputs, y = [a[:, None], b.reshape(-1, 1, 1, 1)], 2 * a + b
+    shapley = pg.branch_weights(additive_model(), inputs, y)
+    assert shapley.losses == pytest.approx({"": 5, "tabular": 1, "image": 4, "tabular+image": 0})
+    assert shapley.weights == pytest.approx({"tabular": 4 / 5, "image": 1 / 5})
+    softmax = pg.branch_weights(additive_model(), inputs, y, method="softmax")
+    assert softmax.weights["tabular"] == pytest.approx(np.exp(4) / (np.exp(4) + np.exp(1)))
+
+
+def test_shapley_is_free_of_the_unit_and_softmax_is_not():
+    a, b = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
+
+    def weight(unit: float, method: str) -> float:
+        inputs = [unit * a[:, None], unit * b.reshape(-1, 1, 1, 1)]
+        return pg.branch_weights(additive_model(), inputs, unit * (2 * a + b), method=method).weights["tabular"]
+
+    assert weight(1, "shapley") == pytest.approx(weight(30, "shapley"))
+    assert weight(1, "softmax") < 0.96 < weight(30, "softmax")
+
+
+def test_a_branch_that_harms_gets_nothing():
+    a, b = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
+    found = pg.branch_weights(additive_model(), [a[:, None], b.reshape(-1, 1, 1, 1)], 2 * a - b)
+    assert found.weights == pytest.approx({"tabular": 1.0, "image": 0.0})
+
+
+def test_unknown_options():
+    inputs = [np.ones((2, 1)), np.ones((2, 1, 1, 1))]
+    with pytest.raises(pg.PermGradError, match="'shapley' or 'softmax'"):
+        pg.branch_weights(additive_model(), inputs, np.ones(2), method="max")
+    with pytest.raises(pg.PermGradError, match="'mean' or 'zero'"):
+        pg.branch_weights(additive_model(), inputs, np.ones(2), baseline="one")

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.importance.fusion import min_max, share
+
+
+def ranking(scores, classes=None, features=("a", "b", "c")):
+    values = np.array(scores, float)
+    if classes is None:
+        return pg.FeatureRanking(features, values)
+    return pg.FeatureRanking(features, values.mean(axis=1), class_scores=values, classes=classes)
+
+
+def test_published_formula_by_hand():
+    fused = pg.fuse(
+        ranking([0.0, 2.0, 4.0]), ranking([1.0, 0.0, 0.5]), {"tabular": 0.25, "image": 0.75}, scaling="min-max"
+    )
+    np.testing.assert_allclose(fused.scores, [0.75, 0.125, 0.25 + 0.375])
+
+
+def test_classes_are_scaled_jointly_and_summed():
+    """Permutation spans [0, 10] over both classes, Grad-CAM [0, 1]: no class is stretched on its own."""
+    permutation = ranking([[0, 10], [5, 0], [1, 1]], ("x", "y"))
+    cam = ranking([[0.0, 0.5], [1.0, 0.0], [0.2, 0.2]], ("x", "y"))
+    fused = pg.fuse(permutation, cam, {"tabular": 0.5, "image": 0.5}, scaling="min-max")
+    np.testing.assert_allclose(fused.class_scores, [[0, 0.75], [0.75, 0], [0.15, 0.15]])
+    np.testing.assert_allclose(fused.scores, [0.75, 0.75, 0.3])
+
+
+def test_shares_by_hand():
+    fused = pg.fuse(ranking([6.0, 2.0, -1.0]), ranking([0.2, 0.2, 0.4]), {"tabular": 0.5, "image": 0.5})
+    np.testing.assert_allclose(fused.scores, [0.375 + 0.125, 0.125 + 0.125, 0.25])
+    assert fused.scores.sum() == pytest.approx(1)
+
+
+def test_flat_branch_moves_shares_little_and_min_max_fully():
+    """Grad-CAM that differs by noise alone must not outvote a clear permutation importance."""
+    permutation, flat = ranking([1.0, 0.1, 0.0]), ranking([0.30, 0.31, 0.29])
+    weights = {"tabular": 0.3, "image": 0.7}
+    assert pg.fuse(permutation, flat, weights).top(1) == ["a"]
+    assert pg.fuse(permutation, flat, weights, scaling="min-max").top(1) == ["b"]
+
+
+@pytest.mark.parametrize("scale", [share, min_max])
+def test_equal_scores_tell_nothing_apart(scale):
+    assert np.ptp(scale(np.full(3, 2.0))) == 0
+    assert np.isfinite(scale(np.zeros(3))).all()
+
+
+def test_components_and_weights_are_kept():
+    permutation, cam = ranking([1, 2, 3]), ranking([3, 2, 1])
+    fused = pg.fuse(permutation, cam, {"tabular": 0.9, "image": 0.1})
+    assert fused.components == {"permutation": permutation, "grad_cam": cam}
+    assert fused.branch_weights == {"tabular": 0.9, "image": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((ranking([1, 2, 3]), ranking([1, 2, 3], features=("a", "b", "x")), {"tabular": 1, "image": 0}), "features"),
+        ((ranking([1, 2, 3]), ranking([[1], [2], [3]], ("x",)), {"tabular": 1, "image": 0}), "classes"),
+        ((ranking([1, 2, 3]), ranking([1, 2, 3]), {"tabular": 1}), "weights of 'tabular' and 'image'"),
+    ],
+)
+def test_what_does_not_fit_together(arguments, message):
+    with pytest.raises(pg.PermGradError, match=message):
+        pg.fuse(*arguments)
+
+
+def test_unknown_scaling():
+    with pytest.raises(pg.PermGradError, match="'share' or 'min-max'"):
+        pg.fuse(ranking([1, 2, 3]), ranking([1, 2, 3]), {"tabular": 1, "image": 0}, scaling="max")

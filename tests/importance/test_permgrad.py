@@ -1,0 +1,121 @@
+"""Planted truth: what decides the target must come first, and known mistakes must be caught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from tests.conftest import SMALL
+
+layers = keras.layers
+PLANTED = 3  # at pixel (2, 5); its mirror image (5, 2) carries nothing
+
+
+@pytest.fixture
+def planted_rows(rng):
+    """Feature 3 is 0 or 1 and decides the class; the others stay below 0.4."""
+    X = rng.uniform(0, 0.4, (200, 6)).astype(np.float32)
+    X[:, PLANTED] = rng.integers(0, 2, 200)
+    return X, X[:, PLANTED].astype(int)
+
+
+@pytest.fixture
+def planted_model(layout):
+    """Two inputs, weights by hand: a convolution that passes only values above 0.5, and a Dense layer on feature 3."""
+    table, image = keras.Input((6,)), keras.Input((8, 8, 1))
+    tabular = layers.Dense(1, name="tabular_code")(table)
+    seen = layers.Conv2D(1, 1, activation="relu", name="bright")(image)
+    seen = layers.Dense(1, name="image_code")(layers.Flatten()(seen))
+    output = layers.Dense(2, "softmax", name="out")(layers.Concatenate()([tabular, seen]))
+    model = keras.Model([table, image], output)
+    column, pixel = np.zeros((6, 1)), np.zeros((64, 1))
+    column[PLANTED], pixel[layout.pixels[PLANTED]] = 1, 2
+    model.get_layer("tabular_code").set_weights([column, np.array([-0.5])])
+    model.get_layer("bright").set_weights([np.ones((1, 1, 1, 1)), np.array([-0.5])])
+    model.get_layer("image_code").set_weights([pixel, np.array([-0.5])])
+    model.get_layer("out").set_weights([np.array([[-4.0, 4.0], [-4.0, 4.0]]), np.zeros(2)])
+    return model
+
+
+def ranked(model, layout, rows):
+    X, y = rows
+    return pg.rank_features(model, [X, layout.render(X)], y, layout=layout, classes=["off", "on"])
+
+
+def test_planted_feature_is_first_everywhere(planted_model, layout, planted_rows):
+    ranking = ranked(planted_model, layout, planted_rows)
+    assert ranking.top(1) == ["f3"]
+    assert ranking.components["permutation"].top(1) == ["f3"]
+    assert ranking.components["grad_cam"].top(1) == ["f3"]
+    # The class "on" sees it in just the rows that have it; no other pixel passes the convolution.
+    planted_cam = ranking.components["grad_cam"].class_scores[:, 1]
+    np.testing.assert_allclose(planted_cam, planted_rows[1].mean() * (np.arange(6) == PLANTED), atol=1e-6)
+    others = np.delete(ranking.components["permutation"].scores, PLANTED)
+    np.testing.assert_allclose(others, 0, atol=1e-6)
+    assert ranking.branch_weights["tabular"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_transposed_read_fails(planted_model, layout, planted_rows):
+    """The published mistake: reading the heat map at (column, row)."""
+    X, y = planted_rows
+    transposed = replace(layout, rows=layout.cols, cols=layout.rows)
+    cam = pg.grad_cam(planted_model, [X, layout.render(X)], transposed, classes=["off", "on"])
+    np.testing.assert_allclose(cam.scores, 0, atol=1e-6)
+
+
+def test_target_leak_is_an_error(planted_rows):
+    X, y = planted_rows
+    table = pg.Table(X, y)
+    frame = table.X.assign(target=y)
+    with pytest.raises(pg.PermGradError, match="'target' is among the features"):
+        pg.Table(frame, y)
+    with pytest.raises(pg.PermGradError, match="'target' is among the features"):
+        pg.HybridClassifier().fit(frame, y)
+    value = np.linspace(0, 1, len(X))
+    with pytest.raises(pg.PermGradError, match="'copy' equals the target"):
+        pg.HybridRegressor().fit(table.X.assign(copy=value), value)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_trained_network_finds_the_planted_feature(kind, rng):
+    X = rng.random((900, 8)).astype(np.float32)
+    y = (X[:, 5] > 0.5).astype(int) if kind == "classification" else np.sin(4 * X[:, 5])
+    estimator = pg.HybridClassifier if kind == "classification" else pg.HybridRegressor
+    model = estimator(**SMALL, max_epochs=20, learning_rate=5e-3).fit(X[:700], y[:700])
+    ranking = model.rank_features(X[700:], y[700:])
+    assert ranking.top(1) == ["x5"]
+    assert ranking.components["permutation"].top(1) == ["x5"]
+    assert ranking.components["permutation"].scores[5] > 10 * np.delete(ranking.components["permutation"].scores, 5).max()
+
+
+def test_one_branch_is_its_explainer_alone(random_hybrid, layout, rng):
+    X, y = rng.random((40, 6)), rng.integers(0, 3, 40)
+    tabular = pg.rank_features(random_hybrid("classification", 3, ("tabular",)), X, y)
+    assert tabular.method == "permutation"
+    assert tabular.branch_weights == {"tabular": 1.0}
+    image = pg.rank_features(random_hybrid("classification", 3, ("image",)), X, y, layout=layout)
+    assert image.method == "grad_cam"
+    assert list(image.components) == ["grad_cam"]
+
+
+def test_published_formula_is_the_parts_put_together(random_hybrid, layout, rng):
+    model, X, y = random_hybrid("regression", 1), rng.random((60, 6)), rng.normal(3, 2, 60)
+    ranking = pg.rank_features(model, X, y, layout=layout, seed=4, **pg.PUBLISHED)
+    weights = pg.branch_weights(model, X, y, method="softmax", baseline="zero").weights
+    permutation = pg.permutation_importance(model, X, y, features=layout.features, seed=4)
+    parts = pg.fuse(permutation, pg.grad_cam(model, X, layout), weights, scaling="min-max")
+    np.testing.assert_array_equal(ranking.scores, parts.scores)
+    assert ranking.settings["weights"] == "softmax"
+
+
+def test_missing_layout_and_too_many_branches(random_hybrid, rng):
+    with pytest.raises(pg.PermGradError, match="pass layout="):
+        pg.rank_features(random_hybrid("regression", 1), rng.random((5, 6)), rng.random(5))
+    a, b = keras.Input((2,)), keras.Input((2,))
+    model = keras.Model([a, b], layers.Dense(1)(layers.Concatenate()([a, b])))
+    with pytest.raises(pg.PermGradError, match="one tabular and one image branch, this model has 2 and 0"):
+        pg.rank_features(model, [np.ones((3, 2)), np.ones((3, 2))], np.ones(3))

@@ -1,0 +1,108 @@
+"""The plain loops of PermGrad: slow, obvious, and what the fast code must agree with.
+
+One `predict` of the whole model per feature and repeat; one row and class at a time for Grad-CAM;
+one forward pass of the whole model per subset of branches. TensorFlow's or JAX's gradient is taken
+of the model's own output.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from permgrad.backend import keras, vjp
+from permgrad.importance.branches import cut_model
+
+
+def plain_loss(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Loss of each row: cross-entropy for class numbers, squared error for values."""
+    if np.issubdtype(np.asarray(y).dtype, np.integer):
+        if predictions.shape[1] == 1:
+            predictions = np.hstack([1 - predictions, predictions])
+        p = np.array([row[label] for row, label in zip(predictions.astype(float), y, strict=True)])
+        return -np.log(np.clip(p, 1e-7, 1 - 1e-7))
+    return (predictions[:, 0].astype(float) - y) ** 2
+
+
+def plain_permutation(
+    tabular: keras.Model,
+    rest: np.ndarray | None,
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    groups: list[list[int]],
+    n_repeats: int,
+    seed: int,
+) -> np.ndarray:
+    """Return loss increases (n_groups, n_repeats, n_rows).
+
+    `tabular` takes [X, rest] where `rest` is the array that is not permuted, or X alone.
+    """
+
+    def losses(X: np.ndarray) -> np.ndarray:
+        return plain_loss(y, tabular.predict(X if rest is None else [X, rest], verbose=0))
+
+    baseline = losses(X)
+    result = np.empty((len(groups), n_repeats, len(X)))
+    for g, columns in enumerate(groups):
+        for repeat in range(n_repeats):
+            order = np.random.default_rng([seed, g, repeat]).permutation(len(X))
+            permuted = X.copy()
+            permuted[:, columns] = X[order][:, columns]
+            result[g, repeat] = losses(permuted) - baseline
+    return result
+
+
+def two_input_model(model: keras.Model) -> keras.Model:
+    """Turn a one-input hybrid into one that takes (rows of the tabular branch, rows of the image branch)."""
+    cut = cut_model(model)
+    first, second = keras.Input(model.inputs[0].shape[1:]), keras.Input(model.inputs[0].shape[1:])
+    by_kind = {"tabular": first, "image": second}
+    return keras.Model([first, second], cut.head([branch.encoder(by_kind[branch.kind]) for branch in cut.branches]))
+
+
+def plain_grad_cam(
+    to_activations: keras.Model, to_output: keras.Model, X: np.ndarray, others: np.ndarray | None, n_outputs: int
+) -> np.ndarray:
+    """Return maps (n_rows, h, w, n_outputs), row by row and output by output."""
+    maps = []
+    for i in range(len(X)):
+        A = keras.ops.convert_to_tensor(to_activations(X[i : i + 1], training=False))
+        rest = [] if others is None else [keras.ops.convert_to_tensor(others[i : i + 1])]
+        per_output = []
+        for c in range(n_outputs):
+
+            def score(a, c=c, rest=rest):
+                return to_output([a, *rest] if rest else a, training=False)[:, c]
+
+            value, pullback = vjp(score, A)
+            gradient = keras.ops.convert_to_numpy(pullback(keras.ops.ones_like(value)))[0]
+            activation = keras.ops.convert_to_numpy(A)[0]
+            heat = np.zeros(activation.shape[:2])
+            for k in range(activation.shape[2]):
+                heat += gradient[:, :, k].mean() * activation[:, :, k]
+            heat = np.maximum(heat, 0)
+            per_output.append(heat / heat.max() if heat.max() > 0 else heat)
+        maps.append(np.stack(per_output, axis=-1))
+    return np.stack(maps)
+
+
+def plain_read(maps: np.ndarray, layout) -> np.ndarray:
+    """Read each feature's cell of each map, one at a time: (n_rows, n_features, n_outputs)."""
+    result = np.empty((len(maps), len(layout.features), maps.shape[3]))
+    for f in range(len(layout.features)):
+        row = int(layout.rows[f] * maps.shape[1] / layout.shape[0])
+        col = int(layout.cols[f] * maps.shape[2] / layout.shape[1])
+        result[:, f] = maps[:, row, col]
+    return result
+
+
+def plain_subset_losses(model: keras.Model, X: np.ndarray, y: np.ndarray, baseline: str) -> dict[str, float]:
+    """Return the mean loss with each subset of the two branches on: "", "tabular", "image", "tabular+image"."""
+    cut = cut_model(model)
+    codes = {branch.kind: branch.encoder.predict(X, verbose=0) for branch in cut.branches}
+    off = {kind: np.zeros_like(code) if baseline == "zero" else 0 * code + code.mean(axis=0) for kind, code in codes.items()}
+    losses = {}
+    for on in ([], ["tabular"], ["image"], ["tabular", "image"]):
+        mixed = [codes[b.kind] if b.kind in on else off[b.kind] for b in cut.branches]
+        losses["+".join(on)] = float(plain_loss(y, cut.head.predict(mixed, verbose=0)).mean())
+    return losses

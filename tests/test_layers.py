@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.layers import FeatureImage, MinMaxScale
+
+
+@pytest.mark.parametrize("merge", ["last", "mean"])
+def test_image_layer_draws_as_the_layout_does(merge, rng):
+    """Six features on four pixels: three share one."""
+    rows, cols = np.array([0, 0, 0, 2, 4, 1], np.int32), np.array([3, 3, 3, 1, 0, 2], np.int32)
+    names = tuple("abcdef")
+    layout = pg.FeatureLayout(names, rows, cols, (5, 4), np.zeros(6), np.ones(6), "by hand", merge)
+    X = rng.random((7, 6)).astype(np.float32)
+    drawn = keras.ops.convert_to_numpy(FeatureImage.from_layout(layout)(X))
+    np.testing.assert_allclose(drawn, layout.render(X), atol=1e-6)
+    shared = X[:, 2] if merge == "last" else X[:, :3].mean(axis=1)
+    np.testing.assert_allclose(drawn[:, 0, 3, 0], shared, rtol=1e-6)
+    np.testing.assert_array_equal(drawn[:, 4, 0, 0], X[:, 4])
+    assert np.count_nonzero(drawn[0]) == 4
+
+
+def test_scaling_by_hand():
+    layer = MinMaxScale()
+    layer.build((None, 3))
+    layer.set_range(np.array([[0.0, 5.0, 2.0], [4.0, 5.0, 1.0]]))
+    scaled = keras.ops.convert_to_numpy(layer(np.array([[1.0, 7.0, 3.0]])))
+    np.testing.assert_allclose(scaled, [[0.25, 2.0, 2.0]])
+
+
+def test_layers_survive_saving(layout, rng, tmp_path):
+    rows = keras.Input((6,))
+    scale = MinMaxScale()
+    model = keras.Model(rows, FeatureImage.from_layout(layout)(scale(rows)))
+    X = rng.normal(size=(9, 6)).astype(np.float32)
+    scale.set_range(X)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))

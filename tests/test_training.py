@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.training import Batches, TrainingConfig, choose_precision, fit_network, one_cycle_rate
+
+
+def test_one_cycle_by_hand():
+    """40 epochs, peak 0.01: 10 epochs up from 1e-5, then half a cosine, at its middle after 15 more."""
+    rates = [one_cycle_rate(epoch, 40, 0.01) for epoch in range(40)]
+    assert rates[0] == 1e-5
+    assert rates[5] == pytest.approx((1e-5 + 0.01) / 2)
+    assert rates[10] == 0.01
+    assert rates[25] == pytest.approx(0.005)
+    assert rates[39] == pytest.approx(0.005 * (1 + math.cos(math.pi * 29 / 30)))
+    assert one_cycle_rate(0, 1, 0.01) > 0
+
+
+def test_batches_hold_every_row_once_in_an_order_of_their_own():
+    X, y = np.arange(10.0)[:, None], np.arange(10)
+    orders = []
+    for _ in range(2):
+        batches = Batches(X, y, 4, seed=1, class_weight=np.arange(10) * 2.0)
+        for _epoch in range(2):
+            parts = [batches[i] for i in range(len(batches))]
+            assert [len(part[0]) for part in parts] == [4, 4, 2]
+            orders.append(np.concatenate([part[1] for part in parts]).tolist())
+            np.testing.assert_array_equal(np.concatenate([part[2] for part in parts]), 2 * np.array(orders[-1]))
+            batches.on_epoch_end()
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert orders[0] == orders[2] != orders[1] == orders[3]
+
+
+def linear_model() -> keras.Model:
+    rows = keras.Input((2,))
+    return keras.Model(rows, keras.layers.Dense(1, kernel_initializer="zeros")(rows))
+
+
+def test_best_epoch_is_kept(rng):
+    """Validation rows contradict the training rows: the longer it trains, the worse they get."""
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    y = X.sum(axis=1)
+    model = linear_model()
+    config = TrainingConfig(learning_rate=0.1, max_epochs=30, patience=4)
+    history = fit_network(model, (X, y), (X, -y), config, task="regression")
+    best = int(np.argmin(history["val_loss"]))
+    assert len(history["val_loss"]) == best + 1 + 4
+    error = np.mean((model.predict(X, verbose=0)[:, 0] + y) ** 2) / np.var(y)
+    assert error == pytest.approx(history["val_loss"][best], rel=1e-4)
+
+
+def test_loss_is_free_of_the_targets_unit(rng):
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    losses = []
+    for unit in (1.0, 1e4):
+        rows = keras.Input((2,))
+        output = keras.layers.Rescaling(unit)(keras.layers.Dense(1, kernel_initializer="zeros")(rows))
+        config = TrainingConfig(max_epochs=3, learning_rate=0.01)
+        losses.append(fit_network(keras.Model(rows, output), (X, unit * X[:, 0]), None, config, task="regression")["loss"])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+
+
+def test_divergence_is_reported():
+    X = np.array([[np.nan, 1.0], [1.0, 2.0]], np.float32)
+    with pytest.raises(pg.PermGradError, match="training diverged"):
+        fit_network(linear_model(), (X, X[:, 1]), None, TrainingConfig(max_epochs=3), task="regression")
+
+
+def test_precision_without_an_accelerator(monkeypatch):
+    monkeypatch.setattr("permgrad.training.has_accelerator", lambda: False)
+    assert choose_precision("auto") == "float32"
+    monkeypatch.setattr("permgrad.training.has_accelerator", lambda: True)
+    assert choose_precision("auto") == "mixed_float16"
+
+
+def test_mixed_float16_scales_its_loss(rng):
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    rows = keras.Input((2,))
+    hidden = keras.layers.Dense(8, "relu", dtype="mixed_float16")(rows)
+    model = keras.Model(rows, keras.layers.Dense(1, dtype="float32")(hidden))
+    history = fit_network(model, (X, X[:, 0]), None, TrainingConfig(max_epochs=20, learning_rate=0.05), task="regression")
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
