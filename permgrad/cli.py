@@ -52,9 +52,7 @@ def datasets() -> None:
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak of the one-cycle schedule.")
 @click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training.")
-@click.option(
-    "--precision", type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]), default="auto"
-)
+@click.option("--precision", type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]), default="auto")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Permutations of each feature.")
 @click.option("--formula", type=click.Choice(["permgrad", "published"]), default="permgrad", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of network and permutations.")
@@ -136,7 +134,9 @@ def _show(ranking: FeatureRanking) -> None:
     click.echo(f"\ntest rows ({ranking.settings['test_rows']}): {test}")
     weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
     click.echo(f"branch weights: {weights}\n")
-    columns = [name for name in ("feature", "score", "permutation", "permutation_std", "grad_cam") if name in ranking.table]
+    columns = [
+        name for name in ("feature", "score", "permutation", "permutation_std", "grad_cam") if name in ranking.table
+    ]
     click.echo(ranking.table[columns].head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
 
 

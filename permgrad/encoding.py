@@ -67,7 +67,8 @@ class ColumnEncoder:
         """
         X = as_frame(X)
         _check_kinds(X)
-        constant = tuple(name for name, column in X.items() if column.nunique(dropna=is_number(column)) < 2)
+        names = X.columns.tolist()
+        constant = tuple(name for name in names if X[name].nunique(dropna=is_number(X[name])) < 2)
         if len(constant) == X.shape[1]:
             raise PermGradError(f"no column varies in these {len(X)} rows; there is nothing to learn from")
         if constant:
@@ -76,15 +77,15 @@ class ColumnEncoder:
                 stacklevel=2,
             )
         varying = X.drop(columns=list(constant))
-        numbers = [name for name, column in varying.items() if is_number(column)]
+        numbers = [name for name in varying.columns.tolist() if is_number(varying[name])]
         imputer = SimpleImputer(strategy="median").fit(_numbers(varying, numbers)) if numbers else None
         return cls(
-            features=tuple(X.columns),
+            features=tuple(names),
             numeric=tuple(numbers),
             medians=tuple(imputer.statistics_.tolist()) if imputer else (),
-            categories={name: _frequent(varying[name]) for name in varying if name not in numbers},
+            categories={name: _frequent(X[name]) for name in names if name not in (*numbers, *constant)},
             constant=constant,
-            missing={name: int(count) for name, count in X.isna().sum().items() if count},
+            missing={name: int(X[name].isna().sum()) for name in names if X[name].hasnans},
         )
 
     @property

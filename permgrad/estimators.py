@@ -462,7 +462,9 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         given = self.class_weight
         if isinstance(given, Mapping):
             if set(given) != set(self.classes_.tolist()):
-                raise PermGradError(f"class_weight must name the classes {listing(self.classes_)}, got {listing(given)}")
+                raise PermGradError(
+                    f"class_weight must name the classes {listing(self.classes_)}, got {listing(given)}"
+                )
             return np.array([given[label] for label in self.classes_.tolist()], np.float32)
         with as_permgrad_error():
             numbers = np.arange(len(self.classes_))

@@ -241,7 +241,7 @@ def _numeric_frame(X: Any, features: tuple[str, ...] | None = None) -> pd.DataFr
 
 
 def _positions(X: pd.DataFrame, method: str, size: int, seed: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return each feature's place in pixel units (n_features, 2), not rounded where TINTOlib has it so, and the shape."""
+    """Return each feature's place in pixels (n_features, 2), unrounded where TINTOlib has it so, and the shape."""
     frame = (X - X.min()) / (X.max() - X.min())
     if X.shape[1] < 2 or np.ptp(frame.to_numpy(), axis=1).max() == 0:  # one feature, or several that are the same
         return np.full((X.shape[1], 2), (size - 1) / 2), (size, size)
@@ -277,7 +277,8 @@ def _igtd(frame: pd.DataFrame, method: str, size: int, seed: int) -> tuple[np.nd
     points = np.empty((frame.shape[1], 2))
     points[order] = np.column_stack(model.coordinate)
     height = math.ceil(frame.shape[1] / width)
-    return points + [(size - height) // 2, (size - width) // 2], (size, size)
+    centre = np.array([(size - height) // 2, (size - width) // 2])
+    return points + centre, (size, size)
 
 
 def _parametric(frame: pd.DataFrame, method: str, size: int, seed: int) -> tuple[np.ndarray, tuple[int, int]]:

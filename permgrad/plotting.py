@@ -16,6 +16,7 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
@@ -87,7 +88,9 @@ def plot_layout(layout: FeatureLayout) -> Figure:
     _draw_grid(axes, layout.shape)
     size = min(9.0, 150 / max(layout.shape))
     for i, pixel in enumerate(pixels if keyed else ()):
-        axes.text(pixel % layout.shape[1], pixel // layout.shape[1], i + 1, ha="center", va="center", fontsize=size)
+        axes.text(
+            pixel % layout.shape[1], pixel // layout.shape[1], str(i + 1), ha="center", va="center", fontsize=size
+        )
     _label_pixels(axes)
     axes.set_title(f"{len(layout.features)} features in {layout.shape[0]} × {layout.shape[1]} pixels ({layout.method})")
     colours = colormaps["turbo"](np.linspace(0, 1, len(key)))
@@ -106,7 +109,7 @@ def plot_sample(image: np.ndarray, heat: np.ndarray, title: str = "") -> Figure:
     heat : ndarray of shape (map_height, map_width)
         Between 0 and 1, in any resolution.
     """
-    image = np.asarray(image, np.float32).reshape(image.shape[:2])
+    image = np.asarray(image, np.float32).reshape(*np.shape(image)[:2])
     figure = _figure((10, 4.6))
     left, right = figure.subplots(1, 2)
     shown = left.imshow(image, cmap="gray", interpolation="nearest")
@@ -153,7 +156,7 @@ def plot_history(history: dict[str, list[float]]) -> Figure:
     return figure
 
 
-def plot_confusion(y: Any, predicted: Any, classes: Sequence[Any]) -> Figure:
+def plot_confusion(y: Any, predicted: Any, classes: Sequence[Any] | np.ndarray) -> Figure:
     """Draw the counts of true against predicted classes."""
     size = max(5.0, 0.6 * len(classes) + 2)
     figure = _figure((size + 1, size))
@@ -177,9 +180,7 @@ def plot_predictions(y: Any, predicted: Any, target: str = "target") -> Figure:
 
 
 def _figure(size: tuple[float, float]) -> Figure:
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # type: ignore[union-attr]
-    return figure
+    return Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
 
 
 def _bars(n: int) -> tuple[Figure, Any]:
@@ -230,5 +231,3 @@ def _draw_grid(axes: Any, shape: tuple[int, int]) -> None:
     axes.set_yticks(np.arange(-0.5, shape[0]), minor=True)
     axes.grid(which="minor", color="lightgrey", linewidth=0.5)
     axes.tick_params(which="minor", length=0)
-
-

@@ -32,9 +32,9 @@ FAST_CHECKS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark scikit-learn's other checks slow: they come as parameters of one test."""
     for item in items:
-        if getattr(item, "originalname", "") == "test_scikit_learns_checks":
-            if item.callspec.params["check"].func.__name__ not in FAST_CHECKS:
-                item.add_marker(pytest.mark.slow)
+        is_check = getattr(item, "originalname", "") == "test_scikit_learns_checks"
+        if is_check and item.callspec.params["check"].func.__name__ not in FAST_CHECKS:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

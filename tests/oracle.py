@@ -100,7 +100,10 @@ def plain_subset_losses(model: keras.Model, X: np.ndarray, y: np.ndarray, baseli
     """Return the mean loss with each subset of the two branches on: "", "tabular", "image", "tabular+image"."""
     cut = cut_model(model)
     codes = {branch.kind: branch.encoder.predict(X, verbose=0) for branch in cut.branches}
-    off = {kind: np.zeros_like(code) if baseline == "zero" else 0 * code + code.mean(axis=0) for kind, code in codes.items()}
+    off = {
+        kind: np.zeros_like(code) if baseline == "zero" else 0 * code + code.mean(axis=0)
+        for kind, code in codes.items()
+    }
     losses = {}
     for on in ([], ["tabular"], ["image"], ["tabular", "image"]):
         mixed = [codes[b.kind] if b.kind in on else off[b.kind] for b in cut.branches]

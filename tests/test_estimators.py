@@ -205,7 +205,10 @@ def test_columns_that_differ_from_fit_are_named(fitted, cancer):
     X = cancer[2].X.rename(columns={"mean radius": "radius"})
     with pytest.raises(pg.PermGradError, match="unseen at fit time:\n- radius\n.*\n- mean radius"):
         fitted.predict(X)
-    with pytest.warns(UserWarning, match="feature names"), pytest.raises(pg.PermGradError, match="X has 3 features, but HybridClassifier is expecting 30"):
+    with (
+        pytest.warns(UserWarning, match="feature names"),
+        pytest.raises(pg.PermGradError, match="X has 3 features, but HybridClassifier is expecting 30"),
+    ):
         fitted.predict(np.zeros((2, 3)))
     with pytest.raises(pg.PermGradError, match="labels not seen in training: 'borderline'"):
         fitted.rank_features(cancer[2].X, ["borderline"] * len(cancer[2]))

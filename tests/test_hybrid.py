@@ -23,13 +23,16 @@ def test_published_architecture(layout):
     # 8 × 8 pixels, halved twice, 6 filters; and the last tabular layer
     assert model.get_layer("meet").output.shape == (None, 5 + 2 * 2 * 6)
     assert model.output_shape == (None, 4)
-    initializers = {type(layer.kernel_initializer).__name__ for layer in model.layers if hasattr(layer, "kernel_initializer")}
+    initializers = {
+        type(layer.kernel_initializer).__name__ for layer in model.layers if hasattr(layer, "kernel_initializer")
+    }
     assert initializers == {"HeNormal"}
 
 
 def test_weights_follow_the_seed(layout):
     first, again, other = (
-        build_hybrid(HybridConfig(seed=seed), 6, 1, layout=layout, task="regression").get_weights() for seed in (1, 1, 2)
+        build_hybrid(HybridConfig(seed=seed), 6, 1, layout=layout, task="regression").get_weights()
+        for seed in (1, 1, 2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))

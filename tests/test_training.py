@@ -61,7 +61,9 @@ def test_loss_is_free_of_the_targets_unit(rng):
         rows = keras.Input((2,))
         output = keras.layers.Rescaling(unit)(keras.layers.Dense(1, kernel_initializer="zeros")(rows))
         config = TrainingConfig(max_epochs=3, learning_rate=0.01)
-        losses.append(fit_network(keras.Model(rows, output), (X, unit * X[:, 0]), None, config, task="regression")["loss"])
+        losses.append(
+            fit_network(keras.Model(rows, output), (X, unit * X[:, 0]), None, config, task="regression")["loss"]
+        )
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
 
 
@@ -83,6 +85,8 @@ def test_mixed_float16_scales_its_loss(rng):
     rows = keras.Input((2,))
     hidden = keras.layers.Dense(8, "relu", dtype="mixed_float16")(rows)
     model = keras.Model(rows, keras.layers.Dense(1, dtype="float32")(hidden))
-    history = fit_network(model, (X, X[:, 0]), None, TrainingConfig(max_epochs=20, learning_rate=0.05), task="regression")
+    history = fit_network(
+        model, (X, X[:, 0]), None, TrainingConfig(max_epochs=20, learning_rate=0.05), task="regression"
+    )
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert history["loss"][-1] < 0.5 * history["loss"][0]

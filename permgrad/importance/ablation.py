@@ -17,7 +17,8 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
-from permgrad.importance.inputs import Inputs, Target, apply_head
+from permgrad.importance.inputs import Inputs, Target
+from permgrad.importance.meeting import apply_head
 
 METHODS = ("shapley", "softmax")
 BASELINES = ("mean", "zero")

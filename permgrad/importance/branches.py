@@ -111,7 +111,9 @@ class Graph:
 
     def __init__(self, model: Any) -> None:
         if not getattr(model, "inputs", None) or not hasattr(model, "outputs"):
-            raise PermGradError(f"expected a Keras functional model, got {type(model).__name__}; build it with keras.Model")
+            raise PermGradError(
+                f"expected a Keras functional model, got {type(model).__name__}; build it with keras.Model"
+            )
         if len(model.outputs) != 1:
             raise PermGradError(
                 f"expected a model with one output, got {len(model.outputs)}: its branches never meet in one"
@@ -131,9 +133,11 @@ class Graph:
         self.nodes.append(node)
 
     def takers(self, tensor: Any) -> list[Any]:
+        """Return the nodes that `tensor` goes into."""
         return [node for node in self.nodes if any(t is tensor for t in node.input_tensors)]
 
     def roots(self) -> list[_Root]:
+        """Return where branches start: at each of several inputs, or where the one input's tensor forks."""
         if len(self.inputs) > 1:
             return [_Root(tensor) for tensor in self.inputs]
         tensor = self.inputs[0]
@@ -144,7 +148,7 @@ class Graph:
         return [_Root(tensor, node) for node in takers]
 
     def reach(self, roots: list[_Root]) -> dict[int, frozenset[int]]:
-        """For each tensor, by id, the numbers of the roots that it depends on."""
+        """Return for each tensor, by id, the numbers of the roots that it depends on."""
         found: dict[int, frozenset[int]] = {id(r.tensor): frozenset([i]) for i, r in enumerate(roots) if r.node is None}
         for node in self.nodes:
             labels = frozenset().union(*(found.get(id(t), frozenset()) for t in node.input_tensors))
@@ -153,7 +157,7 @@ class Graph:
         return found
 
     def meeting_tensors(self, reach: dict[int, frozenset[int]], number: int, root: _Root) -> list[Any]:
-        """The tensors that depend on this root alone and go into a node that depends on others too."""
+        """Return the tensors that depend on this root alone and go into a node that depends on others too."""
         found = {
             id(tensor): tensor
             for node in self.nodes
@@ -164,6 +168,7 @@ class Graph:
         return list(found.values())
 
     def has_image(self, reach: dict[int, frozenset[int]], number: int, root: _Root) -> bool:
+        """Tell whether the branch from this root passes an image."""
         own = [t for node in self.nodes for t in node.outputs if reach[id(t)] == {number}]
         return any(len(tensor.shape) == 4 for tensor in [root.tensor, *own])
 
@@ -178,6 +183,7 @@ class Graph:
         return True
 
     def input_index(self, tensor: Any) -> int:
+        """Return which of the model's inputs `tensor` is; a fork's tensor stems from the only one, 0."""
         return next((i for i, t in enumerate(self.inputs) if t is tensor), 0)
 
 

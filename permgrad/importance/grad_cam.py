@@ -130,9 +130,17 @@ def _blocks_of_maps(data: Inputs, layer: str | None) -> Iterator[np.ndarray]:
     n_outputs = scores.n_outputs
     floats = largest_tensor(before) + (2 + n_outputs) * largest_tensor(after) + data.floats_per_row()
     heat = _heat_function(before, scores, n_outputs)
+    size = None
     for rows in data.blocks(floats, most=1024):
+        n_rows = rows.stop - rows.start
+        size = size or n_rows
+        images = data.of_branch(found[0])[rows]
         others = [data.encode(branch, rows) for branch in data.cut.branches if branch is not found[0]]
-        yield np.asarray(ops.convert_to_numpy(heat(data.of_branch(found[0])[rows], others)))
+        # The last block is padded to the size of the others: another size would be compiled anew.
+        padding = size - n_rows
+        images = np.pad(images, [(0, padding)] + [(0, 0)] * (images.ndim - 1))
+        others = [ops.pad(code, [[0, padding]] + [[0, 0]] * (len(code.shape) - 1)) for code in others]
+        yield np.asarray(ops.convert_to_numpy(heat(images, others)))[:n_rows]
 
 
 def _heat_function(before: Any, scores: _Scores, n_outputs: int) -> Callable[..., Any]:
@@ -142,7 +150,9 @@ def _heat_function(before: Any, scores: _Scores, n_outputs: int) -> Callable[...
         maps = []
         for c in range(n_outputs):
             one_hot = ops.broadcast_to(ops.one_hot(c, n_outputs, dtype=values.dtype), ops.shape(values))
-            weights = ops.mean(ops.cast(pullback(one_hot), "float32"), axis=(1, 2), keepdims=True)  # (n, 1, 1, channels)
+            weights = ops.mean(
+                ops.cast(pullback(one_hot), "float32"), axis=(1, 2), keepdims=True
+            )  # (n, 1, 1, channels)
             maps.append(ops.relu(ops.sum(weights * ops.cast(A, "float32"), axis=-1)))  # (n, h, w)
         stacked = ops.stack(maps, axis=-1)
         peak = ops.max(stacked, axis=(1, 2), keepdims=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from permgrad.backend import compiled, keras
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.branches import Branch, CutModel, cut_model
 from permgrad.importance.losses import Loss, choose_target
@@ -20,14 +21,22 @@ MEMORY = 256 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A cut model with the arrays that go into it, float32, one for each of its inputs."""
+    """A cut model with the arrays that go into it, float32, one for each of its inputs.
+
+    Explainers that are given the same object share its codes: a branch is encoded once for all of them
+    where the codes of all rows fit into `MEMORY`, else once per explainer, block by block.
+    """
 
     cut: CutModel
     arrays: list[np.ndarray]
+    _encoders: dict[Branch, Any] = field(default_factory=dict)
+    _codes: dict[Branch, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Any, inputs: Any) -> Inputs:
-        """Check the arrays against the model's inputs; a model already cut is not cut again."""
+        """Check the arrays against the model's inputs. An `Inputs` in the model's place is taken as it is."""
+        if isinstance(model, Inputs):
+            return model
         cut = model if isinstance(model, CutModel) else cut_model(model)
         single = not isinstance(inputs, (list, tuple))
         arrays = [np.asarray(array, np.float32) for array in ([inputs] if single else inputs)]
@@ -47,14 +56,26 @@ class Inputs:
         return self.arrays[branch.input_index]
 
     def blocks(self, floats_per_row: int, most: int = 8192) -> Iterator[slice]:
-        """Walk the rows in blocks whose working memory, `floats_per_row` float32 a row, stays within `MEMORY`."""
-        step = rows_in_memory(floats_per_row, most)
+        """Walk the rows in blocks of nearly one size, `floats_per_row` float32 a row staying within `MEMORY`."""
+        step = even_size(len(self), rows_in_memory(floats_per_row, most))
         for start in range(0, len(self), step):
             yield slice(start, min(start + step, len(self)))
 
     def encode(self, branch: Branch, rows: slice) -> Any:
-        """Return the branch's code for a block of rows."""
-        return branch.encoder(self.of_branch(branch)[rows], training=False)
+        """Return the branch's code for a block of rows, shape (n_rows, ...)."""
+        if 4 * len(self) * math.prod(branch.code.shape[1:]) > MEMORY:
+            return self._encoder(branch)(self.of_branch(branch)[rows])
+        if branch not in self._codes:
+            blocks = self.blocks(largest_tensor(branch.encoder))
+            parts = [self._encoder(branch)(self.of_branch(branch)[block]) for block in blocks]
+            self._codes[branch] = keras.ops.concatenate(parts) if len(parts) > 1 else parts[0]
+        whole = rows == slice(0, len(self))
+        return self._codes[branch] if whole else self._codes[branch][rows]
+
+    def _encoder(self, branch: Branch) -> Any:
+        if branch not in self._encoders:
+            self._encoders[branch] = compiled(lambda rows: branch.encoder(rows, training=False))
+        return self._encoders[branch]
 
     def floats_per_row(self) -> int:
         """Count the floats of the largest tensor of each branch, for one row."""
@@ -84,20 +105,20 @@ class Target:
         return cls(values, loss, names)
 
     def membership(self) -> np.ndarray:
-        """Return weights (n_rows, 1 + n_classes) by which losses average: over all rows, then over each class's rows."""
+        """Return averaging weights (n_rows, 1 + n_classes): over all rows, then over each class's rows."""
         columns = [np.ones(len(self.y))] + [self.y == c for c in range(len(self.classes or ()))]
         members = np.stack(columns, axis=1).astype(float)
         return members / np.maximum(members.sum(axis=0), 1)
 
 
-def apply_head(cut: CutModel, codes: list[Any]) -> Any:
-    """Return the prediction from the branches' codes, in the order of ``cut.branches``."""
-    return cut.head(codes if len(codes) > 1 else codes[0], training=False)
-
-
 def rows_in_memory(floats_per_row: int, most: int) -> int:
     """Return how many rows of float32 fit into `MEMORY`: at least 1, at most `most`."""
     return max(1, min(most, MEMORY // (4 * floats_per_row)))
+
+
+def even_size(n_items: int, most: int) -> int:
+    """Return the size of as few parts of `n_items` as hold at most `most`: equal sizes need compiling once."""
+    return math.ceil(n_items / math.ceil(n_items / most))
 
 
 def largest_tensor(model: Any) -> int:

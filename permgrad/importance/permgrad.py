@@ -10,7 +10,7 @@ from permgrad.errors import PermGradError
 from permgrad.importance.ablation import BranchWeights, branch_weights
 from permgrad.importance.fusion import fuse
 from permgrad.importance.grad_cam import grad_cam
-from permgrad.importance.inputs import Inputs
+from permgrad.importance.inputs import Inputs, column_names
 from permgrad.importance.permutation import permutation_importance
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout
@@ -85,31 +85,34 @@ def rank_features(
         )
     if image and layout is None:
         raise PermGradError("the model has an image branch: pass layout=, which says where each feature sits in it")
-    share = branch_weights(data.cut, data.arrays, y, method=weights, baseline=baseline, classes=classes)
-    parts = []
+    share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes)
+    permutation = cam = None
     if tabular:
-        parts.append(
-            permutation_importance(
-                data.cut,
-                data.arrays,
-                y,
-                features=layout.features if layout is not None else None,
-                groups=groups,
-                classes=classes,
-                n_repeats=n_repeats,
-                seed=seed,
-                verbose=verbose,
-            )
+        permutation = permutation_importance(
+            data,
+            None,
+            y,
+            features=layout.features if layout is not None else column_names(inputs),
+            groups=groups,
+            classes=classes,
+            n_repeats=n_repeats,
+            seed=seed,
+            verbose=verbose,
         )
     if image and layout is not None:
-        names = parts[0].classes if parts else classes
-        parts.append(grad_cam(data.cut, data.arrays, layout, groups=groups, classes=names, layer=layer))
-    ranking = fuse(*parts, share.weights, scaling=scaling) if len(parts) == 2 else _alone(parts[0])
+        names = classes if permutation is None else permutation.classes
+        cam = grad_cam(data, None, layout, groups=groups, classes=names, layer=layer)
+    if permutation is not None and cam is not None:
+        ranking = fuse(permutation, cam, share.weights, scaling=scaling)
+    else:
+        ranking = _alone(permutation or cam)
     return replace(ranking, branch_weights=share.weights, settings=_settings(ranking, share, seed))
 
 
-def _alone(part: FeatureRanking) -> FeatureRanking:
+def _alone(part: FeatureRanking | None) -> FeatureRanking:
     """Return the ranking of a model with one branch: its explainer's scores as they are."""
+    if part is None:
+        raise PermGradError("the model has neither a tabular nor an image branch")
     return replace(part, components={part.method: part}, settings={})
 
 

@@ -18,12 +18,13 @@ from permgrad.importance.branches import Branch
 from permgrad.importance.inputs import (
     Inputs,
     Target,
-    apply_head,
     column_names,
+    even_size,
     largest_tensor,
     resolve_groups,
     rows_in_memory,
 )
+from permgrad.importance.meeting import Meeting, apply_head, meeting
 from permgrad.importance.ranking import FeatureRanking
 
 ROWS_PER_BLOCK = 2048
@@ -143,13 +144,16 @@ def _permuted_losses(
     orders = [np.random.default_rng([seed, g, r]).permutation(len(X)) for g, r in pairs]
     weights = target.membership()
     means = np.zeros((len(pairs), weights.shape[1]))
-    predict = _permuted_prediction(data, branch)
-    at = data.cut.position(branch)
-    width = largest_tensor(branch.encoder) + largest_tensor(data.cut.head)
+    at, joint = data.cut.position(branch), meeting(data.cut)
+    predict = _permuted_prediction(branch, at, joint)
+    width = largest_tensor(branch.encoder) + joint.width + largest_tensor(data.cut.head)
     for rows in data.blocks(data.floats_per_row(), most=ROWS_PER_BLOCK):
         n_rows = rows.stop - rows.start
-        others = [None if i == at else data.encode(other, rows) for i, other in enumerate(data.cut.branches)]
-        per_call = max(1, rows_in_memory(width, most=PERMUTED_ROWS) // n_rows)
+        others = [
+            None if i == at else joint.contribute(i, data.encode(other, rows))
+            for i, other in enumerate(data.cut.branches)
+        ]
+        per_call = even_size(len(pairs), max(1, rows_in_memory(width, most=PERMUTED_ROWS) // n_rows))
         for start in range(0, len(pairs), per_call):
             part = range(start, min(start + per_call, len(pairs)))
             permuted = np.repeat(X[None, rows], len(part), axis=0)  # (n_part, n_rows, n_columns)
@@ -162,16 +166,18 @@ def _permuted_losses(
     return means
 
 
-def _permuted_prediction(data: Inputs, branch: Branch) -> Any:
-    """Compile (permuted rows (n_part, n_rows, n_columns), codes of the others) → predictions (n_part, n_rows, outputs)."""
-    ops, at = keras.ops, data.cut.position(branch)
+def _permuted_prediction(branch: Branch, at: int, joint: Meeting) -> Any:
+    """Compile (permuted rows (n_part, n_rows, n_columns), others' contributions) → predictions (n_part, n_rows, -1)."""
+    ops = keras.ops
 
     def predict(permuted: Any, others: list[Any]) -> Any:
         n_part, n_rows, n_columns = permuted.shape
         code = branch.encoder(ops.reshape(permuted, (n_part * n_rows, n_columns)), training=False)
-        codes = [code if i == at else ops.tile(other, [n_part] + [1] * (len(other.shape) - 1)) for i, other in enumerate(others)]
-        predictions = apply_head(data.cut, codes)
-        return ops.reshape(predictions, (n_part, n_rows, -1))
+        parts = [
+            joint.contribute(i, code) if i == at else ops.tile(other, [n_part] + [1] * (len(other.shape) - 1))
+            for i, other in enumerate(others)
+        ]
+        return ops.reshape(joint.finish(parts), (n_part, n_rows, -1))
 
     return compiled(predict)
 

@@ -106,10 +106,11 @@ class FeatureRanking:
         def expand(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else np.concatenate([values, np.zeros_like(values[:1])])[at]
 
+        arrays: dict[str, Any] = {name: expand(getattr(self, name)) for name in _ARRAYS}
         return replace(
             self,
+            **arrays,
             features=tuple(features),
-            **{name: expand(getattr(self, name)) for name in _ARRAYS},
             components={name: part.with_unused(features) for name, part in self.components.items()},
             unused=tuple(name for name in features if name not in position),
         )

@@ -61,7 +61,7 @@ def test_planted_feature_is_first_everywhere(planted_model, layout, planted_rows
 
 def test_transposed_read_fails(planted_model, layout, planted_rows):
     """The published mistake: reading the heat map at (column, row)."""
-    X, y = planted_rows
+    X, _ = planted_rows
     transposed = replace(layout, rows=layout.cols, cols=layout.rows)
     cam = pg.grad_cam(planted_model, [X, layout.render(X)], transposed, classes=["off", "on"])
     np.testing.assert_allclose(cam.scores, 0, atol=1e-6)
@@ -89,7 +89,9 @@ def test_trained_network_finds_the_planted_feature(kind, rng):
     ranking = model.rank_features(X[700:], y[700:])
     assert ranking.top(1) == ["x5"]
     assert ranking.components["permutation"].top(1) == ["x5"]
-    assert ranking.components["permutation"].scores[5] > 10 * np.delete(ranking.components["permutation"].scores, 5).max()
+    assert (
+        ranking.components["permutation"].scores[5] > 10 * np.delete(ranking.components["permutation"].scores, 5).max()
+    )
 
 
 def test_one_branch_is_its_explainer_alone(random_hybrid, layout, rng):

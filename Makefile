@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all a newcomer needs: each installs what it needs into .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test test-slow lint format types wheel bench clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("permgrad needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: install
+	$(BIN)/permgrad rank breast_cancer --out results/demo --overwrite
+
+test: install
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-slow: install
+	$(BIN)/python -m pytest -n auto -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: install
+	$(BIN)/mypy
+
+wheel: install
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist
+
+bench: install
+	$(BIN)/python -m benchmarks.plain_loop
+
+clean:
+	rm -rf .venv dist results

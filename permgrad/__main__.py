@@ -1,0 +1,5 @@
+"""``python -m permgrad``: the command line."""
+
+from permgrad.cli import main
+
+main()

@@ -1,0 +1,134 @@
+"""The command line as a user meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import permgrad as pg
+
+FAST = ["--epochs", "2", "--size", "8", "--repeats", "2"]
+
+
+def permgrad(*arguments: object, cwd=None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "permgrad", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "PYTHONWARNINGS": ""})
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(80, 3)), columns=["a", "b", "c"]).assign(
+        kind=rng.choice(["u", "v"], 80), same=1, y=lambda f: np.where(f.a > 0, "high", "low")
+    )
+    frame.loc[3:5, "b"] = np.nan
+    path = tmp_path_factory.mktemp("data") / "own.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(csv, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "results"
+    return permgrad("rank", csv, "--target", "y", "--out", out, *FAST), out
+
+
+def test_results_directory(run):
+    done, out = run
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        "confusion.png",
+        "grad_cam.png",
+        "layout.png",
+        "learning_curves.png",
+        "model",
+        "permutation.png",
+        "ranking.csv",
+        "ranking.json",
+        "ranking.png",
+        "sample.png",
+    ]
+    ranking = pg.FeatureRanking.load(out / "ranking.json")
+    pd.testing.assert_frame_equal(pd.read_csv(out / "ranking.csv", float_precision="round_trip"), ranking.table)
+    assert sorted(ranking.features) == ["a", "b", "c", "kind", "same"]
+    assert ranking.unused == ("same",)
+
+
+def test_every_result_carries_where_it_comes_from(run, csv):
+    settings = json.loads((run[1] / "ranking.json").read_text())["settings"]
+    assert settings["data"]["sha256"] == pg.Table.from_csv(csv, "y").sha256
+    assert settings["estimator"]["max_epochs"] == 2
+    assert settings["split_seed"] == 42
+    assert {"keras", "numpy", "permgrad", "python"} <= set(settings["versions"])
+    assert 0 <= settings["test_scores"]["accuracy"] <= 1
+    assert settings["missing_values_in_training"]["b"] in (1, 2, 3)
+
+
+def test_saved_model_gives_the_ranking_again(run, csv):
+    test = pg.Table.from_csv(csv, "y").split()[2]
+    ranking = pg.load(run[1] / "model").rank_features(test.X, test.y, n_repeats=2, verbose=False)
+    np.testing.assert_array_equal(ranking.scores, pg.FeatureRanking.load(run[1] / "ranking.json").scores)
+
+
+def test_the_terminal_shows_progress_and_results_only(run):
+    done, _ = run
+    assert "test rows (16): accuracy" in done.stdout
+    assert "missing training values" in done.stdout
+    assert "note: no information in 'same'" in done.stderr
+    assert "training:" in done.stderr
+    for noise in ("oneDNN", "cuda", "TensorFlow", "WARNING", "Warning", "tensorflow"):
+        assert noise not in done.stderr + done.stdout
+
+
+def test_existing_results_are_kept_unless_told(run, csv):
+    _, out = run
+    before = (out / "ranking.json").read_text()
+    refused = permgrad("rank", csv, "--target", "y", "--out", out, *FAST)
+    assert refused.returncode == 2
+    assert "exists already and is kept" in refused.stderr
+    assert (out / "ranking.json").read_text() == before
+
+
+def test_regression_on_one_branch(csv, tmp_path):
+    done = permgrad(
+        "rank", csv, "--target", "c", "--branches", "tabular", "--formula", "published", *FAST, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "results" / "own").iterdir()}
+    assert {"predicted_against_true.png", "permutation.png"} <= names
+    assert "layout.png" not in names
+
+
+BAD = {
+    "no target": (["{csv}"], "pass --target COLUMN"),
+    "absent target": (["{csv}", "--target", "z"], "target column 'z' is not in the table"),
+    "absent file": (["absent.csv", "--target", "y"], "cannot read absent.csv"),
+    "unknown data set": (["absent"], "no data set 'absent'"),
+    "target of a data set": (["iris", "--target", "sepal width (cm)"], "the target of data set 'iris' is 'species'"),
+    "unwritable": (["{csv}", "--target", "y", "--out", "/proc/x/y"], "cannot write to /proc/x/y"),
+    "too small": (["{csv}", "--target", "y", "--size", "1"], "features need as many pixels"),
+    "class weight": (["{csv}", "--target", "c", "--class-weight", "balanced"], "for classification"),
+    "unknown option": (["{csv}", "--colour", "red"], "No such option"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(case, csv, tmp_path):
+    arguments, message = BAD[case]
+    done = permgrad("rank", *(a.format(csv=csv) for a in arguments), cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [] or [p.name for p in tmp_path.rglob("*")] == ["results"]
+
+
+def test_datasets_are_listed():
+    done = permgrad("datasets")
+    assert done.returncode == 0
+    assert "breast_cancer  classification     569 × 30" in done.stdout
