@@ -86,9 +86,7 @@ def main() -> None:
         print(f"{name:<12} {seconds:>9.2f} s {median:>8.2f} s {seconds / median:>6.0f}× {difference:>28.1e}")
         total += seconds
     together = statistics.median(run["rank_features"][1] for run in runs)
-    print(
-        f"{'together':<12} {total:>9.2f} s {together:>8.2f} s {total / together:>6.0f}×   (rank_features encodes images once)"
-    )
+    print(f"{'together':<12} {total:>9.2f} s {together:>8.2f} s {total / together:>6.0f}×   (one rank_features)")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ block of rows, and many permutations go through the tabular branch and the head 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from permgrad.importance.inputs import (
     resolve_groups,
     rows_in_memory,
 )
-from permgrad.importance.meeting import Meeting, apply_head, meeting
+from permgrad.importance.meeting import Meeting, meeting
 from permgrad.importance.ranking import FeatureRanking
 
 ROWS_PER_BLOCK = 2048
@@ -90,16 +91,14 @@ def permutation_importance(
     if features is None:
         features = column_names(inputs[branch.input_index] if isinstance(inputs, (list, tuple)) else inputs)
     members = resolve_groups(data.of_branch(branch).shape[1], features, groups)
-    pairs = [(g, r) for g in range(len(members)) for r in range(n_repeats)]
-    with tqdm(total=len(pairs) * len(data), desc="permuting", unit="row", unit_scale=True, disable=not verbose) as bar:
-        means = np.concatenate(
-            [
-                _permuted_losses(data, branch, target, list(members.values()), part, seed, bar)
-                for part in _chunks(pairs, max(1, ORDER_BYTES // (8 * len(data))))
-            ]
-        )
-    baseline = _baseline(data, target)  # (1 + n_classes,)
-    increase = means.reshape(len(members), n_repeats, -1) - baseline
+    # The first job permutes nothing: the baseline takes the same way through the network as all others.
+    jobs = [_Job(np.array([], int), None)]
+    jobs += [_Job(columns, [seed, g, r]) for g, columns in enumerate(members.values()) for r in range(n_repeats)]
+    with tqdm(total=len(jobs) * len(data), desc="permuting", unit="row", unit_scale=True, disable=not verbose) as bar:
+        chunks = _chunks(jobs, max(1, ORDER_BYTES // (8 * len(data))))
+        losses = np.concatenate([_permuted_losses(data, branch, target, chunk, bar) for chunk in chunks])
+    baseline = losses[0]  # (1 + n_classes,)
+    increase = losses[1:].reshape(len(members), n_repeats, -1) - baseline
     mean = increase.mean(axis=1)
     return FeatureRanking(
         tuple(members),
@@ -112,6 +111,17 @@ def permutation_importance(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One permutation: the columns that take another row order, and the seed of that order (None: the table's own)."""
+
+    columns: np.ndarray
+    seed: list[int] | None
+
+    def order(self, n_rows: int) -> np.ndarray:
+        return np.arange(n_rows) if self.seed is None else np.random.default_rng(self.seed).permutation(n_rows)
+
+
 def _tabular_branch(data: Inputs) -> Branch:
     found = data.cut.of_kind("tabular")
     if len(found) != 1:
@@ -119,31 +129,12 @@ def _tabular_branch(data: Inputs) -> Branch:
     return found[0]
 
 
-def _baseline(data: Inputs, target: Target) -> np.ndarray:
-    """Return the mean loss of all rows and of each class, shape (1 + n_classes,)."""
-    weights = target.membership()
-    total = np.zeros(weights.shape[1])
-    for rows in data.blocks(data.floats_per_row()):
-        codes = [data.encode(branch, rows) for branch in data.cut.branches]
-        predictions = keras.ops.convert_to_numpy(apply_head(data.cut, codes))
-        total += target.loss(target.y[rows], predictions) @ weights[rows]
-    return total
-
-
-def _permuted_losses(
-    data: Inputs,
-    branch: Branch,
-    target: Target,
-    members: list[np.ndarray],
-    pairs: list[tuple[int, int]],
-    seed: int,
-    bar: Any,
-) -> np.ndarray:
-    """Return the mean loss under each (feature, repeat) pair, shape (n_pairs, 1 + n_classes)."""
+def _permuted_losses(data: Inputs, branch: Branch, target: Target, jobs: list[_Job], bar: Any) -> np.ndarray:
+    """Return the mean loss of all rows and of each class under each job, shape (n_jobs, 1 + n_classes)."""
     X = data.of_branch(branch)
-    orders = [np.random.default_rng([seed, g, r]).permutation(len(X)) for g, r in pairs]
+    orders = [job.order(len(X)) for job in jobs]
     weights = target.membership()
-    means = np.zeros((len(pairs), weights.shape[1]))
+    means = np.zeros((len(jobs), weights.shape[1]))
     at, joint = data.cut.position(branch), meeting(data.cut)
     predict = _permuted_prediction(branch, at, joint)
     width = largest_tensor(branch.encoder) + joint.width + largest_tensor(data.cut.head)
@@ -153,13 +144,13 @@ def _permuted_losses(
             None if i == at else joint.contribute(i, data.encode(other, rows))
             for i, other in enumerate(data.cut.branches)
         ]
-        per_call = even_size(len(pairs), max(1, rows_in_memory(width, most=PERMUTED_ROWS) // n_rows))
-        for start in range(0, len(pairs), per_call):
-            part = range(start, min(start + per_call, len(pairs)))
+        per_call = even_size(len(jobs), max(1, rows_in_memory(width, most=PERMUTED_ROWS) // n_rows))
+        for start in range(0, len(jobs), per_call):
+            part = range(start, min(start + per_call, len(jobs)))
             permuted = np.repeat(X[None, rows], len(part), axis=0)  # (n_part, n_rows, n_columns)
-            for copy, pair in zip(permuted, part, strict=True):
-                columns = members[pairs[pair][0]]
-                copy[:, columns] = X[np.ix_(orders[pair][rows], columns)]
+            for copy, job in zip(permuted, part, strict=True):
+                columns = jobs[job].columns
+                copy[:, columns] = X[np.ix_(orders[job][rows], columns)]
             predictions = keras.ops.convert_to_numpy(predict(permuted, others))
             means[part.start : part.stop] += target.loss(target.y[rows], predictions) @ weights[rows]
             bar.update(len(part) * n_rows)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import permgrad as pg
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_example_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) >= 3
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own text
+    assert names["published"].settings["scaling"] == "min-max"
+    assert names["fused"].scores.sum() > 0.99
+
+
+def test_every_public_name_is_mentioned():
+    for name in pg.__all__:
+        assert name == "__version__" or f"pg.{name}" in README or f"`{name}" in README, name
+
+
+def test_every_data_set_has_its_source_and_licence():
+    for card in pg.list_datasets().itertuples():
+        assert f"`{card.name}`" in README
+        assert card.license.split(";")[0] in README
