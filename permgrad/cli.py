@@ -84,6 +84,8 @@ def _load(table: str, target: str | None, task: Any) -> Table:
         data = load_dataset(table)
         if target not in (None, data.y.name):
             raise PermGradError(f"the target of data set {table!r} is {data.y.name!r}; leave --target out")
+        if task not in (None, data.task):
+            raise PermGradError(f"the task of data set {table!r} is {data.task}; leave --task out")
         return data
     if target is None:
         raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")

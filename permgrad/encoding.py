@@ -1,7 +1,7 @@
 """Columns of a table → float32 columns of a network's input, and back to their owners.
 
 A numeric column stays one column, its missing values filled with the training median. A text,
-category or boolean column becomes one 0/1 column per category (a single one for two categories).
+category or boolean column becomes one 0/1 column per category.
 Columns that never vary in training carry no information and are left out.
 """
 
@@ -36,6 +36,9 @@ class ColumnEncoder:
         Numeric columns that vary, in order.
     medians : tuple of float
         Training median of each numeric column: what fills its gaps.
+    offsets : tuple of float
+        What is taken off each numeric column before it becomes float32: 0, but for columns whose spread
+        float32 would blur (times in seconds since 1970, say), see `float32_offset`.
     categories : dict
         Each categorical column that varies, with its categories as text.
     constant : tuple of str
@@ -47,6 +50,7 @@ class ColumnEncoder:
     features: tuple[str, ...]
     numeric: tuple[str, ...]
     medians: tuple[float, ...]
+    offsets: tuple[float, ...]
     categories: dict[str, tuple[str, ...]]
     constant: tuple[str, ...]
     missing: dict[str, int]
@@ -68,7 +72,10 @@ class ColumnEncoder:
         X = as_frame(X)
         _check_kinds(X)
         names = X.columns.tolist()
-        constant = tuple(name for name in names if X[name].nunique(dropna=is_number(X[name])) < 2)
+        try:
+            constant = tuple(name for name in names if X[name].nunique(dropna=is_number(X[name])) < 2)
+        except TypeError as error:
+            raise PermGradError(f"expected one value per cell, a column holds lists or the like ({error})") from error
         if len(constant) == X.shape[1]:
             raise PermGradError(f"no column varies in these {len(X)} rows; there is nothing to learn from")
         if constant:
@@ -83,6 +90,7 @@ class ColumnEncoder:
             features=tuple(names),
             numeric=tuple(numbers),
             medians=tuple(imputer.statistics_.tolist()) if imputer else (),
+            offsets=tuple(float32_offset(values) for values in _numbers(varying, numbers).T) if numbers else (),
             categories={name: _frequent(X[name]) for name in names if name not in (*numbers, *constant)},
             constant=constant,
             missing={name: int(X[name].isna().sum()) for name in names if X[name].hasnans},
@@ -96,10 +104,7 @@ class ColumnEncoder:
     @property
     def groups(self) -> dict[str, np.ndarray]:
         """For each varying column of the table, in its order, the positions of its encoded columns."""
-        widths = [1] * len(self.numeric)
-        if self.categories:
-            dropped = self._onehot.drop_idx_ if self._onehot.drop_idx_ is not None else [None] * len(self.categories)
-            widths += [len(c) - (d is not None) for c, d in zip(self.categories.values(), dropped, strict=True)]
+        widths = [1] * len(self.numeric) + [len(values) for values in self.categories.values()]
         ends = np.cumsum(widths)
         owners = [*self.numeric, *self.categories]
         spans = {owner: np.arange(end - width, end) for owner, end, width in zip(owners, ends, widths, strict=True)}
@@ -121,13 +126,11 @@ class ColumnEncoder:
         if self.numeric:
             # A table of one row, the medians, has those medians: scikit-learn's imputer is restored by refitting.
             imputer = SimpleImputer(strategy="median").fit(np.array([self.medians]))
-            parts.append(imputer.transform(_numbers(X, self.numeric)))
+            parts.append(imputer.transform(_numbers(X, self.numeric)) - self.offsets)
         if self.categories:
             texts = _texts(X, list(self.categories))
             self._warn_of_unseen(texts)
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)
-                parts.append(self._onehot.transform(texts))
+            parts.append(self._onehot.transform(texts))
         encoded = np.hstack(parts)
         if (np.abs(encoded) > np.finfo(np.float32).max).any():
             raise PermGradError("Input contains a value too large for dtype('float32'); rescale that column")
@@ -148,7 +151,6 @@ class ColumnEncoder:
         first = pd.DataFrame({name: [values[0]] for name, values in self.categories.items()}, dtype=object)
         encoder = OneHotEncoder(
             categories=[np.array(values, dtype=object) for values in self.categories.values()],
-            drop="if_binary",
             handle_unknown="ignore",
             sparse_output=False,
             feature_name_combiner=lambda feature, category: f"{feature}={category}",
@@ -161,6 +163,7 @@ class ColumnEncoder:
             "features": list(self.features),
             "numeric": list(self.numeric),
             "medians": list(self.medians),
+            "offsets": list(self.offsets),
             "categories": {name: list(values) for name, values in self.categories.items()},
             "constant": list(self.constant),
             "missing": self.missing,
@@ -173,10 +176,17 @@ class ColumnEncoder:
             features=tuple(content["features"]),
             numeric=tuple(content["numeric"]),
             medians=tuple(content["medians"]),
+            offsets=tuple(content["offsets"]),
             categories={name: tuple(values) for name, values in content["categories"].items()},
             constant=tuple(content["constant"]),
             missing=content["missing"],
         )
+
+
+def float32_offset(values: np.ndarray) -> float:
+    """Return what to subtract from `values` so that float32 keeps at least 12 bits of their spread: mostly 0."""
+    spread, size = np.nanmax(values) - np.nanmin(values), np.nanmax(np.abs(values))
+    return float(np.nanmedian(values)) if spread < size * 2.0**-12 else 0.0
 
 
 def is_number(column: pd.Series) -> bool:

@@ -13,13 +13,13 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
-from sklearn.utils import column_or_1d, compute_class_weight
+from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from permgrad.backend import NAME as BACKEND
 from permgrad.backend import keras
-from permgrad.encoding import ColumnEncoder
+from permgrad.encoding import ColumnEncoder, float32_offset
 from permgrad.errors import FileFormatError, PermGradError, UnfittedError, as_permgrad_error, listing
 from permgrad.files import new_directory, read_json, write_json
 from permgrad.importance.grad_cam import grad_cam_maps
@@ -27,10 +27,12 @@ from permgrad.importance.permgrad import rank_features
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout, fit_layout
 from permgrad.models.hybrid import HybridConfig, build_hybrid
-from permgrad.table import Table, Task, as_frame
+from permgrad.table import Table, Task, as_frame, as_target
 from permgrad.training import TrainingConfig, choose_precision, fit_network
 
 KIND = "permgrad.Estimator"
+MAX_EPOCHS = {"classification": 70, "regression": 200}
+"""As published."""
 MIN_VALIDATION_ROWS = 5
 PREDICT_ROWS = 1024
 
@@ -109,19 +111,20 @@ class _HybridEstimator(BaseEstimator):
         UserWarning
             Naming columns that never vary, and, with ``unique=False``, features that share a pixel.
         """
+        config, training = self._configs()
         table = self._check_training_data(X, y)
+        self._learn_target(table.y)
         train, validation = self._set_apart(table, validation_data)
         self.encoder_ = ColumnEncoder.fit(train.X)
         encoded = self.encoder_.transform(train.X)
-        config, training = self._configs()
         self.layout_ = self._fit_layout(encoded) if "image" in config.branches else None
         target = self._encode_target(train.y)
         self.network_ = build_hybrid(config, encoded.shape[1], layout=self.layout_, **self._output(target))
         self.network_.get_layer("scale").set_range(encoded)
-        self.history_ = fit_network(
+        self.history_, self.kept_epoch_ = fit_network(
             self.network_,
             (encoded, target),
-            (self.encoder_.transform(validation.X), self._encode_target(validation.y)) if validation else None,
+            (self.encoder_.transform(validation[0]), self._encode_target(validation[1])) if validation else None,
             training,
             task=self._task,
             class_weight=self._class_weights(target),
@@ -170,7 +173,7 @@ class _HybridEstimator(BaseEstimator):
         ranking = rank_features(
             self.network_,
             encoded,
-            self._encode_target(pd.Series(column_or_1d(y))),
+            self._encode_target(as_target(y)),
             layout=self.layout_,
             groups={name: columns.tolist() for name, columns in self.encoder_.groups.items()},
             classes=self.classes_.tolist() if self._task == "classification" else None,
@@ -220,6 +223,7 @@ class _HybridEstimator(BaseEstimator):
             "layout": None if self.layout_ is None else self.layout_.to_dict(),
             "feature_names_in": bool(hasattr(self, "feature_names_in_")),
             "history": self.history_,
+            "kept_epoch": self.kept_epoch_,
             "versions": versions(),
             **self._target_to_json(),
         }
@@ -230,6 +234,7 @@ class _HybridEstimator(BaseEstimator):
         self.layout_ = None if content["layout"] is None else FeatureLayout.from_dict(content["layout"])
         self.network_ = network
         self.history_ = content["history"]
+        self.kept_epoch_ = content["kept_epoch"]
         self.n_features_in_ = len(self.encoder_.features)
         if content["feature_names_in"]:
             self.feature_names_in_ = np.array(self.encoder_.features, dtype=object)
@@ -237,20 +242,19 @@ class _HybridEstimator(BaseEstimator):
     def _check_training_data(self, X: Any, y: Any) -> Table:
         if y is None:
             raise PermGradError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        frame = as_frame(X)
+        frame, target = as_frame(X), as_target(y)
         with as_permgrad_error():
             validate_data(self, X, skip_check_array=True)
-            target = y if isinstance(y, pd.Series) else pd.Series(column_or_1d(y, warn=True), name="target")
             if self._task == "classification":
                 check_classification_targets(target)
         return Table(frame, target, task=self._task)
 
-    def _set_apart(self, table: Table, validation_data: tuple[Any, Any] | None) -> tuple[Table, Table | None]:
+    def _set_apart(
+        self, table: Table, validation_data: tuple[Any, Any] | None
+    ) -> tuple[Table, tuple[pd.DataFrame, pd.Series] | None]:
+        """Return the rows to fit on, and those that decide when to stop."""
         if validation_data is not None:
-            X, y = as_frame(validation_data[0]), validation_data[1]
-            if list(X.columns) != table.features:
-                raise PermGradError(f"validation_data must have the columns of X: {listing(table.features)}")
-            return table, Table(X, y, task=self._task)
+            return table, self._check_validation_data(table, *validation_data)
         if not 0 <= self.validation_fraction < 1:
             raise PermGradError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
         n_rows = round(self.validation_fraction * len(table))
@@ -259,10 +263,25 @@ class _HybridEstimator(BaseEstimator):
         if n_rows < max(MIN_VALIDATION_ROWS, n_classes) or rarest < 2:
             return table, None
         stratify = table.y if n_classes else None
-        train, val = train_test_split(
-            np.arange(len(table)), test_size=n_rows, random_state=self.seed, stratify=stratify
-        )
-        return table.take(train), table.take(val)
+        rows = np.arange(len(table))
+        train, val = train_test_split(rows, test_size=n_rows, random_state=self.seed, stratify=stratify)
+        return table.take(train), (table.X.iloc[val], table.y.iloc[val])
+
+    def _check_validation_data(self, table: Table, X: Any, y: Any) -> tuple[pd.DataFrame, pd.Series]:
+        frame, target = as_frame(X), as_target(y)
+        if not isinstance(X, pd.DataFrame) and frame.shape[1] == len(table.features):
+            frame = frame.set_axis(table.features, axis=1)
+        if list(frame.columns) != table.features:
+            absent, extra = set(table.features) - set(frame.columns), set(frame.columns) - set(table.features)
+            raise PermGradError(
+                "validation_data must have the columns of X in their order;"
+                f" absent: {listing(sorted(absent)) or 'none'}; not in X: {listing(sorted(extra)) or 'none'}"
+            )
+        if len(frame) != len(target) or target.isna().any():
+            raise PermGradError(
+                f"validation_data must have a target for each row, got {len(frame)} rows and {target.count()} targets"
+            )
+        return frame, target
 
     def _configs(self) -> tuple[HybridConfig, TrainingConfig]:
         branches = (self.branches,) if isinstance(self.branches, str) else tuple(self.branches)
@@ -281,7 +300,7 @@ class _HybridEstimator(BaseEstimator):
             optimizer=self.optimizer,  # type: ignore[arg-type]
             weight_decay=self.weight_decay,
             batch_size=self.batch_size,
-            max_epochs=self.max_epochs or (70 if self._task == "classification" else 200),
+            max_epochs=MAX_EPOCHS[self._task] if self.max_epochs is None else self.max_epochs,
             patience=self.patience,
             seed=self.seed,
         )
@@ -309,6 +328,9 @@ class _HybridEstimator(BaseEstimator):
         return self.network_.predict(encoded, batch_size=PREDICT_ROWS, verbose=0)
 
     # What differs between classification and regression.
+    def _learn_target(self, y: pd.Series) -> None:
+        raise NotImplementedError
+
     def _encode_target(self, y: pd.Series) -> np.ndarray:
         raise NotImplementedError
 
@@ -358,7 +380,8 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
     max_epochs : int, optional
         By default 70, for regression 200, as published.
     patience : int
-        Epochs without a better validation loss after which training stops.
+        Epochs without a better validation loss after which training stops, counted once the learning
+        rate has reached its peak.
     validation_fraction : float
         Share of the training rows set apart for early stopping where `fit` gets no validation data.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
@@ -381,6 +404,8 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         Only for classification.
     history_ : dict of lists
         Losses, metric and learning rate of each epoch.
+    kept_epoch_ : int
+        Epoch, from 1, whose weights were kept.
     """
 
     _task: Task = "classification"
@@ -432,11 +457,6 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         )
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, *, validation_data: tuple[Any, Any] | None = None) -> HybridClassifier:
-        """Fit encoding, scaling, layout and network; see the base class."""
-        self.classes_ = np.unique(self._check_training_data(X, y).y)
-        return super().fit(X, y, validation_data=validation_data)
-
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, shape (n_rows, n_classes), in the order of ``classes_``."""
         return self._network_output(X)
@@ -445,6 +465,9 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         """Return the likeliest class of each row."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
+
+    def _learn_target(self, y: pd.Series) -> None:
+        self.classes_ = np.unique(y)
 
     def _encode_target(self, y: pd.Series) -> np.ndarray:
         labels = np.asarray(y)
@@ -482,22 +505,34 @@ class HybridRegressor(RegressorMixin, _HybridEstimator):
     """Hybrid network (MLP on the row, CNN on its image) that predicts a number, and ranks the columns.
 
     Parameters and attributes as of `HybridClassifier`, without ``class_weight``. The network predicts
-    in the target's own unit; its last layer undoes a standardisation fitted on the training rows.
+    in the target's own unit; its last layer undoes a standardisation fitted on the training rows. (A
+    target whose spread float32 would blur has a constant taken off before, ``target_offset_``.)
     """
 
     _task: Task = "regression"
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the predicted value of each row, float32 of shape (n_rows,)."""
-        return self._network_output(X)[:, 0]
+        """Return the predicted value of each row, shape (n_rows,)."""
+        predicted = self._network_output(X)[:, 0]
+        return predicted.astype(float) + self.target_offset_ if self.target_offset_ else predicted
+
+    def _learn_target(self, y: pd.Series) -> None:
+        self.target_offset_ = float32_offset(y.to_numpy(float))
 
     def _encode_target(self, y: pd.Series) -> np.ndarray:
         with as_permgrad_error():
-            return np.asarray(y, np.float64).astype(np.float32)
+            return (np.asarray(y, np.float64) - self.target_offset_).astype(np.float32)
 
     def _output(self, target: np.ndarray) -> dict[str, Any]:
         scale = {"target_mean": float(target.mean()), "target_std": float(target.std()) or 1.0}
         return {"n_outputs": 1, "task": self._task, **scale}
+
+    def _target_to_json(self) -> dict[str, Any]:
+        return {"target_offset": self.target_offset_}
+
+    def _restore(self, content: dict[str, Any], network: Any) -> None:
+        super()._restore(content, network)
+        self.target_offset_ = content["target_offset"]
 
 
 def load(directory: str | Path) -> HybridClassifier | HybridRegressor:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from permgrad.errors import FileFormatError, PermGradError
+
+RESULT_FILES = ("ranking.json", "estimator.json")
+"""A directory that holds one of these was written by permgrad."""
 
 
 @contextmanager
@@ -24,13 +30,12 @@ def new_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     Raises
     ------
     PermGradError
-        If `path` exists and `overwrite` is false, is a file, or cannot be written.
+        If `path` exists and `overwrite` is false, is a file or a directory of somebody else's files, or
+        cannot be written.
     """
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise PermGradError(f"expected a directory at {path}, found a file; choose another path")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise PermGradError(f"{path} exists already and is kept; choose another path, or overwrite it (--overwrite)")
+    path = Path(path).resolve()
+    _check_replaceable(path, overwrite)
+    made_parent = not path.parent.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -42,6 +47,19 @@ def new_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         _swap(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if made_parent and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def _check_replaceable(path: Path, overwrite: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise PermGradError(f"expected a directory at {path}, found a file; choose another path")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not overwrite:
+        raise PermGradError(f"{path} exists already and is kept; choose another path, or overwrite it (--overwrite)")
+    if not any((path / name).is_file() for name in RESULT_FILES):
+        raise PermGradError(f"{path} holds other files than permgrad's results and is kept; choose another path")
 
 
 def _umask() -> int:
@@ -51,13 +69,18 @@ def _umask() -> int:
 
 
 def _swap(staging: Path, path: Path) -> None:
-    if not path.exists():
+    """Rename `staging` to `path`; what stood there goes only when the new one is in its place."""
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent)) / "replaced"
+    try:
+        if path.exists():
+            path.rename(old)
         staging.rename(path)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-    path.rename(old / "replaced")
-    staging.rename(path)
-    shutil.rmtree(old)
+    except OSError as error:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise PermGradError(f"cannot put results at {path}: {error.strerror}; choose another path") from error
+    finally:
+        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 @contextmanager
@@ -74,9 +97,20 @@ def new_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def plain(content: Any) -> Any:
+    """Return `content` as JSON has it: text keys, lists, Python numbers; null for NaN and infinity."""
+    if isinstance(content, Mapping):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    if isinstance(content, (np.generic, np.ndarray)):
+        return plain(content.tolist())
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_json(path: str | Path, content: dict[str, Any]) -> None:
-    """Write `content` as strict JSON (NaN and infinity are refused), whole or not at all."""
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    """Write `content` as strict JSON (see `plain`), whole or not at all."""
+    text = json.dumps(plain(content), indent=1, allow_nan=False) + "\n"
     with new_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

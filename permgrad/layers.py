@@ -1,7 +1,7 @@
 """Keras layers that belong to a table: its scaling, and the image of each row.
 
-Both compute in float32 whatever the model's precision, so that a raw value is never rounded before
-it is scaled. Both are registered, so a saved ``.keras`` file loads without custom objects.
+Both compute in float32 whatever the model's precision: half precision comes after scaling. Both are
+registered, so a saved ``.keras`` file loads without custom objects.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class FeatureLayout:
         PermGradError
             If the columns differ from the layout's features.
         """
-        scaled = self.scale(_numeric_frame(X, self.features))
+        scaled = self.scale(X)
         padded = np.hstack([scaled, np.zeros((len(scaled), 1))])
         index, weight = self.sources()
         images = np.zeros((len(scaled), len(index)), np.float32)
@@ -119,7 +119,9 @@ class FeatureLayout:
     def scale(self, X: Any) -> np.ndarray:
         """Return rows scaled by the fitted range (a constant feature becomes 0), float64."""
         span = self.maximum - self.minimum
-        return (np.asarray(X, float) - self.minimum) * np.divide(1, span, out=np.zeros_like(span), where=span > 0)
+        return (_numeric_frame(X, self.features).to_numpy(float) - self.minimum) * np.divide(
+            1, span, out=np.zeros_like(span), where=span > 0
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, ready for JSON."""
@@ -198,7 +200,9 @@ def fit_layout(
     if method not in METHODS:
         raise PermGradError(f"layout method must be one of {listing(METHODS)}, got {method!r}")
     X = _numeric_frame(X)
-    size = size or image_size(X.shape[1])
+    size = image_size(X.shape[1]) if size is None else size
+    if not isinstance(size, (int, np.integer)) or size < 1:
+        raise PermGradError(f"size must be a positive whole number of pixels, got {size!r}")
     if (unique or method in ("igtd", "refined")) and X.shape[1] > size**2:
         raise PermGradError(
             f"{X.shape[1]} features need as many pixels, an image of {size} × {size} has {size**2}; "
@@ -227,9 +231,11 @@ def _numeric_frame(X: Any, features: tuple[str, ...] | None = None) -> pd.DataFr
         raise PermGradError(f"the layout has {len(features)} features, the table has {X.shape[1]} columns")
     if features is not None and named and tuple(X.columns) != features:
         absent, extra = set(features) - set(X.columns), set(X.columns) - set(features)
+        if not absent:
+            raise PermGradError("columns must come in the layout's order; pass X[list(layout.features)]")
         raise PermGradError(
-            f"columns must be the layout's features in its order; absent: {listing(sorted(absent)) or 'none'};"
-            f" not in the layout: {listing(sorted(extra)) or 'none'}"
+            f"columns must be the layout's features in its order; absent: {listing(sorted(absent))};"
+            f" not in the layout: {listing(sorted(extra))}"
         )
     unfit = [name for name, column in X.items() if not is_number(column) or column.isna().any()]
     if unfit:
@@ -304,7 +310,8 @@ def _refined(frame: pd.DataFrame, method: str, size: int, seed: int) -> tuple[np
         raise PermGradError("layout method 'refined' needs MPI: pip install 'permgrad[refined]'") from error
     model = REFINED(problem="unsupervised", transformer=None, n_processors=2, random_seed=seed)
     # TINTOlib writes its intermediate files to the working directory; they go with this one.
-    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # scikit-learn's, about how TINTOlib calls it
         model.fit(frame)
     side = math.ceil(math.sqrt(frame.shape[1]))
     coordinates = np.asarray(model.coords_MDS, float).reshape(frame.shape[1], 2)

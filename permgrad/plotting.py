@@ -34,10 +34,13 @@ OVERLAY_PIXELS = 400
 
 
 def plot_ranking(ranking: FeatureRanking, top: int = 10) -> Figure:
-    """Draw the `top` best features as horizontal bars, stacked by class where there are classes."""
+    """Draw the `top` best features as horizontal bars, stacked by class where there are classes.
+
+    Bars are not stacked where a class's score is negative: its part has no width.
+    """
     shown = ranking.order[:top][::-1]
     figure, axes = _bars(len(shown))
-    if ranking.class_scores is None or ranking.classes is None:
+    if ranking.class_scores is None or ranking.classes is None or ranking.class_scores[shown].min() < 0:
         axes.barh(range(len(shown)), ranking.scores[shown], color=_colours(1)[0])
     else:
         left = np.zeros(len(shown))
@@ -141,16 +144,15 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(mixed, cv2.COLOR_BGR2RGB)
 
 
-def plot_history(history: dict[str, list[float]]) -> Figure:
-    """Draw loss and metric of each epoch, training and validation, and the epoch whose weights were kept."""
+def plot_history(history: dict[str, list[float]], kept_epoch: int) -> Figure:
+    """Draw loss and metric of each epoch, training and validation, and the epoch whose weights were kept (from 1)."""
     metric = next(name for name in history if name not in ("loss", "learning_rate") and not name.startswith("val_"))
     figure = _figure((10, 4))
-    best = int(np.argmin(history.get("val_loss", history["loss"]))) + 1
     for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in history:
                 axes.plot(range(1, len(history[key]) + 1), history[key], label=label)
-        axes.axvline(best, color="grey", linestyle=":", label=f"kept (epoch {best})")
+        axes.axvline(kept_epoch, color="grey", linestyle=":", label=f"kept (epoch {kept_epoch})")
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.legend()
     return figure

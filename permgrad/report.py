@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -59,7 +58,7 @@ def write_results(
             "split_seed": split_seed,
             "test_rows": len(test),
             "test_scores": scores(estimator, test),
-            "estimator": {"class": type(estimator).__name__, **_plain(estimator.get_params())},
+            "estimator": {"class": type(estimator).__name__, **estimator.get_params()},
             "versions": versions(),
         },
     )
@@ -82,7 +81,7 @@ def pictures(
     if estimator.layout_ is not None:
         yield "layout", plotting.plot_layout(estimator.layout_)
         yield "sample", _sample_picture(estimator, test)
-    yield "learning_curves", plotting.plot_history(estimator.history_)
+    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
     predicted = estimator.predict(test.X)
     if isinstance(estimator, HybridClassifier):
         yield "confusion", plotting.plot_confusion(test.y, predicted, estimator.classes_)
@@ -99,9 +98,3 @@ def _sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table) 
     shown = predicted if isinstance(estimator, HybridClassifier) else f"{predicted:.4g}"
     title = f"first test row: predicted {shown}, true {row.y.iloc[0]}"
     return plotting.plot_sample(estimator.images(row.X)[0], estimator.grad_cam_maps(row.X)[0, :, :, output], title)
-
-
-def _plain(params: dict[str, Any]) -> dict[str, Any]:
-    """Make a dict with labels as keys fit for JSON."""
-    weight = params.get("class_weight")
-    return {**params, "class_weight": {str(k): v for k, v in weight.items()}} if isinstance(weight, dict) else params

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
+from sklearn.utils import column_or_1d
 
 from permgrad.errors import PermGradError, as_permgrad_error, listing
 
@@ -54,8 +55,7 @@ class Table:
 
     def __post_init__(self) -> None:
         X = as_frame(self.X).reset_index(drop=True)
-        y = self.y if isinstance(self.y, pd.Series) else pd.Series(np.asarray(self.y), name="target")
-        y = y.reset_index(drop=True).infer_objects()
+        y = as_target(self.y)
         _check_target(X, y)
         task = self.task or infer_task(y)
         if task not in ("regression", "classification"):
@@ -177,14 +177,19 @@ def as_frame(X: Any) -> pd.DataFrame:
     """
     if hasattr(X, "toarray"):
         raise PermGradError("expected a dense table, got a sparse matrix; pass X.toarray()")
-    if not isinstance(X, pd.DataFrame):
+    if isinstance(X, pd.DataFrame):
+        if X.columns.nlevels > 1:
+            raise PermGradError("expected one name per column, got several levels; join them first")
+        X = X.set_axis(X.columns.astype(str), axis=1)
+    else:
         array = np.asarray(X)
         if array.ndim != 2:
             raise PermGradError(
                 f"Expected 2D array, got {array.ndim}D array instead. Reshape your data: X.reshape(-1, 1) if it"
                 " has a single feature, X.reshape(1, -1) if it is a single row."
             )
-        X = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])]).infer_objects()
+        X = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+    X = X.infer_objects()
     _check_unique(X)
     for axis, what in enumerate(("sample", "feature")):
         if X.shape[axis] == 0:
@@ -197,25 +202,45 @@ def as_frame(X: Any) -> pd.DataFrame:
         raise PermGradError(
             f"expected finite numbers, found infinity in {listing(infinite)}; replace it by a number or by NaN"
         )
-    return X.set_axis(X.columns.astype(str), axis=1)
+    return X
+
+
+def as_target(y: Any) -> pd.Series:
+    """Return `y` as a Series of plain rows 0, 1, ... with a name ("target" if it has none).
+
+    Raises
+    ------
+    PermGradError
+        If `y` has more than one column.
+    """
+    if not isinstance(y, pd.Series):
+        with as_permgrad_error():
+            y = pd.Series(column_or_1d(y, warn=True))
+    return y.reset_index(drop=True).infer_objects().rename("target" if y.name is None else y.name)
 
 
 def infer_task(y: pd.Series) -> Task:
     """Return "classification" for text, booleans and few whole numbers, "regression" for other numbers."""
     if not pd.api.types.is_numeric_dtype(y) or pd.api.types.is_bool_dtype(y):
         return "classification"
-    whole = np.equal(np.mod(y, 1), 0).all()
+    values = y.to_numpy(float)
+    whole = (values == np.floor(values)).all()
     return "classification" if whole and y.nunique() <= MAX_INTEGER_CLASSES else "regression"
 
 
 def read_csv(path: str | Path, **keywords: Any) -> pd.DataFrame:
     """Read a CSV file, every number as the nearest float64 (pandas' default may be off by the last bit)."""
+    if keywords.get("header", "infer") == "infer":  # pandas would rename repeated columns: a, a.1
+        names = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
+        _check_unique(pd.DataFrame(columns=names))
     return pd.read_csv(path, float_precision="round_trip", **keywords)
 
 
 def _read(reader: Any, path: str | Path) -> pd.DataFrame:
     try:
         return reader(path)
+    except PermGradError:
+        raise
     except OSError as error:
         raise PermGradError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:  # pandas's and pyarrow's parser errors
@@ -244,23 +269,22 @@ def _check_target(X: pd.DataFrame, y: pd.Series) -> None:
         raise PermGradError("found 1 sample; a table needs at least two rows to learn from")
     if y.nunique() < 2:
         raise PermGradError(f"the target {y.name!r} has one value (one class), {y.iloc[0]!r}; at least two are needed")
-    check_no_leak(X, y)
+    _check_no_leak(X, y)
 
 
-def check_no_leak(X: pd.DataFrame, y: pd.Series) -> None:
-    """Raise `PermGradError` if a column of `X` is the target itself, by name or by value."""
-    if y.name in X.columns:
+def _check_no_leak(X: pd.DataFrame, y: pd.Series) -> None:
+    """Raise if a column of `X` is the target itself: by name, or by value where that can be no coincidence."""
+    if str(y.name) in X.columns:
         raise PermGradError(f"the target {y.name!r} is among the features; drop that column from X")
     for name, column in X.items():
-        if column.iloc[0] == y.iloc[0] and len(y) > 2 and column.nunique() > 2 and _same(column, y):
+        alike = pd.notna(column.iloc[0]) and column.iloc[0] == y.iloc[0]  # spares most columns the full comparison
+        if alike and column.nunique() > 2 and (column.astype(object) == y.astype(object)).fillna(False).all():
             raise PermGradError(f"column {name!r} equals the target {y.name!r} in every row; drop it from X")
 
 
-def _same(column: pd.Series, y: pd.Series) -> bool:
-    return bool((column.to_numpy() == y.to_numpy()).all())
-
-
 def _check_classes(y: pd.Series) -> None:
+    if len({isinstance(label, str) for label in y.unique()}) > 1:
+        raise PermGradError(f"labels must be all text or all numbers, the target {y.name!r} mixes them; convert it")
     if y.nunique() > len(y) // 2 and y.nunique() > 2:
         raise PermGradError(
             f"the target {y.name!r} has {y.nunique()} classes in {len(y)} rows; give rows enough to learn each"

@@ -31,6 +31,7 @@ class TrainingConfig:
     max_epochs : int
     patience : int
         Epochs without a better validation loss after which training stops; the best weights are kept.
+        Both count from the epoch at which the rate is at its peak: before, a loss that stalls says little.
     seed : int
         Of the order of the rows.
     """
@@ -43,7 +44,14 @@ class TrainingConfig:
     patience: int = 6
     seed: int = 0
 
+    @property
+    def warmup_epochs(self) -> int:
+        """Epochs in which the learning rate rises."""
+        return max(1, int(self.max_epochs * WARMUP_SHARE))
+
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise PermGradError(f"seed must be at least 0, got {self.seed}")
         for name in ("batch_size", "max_epochs", "patience", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise PermGradError(f"{name} must be positive, got {getattr(self, name)}")
@@ -62,15 +70,15 @@ def choose_precision(precision: str) -> str:
     return precision
 
 
-def one_cycle_rate(epoch: int, max_epochs: int, peak: float) -> float:
-    """Return the rate of an epoch (from 0): linear from 1e-5 to `peak` over a quarter, then a half cosine to 0.
+def one_cycle_rate(epoch: int, config: TrainingConfig) -> float:
+    """Return the rate of an epoch (from 0): linear from 1e-5 to the peak over a quarter, then a half cosine to 0.
 
     Source: the published PermGrad notebooks; the schedule is Smith & Topin's one-cycle (2019), per epoch.
     """
-    warmup = max(1, int(max_epochs * WARMUP_SHARE))
+    warmup, peak = config.warmup_epochs, config.learning_rate
     if epoch < warmup:
         return START_RATE + (peak - START_RATE) * epoch / warmup
-    return peak / 2 * (1 + math.cos(math.pi * (epoch - warmup) / max(1, max_epochs - warmup)))
+    return peak / 2 * (1 + math.cos(math.pi * (epoch - warmup) / max(1, config.max_epochs - warmup)))
 
 
 class Batches(keras.utils.PyDataset):
@@ -125,7 +133,7 @@ def fit_network(
     task: Literal["regression", "classification"],
     class_weight: np.ndarray | None = None,
     verbose: bool = False,
-) -> dict[str, list[float]]:
+) -> tuple[dict[str, list[float]], int]:
     """Train `model` in place and leave it with the weights of its best epoch.
 
     Parameters
@@ -146,8 +154,10 @@ def fit_network(
 
     Returns
     -------
-    dict
-        Per epoch: ``loss``, ``val_loss``, ``learning_rate`` and ``accuracy`` or ``mean_absolute_error``.
+    history : dict
+        Per epoch: ``loss``, ``val_loss``, ``learning_rate`` and ``accuracy`` or ``mae``.
+    kept : int
+        Epoch, from 1, whose weights the model has.
 
     Raises
     ------
@@ -167,12 +177,17 @@ def fit_network(
     if validation and class_weight is not None:
         validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
     watched = "val_loss" if validation else "loss"
+    stopping = keras.callbacks.EarlyStopping(
+        watched,
+        mode="min",
+        patience=config.patience,
+        restore_best_weights=True,
+        start_from_epoch=min(config.warmup_epochs, config.max_epochs - 1),
+    )
     callbacks = [
-        keras.callbacks.LearningRateScheduler(
-            lambda epoch: one_cycle_rate(epoch, config.max_epochs, config.learning_rate)
-        ),
+        keras.callbacks.LearningRateScheduler(lambda epoch: one_cycle_rate(epoch, config)),
         keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.EarlyStopping(watched, patience=config.patience, mode="min", restore_best_weights=True),
+        stopping,
         *([Progress()] if verbose else []),
     ]
     history = model.fit(
@@ -186,10 +201,11 @@ def fit_network(
     ).history
     if not np.isfinite(history[watched][0]):
         raise PermGradError(f"training diverged (the loss is {history[watched][0]}); lower the learning rate")
-    return {name: [float(value) for value in values] for name, values in history.items()}
+    return {name: [float(value) for value in values] for name, values in history.items()}, stopping.best_epoch + 1
 
 
 def _optimizer(config: TrainingConfig) -> Any:
+    rate = float(config.learning_rate)
     if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
-    return keras.optimizers.Adam(config.learning_rate)
+        return keras.optimizers.AdamW(rate, weight_decay=float(config.weight_decay))
+    return keras.optimizers.Adam(rate)

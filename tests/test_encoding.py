@@ -22,6 +22,7 @@ def test_columns_and_their_owners(encoder):
         "colour=blue",
         "colour=green",
         "colour=red",
+        "smoker=False",
         "smoker=True",
         "site=(missing)",
         "site=A",
@@ -31,7 +32,7 @@ def test_columns_and_their_owners(encoder):
     assert owned == {
         "age": ["age"],
         "colour": ["colour=blue", "colour=green", "colour=red"],
-        "smoker": ["smoker=True"],
+        "smoker": ["smoker=False", "smoker=True"],
         "site": ["site=(missing)", "site=A", "site=B"],
         "dose": ["dose"],
     }
@@ -57,10 +58,32 @@ def test_restored_from_json_encodes_alike(encoder, mixed_frame):
     assert {k: v.tolist() for k, v in restored.groups.items()} == {k: v.tolist() for k, v in encoder.groups.items()}
 
 
-def test_unseen_category_is_all_zero(encoder, mixed_frame):
-    with pytest.warns(UserWarning, match="'colour' holds 'violet', not seen in training"):
-        encoded = pd.DataFrame(encoder.transform(mixed_frame.assign(colour="violet")), columns=encoder.columns)
-    assert (encoded.filter(like="colour=") == 0).all(axis=None)
+@pytest.mark.parametrize(("column", "value"), [("colour", "violet"), ("smoker", None)])
+def test_unseen_category_is_all_zero(column, value, encoder, mixed_frame):
+    with pytest.warns(UserWarning, match=f"{column!r} holds .*, not seen in training"):
+        encoded = pd.DataFrame(encoder.transform(mixed_frame.assign(**{column: value})), columns=encoder.columns)
+    assert (encoded.filter(like=f"{column}=") == 0).all(axis=None)
+
+
+def test_spread_that_float32_would_blur_is_kept():
+    """Seconds of a day in 2023 differ by less than float32 can tell apart at 1.7e9."""
+    frame = pd.DataFrame({"second": 1.7e9 + np.arange(100.0), "year": np.arange(1950.0, 2050)})
+    encoder = pg.ColumnEncoder.fit(frame)
+    encoded = encoder.transform(frame)
+    np.testing.assert_array_equal(encoded[:, 0], np.arange(100.0) - 49.5)
+    np.testing.assert_array_equal(encoded[:, 1], frame["year"])
+
+
+def test_numbers_held_as_objects_and_nullable_numbers_are_numbers():
+    objects = pd.DataFrame({"a": pd.Series([1, 2.5, None], dtype=object), "b": pd.array([None, 1, 2], dtype="Int64")})
+    encoder = pg.ColumnEncoder.fit(objects)
+    assert encoder.numeric == ("a", "b")
+    np.testing.assert_array_equal(encoder.transform(objects), [[1, 1.5], [2.5, 1], [1.75, 2]])
+
+
+def test_lists_in_cells():
+    with pytest.raises(pg.PermGradError, match="one value per cell"):
+        pg.ColumnEncoder.fit(pd.DataFrame({"a": [[1], [2]]}))
 
 
 def test_rare_categories_are_left_out():

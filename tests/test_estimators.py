@@ -179,6 +179,41 @@ def test_validation_rows_only_decide_when_to_stop(cancer):
     np.testing.assert_array_equal(model.layout_.maximum, train.X.max().to_numpy(np.float32))
 
 
+def test_validation_rows_may_be_arrays_and_few(cancer):
+    train, val, _ = cancer
+    model = pg.HybridClassifier(**SMALL, max_epochs=1)
+    benign = (val.y == "benign").to_numpy()
+    model.fit(train.X, train.y, validation_data=(val.X[benign].to_numpy(), val.y[benign]))
+    for data, message in [
+        ((val.X.drop(columns="mean area"), val.y), "absent: 'mean area'; not in X: none"),
+        ((val.X, val.y[:5]), "a target for each row"),
+        ((val.X, ["other"] * len(val)), "labels not seen in training: 'other'"),
+    ]:
+        with pytest.raises(pg.PermGradError, match=message):
+            model.fit(train.X, train.y, validation_data=data)
+
+
+def test_target_that_float32_would_blur(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.random((400, 3))
+    y = 1e8 + 3 * X[:, 0]
+    model = pg.HybridRegressor(**SMALL, max_epochs=20, learning_rate=1e-2).fit(X[:300], y[:300])
+    assert model.score(X[300:], y[300:]) > 0.8
+    assert model.rank_features(X[300:], y[300:]).top(1) == ["x0"]
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(pg.load(tmp_path / "m").predict(X), model.predict(X))
+
+
+def test_numpy_settings_are_saved(cancer, tmp_path):
+    train = cancer[0]
+    model = pg.HybridClassifier(**SMALL, max_epochs=np.int64(1), learning_rate=np.float32(0.5), seed=np.int64(3))
+    model.fit(train.X, train.y).save(tmp_path / "m")
+    assert pg.load(tmp_path / "m").learning_rate == 0.5
+    ranking = model.rank_features(train.X, train.y)
+    ranking.save(tmp_path / "r.json")
+    assert pg.FeatureRanking.load(tmp_path / "r.json") == ranking
+
+
 BAD_FIT = {
     "branches": ({"branches": ("text",)}, "branches must be 'tabular', 'image' or both"),
     "layers": ({"n_conv_layers": 9}, "9 convolution blocks halve the image"),
@@ -186,6 +221,8 @@ BAD_FIT = {
     "dropout": ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
     "precision": ({"precision": "float8"}, "precision must be"),
     "optimizer": ({"optimizer": "sgd"}, "'adam' or 'adamw'"),
+    "epochs": ({"max_epochs": 0}, "max_epochs must be positive"),
+    "seed": ({"seed": -1}, "seed must be at least 0"),
     "batch": ({"batch_size": 0}, "batch_size must be positive"),
     "fraction": ({"validation_fraction": 1.0}, "validation_fraction"),
     "pixels": ({"image_size": 4}, "30 features need as many pixels"),

@@ -140,6 +140,8 @@ def test_image_size_grows_with_the_table():
 
 BAD = {
     "method": ({"method": "umap"}, "one of 'tinto'"),
+    "no size": ({"size": 0}, "positive whole number of pixels, got 0"),
+    "half a pixel": ({"size": 8.5}, "positive whole number of pixels, got 8.5"),
     "pixels": ({"size": 3}, "12 features need as many pixels, an image of 3 × 3 has 9; choose size=4"),
     "igtd pixels": ({"size": 3, "method": "igtd", "unique": False}, "12 features need as many pixels"),
 }
@@ -163,6 +165,8 @@ def test_bad_columns(frame):
     layout = pg.fit_layout(frame)
     with pytest.raises(pg.PermGradError, match="absent: 'c0'; not in the layout: 'z'"):
         layout.render(frame.rename(columns={"c0": "z"}))
+    with pytest.raises(pg.PermGradError, match="in the layout's order"):
+        layout.render(frame.iloc[:, ::-1])
     with pytest.raises(pg.PermGradError, match="12 features, the table has 3 columns"):
         layout.render(np.zeros((2, 3)))
 

@@ -20,10 +20,13 @@ def test_import_loads_no_heavy_library():
 
 
 def test_help_answers_in_under_a_second():
-    start = time.perf_counter()
-    help_text = subprocess.run([sys.executable, "-m", "permgrad", "--help"], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - start < 1
-    assert "rank" in help_text.stdout
+    seconds = []
+    for _ in range(3):  # the best of three: other tests may keep the machine busy
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "permgrad", "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+        assert "rank" in done.stdout
+    assert min(seconds) < 1
 
 
 def test_tables_and_rankings_need_no_keras():

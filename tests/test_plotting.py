@@ -64,6 +64,12 @@ def test_ranking_bars_are_stacked_to_the_score(ranking):
     assert_nothing_cut_off(figure)
 
 
+def test_negative_class_scores_are_not_stacked():
+    ranking = pg.FeatureRanking(("a",), [0.1], class_scores=[[0.5, -0.49]], classes=("no", "yes"))
+    (bars,) = ranking.plot().axes[0].containers
+    assert [bar.get_width() for bar in bars] == [0.1]
+
+
 def test_scores_have_error_bars(ranking):
     figure = plotting.plot_scores(ranking)
     segments = figure.axes[0].containers[0].lines[2][0].get_segments()
@@ -113,7 +119,7 @@ def test_other_pictures_are_whole(rng):
         "accuracy": [0.1, 0.2, 0.3],
         "learning_rate": [1, 2, 3],
     }
-    curves = plotting.plot_history(history)
+    curves = plotting.plot_history(history, 2)
     assert "kept (epoch 2)" in texts(curves)
     names = [f"a long class name {i}" for i in range(6)]
     y = rng.choice(names, 60)

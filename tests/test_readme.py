@@ -19,6 +19,10 @@ def test_every_example_runs(tmp_path, monkeypatch):
     assert names["fused"].scores.sum() > 0.99
 
 
+def test_no_placeholder_is_left():
+    assert "_TABLE" not in README
+
+
 def test_every_public_name_is_mentioned():
     for name in pg.__all__:
         assert name == "__version__" or f"pg.{name}" in README or f"`{name}" in README, name

@@ -98,6 +98,11 @@ BAD = {
     "complex": (lambda: pg.Table(np.zeros((3, 1), complex), [0, 1, 0]), "Complex data not supported"),
     "sizes": (lambda: pg.Table(X3, [0, 1, 0]).split((0.5, 0.5, 0.5)), "sum to 1"),
     "rare class": (lambda: pg.Table(np.eye(8), [0, 0, 0, 0, 0, 0, 1, 1]).split(), "at least 5 rows of every class"),
+    "levels": (lambda: pg.Table(pd.concat({"u": X3}, axis=1), [0, 1, 0]), "several levels"),
+    "names alike as text": (lambda: pg.Table(X3.set_axis([1, "1"], axis=1), [0, 1, 0]), "found '1' more than once"),
+    "target among numbered columns": (lambda: pg.Table(X3.set_axis([0, 1], axis=1), X3["a"].rename(1)), "among the"),
+    "two targets": (lambda: pg.Table(X3, X3), "1d array"),
+    "mixed labels": (lambda: pg.Table(np.eye(6), pd.Series(["u", 1, "u", 1, "u", 1])), "mixes them"),
     "no such file": (lambda: pg.Table.from_csv("absent.csv", "y"), "cannot read absent.csv"),
 }
 
@@ -108,6 +113,26 @@ def test_bad_input_gets_one_clear_line(case):
     with pytest.raises(pg.PermGradError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_repeated_columns_of_a_csv_are_not_renamed(tmp_path):
+    (tmp_path / "t.csv").write_text("a,a,y\n1,2,0\n3,4,1\n")
+    with pytest.raises(pg.PermGradError, match="found 'a' more than once"):
+        pg.Table.from_csv(tmp_path / "t.csv", "y")
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "string", "category", "float64[pyarrow]"])
+def test_nullable_columns_and_targets(dtype):
+    values = pd.Series([None, 1, 0, 1, 1, 0] * 4).astype("Int64")
+    column = values.astype(str).astype(dtype) if dtype in ("string", "category") else values.astype(dtype)
+    table = pg.Table(pd.DataFrame({"a": column, "b": np.arange(24.0)}), column.dropna().iloc[[0, 1] * 12])
+    assert table.task == "classification"
+
+
+def test_target_of_one_column():
+    with pytest.warns(UserWarning, match="column-vector"):
+        assert pg.Table(X3, np.array([[1], [0], [1]])).y.tolist() == [1, 0, 1]
+    assert pg.Table(X3, pd.Series([1, 0, 1])).y.name == "target"
 
 
 @pytest.mark.parametrize("name", ["broken.parquet", "broken.csv"])

@@ -12,13 +12,14 @@ from permgrad.training import Batches, TrainingConfig, choose_precision, fit_net
 
 def test_one_cycle_by_hand():
     """40 epochs, peak 0.01: 10 epochs up from 1e-5, then half a cosine, at its middle after 15 more."""
-    rates = [one_cycle_rate(epoch, 40, 0.01) for epoch in range(40)]
+    config = TrainingConfig(max_epochs=40, learning_rate=0.01)
+    rates = [one_cycle_rate(epoch, config) for epoch in range(40)]
     assert rates[0] == 1e-5
     assert rates[5] == pytest.approx((1e-5 + 0.01) / 2)
     assert rates[10] == 0.01
     assert rates[25] == pytest.approx(0.005)
     assert rates[39] == pytest.approx(0.005 * (1 + math.cos(math.pi * 29 / 30)))
-    assert one_cycle_rate(0, 1, 0.01) > 0
+    assert one_cycle_rate(0, TrainingConfig(max_epochs=1)) > 0
 
 
 def test_batches_hold_every_row_once_in_an_order_of_their_own():
@@ -47,9 +48,12 @@ def test_best_epoch_is_kept(rng):
     y = X.sum(axis=1)
     model = linear_model()
     config = TrainingConfig(learning_rate=0.1, max_epochs=30, patience=4)
-    history = fit_network(model, (X, y), (X, -y), config, task="regression")
-    best = int(np.argmin(history["val_loss"]))
-    assert len(history["val_loss"]) == best + 1 + 4
+    history, kept = fit_network(model, (X, y), (X, -y), config, task="regression")
+    rate_at_peak = int(np.argmax(history["learning_rate"]))
+    assert rate_at_peak == 7
+    best = rate_at_peak + int(np.argmin(history["val_loss"][rate_at_peak:]))
+    assert kept == best + 1
+    assert len(history["val_loss"]) == kept + 4
     error = np.mean((model.predict(X, verbose=0)[:, 0] + y) ** 2) / np.var(y)
     assert error == pytest.approx(history["val_loss"][best], rel=1e-4)
 
@@ -62,7 +66,7 @@ def test_loss_is_free_of_the_targets_unit(rng):
         output = keras.layers.Rescaling(unit)(keras.layers.Dense(1, kernel_initializer="zeros")(rows))
         config = TrainingConfig(max_epochs=3, learning_rate=0.01)
         losses.append(
-            fit_network(keras.Model(rows, output), (X, unit * X[:, 0]), None, config, task="regression")["loss"]
+            fit_network(keras.Model(rows, output), (X, unit * X[:, 0]), None, config, task="regression")[0]["loss"]
         )
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
 
@@ -85,7 +89,7 @@ def test_mixed_float16_scales_its_loss(rng):
     rows = keras.Input((2,))
     hidden = keras.layers.Dense(8, "relu", dtype="mixed_float16")(rows)
     model = keras.Model(rows, keras.layers.Dense(1, dtype="float32")(hidden))
-    history = fit_network(
+    history, _ = fit_network(
         model, (X, X[:, 0]), None, TrainingConfig(max_epochs=20, learning_rate=0.05), task="regression"
     )
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)

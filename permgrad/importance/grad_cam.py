@@ -14,8 +14,9 @@ import numpy as np
 
 from permgrad.backend import compiled, keras, vjp
 from permgrad.errors import PermGradError
-from permgrad.importance.branches import Branch, Graph, node_of
+from permgrad.importance.branches import Branch, Graph
 from permgrad.importance.inputs import Inputs, largest_tensor, resolve_groups
+from permgrad.importance.outputs import final_activation
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout
 
@@ -60,6 +61,11 @@ def grad_cam(
     for maps in _blocks_of_maps(data, layer):
         total = total + read_pixels(maps, layout).sum(axis=0)  # (n_layout_features, n_outputs)
     by_column = np.asarray(total) / len(data)
+    if classes is not None and len(classes) != by_column.shape[1]:
+        raise PermGradError(
+            f"the model tells {by_column.shape[1]} classes apart, got {len(classes)} names; let a single output for"
+            " two classes end in a sigmoid"
+        )
     scores = np.stack([by_column[columns].mean(axis=0) for columns in members.values()])
     classification = classes is not None or scores.shape[1] > 1
     return FeatureRanking(
@@ -189,7 +195,7 @@ def _scores(data: Inputs, branch: Branch, after: Any) -> _Scores:
     """Join what follows the convolution with the head, up to the logits where the last step shows them."""
     head = data.cut.head if len(data.cut.branches) > 1 else None
     last = after if head is None else head
-    tensor, activation = _logits(last)
+    tensor, activation = final_activation(last)
     to_logits = keras.Model(last.inputs, tensor)
     if head is None:
         return _Scores(to_logits, activation)
@@ -197,25 +203,6 @@ def _scores(data: Inputs, branch: Branch, after: Any) -> _Scores:
     codes = [after(activations) if b is branch else keras.Input(b.code.shape[1:]) for b in data.cut.branches]
     others = [code for code, b in zip(codes, data.cut.branches, strict=True) if b is not branch]
     return _Scores(keras.Model([activations, *others], to_logits(codes)), activation)
-
-
-def _logits(model: Any) -> tuple[Any, str]:
-    """Return the tensor before the final softmax or sigmoid, and which it is ("" for another output)."""
-    node = node_of(model.outputs[0])
-    layer, source = node.operation, node.input_tensors[0]
-    if isinstance(layer, keras.layers.Softmax):
-        return source, "softmax"
-    name = getattr(getattr(layer, "activation", None), "__name__", "")
-    if name not in ("softmax", "sigmoid"):
-        return model.outputs[0], ""
-    if isinstance(layer, keras.layers.Activation):
-        return source, name
-    if isinstance(layer, keras.layers.Dense):
-        linear = keras.layers.Dense.from_config({**layer.get_config(), "activation": "linear"})
-        logits = linear(source)
-        linear.set_weights(layer.get_weights())
-        return logits, name
-    return model.outputs[0], ""
 
 
 def split_at_convolution(model: Any, layer: str | None = None) -> tuple[Any, Any]:

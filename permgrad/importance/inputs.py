@@ -14,6 +14,7 @@ from permgrad.backend import compiled, keras
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.branches import Branch, CutModel, cut_model
 from permgrad.importance.losses import Loss, choose_target
+from permgrad.importance.outputs import final_activation
 
 MEMORY = 256 * 2**20
 """Bytes that one call of the network may take for its rows, as far as can be counted beforehand."""
@@ -39,13 +40,20 @@ class Inputs:
             return model
         cut = model if isinstance(model, CutModel) else cut_model(model)
         single = not isinstance(inputs, (list, tuple))
-        arrays = [np.asarray(array, np.float32) for array in ([inputs] if single else inputs)]
+        try:
+            arrays = [np.asarray(array, np.float32) for array in ([inputs] if single else inputs)]
+        except (TypeError, ValueError) as error:
+            raise PermGradError(
+                f"inputs must be numeric arrays, one for each of the model's inputs: {error}"
+            ) from error
         expected = [tuple(tensor.shape[1:]) for tensor in cut.model.inputs]
         found = [array.shape[1:] for array in arrays]
         if expected != found:
             raise PermGradError(f"the model takes inputs with rows of shape {listing(expected)}, got {listing(found)}")
         if len({len(array) for array in arrays}) != 1 or len(arrays[0]) == 0:
             raise PermGradError(f"inputs must have the same number of rows, at least 1, got {[*map(len, arrays)]}")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise PermGradError("inputs must be finite and none missing; impute or drop first")
         return cls(cut, arrays)
 
     def __len__(self) -> int:
@@ -92,9 +100,16 @@ class Target:
 
     @classmethod
     def of(cls, y: Any, inputs: Inputs, classes: Sequence[Any] | None = None) -> Target:
-        """Choose loss and class names; see `choose_target`. Given classes mean classification."""
+        """Choose loss and class names; see `choose_target`.
+
+        A model classifies if it ends in a softmax or sigmoid, if classes are given, or if it has several
+        outputs and `y` one column of class numbers.
+        """
         n_outputs = math.prod(inputs.cut.model.outputs[0].shape[1:])
-        values, loss, n_classes = choose_target(np.asarray(y), n_outputs, True if classes is not None else None)
+        values = np.asarray(y)
+        several = n_outputs > 1 and values.size == len(values)
+        classification = bool(final_activation(inputs.cut.model)[1]) or classes is not None or several
+        values, loss, n_classes = choose_target(values, n_outputs, classification)
         if len(values) != len(inputs):
             raise PermGradError(f"X and y must have the same number of rows, got {len(inputs)} and {len(values)}")
         if not n_classes:

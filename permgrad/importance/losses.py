@@ -25,14 +25,24 @@ def cross_entropy(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Return ``-log p`` of the true class; `y` holds class numbers, predictions are probabilities.
 
     A single output is the probability of class 1.
+
+    Raises
+    ------
+    PermGradError
+        If predictions are no probabilities.
     """
     p = np.asarray(predictions, float)
+    if p.min() < -EPSILON or p.max() > 1 + 1e-3:
+        raise PermGradError(
+            f"expected probabilities, the model's output ranges from {p.min():.3g} to {p.max():.3g};"
+            " let it end in a softmax or sigmoid"
+        )
     p = np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p
     true = np.take_along_axis(p, np.broadcast_to(np.asarray(y, int)[:, None], (*p.shape[:-1], 1)), axis=-1)
     return -np.log(np.clip(true[..., 0], EPSILON, 1 - EPSILON))
 
 
-def choose_target(y: np.ndarray, n_outputs: int, classification: bool | None) -> tuple[np.ndarray, Loss, int]:
+def choose_target(y: np.ndarray, n_outputs: int, classification: bool) -> tuple[np.ndarray, Loss, int]:
     """Bring `y` into the form that fits a model's output.
 
     Parameters
@@ -41,8 +51,7 @@ def choose_target(y: np.ndarray, n_outputs: int, classification: bool | None) ->
         Class numbers (or one-hot rows) for classification, target values for regression.
     n_outputs : int
         Width of the model's output.
-    classification : bool, optional
-        By default: whole numbers or booleans from 0 below the number of classes (2 for one output).
+    classification : bool
 
     Returns
     -------
@@ -54,20 +63,19 @@ def choose_target(y: np.ndarray, n_outputs: int, classification: bool | None) ->
     Raises
     ------
     PermGradError
-        If classification is asked for and `y` is no class number.
+        If `y` holds missing values, or does not fit the output.
     """
-    y = np.asarray(y)
-    n_classes = max(n_outputs, 2)
+    if y.dtype.kind not in "iubf" or not np.isfinite(y).all():
+        raise PermGradError("y must hold finite numbers: class numbers or target values, none missing")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    if y.ndim == 2 and n_outputs > 1 and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all():
+    if not classification:
+        if y.size != len(y) * n_outputs:
+            raise PermGradError(f"y of shape {y.shape} does not fit a model with {n_outputs} outputs")
+        return y, squared_error, 0
+    if y.ndim == 2 and y.shape[1] == n_outputs and np.isin(y, (0, 1)).all() and (y.sum(axis=1) == 1).all():
         y = y.argmax(axis=1)
-    numbers = y.ndim == 1 and y.dtype.kind in "iub"
-    fits = bool(numbers and (y >= 0).all() and (y < n_classes).all())
-    if classification and not fits:
+    n_classes = max(n_outputs, 2)
+    if y.ndim != 1 or not np.isin(y, np.arange(n_classes)).all():
         raise PermGradError(f"y must hold class numbers from 0 to {n_classes - 1} or one-hot rows of {n_outputs}")
-    if fits and classification is not False:
-        return y.astype(int), cross_entropy, n_classes
-    if y.size != len(y) * n_outputs:
-        raise PermGradError(f"y of shape {y.shape} does not fit a model with {n_outputs} outputs")
-    return y, squared_error, 0
+    return y.astype(int), cross_entropy, n_classes

@@ -85,6 +85,12 @@ def rank_features(
         )
     if image and layout is None:
         raise PermGradError("the model has an image branch: pass layout=, which says where each feature sits in it")
+    several = isinstance(inputs, (list, tuple))
+    names = column_names(inputs[tabular[0].input_index] if several and tabular else inputs)
+    if tabular and layout is not None and names is not None and tuple(names) != layout.features:
+        raise PermGradError(
+            "the table's columns must be the layout's features in its order; pass X[list(layout.features)]"
+        )
     share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes)
     permutation = cam = None
     if tabular:
@@ -92,7 +98,7 @@ def rank_features(
             data,
             None,
             y,
-            features=layout.features if layout is not None else column_names(inputs),
+            features=layout.features if layout is not None else names,
             groups=groups,
             classes=classes,
             n_repeats=n_repeats,
@@ -100,8 +106,8 @@ def rank_features(
             verbose=verbose,
         )
     if image and layout is not None:
-        names = classes if permutation is None else permutation.classes
-        cam = grad_cam(data, None, layout, groups=groups, classes=names, layer=layer)
+        labels = classes if permutation is None else permutation.classes
+        cam = grad_cam(data, None, layout, groups=groups, classes=labels, layer=layer)
     if permutation is not None and cam is not None:
         ranking = fuse(permutation, cam, share.weights, scaling=scaling)
     else:

@@ -1,7 +1,8 @@
 """Permutation importance of the tabular branch: how much the loss grows when one feature is shuffled.
 
-What a permutation cannot change is not computed again: the other branches are encoded once per
-block of rows, and many permutations go through the tabular branch and the head in one call.
+What a permutation cannot change is not computed again: the other branches are encoded once (where
+their codes of all rows fit into memory, else once per block of rows), and many permutations go
+through the tabular branch and the head in one call.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from permgrad.importance.inputs import (
     resolve_groups,
     rows_in_memory,
 )
-from permgrad.importance.meeting import Meeting, meeting
+from permgrad.importance.meeting import meeting
 from permgrad.importance.ranking import FeatureRanking
 
 ROWS_PER_BLOCK = 2048
@@ -96,7 +97,8 @@ def permutation_importance(
     jobs += [_Job(columns, [seed, g, r]) for g, columns in enumerate(members.values()) for r in range(n_repeats)]
     with tqdm(total=len(jobs) * len(data), desc="permuting", unit="row", unit_scale=True, disable=not verbose) as bar:
         chunks = _chunks(jobs, max(1, ORDER_BYTES // (8 * len(data))))
-        losses = np.concatenate([_permuted_losses(data, branch, target, chunk, bar) for chunk in chunks])
+        network = _PermutedNetwork(data, branch)
+        losses = np.concatenate([_permuted_losses(data, network, target, chunk, bar) for chunk in chunks])
     baseline = losses[0]  # (1 + n_classes,)
     increase = losses[1:].reshape(len(members), n_repeats, -1) - baseline
     mean = increase.mean(axis=1)
@@ -129,48 +131,54 @@ def _tabular_branch(data: Inputs) -> Branch:
     return found[0]
 
 
-def _permuted_losses(data: Inputs, branch: Branch, target: Target, jobs: list[_Job], bar: Any) -> np.ndarray:
+class _PermutedNetwork:
+    """The network as seen from one branch that is permuted, the contributions of the others being given."""
+
+    def __init__(self, data: Inputs, branch: Branch) -> None:
+        self.branch, self.at, self.meeting = branch, data.cut.position(branch), meeting(data.cut)
+        self.floats_per_row = largest_tensor(branch.encoder) + self.meeting.width + largest_tensor(data.cut.head)
+        self.predict = compiled(self._predict)
+
+    def contributions_of_others(self, data: Inputs, rows: slice) -> list[Any]:
+        """Return what the other branches contribute for these rows; None for the permuted branch."""
+        branches = enumerate(data.cut.branches)
+        return [None if i == self.at else self.meeting.contribute(i, data.encode(b, rows)) for i, b in branches]
+
+    def _predict(self, permuted: Any, others: list[Any]) -> Any:
+        """Return predictions (n_part, n_rows, n_outputs) of permuted rows (n_part, n_rows, n_columns)."""
+        ops = keras.ops
+        n_part, n_rows, n_columns = permuted.shape
+        code = self.branch.encoder(ops.reshape(permuted, (n_part * n_rows, n_columns)), training=False)
+        parts = [
+            self.meeting.contribute(i, code)
+            if i == self.at
+            else ops.tile(other, [n_part] + [1] * (len(other.shape) - 1))
+            for i, other in enumerate(others)
+        ]
+        return ops.reshape(self.meeting.finish(parts), (n_part, n_rows, -1))
+
+
+def _permuted_losses(data: Inputs, network: _PermutedNetwork, target: Target, jobs: list[_Job], bar: Any) -> np.ndarray:
     """Return the mean loss of all rows and of each class under each job, shape (n_jobs, 1 + n_classes)."""
-    X = data.of_branch(branch)
+    X = data.of_branch(network.branch)
     orders = [job.order(len(X)) for job in jobs]
     weights = target.membership()
     means = np.zeros((len(jobs), weights.shape[1]))
-    at, joint = data.cut.position(branch), meeting(data.cut)
-    predict = _permuted_prediction(branch, at, joint)
-    width = largest_tensor(branch.encoder) + joint.width + largest_tensor(data.cut.head)
     for rows in data.blocks(data.floats_per_row(), most=ROWS_PER_BLOCK):
         n_rows = rows.stop - rows.start
-        others = [
-            None if i == at else joint.contribute(i, data.encode(other, rows))
-            for i, other in enumerate(data.cut.branches)
-        ]
-        per_call = even_size(len(jobs), max(1, rows_in_memory(width, most=PERMUTED_ROWS) // n_rows))
+        others = network.contributions_of_others(data, rows)
+        copies = max(1, rows_in_memory(network.floats_per_row, most=PERMUTED_ROWS) // n_rows)
+        per_call = even_size(len(jobs), copies)
         for start in range(0, len(jobs), per_call):
             part = range(start, min(start + per_call, len(jobs)))
             permuted = np.repeat(X[None, rows], len(part), axis=0)  # (n_part, n_rows, n_columns)
             for copy, job in zip(permuted, part, strict=True):
                 columns = jobs[job].columns
                 copy[:, columns] = X[np.ix_(orders[job][rows], columns)]
-            predictions = keras.ops.convert_to_numpy(predict(permuted, others))
+            predictions = keras.ops.convert_to_numpy(network.predict(permuted, others))
             means[part.start : part.stop] += target.loss(target.y[rows], predictions) @ weights[rows]
             bar.update(len(part) * n_rows)
     return means
-
-
-def _permuted_prediction(branch: Branch, at: int, joint: Meeting) -> Any:
-    """Compile (permuted rows (n_part, n_rows, n_columns), others' contributions) → predictions (n_part, n_rows, -1)."""
-    ops = keras.ops
-
-    def predict(permuted: Any, others: list[Any]) -> Any:
-        n_part, n_rows, n_columns = permuted.shape
-        code = branch.encoder(ops.reshape(permuted, (n_part * n_rows, n_columns)), training=False)
-        parts = [
-            joint.contribute(i, code) if i == at else ops.tile(other, [n_part] + [1] * (len(other.shape) - 1))
-            for i, other in enumerate(others)
-        ]
-        return ops.reshape(joint.finish(parts), (n_part, n_rows, -1))
-
-    return compiled(predict)
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from permgrad.errors import FileFormatError, PermGradError
-from permgrad.files import new_file, read_json, write_json
+from permgrad.files import new_file, plain, read_json, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,10 +64,12 @@ class FeatureRanking:
                 values = np.asarray(values, float)
                 values.flags.writeable = False
                 object.__setattr__(self, name, values)
-                if len(values) != len(self.features):
-                    raise PermGradError(f"{name} must have one row for each of {len(self.features)} features")
+                if len(values) != len(self.features) or not np.isfinite(values).all():
+                    raise PermGradError(f"{name} must be a finite number for each of {len(self.features)} features")
         if (self.class_scores is None) != (self.classes is None):
             raise PermGradError("class_scores and classes must be given together")
+        if self.class_scores is not None and self.class_scores.shape[1:] != (len(self.classes or ()),):
+            raise PermGradError(f"class_scores must have one column for each of the classes {self.classes}")
 
     @property
     def order(self) -> np.ndarray:
@@ -143,7 +145,7 @@ class FeatureRanking:
         content = _read_parquet(path) if Path(path).suffix == ".parquet" else read_json(path, kind=KIND)
         try:
             return cls.from_dict(content)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} is a damaged ranking: {error!r}; save it again with permgrad") from error
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,7 +158,7 @@ class FeatureRanking:
             "classes": None if self.classes is None else list(self.classes),
             "branch_weights": self.branch_weights,
             "unused": list(self.unused),
-            "settings": self.settings,
+            "settings": plain(self.settings),
             "components": {name: part.to_dict() for name, part in self.components.items()},
         }
 
@@ -217,7 +219,10 @@ def _read_parquet(path: str | Path) -> dict[str, Any]:
     metadata = (table.schema.metadata or {}).get(KIND.encode())
     if metadata is None:
         raise FileFormatError(f"expected a ranking saved by permgrad at {path}, found another Parquet file")
-    content: dict[str, Any] = json.loads(metadata)
-    for holder, key, column in list(_columns(content)):
-        holder[key] = table[column].to_pylist()
+    try:
+        content: dict[str, Any] = json.loads(metadata)
+        for holder, key, column in list(_columns(content)):
+            holder[key] = table[column].to_pylist()
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} is a damaged ranking: {error!r}; save it again with permgrad") from error
     return content

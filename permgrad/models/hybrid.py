@@ -66,6 +66,8 @@ class HybridConfig:
         sizes = (*self.dense_units, *self.head_units, self.n_conv_layers, self.base_filters)
         if min(sizes) < 1:
             raise PermGradError(f"layer sizes and counts must be at least 1, got {sizes}")
+        if self.seed < 0:
+            raise PermGradError(f"seed must be at least 0, got {self.seed}")
         if not 0 <= self.dropout < 1:
             raise PermGradError(f"dropout must be in [0, 1), got {self.dropout}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import permgrad as pg
@@ -112,6 +113,31 @@ def test_published_formula_is_the_parts_put_together(random_hybrid, layout, rng)
     parts = pg.fuse(permutation, pg.grad_cam(model, X, layout), weights, scaling="min-max")
     np.testing.assert_array_equal(ranking.scores, parts.scores)
     assert ranking.settings["weights"] == "softmax"
+
+
+def test_columns_in_another_order_are_refused(planted_model, layout, planted_rows):
+    X, y = planted_rows
+    frame = pd.DataFrame(X, columns=layout.features)[["f5", "f4", "f3", "f2", "f1", "f0"]]
+    with pytest.raises(pg.PermGradError, match="the layout's features in its order"):
+        pg.rank_features(planted_model, [frame, layout.render(X)], y, layout=layout)
+    with pytest.raises(pg.PermGradError, match="in the layout's order"):
+        layout.scale(frame)
+
+
+def test_branches_are_encoded_once(random_hybrid, layout, rng, monkeypatch):
+    """One call of each encoder on all rows serves permutation, Grad-CAM and ablation."""
+    from permgrad.importance import inputs
+
+    calls = []
+    build = inputs.Inputs._encoder
+
+    def counted(self, branch):
+        encode = build(self, branch)
+        return lambda rows: calls.append(branch.name) or encode(rows)
+
+    monkeypatch.setattr(inputs.Inputs, "_encoder", counted)
+    pg.rank_features(random_hybrid("regression", 1), rng.random((30, 6)), rng.random(30), layout=layout)
+    assert sorted(calls) == ["image", "tabular"]
 
 
 def test_missing_layout_and_too_many_branches(random_hybrid, rng):

@@ -106,7 +106,7 @@ def test_truncated_parts_and_foreign_parquet(ranking, tmp_path):
     content = ranking.to_dict()
     content["scores"] = content["scores"][:2]
     (tmp_path / "r.json").write_text(json.dumps(content))
-    with pytest.raises(pg.FileFormatError, match="one row for each of 3 features"):
+    with pytest.raises(pg.FileFormatError, match="finite number for each of 3 features"):
         pg.FeatureRanking.load(tmp_path / "r.json")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "r.parquet")
     with pytest.raises(pg.FileFormatError, match="another Parquet file"):
@@ -120,7 +120,14 @@ def test_unknown_suffix_and_unwritable_path(ranking, tmp_path):
         ranking.save(tmp_path / "absent" / "r.json")
 
 
-def test_not_a_number_is_never_written(tmp_path):
-    with pytest.raises(ValueError, match="JSON compliant"):
-        pg.FeatureRanking(("a",), np.array([np.nan])).save(tmp_path / "r.json")
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scores": [np.nan, 1.0]}, "finite number for each of 2 features"),
+        ({"scores": [1.0, 2.0], "class_scores": [[1.0], [2.0]], "classes": ("u", "v")}, "one column for each"),
+        ({"scores": [1.0, 2.0], "classes": ("u", "v")}, "given together"),
+    ],
+)
+def test_what_is_no_ranking(arguments, message):
+    with pytest.raises(pg.PermGradError, match=message):
+        pg.FeatureRanking(("a", "b"), **arguments)
