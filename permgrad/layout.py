@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -303,19 +308,30 @@ def _parametric(frame: pd.DataFrame, method: str, size: int, seed: int) -> tuple
 
 
 def _refined(frame: pd.DataFrame, method: str, size: int, seed: int) -> tuple[np.ndarray, tuple[int, int]]:
-    try:
-        import mpi4py  # noqa: F401
-        from TINTOlib.refined import REFINED
-    except ImportError as error:
-        raise PermGradError("layout method 'refined' needs MPI: pip install 'permgrad[refined]'") from error
+    if find_spec("mpi4py") is None or np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+        # With NumPy 2.4 TINTOlib's worker fails on a conversion, and MPI then waits for it for ever.
+        raise PermGradError("layout method 'refined' needs MPI and numpy < 2.4: pip install 'permgrad[refined]'")
+    from TINTOlib.refined import REFINED
+
     model = REFINED(problem="unsupervised", transformer=None, n_processors=2, random_seed=seed)
-    # TINTOlib writes its intermediate files to the working directory; they go with this one.
-    with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch), warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as scratch, _mpi_at(scratch), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # scikit-learn's, about how TINTOlib calls it
         model.fit(frame)
     side = math.ceil(math.sqrt(frame.shape[1]))
     coordinates = np.asarray(model.coords_MDS, float).reshape(frame.shape[1], 2)
     return coordinates + (size - side) // 2, (size, size)
+
+
+@contextlib.contextmanager
+def _mpi_at(directory: str) -> Iterator[None]:
+    """Let TINTOlib write its intermediate files to `directory`, and find the ``mpirun`` installed beside Python."""
+    path = os.environ.get("PATH", "")
+    with contextlib.chdir(directory):
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
+        try:
+            yield
+        finally:
+            os.environ["PATH"] = path
 
 
 def _own_pixels(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

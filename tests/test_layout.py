@@ -184,7 +184,20 @@ def test_narrow_tables(n_features, frame):
         assert len(set(pg.fit_layout(frame.iloc[:, [0, 4][:n_features]]).pixels)) == n_features
 
 
-def test_refined(frame):
+def test_refined_draws_tintolibs_pixels(frame, tmp_path):
     pytest.importorskip("mpi4py", reason="layout 'refined' needs the extra permgrad[refined]")
-    layout = pg.fit_layout(frame, "refined", 6)
+    from TINTOlib.refined import REFINED
+
+    layout = pg.fit_layout(frame, "refined", 4)
     assert len(set(layout.pixels)) == 12
+    model = REFINED(problem="regression", transformer=None, n_processors=2, format="npy", random_seed=0)
+    with module._mpi_at(str(tmp_path)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = tintolib_images(model, frame, tmp_path / "images")
+    np.testing.assert_allclose(layout.render(frame)[..., 0], theirs, atol=1e-6)
+
+
+def test_refined_says_what_it_needs(frame, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(pg.PermGradError, match=r"pip install 'permgrad\[refined\]'"):
+        pg.fit_layout(frame, "refined")
