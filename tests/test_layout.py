@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import permgrad as pg
 from permgrad import layout as module
+from permgrad import placement
 
 METHODS = ["tinto", "igtd", "deepinsight", "fotomics"]
 
@@ -191,13 +192,13 @@ def test_refined_draws_tintolibs_pixels(frame, tmp_path):
     layout = pg.fit_layout(frame, "refined", 4)
     assert len(set(layout.pixels)) == 12
     model = REFINED(problem="regression", transformer=None, n_processors=2, format="npy", random_seed=0)
-    with module._mpi_at(str(tmp_path)), warnings.catch_warnings():
+    with placement._mpi_at(str(tmp_path)), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = tintolib_images(model, frame, tmp_path / "images")
     np.testing.assert_allclose(layout.render(frame)[..., 0], theirs, atol=1e-6)
 
 
 def test_refined_says_what_it_needs(frame, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(placement, "find_spec", lambda name: None)
     with pytest.raises(pg.PermGradError, match=r"pip install 'permgrad\[refined\]'"):
         pg.fit_layout(frame, "refined")
