@@ -191,8 +191,9 @@ def _single(model: Any, graph: Graph) -> CutModel:
     code = model.outputs[0]
     image = any(len(tensor.shape) == 4 for node in graph.nodes for tensor in (*node.input_tensors, *node.outputs))
     kind = "image" if image else "tabular"
-    identity = keras.Input(code.shape[1:], name="code")
-    return CutModel(model, (Branch(kind, kind, 0, code, model),), keras.Model(identity, identity, name="head"))
+    identity = keras.Input(code.shape[1:], dtype=code.dtype, name="code")
+    head = keras.Model(identity, keras.layers.Identity(dtype=code.dtype)(identity), name="head")
+    return CutModel(model, (Branch(kind, kind, 0, code, model),), head)
 
 
 def node_of(tensor: Any) -> Any:
