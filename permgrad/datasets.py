@@ -114,8 +114,9 @@ def _from_openml(name: str, card: dict[str, Any]) -> pd.DataFrame:
 
 
 def _unavailable(name: str, file_name: str, card: dict[str, Any], error: Exception) -> PermGradError:
+    reason = error if isinstance(error, ValueError) else "no connection"  # a connection's own text fills a page
     return PermGradError(
-        f"cannot download data set {name!r} ({error}); get it from {card['homepage']} and read it by its path,"
+        f"cannot download data set {name!r} ({reason}); get it from {card['homepage']} and read it by its path,"
         f" or set PERMGRAD_DATA to a directory that holds {file_name}"
     )
 

@@ -55,7 +55,7 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10) -> Figure:
         figure.legend(title="class", loc="outside right upper")
     _name_bars(axes, [ranking.features[i] for i in shown])
     axes.set_xlabel(_score_label(ranking))
-    axes.set_title(_title(ranking))
+    axes.set_title(_title(ranking), fontsize=11)
     return figure
 
 
@@ -68,7 +68,7 @@ def plot_scores(ranking: FeatureRanking, top: int = 20) -> Figure:
     axes.axvline(0, color="black", linewidth=0.8)
     _name_bars(axes, [ranking.features[i] for i in shown])
     axes.set_xlabel(_score_label(ranking))
-    axes.set_title(_title(ranking))
+    axes.set_title(_title(ranking), fontsize=11)
     return figure
 
 
@@ -211,7 +211,7 @@ def _score_label(ranking: FeatureRanking) -> str:
 def _title(ranking: FeatureRanking) -> str:
     name = {"permutation": "Permutation importance", "grad_cam": "Grad-CAM", "permgrad": "PermGrad"}
     weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
-    return name.get(ranking.method, ranking.method) + (f"  (branch weights: {weights})" if weights else "")
+    return name.get(ranking.method, ranking.method) + (f"\nbranch weights: {weights}" if weights else "")
 
 
 def _colours(n: int) -> list[Any]:

@@ -60,8 +60,10 @@ def test_ranking_bars_are_stacked_to_the_score(ranking):
     no, yes = axes.containers
     np.testing.assert_allclose([bar.get_width() for bar in no], [0.0, 0.1, 0.5])
     np.testing.assert_allclose([bar.get_x() + bar.get_width() for bar in yes], [0.2, 0.4, 0.6])
-    assert "PermGrad  (branch weights: tabular 0.25, image 0.75)" in texts(figure)
+    assert "PermGrad\nbranch weights: tabular 0.25, image 0.75" in texts(figure)
     assert_nothing_cut_off(figure)
+    title, legend = axes.title.get_window_extent(), figure.legends[0].get_window_extent()
+    assert title.x1 < legend.x0
 
 
 def test_negative_class_scores_are_not_stacked():
