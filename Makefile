@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow lint format types wheel bench clean
+.PHONY: install demo test test-slow lint format types wheel bench pictures clean
 
 install: .venv/installed
 
@@ -40,6 +40,9 @@ wheel: install
 
 bench: install
 	$(BIN)/python -m benchmarks.plain_loop
+
+pictures: demo
+	cp results/demo/ranking.png docs/images/demo_ranking.png
 
 clean:
 	rm -rf .venv dist results
