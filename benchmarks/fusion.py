@@ -2,8 +2,8 @@
 
 Networks are trained on tables whose relevant features are known, and each network is ranked by every combination
 of branch weights (and what replaces a branch that is off) and scaling. The figure is the share of the k relevant
-features among the k best, averaged over seeds: 1 is perfect. Puma's k = 2 (theta2 and theta3 carry its variance; see
-any tree's importance); the planted tables are generated here.
+features among the k best, averaged over seeds: 1 is perfect. Puma's k = 2 (theta2 and theta3,
+whose published permutation scores are forty times the next); the planted tables are generated here.
 
     python -m benchmarks.fusion [--seeds 5]
 """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from permgrad.datasets import list_datasets, load_dataset
     from permgrad.encoding import ColumnEncoder
     from permgrad.errors import FileFormatError, PermGradError, UnfittedError
-    from permgrad.estimators import HybridClassifier, HybridRegressor, load
+    from permgrad.estimators import HybridClassifier, HybridRegressor
     from permgrad.importance.ablation import BranchWeights, branch_weights
     from permgrad.importance.branches import CutModel, cut_model
     from permgrad.importance.fusion import fuse
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from permgrad.importance.permutation import permutation_importance
     from permgrad.importance.ranking import FeatureRanking
     from permgrad.layout import FeatureLayout, fit_layout
+    from permgrad.saving import load
     from permgrad.table import Table
 
 __version__ = "0.1.0"
@@ -46,7 +47,7 @@ _HOMES = {
     "grad_cam": "importance.grad_cam",
     "grad_cam_maps": "importance.grad_cam",
     "list_datasets": "datasets",
-    "load": "estimators",
+    "load": "saving",
     "load_dataset": "datasets",
     "permutation_importance": "importance.permutation",
     "rank_features": "importance.permgrad",

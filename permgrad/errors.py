@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sklearn.exceptions import NotFittedError
 
@@ -31,8 +32,8 @@ def as_permgrad_error() -> Iterator[None]:
         raise PermGradError(str(error)) from error
 
 
-def listing(names: object, limit: int = 5) -> str:
+def listing(names: Iterable[Any], limit: int = 5) -> str:
     """Return ``'a', 'b' and 3 more``: names for an error message, cut after `limit`."""
-    names = [repr(name) if isinstance(name, str) else str(name) for name in names]  # type: ignore[attr-defined]
+    names = [repr(name) if isinstance(name, str) else str(name) for name in names]
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,20 +15,17 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from permgrad.backend import NAME as BACKEND
-from permgrad.backend import keras
 from permgrad.encoding import ColumnEncoder, float32_offset
-from permgrad.errors import FileFormatError, PermGradError, UnfittedError, as_permgrad_error, listing
-from permgrad.files import new_directory, read_json, write_json
+from permgrad.errors import PermGradError, UnfittedError, as_permgrad_error, listing
+from permgrad.files import new_directory
 from permgrad.importance.grad_cam import grad_cam_maps
 from permgrad.importance.permgrad import rank_features
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout, fit_layout
 from permgrad.models.hybrid import HybridConfig, build_hybrid
-from permgrad.table import Table, Task, as_frame, as_target
+from permgrad.table import Table, Task, as_frame, as_target, check_columns
 from permgrad.training import TrainingConfig, choose_precision, fit_network
 
-KIND = "permgrad.Estimator"
 MAX_EPOCHS = {"classification": 70, "regression": 200}
 """As published."""
 MIN_VALIDATION_ROWS = 5
@@ -207,29 +202,24 @@ class _HybridEstimator(BaseEstimator):
         PermGradError
             If the directory exists and `overwrite` is false, or cannot be written.
         """
+        from permgrad.saving import write_estimator
+
         self._check_fitted()
         with new_directory(directory, overwrite=overwrite) as staging:
-            self.write_to(staging)
+            write_estimator(self, staging)
 
-    def write_to(self, directory: Path) -> None:
-        """Write the estimator's files into an existing directory."""
-        # A model built anew from the same tensors is not compiled: no optimizer state in the file.
-        keras.Model(self.network_.inputs, self.network_.outputs).save(directory / "network.keras")
-        content = {
-            "kind": KIND,
-            "class": type(self).__name__,
-            "params": _params_to_json(self.get_params()),
+    def state_to_dict(self) -> dict[str, Any]:
+        """Return what was fitted beside the network, ready for JSON."""
+        return {
             "encoder": self.encoder_.to_dict(),
             "layout": None if self.layout_ is None else self.layout_.to_dict(),
             "feature_names_in": bool(hasattr(self, "feature_names_in_")),
             "history": self.history_,
             "kept_epoch": self.kept_epoch_,
-            "versions": versions(),
-            **self._target_to_json(),
         }
-        write_json(directory / "estimator.json", content)
 
-    def _restore(self, content: dict[str, Any], network: Any) -> None:
+    def restore_state(self, content: dict[str, Any], network: Any) -> None:
+        """Take over what `state_to_dict` described, and the network that was saved beside it."""
         self.encoder_ = ColumnEncoder.from_dict(content["encoder"])
         self.layout_ = None if content["layout"] is None else FeatureLayout.from_dict(content["layout"])
         self.network_ = network
@@ -271,12 +261,7 @@ class _HybridEstimator(BaseEstimator):
         frame, target = as_frame(X), as_target(y)
         if not isinstance(X, pd.DataFrame) and frame.shape[1] == len(table.features):
             frame = frame.set_axis(table.features, axis=1)
-        if list(frame.columns) != table.features:
-            absent, extra = set(table.features) - set(frame.columns), set(frame.columns) - set(table.features)
-            raise PermGradError(
-                "validation_data must have the columns of X in their order;"
-                f" absent: {listing(sorted(absent)) or 'none'}; not in X: {listing(sorted(extra)) or 'none'}"
-            )
+        check_columns(frame.columns, table.features, "validation_data")
         if len(frame) != len(target) or target.isna().any():
             raise PermGradError(
                 f"validation_data must have a target for each row, got {len(frame)} rows and {target.count()} targets"
@@ -339,9 +324,6 @@ class _HybridEstimator(BaseEstimator):
 
     def _class_weights(self, target: np.ndarray) -> np.ndarray | None:
         return None
-
-    def _target_to_json(self) -> dict[str, Any]:
-        return {}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -493,11 +475,14 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
             numbers = np.arange(len(self.classes_))
             return compute_class_weight(given, classes=numbers, y=target).astype(np.float32)
 
-    def _target_to_json(self) -> dict[str, Any]:
-        return {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str}
+    def state_to_dict(self) -> dict[str, Any]:
+        """Return what was fitted beside the network, ready for JSON."""
+        labels = {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str}
+        return {**super().state_to_dict(), **labels}
 
-    def _restore(self, content: dict[str, Any], network: Any) -> None:
-        super()._restore(content, network)
+    def restore_state(self, content: dict[str, Any], network: Any) -> None:
+        """Take over what `state_to_dict` described, and the network that was saved beside it."""
+        super().restore_state(content, network)
         self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
 
 
@@ -527,50 +512,11 @@ class HybridRegressor(RegressorMixin, _HybridEstimator):
         scale = {"target_mean": float(target.mean()), "target_std": float(target.std()) or 1.0}
         return {"n_outputs": 1, "task": self._task, **scale}
 
-    def _target_to_json(self) -> dict[str, Any]:
-        return {"target_offset": self.target_offset_}
+    def state_to_dict(self) -> dict[str, Any]:
+        """Return what was fitted beside the network, ready for JSON."""
+        return {**super().state_to_dict(), "target_offset": self.target_offset_}
 
-    def _restore(self, content: dict[str, Any], network: Any) -> None:
-        super()._restore(content, network)
+    def restore_state(self, content: dict[str, Any], network: Any) -> None:
+        """Take over what `state_to_dict` described, and the network that was saved beside it."""
+        super().restore_state(content, network)
         self.target_offset_ = content["target_offset"]
-
-
-def load(directory: str | Path) -> HybridClassifier | HybridRegressor:
-    """Read an estimator that `save` wrote.
-
-    Raises
-    ------
-    FileFormatError
-        If the directory is absent, damaged, or not one of permgrad's.
-    """
-    directory = Path(directory)
-    content = read_json(directory / "estimator.json", kind=KIND)
-    kinds = {kind.__name__: kind for kind in (HybridClassifier, HybridRegressor)}
-    if content.get("class") not in kinds:
-        raise FileFormatError(f"{directory} holds an estimator of unknown class {content.get('class')!r}")
-    try:
-        estimator = kinds[content["class"]](**_params_from_json(content["params"]))
-        network = keras.models.load_model(directory / "network.keras", compile=False)
-        estimator._restore(content, network)
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise FileFormatError(f"{directory} is damaged ({error}); save the estimator again") from error
-    return estimator
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python, permgrad and what its numbers depend on."""
-    names = ("permgrad", "keras", BACKEND, "numpy", "pandas", "scikit-learn", "TINTOlib")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def _params_to_json(params: dict[str, Any]) -> dict[str, Any]:
-    weight = params.get("class_weight")
-    pairs = {"class_weight": list(map(list, weight.items()))} if isinstance(weight, Mapping) else {}
-    return {**params, **pairs}  # a dict's keys would become text
-
-
-def _params_from_json(params: dict[str, Any]) -> dict[str, Any]:
-    restored = {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
-    if isinstance(restored.get("class_weight"), tuple):
-        restored["class_weight"] = dict(restored["class_weight"])
-    return restored

@@ -20,7 +20,7 @@ from scipy.spatial.distance import cdist
 from permgrad.encoding import is_number
 from permgrad.errors import PermGradError, listing
 from permgrad.placement import METHODS, place_features
-from permgrad.table import as_frame
+from permgrad.table import as_frame, check_columns
 
 MAX_ASSIGNMENT = 20_000_000
 """Features × pixels up to which pixels are shared out by linear assignment (8 bytes each)."""
@@ -226,14 +226,8 @@ def _numeric_frame(X: Any, features: tuple[str, ...] | None = None) -> pd.DataFr
     X = as_frame(X)
     if features is not None and len(X.columns) != len(features):
         raise PermGradError(f"the layout has {len(features)} features, the table has {X.shape[1]} columns")
-    if features is not None and named and tuple(X.columns) != features:
-        absent, extra = set(features) - set(X.columns), set(X.columns) - set(features)
-        if not absent:
-            raise PermGradError("columns must come in the layout's order; pass X[list(layout.features)]")
-        raise PermGradError(
-            f"columns must be the layout's features in its order; absent: {listing(sorted(absent))};"
-            f" not in the layout: {listing(sorted(extra))}"
-        )
+    if features is not None and named:
+        check_columns(X.columns, features, "the layout's table")
     unfit = [name for name, column in X.items() if not is_number(column) or column.isna().any()]
     if unfit:
         raise PermGradError(

@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from permgrad import plotting
-from permgrad.estimators import HybridClassifier, HybridRegressor, versions
+from permgrad.estimators import HybridClassifier, HybridRegressor
 from permgrad.evaluation import scores
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.saving import versions, write_estimator
 from permgrad.table import Table
 
 DPI = 150
@@ -65,7 +66,7 @@ def write_results(
     ranking.table.to_csv(directory / "ranking.csv", index=False)
     ranking.save(directory / "ranking.json")
     (directory / "model").mkdir()
-    estimator.write_to(directory / "model")
+    write_estimator(estimator, directory / "model")
     for name, figure in pictures(estimator, ranking, test):
         figure.savefig(directory / f"{name}.png", dpi=DPI)
     return ranking

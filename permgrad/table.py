@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +204,20 @@ def as_frame(X: Any) -> pd.DataFrame:
             f"expected finite numbers, found infinity in {listing(infinite)}; replace it by a number or by NaN"
         )
     return X
+
+
+def check_columns(found: Iterable[str], expected: Iterable[str], what: str) -> None:
+    """Raise `PermGradError`, naming the difference, unless `what` has the expected columns in their order."""
+    found, expected = list(found), list(expected)
+    if found == expected:
+        return
+    absent, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    if not absent and not extra:
+        raise PermGradError(f"{what} has the expected columns in another order; they must be {listing(expected)}")
+    raise PermGradError(
+        f"{what} must have the expected columns in their order;"
+        f" absent: {listing(absent) or 'none'}; not expected: {listing(extra) or 'none'}"
+    )
 
 
 def as_target(y: Any) -> pd.Series:

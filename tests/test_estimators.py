@@ -185,7 +185,7 @@ def test_validation_rows_may_be_arrays_and_few(cancer):
     benign = (val.y == "benign").to_numpy()
     model.fit(train.X, train.y, validation_data=(val.X[benign].to_numpy(), val.y[benign]))
     for data, message in [
-        ((val.X.drop(columns="mean area"), val.y), "absent: 'mean area'; not in X: none"),
+        ((val.X.drop(columns="mean area"), val.y), "absent: 'mean area'; not expected: none"),
         ((val.X, val.y[:5]), "a target for each row"),
         ((val.X, ["other"] * len(val)), "labels not seen in training: 'other'"),
     ]:

@@ -14,6 +14,7 @@ from permgrad.importance.inputs import Inputs, column_names
 from permgrad.importance.permutation import permutation_importance
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout
+from permgrad.table import check_columns
 
 PUBLISHED = {"weights": "softmax", "baseline": "zero", "scaling": "min-max"}
 """The published formula, as options: ``rank_features(..., **PUBLISHED)``."""
@@ -87,10 +88,8 @@ def rank_features(
         raise PermGradError("the model has an image branch: pass layout=, which says where each feature sits in it")
     several = isinstance(inputs, (list, tuple))
     names = column_names(inputs[tabular[0].input_index] if several and tabular else inputs)
-    if tabular and layout is not None and names is not None and tuple(names) != layout.features:
-        raise PermGradError(
-            "the table's columns must be the layout's features in its order; pass X[list(layout.features)]"
-        )
+    if tabular and layout is not None and names is not None:
+        check_columns(names, layout.features, "the tabular input")
     share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes)
     permutation = cam = None
     if tabular:
