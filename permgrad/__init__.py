@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from permgrad.layout import FeatureLayout, fit_layout
     from permgrad.saving import load
     from permgrad.table import Table
+    from permgrad.tuning.api import tune
+    from permgrad.tuning.results import TuneResult
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,7 @@ _HOMES = {
     "HybridRegressor": "estimators",
     "PermGradError": "errors",
     "Table": "table",
+    "TuneResult": "tuning.results",
     "UnfittedError": "errors",
     "branch_weights": "importance.ablation",
     "cut_model": "importance.branches",
@@ -51,6 +54,7 @@ _HOMES = {
     "load_dataset": "datasets",
     "permutation_importance": "importance.permutation",
     "rank_features": "importance.permgrad",
+    "tune": "tuning.api",
 }
 
 __all__ = [
@@ -65,6 +69,7 @@ __all__ = [
     "HybridRegressor",
     "PermGradError",
     "Table",
+    "TuneResult",
     "UnfittedError",
     "__version__",
     "branch_weights",
@@ -78,6 +83,7 @@ __all__ = [
     "load_dataset",
     "permutation_importance",
     "rank_features",
+    "tune",
 ]
 
 

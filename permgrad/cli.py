@@ -1,10 +1,13 @@
-"""The command line: ``permgrad rank``, ``permgrad datasets``.
+"""The command line: ``permgrad rank``, ``tune``, ``dashboard`` and ``datasets``.
 
 Only click is imported before a command runs, so that ``permgrad --help`` answers at once.
 """
 
 from __future__ import annotations
 
+import functools
+import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -18,8 +21,10 @@ if TYPE_CHECKING:
     from permgrad.estimators import HybridClassifier, HybridRegressor
     from permgrad.importance.ranking import FeatureRanking
     from permgrad.table import Table
+    from permgrad.tuning.results import TuneResult
 
 METHODS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
+PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 SHOWN = 10
 
 
@@ -38,25 +43,35 @@ def datasets() -> None:
         click.echo(f"{card.name:<14} {card.task:<15} {card.rows:>6} × {card.features:<4} {card.title}")
 
 
+SHARED = [
+    click.argument("table"),
+    click.option("--target", help="Column to predict; needed for a file, known for a data set."),
+    click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/<name>]"),
+    click.option("--task", type=click.Choice(["regression", "classification"]), help="By default inferred."),
+    click.option("--layout", type=click.Choice(METHODS), default="tinto", show_default=True),
+    click.option("--size", type=click.IntRange(1), help="Height and width of the image.  [default: by features]"),
+    click.option("--shared-pixels", is_flag=True, help="Let features share pixels, as the published layout does."),
+    click.option("--epochs", type=click.IntRange(1), help="At most.  [default: 70; regression 200]"),
+    click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training."),
+    click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all but the split."),
+    click.option("--split-seed", type=click.IntRange(0), default=42, show_default=True, help="Of the 60/20/20 split."),
+]
+"""What `rank` and `tune` have in common: the table, and what of the network is not tuned."""
+
+
+def _shared_options(command: Any) -> Any:
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(SHARED), command)
+
+
 @cli.command()
-@click.argument("table")
-@click.option("--target", help="Column to predict; needed for a file, known for a data set.")
-@click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/<name>]")
+@_shared_options
 @click.option("--overwrite", is_flag=True, help="Replace an existing results directory.")
-@click.option("--task", type=click.Choice(["regression", "classification"]), help="By default inferred.")
 @click.option("--branches", type=click.Choice(["both", "tabular", "image"]), default="both", show_default=True)
-@click.option("--layout", type=click.Choice(METHODS), default="tinto", show_default=True)
-@click.option("--size", type=click.IntRange(1), help="Height and width of the image.  [default: by features]")
-@click.option("--shared-pixels", is_flag=True, help="Let features share pixels, as the published layout does.")
-@click.option("--epochs", type=click.IntRange(1), help="At most.  [default: 70; regression 200]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak of the one-cycle schedule.")
-@click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training.")
-@click.option("--precision", type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]), default="auto")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Permutations of each feature.")
 @click.option("--formula", type=click.Choice(["permgrad", "published"]), default="permgrad", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of network and permutations.")
-@click.option("--split-seed", type=click.IntRange(0), default=42, show_default=True, help="Of the 60/20/20 split.")
 def rank(table: str, target: str | None, out: Path | None, overwrite: bool, **options: Any) -> None:
     """Train a hybrid network on TABLE and rank its columns.
 
@@ -73,6 +88,65 @@ def rank(table: str, target: str | None, out: Path | None, overwrite: bool, **op
         ranking = _rank(data, staging, options)
     _show(ranking)
     click.echo(f"\nresults in {out}/: ranking.csv, ranking.json, model/ and pictures")
+
+
+@cli.command()
+@_shared_options
+@click.option("--trials", type=click.IntRange(1), default=75, show_default=True, help="Finished trials, in all.")
+@click.option("--space", default="hybrid", show_default=True, help="hybrid, mlp, cnn, or FILE.py:FUNCTION.")
+@click.option("--metric", multiple=True, default=["loss"], show_default=True, help="Twice for two objectives.")
+@click.option("--storage", metavar="URL", help="sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]")
+@click.option("--name", help="Of the study.  [default: the table's]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option("--timeout", type=click.FloatRange(0), metavar="S", help="Seconds after which no trial is begun.")
+@click.option("--sampler", default="tpe", show_default=True, help="tpe, random, nsgaii, gp or cmaes.")
+@click.option("--pruner", default="halving", show_default=True, help="halving, hyperband, median or none.")
+@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Best networks to keep on disk.")
+def tune(table: str, target: str | None, task: Any, trials: int, metric: tuple[str, ...], **options: Any) -> None:
+    """Tune a network on TABLE, then rank its columns by the best one.
+
+    TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file. Run again, the study goes
+    on until it has its trials; run on other machines with the same --storage, they share the work.
+    """
+    from permgrad.tuning.api import tune as run
+
+    data = _load(table, target, task)
+    click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as clusters end a job
+    settings = {
+        "layout": options.pop("layout"),
+        "image_size": options.pop("size"),
+        "unique": not options.pop("shared_pixels"),
+        "max_epochs": options.pop("epochs"),
+        "precision": options.pop("precision"),
+    }
+    balance = options.pop("class_weight")
+    if balance and data.task == "regression":
+        raise _no_classes()
+    if balance:
+        settings["class_weight"] = balance
+    chosen: Any = metric[0] if len(metric) == 1 else metric
+    result = run(data, n_trials=trials, metric=chosen, verbose=True, **options, **settings)
+    _show_study(result, trials)
+
+
+@cli.command()
+@click.argument("results", type=click.Path(path_type=Path), required=False)
+@click.option("--storage", metavar="URL", help="Show this storage's studies, with the artifacts in RESULTS.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free one.")
+@click.option("--open", "open_browser", is_flag=True, help="Open it in a browser.")
+def dashboard(results: Path | None, storage: str | None, port: int, open_browser: bool) -> None:
+    """Show the study in RESULTS (a directory of `permgrad tune`) in Optuna's dashboard, on this machine alone."""
+    from permgrad.tuning.dashboard import make_server
+
+    server, url = make_server(results, storage, port)
+    click.echo(f"{url}\nCtrl-C ends it")
+    if open_browser:
+        click.launch(url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
 
 
 def _load(table: str, target: str | None, task: Any) -> Table:
@@ -107,8 +181,13 @@ def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanki
     return write_results(directory, estimator, ranking, data, test, split_seed=options["split_seed"])
 
 
-def _estimator(data: Table, options: dict[str, Any]) -> HybridClassifier | HybridRegressor:
+def _no_classes() -> Exception:
     from permgrad.errors import PermGradError
+
+    return PermGradError("--class-weight is for classification; the task here is regression")
+
+
+def _estimator(data: Table, options: dict[str, Any]) -> HybridClassifier | HybridRegressor:
     from permgrad.estimators import HybridClassifier, HybridRegressor
 
     branches = ("tabular", "image") if options["branches"] == "both" else (options["branches"],)
@@ -127,7 +206,7 @@ def _estimator(data: Table, options: dict[str, Any]) -> HybridClassifier | Hybri
     if data.task == "classification":
         return HybridClassifier(**settings, class_weight=options["class_weight"])
     if options["class_weight"]:
-        raise PermGradError("--class-weight is for classification; the task here is regression")
+        raise _no_classes()
     return HybridRegressor(**settings)
 
 
@@ -142,6 +221,27 @@ def _show(ranking: FeatureRanking) -> None:
     click.echo(ranking.table[columns].head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
 
 
+def _show_study(result: TuneResult, n_trials: int) -> None:
+    states = result.trials["state"].value_counts()
+    done = int(states.get("complete", 0) + states.get("pruned", 0))
+    counts = ", ".join(f"{n} {state}" for state, n in states.items())
+    click.echo(f"\n{done} of {n_trials} trials finished ({counts}); pruning saved about {result.epochs_saved} epochs")
+    for trial in result.best_trials:
+        values = ", ".join(f"{name} {value:.5g}" for name, value in zip(result.metrics, trial.values, strict=True))
+        click.echo(f"trial {trial.number}: validation {values}")
+    params = ", ".join(f"{name} {_short(value)}" for name, value in result.best_params.items())
+    click.echo(f"best: {params}")
+    if result.ranking is not None:
+        _show(result.ranking)
+    place = os.path.relpath(result.directory)
+    click.echo(f"\nresults in {place}/: tuning.json, trials.csv, ranking.csv, model/ and pictures")
+    click.echo(f"to look at the study: permgrad dashboard {place}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def main() -> None:
     """Run the command line: 0 on success, 2 with one line for bad input, 130 when interrupted."""
     warnings.showwarning = _show_warning
@@ -151,7 +251,8 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted; nothing was written", err=True)
+        study = sys.argv[1:2] == ["tune"]
+        click.echo(f"\ninterrupted; {'the same command goes on' if study else 'nothing was written'}", err=True)
         sys.exit(130)
     except Exception as error:
         from permgrad.errors import PermGradError

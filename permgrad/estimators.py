@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from permgrad.encoding import ColumnEncoder, float32_offset
 from permgrad.errors import PermGradError, UnfittedError, as_permgrad_error, listing
 from permgrad.files import new_directory
 from permgrad.importance.grad_cam import grad_cam_maps
+from permgrad.importance.losses import cross_entropy, squared_error
 from permgrad.importance.permgrad import rank_features
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout, fit_layout
@@ -80,7 +81,9 @@ class _HybridEstimator(BaseEstimator):
         self.seed = seed
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, *, validation_data: tuple[Any, Any] | None = None) -> Any:
+    def fit(
+        self, X: Any, y: Any, *, validation_data: tuple[Any, Any] | None = None, callbacks: Sequence[Any] = ()
+    ) -> Any:
         """Fit encoding, scaling, layout and network on training rows.
 
         Parameters
@@ -91,6 +94,8 @@ class _HybridEstimator(BaseEstimator):
         validation_data : (X, y), optional
             Rows that only decide when to stop. By default a share of the training rows,
             ``validation_fraction``, is set apart for this (none, where there are too few).
+        callbacks : sequence of keras.callbacks.Callback
+            Called during training.
 
         Returns
         -------
@@ -114,6 +119,7 @@ class _HybridEstimator(BaseEstimator):
         encoded = self.encoder_.transform(train.X)
         self.layout_ = self._fit_layout(encoded) if "image" in config.branches else None
         target = self._encode_target(train.y)
+        self.class_weights_ = self._class_weights(target)
         self.network_ = build_hybrid(config, encoded.shape[1], layout=self.layout_, **self._output(target))
         self.network_.get_layer("scale").set_range(encoded)
         self.history_, self.kept_epoch_ = fit_network(
@@ -122,10 +128,20 @@ class _HybridEstimator(BaseEstimator):
             (self.encoder_.transform(validation[0]), self._encode_target(validation[1])) if validation else None,
             training,
             task=self._task,
-            class_weight=self._class_weights(target),
+            class_weight=self.class_weights_,
+            callbacks=callbacks,
             verbose=self.verbose,
         )
         return self
+
+    def loss(self, X: Any, y: Any) -> float:
+        """Return the mean loss over rows that `fit` minimises, computed in float64.
+
+        Cross-entropy, each row weighed by its class's weight; or the squared error, divided by the
+        variance of the training target, so that 1 is what predicting the mean achieves.
+        """
+        output = self._network_output(X)
+        return self._loss(self._encode_target(as_target(y)), output)
 
     def rank_features(
         self,
@@ -216,6 +232,7 @@ class _HybridEstimator(BaseEstimator):
             "feature_names_in": bool(hasattr(self, "feature_names_in_")),
             "history": self.history_,
             "kept_epoch": self.kept_epoch_,
+            "class_weights": None if self.class_weights_ is None else self.class_weights_.tolist(),
         }
 
     def restore_state(self, content: dict[str, Any], network: Any) -> None:
@@ -225,6 +242,8 @@ class _HybridEstimator(BaseEstimator):
         self.network_ = network
         self.history_ = content["history"]
         self.kept_epoch_ = content["kept_epoch"]
+        weights = content["class_weights"]
+        self.class_weights_ = None if weights is None else np.array(weights, np.float32)
         self.n_features_in_ = len(self.encoder_.features)
         if content["feature_names_in"]:
             self.feature_names_in_ = np.array(self.encoder_.features, dtype=object)
@@ -324,6 +343,9 @@ class _HybridEstimator(BaseEstimator):
 
     def _class_weights(self, target: np.ndarray) -> np.ndarray | None:
         return None
+
+    def _loss(self, target: np.ndarray, output: np.ndarray) -> float:
+        raise NotImplementedError
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -475,6 +497,10 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
             numbers = np.arange(len(self.classes_))
             return compute_class_weight(given, classes=numbers, y=target).astype(np.float32)
 
+    def _loss(self, target: np.ndarray, output: np.ndarray) -> float:
+        rows = cross_entropy(target, output)
+        return float(np.mean(rows if self.class_weights_ is None else rows * self.class_weights_[target]))
+
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
         labels = {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str}
@@ -511,6 +537,9 @@ class HybridRegressor(RegressorMixin, _HybridEstimator):
     def _output(self, target: np.ndarray) -> dict[str, Any]:
         scale = {"target_mean": float(target.mean()), "target_std": float(target.std()) or 1.0}
         return {"n_outputs": 1, "task": self._task, **scale}
+
+    def _loss(self, target: np.ndarray, output: np.ndarray) -> float:
+        return float(np.mean(squared_error(target, output)) / self.network_.get_layer("prediction").scale ** 2)
 
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""

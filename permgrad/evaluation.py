@@ -9,6 +9,13 @@ from sklearn import metrics
 
 from permgrad.table import Table
 
+HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "r2")
+SCORES = {
+    "classification": ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_loss", "auc"),
+    "regression": ("r2", "rmse", "mae", "mape"),
+}
+"""Names that `scores` gives for each task."""
+
 
 def scores(estimator: Any, table: Table) -> dict[str, float]:
     """Score `estimator` on `table`.

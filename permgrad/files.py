@@ -18,6 +18,8 @@ from permgrad.errors import FileFormatError, PermGradError
 
 RESULT_FILES = ("ranking.json", "estimator.json")
 """A directory that holds one of these was written by permgrad."""
+STUDY_FILES = ("study.db", "trials", "tuning.json")
+"""A directory that holds one of these has a study in it, which is never replaced."""
 
 
 @contextmanager
@@ -58,8 +60,15 @@ def _check_replaceable(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise PermGradError(f"{path} exists already and is kept; choose another path, or overwrite it (--overwrite)")
+    if is_study(path):
+        raise PermGradError(f"{path} holds a tuning study and is kept; choose another path, or remove it yourself")
     if not any((path / name).is_file() for name in RESULT_FILES):
         raise PermGradError(f"{path} holds other files than permgrad's results and is kept; choose another path")
+
+
+def is_study(path: Path) -> bool:
+    """Tell whether tuning made the directory `path`."""
+    return any((path / name).exists() for name in STUDY_FILES)
 
 
 def _umask() -> int:
@@ -81,6 +90,15 @@ def _swap(staging: Path, path: Path) -> None:
         raise PermGradError(f"cannot put results at {path}: {error.strerror}; choose another path") from error
     finally:
         shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def move_into(source: Path, directory: Path) -> None:
+    """Rename everything in `source` to its name in `directory`; what stood there is replaced, each by a whole one."""
+    for path in source.iterdir():
+        if path.is_dir():
+            _swap(path, directory / path.name)
+        else:
+            path.replace(directory / path.name)
 
 
 @contextmanager

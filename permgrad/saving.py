@@ -56,7 +56,7 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, permgrad and what its numbers depend on."""
-    names = ("permgrad", "keras", BACKEND, "numpy", "pandas", "scikit-learn", "TINTOlib")
+    names = ("permgrad", "keras", BACKEND, "numpy", "pandas", "scikit-learn", "TINTOlib", "optuna")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 

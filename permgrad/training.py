@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -132,6 +133,7 @@ def fit_network(
     *,
     task: Literal["regression", "classification"],
     class_weight: np.ndarray | None = None,
+    callbacks: Sequence[Any] = (),
     verbose: bool = False,
 ) -> tuple[dict[str, list[float]], int]:
     """Train `model` in place and leave it with the weights of its best epoch.
@@ -149,6 +151,8 @@ def fit_network(
     class_weight : ndarray of shape (n_classes,), optional
         Weight of each class in the loss, in training and in validation alike: the epoch that is kept is
         the best by what was asked for.
+    callbacks : sequence of keras.callbacks.Callback
+        Called before training's own.
     verbose : bool
         Show a progress bar.
 
@@ -184,7 +188,8 @@ def fit_network(
         restore_best_weights=True,
         start_from_epoch=min(config.warmup_epochs, config.max_epochs - 1),
     )
-    callbacks = [
+    called = [
+        *callbacks,
         keras.callbacks.LearningRateScheduler(lambda epoch: one_cycle_rate(epoch, config)),
         keras.callbacks.TerminateOnNaN(),
         stopping,
@@ -196,7 +201,7 @@ def fit_network(
         validation_batch_size=1024,
         shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
         epochs=config.max_epochs,
-        callbacks=callbacks,
+        callbacks=called,
         verbose=0,
     ).history
     if not np.isfinite(history[watched][0]):

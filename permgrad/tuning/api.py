@@ -1,0 +1,236 @@
+"""`tune`: a table in, a tuned network and its ranking out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from tqdm.auto import tqdm
+
+from permgrad.errors import PermGradError, listing
+from permgrad.estimators import MAX_EPOCHS, HybridClassifier, HybridRegressor
+from permgrad.evaluation import SCORES
+from permgrad.files import is_study, plain
+from permgrad.table import Table
+from permgrad.tuning.checkpoints import best_trials
+from permgrad.tuning.objective import PARAMETERS, Objective
+from permgrad.tuning.pool import run_pool
+from permgrad.tuning.results import TuneResult, write_study
+from permgrad.tuning.spaces import Space, as_space, describe
+from permgrad.tuning.strategy import make_pruner, make_sampler
+from permgrad.tuning.study import finished
+from permgrad.tuning.worker import Job, Worker
+
+REFRESH_SECONDS = 1.0
+
+
+def tune(
+    table: Table,
+    space: str | Space = "hybrid",
+    *,
+    n_trials: int = 75,
+    metric: str | tuple[str, str] = "loss",
+    out: str | Path | None = None,
+    storage: str | None = None,
+    name: str | None = None,
+    workers: int = 1,
+    timeout: float | None = None,
+    sampler: str = "tpe",
+    pruner: str = "halving",
+    keep: int = 3,
+    seed: int = 0,
+    split_seed: int = 42,
+    verbose: bool = False,
+    **settings: Any,
+) -> TuneResult:
+    """Tune a network on a table, and rank the table's columns by the best one.
+
+    Called again, with the same `out` (or `storage` and `name`), the study goes on: trials whose process died are
+    tried again, and when the total is met nothing is done. Other processes and machines that call it with the
+    same `storage` take part.
+
+    Parameters
+    ----------
+    table : Table
+        Split 60/20/20: networks are fitted on the first part, compared on the second; the ranking and the test
+        scores are of the third.
+    space : {"hybrid", "mlp", "cnn"} or callable
+        The published search spaces, or a function ``config = space(trial)`` that returns settings of
+        `HybridClassifier` or `HybridRegressor`.
+    n_trials : int
+        Finished (complete or pruned) trials that the study is to have in all, whatever ran before. Trials that
+        fail are recorded with their reason and do not count.
+    metric : str or pair of str
+        What is optimised on the validation rows: "loss" (what training minimises), "parameters" (the network's
+        size), or a score of `permgrad.evaluation.scores` such as "auc" or "r2". A pair makes two objectives.
+    out : path, optional
+        Results directory, by default ``results/<table's name>``.
+    storage : str, optional
+        ``sqlite:///FILE`` (by default ``study.db`` in `out`), ``postgresql://...``, ``journal:///FILE`` or
+        ``grpc://HOST:PORT``.
+    name : str, optional
+        Of the study; by default the table's.
+    workers : int
+        Processes on this machine. One runs in this process.
+    timeout : float, optional
+        Seconds after which no trial is begun; those that run are finished.
+    sampler : {"tpe", "random", "nsgaii", "gp", "cmaes"}
+    pruner : {"halving", "hyperband", "median", "none"}
+        Stops hopeless trials by their validation metric after each epoch. Without effect with two objectives.
+    keep : int
+        Number of best trials whose networks stay on disk.
+    seed : int
+        Of suggestions, weights, row order and permutations.
+    split_seed : int
+        Of the split into three parts.
+    verbose : bool
+        Show progress.
+    **settings
+        Of the estimator, where the space does not decide: ``max_epochs=30``, ``class_weight="balanced"``, ...
+
+    Returns
+    -------
+    TuneResult
+
+    Raises
+    ------
+    PermGradError
+        If the study exists with another table, space, objective or setting; if trial after trial fails; for
+        settings out of range.
+    """
+    if workers < 1 or n_trials < 1 or keep < 1:
+        raise PermGradError(f"n_trials, workers and keep must be at least 1, got {n_trials}, {workers} and {keep}")
+    space, metrics = as_space(space), (metric,) if isinstance(metric, str) else tuple(metric)
+    _check_metrics(metrics, table)
+    train, val, test = table.split(seed=split_seed)
+    settings = _checked(settings, table, seed)
+    directory = Path(out or Path("results") / table.name).resolve()
+    job = Job(
+        url=storage or f"sqlite:///{directory / 'study.db'}",
+        name=name or table.name,
+        objective=Objective(train, val, space, metrics, settings),
+        identity=_identity(table, space, metrics, settings, split_seed),
+        directory=directory,
+        n_trials=n_trials,
+        deadline=None if timeout is None else time.time() + timeout,
+        sampler=sampler,
+        pruner=pruner,
+        max_epochs=settings["max_epochs"],
+        seed=seed,
+        keep=keep,
+    )
+    make_sampler(sampler, seed)
+    make_pruner(pruner, settings["max_epochs"])
+    _make_directory(directory)
+    with _quiet_optuna(), _Progress(job.open()[0], n_trials, verbose) as progress:
+        study = progress.study
+        if len(finished(study)) < n_trials:
+            if workers == 1:
+                Worker(job, progress.say, progress.show).run()
+            else:
+                run_pool(job, workers, progress.say, progress.show)
+        progress.show("drawing")
+        return write_study(job, study, table, test, progress.say)
+
+
+def _check_metrics(metrics: tuple[str, ...], table: Table) -> None:
+    known = ("loss", PARAMETERS, *SCORES[str(table.task)])
+    if not 1 <= len(metrics) <= 2 or len(set(metrics)) < len(metrics) or not set(metrics) <= set(known):
+        raise PermGradError(f"metric must be one or two of {listing(known, 20)} for {table.task}, got {metrics}")
+
+
+def _checked(settings: dict[str, Any], table: Table, seed: int) -> dict[str, Any]:
+    """Return the estimator's settings, complete with what identifies them; one bad setting fails here, not in trials."""
+    kind = HybridClassifier if table.task == "classification" else HybridRegressor
+    known = kind().get_params()
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise PermGradError(f"{kind.__name__} has no setting {listing(unknown)}; it has {listing(known, 30)}")
+    max_epochs = settings.get("max_epochs") or MAX_EPOCHS[str(table.task)]
+    return {**settings, "max_epochs": max_epochs, "seed": seed}
+
+
+def _identity(
+    table: Table, space: Space, metrics: tuple[str, ...], settings: dict[str, Any], split_seed: int
+) -> dict[str, Any]:
+    """Return what every process that takes part in the study must agree on."""
+    return plain(
+        {
+            "table": {
+                "name": table.name,
+                "sha256": table.sha256,
+                "rows": len(table),
+                "features": len(table.features),
+                "target": str(table.y.name),
+                "task": table.task,
+            },
+            "space": describe(space),
+            "metric": list(metrics),
+            "settings": settings,
+            "split_seed": split_seed,
+        }
+    )
+
+
+def _make_directory(directory: Path) -> None:
+    """Make the results directory; one that holds anything but a study is kept as it is."""
+    if directory.is_dir() and any(directory.iterdir()) and not is_study(directory):
+        raise PermGradError(f"{directory} holds other files than a study's and is kept; choose another --out")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermGradError(f"cannot write to {directory}: {error.strerror}; choose a writable directory") from error
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's own line for each trial off the terminal: the progress bar says it."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+class _Progress:
+    """One line in the terminal: trials done of the total, best so far, what goes on, time left."""
+
+    def __init__(self, study: optuna.Study, n_trials: int, verbose: bool) -> None:
+        self.study, self.n_trials = study, n_trials
+        self.refreshed = 0.0
+        self.bar = tqdm(
+            total=n_trials, initial=min(n_trials, len(finished(study))), desc=study.study_name, unit="trial",
+            disable=not verbose, dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._count()
+        self.bar.close()
+
+    def say(self, line: str) -> None:
+        """Show a line above the bar."""
+        if not self.bar.disable:
+            self.bar.write(f"note: {line}", file=sys.stderr)
+
+    def show(self, doing: str = "") -> None:
+        """Bring the line up to date, at most once a second."""
+        if self.bar.disable or time.monotonic() - self.refreshed < REFRESH_SECONDS:
+            return
+        self.refreshed = time.monotonic()
+        self._count(doing)
+
+    def _count(self, doing: str = "") -> None:
+        best = best_trials(self.study, 1)
+        value = f"best {best[0].values[0]:.5g} (trial {best[0].number})" if best else ""
+        self.bar.set_postfix_str(", ".join(filter(None, (value, doing))), refresh=False)
+        self.bar.n = min(self.n_trials, len(finished(self.study)))
+        self.bar.refresh()

@@ -1,0 +1,89 @@
+"""Which running trials are dead, whatever the storage.
+
+Optuna's own heartbeat exists for SQL databases alone, and its grace period must pass before a restart
+on the same machine may go on. Here a trial says which process runs it, and counts up while it does.
+Another process of the same machine sees at once that it is gone; on other machines, the count
+that stands still tells. Nobody's clock is compared with anybody else's.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+import uuid
+from typing import Any
+
+import psutil
+from optuna.trial import FrozenTrial
+
+OWNER, BEAT = "permgrad:owner", "permgrad:beat"
+BEAT_SECONDS = 20.0
+SILENT_SECONDS = 120.0
+
+
+def machine() -> str:
+    """Name this machine and process namespace: within it, a process number means one process."""
+    namespace = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else ""
+    return f"{platform.node()}/{uuid.getnode():x}{namespace and '/' + namespace}"
+
+
+def owner() -> dict[str, Any]:
+    """Name this process, for all time: numbers are used again, so the time it began goes with it."""
+    return {"machine": machine(), "pid": os.getpid(), "began": psutil.Process().create_time()}
+
+
+class Heartbeat:
+    """Counts up in a trial's attributes while the block runs."""
+
+    def __init__(self, storage: Any, trial_id: int) -> None:
+        self.storage, self.trial_id = storage, trial_id
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._beat, daemon=True, name="permgrad-heartbeat")
+
+    def __enter__(self) -> Heartbeat:
+        self.storage.set_trial_system_attr(self.trial_id, OWNER, owner())
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+    def _beat(self) -> None:
+        count = 0
+        while not self.stopped.wait(BEAT_SECONDS):
+            count += 1
+            try:
+                self.storage.set_trial_system_attr(self.trial_id, BEAT, count)
+            except Exception:  # noqa: BLE001, S112 - a storage out of reach now may be back at the next beat
+                continue
+
+
+class Watch:
+    """Remembers since when each trial's count has stood still."""
+
+    def __init__(self) -> None:
+        self._here = machine()
+        self._seen: dict[int, tuple[Any, float]] = {}
+
+    def is_dead(self, trial: FrozenTrial) -> bool:
+        """Tell whether the process that runs `trial` is gone, or has been silent for two minutes."""
+        by = trial.system_attrs.get(OWNER)
+        if by and by["machine"] == self._here and not _runs(by):
+            return True
+        count, now = trial.system_attrs.get(BEAT), time.monotonic()
+        before, since = self._seen.get(trial.number, (None, now))
+        if trial.number not in self._seen or before != count:
+            self._seen[trial.number] = (count, now)
+            return False
+        return now - since > SILENT_SECONDS
+
+
+def _runs(process: dict[str, Any]) -> bool:
+    try:
+        found = psutil.Process(process["pid"])
+        return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - process["began"]) < 1
+    except psutil.NoSuchProcess:
+        return False

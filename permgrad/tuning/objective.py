@@ -1,0 +1,156 @@
+"""One trial: suggest, train, score, keep what the dashboard shows."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.trial import Trial
+from optuna_dashboard import save_note
+from optuna_integration import KerasPruningCallback
+
+from permgrad import plotting
+from permgrad.backend import keras
+from permgrad.errors import PermGradError, listing
+from permgrad.estimators import HybridClassifier, HybridRegressor
+from permgrad.evaluation import HIGHER_IS_BETTER, scores
+from permgrad.table import Table
+from permgrad.tuning.spaces import Space
+
+PARAMETERS = "parameters"
+PICTURE_DPI = 80
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a trial is to minimise or maximise, on which rows, with which settings.
+
+    Attributes
+    ----------
+    train, val : Table
+    space : callable
+    metrics : tuple of str
+        One or two of "loss", "parameters" and the names of `permgrad.evaluation.scores`, on validation rows.
+    settings : dict
+        Of the estimator, where the space does not decide.
+    """
+
+    train: Table
+    val: Table
+    space: Space
+    metrics: tuple[str, ...] = ("loss",)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def pruned_by(self) -> str | None:
+        """Metric that the pruner follows: none with two objectives, where Optuna knows no pruning."""
+        metric = self.metrics[0]
+        return None if len(self.metrics) > 1 or metric == PARAMETERS else metric
+
+    def estimator(self, trial: Any) -> HybridClassifier | HybridRegressor:
+        """Suggest this trial's estimator.
+
+        Raises
+        ------
+        PermGradError
+            If the space gives a setting that the estimator does not have.
+        """
+        kind = HybridClassifier if self.train.task == "classification" else HybridRegressor
+        config = self.space(trial)
+        known = kind().get_params()
+        unknown = sorted(set(config) - set(known)) if isinstance(config, dict) else [type(config).__name__]
+        if unknown:
+            raise SpaceError(
+                f"a space must return a dict of {kind.__name__}'s settings, found {listing(unknown)}; they are"
+                f" {listing(known, 30)}"
+            )
+        return kind(**{**self.settings, **config})
+
+
+class SpaceError(PermGradError):
+    """A space that no trial can succeed with."""
+
+
+def direction(metric: str) -> str:
+    """Return "maximize" or "minimize"."""
+    return "maximize" if metric in HIGHER_IS_BETTER else "minimize"
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Keeps what each epoch gave, also of a fit that ends early; scores the validation rows where pruning needs it."""
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+        self.estimator: Any = None
+        self.epochs: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Note it down, and put the score where the pruning callback looks for it."""
+        logs = {} if logs is None else logs
+        metric = self.objective.pruned_by
+        if metric and metric != "loss":
+            logs[f"val_{metric}"] = scores(self.estimator, self.objective.val)[metric]
+        self.epochs.append({name: float(value) for name, value in logs.items()})
+
+
+def evaluate(
+    objective: Objective, trial: Trial, log: EpochLog, callbacks: Sequence[Any] = ()
+) -> tuple[HybridClassifier | HybridRegressor, list[float]]:
+    """Train the network that `trial` suggests, and give `trial` its scores, size and time.
+
+    Returns
+    -------
+    estimator
+        Fitted, with the weights of its best epoch by validation loss.
+    values : list of float
+        One for each metric, on the validation rows.
+
+    Raises
+    ------
+    optuna.TrialPruned
+        If the pruner stops it; `log` then has its epochs all the same.
+    """
+    log.estimator = estimator = objective.estimator(trial)
+    pruning = [KerasPruningCallback(trial, f"val_{objective.pruned_by}")] if objective.pruned_by else []
+    val = (objective.val.X, objective.val.y)
+    began = time.monotonic()
+    try:
+        estimator.fit(
+            objective.train.X, objective.train.y, validation_data=val, callbacks=[log, *pruning, *callbacks]
+        )
+    finally:
+        trial.set_user_attr("epochs", len(log.epochs))
+        trial.set_user_attr("seconds", round(time.monotonic() - began, 1))
+        if hasattr(estimator, "network_"):
+            trial.set_user_attr(PARAMETERS, estimator.network_.count_params())
+    reached = {"loss": estimator.loss(*val), **scores(estimator, objective.val)}
+    trial.set_user_attr("kept_epoch", estimator.kept_epoch_)
+    for name, value in reached.items():
+        trial.set_user_attr(f"val_{name}", value)
+    found = {**reached, PARAMETERS: float(estimator.network_.count_params())}
+    return estimator, [found[name] for name in objective.metrics]
+
+
+def describe(trial: Trial, log: EpochLog, store: FileSystemArtifactStore) -> None:
+    """Give `trial` its learning curve, as picture and table, and a note with its scores, for the dashboard."""
+    attributes = trial.user_attrs
+    curve = pd.DataFrame(log.epochs)
+    kept = attributes.get("kept_epoch", int(curve["val_loss"].argmin()) + 1)
+    figure = plotting.plot_history({name: curve[name].tolist() for name in curve}, kept)
+    curve.insert(0, "epoch", range(1, len(curve) + 1))
+    with tempfile.TemporaryDirectory() as scratch:
+        picture, table = Path(scratch) / "learning_curve.png", Path(scratch) / "learning_curve.csv"
+        figure.savefig(picture, dpi=PICTURE_DPI)
+        curve.to_csv(table, index=False)
+        for path in (picture, table):
+            upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
+    numbers = {name: value for name, value in attributes.items() if isinstance(value, (int, float))}
+    rows = "\n".join(f"| {name} | {value:.6g} |" for name, value in numbers.items())
+    save_note(trial, f"| | |\n| --- | --- |\n{rows}\n")

@@ -1,0 +1,67 @@
+"""Optuna's own plots of a study, as matplotlib figures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import optuna
+from matplotlib.figure import Figure
+from optuna.trial import TrialState
+from optuna.visualization import matplotlib as plots
+
+SLICED = 6
+"""Parameters, the most important ones, that the slice plot shows."""
+SLICE_INCHES = (2.6, 3.4)
+
+
+def study_pictures(study: optuna.Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Figure]]:
+    """Draw a study: (name, figure) of its history, learning curves, parameter importance and slices.
+
+    With two objectives, the first is drawn, and the front of the trials that no other beats. What needs more
+    trials than there are is left out: importance needs two complete trials.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    target: dict[str, Any] = {"target_name": metrics[0]}
+    if len(metrics) > 1:
+        target["target"] = lambda trial: trial.values[0]
+    yield "tuning_history", _drawn(plots.plot_optimization_history, study, **target)
+    if len({trial.values[0] for trial in complete}) > 1:
+        yield "tuning_importance", _drawn(plots.plot_param_importances, study, **target)
+        yield "tuning_slice", _slice(study, target)
+    if len(metrics) > 1:
+        yield "tuning_front", _drawn(plots.plot_pareto_front, study, target_names=list(metrics))
+    else:
+        yield "tuning_curves", _drawn(plots.plot_intermediate_values, study)
+
+
+def _drawn(plot: Callable[..., Any], study: optuna.Study, **options: Any) -> Figure:
+    """Call one of Optuna's plots; its style and its figure's place in pyplot's list are undone."""
+    with plt.rc_context(), _quiet():
+        axes = np.ravel(plot(study, **options))[0]
+        figure = axes.figure
+        figure.set_layout_engine("constrained")
+        plt.close(figure)
+    return figure
+
+
+def _slice(study: optuna.Study, target: dict[str, Any]) -> Figure:
+    with _quiet():
+        ranked = optuna.importance.get_param_importances(study, target=target.get("target"))
+    shown = list(ranked)[:SLICED]
+    figure = _drawn(plots.plot_slice, study, params=shown, **target)
+    figure.set_size_inches(SLICE_INCHES[0] * len(shown) + 1, SLICE_INCHES[1])
+    return figure
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back that plots are experimental, and that importance is inaccurate with few trials."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Some regimes for parameter", category=UserWarning)
+        yield

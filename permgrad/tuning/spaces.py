@@ -1,0 +1,125 @@
+"""Search spaces: an Optuna trial in, the estimator's settings out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from permgrad.errors import PermGradError, listing
+
+Space = Callable[[Any], dict[str, Any]]
+"""``config = space(trial)``: keywords of `HybridClassifier` or `HybridRegressor` that this trial is to have."""
+
+BATCH_SIZE = 32
+
+
+def hybrid(trial: Any) -> dict[str, Any]:
+    """Suggest a hybrid network; names and ranges are those of the published PermGrad notebooks."""
+    depth = trial.suggest_int("n_dense_layers", 1, 4)
+    return {
+        "branches": ("tabular", "image"),
+        "dense_units": _units(trial, "dense_units", depth),
+        **_convolutions(trial),
+        "head_units": _units(trial, "combined_dense_units", depth),
+        **_training(trial),
+    }
+
+
+def mlp(trial: Any) -> dict[str, Any]:
+    """Suggest the published control without an image: Dense layers on the row, then the output."""
+    depth = trial.suggest_int("n_dense_layers", 1, 4)
+    units = _units(trial, "dense_units", depth)
+    return {"branches": ("tabular",), "dense_units": units, "head_units": (), **_training(trial)}
+
+
+def cnn(trial: Any) -> dict[str, Any]:
+    """Suggest the published control without the row: convolutions on its image, then Dense layers."""
+    depth = trial.suggest_int("n_dense_layers", 1, 4)
+    units = _units(trial, "dense_units", depth)
+    return {"branches": ("image",), **_convolutions(trial), "head_units": units, **_training(trial)}
+
+
+SPACES: dict[str, Space] = {"hybrid": hybrid, "mlp": mlp, "cnn": cnn}
+
+
+def _units(trial: Any, name: str, depth: int) -> tuple[int, ...]:
+    return tuple(trial.suggest_int(f"{name}_{i}", 8, 256) for i in range(depth))
+
+
+def _convolutions(trial: Any) -> dict[str, int]:
+    return {
+        "n_conv_layers": trial.suggest_int("n_conv_layers", 1, 4),
+        "base_filters": trial.suggest_int("base_filters", 8, 256),
+    }
+
+
+def _training(trial: Any) -> dict[str, Any]:
+    chosen = {
+        "dropout": trial.suggest_float("dropout", 0.1, 0.4),
+        "learning_rate": trial.suggest_float("lr", 1e-5, 1e-2, log=True),
+        "optimizer": trial.suggest_categorical("optimizer", ["adam", "adamw"]),
+        "batch_size": BATCH_SIZE,
+    }
+    if chosen["optimizer"] == "adamw":
+        chosen["weight_decay"] = trial.suggest_float("weight_decay", 1e-6, 1e-3, log=True)
+    return chosen
+
+
+def as_space(space: str | Space) -> Space:
+    """Return the space of that name, or the function that ``module:function`` or ``file.py:function`` names.
+
+    Raises
+    ------
+    PermGradError
+        If there is none.
+    """
+    if callable(space):
+        return space
+    if space in SPACES:
+        return SPACES[space]
+    place, _, name = space.rpartition(":")
+    if not place:
+        raise PermGradError(
+            f"space must be one of {listing(SPACES)}, or module:function or file.py:function, got {space!r}"
+        )
+    function = getattr(_module(place), name, None)
+    if not callable(function):
+        raise PermGradError(f"there is no function {name!r} in {place}; a space is a function config = space(trial)")
+    return function
+
+
+def _module(place: str) -> Any:
+    if not place.endswith(".py"):
+        sys.path.insert(0, "")
+        try:
+            return importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            raise PermGradError(f"cannot import the space's module {place!r}: {error}") from error
+        finally:
+            sys.path.remove("")
+    path = Path(place)
+    if not path.is_file():
+        raise PermGradError(f"there is no file {place} to take the space from")
+    specification = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
+    module = importlib.util.module_from_spec(specification)  # type: ignore[arg-type]
+    specification.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+def describe(space: Space) -> dict[str, str]:
+    """Return what tells one space from another when a study is resumed: its name and its source's hash."""
+    name = next((name for name, known in SPACES.items() if known is space), None)
+    if name:
+        return {"name": name, "source": "permgrad"}
+    try:
+        source = inspect.getsource(space)
+    except (OSError, TypeError):  # typed into an interpreter, or a callable object
+        source = ""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:12] if source else "unknown"
+    return {"name": getattr(space, "__qualname__", type(space).__qualname__), "source": digest}

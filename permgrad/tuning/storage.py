@@ -1,0 +1,113 @@
+"""Where a study is kept: a URL → an Optuna storage."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from permgrad.errors import PermGradError
+
+FORMS = "sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, journal:///FILE or grpc://HOST:PORT"
+LOCK_SECONDS = 60
+"""How long one process waits for another's write to a SQLite file."""
+PROXY_SECONDS = 10
+
+
+def open_storage(url: str) -> Any:
+    """Open the Optuna storage at `url`; tables and files are made where they are absent.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///FILE``, ``postgresql://...`` (any URL of SQLAlchemy's), ``journal:///FILE``, or
+        ``grpc://HOST:PORT`` of a server begun by `optuna.storages.run_grpc_proxy_server`.
+
+    Returns
+    -------
+    optuna.storages.BaseStorage
+
+    Raises
+    ------
+    PermGradError
+        If there is nothing to connect to, or its driver is missing.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "grpc":
+        return _open_proxy(url)
+    if scheme == "journal":
+        return _open_journal(url)
+    if not scheme:
+        raise PermGradError(f"storage must be {FORMS}, got {url!r}")
+    return _open_database(url)
+
+
+def hide_password(url: str) -> str:
+    """Return `url` fit to be shown and written to files."""
+    return url if urlsplit(url).scheme in ("grpc", "journal") else make_url(url).render_as_string(hide_password=True)
+
+
+def _open_proxy(url: str) -> Any:
+    parts = urlsplit(url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = GrpcStorageProxy(host=parts.hostname or "localhost", port=parts.port or 13000)
+    try:
+        storage.wait_server_ready(timeout=PROXY_SECONDS)
+    except ConnectionError as error:
+        raise PermGradError(f"no gRPC storage proxy answers at {url}; is it running?") from error
+    return storage
+
+
+def _open_journal(url: str) -> Any:
+    path = Path(urlsplit(url).path)
+    if not path.parent.is_dir():
+        raise PermGradError(f"cannot keep a journal at {path}: there is no directory {path.parent}")
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _open_database(url: str) -> Any:
+    try:
+        parsed = make_url(url)
+        sqlite = parsed.get_backend_name() == "sqlite"
+        options = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
+        if parsed.drivername == "postgresql":
+            url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        storage = RDBStorage(url, engine_kwargs=options)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise PermGradError(f"storage must be {FORMS}, got {url!r}") from error
+    except ImportError as error:
+        hint = "pip install 'permgrad[postgresql]'" if "psycopg" in str(error) else "install its driver"
+        raise PermGradError(f"the database's driver is missing ({error}); {hint}") from error
+    except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise PermGradError(f"cannot open the storage {hide_password(url)}: {reason}") from error
+    if sqlite:
+        _serialize(storage.engine)
+    return storage
+
+
+def _serialize(engine: Any) -> None:
+    """Let each transaction take SQLite's write lock at its start.
+
+    Optuna claims a trial by SELECT ... FOR UPDATE, which SQLite ignores: two processes could claim one
+    trial, or give two trials one number. The recipe is SQLAlchemy's (dialects/sqlite, "Serializable isolation").
+    """
+
+    @event.listens_for(engine, "connect")
+    def _leave_transactions_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections made before this are not listened to

@@ -1,0 +1,97 @@
+"""Samplers and pruners by name, seeded so that a resumed study goes on where it was."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+
+from permgrad.errors import PermGradError, listing
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+    "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
+}
+
+FIRST_RUNG_SHARE = 16
+"""Successive halving compares trials first after a sixteenth of the epochs, then thrice as late each time."""
+FIRST_RUNG_AT_LEAST = 3
+
+PRUNERS: dict[str, Callable[[int], BasePruner]] = {
+    "halving": lambda epochs: optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=_first_rung(epochs), reduction_factor=3
+    ),
+    "hyperband": lambda epochs: optuna.pruners.HyperbandPruner(
+        min_resource=_first_rung(epochs), max_resource=epochs, reduction_factor=3
+    ),
+    "median": lambda epochs: optuna.pruners.MedianPruner(n_warmup_steps=_first_rung(epochs)),
+    "none": lambda epochs: optuna.pruners.NopPruner(),
+}
+
+
+class SeededPerTrial(BaseSampler):
+    """A sampler drawn anew for each trial, seeded by the study's seed and the trial's number.
+
+    What a trial is suggested depends on the seed, its number and the trials before it, not on which process
+    asks or how often the study was stopped: no suggestion is repeated, and none depends on a restart.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self.name, self.seed = name, seed
+        self._inner = self._make(0)
+
+    def _make(self, number: int) -> BaseSampler:
+        drawn = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            try:
+                return SAMPLERS[self.name](drawn)
+            except ImportError as error:
+                raise PermGradError(f"sampler {self.name!r} needs another package: {error}") from error
+
+    def before_trial(self, study: Any, trial: Any) -> None:
+        """Begin the trial's own sequence of random numbers."""
+        self._inner = self._make(trial.number)
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+        """As the sampler that was named."""
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
+        """As the sampler that was named."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        """As the sampler that was named."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
+        """As the sampler that was named."""
+        self._inner.after_trial(study, trial, state, values)
+
+
+def _first_rung(epochs: int) -> int:
+    return max(FIRST_RUNG_AT_LEAST, epochs // FIRST_RUNG_SHARE)
+
+
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """Return the sampler called `name`: "tpe", "random", "nsgaii", "gp" or "cmaes"."""
+    if name not in SAMPLERS:
+        raise PermGradError(f"sampler must be one of {listing(SAMPLERS)}, got {name!r}")
+    return SeededPerTrial(name, seed)
+
+
+def make_pruner(name: str, max_epochs: int) -> BasePruner:
+    """Return the pruner called `name` ("halving", "hyperband", "median" or "none") for trials of `max_epochs`."""
+    if name not in PRUNERS:
+        raise PermGradError(f"pruner must be one of {listing(PRUNERS)}, got {name!r}")
+    return PRUNERS[name](max_epochs)

@@ -1,0 +1,212 @@
+"""One process that runs trials of a study until the total is met."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.trial import Trial, TrialState
+
+from permgrad.backend import keras
+from permgrad.errors import PermGradError
+from permgrad.tuning import checkpoints
+from permgrad.tuning.liveness import Heartbeat, Watch
+from permgrad.tuning.objective import EpochLog, Objective, SpaceError, describe, direction, evaluate
+from permgrad.tuning.storage import open_storage
+from permgrad.tuning.strategy import make_pruner, make_sampler
+from permgrad.tuning.study import (
+    FAILURE,
+    INTERRUPTED,
+    claim,
+    finished,
+    give_back,
+    open_study,
+    queue_forgotten,
+    recover_dead,
+)
+
+WAIT_SECONDS = 1.0
+MAX_FAILURES = 5
+"""Trials in a row that may fail in one process before it gives up."""
+MAX_REASON = 300
+OUTSIDE = (optuna.exceptions.StorageInternalError, optuna.exceptions.UpdateFinishedTrialError)
+"""Errors that are no trial's own."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to take part in a study.
+
+    Attributes
+    ----------
+    url : str
+        Of the storage, see `open_storage`.
+    name : str
+        Of the study.
+    objective : Objective
+    identity : dict
+        What every resumption must share, see `open_study`.
+    directory : Path
+        Results directory: ``trials/`` and ``artifacts/`` are made in it.
+    n_trials : int
+        Complete and pruned trials that the study is to have in all.
+    deadline : float or None
+        Seconds since the epoch after which no trial is begun.
+    sampler, pruner : str
+    max_epochs : int
+    seed : int
+    keep : int
+        Number of best trials whose networks are kept.
+    """
+
+    url: str
+    name: str
+    objective: Objective
+    identity: dict[str, Any]
+    directory: Path
+    n_trials: int
+    deadline: float | None
+    sampler: str
+    pruner: str
+    max_epochs: int
+    seed: int
+    keep: int
+
+    def open(self) -> tuple[optuna.Study, Any]:
+        """Open (or create) the study, and its storage."""
+        storage = open_storage(self.url)
+        directions = [direction(metric) for metric in self.objective.metrics]
+        study = open_study(storage, self.name, self.identity, directions)
+        study.sampler = make_sampler(self.sampler, self.seed)
+        study.pruner = make_pruner(self.pruner, self.max_epochs)
+        return study, storage
+
+    @property
+    def networks(self) -> Path:
+        """Directory of the best trials' networks."""
+        return self.directory / "trials"
+
+    @property
+    def artifacts(self) -> Path:
+        """Directory of what the dashboard shows beside numbers."""
+        return self.directory / "artifacts"
+
+    @property
+    def is_late(self) -> bool:
+        """Tell whether the time to begin trials is over."""
+        return self.deadline is not None and time.time() > self.deadline
+
+
+@dataclass
+class Worker:
+    """Runs trials one after the other.
+
+    Attributes
+    ----------
+    job : Job
+    say : callable
+        Takes one line about a trial that failed or is tried again.
+    on_progress : callable
+        Takes what goes on, after each epoch and each trial.
+    """
+
+    job: Job
+    say: Callable[[str], None] = lambda line: None
+    on_progress: Callable[[str], None] = lambda line: None
+    failures: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Run trials until the study has its total, or the time is over.
+
+        Raises
+        ------
+        PermGradError
+            If trial after trial fails, or the space is no space.
+        KeyboardInterrupt
+            Passed on; the trial that ran is queued again.
+        """
+        job = self.job
+        for made in (job.networks, job.artifacts):
+            made.mkdir(parents=True, exist_ok=True)
+        self.study, self.storage = job.open()
+        self.watch = Watch()
+        queue_forgotten(self.study)
+        while not job.is_late:
+            for number in recover_dead(self.study, self.storage, self.watch):
+                self.say(f"trial {number} had died with its process; it is tried again")
+            if len(finished(self.study)) >= job.n_trials:
+                break
+            trial = claim(self.study, job.n_trials)
+            if trial is None:
+                self.on_progress("waiting for trials that run elsewhere")
+                time.sleep(WAIT_SECONDS)
+            else:
+                self._run_trial(trial)
+        checkpoints.keep_best(job.networks, self.study, job.keep)
+
+    def _run_trial(self, trial: Trial) -> None:
+        try:
+            with Heartbeat(self.storage, trial._trial_id):
+                state, values = self._outcome(trial)
+                told = self._tell(trial, state, values)
+        except BaseException:  # Ctrl-C, a lost storage, a mistake of ours: another run is to have this trial
+            give_back(self.study, self.storage, self.study.trials[trial.number], INTERRUPTED)
+            raise
+        finally:
+            keras.utils.clear_session(free_memory=False)
+            gc.collect()
+        if told:
+            checkpoints.keep_best(self.job.networks, self.study, self.job.keep)
+        self.on_progress(f"trial {trial.number} {state.name.lower()}")
+        if len(self.failures) >= MAX_FAILURES:
+            raise PermGradError(f"{MAX_FAILURES} trials in a row failed; the last: {self.failures[-1]}")
+
+    def _outcome(self, trial: Trial) -> tuple[TrialState, list[float] | None]:
+        """Run the trial; whatever goes wrong in it is written down and is its outcome."""
+        objective, job = self.job.objective, self.job
+        log = EpochLog(objective)
+        state, values = TrialState.PRUNED, None
+        try:
+            estimator, values = evaluate(objective, trial, log, [self._epochs(trial)])
+            state = TrialState.COMPLETE
+        except optuna.TrialPruned:
+            pass
+        except (SpaceError, *OUTSIDE):
+            raise
+        except Exception as error:  # noqa: BLE001 - no memory, NaN, an impossible configuration: the study goes on
+            return self._failed(trial, error), None
+        self.failures.clear()
+        describe(trial, log, FileSystemArtifactStore(job.artifacts))
+        if values is not None and checkpoints.worth_keeping(self.study, values, job.keep):
+            checkpoints.write(job.networks, trial.number, estimator)
+        return state, values
+
+    def _failed(self, trial: Trial, error: Exception) -> TrialState:
+        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        reason = reason.splitlines()[0][:MAX_REASON]
+        trial.set_user_attr(FAILURE, reason)
+        self.failures.append(f"trial {trial.number}, {reason}")
+        self.say(f"trial {trial.number} failed: {reason}")
+        return TrialState.FAIL
+
+    def _tell(self, trial: Trial, state: TrialState, values: list[float] | None) -> bool:
+        try:
+            self.study.tell(trial, values, state=state)
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
+            if self.study.trials[trial.number].state == TrialState.RUNNING:
+                raise
+            self.say(f"trial {trial.number} was taken for dead and tried again elsewhere; its outcome here is dropped")
+            return False
+        return True
+
+    def _epochs(self, trial: Trial) -> Any:
+        epochs = self.job.max_epochs
+        return keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self.on_progress(f"trial {trial.number}, epoch {epoch + 1} of {epochs}")
+        )
