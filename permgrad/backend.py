@@ -76,3 +76,25 @@ def vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Callable[[Any], An
         return value, lambda cotangent: tape.gradient(value, x, output_gradients=cotangent)
     value, pullback = jax.vjp(function, x)
     return value, lambda cotangent: pullback(cotangent)[0]
+
+
+@contextmanager
+def released_graphs() -> Iterator[None]:
+    """Let go of the graphs that training builds inside the block, so that memory does not grow from model to model.
+
+    Keras's optimizer sums gradients over replicas by a TensorFlow function with a custom gradient, and TensorFlow
+    keeps each such gradient, and by it the whole graph of the training step, in a registry for good
+    (tensorflow issue 80895; `keras.utils.clear_session` does not help).
+    """
+    if NAME != "tensorflow":
+        yield
+        return
+    from tensorflow.python.framework.ops import gradient_registry
+
+    kept = set(gradient_registry.list())
+    try:
+        yield
+    finally:
+        for name in set(gradient_registry.list()) - kept:
+            if name.startswith("CustomGradient-"):
+                gradient_registry._registry.pop(name)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from permgrad.backend import has_accelerator, keras
+from permgrad.backend import has_accelerator, keras, released_graphs
 from permgrad.errors import PermGradError
 
 WARMUP_SHARE = 0.25
@@ -195,15 +195,16 @@ def fit_network(
         stopping,
         *([Progress()] if verbose else []),
     ]
-    history = model.fit(
-        Batches(*train, config.batch_size, config.seed, class_weight),
-        validation_data=validation,
-        validation_batch_size=1024,
-        shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
-        epochs=config.max_epochs,
-        callbacks=called,
-        verbose=0,
-    ).history
+    with released_graphs():
+        history = model.fit(
+            Batches(*train, config.batch_size, config.seed, class_weight),
+            validation_data=validation,
+            validation_batch_size=1024,
+            shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
+            epochs=config.max_epochs,
+            callbacks=called,
+            verbose=0,
+        ).history
     if not np.isfinite(history[watched][0]):
         raise PermGradError(f"training diverged (the loss is {history[watched][0]}); lower the learning rate")
     return {name: [float(value) for value in values] for name, values in history.items()}, stopping.best_epoch + 1

@@ -21,7 +21,7 @@ from permgrad.tuning.checkpoints import best_trials
 from permgrad.tuning.objective import PARAMETERS, Objective
 from permgrad.tuning.pool import run_pool
 from permgrad.tuning.results import TuneResult, write_study
-from permgrad.tuning.spaces import Space, as_space, describe
+from permgrad.tuning.spaces import FIRST, Space, as_space, describe
 from permgrad.tuning.strategy import make_pruner, make_sampler
 from permgrad.tuning.study import finished
 from permgrad.tuning.worker import Job, Worker
@@ -129,6 +129,8 @@ def tune(
     _make_directory(directory)
     with _quiet_optuna(), _Progress(job.open()[0], n_trials, verbose) as progress:
         study = progress.study
+        if not study.get_trials(deepcopy=False) and space in FIRST:
+            study.enqueue_trial(FIRST[space])
         if len(finished(study)) < n_trials:
             if workers == 1:
                 Worker(job, progress.say, progress.show).run()
@@ -145,7 +147,7 @@ def _check_metrics(metrics: tuple[str, ...], table: Table) -> None:
 
 
 def _checked(settings: dict[str, Any], table: Table, seed: int) -> dict[str, Any]:
-    """Return the estimator's settings, complete with what identifies them; one bad setting fails here, not in trials."""
+    """Return the estimator's settings with those that every trial shares; a wrong name fails here, not in trials."""
     kind = HybridClassifier if table.task == "classification" else HybridRegressor
     known = kind().get_params()
     unknown = sorted(set(settings) - set(known))
@@ -205,8 +207,12 @@ class _Progress:
         self.study, self.n_trials = study, n_trials
         self.refreshed = 0.0
         self.bar = tqdm(
-            total=n_trials, initial=min(n_trials, len(finished(study))), desc=study.study_name, unit="trial",
-            disable=not verbose, dynamic_ncols=True,
+            total=n_trials,
+            initial=min(n_trials, len(finished(study))),
+            desc=study.study_name,
+            unit="trial",
+            disable=not verbose,
+            dynamic_ncols=True,
         )
 
     def __enter__(self) -> _Progress:

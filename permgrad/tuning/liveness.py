@@ -57,7 +57,7 @@ class Heartbeat:
             count += 1
             try:
                 self.storage.set_trial_system_attr(self.trial_id, BEAT, count)
-            except Exception:  # noqa: BLE001, S112 - a storage out of reach now may be back at the next beat
+            except Exception:  # noqa: S112 - a storage out of reach now may be back at the next beat
                 continue
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -77,7 +77,7 @@ class SpaceError(PermGradError):
     """A space that no trial can succeed with."""
 
 
-def direction(metric: str) -> str:
+def direction(metric: str) -> Literal["minimize", "maximize"]:
     """Return "maximize" or "minimize"."""
     return "maximize" if metric in HIGHER_IS_BETTER else "minimize"
 
@@ -122,9 +122,7 @@ def evaluate(
     val = (objective.val.X, objective.val.y)
     began = time.monotonic()
     try:
-        estimator.fit(
-            objective.train.X, objective.train.y, validation_data=val, callbacks=[log, *pruning, *callbacks]
-        )
+        estimator.fit(objective.train.X, objective.train.y, validation_data=val, callbacks=[log, *pruning, *callbacks])
     finally:
         trial.set_user_attr("epochs", len(log.epochs))
         trial.set_user_attr("seconds", round(time.monotonic() - began, 1))
@@ -143,7 +141,7 @@ def describe(trial: Trial, log: EpochLog, store: FileSystemArtifactStore) -> Non
     attributes = trial.user_attrs
     curve = pd.DataFrame(log.epochs)
     kept = attributes.get("kept_epoch", int(curve["val_loss"].argmin()) + 1)
-    figure = plotting.plot_history({name: curve[name].tolist() for name in curve}, kept)
+    figure = plotting.plot_history({str(name): values.tolist() for name, values in curve.items()}, kept)
     curve.insert(0, "epoch", range(1, len(curve) + 1))
     with tempfile.TemporaryDirectory() as scratch:
         picture, table = Path(scratch) / "learning_curve.png", Path(scratch) / "learning_curve.csv"

@@ -11,11 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from optuna.visualization import matplotlib as plots
 
 SLICED = 6
 """Parameters, the most important ones, that the slice plot shows."""
+NAMED = 15
+"""Trials up to which the learning curves have a legend."""
 SLICE_INCHES = (2.6, 3.4)
 
 
@@ -27,16 +30,19 @@ def study_pictures(study: optuna.Study, metrics: tuple[str, ...]) -> Iterator[tu
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     target: dict[str, Any] = {"target_name": metrics[0]}
+    important = dict(target)
     if len(metrics) > 1:
+        sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
         target["target"] = lambda trial: trial.values[0]
+        important["target"] = lambda trial: sign * trial.values[0]  # Optuna looks for what makes it low
     yield "tuning_history", _drawn(plots.plot_optimization_history, study, **target)
     if len({trial.values[0] for trial in complete}) > 1:
-        yield "tuning_importance", _drawn(plots.plot_param_importances, study, **target)
-        yield "tuning_slice", _slice(study, target)
+        yield "tuning_importance", _drawn(plots.plot_param_importances, study, **important)
+        yield "tuning_slice", _slice(study, important.get("target"), target)
     if len(metrics) > 1:
         yield "tuning_front", _drawn(plots.plot_pareto_front, study, target_names=list(metrics))
     else:
-        yield "tuning_curves", _drawn(plots.plot_intermediate_values, study)
+        yield "tuning_curves", _curves(study)
 
 
 def _drawn(plot: Callable[..., Any], study: optuna.Study, **options: Any) -> Figure:
@@ -49,9 +55,17 @@ def _drawn(plot: Callable[..., Any], study: optuna.Study, **options: Any) -> Fig
     return figure
 
 
-def _slice(study: optuna.Study, target: dict[str, Any]) -> Figure:
+def _curves(study: optuna.Study) -> Figure:
+    figure = _drawn(plots.plot_intermediate_values, study)
+    legend = figure.axes[0].get_legend()
+    if legend is not None and len(study.get_trials(deepcopy=False)) > NAMED:
+        legend.remove()
+    return figure
+
+
+def _slice(study: optuna.Study, important: Any, target: dict[str, Any]) -> Figure:
     with _quiet():
-        ranked = optuna.importance.get_param_importances(study, target=target.get("target"))
+        ranked = optuna.importance.get_param_importances(study, target=important)
     shown = list(ranked)[:SLICED]
     figure = _drawn(plots.plot_slice, study, params=shown, **target)
     figure.set_size_inches(SLICE_INCHES[0] * len(shown) + 1, SLICE_INCHES[1])
@@ -60,8 +74,9 @@ def _slice(study: optuna.Study, target: dict[str, Any]) -> Figure:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back that plots are experimental, and that importance is inaccurate with few trials."""
+    """Keep back that plots are experimental, that importance is inaccurate with few trials, and what it is of."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", message="Some regimes for parameter", category=UserWarning)
+        for message in ("Some regimes for parameter", "PedAnovaImportanceEvaluator computes"):
+            warnings.filterwarnings("ignore", message=message, category=UserWarning)
         yield

@@ -109,7 +109,9 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
     found = checkpoints.best_trials(study, 1)
     if not found:
         reasons = [trial.user_attrs.get(FAILURE, "pruned") for trial in study.get_trials(deepcopy=False)]
-        raise PermGradError(f"no trial is complete; {len(reasons)} were begun" + (f", the last: {reasons[-1]}" * bool(reasons)))
+        raise PermGradError(
+            f"no trial is complete; {len(reasons)} were begun" + (f", the last: {reasons[-1]}" * bool(reasons))
+        )
     return found[0]
 
 
@@ -156,7 +158,7 @@ def write_study(job: Job, study: optuna.Study, table: Table, test: Table, say: C
     if _is_up_to_date(job.directory, summary):
         ranking = FeatureRanking.load(job.directory / "ranking.json")
         return TuneResult(study, job.directory, metrics, val, test, ranking)
-    ranking = None
+    found: FeatureRanking | None = None
     with tempfile.TemporaryDirectory(prefix=".results-", dir=job.directory) as staging:
         here = Path(staging)
         try:
@@ -164,15 +166,15 @@ def write_study(job: Job, study: optuna.Study, table: Table, test: Table, say: C
         except checkpoints.ElsewhereError as error:
             say(str(error))
         else:
-            ranking = _rank(job, best, estimator, table, test, here)
+            found = _rank(job, best, estimator, table, test, here)
         for name, figure in study_pictures(study, metrics):
             figure.savefig(here / f"{name}.png", dpi=DPI)
         trials_table(study, metrics).to_csv(here / "trials.csv", index=False)
-        if ranking is not None:
+        if found is not None:
             _show_in_dashboard(job, study, best, here)
         move_into(here, job.directory)
-    write_json(job.directory / SUMMARY, {**summary, "ranked": ranking is not None})
-    return TuneResult(study, job.directory, metrics, val, test, ranking)
+    write_json(job.directory / SUMMARY, {**summary, "ranked": found is not None})
+    return TuneResult(study, job.directory, metrics, val, test, found)
 
 
 def _rank(job: Job, best: FrozenTrial, estimator: Any, table: Table, test: Table, directory: Path) -> FeatureRanking:
@@ -192,7 +194,11 @@ def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]
         "states": dict(Counter(trial.state.name.lower() for trial in trials)),
         "epochs": sum(trial.user_attrs.get("epochs", 0) for trial in trials),
         "epochs_saved_by_pruning": epochs_saved(study),
-        "best": {"number": best.number, **dict(zip(job.objective.metrics, best.values, strict=True)), "params": best.params},
+        "best": {
+            "number": best.number,
+            **dict(zip(job.objective.metrics, best.values, strict=True)),
+            "params": best.params,
+        },
         "sampler": job.sampler,
         "pruner": job.pruner,
         **job.identity,
@@ -209,7 +215,7 @@ def _is_up_to_date(directory: Path, summary: dict[str, Any]) -> bool:
 
 
 def _show_in_dashboard(job: Job, study: optuna.Study, best: FrozenTrial, directory: Path) -> None:
-    """Keep the ranking's picture and table as artifacts of the study, and show both in its note and the best trial's."""
+    """Keep the ranking's picture and table as artifacts of the study; show them in its note and the best trial's."""
     store = FileSystemArtifactStore(job.artifacts)
     ids = []
     for name in ("ranking.png", "ranking.csv"):
@@ -230,4 +236,4 @@ def _show_in_dashboard(job: Job, study: optuna.Study, best: FrozenTrial, directo
     save_note(study, note)
     # save_note takes running trials; a finished one is shown to it by the three attributes that it reads.
     shown = SimpleNamespace(storage=study._storage, study=study, _trial_id=best._trial_id)
-    save_note(shown, f"{get_note(shown)}\n{note}")  # type: ignore[arg-type]
+    save_note(shown, f"{get_note(shown)}\n{note}")

@@ -47,6 +47,16 @@ def cnn(trial: Any) -> dict[str, Any]:
 
 SPACES: dict[str, Space] = {"hybrid": hybrid, "mlp": mlp, "cnn": cnn}
 
+_DENSE = {"n_dense_layers": 2, "dense_units_0": 128, "dense_units_1": 64}
+_CONVOLUTIONS = {"n_conv_layers": 2, "base_filters": 16}
+_TRAINING = {"dropout": 0.2, "lr": 1e-3, "optimizer": "adam"}
+FIRST: dict[Space, dict[str, Any]] = {
+    hybrid: {**_DENSE, **_CONVOLUTIONS, "combined_dense_units_0": 64, "combined_dense_units_1": 64, **_TRAINING},
+    mlp: {**_DENSE, **_TRAINING},
+    cnn: {**_DENSE, **_CONVOLUTIONS, **_TRAINING},
+}
+"""The first trial of a study: small, and near the estimators' defaults. Hopeless trials are seen to be so at once."""
+
 
 def _units(trial: Any, name: str, depth: int) -> tuple[int, ...]:
     return tuple(trial.suggest_int(f"{name}_{i}", 8, 256) for i in range(depth))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -23,7 +25,7 @@ MAX_DEATHS = 3
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def open_study(storage: Any, name: str, settings: dict[str, Any], directions: list[str]) -> optuna.Study:
+def open_study(storage: Any, name: str, settings: dict[str, Any], directions: Sequence[Any]) -> optuna.Study:
     """Create the study, or join it where it exists with the same settings.
 
     Raises
@@ -37,6 +39,9 @@ def open_study(storage: Any, name: str, settings: dict[str, Any], directions: li
         study = optuna.load_study(storage=storage, study_name=name)
     known = study.user_attrs.get(SETTINGS)
     if known is None and not study.get_trials(deepcopy=False):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([f"validation {metric}" for metric in settings["metric"]])
         study.set_user_attr(SETTINGS, settings)
         known = study.user_attrs[SETTINGS]  # another process may have been there in between
     if known is None:

@@ -179,7 +179,7 @@ class Worker:
             pass
         except (SpaceError, *OUTSIDE):
             raise
-        except Exception as error:  # noqa: BLE001 - no memory, NaN, an impossible configuration: the study goes on
+        except Exception as error:
             return self._failed(trial, error), None
         self.failures.clear()
         describe(trial, log, FileSystemArtifactStore(job.artifacts))
