@@ -32,6 +32,10 @@ class MinMaxScale(keras.layers.Layer):
         self.minimum = self.add_weight(shape=input_shape[-1:], initializer="zeros", trainable=False, name="minimum")
         self.span = self.add_weight(shape=input_shape[-1:], initializer="ones", trainable=False, name="span")
 
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer; without this method Keras would forget its name."""
+        return super().get_config()
+
     def set_range(self, X: np.ndarray) -> None:
         """Take the range from training rows of shape (n_rows, n_features); a constant column gets span 1."""
         low, high = X.min(axis=0), X.max(axis=0)

@@ -33,10 +33,11 @@ def test_scaling_by_hand():
 
 def test_layers_survive_saving(layout, rng, tmp_path):
     rows = keras.Input((6,))
-    scale = MinMaxScale()
+    scale = MinMaxScale(name="scale")
     model = keras.Model(rows, FeatureImage.from_layout(layout)(scale(rows)))
     X = rng.normal(size=(9, 6)).astype(np.float32)
     scale.set_range(X)
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))

@@ -74,9 +74,9 @@ def _slice(study: optuna.Study, important: Any, target: dict[str, Any]) -> Figur
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep back that plots are experimental, that importance is inaccurate with few trials, and what it is of."""
+    """Keep back that plots are experimental, and what there is to say where trials are few."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        for message in ("Some regimes for parameter", "PedAnovaImportanceEvaluator computes"):
+        for message in ("Some regimes for parameter", "PedAnovaImportanceEvaluator computes", "Attempting to set id"):
             warnings.filterwarnings("ignore", message=message, category=UserWarning)
         yield

@@ -105,6 +105,9 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._listener.join(timeout=5)
+        for pipe in (self._process.stdin, self._process.stdout):
+            pipe.close()  # type: ignore[union-attr]
 
     def _send(self, payload: bytes) -> None:
         pipe = self._process.stdin
@@ -127,7 +130,7 @@ def main() -> None:
     pipe = sys.stdin.buffer
     try:
         job = pickle.loads(pipe.read(int.from_bytes(pipe.read(8), "big")))  # noqa: S301 - from who began this process
-        threading.Thread(target=_stop_when_orphaned, args=(pipe,), daemon=True).start()
+        threading.Thread(target=_stop_when_orphaned, args=(pipe.fileno(),), daemon=True).start()
         import optuna
 
         from permgrad.tuning.worker import Worker
@@ -141,8 +144,9 @@ def main() -> None:
         sys.exit(0)
 
 
-def _stop_when_orphaned(pipe: Any) -> None:
-    pipe.read()  # returns when the other end is closed, by whatever end of that process
+def _stop_when_orphaned(pipe: int) -> None:
+    # Not sys.stdin.read: a thread that holds its lock when Python ends aborts the process.
+    os.read(pipe, 1)  # returns when the other end is closed, by whatever end of that process
     os.kill(os.getpid(), signal.SIGINT)
 
 

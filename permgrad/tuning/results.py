@@ -109,9 +109,7 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
     found = checkpoints.best_trials(study, 1)
     if not found:
         reasons = [trial.user_attrs.get(FAILURE, "pruned") for trial in study.get_trials(deepcopy=False)]
-        raise PermGradError(
-            f"no trial is complete; {len(reasons)} were begun" + (f", the last: {reasons[-1]}" * bool(reasons))
-        )
+        raise PermGradError(f"no trial is complete; of {len(reasons)} the last: {(reasons or ['none was begun'])[-1]}")
     return found[0]
 
 

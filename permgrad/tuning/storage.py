@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from permgrad.errors import PermGradError
 
@@ -20,6 +21,7 @@ FORMS = "sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, journal:///FI
 LOCK_SECONDS = 60
 """How long one process waits for another's write to a SQLite file."""
 PROXY_SECONDS = 10
+ATTEMPTS, RETRY_SECONDS = 5, 0.5
 
 
 def open_storage(url: str) -> Any:
@@ -81,7 +83,7 @@ def _open_database(url: str) -> Any:
         options = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
         if parsed.drivername == "postgresql":
             url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-        storage = RDBStorage(url, engine_kwargs=options)
+        storage = _create(url, options)
     except (ArgumentError, NoSuchModuleError) as error:
         raise PermGradError(f"storage must be {FORMS}, got {url!r}") from error
     except ImportError as error:
@@ -93,6 +95,18 @@ def _open_database(url: str) -> Any:
     if sqlite:
         _serialize(storage.engine)
     return storage
+
+
+def _create(url: str, options: dict[str, Any]) -> RDBStorage:
+    """Connect, and make Optuna's tables; where another process makes them at this moment, wait for it."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
+            if isinstance(error.__cause__ or error, OperationalError) and "exists" not in str(error.__cause__ or error):
+                raise  # nothing to connect to
+            time.sleep(RETRY_SECONDS)
+    return RDBStorage(url, engine_kwargs=options)
 
 
 def _serialize(engine: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
     "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
 }
+
+PACKAGES = {"gp": "torch", "cmaes": "cmaes"}
+"""What samplers need beside Optuna."""
 
 FIRST_RUNG_SHARE = 16
 """Successive halving compares trials first after a sixteenth of the epochs, then thrice as late each time."""
@@ -52,10 +56,7 @@ class SeededPerTrial(BaseSampler):
         drawn = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            try:
-                return SAMPLERS[self.name](drawn)
-            except ImportError as error:
-                raise PermGradError(f"sampler {self.name!r} needs another package: {error}") from error
+            return SAMPLERS[self.name](drawn)
 
     def before_trial(self, study: Any, trial: Any) -> None:
         """Begin the trial's own sequence of random numbers."""
@@ -84,9 +85,18 @@ def _first_rung(epochs: int) -> int:
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
-    """Return the sampler called `name`: "tpe", "random", "nsgaii", "gp" or "cmaes"."""
+    """Return the sampler called `name`: "tpe", "random", "nsgaii", "gp" or "cmaes".
+
+    Raises
+    ------
+    PermGradError
+        If there is none of that name, or its package is missing.
+    """
     if name not in SAMPLERS:
         raise PermGradError(f"sampler must be one of {listing(SAMPLERS)}, got {name!r}")
+    package = PACKAGES.get(name)
+    if package and find_spec(package) is None:
+        raise PermGradError(f"sampler {name!r} needs the package {package}; pip install {package}, or choose another")
     return SeededPerTrial(name, seed)
 
 

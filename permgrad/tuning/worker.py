@@ -35,8 +35,8 @@ WAIT_SECONDS = 1.0
 MAX_FAILURES = 5
 """Trials in a row that may fail in one process before it gives up."""
 MAX_REASON = 300
-OUTSIDE = (optuna.exceptions.StorageInternalError, optuna.exceptions.UpdateFinishedTrialError)
-"""Errors that are no trial's own."""
+TAKEN = optuna.exceptions.UpdateFinishedTrialError
+"""What a storage raises when another process has ended the trial that runs here."""
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,17 @@ class Worker:
         try:
             with Heartbeat(self.storage, trial._trial_id):
                 state, values = self._outcome(trial)
-                told = self._tell(trial, state, values)
+                self._tell(trial, state, values)
+        except TAKEN:
+            self.say(f"trial {trial.number} was taken for dead and is tried again; what came of it here is dropped")
+            return
         except BaseException:  # Ctrl-C, a lost storage, a mistake of ours: another run is to have this trial
             give_back(self.study, self.storage, self.study.trials[trial.number], INTERRUPTED)
             raise
         finally:
             keras.utils.clear_session(free_memory=False)
             gc.collect()
-        if told:
-            checkpoints.keep_best(self.job.networks, self.study, self.job.keep)
+        checkpoints.keep_best(self.job.networks, self.study, self.job.keep)
         self.on_progress(f"trial {trial.number} {state.name.lower()}")
         if len(self.failures) >= MAX_FAILURES:
             raise PermGradError(f"{MAX_FAILURES} trials in a row failed; the last: {self.failures[-1]}")
@@ -177,7 +179,7 @@ class Worker:
             state = TrialState.COMPLETE
         except optuna.TrialPruned:
             pass
-        except (SpaceError, *OUTSIDE):
+        except (SpaceError, TAKEN, optuna.exceptions.StorageInternalError):
             raise
         except Exception as error:
             return self._failed(trial, error), None
@@ -195,15 +197,13 @@ class Worker:
         self.say(f"trial {trial.number} failed: {reason}")
         return TrialState.FAIL
 
-    def _tell(self, trial: Trial, state: TrialState, values: list[float] | None) -> bool:
+    def _tell(self, trial: Trial, state: TrialState, values: list[float] | None) -> None:
         try:
             self.study.tell(trial, values, state=state)
-        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
+        except ValueError as error:
             if self.study.trials[trial.number].state == TrialState.RUNNING:
                 raise
-            self.say(f"trial {trial.number} was taken for dead and tried again elsewhere; its outcome here is dropped")
-            return False
-        return True
+            raise TAKEN(str(error)) from error
 
     def _epochs(self, trial: Trial) -> Any:
         epochs = self.job.max_epochs

@@ -1,0 +1,198 @@
+"""The contract of a study, over every kind of storage."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import permgrad as pg
+from permgrad.tuning.liveness import OWNER, Watch, owner
+from permgrad.tuning.storage import hide_password, open_storage
+from permgrad.tuning.study import (
+    DIED,
+    FAILURE,
+    INTERRUPTED,
+    MAX_DEATHS,
+    claim,
+    finished,
+    give_back,
+    open_study,
+    queue_forgotten,
+    recover_dead,
+)
+from tests.tuning.conftest import STORAGES, in_threads
+
+SETTINGS = {"table": {"name": "small", "rows": 120}, "metric": ["loss"], "space": {"name": "hybrid"}}
+GONE = {"pid": 2**22 + 1, "began": 0.0}
+"""A process that cannot be: beyond Linux's largest number."""
+
+
+def opened(url: str, settings: dict = SETTINGS) -> optuna.Study:
+    return open_study(open_storage(url), "s", settings, ["minimize"])
+
+
+def running(study: optuna.Study, **params: float) -> optuna.Trial:
+    """Begin a trial whose process is gone."""
+    trial = study.ask()
+    for name, value in params.items():
+        trial.suggest_float(name, value - 1, value + 1)
+    study._storage.set_trial_system_attr(trial._trial_id, OWNER, {**owner(), **GONE})
+    return trial
+
+
+@pytest.fixture(params=STORAGES)
+def url(request, make_url):
+    return make_url(request.param)
+
+
+def test_many_that_ask_at_once_meet_the_total_exactly(url):
+    storage = open_storage(url)
+    open_study(storage, "s", SETTINGS, ["minimize"])
+
+    def work():
+        study = open_study(storage, "s", SETTINGS, ["minimize"])
+        while len(finished(study)) < 15:
+            trial = claim(study, 15)
+            if trial is not None:
+                study.tell(trial, trial.suggest_float("x", 0, 1))
+
+    in_threads(work, 6)
+    study = opened(url)
+    assert len(finished(study)) == 15
+    assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
+    withdrawn = [trial for trial in study.trials if trial.state == TrialState.FAIL]
+    assert all(trial.user_attrs[FAILURE] == "not begun: the total was met" for trial in withdrawn)
+    assert claim(study, 15) is None
+    assert claim(study, 16) is not None  # the total counts all that ran before
+
+
+def test_many_that_begin_one_study_at_once_begin_one(url):
+    in_threads(lambda: opened(url), 6)
+    assert optuna.get_all_study_names(open_storage(url)) == ["s"]
+
+
+def test_a_dead_trial_is_marked_and_tried_again_with_its_suggestions(url):
+    study, storage = opened(url), open_storage(url)
+    lost = running(study, x=3.0)
+    alive = study.ask()
+    storage.set_trial_system_attr(alive._trial_id, OWNER, owner())
+    assert recover_dead(study, storage, Watch()) == [0]
+    assert recover_dead(study, storage, Watch()) == []
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING]
+    assert study.trials[0].user_attrs[FAILURE] == DIED
+    again = claim(study, 2)
+    assert again.suggest_float("x", 2, 4) == lost.params["x"]
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):  # Optuna's own record of what was tried again
+        assert optuna.storages.RetryHeartbeatStaleTrialCallback.retry_history(study.trials[2]) == [0]
+
+
+def test_two_that_find_the_same_dead_trial_queue_it_once(url):
+    study, storage = opened(url), open_storage(url)
+    running(study, x=1.0)
+    in_threads(lambda: recover_dead(opened(url), storage, Watch()), 4)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_other_settings_are_an_error_that_names_each_difference(url):
+    opened(url)
+    assert opened(url).user_attrs["permgrad"] == SETTINGS
+    other = {"table": {"name": "small", "rows": 500}, "metric": ["auc"], "space": {"name": "hybrid"}}
+    with pytest.raises(pg.PermGradError, match=r"metric was \['loss'\], is \['auc'\]; table rows was 120, is 500"):
+        opened(url, other)
+
+
+def test_a_trial_that_keeps_killing_its_process_is_given_up(tmp_path):
+    study = opened(f"sqlite:///{tmp_path}/s.db")
+    for number in range(MAX_DEATHS):
+        running(study)
+        assert recover_dead(study, study._storage, Watch()) == [number]
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * MAX_DEATHS
+
+
+def test_an_interruption_is_no_death(tmp_path):
+    study = opened(f"sqlite:///{tmp_path}/s.db")
+    for number in range(2 * MAX_DEATHS):
+        study.ask()
+        assert give_back(study, study._storage, study.trials[number], INTERRUPTED)
+    assert study.trials[-1].state == TrialState.WAITING
+
+
+def test_a_trial_whose_finder_died_before_it_was_queued_is_queued_later(tmp_path):
+    study = opened(f"sqlite:///{tmp_path}/s.db")
+    trial = running(study, x=2.0)
+    trial.set_user_attr(FAILURE, DIED)
+    study.tell(trial, state=TrialState.FAIL)
+    failed = study.ask()
+    failed.set_user_attr(FAILURE, "ValueError: its own fault")
+    study.tell(failed, state=TrialState.FAIL)
+    for _ in range(2):
+        queue_forgotten(study)
+    waiting = [trial for trial in study.trials if trial.state == TrialState.WAITING]
+    assert [trial.params for trial in waiting] == [trial.params]
+
+
+def test_a_study_of_somebody_else_is_refused(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    study = optuna.create_study(storage=url, study_name="s")
+    study.tell(study.ask(), 1.0)
+    with pytest.raises(pg.PermGradError, match="not begun by permgrad"):
+        opened(url)
+
+
+def test_processes_that_share_a_sqlite_file_neither_lose_nor_double_a_trial(tmp_path):
+    """Optuna's SELECT ... FOR UPDATE does nothing in SQLite; our transactions take the lock themselves."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    opened(url)
+    script = textwrap.dedent(
+        f"""
+        import optuna
+        from permgrad.tuning.storage import open_storage
+        from permgrad.tuning.study import claim, finished
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.load_study(study_name="s", storage=open_storage({url!r}))
+        while len(finished(study)) < 40:
+            trial = claim(study, 40)
+            if trial is not None:
+                study.tell(trial, trial.suggest_float("x", 0, 1))
+        """
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", script], env={**os.environ}) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    study = opened(url)
+    assert len(finished(study)) == 40
+    assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("study.db", "storage must be sqlite:///FILE"),
+        ("oracle7://x", "storage must be"),
+        ("sqlite:////no/such/place/s.db", "unable to open database file"),
+        ("postgresql://nobody:secret@127.0.0.1:1/x", "cannot open the storage"),
+        ("journal:///no/such/place/s.journal", "no directory /no/such/place"),
+    ],
+)
+def test_a_storage_that_cannot_be_opened_is_one_clear_error(url, message):
+    pytest.importorskip("psycopg")
+    with pytest.raises(pg.PermGradError, match=message) as error:
+        open_storage(url)
+    assert "secret" not in str(error.value)
+
+
+def test_a_proxy_that_does_not_answer_is_one_clear_error(monkeypatch):
+    monkeypatch.setattr("permgrad.tuning.storage.PROXY_SECONDS", 0.2)
+    with pytest.raises(pg.PermGradError, match="no gRPC storage proxy answers at grpc://localhost:1;"):
+        open_storage("grpc://localhost:1")
+
+
+def test_passwords_are_not_shown():
+    assert hide_password("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+    assert hide_password("journal:///x") == "journal:///x"
