@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow lint format types wheel bench pictures clean
+.PHONY: install demo test test-slow lint format types wheel bench bench-tuning pictures clean
 
 install: .venv/installed
 
@@ -41,8 +41,14 @@ wheel: install
 bench: install
 	$(BIN)/python -m benchmarks.plain_loop
 
+bench-tuning: install
+	$(BIN)/python -m benchmarks.tuning
+
+# Needs chromium for the dashboard's picture.
 pictures: demo
 	cp results/demo/ranking.png docs/images/demo_ranking.png
+	$(BIN)/permgrad tune breast_cancer --trials 20 --out results/tuned
+	$(BIN)/python docs/screenshot.py results/tuned docs/images/dashboard.png
 
 clean:
 	rm -rf .venv dist results

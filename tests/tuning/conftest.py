@@ -125,7 +125,7 @@ def in_threads(function: Any, n: int) -> None:
     def guarded() -> None:
         try:
             function()
-        except BaseException as error:  # noqa: BLE001 - raised below
+        except BaseException as error:
             errors.append(error)
 
     threads = [threading.Thread(target=guarded) for _ in range(n)]
