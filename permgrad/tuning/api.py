@@ -23,7 +23,7 @@ from permgrad.tuning.pool import run_pool
 from permgrad.tuning.results import TuneResult, write_study
 from permgrad.tuning.spaces import FIRST, Space, as_space, describe
 from permgrad.tuning.strategy import make_pruner, make_sampler
-from permgrad.tuning.study import finished
+from permgrad.tuning.study import finished, queue_forgotten
 from permgrad.tuning.worker import Job, Worker
 
 REFRESH_SECONDS = 1.0
@@ -129,8 +129,12 @@ def tune(
     _make_directory(directory)
     with _quiet_optuna(), _Progress(job.open()[0], n_trials, verbose) as progress:
         study = progress.study
-        if not study.get_trials(deepcopy=False) and space in FIRST:
-            study.enqueue_trial(FIRST[space])
+        for made in (job.networks, job.artifacts):
+            made.mkdir(exist_ok=True)
+        queue_forgotten(study)
+        first = next((params for known, params in FIRST.items() if known is space), None)
+        if first and not study.get_trials(deepcopy=False):
+            study.enqueue_trial(first)
         if len(finished(study)) < n_trials:
             if workers == 1:
                 Worker(job, progress.say, progress.show).run()
@@ -206,6 +210,7 @@ class _Progress:
     def __init__(self, study: optuna.Study, n_trials: int, verbose: bool) -> None:
         self.study, self.n_trials = study, n_trials
         self.refreshed = 0.0
+        self.said: set[str] = set()
         self.bar = tqdm(
             total=n_trials,
             initial=min(n_trials, len(finished(study))),
@@ -223,8 +228,9 @@ class _Progress:
         self.bar.close()
 
     def say(self, line: str) -> None:
-        """Show a line above the bar."""
-        if not self.bar.disable:
+        """Show a line above the bar; workers may all say the same, which is shown once."""
+        if not self.bar.disable and line not in self.said:
+            self.said.add(line)
             self.bar.write(f"note: {line}", file=sys.stderr)
 
     def show(self, doing: str = "") -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.exceptions import TrialPruned
 from optuna.trial import Trial
 from optuna_dashboard import save_note
 from optuna_integration import KerasPruningCallback
@@ -123,17 +124,26 @@ def evaluate(
     began = time.monotonic()
     try:
         estimator.fit(objective.train.X, objective.train.y, validation_data=val, callbacks=[log, *pruning, *callbacks])
+        trial.set_user_attr("kept_epoch", estimator.kept_epoch_)
+    except TrialPruned:
+        _note_scores(objective, trial, estimator)  # of its last epoch
+        raise
     finally:
         trial.set_user_attr("epochs", len(log.epochs))
         trial.set_user_attr("seconds", round(time.monotonic() - began, 1))
-        if hasattr(estimator, "network_"):
-            trial.set_user_attr(PARAMETERS, estimator.network_.count_params())
-    reached = {"loss": estimator.loss(*val), **scores(estimator, objective.val)}
-    trial.set_user_attr("kept_epoch", estimator.kept_epoch_)
+    found = _note_scores(objective, trial, estimator)
+    return estimator, [found[name] for name in objective.metrics]
+
+
+def _note_scores(objective: Objective, trial: Trial, estimator: Any) -> dict[str, float]:
+    """Give `trial` its network's size, loss and scores on the validation rows; return them all."""
+    val = objective.val
+    reached = {"loss": estimator.loss(val.X, val.y), **scores(estimator, val)}
+    size = estimator.network_.count_params()
+    trial.set_user_attr(PARAMETERS, size)
     for name, value in reached.items():
         trial.set_user_attr(f"val_{name}", value)
-    found = {**reached, PARAMETERS: float(estimator.network_.count_params())}
-    return estimator, [found[name] for name in objective.metrics]
+    return {**reached, PARAMETERS: float(size)}
 
 
 def describe(trial: Trial, log: EpochLog, store: FileSystemArtifactStore) -> None:

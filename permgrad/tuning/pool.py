@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -125,23 +126,28 @@ class _Process:
 
 def main() -> None:
     """Be a worker: take the job from standard input, run it, print what goes wrong."""
-    import pickle
-
     pipe = sys.stdin.buffer
     try:
-        job = pickle.loads(pipe.read(int.from_bytes(pipe.read(8), "big")))  # noqa: S301 - from who began this process
+        job = cloudpickle.loads(pipe.read(int.from_bytes(pipe.read(8), "big")))
         threading.Thread(target=_stop_when_orphaned, args=(pipe.fileno(),), daemon=True).start()
         import optuna
 
         from permgrad.tuning.worker import Worker
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.showwarning = _say_warning
         Worker(job, say=lambda line: print(line, flush=True)).run()
     except PermGradError as error:
         print(error, flush=True)
         sys.exit(ERROR_STATUS)
     except KeyboardInterrupt:
         sys.exit(0)
+
+
+def _say_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Pass on what permgrad says of the table; what libraries say about themselves is not the user's concern."""
+    if category is UserWarning:
+        print(message, flush=True)
 
 
 def _stop_when_orphaned(pipe: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pandas as pd
+from filelock import FileLock
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import get_note, save_note
@@ -143,13 +144,19 @@ def write_study(job: Job, study: optuna.Study, table: Table, test: Table, say: C
     """Bring the results directory up to date with the study; nothing is done where it is.
 
     Beside the files of `permgrad.report.write_results` for the best trial: ``tuning.json``, ``trials.csv`` and
-    Optuna's plots. Each file is whole; ``tuning.json`` comes last.
+    Optuna's plots. Each file is whole; ``tuning.json`` comes last. Where several processes end at once,
+    one writes, and the others find that there is nothing left to do.
 
     Raises
     ------
     PermGradError
         If no trial is complete, or the best trial's network does not give its stored loss again.
     """
+    with FileLock(job.networks / ".lock"):
+        return _write_study(job, study, table, test, say)
+
+
+def _write_study(job: Job, study: optuna.Study, table: Table, test: Table, say: Callable[[str], None]) -> TuneResult:
     best = best_trial(study)
     metrics, val = job.objective.metrics, job.objective.val
     summary = _summary(job, study, best)

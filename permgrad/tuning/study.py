@@ -31,7 +31,7 @@ def open_study(storage: Any, name: str, settings: dict[str, Any], directions: Se
     Raises
     ------
     PermGradError
-        If the study exists with other settings (the message names each difference), or is not permgrad's.
+        If the study has trials under other settings (the message names each difference), or is not permgrad's.
     """
     try:
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
@@ -47,7 +47,9 @@ def open_study(storage: Any, name: str, settings: dict[str, Any], directions: Se
     if known is None:
         raise PermGradError(f"study {name!r} was not begun by permgrad; choose another name")
     differences = list(_differences(known, json.loads(json.dumps(settings))))
-    if differences:
+    if differences and not living(study, (*FINISHED, TrialState.RUNNING)):
+        study.set_user_attr(SETTINGS, settings)  # nothing came of it yet: a mistake may be mended
+    elif differences:
         raise PermGradError(
             f"study {name!r} was begun otherwise: {'; '.join(differences)}. Choose another name (and directory),"
             " or go on with what it was begun with"

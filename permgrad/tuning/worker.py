@@ -27,7 +27,6 @@ from permgrad.tuning.study import (
     finished,
     give_back,
     open_study,
-    queue_forgotten,
     recover_dead,
 )
 
@@ -132,11 +131,8 @@ class Worker:
             Passed on; the trial that ran is queued again.
         """
         job = self.job
-        for made in (job.networks, job.artifacts):
-            made.mkdir(parents=True, exist_ok=True)
         self.study, self.storage = job.open()
         self.watch = Watch()
-        queue_forgotten(self.study)
         while not job.is_late:
             for number in recover_dead(self.study, self.storage, self.watch):
                 self.say(f"trial {number} had died with its process; it is tried again")

@@ -100,12 +100,15 @@ def test_two_that_find_the_same_dead_trial_queue_it_once(url):
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
-def test_other_settings_are_an_error_that_names_each_difference(url):
-    opened(url)
-    assert opened(url).user_attrs["permgrad"] == SETTINGS
+def test_other_settings_are_an_error_that_names_each_difference_once_there_are_trials(url):
     other = {"table": {"name": "small", "rows": 500}, "metric": ["auc"], "space": {"name": "hybrid"}}
+    opened(url, other)
+    study = opened(url)
+    assert opened(url).user_attrs["permgrad"] == SETTINGS
+    study.tell(study.ask(), 1.0)
     with pytest.raises(pg.PermGradError, match=r"metric was \['loss'\], is \['auc'\]; table rows was 120, is 500"):
         opened(url, other)
+    assert opened(url).user_attrs["permgrad"] == SETTINGS
 
 
 def test_a_trial_that_keeps_killing_its_process_is_given_up(tmp_path):

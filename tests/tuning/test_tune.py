@@ -47,9 +47,12 @@ def test_the_study_has_the_trials_and_each_has_what_the_dashboard_shows(tuned, t
         assert attributes["parameters"] > 100
         names = {json.loads(v)["filename"] for k, v in trial.system_attrs.items() if k.startswith("artifacts:")}
         assert names == {"learning_curve.png", "learning_curve.csv"}
+        assert {"val_loss", "val_accuracy", "val_auc", "val_f1"} <= set(attributes)
         if trial.state == TrialState.COMPLETE:
             assert trial.value == attributes["val_loss"] == pytest.approx(min(trial.intermediate_values.values()), 1e-5)
-            assert {"val_accuracy", "val_auc", "val_f1", "kept_epoch"} <= set(attributes)
+            assert trial.intermediate_values[attributes["kept_epoch"] - 1] == pytest.approx(trial.value, 1e-5)
+        else:
+            assert attributes["val_loss"] == pytest.approx(trial.value, 1e-5)  # of its last epoch
 
 
 def test_the_learning_curve_is_the_one_that_pruning_saw(tuned):
