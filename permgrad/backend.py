@@ -97,4 +97,4 @@ def released_graphs() -> Iterator[None]:
     finally:
         for name in set(gradient_registry.list()) - kept:
             if name.startswith("CustomGradient-"):
-                gradient_registry._registry.pop(name)
+                gradient_registry._registry.pop(name, None)

@@ -112,7 +112,9 @@ def tune(table: str, target: str | None, task: Any, trials: int, metric: tuple[s
 
     data = _load(table, target, task)
     click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as clusters end a job
+    # Clusters end a job by SIGTERM; what a script begins in the background ignores SIGINT.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, signal.default_int_handler)
     settings = {
         "layout": options.pop("layout"),
         "image_size": options.pop("size"),
@@ -234,7 +236,8 @@ def _show_study(result: TuneResult, n_trials: int) -> None:
     if result.ranking is not None:
         _show(result.ranking)
     place = os.path.relpath(result.directory)
-    click.echo(f"\nresults in {place}/: tuning.json, trials.csv, ranking.csv, model/ and pictures")
+    ranked = "" if result.ranking is None else "ranking.csv, model/, "
+    click.echo(f"\nresults in {place}/: tuning.json, trials.csv, {ranked}pictures")
     click.echo(f"to look at the study: permgrad dashboard {place}")
 
 

@@ -18,8 +18,8 @@ from permgrad.errors import FileFormatError, PermGradError
 
 RESULT_FILES = ("ranking.json", "estimator.json")
 """A directory that holds one of these was written by permgrad."""
-STUDY_FILES = ("study.db", "trials", "tuning.json")
-"""A directory that holds one of these has a study in it, which is never replaced."""
+STUDY_FILE = "study.json"
+"""A directory that holds this has a study in it, which is never replaced."""
 
 
 @contextmanager
@@ -46,6 +46,8 @@ def new_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     try:
         yield staging
         staging.chmod(0o777 & ~_umask())
+        for written in staging.rglob("*"):
+            _flush(written)
         _swap(staging, path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -68,7 +70,14 @@ def _check_replaceable(path: Path, overwrite: bool) -> None:
 
 def is_study(path: Path) -> bool:
     """Tell whether tuning made the directory `path`."""
-    return any((path / name).exists() for name in STUDY_FILES)
+    return (path / STUDY_FILE).is_file()
+
+
+def _flush(path: Path) -> None:
+    """Have a file on the disk itself, so that a power cut after its renaming does not leave it empty."""
+    if path.is_file():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _umask() -> int:
@@ -108,6 +117,7 @@ def new_file(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         raise PermGradError(f"cannot write {path}: {error.strerror}; choose a writable path") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import optuna
 from tqdm.auto import tqdm
@@ -15,18 +17,22 @@ from tqdm.auto import tqdm
 from permgrad.errors import PermGradError, listing
 from permgrad.estimators import MAX_EPOCHS, HybridClassifier, HybridRegressor
 from permgrad.evaluation import SCORES
-from permgrad.files import is_study, plain
+from permgrad.files import STUDY_FILE, is_study, plain, read_json, write_json
 from permgrad.table import Table
 from permgrad.tuning.checkpoints import best_trials
 from permgrad.tuning.objective import PARAMETERS, Objective
 from permgrad.tuning.pool import run_pool
 from permgrad.tuning.results import TuneResult, write_study
 from permgrad.tuning.spaces import FIRST, Space, as_space, describe
+from permgrad.tuning.storage import hide_password
 from permgrad.tuning.strategy import make_pruner, make_sampler
 from permgrad.tuning.study import finished, queue_forgotten
 from permgrad.tuning.worker import Job, Worker
 
 REFRESH_SECONDS = 1.0
+STUDY_KIND = "permgrad.Study"
+MADE = ("trials", "artifacts")
+"""Directories of a study, made before its marker is written."""
 
 
 def tune(
@@ -83,7 +89,7 @@ def tune(
     pruner : {"halving", "hyperband", "median", "none"}
         Stops hopeless trials by their validation metric after each epoch. Without effect with two objectives.
     keep : int
-        Number of best trials whose networks stay on disk.
+        Number of best trials whose networks stay on disk; with two objectives, those that no other beats stay.
     seed : int
         Of suggestions, weights, row order and permutations.
     split_seed : int
@@ -126,11 +132,9 @@ def tune(
     )
     make_sampler(sampler, seed)
     make_pruner(pruner, settings["max_epochs"])
-    _make_directory(directory)
-    with _quiet_optuna(), _Progress(job.open()[0], n_trials, verbose) as progress:
+    _check_directory(job)
+    with _quiet_optuna(), _Progress(_begin(job), n_trials, verbose) as progress:
         study = progress.study
-        for made in (job.networks, job.artifacts):
-            made.mkdir(exist_ok=True)
         queue_forgotten(study)
         first = next((params for known, params in FIRST.items() if known is space), None)
         if first and not study.get_trials(deepcopy=False):
@@ -141,7 +145,7 @@ def tune(
             else:
                 run_pool(job, workers, progress.say, progress.show)
         progress.show("drawing")
-        return write_study(job, study, table, test, progress.say)
+        return write_study(job, study, table, test)
 
 
 def _check_metrics(metrics: tuple[str, ...], table: Table) -> None:
@@ -157,8 +161,9 @@ def _checked(settings: dict[str, Any], table: Table, seed: int) -> dict[str, Any
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise PermGradError(f"{kind.__name__} has no setting {listing(unknown)}; it has {listing(known, 30)}")
-    max_epochs = settings.get("max_epochs") or MAX_EPOCHS[str(table.task)]
-    return {**settings, "max_epochs": max_epochs, "seed": seed}
+    given = settings.get("max_epochs")
+    max_epochs = MAX_EPOCHS[str(table.task)] if given is None else given
+    return kind(**{**settings, "max_epochs": max_epochs, "seed": seed}).get_params()
 
 
 def _identity(
@@ -177,20 +182,49 @@ def _identity(
             },
             "space": describe(space),
             "metric": list(metrics),
-            "settings": settings,
+            "settings": {name: value for name, value in settings.items() if name != "verbose"},
             "split_seed": split_seed,
         }
     )
 
 
-def _make_directory(directory: Path) -> None:
-    """Make the results directory; one that holds anything but a study is kept as it is."""
-    if directory.is_dir() and any(directory.iterdir()) and not is_study(directory):
+def _check_directory(job: Job) -> None:
+    """Raise unless the results directory can be made, is empty, or is of the same study in the same storage."""
+    directory = job.directory
+    if set(str(directory)) & set("?{}"):
+        raise PermGradError(f"a results directory's path may not hold any of ? {{ }}, got {directory}; choose another")
+    if is_study(directory):
+        known = read_json(directory / STUDY_FILE, kind=STUDY_KIND)
+        if {**known, **_marker(job)} != known:
+            raise PermGradError(
+                f"{directory} is of study {known['study']!r} in {known['storage']}, not of {job.name!r} in"
+                f" {hide_password(job.url)}; choose another --out"
+            )
+    elif directory.is_dir() and set(os.listdir(directory)) - {*MADE, *_own_files(job)}:
         raise PermGradError(f"{directory} holds other files than a study's and is kept; choose another --out")
+
+
+def _begin(job: Job) -> optuna.Study:
+    """Open the study, and make its results directory."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        for made in (job.networks, job.artifacts):
+            made.mkdir(parents=True, exist_ok=True)
+        study = job.open()[0]
+        if not is_study(job.directory):
+            write_json(job.directory / STUDY_FILE, _marker(job))
     except OSError as error:
-        raise PermGradError(f"cannot write to {directory}: {error.strerror}; choose a writable directory") from error
+        raise PermGradError(f"cannot write to {job.directory}: {error.strerror}; choose a writable --out") from error
+    return study
+
+
+def _marker(job: Job) -> dict[str, str]:
+    return {"kind": STUDY_KIND, "study": job.name, "storage": hide_password(job.url)}
+
+
+def _own_files(job: Job) -> set[str]:
+    """Name files of the study's storage, which may lie in its results directory before anything else does."""
+    file = urlsplit(job.url).path.rsplit("/", 1)[-1]
+    return {file, f"{file}-journal", f"{file}.lock"}
 
 
 @contextmanager
@@ -216,6 +250,7 @@ class _Progress:
             initial=min(n_trials, len(finished(study))),
             desc=study.study_name,
             unit="trial",
+            smoothing=0,  # trials differ by a factor of a hundred: the mean foretells best
             disable=not verbose,
             dynamic_ncols=True,
         )

@@ -62,10 +62,11 @@ def keep_best(directory: Path, study: optuna.Study, n: int) -> None:
     """Remove the networks, whole and begun, of every trial that has ended and is not among the `n` best."""
     if not directory.is_dir():
         return
+    paths = list(directory.iterdir())  # before the trials: one that begins meanwhile is then not among them
     trials = study.get_trials(deepcopy=False)
     kept = {trial.number for trial in best_trials(study, n)}
     running = {trial.number for trial in trials if not trial.state.is_finished()}
-    for path in directory.iterdir():
+    for path in paths:
         named = NUMBERED.match(path.name)
         if not named or int(named[1]) in running:
             continue
@@ -100,7 +101,7 @@ def read(directory: Path, trial: FrozenTrial, val: Table) -> Any:
     if not math.isclose(stored, found, rel_tol=tolerance, abs_tol=tolerance * 1e-2):
         raise PermGradError(
             f"the network at {path} gives a validation loss of {found:.6g}, its trial {trial.number} stored"
-            f" {stored:.6g}: the file or the table is not what it was; delete {path} and tune again"
+            f" {stored:.6g}: the file is not what it was; restore it, or tune anew in another directory"
         )
     return estimator
 

@@ -3,7 +3,7 @@
 Optuna's own heartbeat exists for SQL databases alone, and its grace period must pass before a restart
 on the same machine may go on. Here a trial says which process runs it, and counts up while it does.
 Another process of the same machine sees at once that it is gone; on other machines, the count
-that stands still tells. Nobody's clock is compared with anybody else's.
+that stands still tells. No machine's clock is compared with another's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import platform
 import threading
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,12 +22,16 @@ from optuna.trial import FrozenTrial
 OWNER, BEAT = "permgrad:owner", "permgrad:beat"
 BEAT_SECONDS = 20.0
 SILENT_SECONDS = 120.0
+CLOCK_STEP = 5.0
+"""A process's beginning is reckoned from the wall clock, which may be set by so many seconds meanwhile."""
 
 
 def machine() -> str:
     """Name this machine and process namespace: within it, a process number means one process."""
-    namespace = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else ""
-    return f"{platform.node()}/{uuid.getnode():x}{namespace and '/' + namespace}"
+    if Path("/proc/self/ns/pid").exists():  # Linux, in a container or not
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{platform.node()}/{boot}/{os.readlink('/proc/self/ns/pid')}"
+    return f"{platform.node()}/{uuid.getnode():x}"
 
 
 def owner() -> dict[str, Any]:
@@ -84,6 +89,6 @@ class Watch:
 def _runs(process: dict[str, Any]) -> bool:
     try:
         found = psutil.Process(process["pid"])
-        return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - process["began"]) < 1
+        return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - process["began"]) < CLOCK_STEP
     except psutil.NoSuchProcess:
         return False

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import TrialPruned
@@ -60,7 +61,7 @@ class Objective:
         Raises
         ------
         PermGradError
-            If the space gives a setting that the estimator does not have.
+            If the space gives a setting that the estimator does not have, or makes losses incomparable.
         """
         kind = HybridClassifier if self.train.task == "classification" else HybridRegressor
         config = self.space(trial)
@@ -70,6 +71,10 @@ class Objective:
             raise SpaceError(
                 f"a space must return a dict of {kind.__name__}'s settings, found {listing(unknown)}; they are"
                 f" {listing(known, 30)}"
+            )
+        if "class_weight" in config and "loss" in self.metrics:
+            raise SpaceError(
+                "losses under different class weights do not compare; give another metric, such as log_loss"
             )
         return kind(**{**self.settings, **config})
 
@@ -118,6 +123,7 @@ def evaluate(
     optuna.TrialPruned
         If the pruner stops it; `log` then has its epochs all the same.
     """
+    trial.set_user_attr("epochs", 0)
     log.estimator = estimator = objective.estimator(trial)
     pruning = [KerasPruningCallback(trial, f"val_{objective.pruned_by}")] if objective.pruned_by else []
     val = (objective.val.X, objective.val.y)
@@ -132,7 +138,10 @@ def evaluate(
         trial.set_user_attr("epochs", len(log.epochs))
         trial.set_user_attr("seconds", round(time.monotonic() - began, 1))
     found = _note_scores(objective, trial, estimator)
-    return estimator, [found[name] for name in objective.metrics]
+    values = [found[name] for name in objective.metrics]
+    if not np.isfinite(values).all():
+        raise PermGradError(f"{' and '.join(objective.metrics)} came out as {values}, which is no finite number")
+    return estimator, values
 
 
 def _note_scores(objective: Objective, trial: Trial, estimator: Any) -> dict[str, float]:
@@ -148,6 +157,8 @@ def _note_scores(objective: Objective, trial: Trial, estimator: Any) -> dict[str
 
 def describe(trial: Trial, log: EpochLog, store: FileSystemArtifactStore) -> None:
     """Give `trial` its learning curve, as picture and table, and a note with its scores, for the dashboard."""
+    if not log.epochs:  # pruned by its space
+        return
     attributes = trial.user_attrs
     curve = pd.DataFrame(log.epochs)
     kept = attributes.get("kept_epoch", int(curve["val_loss"].argmin()) + 1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ MAX_RESTARTS = 10
 POLL_SECONDS = 0.5
 STOP_SECONDS = 60
 ERROR_STATUS = 2
+ERROR_MARK = "\0error: "
 
 
 def run_pool(job: Any, n_workers: int, say: Callable[[str], None], on_poll: Callable[[], None]) -> None:
@@ -44,7 +46,7 @@ def run_pool(job: Any, n_workers: int, say: Callable[[str], None], on_poll: Call
     KeyboardInterrupt
         Passed on when all workers have stopped; their trials are queued again.
     """
-    payload = cloudpickle.dumps(job)
+    payload = cloudpickle.dumps((sys.path, cloudpickle.dumps(job)))  # modules are found where they are found here
     workers = [_Process(payload, n_workers, say) for _ in range(n_workers)]
     restarts = 0
     try:
@@ -55,7 +57,7 @@ def run_pool(job: Any, n_workers: int, say: Callable[[str], None], on_poll: Call
                 if not worker.status:
                     continue
                 if worker.status > 0:
-                    raise PermGradError(f"a worker stopped: {worker.last_line()}")
+                    raise PermGradError(f"a worker stopped: {worker.reason()}")
                 restarts += 1
                 if restarts > MAX_RESTARTS:
                     raise PermGradError(f"{restarts} workers were killed (signal {-worker.status}); is memory short?")
@@ -82,7 +84,7 @@ class _Process:
             env={**shares, **os.environ},
             start_new_session=True,  # Ctrl-C reaches the process that watches, which interrupts the workers itself
         )
-        self._lines: list[str] = []
+        self._reason = "it gave no reason"
         self._listener = threading.Thread(target=self._listen, args=(say,), daemon=True)
         self._listener.start()
         threading.Thread(target=self._send, args=(payload,), daemon=True).start()
@@ -92,9 +94,10 @@ class _Process:
         """Exit status; negative for the signal that killed it; None while it runs."""
         return self._process.poll()
 
-    def last_line(self) -> str:
+    def reason(self) -> str:
+        """Return why it ended with an error."""
         self._listener.join(timeout=5)
-        return self._lines[-1] if self._lines else "it gave no reason"
+        return self._reason
 
     def interrupt(self) -> None:
         if self.status is None:
@@ -120,15 +123,20 @@ class _Process:
 
     def _listen(self, say: Callable[[str], None]) -> None:
         for line in self._process.stdout or ():
-            self._lines.append(line.decode().rstrip())
-            say(self._lines[-1])
+            text = line.decode().rstrip()
+            if text.startswith(ERROR_MARK):
+                self._reason = text.removeprefix(ERROR_MARK)
+            else:
+                say(text)
 
 
 def main() -> None:
     """Be a worker: take the job from standard input, run it, print what goes wrong."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have been ignored where this was begun
     pipe = sys.stdin.buffer
     try:
-        job = cloudpickle.loads(pipe.read(int.from_bytes(pipe.read(8), "big")))
+        sys.path[:], payload = cloudpickle.loads(pipe.read(int.from_bytes(pipe.read(8), "big")))
+        job = cloudpickle.loads(payload)
         threading.Thread(target=_stop_when_orphaned, args=(pipe.fileno(),), daemon=True).start()
         import optuna
 
@@ -137,11 +145,14 @@ def main() -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.showwarning = _say_warning
         Worker(job, say=lambda line: print(line, flush=True)).run()
-    except PermGradError as error:
-        print(error, flush=True)
-        sys.exit(ERROR_STATUS)
     except KeyboardInterrupt:
         sys.exit(0)
+    except Exception as error:
+        reason = str(error) if isinstance(error, PermGradError) else f"{type(error).__name__}: {error}"
+        print(ERROR_MARK + reason.replace("\n", " "), flush=True)
+        if not isinstance(error, PermGradError):
+            traceback.print_exc()
+        sys.exit(ERROR_STATUS)
 
 
 def _say_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -154,6 +165,8 @@ def _stop_when_orphaned(pipe: int) -> None:
     # Not sys.stdin.read: a thread that holds its lock when Python ends aborts the process.
     os.read(pipe, 1)  # returns when the other end is closed, by whatever end of that process
     os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(STOP_SECONDS)
+    os._exit(ERROR_STATUS)
 
 
 if __name__ == "__main__":

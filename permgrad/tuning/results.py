@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,8 @@ from permgrad.tuning.worker import Job
 KIND = "permgrad.Tuning"
 SUMMARY = "tuning.json"
 NOTED_FEATURES = 20
+RANKED = "ranking of trial"
+"""Study attribute: whose ranking its note shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +111,12 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
     """
     found = checkpoints.best_trials(study, 1)
     if not found:
-        reasons = [trial.user_attrs.get(FAILURE, "pruned") for trial in study.get_trials(deepcopy=False)]
-        raise PermGradError(f"no trial is complete; of {len(reasons)} the last: {(reasons or ['none was begun'])[-1]}")
+        states = Counter(trial.state.name.lower() for trial in study.get_trials(deepcopy=False))
+        reasons = [t.user_attrs[FAILURE] for t in study.get_trials(deepcopy=False) if FAILURE in t.user_attrs]
+        counts = ", ".join(f"{n} {state}" for state, n in states.items()) or "none was begun"
+        raise PermGradError(
+            f"no trial is complete ({counts})" + "".join(f"; the last failure: {r}" for r in reasons[-1:])
+        )
     return found[0]
 
 
@@ -120,7 +126,7 @@ def epochs_saved(study: optuna.Study) -> int:
         state: [trial.user_attrs["epochs"] for trial in study.get_trials(deepcopy=False, states=(state,))]
         for state in (TrialState.COMPLETE, TrialState.PRUNED)
     }
-    complete, pruned = epochs[TrialState.COMPLETE], epochs[TrialState.PRUNED]
+    complete, pruned = epochs[TrialState.COMPLETE], [n for n in epochs[TrialState.PRUNED] if n]
     usual = sum(complete) / len(complete) if complete else 0.0
     return round(sum(max(0.0, usual - n) for n in pruned))
 
@@ -140,7 +146,7 @@ def trials_table(study: optuna.Study, metrics: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_study(job: Job, study: optuna.Study, table: Table, test: Table, say: Callable[[str], None]) -> TuneResult:
+def write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> TuneResult:
     """Bring the results directory up to date with the study; nothing is done where it is.
 
     Beside the files of `permgrad.report.write_results` for the best trial: ``tuning.json``, ``trials.csv`` and
@@ -151,12 +157,17 @@ def write_study(job: Job, study: optuna.Study, table: Table, test: Table, say: C
     ------
     PermGradError
         If no trial is complete, or the best trial's network does not give its stored loss again.
+
+    Warns
+    -----
+    UserWarning
+        If the best trial's network is on another machine, so that there is no ranking.
     """
     with FileLock(job.networks / ".lock"):
-        return _write_study(job, study, table, test, say)
+        return _write_study(job, study, table, test)
 
 
-def _write_study(job: Job, study: optuna.Study, table: Table, test: Table, say: Callable[[str], None]) -> TuneResult:
+def _write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> TuneResult:
     best = best_trial(study)
     metrics, val = job.objective.metrics, job.objective.val
     summary = _summary(job, study, best)
@@ -169,13 +180,13 @@ def _write_study(job: Job, study: optuna.Study, table: Table, test: Table, say: 
         try:
             estimator = checkpoints.read(job.networks, best, val)
         except checkpoints.ElsewhereError as error:
-            say(str(error))
+            warnings.warn(str(error), UserWarning, stacklevel=4)
         else:
             found = _rank(job, best, estimator, table, test, here)
         for name, figure in study_pictures(study, metrics):
             figure.savefig(here / f"{name}.png", dpi=DPI)
         trials_table(study, metrics).to_csv(here / "trials.csv", index=False)
-        if found is not None:
+        if found is not None and study.user_attrs.get(RANKED) != best.number:
             _show_in_dashboard(job, study, best, here)
         move_into(here, job.directory)
     write_json(job.directory / SUMMARY, {**summary, "ranked": found is not None})
@@ -234,7 +245,7 @@ def _show_in_dashboard(job: Job, study: optuna.Study, best: FrozenTrial, directo
     table = pd.read_csv(directory / "ranking.csv")[columns].head(NOTED_FEATURES)
     rows = "\n".join(f"| {i} | {row.feature} | {row.score:.4g} |" for i, row in enumerate(table.itertuples(), 1))
     note = (
-        f"## PermGrad ranking of the best trial, {best.number} ({values})\n\n"
+        f"## PermGrad ranking of trial {best.number} ({values})\n\n"
         f"![ranking]({get_artifact_path(study, ids[0])})\n\n"
         f"| rank | feature | score |\n| --- | --- | --- |\n{rows}\n"
     )
@@ -242,3 +253,4 @@ def _show_in_dashboard(job: Job, study: optuna.Study, best: FrozenTrial, directo
     # save_note takes running trials; a finished one is shown to it by the three attributes that it reads.
     shown = SimpleNamespace(storage=study._storage, study=study, _trial_id=best._trial_id)
     save_note(shown, f"{get_note(shown)}\n{note}")
+    study.set_user_attr(RANKED, best.number)

@@ -30,7 +30,8 @@ def open_storage(url: str) -> Any:
     Parameters
     ----------
     url : str
-        ``sqlite:///FILE``, ``postgresql://...`` (any URL of SQLAlchemy's), ``journal:///FILE``, or
+        ``sqlite:///FILE`` (four slashes before an absolute path's name), ``postgresql://...`` (any URL of
+        SQLAlchemy's), ``journal:///FILE`` (``journal://FILE`` for a relative path), or
         ``grpc://HOST:PORT`` of a server begun by `optuna.storages.run_grpc_proxy_server`.
 
     Returns
@@ -48,20 +49,28 @@ def open_storage(url: str) -> Any:
     if scheme == "journal":
         return _open_journal(url)
     if not scheme:
-        raise PermGradError(f"storage must be {FORMS}, got {url!r}")
+        raise PermGradError(f"storage must be a URL: {FORMS}")  # not shown: it may hold a password
     return _open_database(url)
 
 
 def hide_password(url: str) -> str:
     """Return `url` fit to be shown and written to files."""
-    return url if urlsplit(url).scheme in ("grpc", "journal") else make_url(url).render_as_string(hide_password=True)
+    if urlsplit(url).scheme in ("grpc", "journal"):
+        return url
+    parsed = make_url(url)
+    secret = [key for key in parsed.query if "pass" in key]
+    return parsed.difference_update_query(secret).render_as_string(hide_password=True)
 
 
 def _open_proxy(url: str) -> Any:
     parts = urlsplit(url)
+    try:
+        host, port = parts.hostname or "localhost", parts.port or 13000
+    except ValueError as error:
+        raise PermGradError(f"storage must be {FORMS}; {error}") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = GrpcStorageProxy(host=parts.hostname or "localhost", port=parts.port or 13000)
+        storage = GrpcStorageProxy(host=host, port=port)
     try:
         storage.wait_server_ready(timeout=PROXY_SECONDS)
     except ConnectionError as error:
@@ -70,26 +79,32 @@ def _open_proxy(url: str) -> Any:
 
 
 def _open_journal(url: str) -> Any:
-    path = Path(urlsplit(url).path)
-    if not path.parent.is_dir():
+    parts = urlsplit(url)
+    path = Path(parts.netloc + parts.path)  # journal:///absolute/path, journal://relative/path
+    if not path.name or not path.parent.is_dir():
         raise PermGradError(f"cannot keep a journal at {path}: there is no directory {path.parent}")
-    return JournalStorage(JournalFileBackend(str(path)))
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (OSError, ValueError) as error:
+        raise PermGradError(f"cannot keep a journal at {path}: {error}") from error
 
 
 def _open_database(url: str) -> Any:
     try:
         parsed = make_url(url)
         sqlite = parsed.get_backend_name() == "sqlite"
+        if sqlite and parsed.database in (None, "", ":memory:"):
+            raise PermGradError("a study in memory cannot be resumed; give the storage a file, sqlite:///FILE")
         options = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
         if parsed.drivername == "postgresql":
             url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
         storage = _create(url, options)
     except (ArgumentError, NoSuchModuleError) as error:
-        raise PermGradError(f"storage must be {FORMS}, got {url!r}") from error
+        raise PermGradError(f"storage must be {FORMS}, got one of {urlsplit(url).scheme!r}") from error
     except ImportError as error:
         hint = "pip install 'permgrad[postgresql]'" if "psycopg" in str(error) else "install its driver"
         raise PermGradError(f"the database's driver is missing ({error}); {hint}") from error
-    except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, KeyError, IndexError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise PermGradError(f"cannot open the storage {hide_password(url)}: {reason}") from error
     if sqlite:

@@ -21,7 +21,7 @@ DIED = "its process died"
 INTERRUPTED = "interrupted"
 DEATHS = "permgrad:deaths"
 MAX_DEATHS = 3
-"""A trial whose process died this often is not tried again: it may well be what kills it."""
+"""A trial whose process died or broke down this often is not tried again: it may well be what does it."""
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -48,8 +48,9 @@ def open_study(storage: Any, name: str, settings: dict[str, Any], directions: Se
         raise PermGradError(f"study {name!r} was not begun by permgrad; choose another name")
     differences = list(_differences(known, json.loads(json.dumps(settings))))
     if differences and not living(study, (*FINISHED, TrialState.RUNNING)):
-        study.set_user_attr(SETTINGS, settings)  # nothing came of it yet: a mistake may be mended
-    elif differences:
+        optuna.delete_study(study_name=name, storage=storage)  # nothing came of it yet: a mistake may be mended
+        return open_study(storage, name, settings, directions)
+    if differences:
         raise PermGradError(
             f"study {name!r} was begun otherwise: {'; '.join(differences)}. Choose another name (and directory),"
             " or go on with what it was begun with"
@@ -136,7 +137,8 @@ def queue_forgotten(study: optuna.Study) -> None:
 def _queue_again(study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
     """Add a waiting trial with the suggestions of one that was lost, as Optuna's RetryHeartbeatStaleTrialCallback."""
     history = [*trial.system_attrs.get("retry_history", []), trial.number]
-    deaths = trial.system_attrs.get(DEATHS, 0) + (reason == DIED)
+    deaths = trial.system_attrs.get(DEATHS, 0) + (reason != INTERRUPTED)
+    fixed = {key: value for key, value in trial.system_attrs.items() if key == "fixed_params"}  # of `enqueue_trial`
     if deaths >= MAX_DEATHS:
         return
     study.add_trial(
@@ -144,6 +146,6 @@ def _queue_again(study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
             state=TrialState.WAITING,
             params=trial.params,
             distributions=trial.distributions,
-            system_attrs={"failed_trial": history[0], "retry_history": history, DEATHS: deaths},
+            system_attrs={**fixed, "failed_trial": history[0], "retry_history": history, DEATHS: deaths},
         )
     )

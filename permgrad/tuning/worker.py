@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ class Worker:
         self.watch = Watch()
         while not job.is_late:
             for number in recover_dead(self.study, self.storage, self.watch):
-                self.say(f"trial {number} had died with its process; it is tried again")
+                self.say(f"trial {number} had died with its process")
             if len(finished(self.study)) >= job.n_trials:
                 break
             trial = claim(self.study, job.n_trials)
@@ -154,8 +155,9 @@ class Worker:
         except TAKEN:
             self.say(f"trial {trial.number} was taken for dead and is tried again; what came of it here is dropped")
             return
-        except BaseException:  # Ctrl-C, a lost storage, a mistake of ours: another run is to have this trial
-            give_back(self.study, self.storage, self.study.trials[trial.number], INTERRUPTED)
+        except BaseException as error:  # Ctrl-C, a lost storage, a mistake of ours: another run is to have this trial
+            reason = INTERRUPTED if isinstance(error, (KeyboardInterrupt, SpaceError)) else _reason(error)
+            give_back(self.study, self.storage, self.study.trials[trial.number], reason)
             raise
         finally:
             keras.utils.clear_session(free_memory=False)
@@ -169,25 +171,22 @@ class Worker:
         """Run the trial; whatever goes wrong in it is written down and is its outcome."""
         objective, job = self.job.objective, self.job
         log = EpochLog(objective)
-        state, values = TrialState.PRUNED, None
+        values = None
         try:
-            estimator, values = evaluate(objective, trial, log, [self._epochs(trial)])
-            state = TrialState.COMPLETE
-        except optuna.TrialPruned:
-            pass
+            with suppress(optuna.TrialPruned):  # by the pruner, or by the space itself
+                estimator, values = evaluate(objective, trial, log, [self._epochs(trial)])
+            describe(trial, log, FileSystemArtifactStore(job.artifacts))
+            if values is not None and checkpoints.worth_keeping(self.study, values, job.keep):
+                checkpoints.write(job.networks, trial.number, estimator)
         except (SpaceError, TAKEN, optuna.exceptions.StorageInternalError):
             raise
         except Exception as error:
             return self._failed(trial, error), None
         self.failures.clear()
-        describe(trial, log, FileSystemArtifactStore(job.artifacts))
-        if values is not None and checkpoints.worth_keeping(self.study, values, job.keep):
-            checkpoints.write(job.networks, trial.number, estimator)
-        return state, values
+        return TrialState.PRUNED if values is None else TrialState.COMPLETE, values
 
     def _failed(self, trial: Trial, error: Exception) -> TrialState:
-        reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-        reason = reason.splitlines()[0][:MAX_REASON]
+        reason = _reason(error)
         trial.set_user_attr(FAILURE, reason)
         self.failures.append(f"trial {trial.number}, {reason}")
         self.say(f"trial {trial.number} failed: {reason}")
@@ -206,3 +205,7 @@ class Worker:
         return keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: self.on_progress(f"trial {trial.number}, epoch {epoch + 1} of {epochs}")
         )
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()[0][:MAX_REASON]

@@ -116,10 +116,6 @@ def test_killed_in_a_trial_the_study_goes_on_and_meets_its_total(csv, table):
         out=csv.parent / "r",
         pruner="none",
         max_epochs=100_000,
-        layout="tinto",
-        image_size=None,
-        unique=True,
-        precision="auto",
     )
     dead, again, *_ = result.study.trials
     assert dead.state == TrialState.FAIL
@@ -177,6 +173,23 @@ def test_stopped_the_trial_waits_for_the_next_run(csv, stop):
     assert "Traceback" not in error
     assert [trial.state for trial in study_at(url).trials] == [TrialState.FAIL, TrialState.WAITING]
     assert study_at(url).trials[0].user_attrs[FAILURE] == INTERRUPTED
+
+
+def test_a_job_in_the_background_of_a_script_is_stopped_too(csv):
+    """A shell that runs a script lets what it begins in the background ignore SIGINT."""
+    url = f"sqlite:///{csv.parent}/r/study.db"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited
+    try:
+        with begun(csv, 3, "--workers", 2, epochs=100_000) as process:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            wait_for(lambda: len(running(url, epochs=1)) == 2)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=PATIENCE)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert process.returncode == 130
+    states = Counter(trial.state for trial in study_at(url).trials)
+    assert states == {TrialState.FAIL: 2, TrialState.WAITING: 2}
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:

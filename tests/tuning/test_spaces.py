@@ -92,6 +92,12 @@ def test_a_function_in_a_file_is_a_space(tmp_path):
         as_space(f"{path}:number")
 
 
+def test_lambdas_are_told_apart_by_what_they_do_and_not_by_their_line():
+    one, same = [lambda trial: {"dense_units": (3,)}, 1][0], lambda trial: {"dense_units": (3,)}  # fmt: skip
+    other = lambda trial: {"dense_units": (4,)}  # noqa: E731
+    assert describe(one) == describe(same) != describe(other)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

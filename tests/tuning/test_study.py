@@ -176,8 +176,17 @@ def test_processes_that_share_a_sqlite_file_neither_lose_nor_double_a_trial(tmp_
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("study.db", "storage must be sqlite:///FILE"),
-        ("oracle7://x", "storage must be"),
+        ("study.db", "storage must be a URL: sqlite:///FILE"),
+        ("me:secret@host/x", "storage must be"),
+        ("postgres://me:secret@host/x", "storage must be"),
+        ("postgresql:/me:secret@host/x", "storage must be"),
+        ("oracle7://x", "storage must be .*'oracle7'"),
+        ("sqlite://", "a study in memory cannot be resumed"),
+        ("sqlite:///:memory:", "a study in memory cannot be resumed"),
+        ("sqlite:////tmp/{x}/s.db", "cannot open the storage"),
+        ("grpc://host:13OOO", "storage must be"),
+        ("journal:////", "cannot keep a journal"),
+        ("journal:////tmp", "cannot keep a journal"),
         ("sqlite:////no/such/place/s.db", "unable to open database file"),
         ("postgresql://nobody:secret@127.0.0.1:1/x", "cannot open the storage"),
         ("journal:///no/such/place/s.journal", "no directory /no/such/place"),
@@ -196,6 +205,13 @@ def test_a_proxy_that_does_not_answer_is_one_clear_error(monkeypatch):
         open_storage("grpc://localhost:1")
 
 
+def test_a_journal_may_lie_at_a_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    opened("journal://mine.journal")
+    assert (tmp_path / "mine.journal").is_file()
+
+
 def test_passwords_are_not_shown():
     assert hide_password("postgresql://me:secret@host/x") == "postgresql://me:***@host/x"
+    assert hide_password("postgresql://host/x?user=me&password=secret") == "postgresql://host/x?user=me"
     assert hide_password("journal:///x") == "journal:///x"

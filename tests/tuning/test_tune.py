@@ -94,7 +94,16 @@ def test_the_best_model_is_the_best_trials(tuned, table):
 def test_the_directory_has_tables_and_pictures(tuned):
     result, _ = tuned
     found = {path.name for path in result.directory.iterdir()}
-    assert found >= {"study.db", "trials", "artifacts", "tuning.json", "trials.csv", "ranking.json", "ranking.csv"}
+    assert found >= {
+        "study.db",
+        "study.json",
+        "trials",
+        "artifacts",
+        "tuning.json",
+        "trials.csv",
+        "ranking.json",
+        "ranking.csv",
+    }
     assert found >= {"model", "ranking.png", "learning_curves.png", "confusion.png", "layout.png"}
     assert found >= {f"tuning_{name}.png" for name in ("history", "importance", "slice", "curves")}
     assert not any(name.startswith(".") for name in found)
@@ -227,13 +236,37 @@ def test_no_trial_is_begun_when_time_is_over(table, tmp_path):
         ({"pruner": "best"}, "pruner must be one of"),
         ({"space": "best"}, "space must be one of"),
         ({"max_epoch": 3}, "HybridClassifier has no setting 'max_epoch'"),
-        ({"storage": "study.db"}, "storage must be sqlite"),
+        ({"storage": "study.db"}, "storage must be a URL: sqlite"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_written(table, tmp_path, given, message):
     with pytest.raises(pg.PermGradError, match=message):
         pg.tune(table, out=tmp_path / "r", **{**FAST, **given})
-    assert not (tmp_path / "r" / "trials").exists()
+    assert not (tmp_path / "r" / "study.json").exists()
+
+
+def test_a_mistake_before_the_first_trial_may_be_mended(table, tmp_path):
+    with pytest.raises(pg.PermGradError, match="no trial is complete"):
+        pg.tune(table, n_trials=1, timeout=0, out=tmp_path / "r", **FAST)
+    result = pg.tune(table, n_trials=3, metric="accuracy", out=tmp_path / "r", **FAST)
+    assert result.study.directions[0].name == "MAXIMIZE"
+    assert result.best_value == max(trial.value for trial in result.study.trials if trial.state == TrialState.COMPLETE)
+
+
+def test_another_study_does_not_get_into_the_same_directory(tuned, table):
+    result, _ = tuned
+    before = sorted(result.directory.rglob("*"))
+    for given in ({"name": "other"}, {"storage": f"journal://{result.directory.parent}/s.journal"}):
+        with pytest.raises(pg.PermGradError, match="is of study 'small' in sqlite.*; choose another --out"):
+            pg.tune(table, n_trials=1, out=result.directory, **FAST, **given)
+    assert sorted(result.directory.rglob("*")) == before
+
+
+def test_a_storage_inside_the_results_directory_is_no_stranger(table, tmp_path):
+    (tmp_path / "r").mkdir()
+    for _ in range(2):
+        result = pg.tune(table, n_trials=1, out=tmp_path / "r", storage=f"journal://{tmp_path}/r/s.journal", **FAST)
+    assert len(result.study.trials) == 1
 
 
 def test_a_directory_of_something_else_is_kept(table, tmp_path):

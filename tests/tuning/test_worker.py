@@ -6,10 +6,12 @@ import json
 import shutil
 
 import numpy as np
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
+from permgrad.evaluation import scores
 from permgrad.tuning import checkpoints
 from permgrad.tuning.study import DIED, FAILURE, INTERRUPTED
 from tests.tuning.conftest import small_space
@@ -91,7 +93,51 @@ def test_an_outcome_that_comes_after_its_trial_was_taken_for_dead_is_dropped(tab
 
     result = pg.tune(table, space, n_trials=1, out=tmp_path / "r", **FAST)
     assert [trial.state.name for trial in result.study.trials][-1] == "COMPLETE"
-    assert {path.name for path in (tmp_path / "r" / "trials").glob("trial_*")} == {f"trial_{result.best_trial.number:04d}"}
+    assert {path.name for path in (tmp_path / "r" / "trials").glob("trial_*")} == {
+        f"trial_{result.best_trial.number:04d}"
+    }
+
+
+def test_a_space_may_prune_what_it_knows_to_be_hopeless(table, tmp_path):
+    def space(trial):
+        if trial.number == 0:
+            raise optuna.TrialPruned("wider than deep")
+        return small_space(trial)
+
+    result = pg.tune(table, space, n_trials=2, out=tmp_path / "r", **FAST)
+    assert [trial.state.name for trial in result.study.trials] == ["PRUNED", "COMPLETE"]
+    assert result.study.trials[0].user_attrs["epochs"] == 0
+    assert result.epochs_saved == 0
+
+
+def test_what_goes_wrong_after_training_is_a_failure_with_its_reason_too(table, tmp_path, monkeypatch):
+    write, told = checkpoints.write, []
+
+    def full_disk(directory, number, estimator):
+        if number == 0:
+            raise OSError(28, "No space left on device")
+        write(directory, number, estimator)
+
+    def no_number(estimator, val):
+        told.append(estimator)
+        return {**scores(estimator, val), "accuracy": float("nan") if len(told) == 2 else 0.5}
+
+    monkeypatch.setattr(checkpoints, "write", full_disk)
+    monkeypatch.setattr("permgrad.tuning.objective.scores", no_number)
+    result = pg.tune(table, small_space, n_trials=1, out=tmp_path / "r", metric=("accuracy", "parameters"), **FAST)
+    reasons = [trial.user_attrs.get(FAILURE, "") for trial in result.study.trials]
+    assert "No space left" in reasons[0]
+    assert "which is no finite number" in reasons[1]
+    assert reasons[2] == ""
+
+
+def test_losses_under_weights_that_the_space_chooses_are_not_compared(table, tmp_path):
+    def space(trial):
+        return {**small_space(trial), "class_weight": "balanced"}
+
+    with pytest.raises(pg.PermGradError, match="do not compare; give another metric, such as log_loss"):
+        pg.tune(table, space, n_trials=1, out=tmp_path / "r", **FAST)
+    assert pg.tune(table, space, n_trials=1, out=tmp_path / "r", metric="log_loss", **FAST).best_value > 0
 
 
 @pytest.fixture
@@ -127,7 +173,8 @@ def test_without_the_best_network_the_rest_is_written(result, table):
     shutil.rmtree(result.directory / "trials" / f"trial_{result.best_trial.number:04d}")
     for name in ("tuning.json", "trials.csv", "ranking.json"):
         (result.directory / name).unlink()
-    again = pg.tune(table, small_space, n_trials=2, out=result.directory, **FAST)
+    with pytest.warns(UserWarning, match="moved, or tuned with another"):
+        again = pg.tune(table, small_space, n_trials=2, out=result.directory, **FAST)
     assert again.ranking is None
     assert (result.directory / "trials.csv").is_file()
     assert not json.loads((result.directory / "tuning.json").read_text())["ranked"]
