@@ -55,7 +55,7 @@ def test_the_study_opens_with_its_best_value_and_the_ranking(page, served):
     assert f"Best Trial (number={result.best_trial.number})" in body
     assert "validation loss" in body
     page.goto(f"{url}/note")
-    page.wait_for_selector("text=PermGrad ranking of the best trial")
+    page.wait_for_selector("text=PermGrad ranking of trial")
     assert len(loaded_pictures(page)) == 1
     assert result.ranking.top(1)[0] in page.inner_text("table")
 

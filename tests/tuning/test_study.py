@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import optuna
 import pytest
@@ -151,8 +151,10 @@ def test_a_study_of_somebody_else_is_refused(tmp_path):
 
 def test_processes_that_share_a_sqlite_file_neither_lose_nor_double_a_trial(tmp_path):
     """Optuna's SELECT ... FOR UPDATE does nothing in SQLite; our transactions take the lock themselves."""
-    url = f"sqlite:///{tmp_path}/s.db"
-    opened(url)
+    url, n = f"sqlite:///{tmp_path}/s.db", 60
+    study = opened(url)
+    for i in range(n):
+        study.enqueue_trial({"x": i / n})
     script = textwrap.dedent(
         f"""
         import optuna
@@ -160,17 +162,28 @@ def test_processes_that_share_a_sqlite_file_neither_lose_nor_double_a_trial(tmp_
         from permgrad.tuning.study import claim, finished
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.load_study(study_name="s", storage=open_storage({url!r}))
-        while len(finished(study)) < 40:
-            trial = claim(study, 40)
+        input()  # begin together
+        while len(finished(study)) < {n}:
+            trial = claim(study, {n})
             if trial is not None:
+                print(trial.number)
                 study.tell(trial, trial.suggest_float("x", 0, 1))
         """
     )
-    processes = [subprocess.Popen([sys.executable, "-c", script], env={**os.environ}) for _ in range(3)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
-    study = opened(url)
-    assert len(finished(study)) == 40
-    assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    time.sleep(4)
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    claimed = [int(line) for process in processes for line in process.communicate(timeout=120)[0].split()]
+    assert [process.returncode for process in processes] == [0] * 4
+    done = finished(study)
+    assert [trial.number for trial in done] == list(range(n))
+    assert [trial.params["x"] for trial in done] == [i / n for i in range(n)]
+    assert len(claimed) == len(set(claimed))
 
 
 @pytest.mark.parametrize(
