@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import optuna
-from tqdm.auto import tqdm
 
 from permgrad.errors import PermGradError, listing
 from permgrad.estimators import MAX_EPOCHS, HybridClassifier, HybridRegressor
 from permgrad.evaluation import SCORES
-from permgrad.files import STUDY_FILE, is_study, plain, read_json, write_json
+from permgrad.files import plain
 from permgrad.table import Table
-from permgrad.tuning.checkpoints import best_trials
+from permgrad.tuning.directory import begin, check_directory
 from permgrad.tuning.objective import PARAMETERS, Objective
 from permgrad.tuning.pool import run_pool
+from permgrad.tuning.progress import Progress
 from permgrad.tuning.results import TuneResult, write_study
 from permgrad.tuning.spaces import FIRST, Space, as_space, describe
-from permgrad.tuning.storage import hide_password
 from permgrad.tuning.strategy import make_pruner, make_sampler
 from permgrad.tuning.study import finished, queue_forgotten
 from permgrad.tuning.worker import Job, Worker
-
-REFRESH_SECONDS = 1.0
-STUDY_KIND = "permgrad.Study"
-MADE = ("trials", "artifacts")
-"""Directories of a study, made before its marker is written."""
 
 
 def tune(
@@ -132,8 +123,8 @@ def tune(
     )
     make_sampler(sampler, seed)
     make_pruner(pruner, settings["max_epochs"])
-    _check_directory(job)
-    with _quiet_optuna(), _Progress(_begin(job), n_trials, verbose) as progress:
+    check_directory(job)
+    with _quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
         study = progress.study
         queue_forgotten(study)
         first = next((params for known, params in FIRST.items() if known is space), None)
@@ -188,45 +179,6 @@ def _identity(
     )
 
 
-def _check_directory(job: Job) -> None:
-    """Raise unless the results directory can be made, is empty, or is of the same study in the same storage."""
-    directory = job.directory
-    if set(str(directory)) & set("?{}"):
-        raise PermGradError(f"a results directory's path may not hold any of ? {{ }}, got {directory}; choose another")
-    if is_study(directory):
-        known = read_json(directory / STUDY_FILE, kind=STUDY_KIND)
-        if {**known, **_marker(job)} != known:
-            raise PermGradError(
-                f"{directory} is of study {known['study']!r} in {known['storage']}, not of {job.name!r} in"
-                f" {hide_password(job.url)}; choose another --out"
-            )
-    elif directory.is_dir() and set(os.listdir(directory)) - {*MADE, *_own_files(job)}:
-        raise PermGradError(f"{directory} holds other files than a study's and is kept; choose another --out")
-
-
-def _begin(job: Job) -> optuna.Study:
-    """Open the study, and make its results directory."""
-    try:
-        for made in (job.networks, job.artifacts):
-            made.mkdir(parents=True, exist_ok=True)
-        study = job.open()[0]
-        if not is_study(job.directory):
-            write_json(job.directory / STUDY_FILE, _marker(job))
-    except OSError as error:
-        raise PermGradError(f"cannot write to {job.directory}: {error.strerror}; choose a writable --out") from error
-    return study
-
-
-def _marker(job: Job) -> dict[str, str]:
-    return {"kind": STUDY_KIND, "study": job.name, "storage": hide_password(job.url)}
-
-
-def _own_files(job: Job) -> set[str]:
-    """Name files of the study's storage, which may lie in its results directory before anything else does."""
-    file = urlsplit(job.url).path.rsplit("/", 1)[-1]
-    return {file, f"{file}-journal", f"{file}.lock"}
-
-
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
     """Keep Optuna's own line for each trial off the terminal: the progress bar says it."""
@@ -236,48 +188,3 @@ def _quiet_optuna() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-class _Progress:
-    """One line in the terminal: trials done of the total, best so far, what goes on, time left."""
-
-    def __init__(self, study: optuna.Study, n_trials: int, verbose: bool) -> None:
-        self.study, self.n_trials = study, n_trials
-        self.refreshed = 0.0
-        self.said: set[str] = set()
-        self.bar = tqdm(
-            total=n_trials,
-            initial=min(n_trials, len(finished(study))),
-            desc=study.study_name,
-            unit="trial",
-            smoothing=0,  # trials differ by a factor of a hundred: the mean foretells best
-            disable=not verbose,
-            dynamic_ncols=True,
-        )
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._count()
-        self.bar.close()
-
-    def say(self, line: str) -> None:
-        """Show a line above the bar; workers may all say the same, which is shown once."""
-        if not self.bar.disable and line not in self.said:
-            self.said.add(line)
-            self.bar.write(f"note: {line}", file=sys.stderr)
-
-    def show(self, doing: str = "") -> None:
-        """Bring the line up to date, at most once a second."""
-        if self.bar.disable or time.monotonic() - self.refreshed < REFRESH_SECONDS:
-            return
-        self.refreshed = time.monotonic()
-        self._count(doing)
-
-    def _count(self, doing: str = "") -> None:
-        best = best_trials(self.study, 1)
-        value = f"best {best[0].values[0]:.5g} (trial {best[0].number})" if best else ""
-        self.bar.set_postfix_str(", ".join(filter(None, (value, doing))), refresh=False)
-        self.bar.n = min(self.n_trials, len(finished(self.study)))
-        self.bar.refresh()

@@ -35,6 +35,7 @@ from permgrad.tuning.worker import Job
 
 KIND = "permgrad.Tuning"
 SUMMARY = "tuning.json"
+STAGING = ".results-"
 NOTED_FEATURES = 20
 RANKED = "ranking of trial"
 """Study attribute: whose ranking its note shows."""
@@ -174,8 +175,10 @@ def _write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> Tu
     if _is_up_to_date(job.directory, summary):
         ranking = FeatureRanking.load(job.directory / "ranking.json")
         return TuneResult(study, job.directory, metrics, val, test, ranking)
+    for leftover in job.directory.glob(f"{STAGING}*"):  # of a process that was killed here
+        shutil.rmtree(leftover)
     found: FeatureRanking | None = None
-    with tempfile.TemporaryDirectory(prefix=".results-", dir=job.directory) as staging:
+    with tempfile.TemporaryDirectory(prefix=STAGING, dir=job.directory) as staging:
         here = Path(staging)
         try:
             estimator = checkpoints.read(job.networks, best, val)

@@ -171,6 +171,7 @@ def test_a_network_on_another_machine_is_said_to_be_there(result, table):
 
 def test_without_the_best_network_the_rest_is_written(result, table):
     shutil.rmtree(result.directory / "trials" / f"trial_{result.best_trial.number:04d}")
+    (result.directory / ".results-left").mkdir()  # by a process that was killed when it wrote
     for name in ("tuning.json", "trials.csv", "ranking.json"):
         (result.directory / name).unlink()
     with pytest.warns(UserWarning, match="moved, or tuned with another"):
@@ -178,6 +179,7 @@ def test_without_the_best_network_the_rest_is_written(result, table):
     assert again.ranking is None
     assert (result.directory / "trials.csv").is_file()
     assert not json.loads((result.directory / "tuning.json").read_text())["ranked"]
+    assert not list(result.directory.glob(".results-*"))
 
 
 def test_leftovers_of_killed_processes_go_and_what_runs_stays(result):

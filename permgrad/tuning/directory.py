@@ -1,0 +1,56 @@
+"""A study's results directory: its own, and nobody else's."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+import optuna
+
+from permgrad.errors import PermGradError
+from permgrad.files import STUDY_FILE, is_study, read_json, write_json
+from permgrad.tuning.storage import hide_password
+from permgrad.tuning.worker import Job
+
+STUDY_KIND = "permgrad.Study"
+MADE = ("trials", "artifacts")
+"""Directories of a study, made before its marker is written."""
+
+
+def check_directory(job: Job) -> None:
+    """Raise unless the results directory can be made, is empty, or is of the same study in the same storage."""
+    directory = job.directory
+    if set(str(directory)) & set("?{}"):
+        raise PermGradError(f"a results directory's path may not hold any of ? {{ }}, got {directory}; choose another")
+    if is_study(directory):
+        known = read_json(directory / STUDY_FILE, kind=STUDY_KIND)
+        if {**known, **_marker(job)} != known:
+            raise PermGradError(
+                f"{directory} is of study {known['study']!r} in {known['storage']}, not of {job.name!r} in"
+                f" {hide_password(job.url)}; choose another --out"
+            )
+    elif directory.is_dir() and set(os.listdir(directory)) - {*MADE, *_own_files(job)}:
+        raise PermGradError(f"{directory} holds other files than a study's and is kept; choose another --out")
+
+
+def begin(job: Job) -> optuna.Study:
+    """Open the study, and make its results directory."""
+    try:
+        for made in (job.networks, job.artifacts):
+            made.mkdir(parents=True, exist_ok=True)
+        study = job.open()[0]
+        if not is_study(job.directory):
+            write_json(job.directory / STUDY_FILE, _marker(job))
+    except OSError as error:
+        raise PermGradError(f"cannot write to {job.directory}: {error.strerror}; choose a writable --out") from error
+    return study
+
+
+def _marker(job: Job) -> dict[str, str]:
+    return {"kind": STUDY_KIND, "study": job.name, "storage": hide_password(job.url)}
+
+
+def _own_files(job: Job) -> set[str]:
+    """Name files of the study's storage, which may lie in its results directory before anything else does."""
+    file = urlsplit(job.url).path.rsplit("/", 1)[-1]
+    return {file, f"{file}-journal", f"{file}.lock"}
