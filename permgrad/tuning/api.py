@@ -122,7 +122,7 @@ def tune(
         keep=keep,
     )
     make_sampler(sampler, seed)
-    make_pruner(pruner, settings["max_epochs"])
+    make_pruner(pruner, settings["max_epochs"], job.steps_per_epoch)
     check_directory(job)
     with _quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
         study = progress.study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from permgrad.errors import PermGradError, listing
+from permgrad.training import TrainingConfig
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
@@ -25,19 +27,17 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 PACKAGES = {"gp": "torch", "cmaes": "cmaes"}
 """What samplers need beside Optuna."""
 
-FIRST_RUNG_SHARE = 16
-"""Successive halving compares trials first after a sixteenth of the epochs, then thrice as late each time."""
-FIRST_RUNG_AT_LEAST = 3
+FIRST_SHARE = 16
+FIRST_STEPS = 500
+"""See `first_comparison`."""
 
-PRUNERS: dict[str, Callable[[int], BasePruner]] = {
-    "halving": lambda epochs: optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=_first_rung(epochs), reduction_factor=3
+PRUNERS: dict[str, Callable[[int, int], BasePruner]] = {
+    "halving": lambda epochs, first: optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=3),
+    "hyperband": lambda epochs, first: optuna.pruners.HyperbandPruner(
+        min_resource=first, max_resource=max(epochs, first + 1), reduction_factor=3
     ),
-    "hyperband": lambda epochs: optuna.pruners.HyperbandPruner(
-        min_resource=_first_rung(epochs), max_resource=epochs, reduction_factor=3
-    ),
-    "median": lambda epochs: optuna.pruners.MedianPruner(n_warmup_steps=_first_rung(epochs)),
-    "none": lambda epochs: optuna.pruners.NopPruner(),
+    "median": lambda epochs, first: optuna.pruners.MedianPruner(n_warmup_steps=first),
+    "none": lambda epochs, first: optuna.pruners.NopPruner(),
 }
 
 
@@ -80,8 +80,14 @@ class SeededPerTrial(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
 
-def _first_rung(epochs: int) -> int:
-    return max(FIRST_RUNG_AT_LEAST, epochs // FIRST_RUNG_SHARE)
+def first_comparison(max_epochs: int, steps_per_epoch: int) -> int:
+    """Return the epoch, from 0, after which trials are first compared.
+
+    A sixteenth of all epochs, put off to the 500th step where the table is small, but not beyond the epoch at
+    which the learning rate is at its peak: the losses of a few dozen steps at a low rate tell little.
+    """
+    peak = TrainingConfig(max_epochs=max_epochs).warmup_epochs
+    return min(peak, max(1, max_epochs // FIRST_SHARE, math.ceil(FIRST_STEPS / steps_per_epoch)))
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
@@ -100,8 +106,14 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     return SeededPerTrial(name, seed)
 
 
-def make_pruner(name: str, max_epochs: int) -> BasePruner:
-    """Return the pruner called `name` ("halving", "hyperband", "median" or "none") for trials of `max_epochs`."""
+def make_pruner(name: str, max_epochs: int, steps_per_epoch: int) -> BasePruner:
+    """Return the pruner called `name`: "halving" (a third goes on, thrice as far), "hyperband", "median" or "none".
+
+    Raises
+    ------
+    PermGradError
+        If there is none of that name.
+    """
     if name not in PRUNERS:
         raise PermGradError(f"pruner must be one of {listing(PRUNERS)}, got {name!r}")
-    return PRUNERS[name](max_epochs)
+    return PRUNERS[name](max_epochs, first_comparison(max_epochs, steps_per_epoch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from permgrad.errors import PermGradError
 from permgrad.tuning import checkpoints
 from permgrad.tuning.liveness import Heartbeat, Watch
 from permgrad.tuning.objective import EpochLog, Objective, SpaceError, describe, direction, evaluate
+from permgrad.tuning.spaces import BATCH_SIZE
 from permgrad.tuning.storage import open_storage
 from permgrad.tuning.strategy import make_pruner, make_sampler
 from permgrad.tuning.study import (
@@ -84,8 +86,13 @@ class Job:
         directions = [direction(metric) for metric in self.objective.metrics]
         study = open_study(storage, self.name, self.identity, directions)
         study.sampler = make_sampler(self.sampler, self.seed)
-        study.pruner = make_pruner(self.pruner, self.max_epochs)
+        study.pruner = make_pruner(self.pruner, self.max_epochs, self.steps_per_epoch)
         return study, storage
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of the training rows, in the published size."""
+        return math.ceil(len(self.objective.train) / BATCH_SIZE)
 
     @property
     def networks(self) -> Path:

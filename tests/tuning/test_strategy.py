@@ -5,7 +5,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.tuning import strategy
-from permgrad.tuning.strategy import PRUNERS, make_pruner, make_sampler
+from permgrad.tuning.strategy import PRUNERS, first_comparison, make_pruner, make_sampler
 
 
 def run(storage, n_trials: int, sampler: str = "tpe", seed: int = 0, bests: list | None = None) -> list[dict]:
@@ -50,8 +50,23 @@ def test_tpe_learns_through_the_wrapper():
     assert sum(values[-20:]) / 20 < 0.5 * sum(values[:10]) / 10
 
 
-def test_successive_halving_compares_first_after_a_sixteenth_of_the_epochs():
-    study = optuna.create_study(pruner=make_pruner("halving", 70))
+@pytest.mark.parametrize(
+    ("epochs", "steps", "first"),
+    [
+        (70, 197, 4),  # a sixteenth
+        (70, 50, 10),  # 500 steps
+        (70, 11, 17),  # the learning rate's peak
+        (20, 19, 5),
+        (200, 200, 12),
+        (2, 1, 1),
+    ],
+)
+def test_when_trials_are_first_compared(epochs, steps, first):
+    assert first_comparison(epochs, steps) == first
+
+
+def test_successive_halving_stops_a_worse_trial_at_the_first_comparison():
+    study = optuna.create_study(pruner=make_pruner("halving", 70, 197))
     good = study.ask()
     for epoch in range(70):
         good.report(1.0, epoch)
@@ -67,14 +82,14 @@ def test_successive_halving_compares_first_after_a_sixteenth_of_the_epochs():
 
 @pytest.mark.parametrize("name", PRUNERS)
 def test_every_pruner_can_be_had_for_few_epochs(name):
-    assert isinstance(make_pruner(name, 5), optuna.pruners.BasePruner)
+    assert isinstance(make_pruner(name, 5, 3), optuna.pruners.BasePruner)
 
 
 def test_unknown_names_and_missing_packages_are_refused(monkeypatch):
     with pytest.raises(pg.PermGradError, match="sampler must be one of 'tpe'"):
         make_sampler("tpee", 0)
     with pytest.raises(pg.PermGradError, match="pruner must be one of 'halving'"):
-        make_pruner("half", 10)
+        make_pruner("half", 10, 10)
     monkeypatch.setattr(strategy, "find_spec", lambda name: None)
     with pytest.raises(pg.PermGradError, match="needs the package torch; pip install torch"):
         make_sampler("gp", 0)
