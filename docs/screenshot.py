@@ -22,6 +22,7 @@ SIZE = {"width": 1300, "height": 1500}
 def main(results: Path, picture: Path) -> None:
     server, url = make_server(results, None, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{results / 'study.db'}")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
