@@ -50,7 +50,6 @@ def _drawn(plot: Callable[..., Any], study: optuna.Study, **options: Any) -> Fig
     with plt.rc_context(), _quiet():
         axes = np.ravel(plot(study, **options))[0]
         figure = axes.figure
-        figure.set_layout_engine("constrained")
         plt.close(figure)
     return figure
 

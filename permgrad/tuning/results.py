@@ -187,7 +187,7 @@ def _write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> Tu
         else:
             found = _rank(job, best, estimator, table, test, here)
         for name, figure in study_pictures(study, metrics):
-            figure.savefig(here / f"{name}.png", dpi=DPI)
+            figure.savefig(here / f"{name}.png", dpi=DPI, bbox_inches="tight")
         trials_table(study, metrics).to_csv(here / "trials.csv", index=False)
         if found is not None and study.user_attrs.get(RANKED) != best.number:
             _show_in_dashboard(job, study, best, here)

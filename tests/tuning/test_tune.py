@@ -198,6 +198,14 @@ def test_two_objectives_give_a_front(table, tmp_path):
     assert kept == {f"trial_{trial.number:04d}" for trial in result.best_trials}
 
 
+def test_a_study_of_a_single_parameter_is_drawn(table, tmp_path):
+    def space(trial):
+        return {**small_space(optuna.trial.FixedTrial({"units": 8, "lr": trial.suggest_float("lr", 1e-3, 1e-1)}))}
+
+    pg.tune(table, space, n_trials=3, out=tmp_path / "r", max_epochs=3, pruner="none")
+    assert (tmp_path / "r" / "tuning_slice.png").is_file()
+
+
 def test_regression(tmp_path):
     rng = np.random.default_rng(1)
     X = pd.DataFrame(rng.normal(size=(400, 3)), columns=list("xvw"))
