@@ -19,7 +19,7 @@ SLICED = 6
 """Parameters, the most important ones, that the slice plot shows."""
 NAMED = 15
 """Trials up to which the learning curves have a legend."""
-SLICE_INCHES = (2.6, 3.4)
+SLICE_INCHES = (3.4, 3.4)
 
 
 def study_pictures(study: optuna.Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Figure]]:
