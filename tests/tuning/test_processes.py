@@ -28,8 +28,9 @@ SPACE = """
 import time
 
 def slow(trial):
+    config = space(trial)
     time.sleep(1)
-    return space(trial)
+    return config
 
 def space(trial):
     return {
@@ -200,7 +201,9 @@ def test_three_workers_on_postgresql_one_killed_meet_the_total_exactly(csv, post
     url = new_database(postgresql, tmp_path)
     with begun(csv, 9, "--storage", url, "--workers", 3, "--space", "spaces.py:slow") as process:
         wait_for(lambda: len(running(url)) == 3)
-        os.kill(running(url)[0].system_attrs["permgrad:owner"]["pid"], signal.SIGKILL)
+        victim: list[optuna.trial.FrozenTrial] = []
+        wait_for(lambda: bool(victim.extend(trial for trial in running(url) if len(trial.params) == 2) or victim))
+        os.kill(victim[0].system_attrs["permgrad:owner"]["pid"], signal.SIGKILL)
         output, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, error
     assert "a worker was killed (signal 9); another takes its place" in error
