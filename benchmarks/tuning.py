@@ -56,7 +56,7 @@ def ours(table: pg.Table, n_trials: int, epochs: int, seed: int, directory: Path
 
 
 def trials(protocol: str, options: argparse.Namespace, seed: int) -> list[dict[str, float]]:
-    """Run one protocol in a process of its own; return the end (seconds), value and epochs of each complete trial."""
+    """Run one protocol in a process of its own; return the end (seconds), value and state of each trial."""
     given = [f"--{name}={getattr(options, name)}" for name in ("rows", "epochs", "trials")]
     command = [sys.executable, "-m", "benchmarks.tuning", f"--run={protocol}", f"--run-seed={seed}", *given]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])  # noqa: S603
@@ -82,7 +82,7 @@ def compare(options: argparse.Namespace) -> None:
     ratios = []
     for seed in range(options.seeds):
         a, b = (
-            sorted((t for t in trials(protocol, options, seed)), key=lambda trial: trial["end"])
+            sorted(trials(protocol, options, seed), key=lambda trial: trial["end"])
             for protocol in ("published", "ours")
         )
         complete = [trial for trial in b if trial["state"] == "COMPLETE"]

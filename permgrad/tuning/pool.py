@@ -62,6 +62,7 @@ def run_pool(job: Any, n_workers: int, say: Callable[[str], None], on_poll: Call
                 if restarts > MAX_RESTARTS:
                     raise PermGradError(f"{restarts} workers were killed (signal {-worker.status}); is memory short?")
                 say(f"a worker was killed (signal {-worker.status}); another takes its place")
+                worker.stop()
                 workers[i] = _Process(payload, n_workers, say)
     finally:
         for worker in workers:

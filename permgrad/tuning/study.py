@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +45,7 @@ def open_study(storage: Any, name: str, settings: dict[str, Any], directions: Se
         known = study.user_attrs[SETTINGS]  # another process may have been there in between
     if known is None:
         raise PermGradError(f"study {name!r} was not begun by permgrad; choose another name")
-    differences = list(_differences(known, json.loads(json.dumps(settings))))
+    differences = list(_differences(known, settings))
     if differences and not living(study, (*FINISHED, TrialState.RUNNING)):
         optuna.delete_study(study_name=name, storage=storage)  # nothing came of it yet: a mistake may be mended
         return open_study(storage, name, settings, directions)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -253,5 +252,3 @@ def test_memory_does_not_grow_from_trial_to_trial(table, tmp_path):
     print(f"memory grew by {sizes[-1] - sizes[5]:.0f} MB in {len(sizes) - 6} trials")
     assert len(sizes) == 60
     assert sizes[-1] - sizes[5] < 150 * 54 / 60
-    assert threading.active_count() < 20
-    assert os.getpid() == psutil.Process().pid
