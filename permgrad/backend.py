@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
+
 
 @contextmanager
 def _quiet_start() -> Iterator[None]:
@@ -59,9 +61,40 @@ def has_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function of tensors; it is traced once per shape of its arguments."""
-    return tf.function(function, autograph=False) if NAME == "tensorflow" else jax.jit(function)
+def compiled(function: Callable[..., Any], *models: Any) -> Callable[..., Any]:
+    """Compile a function of tensors; it is traced once per shape of its arguments.
+
+    `models` are the Keras models and layers whose weights it uses: JAX would else copy the weights into
+    the compiled program, as constants.
+    """
+    if NAME == "tensorflow":
+        return tf.function(function, autograph=False)
+    variables = list({id(v): v for model in models for v in model.variables}.values())
+
+    @jax.jit
+    def pure(values: list[Any], *arguments: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*arguments)
+
+    return lambda *arguments: pure([variable.value for variable in variables], *arguments)
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have element-wise steps inside a compiled function done in one pass over memory.
+
+    TensorFlow's kernels take one pass each; XLA, asked for here, takes one for all. Not for products of
+    matrices, which TensorFlow's own kernels do faster on a CPU. JAX compiles everything so.
+    """
+    return tf.function(function, autograph=False, jit_compile=True) if NAME == "tensorflow" else function
+
+
+def free_memory() -> int:
+    """Return the bytes that are free where networks run, as far as the backend tells, else in main memory."""
+    if NAME == "jax" and has_accelerator():
+        used = jax.local_devices()[0].memory_stats() or {}
+        if "bytes_limit" in used:
+            return int(used["bytes_limit"] - used["bytes_in_use"])
+    return int(psutil.virtual_memory().available)
 
 
 def vjp(function: Callable[[Any], Any], x: Any) -> tuple[Any, Callable[[Any], Any]]:

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from permgrad.backend import keras
+from permgrad.backend import compiled, keras
 from permgrad.errors import PermGradError
 from permgrad.importance.inputs import Inputs, Target
-from permgrad.importance.meeting import apply_head
+from permgrad.importance.meeting import meeting
 
 METHODS = ("shapley", "softmax")
 BASELINES = ("mean", "zero")
@@ -123,16 +123,15 @@ def _subset_losses(data: Inputs, target: Target, baseline: str) -> dict[frozense
     """Return the mean loss with each subset of branches left on."""
     n = len(data.cut.branches)
     losses = {frozenset(on): 0.0 for size in range(n + 1) for on in combinations(range(n), size)}
-    off = _constant_codes(data, baseline)
+    met = meeting(data.cut)
+    predict = data.cut.once("finish", lambda: compiled(lambda *parts: met.finish(list(parts)), data.cut.model))
+    off = [met.contribute(i, code) for i, code in enumerate(_constant_codes(data, baseline))]
     for rows in data.blocks(data.floats_per_row()):
-        codes = [data.encode(branch, rows) for branch in data.cut.branches]
+        shown = [met.contribute(i, data.encode(branch, rows)) for i, branch in enumerate(data.cut.branches)]
+        hidden = [keras.ops.broadcast_to(part, whole.shape) for part, whole in zip(off, shown, strict=True)]
         for on in losses:
-            mixed = [
-                code if i in on else keras.ops.broadcast_to(constant, code.shape)
-                for i, (code, constant) in enumerate(zip(codes, off, strict=True))
-            ]
-            predictions = keras.ops.convert_to_numpy(apply_head(data.cut, mixed))
-            losses[on] += target.loss(target.y[rows], predictions).sum() / len(data)
+            predictions = predict(*(shown[i] if i in on else hidden[i] for i in range(n)))
+            losses[on] += target.loss(target.y[rows], keras.ops.convert_to_numpy(predictions)).sum() / len(data)
     return {on: float(loss) for on, loss in losses.items()}
 
 

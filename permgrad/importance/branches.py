@@ -7,11 +7,15 @@ first goes to more than one operation (the hybrid: to the tabular branch and to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,16 @@ class CutModel:
     model: Any
     branches: tuple[Branch, ...]
     head: Any
+    _kept: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """Return what `make` returned when it was first asked for under this key: compiled functions, mostly.
+
+        They hold no weights of their own, so they stay right when the model is trained further.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def of_kind(self, kind: str) -> list[Branch]:
         """Return the branches of this kind."""
@@ -62,11 +76,22 @@ class CutModel:
 def cut_model(model: Any) -> CutModel:
     """Find the branches of a Keras functional model with one output.
 
+    The same model gives the same object again, with all that explainers compiled for it.
+
     Raises
     ------
     PermGradError
         If the model is no functional model, has several outputs, or its branches never meet.
     """
+    kept = getattr(model, "_permgrad_cut", None)
+    if kept is None:
+        kept = _cut(model)
+        # Past Keras, which would take the parts for layers of the model. Both go when the model goes.
+        object.__setattr__(model, "_permgrad_cut", kept)
+    return kept
+
+
+def _cut(model: Any) -> CutModel:
     graph = Graph(model)
     roots = graph.roots()
     if len(roots) < 2:
@@ -200,3 +225,9 @@ def node_of(tensor: Any) -> Any:
     """Return the node of Keras's graph that made `tensor`."""
     operation, node_index, _ = tensor._keras_history
     return operation._inbound_nodes[node_index]
+
+
+def largest_tensor(model: Any) -> int:
+    """Count the floats of a model's largest layer output, for one row."""
+    tensors = [t for operation in model.operations for node in operation._inbound_nodes for t in node.outputs]
+    return max(math.prod(d or 1 for d in tensor.shape[1:]) for tensor in tensors)

@@ -35,7 +35,8 @@ def fuse(
     FeatureRanking
         ``class_scores[f, c] = w_tabular * P[f, c] + w_image * G[f, c]`` with P and G the scaled class
         scores; ``scores``: their sum over classes. Without classes, the same of the scores. With
-        ``scaling="share"`` the scores of all features sum to 1.
+        ``scaling="share"`` the scores of all features sum to 1. Features that are pending in one of the
+        two have the score 0 and are pending here too.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def fuse(
     scale = scalings[scaling]
     fused = branch_weights["tabular"] * scale(_values(permutation))
     fused = fused + branch_weights["image"] * scale(_values(grad_cam))
+    pending = tuple(name for name in permutation.features if name in {*permutation.pending, *grad_cam.pending})
+    fused[np.isin(permutation.features, pending)] = 0
     by_class = permutation.classes is not None
     return FeatureRanking(
         permutation.features,
@@ -63,6 +66,7 @@ def fuse(
         method="permgrad",
         components={"permutation": permutation, "grad_cam": grad_cam},
         branch_weights=dict(branch_weights),
+        pending=pending,
         settings={"scaling": scaling},
     )
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from permgrad.backend import compiled, keras, vjp
 from permgrad.errors import PermGradError
-from permgrad.importance.branches import Branch, Graph
-from permgrad.importance.inputs import Inputs, largest_tensor, resolve_groups
+from permgrad.importance.branches import Branch, CutModel, Graph, largest_tensor
+from permgrad.importance.inputs import Inputs, resolve_groups
 from permgrad.importance.outputs import final_activation
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout
@@ -131,12 +131,10 @@ def _blocks_of_maps(data: Inputs, layer: str | None) -> Iterator[np.ndarray]:
     found = data.cut.of_kind("image")
     if len(found) != 1:
         raise PermGradError(f"Grad-CAM needs a model with one image branch, this one has {len(found)}")
-    before, after = split_at_convolution(found[0].encoder, layer)
-    scores = _scores(data, found[0], after)
-    n_outputs = scores.n_outputs
-    floats = largest_tensor(before) + (2 + n_outputs) * largest_tensor(after) + data.floats_per_row()
-    heat = _heat_function(before, scores, n_outputs)
+    before, after, scores, heat = data.cut.once(("grad_cam", layer), lambda: _heat_parts(data.cut, found[0], layer))
+    floats = largest_tensor(before) + (2 + scores.n_outputs) * largest_tensor(after) + data.floats_per_row()
     size = None
+    codes: list[Any] = []
     for rows in data.blocks(floats, most=1024):
         n_rows = rows.stop - rows.start
         size = size or n_rows
@@ -146,10 +144,23 @@ def _blocks_of_maps(data: Inputs, layer: str | None) -> Iterator[np.ndarray]:
         padding = size - n_rows
         images = np.pad(images, [(0, padding)] + [(0, 0)] * (images.ndim - 1))
         others = [ops.pad(code, [[0, padding]] + [[0, 0]] * (len(code.shape) - 1)) for code in others]
-        yield np.asarray(ops.convert_to_numpy(heat(images, others)))[:n_rows]
+        maps, code = heat(images, others)
+        if data.keeps(found[0]):
+            codes.append(code[:n_rows])
+        yield np.asarray(ops.convert_to_numpy(maps))[:n_rows]
+    if codes:  # most of the way to the branch's code has been gone: others need not go it again
+        data.keep(found[0], codes)
 
 
-def _heat_function(before: Any, scores: _Scores, n_outputs: int) -> Callable[..., Any]:
+def _heat_parts(cut: CutModel, branch: Branch, layer: str | None) -> tuple[Any, Any, _Scores, Callable[..., Any]]:
+    before, after = split_at_convolution(branch.encoder, layer)
+    scores = _scores(cut, branch, after)
+    return before, after, scores, _heat_function(before, after, scores)
+
+
+def _heat_function(before: Any, after: Any, scores: _Scores) -> Callable[..., Any]:
+    n_outputs = scores.n_outputs
+
     def heat(images: Any, others: list[Any]) -> Any:
         A = before(images, training=False)  # (n, h, w, channels)
         values, pullback = vjp(lambda a: scores(a, others), A)  # (n, n_outputs)
@@ -162,9 +173,9 @@ def _heat_function(before: Any, scores: _Scores, n_outputs: int) -> Callable[...
             maps.append(ops.relu(ops.sum(weights * ops.cast(A, "float32"), axis=-1)))  # (n, h, w)
         stacked = ops.stack(maps, axis=-1)
         peak = ops.max(stacked, axis=(1, 2), keepdims=True)
-        return stacked / ops.where(peak > 0, peak, ops.ones_like(peak))
+        return stacked / ops.where(peak > 0, peak, ops.ones_like(peak)), after(A, training=False)
 
-    return compiled(heat)
+    return compiled(heat, before, after, scores.model)
 
 
 class _Scores:
@@ -191,17 +202,17 @@ def _log_odds(logits: Any) -> Any:
     return logits - ops.logsumexp(logits[:, None, :] + others, axis=-1)
 
 
-def _scores(data: Inputs, branch: Branch, after: Any) -> _Scores:
+def _scores(cut: CutModel, branch: Branch, after: Any) -> _Scores:
     """Join what follows the convolution with the head, up to the logits where the last step shows them."""
-    head = data.cut.head if len(data.cut.branches) > 1 else None
+    head = cut.head if len(cut.branches) > 1 else None
     last = after if head is None else head
     tensor, activation = final_activation(last)
     to_logits = keras.Model(last.inputs, tensor)
     if head is None:
         return _Scores(to_logits, activation)
     activations = keras.Input(after.inputs[0].shape[1:])
-    codes = [after(activations) if b is branch else keras.Input(b.code.shape[1:]) for b in data.cut.branches]
-    others = [code for code, b in zip(codes, data.cut.branches, strict=True) if b is not branch]
+    codes = [after(activations) if b is branch else keras.Input(b.code.shape[1:]) for b in cut.branches]
+    others = [code for code, b in zip(codes, cut.branches, strict=True) if b is not branch]
     return _Scores(keras.Model([activations, *others], to_logits(codes)), activation)
 
 

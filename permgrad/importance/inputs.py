@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from permgrad.backend import compiled, keras
+from permgrad.backend import compiled, free_memory, keras
 from permgrad.errors import PermGradError, listing
-from permgrad.importance.branches import Branch, CutModel, cut_model
-from permgrad.importance.losses import Loss, choose_target
+from permgrad.importance.arrays import Rows
+from permgrad.importance.branches import Branch, CutModel, cut_model, largest_tensor
+from permgrad.importance.losses import Loss, choose_target, log_loss, squared_error
 from permgrad.importance.outputs import final_activation
 
 MEMORY = 256 * 2**20
@@ -22,44 +23,41 @@ MEMORY = 256 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A cut model with the arrays that go into it, float32, one for each of its inputs.
+    """A cut model with the arrays that go into it, one for each of its inputs.
 
     Explainers that are given the same object share its codes: a branch is encoded once for all of them
     where the codes of all rows fit into `MEMORY`, else once per explainer, block by block.
+
+    `max_memory`: bytes that may be taken beside the model and the arrays, by default a quarter of what is free.
     """
 
     cut: CutModel
-    arrays: list[np.ndarray]
-    _encoders: dict[Branch, Any] = field(default_factory=dict)
+    arrays: list[Rows]
+    max_memory: int
     _codes: dict[Branch, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Any, inputs: Any) -> Inputs:
+    def of(cls, model: Any, inputs: Any, max_memory: int | None = None) -> Inputs:
         """Check the arrays against the model's inputs. An `Inputs` in the model's place is taken as it is."""
         if isinstance(model, Inputs):
             return model
         cut = model if isinstance(model, CutModel) else cut_model(model)
         single = not isinstance(inputs, (list, tuple))
-        try:
-            arrays = [np.asarray(array, np.float32) for array in ([inputs] if single else inputs)]
-        except (TypeError, ValueError) as error:
-            raise PermGradError(
-                f"inputs must be numeric arrays, one for each of the model's inputs: {error}"
-            ) from error
+        arrays = [Rows(array) for array in ([inputs] if single else inputs)]
         expected = [tuple(tensor.shape[1:]) for tensor in cut.model.inputs]
         found = [array.shape[1:] for array in arrays]
         if expected != found:
             raise PermGradError(f"the model takes inputs with rows of shape {listing(expected)}, got {listing(found)}")
         if len({len(array) for array in arrays}) != 1 or len(arrays[0]) == 0:
             raise PermGradError(f"inputs must have the same number of rows, at least 1, got {[*map(len, arrays)]}")
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise PermGradError("inputs must be finite and none missing; impute or drop first")
-        return cls(cut, arrays)
+        if max_memory is not None and max_memory < 1:
+            raise PermGradError(f"max_memory must be a positive number of bytes, got {max_memory}")
+        return cls(cut, arrays, free_memory() // 4 if max_memory is None else max_memory)
 
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def of_branch(self, branch: Branch) -> np.ndarray:
+    def of_branch(self, branch: Branch) -> Rows:
         """Return the array that `branch` starts from."""
         return self.arrays[branch.input_index]
 
@@ -71,19 +69,25 @@ class Inputs:
 
     def encode(self, branch: Branch, rows: slice) -> Any:
         """Return the branch's code for a block of rows, shape (n_rows, ...)."""
-        if 4 * len(self) * math.prod(branch.code.shape[1:]) > MEMORY:
-            return self._encoder(branch)(self.of_branch(branch)[rows])
         if branch not in self._codes:
+            if not self.keeps(branch):
+                return self._encoder(branch)(self.of_branch(branch)[rows])
             blocks = self.blocks(largest_tensor(branch.encoder))
-            parts = [self._encoder(branch)(self.of_branch(branch)[block]) for block in blocks]
-            self._codes[branch] = keras.ops.concatenate(parts) if len(parts) > 1 else parts[0]
+            self.keep(branch, [self._encoder(branch)(self.of_branch(branch)[block]) for block in blocks])
         whole = rows == slice(0, len(self))
         return self._codes[branch] if whole else self._codes[branch][rows]
 
+    def keeps(self, branch: Branch) -> bool:
+        """Tell whether the codes of all rows fit into `MEMORY`."""
+        return 4 * len(self) * math.prod(branch.code.shape[1:]) <= MEMORY
+
+    def keep(self, branch: Branch, codes: list[Any]) -> None:
+        """Keep the codes of all rows, given block after block."""
+        self._codes[branch] = keras.ops.concatenate(codes) if len(codes) > 1 else codes[0]
+
     def _encoder(self, branch: Branch) -> Any:
-        if branch not in self._encoders:
-            self._encoders[branch] = compiled(lambda rows: branch.encoder(rows, training=False))
-        return self._encoders[branch]
+        encoder = branch.encoder
+        return self.cut.once(("encode", branch), lambda: compiled(lambda rows: encoder(rows, training=False), encoder))
 
     def floats_per_row(self) -> int:
         """Count the floats of the largest tensor of each branch, for one row."""
@@ -119,11 +123,42 @@ class Target:
             raise PermGradError(f"the model tells {n_classes} classes apart, got {len(names)} names")
         return cls(values, loss, names)
 
-    def membership(self) -> np.ndarray:
-        """Return averaging weights (n_rows, 1 + n_classes): over all rows, then over each class's rows."""
-        columns = [np.ones(len(self.y))] + [self.y == c for c in range(len(self.classes or ()))]
-        members = np.stack(columns, axis=1).astype(float)
-        return members / np.maximum(members.sum(axis=0), 1)
+    def truth(self, rows: np.ndarray) -> Any:
+        """Return what `select` needs to know of these rows: their class; int32."""
+        return keras.ops.convert_to_tensor(self.y[rows] if self.classes else rows, "int32")
+
+    def losses(self, rows: np.ndarray, selected: np.ndarray) -> np.ndarray:
+        """Return the loss of these rows from what `select` left of their predictions; float64."""
+        return log_loss(selected[:, 0]) if self.classes else squared_error(self.y[rows], selected)
+
+    def sums(self, rows: np.ndarray, job: np.ndarray, losses: np.ndarray, n_jobs: int) -> np.ndarray:
+        """Add up losses by job, over all rows and over each class's rows: (n_jobs, 1 + n_classes)."""
+        totals = np.bincount(job, losses, n_jobs)[:, None]
+        if not self.classes:
+            return totals
+        n_classes = len(self.classes)
+        by_class = np.bincount(job * n_classes + self.y[rows], losses, n_jobs * n_classes)
+        return np.hstack([totals, by_class.reshape(n_jobs, n_classes)])
+
+    def counts(self) -> np.ndarray:
+        """Return how many rows there are, and how many of each class (1 for none): shape (1 + n_classes,)."""
+        of_class = np.bincount(self.y, minlength=len(self.classes)) if self.classes else np.array([], int)
+        return np.maximum(np.concatenate([[len(self.y)], of_class]), 1)
+
+
+def select(predictions: Any, truth: Any, classification: bool) -> Any:
+    """Reduce predictions, a tensor, to what the loss needs of them, shape (n, k), float32.
+
+    The probability of the true class, or all outputs: far less to bring back from the device than all
+    probabilities.
+    """
+    ops = keras.ops
+    outputs = ops.reshape(ops.cast(predictions, "float32"), (truth.shape[0], -1))
+    if not classification:
+        return outputs
+    if outputs.shape[1] == 1:
+        return ops.where(truth[:, None] == 1, outputs, 1 - outputs)
+    return ops.sum(outputs * ops.one_hot(truth, outputs.shape[1], dtype="float32"), axis=1, keepdims=True)
 
 
 def rows_in_memory(floats_per_row: int, most: int) -> int:
@@ -134,12 +169,6 @@ def rows_in_memory(floats_per_row: int, most: int) -> int:
 def even_size(n_items: int, most: int) -> int:
     """Return the size of as few parts of `n_items` as hold at most `most`: equal sizes need compiling once."""
     return math.ceil(n_items / math.ceil(n_items / most))
-
-
-def largest_tensor(model: Any) -> int:
-    """Count the floats of a model's largest layer output, for one row."""
-    tensors = [t for operation in model.operations for node in operation._inbound_nodes for t in node.outputs]
-    return max(math.prod(d or 1 for d in tensor.shape[1:]) for tensor in tensors)
 
 
 def resolve_groups(

@@ -32,14 +32,24 @@ def cross_entropy(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
         If predictions are no probabilities.
     """
     p = np.asarray(predictions, float)
+    _check_probabilities(p)
+    p = np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p
+    true = np.take_along_axis(p, np.broadcast_to(np.asarray(y, int)[:, None], (*p.shape[:-1], 1)), axis=-1)
+    return log_loss(true[..., 0])
+
+
+def log_loss(probability: np.ndarray) -> np.ndarray:
+    """Return ``-log p`` of the true class's probability, clipped; float64."""
+    _check_probabilities(probability)
+    return -np.log(np.clip(np.asarray(probability, float), EPSILON, 1 - EPSILON))
+
+
+def _check_probabilities(p: np.ndarray) -> None:
     if p.min() < -EPSILON or p.max() > 1 + 1e-3:
         raise PermGradError(
             f"expected probabilities, the model's output ranges from {p.min():.3g} to {p.max():.3g};"
             " let it end in a softmax or sigmoid"
         )
-    p = np.concatenate([1 - p, p], axis=-1) if p.shape[-1] == 1 else p
-    true = np.take_along_axis(p, np.broadcast_to(np.asarray(y, int)[:, None], (*p.shape[:-1], 1)), axis=-1)
-    return -np.log(np.clip(true[..., 0], EPSILON, 1 - EPSILON))
 
 
 def choose_target(y: np.ndarray, n_outputs: int, classification: bool) -> tuple[np.ndarray, Loss, int]:

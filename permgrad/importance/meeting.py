@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.importance.branches import CutModel, Graph
+from permgrad.importance.branches import CutModel, Graph, largest_tensor
 
 ops = keras.ops
 
@@ -29,21 +29,25 @@ class Meeting:
         (position of the branch in ``cut.branches``, its code) → its contribution, row by row.
     finish : callable
         Contributions of all branches, in order → prediction.
-    width : int
-        Floats of all contributions for one row.
+    shape : callable
+        Position of the branch → shape of its contribution for one row.
+    widest : int
+        Floats of the largest tensor in `finish`, for one row.
     """
 
     contribute: Callable[[int, Any], Any]
     finish: Callable[[list[Any]], Any]
-    width: int
+    shape: Callable[[int], tuple[int, ...]]
+    widest: int
 
 
 def meeting(cut: CutModel) -> Meeting:
     """Split the head of a cut model."""
     dense = _dense_of_concatenation(cut) if len(cut.branches) > 1 else None
     if dense is None:
-        width = sum(int(np.prod(branch.code.shape[1:])) for branch in cut.branches)
-        return Meeting(lambda at, code: code, lambda codes: apply_head(cut, codes), width)
+        shapes = [tuple(branch.code.shape[1:]) for branch in cut.branches]
+        finish = lambda codes: cut.head(codes if len(codes) > 1 else codes[0], training=False)  # noqa: E731
+        return Meeting(lambda at, code: code, finish, lambda at: shapes[at], largest_tensor(cut.head))
     layer, rest = dense
     ends = np.cumsum([branch.code.shape[-1] for branch in cut.branches])
     starts = np.concatenate([[0], ends[:-1]])
@@ -54,14 +58,11 @@ def meeting(cut: CutModel) -> Meeting:
         return product + ops.cast(layer.bias, layer.compute_dtype) if at == 0 and layer.use_bias else product
 
     def finish(products: list[Any]) -> Any:
-        return rest(layer.activation(sum(products[1:], start=products[0])), training=False)
+        met = layer.activation(sum(products[1:], start=products[0]))
+        return met if rest is None else rest(met, training=False)
 
-    return Meeting(contribute, finish, len(cut.branches) * layer.units)
-
-
-def apply_head(cut: CutModel, codes: list[Any]) -> Any:
-    """Return the prediction from the branches' codes, in the order of ``cut.branches``."""
-    return cut.head(codes if len(codes) > 1 else codes[0], training=False)
+    widest = max(layer.units, 0 if rest is None else largest_tensor(rest))
+    return Meeting(contribute, finish, lambda at: (layer.units,), widest)
 
 
 def _dense_of_concatenation(cut: CutModel) -> tuple[Any, Any] | None:
@@ -78,5 +79,5 @@ def _dense_of_concatenation(cut: CutModel) -> tuple[Any, Any] | None:
         return None
     after = takers[0].outputs[0]
     if after is cut.head.outputs[0]:
-        return takers[0].operation, lambda x, training: x
+        return takers[0].operation, None
     return takers[0].operation, keras.Model(after, cut.head.outputs[0])

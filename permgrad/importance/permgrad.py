@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from permgrad.errors import PermGradError
 from permgrad.importance.ablation import BranchWeights, branch_weights
 from permgrad.importance.fusion import fuse
 from permgrad.importance.grad_cam import grad_cam
-from permgrad.importance.inputs import Inputs, column_names
+from permgrad.importance.inputs import Inputs, Target, column_names
 from permgrad.importance.permutation import permutation_importance
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout
@@ -34,6 +35,9 @@ def rank_features(
     n_repeats: int = 5,
     seed: int = 0,
     layer: str | None = None,
+    max_memory: int | None = None,
+    timeout: float | None = None,
+    checkpoint: str | Path | None = None,
     verbose: bool = False,
 ) -> FeatureRanking:
     """Rank the features of a Keras model by PermGrad.
@@ -65,6 +69,8 @@ def rank_features(
         Of the permutations.
     layer : str, optional
         Convolution that Grad-CAM looks at; by default the last one.
+    max_memory, timeout, checkpoint
+        Of the permutations, see `permutation_importance`.
     verbose : bool
         Show a progress bar.
 
@@ -77,7 +83,7 @@ def rank_features(
     ----------
     Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
     """
-    data = Inputs.of(model, inputs)
+    data = Inputs.of(model, inputs, max_memory)
     tabular, image = data.cut.of_kind("tabular"), data.cut.of_kind("image")
     if len(tabular) > 1 or len(image) > 1:
         raise PermGradError(
@@ -90,8 +96,12 @@ def rank_features(
     names = column_names(inputs[tabular[0].input_index] if several and tabular else inputs)
     if tabular and layout is not None and names is not None:
         check_columns(names, layout.features, "the tabular input")
-    share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes)
+    target = Target.of(y, data, classes)
     permutation = cam = None
+    if image and layout is not None:
+        # First: on its way it computes the image branch's codes, which the others use.
+        cam = grad_cam(data, None, layout, groups=groups, classes=target.classes, layer=layer)
+    share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes)
     if tabular:
         permutation = permutation_importance(
             data,
@@ -102,11 +112,10 @@ def rank_features(
             classes=classes,
             n_repeats=n_repeats,
             seed=seed,
+            timeout=timeout,
+            checkpoint=checkpoint,
             verbose=verbose,
         )
-    if image and layout is not None:
-        labels = classes if permutation is None else permutation.classes
-        cam = grad_cam(data, None, layout, groups=groups, classes=labels, layer=layer)
     if permutation is not None and cam is not None:
         ranking = fuse(permutation, cam, share.weights, scaling=scaling)
     else:

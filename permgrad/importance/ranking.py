@@ -42,6 +42,8 @@ class FeatureRanking:
         Share of each branch in the fusion.
     unused : tuple of str
         Columns that never vary, or no part of the network sees: they rank last.
+    pending : tuple of str
+        Features that a time limit left out: their score, 0, means nothing, and they rank after those measured.
     settings : dict
         Everything needed to repeat the result: method options, seed, versions, hash of the data.
     """
@@ -55,6 +57,7 @@ class FeatureRanking:
     components: dict[str, FeatureRanking] = field(default_factory=dict)
     branch_weights: dict[str, float] | None = None
     unused: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,16 +76,16 @@ class FeatureRanking:
 
     @property
     def order(self) -> np.ndarray:
-        """Feature numbers, best first; equal scores keep the table's order, unused columns come last."""
-        unused = np.isin(self.features, self.unused)
-        return np.lexsort((-self.scores, unused))
+        """Feature numbers, best first; equal scores keep the table's order; pending, then unused columns come last."""
+        return np.lexsort((-self.scores, np.isin(self.features, self.pending), np.isin(self.features, self.unused)))
 
     @property
     def table(self) -> pd.DataFrame:
         """One row per feature, best first.
 
         Columns: ``feature``, ``score``, its ``std`` where known; each component's score under its name, with
-        ``<name>_std`` where known; then ``score_<class>`` and ``<component>_<class>`` for each class.
+        ``<name>_std`` where known; then ``score_<class>`` and ``<component>_<class>`` for each class; last,
+        if features are pending, ``measured``.
         """
         columns: dict[str, Any] = {"feature": self.features, "score": self.scores}
         if self.std is not None:
@@ -94,6 +97,8 @@ class FeatureRanking:
         for name, part in {"score": self, **self.components}.items():
             for c, label in enumerate(part.classes or ()):
                 columns[f"{name}_{label}"] = part.class_scores[:, c]  # type: ignore[index]
+        if self.pending:
+            columns["measured"] = ~np.isin(self.features, self.pending)
         return pd.DataFrame(columns).iloc[self.order].reset_index(drop=True)
 
     def top(self, k: int) -> list[str]:
@@ -158,6 +163,7 @@ class FeatureRanking:
             "classes": None if self.classes is None else list(self.classes),
             "branch_weights": self.branch_weights,
             "unused": list(self.unused),
+            "pending": list(self.pending),
             "settings": plain(self.settings),
             "components": {name: part.to_dict() for name, part in self.components.items()},
         }
@@ -173,6 +179,7 @@ class FeatureRanking:
             components={name: cls.from_dict(part) for name, part in content["components"].items()},
             branch_weights=content["branch_weights"],
             unused=tuple(content["unused"]),
+            pending=tuple(content["pending"]),
             settings=content["settings"],
         )
 
@@ -183,7 +190,8 @@ class FeatureRanking:
         return hash((self.features, self.method, self.scores.tobytes()))
 
     def __repr__(self) -> str:
-        return f"FeatureRanking({self.method!r}, {len(self.features)} features, best: {', '.join(self.top(3))})"
+        left = f" ({len(self.pending)} pending)" if self.pending else ""
+        return f"FeatureRanking({self.method!r}, {len(self.features)} features{left}, best: {', '.join(self.top(3))})"
 
 
 def _columns(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[dict[str, Any], str, str]]:
