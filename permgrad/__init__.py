@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from permgrad.importance.permgrad import PUBLISHED, rank_features
     from permgrad.importance.permutation import permutation_importance
     from permgrad.importance.ranking import FeatureRanking
+    from permgrad.importance.weights import weight_importance
     from permgrad.layout import FeatureLayout, fit_layout
     from permgrad.saving import load
     from permgrad.table import Table
@@ -55,6 +56,7 @@ _HOMES = {
     "permutation_importance": "importance.permutation",
     "rank_features": "importance.permgrad",
     "tune": "tuning.api",
+    "weight_importance": "importance.weights",
 }
 
 __all__ = [
@@ -84,6 +86,7 @@ __all__ = [
     "permutation_importance",
     "rank_features",
     "tune",
+    "weight_importance",
 ]
 
 

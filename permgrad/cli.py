@@ -71,6 +71,12 @@ def _shared_options(command: Any) -> Any:
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak of the one-cycle schedule.")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Permutations of each feature.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    metavar="S",
+    help="Seconds after which no feature's permutations are begun; those left out are marked.",
+)
 @click.option("--formula", type=click.Choice(["permgrad", "published"]), default="permgrad", show_default=True)
 def rank(table: str, target: str | None, out: Path | None, overwrite: bool, **options: Any) -> None:
     """Train a hybrid network on TABLE and rank its columns.
@@ -179,7 +185,9 @@ def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanki
         counts = ", ".join(f"{name} {count}" for name, count in missing.items())
         click.echo(f"missing training values, filled with the median or a category of their own: {counts}")
     formula: dict[str, Any] = PUBLISHED if options["formula"] == "published" else {}
-    ranking = estimator.rank_features(test.X, test.y, n_repeats=options["repeats"], **formula)
+    ranking = estimator.rank_features(
+        test.X, test.y, n_repeats=options["repeats"], timeout=options["timeout"], **formula
+    )
     return write_results(directory, estimator, ranking, data, test, split_seed=options["split_seed"])
 
 
@@ -217,6 +225,11 @@ def _show(ranking: FeatureRanking) -> None:
     click.echo(f"\ntest rows ({ranking.settings['test_rows']}): {test}")
     weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
     click.echo(f"branch weights: {weights}\n")
+    if ranking.pending:
+        click.echo(
+            f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"
+            " measured = False in ranking.csv\n"
+        )
     columns = [
         name for name in ("feature", "score", "permutation", "permutation_std", "grad_cam") if name in ranking.table
     ]

@@ -153,6 +153,9 @@ class _HybridEstimator(BaseEstimator):
         scaling: Literal["share", "min-max"] = "share",
         n_repeats: int = 5,
         seed: int | None = None,
+        max_memory: int | None = None,
+        timeout: float | None = None,
+        checkpoint: str | Path | None = None,
         verbose: bool | None = None,
     ) -> FeatureRanking:
         """Rank the table's columns by PermGrad, on rows that the network was not fitted on.
@@ -167,6 +170,8 @@ class _HybridEstimator(BaseEstimator):
             Permutations of each column.
         seed : int, optional
             Of the permutations; by default the estimator's.
+        max_memory, timeout, checkpoint
+            Bytes, seconds and a file for the permutations, see `permgrad.permutation_importance`.
         verbose : bool, optional
             Show a progress bar; by default the estimator's.
 
@@ -193,6 +198,9 @@ class _HybridEstimator(BaseEstimator):
             scaling=scaling,
             n_repeats=n_repeats,
             seed=self.seed if seed is None else seed,
+            max_memory=max_memory,
+            timeout=timeout,
+            checkpoint=checkpoint,
             verbose=self.verbose if verbose is None else verbose,
         )
         return ranking.with_unused(self.encoder_.features)

@@ -7,6 +7,8 @@ of the model's own output.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from permgrad.backend import keras, vjp
@@ -24,8 +26,7 @@ def plain_loss(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 
 def plain_permutation(
-    tabular: keras.Model,
-    rest: np.ndarray | None,
+    predict: Callable[[np.ndarray], np.ndarray],
     X: np.ndarray,
     y: np.ndarray,
     *,
@@ -33,23 +34,23 @@ def plain_permutation(
     n_repeats: int,
     seed: int,
 ) -> np.ndarray:
-    """Return loss increases (n_groups, n_repeats, n_rows).
-
-    `tabular` takes [X, rest] where `rest` is the array that is not permuted, or X alone.
-    """
-
-    def losses(X: np.ndarray) -> np.ndarray:
-        return plain_loss(y, tabular.predict(X if rest is None else [X, rest], verbose=0))
-
-    baseline = losses(X)
+    """Return loss increases (n_groups, n_repeats, n_rows); `predict` takes permuted rows and predicts all of them."""
+    baseline = plain_loss(y, predict(X))
     result = np.empty((len(groups), n_repeats, len(X)))
     for g, columns in enumerate(groups):
         for repeat in range(n_repeats):
             order = np.random.default_rng([seed, g, repeat]).permutation(len(X))
             permuted = X.copy()
             permuted[:, columns] = X[order][:, columns]
-            result[g, repeat] = losses(permuted) - baseline
+            result[g, repeat] = plain_loss(y, predict(permuted)) - baseline
     return result
+
+
+def via(model: keras.Model, X: np.ndarray, which: str = "tabular") -> Callable[[np.ndarray], np.ndarray]:
+    """Return what predicts from rows that a one-input hybrid sees in one branch, or in both; the other sees X."""
+    both = two_input_model(model)
+    inputs = {"tabular": lambda P: [P, X], "image": lambda P: [X, P], "both": lambda P: [P, P]}[which]
+    return lambda permuted: both.predict(inputs(permuted), verbose=0)
 
 
 def two_input_model(model: keras.Model) -> keras.Model:

@@ -5,7 +5,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.layers import FeatureImage, MinMaxScale
+from permgrad.layers import FeatureImage, MinMaxScale, Selector
 
 
 @pytest.mark.parametrize("merge", ["last", "mean"])
@@ -31,13 +31,24 @@ def test_scaling_by_hand():
     np.testing.assert_allclose(scaled, [[0.25, 2.0, 2.0]])
 
 
+def test_selector_weighs_each_column():
+    selector = Selector(regularizer=keras.regularizers.L1(0.1))
+    assert (keras.ops.convert_to_numpy(selector(np.ones((2, 3)))) == 1).all()
+    selector.set_weights([np.array([2.0, 0.0, -1.0])])
+    weighed = keras.ops.convert_to_numpy(selector(np.array([[1.0, 7.0, 3.0]])))
+    np.testing.assert_allclose(weighed, [[2.0, 0.0, -3.0]])
+    np.testing.assert_allclose(sum(selector.losses), 0.3, rtol=1e-6)
+
+
 def test_layers_survive_saving(layout, rng, tmp_path):
     rows = keras.Input((6,))
     scale = MinMaxScale(name="scale")
-    model = keras.Model(rows, FeatureImage.from_layout(layout)(scale(rows)))
+    selected = Selector(keras.initializers.RandomNormal(seed=1), regularizer="l1", name="select")(scale(rows))
+    model = keras.Model(rows, FeatureImage.from_layout(layout)(selected))
     X = rng.normal(size=(9, 6)).astype(np.float32)
     scale.set_range(X)
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert loaded.get_layer("select").get_config() == model.get_layer("select").get_config()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from permgrad.backend import keras
 from permgrad.errors import FileFormatError, PermGradError
 from permgrad.files import new_file, plain
 from permgrad.importance.inputs import Inputs
@@ -70,9 +71,13 @@ class Checkpoint:
 
 def fingerprint(data: Inputs, y: np.ndarray) -> dict[str, str]:
     """Return SHA-256 sums of the model (its structure and weights) and of the data."""
-    model = hashlib.sha256(data.cut.model.to_json().encode())
-    for weight in data.cut.model.get_weights():
-        model.update(np.ascontiguousarray(weight))
+    model = hashlib.sha256()
+    for layer in data.cut.model.layers:
+        # Without its name, which depends on what else the process has built.
+        settings = {key: value for key, value in layer.get_config().items() if key != "name"}
+        model.update(f"{type(layer).__name__} {json.dumps(plain(settings), sort_keys=True, default=str)}".encode())
+    for weight in data.cut.model.variables:
+        model.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)))
     table = hashlib.sha256(np.ascontiguousarray(y))
     for array in data.arrays:
         for rows in data.blocks(array.width):

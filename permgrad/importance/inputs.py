@@ -25,19 +25,25 @@ MEMORY = 256 * 2**20
 class Inputs:
     """A cut model with the arrays that go into it, one for each of its inputs.
 
-    Explainers that are given the same object share its codes: a branch is encoded once for all of them
-    where the codes of all rows fit into `MEMORY`, else once per explainer, block by block.
-
-    `max_memory`: bytes that may be taken beside the model and the arrays, by default a quarter of what is free.
+    Attributes
+    ----------
+    cut : CutModel
+    arrays : list of Rows
+    max_memory : int
+        Bytes that may be taken beside the model and the arrays, by default a quarter of what is free.
+    shared : bool
+        Several explainers are given this object, and a branch is encoded once for all of them where the codes
+        of all rows fit into `MEMORY`.
     """
 
     cut: CutModel
     arrays: list[Rows]
     max_memory: int
+    shared: bool = False
     _codes: dict[Branch, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Any, inputs: Any, max_memory: int | None = None) -> Inputs:
+    def of(cls, model: Any, inputs: Any, max_memory: int | None = None, *, shared: bool = False) -> Inputs:
         """Check the arrays against the model's inputs. An `Inputs` in the model's place is taken as it is."""
         if isinstance(model, Inputs):
             return model
@@ -52,7 +58,7 @@ class Inputs:
             raise PermGradError(f"inputs must have the same number of rows, at least 1, got {[*map(len, arrays)]}")
         if max_memory is not None and max_memory < 1:
             raise PermGradError(f"max_memory must be a positive number of bytes, got {max_memory}")
-        return cls(cut, arrays, free_memory() // 4 if max_memory is None else max_memory)
+        return cls(cut, arrays, free_memory() // 4 if max_memory is None else max_memory, shared)
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -69,17 +75,22 @@ class Inputs:
 
     def encode(self, branch: Branch, rows: slice) -> Any:
         """Return the branch's code for a block of rows, shape (n_rows, ...)."""
+        if branch not in self._codes and self.keeps(branch):
+            self.keep(branch, [self._encoded(branch, slice(0, len(self)))])
         if branch not in self._codes:
-            if not self.keeps(branch):
-                return self._encoder(branch)(self.of_branch(branch)[rows])
-            blocks = self.blocks(largest_tensor(branch.encoder))
-            self.keep(branch, [self._encoder(branch)(self.of_branch(branch)[block]) for block in blocks])
+            return self._encoded(branch, rows)
         whole = rows == slice(0, len(self))
         return self._codes[branch] if whole else self._codes[branch][rows]
 
+    def _encoded(self, branch: Branch, rows: slice) -> Any:
+        step = even_size(rows.stop - rows.start, rows_in_memory(largest_tensor(branch.encoder), 8192))
+        parts = [slice(start, min(start + step, rows.stop)) for start in range(rows.start, rows.stop, step)]
+        codes = [self._encoder(branch)(self.of_branch(branch)[part]) for part in parts]
+        return keras.ops.concatenate(codes) if len(codes) > 1 else codes[0]
+
     def keeps(self, branch: Branch) -> bool:
-        """Tell whether the codes of all rows fit into `MEMORY`."""
-        return 4 * len(self) * math.prod(branch.code.shape[1:]) <= MEMORY
+        """Tell whether the codes of all rows are wanted again, and fit into `MEMORY`."""
+        return self.shared and 4 * len(self) * math.prod(branch.code.shape[1:]) <= MEMORY
 
     def keep(self, branch: Branch, codes: list[Any]) -> None:
         """Keep the codes of all rows, given block after block."""

@@ -83,7 +83,7 @@ def rank_features(
     ----------
     Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
     """
-    data = Inputs.of(model, inputs, max_memory)
+    data = Inputs.of(model, inputs, max_memory, shared=True)
     tabular, image = data.cut.of_kind("tabular"), data.cut.of_kind("image")
     if len(tabular) > 1 or len(image) > 1:
         raise PermGradError(

@@ -20,7 +20,7 @@ from permgrad.importance.permuted import Change, Pairs, PermutedNetwork, Prepare
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout
 
-CALLS_PER_CHUNK = 32
+CALLS_PER_CHUNK = 8
 """Calls of the network between two looks at the clock."""
 LEAST_PERMUTATIONS = 16
 """Permutations that share what is computed for a block of rows, where not all rows' fits into memory."""

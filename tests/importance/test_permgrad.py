@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from dataclasses import replace
 
 import numpy as np
@@ -125,19 +128,48 @@ def test_columns_in_another_order_are_refused(planted_model, layout, planted_row
 
 
 def test_branches_are_encoded_once(random_hybrid, layout, rng, monkeypatch):
-    """One call of each encoder on all rows serves permutation, Grad-CAM and ablation."""
+    """Grad-CAM leaves the image branch's codes behind, ablation the tabular branch's."""
     from permgrad.importance import inputs
 
-    calls = []
-    build = inputs.Inputs._encoder
+    calls, kept = [], []
+    build, keep = inputs.Inputs._encoder, inputs.Inputs.keep
 
     def counted(self, branch):
         encode = build(self, branch)
         return lambda rows: calls.append(branch.name) or encode(rows)
 
     monkeypatch.setattr(inputs.Inputs, "_encoder", counted)
+    monkeypatch.setattr(inputs.Inputs, "keep", lambda *a: kept.append(a[1].name) or keep(*a))
     pg.rank_features(random_hybrid("regression", 1), rng.random((30, 6)), rng.random(30), layout=layout)
-    assert sorted(calls) == ["image", "tabular"]
+    assert calls == ["tabular"]
+    assert sorted(kept) == ["image", "tabular"]
+
+
+def test_second_ranking_compiles_nothing_and_sees_new_weights(random_hybrid, layout, rng):
+    model, X, y = random_hybrid("regression", 1), rng.random((30, 6)), rng.random(30)
+    first = pg.rank_features(model, X, y, layout=layout)
+    functions = dict(pg.cut_model(model)._kept)
+    assert pg.rank_features(model, X, y, layout=layout) == first
+    assert pg.cut_model(model)._kept == functions
+    weights = [weight * 1.5 for weight in model.get_weights()]
+    model.set_weights(weights)
+    fresh = keras.models.clone_model(model)
+    fresh.set_weights(weights)
+    changed, expected = (pg.rank_features(m, X, y, layout=layout) for m in (model, fresh))
+    np.testing.assert_allclose(changed.scores, expected.scores, rtol=1e-6)
+    assert not np.allclose(changed.scores, first.scores, rtol=1e-3)
+
+
+def test_what_is_kept_for_a_model_goes_with_it(random_hybrid, rng):
+    model = random_hybrid("regression", 1)
+    before = len(model.layers), len(model.variables)
+    pg.permutation_importance(model, rng.random((10, 6)), rng.random(10))
+    gone = weakref.ref(pg.cut_model(model))
+    n_layers, n_variables = len(model.layers), len(model.variables)
+    del model  # pytest would keep what stands in an assertion
+    gc.collect()
+    assert gone() is None
+    assert (n_layers, n_variables) == before  # Keras takes none of it for parts of the model
 
 
 def test_missing_layout_and_too_many_branches(random_hybrid, rng):

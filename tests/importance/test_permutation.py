@@ -3,11 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance import permutation
-from tests.oracle import plain_permutation, two_input_model
+from permgrad.importance import permutation, permuted
+from permgrad.importance.first_layer import first_layer
+from permgrad.layers import MinMaxScale, Selector
+from tests.oracle import plain_permutation, via
 
 CASES = {"regression": (1, lambda X: X[:, 0] * 3), "classification": (3, lambda X: (X[:, 0] * 3).astype(int))}
 
@@ -22,15 +25,19 @@ def linear_model(weights: list[float]) -> keras.Model:
 
 @pytest.mark.parametrize("task", CASES)
 @pytest.mark.parametrize("groups", [None, {"a": [0], "pair": [2, 4], "b": [5]}])
-def test_agrees_with_plain_loop(task, groups, random_hybrid, layout, rng):
+@pytest.mark.parametrize("way", ["tabular", "image", "both"])
+def test_agrees_with_plain_loop(task, groups, way, random_hybrid, layout, rng):
     n_outputs, target = CASES[task]
     model = random_hybrid(task, n_outputs)
     X = rng.random((90, 6)).astype(np.float32)
+    X[:, 5] = X[:, 5] > 0.7  # few rows change
     y = target(X)
-    found = pg.permutation_importance(model, X, y, features=layout.features, groups=groups, n_repeats=3, seed=7)
+    names = layout.features
+    found = pg.permutation_importance(model, X, y, via=way, features=names, groups=groups, n_repeats=3, seed=7)
 
     columns = [[i] for i in range(6)] if groups is None else list(groups.values())
-    plain = plain_permutation(two_input_model(model), X, X, y, groups=columns, n_repeats=3, seed=7)
+    plain = plain_permutation(via(model, X, way), X, y, groups=columns, n_repeats=3, seed=7)
+    assert np.abs(plain.mean(axis=(1, 2))).max() > 1e-3
     np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.std, plain.mean(axis=2).std(axis=1, ddof=1), rtol=1e-4, atol=1e-6)
     if task == "classification":
@@ -38,15 +45,247 @@ def test_agrees_with_plain_loop(task, groups, random_hybrid, layout, rng):
         np.testing.assert_allclose(found.class_scores, by_class, rtol=1e-4, atol=1e-6)
 
 
-def test_small_blocks_change_nothing(random_hybrid, rng, monkeypatch):
+GROUPS = {"one": [1], "four": [0, 2, 3, 5], "other": [4]}
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS])
+@pytest.mark.parametrize("way", ["tabular", "both"])
+def test_small_blocks_change_nothing(groups, way, random_hybrid, rng, monkeypatch):
     model, X = random_hybrid("classification", 3), rng.random((50, 6)).astype(np.float32)
     y = rng.integers(0, 3, 50)
-    whole = pg.permutation_importance(model, X, y)
-    monkeypatch.setattr(permutation, "ROWS_PER_BLOCK", 16)
-    monkeypatch.setattr(permutation, "PERMUTED_ROWS", 33)
-    monkeypatch.setattr(permutation, "ORDER_BYTES", 8 * 50 * 7)
-    pieces = pg.permutation_importance(model, X, y)
-    np.testing.assert_allclose(pieces.class_scores, whole.class_scores, rtol=1e-5, atol=1e-7)
+    whole = pg.permutation_importance(model, X, y, via=way, groups=groups)
+    monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 1)
+    monkeypatch.setattr(permuted, "MEMORY", 500)
+    # a row's sums and contributions take 4 * 22 bytes: blocks of 17 rows; and the widest tensor four in a call
+    pieces = pg.permutation_importance(model, X, y, via=way, groups=groups, max_memory=3000)
+    np.testing.assert_allclose(pieces.class_scores, whole.class_scores, rtol=1e-5, atol=1e-6)
+
+
+def first_layer_model(before, activation="relu", n_columns=8):
+    rows = keras.Input((n_columns,))
+    x = rows
+    for layer in before:
+        x = layer(x)
+    x = keras.layers.Dense(7, activation)(x)
+    x = keras.layers.BatchNormalization()(x)
+    return keras.Model(rows, keras.layers.Dense(3, "softmax")(keras.layers.Dense(5, "tanh")(x)))
+
+
+def randomised(model, rng):
+    model.set_weights([rng.uniform(0.5, 1.5, w.shape) * rng.choice([-1, 1], w.shape) for w in model.get_weights()])
+    for layer in model.layers:
+        for weight in layer.weights:
+            if weight.name in ("moving_variance", "span", "variance"):
+                weight.assign(np.abs(weight.numpy()) if hasattr(weight, "numpy") else np.abs(np.asarray(weight.value)))
+    return model
+
+
+L = keras.layers
+BEFORE = {
+    "nothing": lambda: [],
+    "scaling": lambda: [MinMaxScale()],
+    "selector": lambda: [MinMaxScale(), Selector()],
+    "BatchNorm": lambda: [L.BatchNormalization(), L.Dropout(0.3), L.GaussianNoise(0.1)],
+    "BatchNorm without gamma": lambda: [L.BatchNormalization(scale=False)],
+    "Rescaling": lambda: [L.Rescaling(0.5, 1.0)],
+    "Normalization": lambda: [L.Normalization(mean=np.arange(8.0), variance=np.arange(1.0, 9.0))],
+}
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS])
+@pytest.mark.parametrize("before", BEFORE)
+def test_first_layer_is_updated_behind(before, groups, rng, monkeypatch):
+    """The sums of the first Dense layer are updated, the numbers are the plain loop's; nothing is recomputed."""
+    model = randomised(first_layer_model(BEFORE[before]()), rng)
+    X, y = rng.normal(size=(60, 8)).astype(np.float32), rng.integers(0, 3, 60)
+    monkeypatch.setattr(permuted, "Recomputed", None)
+    found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
+    columns = [[i] for i in range(8)] if groups is None else list(groups.values())
+    plain = plain_permutation(lambda P: model.predict(P, verbose=0), X, y, groups=columns, n_repeats=2, seed=0)
+    expected = plain.mean(axis=(1, 2))
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def column_mixing():
+    rows = keras.Input((8,))
+    return keras.Model(rows, L.Dense(3, "softmax")(L.LayerNormalization()(rows)))
+
+
+def skipping():
+    rows = keras.Input((8,))
+    return keras.Model(rows, L.Dense(3, "softmax")(L.Concatenate()([rows, L.Dense(4, "relu")(rows)])))
+
+
+def convolving():
+    rows = keras.Input((8,))
+    x = L.Flatten()(L.Conv1D(3, 2)(L.Reshape((8, 1))(rows)))
+    return keras.Model(rows, L.Dense(3, "softmax")(x))
+
+
+@pytest.mark.parametrize("build", [column_mixing, skipping, convolving])
+@pytest.mark.parametrize("groups", [None, GROUPS])
+def test_any_other_network_is_recomputed(build, groups, rng):
+    model = randomised(build(), rng)
+    X, y = rng.normal(size=(40, 8)).astype(np.float32), rng.integers(0, 3, 40)
+    assert first_layer(model) is None
+    found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
+    columns = [[i] for i in range(8)] if groups is None else list(groups.values())
+    plain = plain_permutation(lambda P: model.predict(P, verbose=0), X, y, groups=columns, n_repeats=2, seed=0)
+    np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+
+
+def test_rows_that_keep_their_value_are_not_computed(rng, monkeypatch):
+    X = rng.normal(size=(200, 3)).astype(np.float32)
+    X[:, 1] = 4.0
+    X[:, 2] = np.arange(200) < 10
+    computed = []
+    predict = permuted.PermutedNetwork.predict
+    monkeypatch.setattr(
+        permuted.PermutedNetwork, "predict", lambda self, data, pairs, *a: computed.append(pairs) or predict(self, data, pairs, *a)
+    )
+    monkeypatch.setattr(permuted, "CALL_FLOATS", 1)  # one pair a call, so none is padding
+    monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 10_000)
+    pg.permutation_importance(linear_model([1.0, 2.0, 3.0]), X, X[:, 0], n_repeats=1)
+    feature = np.concatenate([pairs.feature for pairs in computed[200:]])  # before, nothing is permuted
+    assert 195 <= (feature == 0).sum() <= 200
+    assert (feature == 1).sum() == 0
+    assert 2 <= (feature == 2).sum() <= 20
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_ranks_as_float32_does(precision, layout, rng):
+    """The same weights: scores differ by less than repeats do, and losses are float32's to half precision."""
+    from permgrad.models.hybrid import HybridConfig, build_hybrid
+
+    def build(precision):
+        config = HybridConfig(dense_units=(32,), n_conv_layers=1, base_filters=4, head_units=(16,), precision=precision)
+        return build_hybrid(config, 6, 3, layout=layout, task="classification")
+
+    full, half = build("float32"), build(precision)
+    full.set_weights([w * 2 for w in full.get_weights()])
+    half.set_weights(full.get_weights())
+    X, y = rng.random((300, 6)).astype(np.float32), rng.integers(0, 3, 300)
+    expected, found = (pg.permutation_importance(m, X, y, via="both", n_repeats=5) for m in (full, half))
+    assert found.settings["baseline_loss"] == pytest.approx(expected.settings["baseline_loss"], rel=0.01)
+    assert (np.abs(found.scores - expected.scores) < expected.std).all()
+    assert (found.scores != expected.scores).any()
+
+
+def test_image_given_as_an_input_of_its_own(layout, rng):
+    """Only the feature's own pixel changes, in all channels; in both branches, by the same row order."""
+    table, image = keras.Input((6,)), keras.Input((8, 8, 2))
+    seen = L.Flatten()(L.Conv2D(3, 3, activation="relu")(image))
+    met = L.Concatenate()([L.Dense(4, "relu")(table), seen])
+    model = randomised(keras.Model([table, image], L.Dense(1)(met)), rng)
+    T, I = rng.random((40, 6)).astype(np.float32), rng.random((40, 8, 8, 2)).astype(np.float32)
+    y = rng.random(40)
+    for way in ("image", "both"):
+        found = pg.permutation_importance(model, [T, I], y, via=way, layout=layout, n_repeats=2)
+        assert found.features == layout.features
+        for f in range(6):
+            increases = []
+            for repeat in range(2):
+                order = np.random.default_rng([0, f, repeat]).permutation(40)
+                changed, table_rows = I.copy(), T.copy()
+                changed[:, layout.rows[f], layout.cols[f]] = I[order, layout.rows[f], layout.cols[f]]
+                if way == "both":
+                    table_rows[:, f] = T[order, f]
+                before, after = (model.predict(rows, verbose=0)[:, 0] for rows in ([T, I], [table_rows, changed]))
+                increases.append(np.mean((after - y) ** 2) - np.mean((before - y) ** 2))
+            np.testing.assert_allclose(found.scores[f], np.mean(increases), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["memmap", "memmap float64", "csr", "csc"])
+@pytest.mark.parametrize("groups", [None, GROUPS])
+def test_other_arrays(kind, groups, rng, tmp_path):
+    X = (rng.normal(size=(50, 8)) * (rng.random((50, 8)) < 0.4)).astype(np.float32)
+    y = rng.integers(0, 3, 50)
+    model = randomised(first_layer_model([MinMaxScale()]), rng)
+    if kind.startswith("memmap"):
+        given = np.memmap(tmp_path / "X", np.float64 if "64" in kind else np.float32, "w+", shape=X.shape)
+        given[:] = X
+    else:
+        given = sparse.csr_array(X) if kind == "csr" else sparse.csc_matrix(X)
+    expected = pg.permutation_importance(model, X, y, groups=groups)
+    assert pg.permutation_importance(model, given, y, groups=groups) == expected
+
+
+def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):
+    X, y = rng.normal(size=(30, 8)).astype(np.float32), rng.integers(0, 3, 30)
+    model = randomised(first_layer_model([]), rng)
+    names = list("abcdefgh")
+    whole = pg.permutation_importance(model, X, y, features=names)
+    monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 0)  # one feature between two looks at the clock
+    file = tmp_path / "kept.npz"
+    first = pg.permutation_importance(model, X, y, features=names, timeout=0, checkpoint=file)
+    assert first.pending == tuple(names[1:])
+    assert first.top(1) == ["a"]
+    assert first.table["measured"].tolist() == [True] + [False] * 7
+    assert pg.FeatureRanking.from_dict(first.to_dict()) == first
+    done = []
+    change = permutation._Run._increase
+    monkeypatch.setattr(permutation._Run, "_increase", lambda self, chunk: done.extend(chunk) or change(self, chunk))
+    second = pg.permutation_importance(model, X, y, features=names, timeout=0, checkpoint=file)
+    assert (done, second.pending) == ([1], tuple(names[2:]))
+    last = pg.permutation_importance(model, X, y, features=names, checkpoint=file)
+    assert done == [1, 2, 3, 4, 5, 6, 7]
+    np.testing.assert_allclose(last.class_scores, whole.class_scores, rtol=1e-5, atol=1e-7)
+    assert pg.permutation_importance(model, X, y, features=names, checkpoint=file).scores.tolist() == last.scores.tolist()
+    assert last.pending == ()
+
+
+def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
+    X, y = rng.normal(size=(30, 8)).astype(np.float32), rng.integers(0, 3, 30)
+    model = randomised(first_layer_model([]), rng)
+    monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 0)
+    change = permutation._Run._increase
+
+    def interrupted(self, chunk):
+        if chunk == [3]:
+            raise KeyboardInterrupt
+        return change(self, chunk)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(permutation._Run, "_increase", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pg.permutation_importance(model, X, y, checkpoint=tmp_path / "kept")
+    done = []
+    monkeypatch.setattr(permutation._Run, "_increase", lambda self, chunk: done.extend(chunk) or change(self, chunk))
+    found = pg.permutation_importance(model, X, y, checkpoint=tmp_path / "kept")
+    assert done == [3, 4, 5, 6, 7]
+    np.testing.assert_allclose(found.scores, pg.permutation_importance(model, X, y).scores, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "another seed;"),
+        ({"n_repeats": 2}, "another n_repeats;"),
+        ({"y": np.ones(5)}, "another data;"),
+        ({"model": [1.0, 3.0]}, "another model;"),
+        ({"features": ["a", "b"]}, "another features;"),
+    ],
+)
+def test_checkpoint_of_other_work_is_refused(change, message, tmp_path):
+    arguments = {"model": [1.0, 2.0], "inputs": np.eye(5)[:, :2], "y": np.zeros(5), "checkpoint": tmp_path / "kept"}
+    given = [arguments, {**arguments, **change}]
+    first, second = ({**a, "model": linear_model(a["model"])} for a in given)
+    pg.permutation_importance(**first)
+    with pytest.raises(pg.PermGradError, match=message):
+        pg.permutation_importance(**second)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", "empty.npz"])
+def test_damaged_checkpoint(content, tmp_path):
+    file = tmp_path / "kept"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        with file.open("wb") as stream:
+            np.savez(stream, a=np.ones(3))
+    with pytest.raises(pg.FileFormatError, match="no checkpoint"):
+        pg.permutation_importance(linear_model([1.0, 2.0]), np.ones((5, 2)), np.zeros(5), checkpoint=file)
+    assert file.exists()
 
 
 def test_linear_model_has_known_importance(rng):
@@ -93,6 +332,11 @@ def test_class_without_rows_scores_zero(random_hybrid, rng):
         ({"inputs": np.zeros((5, 4))}, "shape"),
         ({"groups": {"a": [9]}}, "columns from 0 to 1"),
         ({"features": ["a"]}, "2 feature names"),
+        ({"via": "head"}, "'tabular', 'image' or 'both'"),
+        ({"via": "both"}, "one image branch, this one has 0"),
+        ({"max_memory": 0}, "positive number of bytes"),
+        ({"inputs": np.full((5, 2), np.nan)}, "finite"),
+        ({"inputs": sparse.csr_array(np.full((5, 2), np.inf))}, "finite"),
     ],
 )
 def test_bad_input(change, message):

@@ -1,0 +1,74 @@
+"""First-layer weights as importance: how heavily a network connects each column, data unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from permgrad.backend import keras
+from permgrad.errors import PermGradError
+from permgrad.importance.branches import cut_model
+from permgrad.importance.first_layer import first_layer
+from permgrad.importance.inputs import resolve_groups
+from permgrad.importance.ranking import FeatureRanking
+
+
+def weight_importance(
+    models: Any,
+    *,
+    features: Sequence[str] | None = None,
+    groups: Mapping[str, Sequence[int]] | None = None,
+) -> FeatureRanking:
+    """Sum the absolute weights from each column to the first Dense layer of the tabular branch.
+
+    A `Selector` in front of the layer counts: its weight multiplies the column's. Layers that scale columns
+    (`MinMaxScale`, BatchNorm) do not, so columns should enter the layer on one scale for their weights to be
+    comparable. Weights tell what a network *could* use; `permutation_importance` tells what it does use.
+
+    Parameters
+    ----------
+    models : keras.Model or sequence of keras.Model
+        Several trainings of one network are averaged.
+    features : sequence of str, optional
+        Names of the columns.
+    groups : mapping of str to column positions, optional
+        Features of several columns; their weights are added.
+
+    Returns
+    -------
+    FeatureRanking
+        ``scores``: the sum over the layer's units and the feature's columns, averaged over models; ``std``
+        over models (ddof 1), None for one.
+
+    Raises
+    ------
+    PermGradError
+        If there is no model, one has no Dense layer first in its tabular branch, or they differ in columns.
+    """
+    several = isinstance(models, (list, tuple))
+    sums = [_sum_of_weights(model) for model in (models if several else [models])]
+    if not sums or len({len(weights) for weights in sums}) > 1:
+        raise PermGradError(f"expected models of the same columns, at least one, got {[len(w) for w in sums]} columns")
+    members = resolve_groups(len(sums[0]), features, groups)
+    by_model = np.array([[weights[columns].sum() for columns in members.values()] for weights in sums])
+    return FeatureRanking(
+        tuple(members),
+        by_model.mean(axis=0),
+        std=by_model.std(axis=0, ddof=1) if len(sums) > 1 else None,
+        method="first_layer_weights",
+        settings={"n_models": len(sums)},
+    )
+
+
+def _sum_of_weights(model: Any) -> np.ndarray:
+    tabular = cut_model(model).of_kind("tabular")
+    first = first_layer(tabular[0].encoder) if len(tabular) == 1 else None
+    if first is None:
+        raise PermGradError(
+            "weight_importance needs a model with one tabular branch that begins with a Dense layer, behind at most"
+            " scaling, a selector or BatchNorm"
+        )
+    kernel = keras.ops.convert_to_numpy(first.layer.kernel)  # (n_columns, units)
+    return np.abs(kernel).sum(axis=1, dtype=float) * np.abs(first.gates)

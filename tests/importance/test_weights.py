@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.layers import MinMaxScale, Selector
+
+KERNEL = np.array([[1.0, -2.0], [0.5, 0.0], [-3.0, 4.0]], np.float32)
+
+
+def network(kernel=KERNEL, gate=None):
+    rows = keras.Input((3,))
+    scale = MinMaxScale()
+    x = scale(rows)
+    scale.set_range(np.array([[0.0, 0.0, 0.0], [10.0, 100.0, 0.1]]))
+    if gate is not None:
+        selector = Selector()
+        x = selector(x)
+        selector.set_weights([np.asarray(gate, np.float32)])
+    dense = keras.layers.Dense(2, "relu")
+    model = keras.Model(rows, keras.layers.Dense(1)(dense(x)))
+    dense.set_weights([kernel, np.ones(2, np.float32)])
+    return model
+
+
+def test_sum_of_absolute_weights_by_hand():
+    found = pg.weight_importance(network(), features=["a", "b", "c"])
+    assert found.features == ("a", "b", "c")
+    np.testing.assert_allclose(found.scores, [3.0, 0.5, 7.0])
+    assert found.std is None
+
+
+def test_a_selector_counts_and_scaling_does_not():
+    found = pg.weight_importance(network(gate=[2.0, -10.0, 0.0]))
+    np.testing.assert_allclose(found.scores, [6.0, 5.0, 0.0])
+
+
+def test_several_trainings_are_averaged():
+    found = pg.weight_importance([network(), network(2 * KERNEL), network(0 * KERNEL)], groups={"x": [0], "yz": [1, 2]})
+    np.testing.assert_allclose(found.scores, [3.0, 7.5])
+    np.testing.assert_allclose(found.std, [3.0, 7.5])
+    assert found.settings["n_models"] == 3
+
+
+def test_bad_input(random_hybrid):
+    with pytest.raises(pg.PermGradError, match="at least one"):
+        pg.weight_importance([])
+    with pytest.raises(pg.PermGradError, match="begins with a Dense layer"):
+        pg.weight_importance(random_hybrid("regression", 1, ("image",)))
+    with pytest.raises(pg.PermGradError, match=r"got \[3, 6\] columns"):
+        pg.weight_importance([network(), random_hybrid("regression", 1)])
