@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow lint format types wheel bench bench-tuning pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel bench bench-gpu bench-tuning pictures clean
 
 install: .venv/installed
 
@@ -23,6 +23,10 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -n auto -m slow
 
+# The same suite on Keras's other backend.
+test-jax: install
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -m "not slow"
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,8 +42,14 @@ wheel: install
 	rm -rf dist
 	$(BIN)/python -m build --wheel --outdir dist
 
+# Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install
-	$(BIN)/python -m benchmarks.plain_loop
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m benchmarks $(ROWS)
+
+# Where there is an accelerator; --small for a CPU.
+bench-gpu: install
+	$(BIN)/python -m benchmarks.gpu
 
 bench-tuning: install
 	$(BIN)/python -m benchmarks.tuning

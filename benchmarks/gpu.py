@@ -10,6 +10,7 @@ with float32's. Runs on either backend; on a CPU with --small in a minute or two
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import time
 from typing import Any
@@ -68,7 +69,10 @@ def seconds(function: Any) -> tuple[Any, float]:
 
 
 def line(name: str, precision: str, rate: float, floor: float, unit: str, agreement: str = "") -> None:
-    print(f"{name:<34}{precision:<16}{rate:>12,.0f} {unit:<18}{floor:>14,.0f}{floor / rate:>8.1f}  {agreement}", flush=True)
+    print(
+        f"{name:<34}{precision:<16}{rate:>12,.0f} {unit:<18}{floor:>14,.0f}{floor / rate:>8.1f}  {agreement}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -78,7 +82,9 @@ def main() -> None:
     n_rows, n_columns, units = (1024, 500, (512, 128)) if small else (8192, 20531, (5000, 1000, 100))
     image, filters, image_rows = (12, 8, 256) if small else (32, 64, 8192)
     print(f"{NAME}, {'accelerator' if has_accelerator() else 'CPU'}; {n_rows} rows, MLP {n_columns}-{units}")
-    print(f"{'':<50}{'measured':>12} {'':<18}{'floor allows':>14}{'× floor':>8}  Spearman with float32, spread of repeats")
+    print(
+        f"{'':<50}{'measured':>12} {'':<18}{'floor allows':>14}{'× floor':>8}  Spearman with float32, spread of repeats"
+    )
     X, y = planted(n_rows, n_columns)
     layout = pg.fit_layout(pd.DataFrame(X[:, :64]).add_prefix("x"), size=image)
     rankings: dict[str, pg.FeatureRanking] = {}
@@ -93,7 +99,8 @@ def main() -> None:
         model.set_weights(trained)  # the same network in every precision: what differs is the precision alone
         n = min(n_columns, 2000)
         groups = {f"x{i}": [i] for i in range(n)}
-        found, spent = seconds(lambda m=model: pg.permutation_importance(m, X, y, groups=groups, n_repeats=N_REPEATS))
+        permute = functools.partial(pg.permutation_importance, model, X, y, groups=groups, n_repeats=N_REPEATS)
+        found, spent = seconds(permute)
         rankings[precision] = found
         behind = operations(model) - 2 * n_columns * units[0] + 2 * units[0]
         first, same = rankings["float32"], ""
@@ -107,7 +114,7 @@ def main() -> None:
         steps = train(hybrid, X[:image_rows, :64], y[:image_rows], batch, 3)
         line("training, hybrid", precision, steps, rate / (3 * batch * operations(hybrid)), "steps/s")
         rows = X[:image_rows, :64]
-        cam, spent = seconds(lambda h=hybrid, r=rows: pg.grad_cam(h, r, layout))
+        cam, spent = seconds(functools.partial(pg.grad_cam, hybrid, rows, layout))
         image_branch = operations(pg.cut_model(hybrid).of_kind("image")[0].encoder)
         line("Grad-CAM, hybrid", precision, len(rows) / spent, rate / image_branch, "rows/s")
         assert np.isfinite(cam.scores).all()

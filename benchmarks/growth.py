@@ -14,8 +14,8 @@ def _doubled(what: str) -> Callable[[], Row]:
     def row() -> Row:
         single, double = _seconds(**SINGLE)[0], _seconds(**{**SINGLE, what: 2 * SINGLE[what]})
         size = f"{SINGLE[what]:,} → {2 * SINGLE[what]:,} {what}"
-        note = "'other' is the double; a plain loop takes 4 times as long" if what == "features" else "'other' is the double"
-        return Row(f"{size}", single, other=double[0], memory=double[1], note=note)
+        note = "'other' is the double" + ("; a plain loop takes 4 times as long" if what == "features" else "")
+        return Row(size, single, other=double[0], memory=double[1], note=note)
 
     row.__name__ = f"double_{what}"
     return row

@@ -130,9 +130,7 @@ def sklearn_mlp() -> Row:
     Keras().predict_proba(X)
     with Peak() as other_peak:
         _, other = timed(
-            lambda: permutation_importance(
-                Keras(), X, y, scoring="neg_log_loss", n_repeats=N_REPEATS, random_state=0
-            )
+            lambda: permutation_importance(Keras(), X, y, scoring="neg_log_loss", n_repeats=N_REPEATS, random_state=0)
         )
     return _mlp_row("MLP 128-256-128-2, 1,340 rows × 5 / scikit-learn", MLP, model, X, y, 5, other, "≥ 40", other_peak)
 
@@ -185,16 +183,20 @@ def shap_mlp() -> Row:
 
     model, (X, y) = mlp(*MLP), table(MLP_ROWS, MLP[0], MLP[-1])
     network = compiled(lambda rows: model(rows, training=False), model)
-    explainer = shap.PermutationExplainer(
-        lambda rows: keras.ops.convert_to_numpy(network(rows.astype(np.float32))), shap.maskers.Independent(X, 100), seed=0
-    )
+
+    def predict(rows: np.ndarray) -> np.ndarray:
+        return keras.ops.convert_to_numpy(network(rows.astype(np.float32)))
+
+    explainer = shap.PermutationExplainer(predict, shap.maskers.Independent(X, 100), seed=0)
     explainer(X[:1], silent=True)
     with Peak() as other_peak:
         _, some = timed(lambda: explainer(X[:SHAP_ROWS], silent=True))
     row = _mlp_row(
         "MLP 128-256-128-2, 1,340 rows × 5 / shap", MLP, model, X, y, 5, some / SHAP_ROWS * MLP_ROWS, "", other_peak
     )
-    row.note = f"shap's PermutationExplainer with 100 background rows, timed on {SHAP_ROWS} rows; Shapley values of rows"
+    row.note = (
+        f"shap's PermutationExplainer with 100 background rows, timed on {SHAP_ROWS} rows; Shapley values of rows"
+    )
     return row
 
 

@@ -50,7 +50,7 @@ class Checkpoint:
                 arrays = {name: file[name] for name in file.files}
             theirs = json.loads(str(arrays.pop("work")))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise FileFormatError(f"{self.path} is no checkpoint of permgrad's ({error}); choose another path") from error
+            raise FileFormatError(f"{self.path} is no checkpoint of permgrad's ({error}); choose another") from error
         ours = json.loads(self.work)
         differing = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         if differing:
@@ -77,9 +77,9 @@ def fingerprint(data: Inputs, y: np.ndarray) -> dict[str, str]:
         settings = {key: value for key, value in layer.get_config().items() if key != "name"}
         model.update(f"{type(layer).__name__} {json.dumps(plain(settings), sort_keys=True, default=str)}".encode())
     for weight in data.cut.model.variables:
-        model.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)))
-    table = hashlib.sha256(np.ascontiguousarray(y))
+        model.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
+    table = hashlib.sha256(np.ascontiguousarray(y).data)
     for array in data.arrays:
         for rows in data.blocks(array.width):
-            table.update(np.ascontiguousarray(array[rows]))
+            table.update(np.ascontiguousarray(array[rows]).data)
     return {"model": model.hexdigest(), "data": table.hexdigest()}

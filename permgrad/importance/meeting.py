@@ -46,8 +46,12 @@ def meeting(cut: CutModel) -> Meeting:
     dense = _dense_of_concatenation(cut) if len(cut.branches) > 1 else None
     if dense is None:
         shapes = [tuple(branch.code.shape[1:]) for branch in cut.branches]
-        finish = lambda codes: cut.head(codes if len(codes) > 1 else codes[0], training=False)  # noqa: E731
-        return Meeting(lambda at, code: code, finish, lambda at: shapes[at], largest_tensor(cut.head))
+        return Meeting(
+            lambda at, code: code,
+            lambda codes: cut.head(codes if len(codes) > 1 else codes[0], training=False),
+            lambda at: shapes[at],
+            largest_tensor(cut.head),
+        )
     layer, rest = dense
     ends = np.cumsum([branch.code.shape[-1] for branch in cut.branches])
     starts = np.concatenate([[0], ends[:-1]])

@@ -168,7 +168,9 @@ def _n_columns(data: Inputs, branches: list[Branch], layout: FeatureLayout | Non
         else:
             counts.append(len(layout.features))
     if len(set(counts)) > 1:
-        raise PermGradError(f"the table has {counts[0]} columns, the layout {counts[1]} features; they must be the same")
+        raise PermGradError(
+            f"the table has {counts[0]} columns, the layout {counts[1]} features: they must be the same"
+        )
     return counts[0]
 
 

@@ -108,7 +108,8 @@ class PermutedNetwork:
     def __init__(self, cut: CutModel, permuted: Sequence[Branch], classification: bool) -> None:
         self.meeting, self.classification = meeting(cut), classification
         self.ways = [
-            _way(branch) if branch in permuted else Kept(self.meeting, i, branch) for i, branch in enumerate(cut.branches)
+            _way(branch) if branch in permuted else Kept(self.meeting, i, branch)
+            for i, branch in enumerate(cut.branches)
         ]
         self.floats_per_row = sum(way.floats_per_row for way in self.ways)
         """Floats that are computed beforehand for each row."""
@@ -124,12 +125,12 @@ class PermutedNetwork:
         """Compute what permutations do not change, for a block of rows: a tensor for each branch."""
         return Prepared([way.prepare(data, rows) for way in self.ways], rows.start)
 
-    def begin(self, changes: list[Change | None]) -> list[list[Any]]:
+    def begin(self, changes: list[Any]) -> list[list[Any]]:
         """Fetch what these changes need of the weights, for each branch."""
         return [way.begin(change) for way, change in zip(self.ways, changes, strict=True)]
 
     def predict(
-        self, data: Inputs, pairs: Pairs, changes: list[Change | None], begun: list[Any], prepared: Prepared, truth: Any
+        self, data: Inputs, pairs: Pairs, changes: list[Any], begun: list[Any], prepared: Prepared, truth: Any
     ) -> np.ndarray:
         """Return what `select` leaves of each pair's prediction."""
         parts = [way.arguments(data, pairs, change) for way, change in zip(self.ways, changes, strict=True)]
@@ -195,7 +196,7 @@ class Updated:
         return [self.first.kernel_rows(ops.convert_to_tensor(columns, "int32")) * scale]
 
     def arguments(self, data: Inputs, pairs: Pairs, change: Change) -> list[Any]:
-        """Return by how much columns change, and which: a number for each pair, or a row where features have several."""
+        """Return by how much columns change, and which: for each pair a number, or a row if features have several."""
         values = change.values
         if values.shape[1] == len(change.columns):
             difference = values[pairs.taken, pairs.feature] - values[pairs.rows, pairs.feature]
