@@ -17,11 +17,15 @@ import psutil
 
 
 @contextmanager
-def _quiet_start() -> Iterator[None]:
-    """Keep a backend's start-up messages off the terminal; they are shown if the import fails.
+def quiet_start() -> Iterator[None]:
+    """Keep TensorFlow's and a backend's start-up messages off the terminal; they are shown if the import fails.
 
-    They come from C++ before any Python setting counts, so file descriptor 2 itself is redirected.
+    They come from C++ before any Python setting counts, so file descriptor 2 itself is redirected. On another
+    backend Keras imports TensorFlow all the same, where it saves and loads models.
     """
+    if "tensorflow" in sys.modules:
+        yield
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # messages after the start: errors only
     sys.stderr.flush()
     terminal = os.dup(2)
@@ -38,7 +42,7 @@ def _quiet_start() -> Iterator[None]:
             os.close(terminal)
 
 
-with _quiet_start():
+with quiet_start():
     import keras
 
     NAME: str = keras.backend.backend()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from permgrad.backend import NAME as BACKEND
-from permgrad.backend import keras
+from permgrad.backend import keras, quiet_start
 from permgrad.errors import FileFormatError
 from permgrad.estimators import HybridClassifier, HybridRegressor
 from permgrad.files import read_json, write_json
@@ -21,7 +21,8 @@ def write_estimator(estimator: Any, directory: Path) -> None:
     """Write a fitted estimator's files into an existing directory; `load` reads them."""
     network = estimator.network_
     # A model built anew from the same tensors is not compiled: no optimizer state in the file.
-    keras.Model(network.inputs, network.outputs).save(directory / "network.keras")
+    with quiet_start():
+        keras.Model(network.inputs, network.outputs).save(directory / "network.keras")
     content = {
         "kind": KIND,
         "class": type(estimator).__name__,
@@ -47,7 +48,8 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor:
         raise FileFormatError(f"{directory} holds an estimator of unknown class {content.get('class')!r}")
     try:
         estimator = kinds[content["class"]](**_params_from_json(content["params"]))
-        network = keras.models.load_model(directory / "network.keras", compile=False)
+        with quiet_start():
+            network = keras.models.load_model(directory / "network.keras", compile=False)
         estimator.restore_state(content, network)
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise FileFormatError(f"{directory} is damaged ({error}); save the estimator again") from error

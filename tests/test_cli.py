@@ -133,3 +133,11 @@ def test_datasets_are_listed():
     done = permgrad("datasets")
     assert done.returncode == 0
     assert "breast_cancer  classification     569 × 30" in done.stdout
+
+
+def test_what_a_time_limit_left_out_is_said(capsys):
+    from permgrad.cli import _show
+
+    settings = {"test_rows": 5, "test_scores": {"r2": 0.5}}
+    _show(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
+    assert "the time limit left 1 of 2 features out" in capsys.readouterr().out

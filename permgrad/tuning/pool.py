@@ -106,7 +106,11 @@ class _Process:
 
     def stop(self) -> None:
         try:
-            self._process.wait(timeout=STOP_SECONDS)
+            self._process.wait(timeout=STOP_SECONDS / 2)
+        except subprocess.TimeoutExpired:
+            self.interrupt()  # Python loses an interrupt that comes inside a callback of its garbage collector
+        try:
+            self._process.wait(timeout=STOP_SECONDS / 2)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -165,8 +169,9 @@ def _say_warning(message: Warning | str, category: type[Warning], *_: Any, **__:
 def _stop_when_orphaned(pipe: int) -> None:
     # Not sys.stdin.read: a thread that holds its lock when Python ends aborts the process.
     os.read(pipe, 1)  # returns when the other end is closed, by whatever end of that process
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(STOP_SECONDS)
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(STOP_SECONDS / 2)
     os._exit(ERROR_STATUS)
 
 

@@ -73,3 +73,12 @@ def test_what_does_not_fit_together(arguments, message):
 def test_unknown_scaling():
     with pytest.raises(pg.PermGradError, match="'share' or 'min-max'"):
         pg.fuse(ranking([1, 2, 3]), ranking([1, 2, 3]), {"tabular": 1, "image": 0}, scaling="max")
+
+
+def test_what_is_pending_in_a_part_is_pending_in_the_whole():
+    part = pg.FeatureRanking(("a", "b", "c"), np.array([2.0, 0.0, 1.0]), pending=("b",))
+    fused = pg.fuse(part, ranking([0.1, 0.8, 0.1]), {"tabular": 0.5, "image": 0.5})
+    assert fused.pending == ("b",)
+    assert fused.top(3) == ["a", "c", "b"]
+    assert fused.scores[1] == 0
+    assert fused.with_unused(["z", "a", "b", "c"]).top(4) == ["a", "c", "b", "z"]
