@@ -82,9 +82,7 @@ def main() -> None:
     n_rows, n_columns, units = (1024, 500, (512, 128)) if small else (8192, 20531, (5000, 1000, 100))
     image, filters, image_rows = (12, 8, 256) if small else (32, 64, 8192)
     print(f"{NAME}, {'accelerator' if has_accelerator() else 'CPU'}; {n_rows} rows, MLP {n_columns}-{units}")
-    print(
-        f"{'':<50}{'measured':>12} {'':<18}{'floor allows':>14}{'× floor':>8}  Spearman with float32, spread of repeats"
-    )
+    print(f"{'':<50}{'measured':>12} {'':<18}{'floor allows':>14}{'× floor':>8}  ranking against float32's")
     X, y = planted(n_rows, n_columns)
     layout = pg.fit_layout(pd.DataFrame(X[:, :64]).add_prefix("x"), size=image)
     rankings: dict[str, pg.FeatureRanking] = {}

@@ -63,7 +63,7 @@ def _plain_permgrad(model: Any, layout: pg.FeatureLayout, X: np.ndarray, y: np.n
     cut = pg.cut_model(model)
     codes = cut.branches[0].encoder.predict(X, verbose=0)
     last = model.get_layer("conv_1").output
-    before, after = keras.Model(model.inputs, last), keras.Model([last, cut.branches[0].code], model.outputs[0])
+    before, after = keras.Model(model.inputs[0], last), keras.Model([last, cut.branches[0].code], model.outputs[0])
     groups = [[i] for i in range(X.shape[1])]
     permutation = plain_permutation(via(model, X), X, y, groups=groups, n_repeats=N_REPEATS, seed=0)
     maps = plain_read(plain_grad_cam(before, after, X, codes, 1), layout)

@@ -65,14 +65,14 @@ def has_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def compiled(function: Callable[..., Any], *models: Any) -> Callable[..., Any]:
-    """Compile a function of tensors; it is traced once per shape of its arguments.
+def compiled(function: Callable[..., Any], *models: Any, fuse: bool = False) -> Callable[..., Any]:
+    """Compile a function of tensors; it is traced once per shape of its arguments, `fuse` as `fused` does it.
 
     `models` are the Keras models and layers whose weights it uses: JAX would else copy the weights into
     the compiled program, as constants.
     """
     if NAME == "tensorflow":
-        return tf.function(function, autograph=False)
+        return tf.function(function, autograph=False, jit_compile=True if fuse else None)
     variables = list({id(v): v for model in models for v in model.variables}.values())
 
     @jax.jit
@@ -87,7 +87,7 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have element-wise steps inside a compiled function done in one pass over memory.
 
     TensorFlow's kernels take one pass each; XLA, asked for here, takes one for all. Not for products of
-    matrices, which TensorFlow's own kernels do faster on a CPU. JAX compiles everything so.
+    large matrices, which TensorFlow's own kernels do faster on a CPU. JAX compiles everything so.
     """
     return tf.function(function, autograph=False, jit_compile=True) if NAME == "tensorflow" else function
 

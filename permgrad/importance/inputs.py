@@ -136,7 +136,7 @@ class Target:
 
     def truth(self, rows: np.ndarray) -> Any:
         """Return what `select` needs to know of these rows: their class; int32."""
-        return keras.ops.convert_to_tensor(self.y[rows] if self.classes else rows, "int32")
+        return keras.ops.convert_to_tensor((self.y[rows] if self.classes else rows).astype(np.int32))
 
     def losses(self, rows: np.ndarray, selected: np.ndarray) -> np.ndarray:
         """Return the loss of these rows from what `select` left of their predictions; float64."""

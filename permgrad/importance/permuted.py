@@ -28,9 +28,13 @@ from permgrad.importance.meeting import Meeting, meeting
 
 ops = keras.ops
 
-CALL_FLOATS = 2**24
-"""Floats of the widest tensor in one call on a CPU: 16 MiB, so that what a step leaves is in the cache for the next."""
+CALL_FLOATS = 2**22
+"""Floats of the widest tensor in one call on a CPU: what a step leaves should be in the cache for the next."""
+WIDE_CALL = (4096, 2**25)
+"""But as many pairs as this, up to so many floats: wide layers' weights are rearranged in every call."""
 ACCELERATOR_FLOATS = 2**27
+NARROW = 512
+"""Units up to which it pays to have all of a network's steps fused: their time goes into memory, not into products."""
 TENSORS_AT_A_TIME = 4
 """How many tensors of the widest size a call is taken to hold at once: operand, result, a compiler's copies."""
 
@@ -84,6 +88,8 @@ class Pairs:
 
     def padded(self, size: int) -> Pairs:
         """Repeat the last pair up to `size`: a call of another size would be compiled anew."""
+        if len(self) == size:
+            return self
         missing = (0, size - len(self))
         return Pairs(*(np.pad(part, missing, mode="edge") for part in (self.rows, self.taken, self.feature)))
 
@@ -114,12 +120,18 @@ class PermutedNetwork:
         self.floats_per_row = sum(way.floats_per_row for way in self.ways)
         """Floats that are computed beforehand for each row."""
         self.widest = max(self.meeting.widest, *(way.widest for way in self.ways))
-        self._predict = compiled(self._selected, cut.model, *(model for way in self.ways for model in way.models))
+        models = [cut.model, *(model for way in self.ways for model in way.models)]
+        narrow = self.widest <= NARROW and not any(isinstance(way, Recomputed) for way in self.ways)
+        self._predict = compiled(self._selected, *models, fuse=narrow)
 
     def pairs_per_call(self, max_memory: int) -> int:
         """Return how many pairs to take in one call."""
-        floats = ACCELERATOR_FLOATS if has_accelerator() else CALL_FLOATS
-        return max(1, min(floats, max_memory // (2 * TENSORS_AT_A_TIME * 4)) // self.widest)
+        allowed = max_memory // (2 * TENSORS_AT_A_TIME * 4)
+        if has_accelerator():
+            return max(1, min(ACCELERATOR_FLOATS, allowed) // self.widest)
+        pairs, floats = WIDE_CALL
+        wide = min(pairs, floats // self.widest)
+        return max(1, min(max(CALL_FLOATS // self.widest, wide), allowed // self.widest))
 
     def prepare(self, data: Inputs, rows: slice) -> Prepared:
         """Compute what permutations do not change, for a block of rows: a tensor for each branch."""
@@ -134,7 +146,7 @@ class PermutedNetwork:
     ) -> np.ndarray:
         """Return what `select` leaves of each pair's prediction."""
         parts = [way.arguments(data, pairs, change) for way, change in zip(self.ways, changes, strict=True)]
-        local = ops.convert_to_tensor(pairs.rows - prepared.start, "int32")
+        local = _integers(pairs.rows - prepared.start)
         return np.asarray(ops.convert_to_numpy(self._predict(local, truth, prepared.tensors, begun, parts)))
 
     def _selected(self, local: Any, truth: Any, prepared: list[Any], begun: list[Any], parts: list[Any]) -> Any:
@@ -193,14 +205,14 @@ class Updated:
         columns = np.concatenate(change.columns)
         columns = np.pad(columns, (0, _next_size(len(columns)) - len(columns)), mode="edge")
         scale = ops.convert_to_tensor(self.first.scale[columns][:, None])
-        return [self.first.kernel_rows(ops.convert_to_tensor(columns, "int32")) * scale]
+        return [self.first.kernel_rows(_integers(columns)) * scale]
 
     def arguments(self, data: Inputs, pairs: Pairs, change: Change) -> list[Any]:
         """Return by how much columns change, and which: for each pair a number, or a row if features have several."""
         values = change.values
         if values.shape[1] == len(change.columns):
             difference = values[pairs.taken, pairs.feature] - values[pairs.rows, pairs.feature]
-            return [ops.convert_to_tensor(difference), ops.convert_to_tensor(pairs.feature, "int32")]
+            return [ops.convert_to_tensor(difference), _integers(pairs.feature)]
         low, high = change.ends[pairs.feature[0]], change.ends[pairs.feature[-1] + 1]
         width = _next_size(high - low)
         low = max(0, min(low, _next_size(values.shape[1]) - width))
@@ -209,7 +221,7 @@ class Updated:
             columns = change.of_feature(feature)
             moved = values[pairs.taken[part], columns] - values[pairs.rows[part], columns]
             difference[part, columns.start - low : columns.stop - low] = moved
-        return [ops.convert_to_tensor(difference), ops.convert_to_tensor(np.arange(low, low + width), "int32")]
+        return [ops.convert_to_tensor(difference), _integers(np.arange(low, low + width))]
 
     def code(self, local: Any, prepared: Any, begun: list[Any], part: list[Any]) -> Any:
         """Return the pairs' code."""
@@ -258,6 +270,10 @@ class Recomputed:
 def _way(branch: Branch) -> Updated | Recomputed:
     first = first_layer(branch.encoder)
     return Recomputed(branch) if first is None else Updated(branch, first)
+
+
+def _integers(numbers: np.ndarray) -> Any:
+    return ops.convert_to_tensor(numbers.astype(np.int32))
 
 
 def _next_size(n: int) -> int:

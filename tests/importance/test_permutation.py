@@ -98,7 +98,7 @@ def test_first_layer_is_updated_behind(before, groups, rng, monkeypatch):
     """The sums of the first Dense layer are updated, the numbers are the plain loop's; nothing is recomputed."""
     model = randomised(first_layer_model(BEFORE[before]()), rng)
     X, y = rng.normal(size=(60, 8)).astype(np.float32), rng.integers(0, 3, 60)
-    monkeypatch.setattr(permuted, "Recomputed", None)
+    monkeypatch.delattr(permuted.Recomputed, "code")
     found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
     columns = [[i] for i in range(8)] if groups is None else list(groups.values())
     plain = plain_permutation(lambda P: model.predict(P, verbose=0), X, y, groups=columns, n_repeats=2, seed=0)
@@ -147,6 +147,7 @@ def test_rows_that_keep_their_value_are_not_computed(rng, monkeypatch):
 
     monkeypatch.setattr(permuted.PermutedNetwork, "predict", counted)
     monkeypatch.setattr(permuted, "CALL_FLOATS", 1)  # one pair a call, so none is padding
+    monkeypatch.setattr(permuted, "WIDE_CALL", (1, 1))
     monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 10_000)
     pg.permutation_importance(linear_model([1.0, 2.0, 3.0]), X, X[:, 0], n_repeats=1)
     feature = np.concatenate([pairs.feature for pairs in computed[200:]])  # before, nothing is permuted
