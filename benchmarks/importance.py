@@ -84,6 +84,8 @@ def genes_test_part() -> Row:
 def _genes(n_rows: int, n_repeats: int, ratio: str, time: str) -> Row:
     model = mlp(*GENES, batch_norm=3)
     X, y = table(n_rows, GENES[0], GENES[-1])
+    with Peak() as peak:
+        found, ours = timed(lambda: pg.permutation_importance(model, X, y, n_repeats=n_repeats, verbose=True))
     network = compiled(lambda rows: model(rows, training=False), model)
 
     def predict(rows: np.ndarray) -> np.ndarray:
@@ -92,8 +94,6 @@ def _genes(n_rows: int, n_repeats: int, ratio: str, time: str) -> Row:
     predict(X)
     columns = [[i] for i in range(PLAIN_GENES // n_repeats)]
     plain, seconds = timed(lambda: plain_permutation(predict, X, y, groups=columns, n_repeats=n_repeats, seed=0))
-    with Peak() as peak:
-        found, ours = timed(lambda: pg.permutation_importance(model, X, y, n_repeats=n_repeats, verbose=True))
     behind_first = operations(model) - 2 * GENES[0] * GENES[1] + 2 * GENES[1]
     needed = n_rows * (operations(model) + GENES[0] * n_repeats * behind_first)
     return Row(

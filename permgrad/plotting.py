@@ -38,7 +38,7 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10) -> Figure:
 
     Bars are not stacked where a class's score is negative: its part has no width.
     """
-    shown = ranking.order[:top][::-1]
+    shown = _best(ranking, top)[::-1]
     figure, axes = _bars(len(shown))
     if ranking.class_scores is None or ranking.classes is None or ranking.class_scores[shown].min() < 0:
         axes.barh(range(len(shown)), ranking.scores[shown], color=_colours(1)[0])
@@ -61,7 +61,7 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10) -> Figure:
 
 def plot_scores(ranking: FeatureRanking, top: int = 20) -> Figure:
     """Draw the `top` best features of one explainer, with error bars of one standard deviation over repeats."""
-    shown = ranking.order[:top][::-1]
+    shown = _best(ranking, top)[::-1]
     figure, axes = _bars(len(shown))
     error = None if ranking.std is None else ranking.std[shown]
     axes.barh(range(len(shown)), ranking.scores[shown], xerr=error, color=_colours(1)[0], ecolor="black", capsize=3)
@@ -70,6 +70,11 @@ def plot_scores(ranking: FeatureRanking, top: int = 20) -> Figure:
     axes.set_xlabel(_score_label(ranking))
     axes.set_title(_title(ranking), fontsize=11)
     return figure
+
+
+def _best(ranking: FeatureRanking, top: int) -> np.ndarray:
+    """Return the numbers of the best features that were measured."""
+    return ranking.order[~np.isin(ranking.features, ranking.pending)[ranking.order]][:top]
 
 
 def plot_layout(layout: FeatureLayout) -> Figure:

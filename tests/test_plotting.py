@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import matplotlib as mpl
 import numpy as np
@@ -50,6 +52,14 @@ def ranking() -> pg.FeatureRanking:
         method="permgrad",
         branch_weights={"tabular": 0.25, "image": 0.75},
     )
+
+
+def test_what_was_not_measured_has_no_bar(ranking):
+    figure = replace(ranking, pending=("b", "d")).plot(top=3)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "c",
+        "a rather long name of a column, longer th…",
+    ]
 
 
 def test_ranking_bars_are_stacked_to_the_score(ranking):

@@ -1,7 +1,7 @@
 """Arrays that go into a network: in memory, memory-mapped on disk, or sparse; read in float32 blocks.
 
-An explainer asks for blocks of rows, or for a few columns of all rows. Neither copies the whole of a
-memory-mapped or sparse array.
+An explainer asks for blocks of rows, or for a few columns of all rows. Neither reads the whole of a memory map
+into memory, nor makes a sparse array dense as a whole (it is kept sparse by columns too).
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Rows:
 
     def _check_finite(self) -> None:
         if sparse.issparse(self._array):
-            finite = bool(np.isfinite(self._array.data).all())
+            finite = bool(np.isfinite(self._array.data.astype(np.float32)).all())
         else:
             step = max(1, CHECKED_AT_A_TIME // max(1, self.width))
-            finite = all(np.isfinite(self._array[i : i + step]).all() for i in range(0, len(self), step))
+            finite = all(np.isfinite(self[i : i + step]).all() for i in range(0, len(self), step))
         if not finite:
             raise PermGradError("inputs must be finite and none missing; impute or drop first")
 

@@ -58,7 +58,8 @@ class CutModel:
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """Return what `make` returned when it was first asked for under this key: compiled functions, mostly.
 
-        They hold no weights of their own, so they stay right when the model is trained further.
+        They hold no weights of their own, so they stay right when the model is trained further; `cut_model` sees to
+        it where they would not.
         """
         if key not in self._kept:
             self._kept[key] = make()
@@ -83,12 +84,22 @@ def cut_model(model: Any) -> CutModel:
     PermGradError
         If the model is no functional model, has several outputs, or its branches never meet.
     """
-    kept = getattr(model, "_permgrad_cut", None)
-    if kept is None:
+    kept, parts = getattr(model, "_permgrad_cut", (None, []))
+    now = _parts_compiled_in(model)
+    if kept is None or len(parts) != len(now) or any(old is not new for old, new in zip(parts, now, strict=True)):
         kept = _cut(model)
         # Past Keras, which would take the parts for layers of the model. Both go when the model goes.
-        object.__setattr__(model, "_permgrad_cut", kept)
+        object.__setattr__(model, "_permgrad_cut", (kept, now))
     return kept
+
+
+def _parts_compiled_in(model: Any) -> list[Any]:
+    """Return what may be replaced in a model but is held by what was compiled for it."""
+    if not hasattr(model, "_flatten_layers"):
+        return []
+    states = ("variance", "quantization_mode", "lora_enabled")  # of Normalization; of Dense
+    flat = [getattr(layer, state, None) for layer in model._flatten_layers() for state in states]
+    return [*(getattr(model, "outputs", None) or []), *model.variables, *flat]
 
 
 def _cut(model: Any) -> CutModel:

@@ -32,6 +32,8 @@ class Checkpoint:
 
     def __init__(self, path: str | Path | None, work: dict[str, Any]) -> None:
         self.path = None if path is None else Path(path)
+        if self.path is not None and not self.path.resolve().parent.is_dir():
+            raise PermGradError(f"cannot keep a checkpoint at {self.path}: there is no such directory")
         self.work = json.dumps(plain(work), sort_keys=True)
         self._written = time.monotonic()
 
@@ -49,7 +51,7 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             theirs = json.loads(str(arrays.pop("work")))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise FileFormatError(f"{self.path} is no checkpoint of permgrad's ({error}); choose another") from error
         ours = json.loads(self.work)
         differing = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
@@ -73,13 +75,24 @@ def fingerprint(data: Inputs, y: np.ndarray) -> dict[str, str]:
     """Return SHA-256 sums of the model (its structure and weights) and of the data."""
     model = hashlib.sha256()
     for layer in data.cut.model.layers:
-        # Without its name, which depends on what else the process has built.
-        settings = {key: value for key, value in layer.get_config().items() if key != "name"}
-        model.update(f"{type(layer).__name__} {json.dumps(plain(settings), sort_keys=True, default=str)}".encode())
-    for weight in data.cut.model.variables:
-        model.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
-    table = hashlib.sha256(np.ascontiguousarray(y).data)
+        settings = json.dumps(plain(_nameless(layer.get_config())), sort_keys=True, default=str)
+        model.update(f"{type(layer).__name__} {settings}".encode())
+    for weight in data.cut.model.weights:  # without the states of dropout, which a saved model has not
+        model.update(_bytes(keras.ops.convert_to_numpy(weight)))
+    table = hashlib.sha256(_bytes(y))
     for array in data.arrays:
         for rows in data.blocks(array.width):
-            table.update(np.ascontiguousarray(array[rows]).data)
+            table.update(_bytes(array[rows]))
     return {"model": model.hexdigest(), "data": table.hexdigest()}
+
+
+def _nameless(settings: Any) -> Any:
+    """Leave out names: Keras numbers layers by what else the process has built."""
+    if isinstance(settings, dict):
+        kept = {key: value for key, value in settings.items() if key not in ("name", "build_config")}
+        return {key: _nameless(value) for key, value in kept.items() if "inbound" not in key and "_layers" not in key}
+    return [_nameless(value) for value in settings] if isinstance(settings, (list, tuple)) else settings
+
+
+def _bytes(array: np.ndarray) -> Any:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -36,7 +36,7 @@ def fuse(
         ``class_scores[f, c] = w_tabular * P[f, c] + w_image * G[f, c]`` with P and G the scaled class
         scores; ``scores``: their sum over classes. Without classes, the same of the scores. With
         ``scaling="share"`` the scores of all features sum to 1. Features that are pending in one of the
-        two have the score 0 and are pending here too.
+        two are left out of the scaling; they have the score 0 and are pending here too.
 
     Raises
     ------
@@ -53,10 +53,11 @@ def fuse(
     if set(branch_weights) != {"tabular", "image"}:
         raise PermGradError(f"expected weights of 'tabular' and 'image', got {sorted(branch_weights)}")
     scale = scalings[scaling]
-    fused = branch_weights["tabular"] * scale(_values(permutation))
-    fused = fused + branch_weights["image"] * scale(_values(grad_cam))
     pending = tuple(name for name in permutation.features if name in {*permutation.pending, *grad_cam.pending})
-    fused[np.isin(permutation.features, pending)] = 0
+    measured = ~np.isin(permutation.features, pending)
+    fused = np.zeros_like(_values(permutation))
+    for branch, part in (("tabular", permutation), ("image", grad_cam)):
+        fused[measured] += branch_weights[branch] * scale(_values(part)[measured])
     by_class = permutation.classes is not None
     return FeatureRanking(
         permutation.features,

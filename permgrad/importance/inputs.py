@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,9 +70,14 @@ class Inputs:
 
     def blocks(self, floats_per_row: int, most: int = 8192) -> Iterator[slice]:
         """Walk the rows in blocks of nearly one size, `floats_per_row` float32 a row staying within `MEMORY`."""
-        step = even_size(len(self), rows_in_memory(floats_per_row, most))
-        for start in range(0, len(self), step):
-            yield slice(start, min(start + step, len(self)))
+        return self.parts(slice(0, len(self)), floats_per_row, most)
+
+    def parts(self, rows: slice, floats_per_row: int, most: int = 8192) -> Iterator[slice]:
+        """Walk some of the rows in such blocks."""
+        allowed = max(1, min(MEMORY, self.max_memory // 4) // (4 * floats_per_row))
+        step = even_size(rows.stop - rows.start, min(most, allowed))
+        for start in range(rows.start, rows.stop, step):
+            yield slice(start, min(start + step, rows.stop))
 
     def encode(self, branch: Branch, rows: slice) -> Any:
         """Return the branch's code for a block of rows, shape (n_rows, ...)."""
@@ -83,8 +89,7 @@ class Inputs:
         return self._codes[branch] if whole else self._codes[branch][rows]
 
     def _encoded(self, branch: Branch, rows: slice) -> Any:
-        step = even_size(rows.stop - rows.start, rows_in_memory(largest_tensor(branch.encoder), 8192))
-        parts = [slice(start, min(start + step, rows.stop)) for start in range(rows.start, rows.stop, step)]
+        parts = self.parts(rows, largest_tensor(branch.encoder))
         codes = [self._encoder(branch)(self.of_branch(branch)[part]) for part in parts]
         return keras.ops.concatenate(codes) if len(codes) > 1 else codes[0]
 
@@ -172,11 +177,6 @@ def select(predictions: Any, truth: Any, classification: bool) -> Any:
     return ops.sum(outputs * ops.one_hot(truth, outputs.shape[1], dtype="float32"), axis=1, keepdims=True)
 
 
-def rows_in_memory(floats_per_row: int, most: int) -> int:
-    """Return how many rows of float32 fit into `MEMORY`: at least 1, at most `most`."""
-    return max(1, min(most, MEMORY // (4 * floats_per_row)))
-
-
 def even_size(n_items: int, most: int) -> int:
     """Return the size of as few parts of `n_items` as hold at most `most`: equal sizes need compiling once."""
     return math.ceil(n_items / math.ceil(n_items / most))
@@ -195,15 +195,28 @@ def resolve_groups(
         If a position lies outside the columns, or names and columns differ in number.
     """
     if groups is None:
-        names = names if names is not None else [f"x{i}" for i in range(n_columns)]
+        names = [str(name) for name in names] if names is not None else [f"x{i}" for i in range(n_columns)]
         if len(names) != n_columns:
             raise PermGradError(f"expected {n_columns} feature names, got {len(names)}")
-        return {str(name): np.array([i]) for i, name in enumerate(names)}
-    resolved = {str(name): np.asarray(columns, int) for name, columns in groups.items()}
-    wrong = [name for name, at in resolved.items() if at.size == 0 or at.min() < 0 or at.max() >= n_columns]
+        if len(set(names)) < n_columns:
+            raise PermGradError(f"feature names must differ, twice there are {listing(sorted(_repeated(names)))}")
+        return {name: np.array([i]) for i, name in enumerate(names)}
+    given = {str(name): np.asarray(columns) for name, columns in groups.items()}
+    wrong = [
+        name
+        for name, at in given.items()
+        if at.size == 0 or at.dtype.kind not in "iu" or at.min() < 0 or at.max() >= n_columns
+    ]
+    if not given:
+        raise PermGradError("groups must name at least one feature, got none")
+    resolved = {name: np.unique(at) for name, at in given.items()}
     if wrong:
         raise PermGradError(f"groups must name columns from 0 to {n_columns - 1}, not so: {listing(wrong)}")
     return resolved
+
+
+def _repeated(names: Sequence[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
 
 
 def column_names(X: Any) -> list[str] | None:

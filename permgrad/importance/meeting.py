@@ -73,13 +73,18 @@ def _dense_of_concatenation(cut: CutModel) -> tuple[Any, Any] | None:
     """Return the Dense layer on the concatenated codes and the model behind it, if the branches meet so."""
     graph = Graph(cut.head)
     joins = graph.takers(cut.head.inputs[0])
-    if len(joins) != 1 or type(joins[0].operation) is not keras.layers.Concatenate:
+    if (
+        any(len(graph.takers(code)) != 1 for code in cut.head.inputs)
+        or type(joins[0].operation) is not keras.layers.Concatenate
+    ):
         return None
     joined = joins[0]
     in_order = [id(tensor) for tensor in joined.input_tensors] == [id(tensor) for tensor in cut.head.inputs]
     takers = graph.takers(joined.outputs[0])
     flat = all(len(tensor.shape) == 2 for tensor in joined.input_tensors)
     if not (in_order and flat and len(takers) == 1 and type(takers[0].operation) is keras.layers.Dense):
+        return None
+    if takers[0].operation.quantization_mode is not None:
         return None
     after = takers[0].outputs[0]
     if after is cut.head.outputs[0]:

@@ -25,9 +25,18 @@ def final_activation(model: Any) -> tuple[Any, str]:
         return output, ""
     if isinstance(operation, keras.layers.Activation):
         return source, name
-    if isinstance(operation, keras.layers.Dense):
-        linear = keras.layers.Dense.from_config({**operation.get_config(), "activation": "linear"})
-        logits = linear(source)
-        linear.set_weights(operation.get_weights())
-        return logits, name
+    if isinstance(operation, keras.layers.Dense) and operation.quantization_mode is None:
+        return _WithoutActivation(operation)(source), name
     return output, ""
+
+
+class _WithoutActivation(keras.layers.Layer):
+    """A Dense layer up to its activation. It has the layer's own weights: the model may be trained further."""
+
+    def __init__(self, dense: Any) -> None:
+        super().__init__(dtype=dense.dtype_policy)
+        self.dense = dense
+
+    def call(self, x: Any) -> Any:
+        product = keras.ops.matmul(x, keras.ops.cast(self.dense.kernel, self.compute_dtype))
+        return product + keras.ops.cast(self.dense.bias, self.compute_dtype) if self.dense.use_bias else product

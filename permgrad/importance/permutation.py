@@ -16,12 +16,14 @@ from permgrad.errors import PermGradError
 from permgrad.importance.branches import Branch
 from permgrad.importance.checkpoint import Checkpoint, fingerprint
 from permgrad.importance.inputs import Inputs, Target, column_names, even_size, resolve_groups
-from permgrad.importance.permuted import Change, Pairs, PermutedNetwork, Prepared
+from permgrad.importance.permuted import Change, Pairs, PermutedNetwork, Prepared, next_size
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout
 
 CALLS_PER_CHUNK = 8
 """Calls of the network between two looks at the clock."""
+BYTES_PER_PAIR = 32
+"""Of what is noted down about a row under a permutation."""
 LEAST_PERMUTATIONS = 16
 """Permutations that share what is computed for a block of rows, where not all rows' fits into memory."""
 
@@ -45,7 +47,8 @@ def permutation_importance(
 ) -> FeatureRanking:
     """Permute each feature and measure the increase of the loss.
 
-    Exact: the numbers are those of a loop that permutes, predicts and measures, to float32's rounding. What a
+    Exact: the numbers are those of a loop that permutes, predicts and measures, to the rounding of the network's
+    precision (under mixed precision the first layer's sums are float32's here). What a
     permutation cannot change is not computed again: branches that are not permuted, rows in which the
     permuted column holds the same value, and in a branch that begins with a Dense layer (behind scaling,
     a selector or BatchNorm) the product of all other columns.
@@ -116,7 +119,8 @@ def permutation_importance(
     positions = [[_positions(data, branch, columns, layout) for columns in members.values()] for branch in branches]
     work = {"features": list(members), "n_repeats": n_repeats, "seed": seed, "via": via}
     if checkpoint is not None:
-        work = {**work, "columns": [c.tolist() for c in members.values()], **fingerprint(data, target.y)}
+        columns = [[at.tolist() for at in of_branch] for of_branch in positions]
+        work = {**work, "columns": columns, **fingerprint(data, target.y)}
     run = _Run(data, target, dict(zip(branches, positions, strict=True)), n_repeats, seed)
     run.go(Checkpoint(checkpoint, work), begun + timeout if timeout is not None else None, verbose)
     mean = run.increase.mean(axis=1)
@@ -243,9 +247,7 @@ class _Run:
     def _chunks(self) -> list[list[int]]:
         """Part the features that are left: enough for many calls of the network, few enough to look at the clock."""
         widths = [max(len(of[f]) for of in self.positions.values()) for f in range(len(self.done))]
-        pairs = self.size * CALLS_PER_CHUNK
-        if len(self.blocks) > 1:
-            pairs = max(pairs, LEAST_PERMUTATIONS * len(self.data))
+        pairs = self._pairs_per_chunk()
         most_columns = max(1, self.data.max_memory // 8 // (4 * len(self.data)))
         most_features = max(1, pairs // (self.n_repeats * len(self.data)))
         chunks: list[list[int]] = []
@@ -260,16 +262,28 @@ class _Run:
             chunks[-1].append(feature)
         return chunks
 
+    def _pairs_per_chunk(self) -> int:
+        pairs = self.size * CALLS_PER_CHUNK
+        if len(self.blocks) > 1:
+            pairs = max(pairs, LEAST_PERMUTATIONS * len(self.data))
+        return min(pairs, self.data.max_memory // 4 // BYTES_PER_PAIR)
+
     def _increase(self, chunk: list[int]) -> np.ndarray:
         """Return the increases of some features, shape (n_features, n_repeats, 1 + n_classes)."""
-        n_rows, n_jobs = len(self.data), len(chunk) * self.n_repeats
+        at_a_time = self.n_repeats if len(chunk) > 1 else max(1, self._pairs_per_chunk() // len(self.data))
+        starts = range(0, self.n_repeats, at_a_time)
+        parts = [range(start, min(start + at_a_time, self.n_repeats)) for start in starts]
+        return np.concatenate([self._increase_in(chunk, part) for part in parts], axis=1)
+
+    def _increase_in(self, chunk: list[int], repeats: range) -> np.ndarray:
+        n_rows, n_jobs = len(self.data), len(chunk) * len(repeats)
         changes = [self._change(branch, chunk) for branch in self.data.cut.branches]
         begun = self.network.begin(changes)
-        seeds = [[self.seed, feature, repeat] for feature in chunk for repeat in range(self.n_repeats)]
-        orders = np.stack([np.random.default_rng(seed).permutation(n_rows) for seed in seeds])
+        seeds = [[self.seed, feature, repeat] for feature in chunk for repeat in repeats]
+        orders = np.stack([np.random.default_rng(seed).permutation(n_rows).astype(np.int32) for seed in seeds])
         moved = np.zeros((n_jobs, n_rows), bool)
         for change in changes:
-            moved |= False if change is None else _moved(change, orders, self.n_repeats)
+            moved |= False if change is None else _moved(change, orders, len(repeats))
         sums = np.zeros((n_jobs, self.increase.shape[2]))
         for rows in self.blocks:
             prepared = self._prepare(rows)
@@ -280,11 +294,11 @@ class _Run:
                     self.baseline[same.rows[part]] = losses
             job, row = np.nonzero(moved[:, rows])
             row += rows.start
-            pairs = Pairs(row, orders[job, row], job // self.n_repeats)
+            pairs = Pairs(row, orders[job, row], job // len(repeats))
             for part, losses in self._losses(pairs, changes, begun, prepared):
                 increase = losses - self.baseline[row[part]]
                 sums += self.target.sums(row[part], job[part], increase, n_jobs)
-        return (sums / self.target.counts()).reshape(len(chunk), self.n_repeats, -1)
+        return (sums / self.target.counts()).reshape(len(chunk), len(repeats), -1)
 
     def _change(self, branch: Branch, chunk: list[int]) -> Change | None:
         if branch not in self.positions:
@@ -304,11 +318,11 @@ class _Run:
         self, pairs: Pairs, changes: list[Change | None], begun: list[Any], prepared: Prepared
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Walk the pairs call by call: (which pairs, their losses)."""
-        for i in range(0, len(pairs), self.size):
-            part = slice(i, min(i + self.size, len(pairs)))
-            full = pairs[part].padded(self.size)
+        for part in self.network.calls(pairs, self.size, changes):
+            n = part.stop - part.start
+            full = pairs[part].padded(min(self.size, next_size(n)))
             selected = self.network.predict(self.data, full, changes, begun, prepared, self.target.truth(full.rows))
-            yield part, self.target.losses(pairs.rows[part], selected[: part.stop - part.start])
+            yield part, self.target.losses(pairs.rows[part], selected[:n])
 
 
 def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:

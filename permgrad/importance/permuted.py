@@ -23,7 +23,7 @@ import numpy as np
 from permgrad.backend import compiled, fused, has_accelerator, keras
 from permgrad.importance.branches import Branch, CutModel, largest_tensor
 from permgrad.importance.first_layer import FirstLayer, first_layer
-from permgrad.importance.inputs import MEMORY, Inputs, even_size, select
+from permgrad.importance.inputs import Inputs, select
 from permgrad.importance.meeting import Meeting, meeting
 
 ops = keras.ops
@@ -33,6 +33,8 @@ CALL_FLOATS = 2**22
 WIDE_CALL = (4096, 2**25)
 """But as many pairs as this, up to so many floats: wide layers' weights are rearranged in every call."""
 ACCELERATOR_FLOATS = 2**27
+COLUMNS_PER_CALL = 64
+"""Columns that the features of one call have together, where features have several; or one feature has more."""
 NARROW = 512
 """Units up to which it pays to have all of a network's steps fused: their time goes into memory, not into products."""
 TENSORS_AT_A_TIME = 4
@@ -87,14 +89,14 @@ class Pairs:
         return Pairs(self.rows[part], self.taken[part], self.feature[part])
 
     def padded(self, size: int) -> Pairs:
-        """Repeat the last pair up to `size`: a call of another size would be compiled anew."""
+        """Repeat the last pair up to `size`: each size of a call is compiled anew."""
         if len(self) == size:
             return self
         missing = (0, size - len(self))
         return Pairs(*(np.pad(part, missing, mode="edge") for part in (self.rows, self.taken, self.feature)))
 
     def by_feature(self) -> Iterator[tuple[int, slice]]:
-        """Walk the features that occur: (feature, where its pairs are)."""
+        """Walk the features that occur: (feature, where its pairs are), in order."""
         features, starts = np.unique(self.feature, return_index=True)
         for feature, start, stop in zip(features, starts, [*starts[1:], len(self)], strict=True):
             yield int(feature), slice(start, stop)
@@ -133,6 +135,31 @@ class PermutedNetwork:
         wide = min(pairs, floats // self.widest)
         return max(1, min(max(CALL_FLOATS // self.widest, wide), allowed // self.widest))
 
+    def calls(self, pairs: Pairs, size: int, changes: list[Any]) -> Iterator[slice]:
+        """Part the pairs into calls of at most `size`, fewer where features have several columns.
+
+        Their changes are a matrix of pairs × columns of the call's features: kept narrow, and no larger than the
+        network's widest tensor.
+        """
+        widths = np.max([[len(columns) for columns in change.columns] for change in changes if change], axis=0)
+        if widths.max() == 1:
+            yield from (slice(i, min(i + size, len(pairs))) for i in range(0, len(pairs), size))
+            return
+        start, stop, columns = 0, 0, 0
+        for feature, of_feature in pairs.by_feature():
+            width = int(widths[feature])
+            most = max(1, min(size, size * self.widest // next_size(width)))
+            if columns + width > COLUMNS_PER_CALL or of_feature.stop - start > most:
+                if stop > start:
+                    yield slice(start, stop)
+                start, columns = of_feature.start, 0
+                while of_feature.stop - start > most:
+                    yield slice(start, start + most)
+                    start += most
+            stop, columns = of_feature.stop, columns + width
+        if stop > start:
+            yield slice(start, stop)
+
     def prepare(self, data: Inputs, rows: slice) -> Prepared:
         """Compute what permutations do not change, for a block of rows: a tensor for each branch."""
         return Prepared([way.prepare(data, rows) for way in self.ways], rows.start)
@@ -166,8 +193,11 @@ class Kept:
         self.models: list[Any] = []
 
     def prepare(self, data: Inputs, rows: slice) -> Any:
-        """Return the contributions of a block of rows."""
-        return self.meeting.contribute(self.position, data.encode(self.branch, rows))
+        """Return the contributions of a block of rows; codes may be far larger than contributions."""
+        floats = max(largest_tensor(self.branch.encoder), math.prod(self.branch.code.shape[1:]))
+        parts = data.parts(rows, floats)
+        contributions = [self.meeting.contribute(self.position, data.encode(self.branch, part)) for part in parts]
+        return ops.concatenate(contributions) if len(contributions) > 1 else contributions[0]
 
     def begin(self, change: Change | None) -> list[Any]:
         """Return nothing."""
@@ -194,16 +224,15 @@ class Updated:
         self._one, self._several = fused(self._change_one), fused(self._change_several)
 
     def prepare(self, data: Inputs, rows: slice) -> Any:
-        """Return the layer's sums of a block of rows, computed from as many dense rows at a time as `MEMORY` holds."""
+        """Return the layer's sums of a block of rows, from as many dense rows at a time as memory allows."""
         X = data.of_branch(self.branch)
-        step = even_size(rows.stop - rows.start, max(1, MEMORY // (4 * (2 * X.width + self.first.layer.units))))
-        parts = [self._sums(X[i : min(i + step, rows.stop)]) for i in range(rows.start, rows.stop, step)]
-        return ops.concatenate(parts) if len(parts) > 1 else parts[0]
+        sums = [self._sums(X[part]) for part in data.parts(rows, 2 * X.width + self.first.layer.units)]
+        return ops.concatenate(sums) if len(sums) > 1 else sums[0]
 
     def begin(self, change: Change) -> list[Any]:
         """Return the weights of the permuted columns, scaled as the columns are: (n_columns or more, units)."""
         columns = np.concatenate(change.columns)
-        columns = np.pad(columns, (0, _next_size(len(columns)) - len(columns)), mode="edge")
+        columns = np.pad(columns, (0, next_size(len(columns)) - len(columns)), mode="edge")
         scale = ops.convert_to_tensor(self.first.scale[columns][:, None])
         return [self.first.kernel_rows(_integers(columns)) * scale]
 
@@ -214,8 +243,8 @@ class Updated:
             difference = values[pairs.taken, pairs.feature] - values[pairs.rows, pairs.feature]
             return [ops.convert_to_tensor(difference), _integers(pairs.feature)]
         low, high = change.ends[pairs.feature[0]], change.ends[pairs.feature[-1] + 1]
-        width = _next_size(high - low)
-        low = max(0, min(low, _next_size(values.shape[1]) - width))
+        width = next_size(high - low)
+        low = max(0, min(low, next_size(values.shape[1]) - width))
         difference = np.zeros((len(pairs), width), np.float32)
         for feature, part in pairs.by_feature():
             columns = change.of_feature(feature)
@@ -276,6 +305,6 @@ def _integers(numbers: np.ndarray) -> Any:
     return ops.convert_to_tensor(numbers.astype(np.int32))
 
 
-def _next_size(n: int) -> int:
+def next_size(n: int) -> int:
     """Round up to a power of two: other sizes would be compiled anew."""
     return 1 << (int(n) - 1).bit_length()

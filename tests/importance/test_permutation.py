@@ -7,7 +7,7 @@ from scipy import sparse
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance import permutation, permuted
+from permgrad.importance import inputs, permutation, permuted
 from permgrad.importance.first_layer import first_layer
 from permgrad.layers import MinMaxScale, Selector
 from tests.oracle import plain_permutation, via
@@ -55,9 +55,16 @@ def test_small_blocks_change_nothing(groups, way, random_hybrid, rng, monkeypatc
     y = rng.integers(0, 3, 50)
     whole = pg.permutation_importance(model, X, y, via=way, groups=groups)
     monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 1)
-    monkeypatch.setattr(permuted, "MEMORY", 500)
-    # a row's sums and contributions take 4 * 22 bytes: blocks of 17 rows; and the widest tensor four in a call
-    pieces = pg.permutation_importance(model, X, y, via=way, groups=groups, max_memory=3000)
+    monkeypatch.setattr(inputs, "MEMORY", 500)
+    blocks, calls = [], []
+    prepare, predict = permuted.PermutedNetwork.prepare, permuted.PermutedNetwork.predict
+    monkeypatch.setattr(
+        permuted.PermutedNetwork, "prepare", lambda self, data, rows: blocks.append(rows) or prepare(self, data, rows)
+    )
+    monkeypatch.setattr(permuted.PermutedNetwork, "predict", lambda *a: calls.append(len(a[2])) or predict(*a))
+    pieces = pg.permutation_importance(model, X, y, via=way, groups=groups, max_memory=1500)
+    assert len({rows.start for rows in blocks}) > 1 or way == "both"
+    assert max(calls) < 10
     np.testing.assert_allclose(pieces.class_scores, whole.class_scores, rtol=1e-5, atol=1e-6)
 
 
@@ -104,6 +111,68 @@ def test_first_layer_is_updated_behind(before, groups, rng, monkeypatch):
     plain = plain_permutation(lambda P: model.predict(P, verbose=0), X, y, groups=columns, n_repeats=2, seed=0)
     expected = plain.mean(axis=(1, 2))
     np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def one_sigmoid(x):
+    return L.Dense(1, "sigmoid")(x)
+
+
+def two_values(x):
+    return L.Dense(2)(x)
+
+
+@pytest.mark.parametrize("output", [one_sigmoid, two_values])
+def test_other_outputs(output, rng):
+    """One probability for two classes; a regression of two values, whose squared errors are averaged."""
+    rows = keras.Input((4,))
+    model = randomised(keras.Model(rows, output(L.Dense(5, "tanh")(rows))), rng)
+    X = rng.normal(size=(50, 4)).astype(np.float32)
+    y = rng.integers(0, 2, 50) if output is one_sigmoid else rng.normal(size=(50, 2))
+    found = pg.permutation_importance(model, X, y, n_repeats=2)
+
+    def loss(rows):
+        p = model.predict(rows, verbose=0).astype(float)
+        return -np.log(np.where(y == 1, p[:, 0], 1 - p[:, 0])) if output is one_sigmoid else ((p - y) ** 2).mean(axis=1)
+
+    increase = np.zeros((4, 2, 50))
+    for f in range(4):
+        for repeat in range(2):
+            changed = X.copy()
+            changed[:, f] = X[np.random.default_rng([0, f, repeat]).permutation(50), f]
+            increase[f, repeat] = loss(changed) - loss(X)
+    np.testing.assert_allclose(found.scores, increase.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+    if output is one_sigmoid:
+        by_class = np.stack([increase[:, :, y == c].mean(axis=(1, 2)) for c in (0, 1)], axis=1)
+        np.testing.assert_allclose(found.class_scores, by_class, rtol=1e-4, atol=1e-6)
+
+
+def test_groups_of_many_columns_are_taken_in_narrow_calls(rng, monkeypatch):
+    """What changes is never a matrix larger than the network's widest tensor; the numbers are the plain loop's."""
+    X, y = rng.normal(size=(40, 300)).astype(np.float32), rng.normal(size=40)
+    rows = keras.Input((300,))
+    model = keras.Model(rows, L.Dense(1)(L.Dense(8, "relu")(rows)))
+    groups = {"wide": range(200), "one": [200], **{f"g{i}": range(201 + 3 * i, 204 + 3 * i) for i in range(33)}}
+    groups = {name: list(columns) for name, columns in groups.items()}
+    shapes = []
+    arguments = permuted.Updated.arguments
+
+    def seen(*given):
+        found = arguments(*given)
+        shapes.append(tuple(found[0].shape))
+        return found
+
+    monkeypatch.setattr(permuted.Updated, "arguments", seen)
+    monkeypatch.setattr(permuted, "CALL_FLOATS", 4000)
+    monkeypatch.setattr(permuted, "WIDE_CALL", (1, 1))
+    found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
+    assert max(np.prod(shape) for shape in shapes if len(shape) == 2) <= 4000 * 8
+    widths = {shape[1] for shape in shapes if len(shape) == 2}
+    assert 256 in widths
+    assert max(widths - {256}) <= 64
+    plain = plain_permutation(
+        lambda P: model.predict(P, verbose=0), X, y, groups=list(groups.values()), n_repeats=2, seed=0
+    )
+    np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def column_mixing():
@@ -268,6 +337,7 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
         ({"n_repeats": 2}, "another n_repeats;"),
         ({"y": np.ones(5)}, "another data;"),
         ({"model": [1.0, 3.0]}, "another model;"),
+        ({"groups": {"x0": [0], "x1": [0]}}, "another columns;"),
         ({"features": ["a", "b"]}, "another features;"),
     ],
 )
@@ -280,10 +350,36 @@ def test_checkpoint_of_other_work_is_refused(change, message, tmp_path):
         pg.permutation_importance(**second)
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip", "empty.npz"])
+def test_checkpoint_of_a_network_that_was_saved_and_loaded(rng, tmp_path):
+    """Training advances the states of dropout, which a file does not hold; and layers are named anew."""
+
+    def build():
+        rows = keras.Input((4,))
+        inner = keras.Sequential([keras.Input((4,)), L.Dropout(0.2), L.Dense(3, "relu")])
+        return keras.Model(rows, L.Dense(1)(L.Dropout(0.5)(inner(rows))))
+
+    model, X, y = build(), rng.normal(size=(20, 4)).astype(np.float32), rng.random(20)
+    model.compile("sgd", "mse")
+    model.fit(X, y, verbose=0)
+    model.save(tmp_path / "m.keras")
+    first = pg.permutation_importance(model, X, y, checkpoint=tmp_path / "kept")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    again = build()
+    again.set_weights(model.get_weights())
+    for other in (loaded, again):
+        assert (
+            pg.permutation_importance(other, X, y, checkpoint=tmp_path / "kept").scores.tolist()
+            == first.scores.tolist()
+        )
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", "empty.npz", "array.npy"])
 def test_damaged_checkpoint(content, tmp_path):
     file = tmp_path / "kept"
-    if isinstance(content, bytes):
+    if content == "array.npy":
+        with file.open("wb") as stream:
+            np.save(stream, np.ones(3))
+    elif isinstance(content, bytes):
         file.write_bytes(content)
     else:
         with file.open("wb") as stream:
@@ -336,10 +432,14 @@ def test_class_without_rows_scores_zero(random_hybrid, rng):
         ({"y": np.zeros(3)}, "same number of rows"),
         ({"inputs": np.zeros((5, 4))}, "shape"),
         ({"groups": {"a": [9]}}, "columns from 0 to 1"),
+        ({"groups": {"a": [True, False]}}, "columns from 0 to 1"),
+        ({"groups": {}}, "at least one feature"),
+        ({"features": ["a", "a"]}, "must differ"),
         ({"features": ["a"]}, "2 feature names"),
         ({"via": "head"}, "'tabular', 'image' or 'both'"),
         ({"via": "both"}, "one image branch, this one has 0"),
         ({"max_memory": 0}, "positive number of bytes"),
+        ({"checkpoint": "/absent/kept.npz"}, "no such directory"),
         ({"inputs": np.full((5, 2), np.nan)}, "finite"),
         ({"inputs": sparse.csr_array(np.full((5, 2), np.inf))}, "finite"),
     ],
