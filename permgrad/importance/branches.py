@@ -69,10 +69,6 @@ class CutModel:
         """Return the branches of this kind."""
         return [branch for branch in self.branches if branch.kind == kind]
 
-    def position(self, branch: Branch) -> int:
-        """Return the place of `branch` among the head's inputs."""
-        return self.branches.index(branch)
-
 
 def cut_model(model: Any) -> CutModel:
     """Find the branches of a Keras functional model with one output.

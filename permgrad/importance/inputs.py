@@ -91,7 +91,7 @@ class Inputs:
     def _encoded(self, branch: Branch, rows: slice) -> Any:
         parts = self.parts(rows, largest_tensor(branch.encoder))
         codes = [self._encoder(branch)(self.of_branch(branch)[part]) for part in parts]
-        return keras.ops.concatenate(codes) if len(codes) > 1 else codes[0]
+        return joined(codes)
 
     def keeps(self, branch: Branch) -> bool:
         """Tell whether the codes of all rows are wanted again, and fit into `MEMORY`."""
@@ -99,7 +99,7 @@ class Inputs:
 
     def keep(self, branch: Branch, codes: list[Any]) -> None:
         """Keep the codes of all rows, given block after block."""
-        self._codes[branch] = keras.ops.concatenate(codes) if len(codes) > 1 else codes[0]
+        self._codes[branch] = joined(codes)
 
     def _encoder(self, branch: Branch) -> Any:
         encoder = branch.encoder
@@ -177,6 +177,11 @@ def select(predictions: Any, truth: Any, classification: bool) -> Any:
     return ops.sum(outputs * ops.one_hot(truth, outputs.shape[1], dtype="float32"), axis=1, keepdims=True)
 
 
+def joined(blocks: list[Any]) -> Any:
+    """Put blocks of rows together; a single one is not copied."""
+    return keras.ops.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+
+
 def even_size(n_items: int, most: int) -> int:
     """Return the size of as few parts of `n_items` as hold at most `most`: equal sizes need compiling once."""
     return math.ceil(n_items / math.ceil(n_items / most))
@@ -192,7 +197,7 @@ def resolve_groups(
     Raises
     ------
     PermGradError
-        If a position lies outside the columns, or names and columns differ in number.
+        If a position lies outside the columns, names and columns differ in number, or two names are the same.
     """
     if groups is None:
         names = [str(name) for name in names] if names is not None else [f"x{i}" for i in range(n_columns)]
@@ -209,10 +214,9 @@ def resolve_groups(
     ]
     if not given:
         raise PermGradError("groups must name at least one feature, got none")
-    resolved = {name: np.unique(at) for name, at in given.items()}
     if wrong:
         raise PermGradError(f"groups must name columns from 0 to {n_columns - 1}, not so: {listing(wrong)}")
-    return resolved
+    return {name: np.unique(at) for name, at in given.items()}
 
 
 def _repeated(names: Sequence[str]) -> set[str]:

@@ -23,7 +23,7 @@ import numpy as np
 from permgrad.backend import compiled, fused, has_accelerator, keras
 from permgrad.importance.branches import Branch, CutModel, largest_tensor
 from permgrad.importance.first_layer import FirstLayer, first_layer
-from permgrad.importance.inputs import Inputs, select
+from permgrad.importance.inputs import Inputs, joined, select
 from permgrad.importance.meeting import Meeting, meeting
 
 ops = keras.ops
@@ -197,7 +197,7 @@ class Kept:
         floats = max(largest_tensor(self.branch.encoder), math.prod(self.branch.code.shape[1:]))
         parts = data.parts(rows, floats)
         contributions = [self.meeting.contribute(self.position, data.encode(self.branch, part)) for part in parts]
-        return ops.concatenate(contributions) if len(contributions) > 1 else contributions[0]
+        return joined(contributions)
 
     def begin(self, change: Change | None) -> list[Any]:
         """Return nothing."""
@@ -218,7 +218,7 @@ class Updated:
     def __init__(self, branch: Branch, first: FirstLayer) -> None:
         self.branch, self.first = branch, first
         self.floats_per_row = first.layer.units
-        self.widest = max(first.layer.units, *(largest_tensor(m) for m in (first.after,) if m is not None), 1)
+        self.widest = max(first.layer.units, 0 if first.after is None else largest_tensor(first.after))
         self.models = first.models
         self._sums = compiled(first.sums, *first.models)
         self._one, self._several = fused(self._change_one), fused(self._change_several)
@@ -227,7 +227,7 @@ class Updated:
         """Return the layer's sums of a block of rows, from as many dense rows at a time as memory allows."""
         X = data.of_branch(self.branch)
         sums = [self._sums(X[part]) for part in data.parts(rows, 2 * X.width + self.first.layer.units)]
-        return ops.concatenate(sums) if len(sums) > 1 else sums[0]
+        return joined(sums)
 
     def begin(self, change: Change) -> list[Any]:
         """Return the weights of the permuted columns, scaled as the columns are: (n_columns or more, units)."""

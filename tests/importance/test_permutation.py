@@ -244,6 +244,37 @@ def test_mixed_precision_ranks_as_float32_does(precision, layout, rng):
     assert (found.scores != expected.scores).any()
 
 
+def beside(body):
+    """A table and an image; the table's rows are permuted."""
+    table, image = keras.Input((5,)), keras.Input((6, 6, 1))
+    return keras.Model([table, image], body(L.Dense(4, "relu")(table), L.Flatten()(L.Conv2D(2, 3)(image))))
+
+
+def past_the_meeting(code, seen):
+    met = L.Dense(8, "relu")(L.Concatenate()([code, seen]))
+    return L.Dense(1)(L.Concatenate()([met, seen]))
+
+
+def into_a_dense_layer(code, seen):
+    return L.Dense(1)(L.Concatenate()([code, seen]))
+
+
+@pytest.mark.parametrize(("body", "quantized"), [(past_the_meeting, False), (into_a_dense_layer, True)])
+def test_meetings_that_cannot_be_split(body, quantized, rng):
+    """A code that goes past the meeting too; a kernel that is not what the layer multiplies by."""
+    model = randomised(beside(body), rng)
+    if quantized:
+        model.layers[-1].quantize("int8")
+    T, P = rng.normal(size=(40, 5)).astype(np.float32), rng.random((40, 6, 6, 1)).astype(np.float32)
+    y = rng.normal(size=40)
+    found = pg.permutation_importance(model, [T, P], y, n_repeats=2)
+    plain = plain_permutation(
+        lambda rows: model.predict([rows, P], verbose=0), T, y, groups=[[i] for i in range(5)], n_repeats=2, seed=0
+    )
+    expected = plain.mean(axis=(1, 2))
+    np.testing.assert_allclose(found.scores, expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_image_given_as_an_input_of_its_own(layout, rng):
     """Only the feature's own pixel changes, in all channels; in both branches, by the same row order."""
     table, image = keras.Input((6,)), keras.Input((8, 8, 2))
