@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from permgrad.estimators import HybridClassifier, HybridRegressor
     from permgrad.importance.ablation import BranchWeights, branch_weights
     from permgrad.importance.branches import CutModel, cut_model
+    from permgrad.importance.correlated import correlated_groups
     from permgrad.importance.fusion import fuse
     from permgrad.importance.grad_cam import grad_cam, grad_cam_maps
     from permgrad.importance.permgrad import PUBLISHED, rank_features
@@ -45,6 +46,7 @@ _HOMES = {
     "TuneResult": "tuning.results",
     "UnfittedError": "errors",
     "branch_weights": "importance.ablation",
+    "correlated_groups": "importance.correlated",
     "cut_model": "importance.branches",
     "fit_layout": "layout",
     "fuse": "importance.fusion",
@@ -75,6 +77,7 @@ __all__ = [
     "UnfittedError",
     "__version__",
     "branch_weights",
+    "correlated_groups",
     "cut_model",
     "fit_layout",
     "fuse",

@@ -18,7 +18,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from permgrad.encoding import ColumnEncoder, float32_offset
 from permgrad.errors import PermGradError, UnfittedError, as_permgrad_error, listing
 from permgrad.files import new_directory
+from permgrad.importance.correlated import correlated_groups
 from permgrad.importance.grad_cam import grad_cam_maps
+from permgrad.importance.hierarchy import complete_groups, with_members
 from permgrad.importance.losses import cross_entropy, squared_error
 from permgrad.importance.permgrad import rank_features
 from permgrad.importance.ranking import FeatureRanking
@@ -148,15 +150,11 @@ class _HybridEstimator(BaseEstimator):
         X: Any,
         y: Any,
         *,
-        weights: Literal["shapley", "softmax"] = "shapley",
-        baseline: Literal["mean", "zero"] = "mean",
-        scaling: Literal["share", "min-max"] = "share",
+        groups: Mapping[str, Sequence[str]] | Literal["correlated"] | None = None,
         n_repeats: int = 5,
         seed: int | None = None,
-        max_memory: int | None = None,
-        timeout: float | None = None,
-        checkpoint: str | Path | None = None,
         verbose: bool | None = None,
+        **options: Any,
     ) -> FeatureRanking:
         """Rank the table's columns by PermGrad, on rows that the network was not fitted on.
 
@@ -164,50 +162,68 @@ class _HybridEstimator(BaseEstimator):
         ----------
         X, y
             As for `fit`.
-        weights, baseline, scaling
-            How the branches are weighed and fused, see `permgrad.rank_features`.
+        groups : mapping of str to column names, or "correlated", optional
+            Columns to rank as one, permuted together; columns in no group stay single. "correlated" clusters these
+            rows' columns, in two levels, see `permgrad.correlated_groups`.
         n_repeats : int
             Permutations of each column.
         seed : int, optional
-            Of the permutations; by default the estimator's.
-        max_memory, timeout, checkpoint
-            Bytes, seconds and a file for the permutations, see `permgrad.permutation_importance`.
+            Of permutations and bootstrap; by default the estimator's.
         verbose : bool, optional
-            Show a progress bar; by default the estimator's.
+            Show progress bars; by default the estimator's.
+        **options
+            Further options of `permgrad.rank_features`: ``end_to_end``, ``conditional``, ``attribution``, ``layer``,
+            ``readout``, ``weights``, ``baseline``, ``scaling``, ``max_memory``, ``timeout``, ``checkpoint``.
 
         Returns
         -------
         FeatureRanking
             One entry for each column that the user gave: a categorical column's 0/1 columns are permuted
             together and Grad-CAM is averaged over their pixels. Columns that never varied rank last.
+            With groups, one for each group, whose members' ranking is its ``drill_down(group)``.
 
         Raises
         ------
         UnfittedError, PermGradError
         """
-        encoded = self._encode(X)
-        ranking = rank_features(
-            self.network_,
-            encoded,
-            self._encode_target(as_target(y)),
-            layout=self.layout_,
-            groups={name: columns.tolist() for name, columns in self.encoder_.groups.items()},
-            classes=self.classes_.tolist() if self._task == "classification" else None,
-            weights=weights,
-            baseline=baseline,
-            scaling=scaling,
-            n_repeats=n_repeats,
-            seed=self.seed if seed is None else seed,
-            max_memory=max_memory,
-            timeout=timeout,
-            checkpoint=checkpoint,
-            verbose=self.verbose if verbose is None else verbose,
-        )
-        return ranking.with_unused(self.encoder_.features)
+        encoded, columns = self._encode(X), self.encoder_.groups
+        if groups is None:
+            levels: list[dict[str, list[str]]] = []
+        elif isinstance(groups, str):
+            levels = self._correlated(groups, encoded, columns)
+        else:
+            levels = [complete_groups(groups, list(columns), self.encoder_.constant)]
+        target = self._encode_target(as_target(y))
+        rankings = [
+            rank_features(
+                self.network_,
+                encoded,
+                target,
+                layout=self.layout_,
+                groups={
+                    name: np.concatenate([columns[part] for part in parts]).tolist() for name, parts in level.items()
+                },
+                classes=self.classes_.tolist() if self._task == "classification" else None,
+                n_repeats=n_repeats,
+                seed=self.seed if seed is None else seed,
+                verbose=self.verbose if verbose is None else verbose,
+                **options,
+            )
+            for level in [*levels, {name: [name] for name in columns}]
+        ]
+        ranking = with_members(rankings, levels)
+        return ranking.with_unused([*ranking.features, *self.encoder_.constant] if levels else self.encoder_.features)
 
-    def grad_cam_maps(self, X: Any) -> np.ndarray:
-        """Return the Grad-CAM heat maps of rows, see `permgrad.grad_cam_maps`."""
-        return grad_cam_maps(self.network_, self._encode(X))
+    def _correlated(
+        self, groups: str, encoded: np.ndarray, columns: dict[str, np.ndarray]
+    ) -> list[dict[str, list[str]]]:
+        if groups != "correlated":
+            raise PermGradError(f"groups must map names to columns, or be 'correlated', got {groups!r}")
+        return correlated_groups(encoded, columns={name: at.tolist() for name, at in columns.items()})
+
+    def grad_cam_maps(self, X: Any, *, method: str = "grad_cam", layer: str = "last") -> np.ndarray:
+        """Return the heat maps of rows, see `permgrad.grad_cam_maps`."""
+        return grad_cam_maps(self.network_, self._encode(X), method=method, layer=layer)
 
     def images(self, X: Any) -> np.ndarray:
         """Return the image of each row, as the image branch sees it: (n_rows, height, width, 1), float32."""

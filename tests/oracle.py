@@ -33,15 +33,16 @@ def plain_permutation(
     groups: list[list[int]],
     n_repeats: int,
     seed: int,
+    order: Callable[[int, int], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Return loss increases (n_groups, n_repeats, n_rows); `predict` takes permuted rows and predicts all of them."""
+    order = order or (lambda g, repeat: np.random.default_rng([seed, g, repeat]).permutation(len(X)))
     baseline = plain_loss(y, predict(X))
     result = np.empty((len(groups), n_repeats, len(X)))
     for g, columns in enumerate(groups):
         for repeat in range(n_repeats):
-            order = np.random.default_rng([seed, g, repeat]).permutation(len(X))
             permuted = X.copy()
-            permuted[:, columns] = X[order][:, columns]
+            permuted[:, columns] = X[order(g, repeat)][:, columns]
             result[g, repeat] = plain_loss(y, predict(permuted)) - baseline
     return result
 
@@ -62,7 +63,12 @@ def two_input_model(model: keras.Model) -> keras.Model:
 
 
 def plain_grad_cam(
-    to_activations: keras.Model, to_output: keras.Model, X: np.ndarray, others: np.ndarray | None, n_outputs: int
+    to_activations: keras.Model,
+    to_output: keras.Model,
+    X: np.ndarray,
+    others: np.ndarray | None,
+    n_outputs: int,
+    method: str = "grad_cam",
 ) -> np.ndarray:
     """Return maps (n_rows, h, w, n_outputs), row by row and output by output."""
     maps = []
@@ -80,8 +86,10 @@ def plain_grad_cam(
             activation = keras.ops.convert_to_numpy(A)[0]
             heat = np.zeros(activation.shape[:2])
             for k in range(activation.shape[2]):
-                heat += gradient[:, :, k].mean() * activation[:, :, k]
-            heat = np.maximum(heat, 0)
+                g = gradient[:, :, k]
+                weight = {"grad_cam": g.mean(), "layer_cam": np.maximum(g, 0), "gradient_input": g}[method]
+                heat += weight * activation[:, :, k]
+            heat = np.abs(heat) if method == "gradient_input" else np.maximum(heat, 0)
             per_output.append(heat / heat.max() if heat.max() > 0 else heat)
         maps.append(np.stack(per_output, axis=-1))
     return np.stack(maps)
@@ -97,16 +105,25 @@ def plain_read(maps: np.ndarray, layout) -> np.ndarray:
     return result
 
 
-def plain_subset_losses(model: keras.Model, X: np.ndarray, y: np.ndarray, baseline: str) -> dict[str, float]:
-    """Return the mean loss with each subset of the two branches on: "", "tabular", "image", "tabular+image"."""
+def plain_subset_losses(
+    model: keras.Model, X: np.ndarray, y: np.ndarray, baseline: str, seed: int = 0, rows: np.ndarray | None = None
+) -> dict[str, float]:
+    """Return the mean loss with each subset of the two branches on: "", "tabular", "image", "tabular+image".
+
+    `rows` are those that count, by default all.
+    """
+    rows = np.arange(len(X)) if rows is None else rows
     cut = cut_model(model)
     codes = {branch.kind: branch.encoder.predict(X, verbose=0) for branch in cut.branches}
-    off = {
-        kind: np.zeros_like(code) if baseline == "zero" else 0 * code + code.mean(axis=0)
-        for kind, code in codes.items()
+    shuffled = np.random.default_rng([seed, len(X)]).permutation(len(X))
+    make = {
+        "zero": np.zeros_like,
+        "mean": lambda code: 0 * code + code.mean(axis=0),
+        "shuffled": lambda code: code[shuffled],
     }
+    off = {kind: make[baseline](code) for kind, code in codes.items()}
     losses = {}
     for on in ([], ["tabular"], ["image"], ["tabular", "image"]):
         mixed = [codes[b.kind] if b.kind in on else off[b.kind] for b in cut.branches]
-        losses["+".join(on)] = float(plain_loss(y, cut.head.predict(mixed, verbose=0)).mean())
+        losses["+".join(on)] = float(plain_loss(y, cut.head.predict(mixed, verbose=0))[rows].mean())
     return losses

@@ -1,8 +1,9 @@
 """Branch weights: what each branch contributes to the loss, by switching branches off.
 
-A branch is switched off by replacing its code, just before the branches meet, by the same constant
-in every row: its mean over the rows, or zeros. Zeros are what the published method takes; behind a
-max-pooling they lie far from any code that the head was trained on, and the loss explodes.
+A branch is switched off by replacing its code, just before the branches meet: by the same constant
+in every row, its mean over the rows or zeros, or by the code of another row. Zeros are what the
+published method takes; behind a max-pooling they lie far from any code that the head was trained on,
+and the loss explodes.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import numpy as np
 
 from permgrad.backend import compiled, keras
 from permgrad.errors import PermGradError
+from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.inputs import Inputs, Target
 from permgrad.importance.meeting import meeting
 
 METHODS = ("shapley", "softmax")
-BASELINES = ("mean", "zero")
+BASELINES = ("mean", "zero", "shuffled")
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,15 @@ class BranchWeights:
     losses : dict
         Branches left on, joined by "+" ("" for none) → mean loss over the rows.
     method, baseline : str
+    replicates : dict
+        Branch name → its share in each replicate of a bootstrap of rows, shape (n_replicates,).
     """
 
     weights: dict[str, float]
     losses: dict[str, float] = field(default_factory=dict)
     method: str = "shapley"
     baseline: str = "mean"
+    replicates: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
 def branch_weights(
@@ -49,8 +54,9 @@ def branch_weights(
     y: Any,
     *,
     method: Literal["shapley", "softmax"] = "shapley",
-    baseline: Literal["mean", "zero"] = "mean",
+    baseline: Literal["mean", "zero", "shuffled"] = "mean",
     classes: Sequence[Any] | None = None,
+    seed: int = 0,
 ) -> BranchWeights:
     """Weigh a model's branches by ablation.
 
@@ -66,10 +72,13 @@ def branch_weights(
         branches, divided by their sum (a branch that makes the loss worse gets 0). Free of the loss's
         unit. "softmax": softmax of the loss increases when one branch is off: the published formula,
         which depends on that unit.
-    baseline : {"mean", "zero"}
-        What replaces the code of a branch that is off: its mean over the rows, or zeros (published).
+    baseline : {"mean", "zero", "shuffled"}
+        What replaces the code of a branch that is off: its mean over the rows, zeros (published), or its
+        code of another row, drawn without replacement.
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
+    seed : int
+        Of the bootstrap and of the shuffled rows.
 
     Returns
     -------
@@ -83,23 +92,34 @@ def branch_weights(
     if method not in METHODS:
         raise PermGradError(f"branch weights must be 'shapley' or 'softmax', got {method!r}")
     if baseline not in BASELINES:
-        raise PermGradError(f"the ablation's baseline must be 'mean' or 'zero', got {baseline!r}")
+        raise PermGradError(f"the ablation's baseline must be 'mean', 'zero' or 'shuffled', got {baseline!r}")
     data = Inputs.of(model, inputs)
-    losses = _subset_losses(data, Target.of(y, data, classes), baseline)
-    n = len(data.cut.branches)
-    if method == "shapley":
-        shares = _positive_shares(shapley_values({subset: -loss for subset, loss in losses.items()}, n))
-    else:
-        everything = frozenset(range(n))
-        rise = np.array([losses[everything - {i}] - losses[everything] for i in range(n)])
-        shares = np.exp(rise - rise.max()) / np.exp(rise - rise.max()).sum()
+    target = Target.of(y, data, classes)
+    bootstrap = target.bootstrap(seed)
+    sums = _subset_losses(data, target, baseline, bootstrap, seed)
     names = [branch.name for branch in data.cut.branches]
+    losses = {on: float(bundles.sum() / len(data)) for on, bundles in sums.items()}
+    replicates = {on: bootstrap.means(bundles[None])[:, 0] for on, bundles in sums.items()}
+    shares = [
+        _shares({on: float(loss[i]) for on, loss in replicates.items()}, len(names), method)
+        for i in range(len(bootstrap.weights))
+    ]
     return BranchWeights(
-        weights={name: float(share) for name, share in zip(names, shares, strict=True)},
+        weights=dict(zip(names, _shares(losses, len(names), method).tolist(), strict=True)),
         losses={"+".join(names[i] for i in sorted(subset)): loss for subset, loss in losses.items()},
         method=method,
         baseline=baseline,
+        replicates=dict(zip(names, np.transpose(shares), strict=True)),
     )
+
+
+def _shares(losses: dict[frozenset[int], float], n: int, method: str) -> np.ndarray:
+    """Return each branch's share, from the losses with every subset of branches on."""
+    if method == "shapley":
+        return _positive_shares(shapley_values({subset: -loss for subset, loss in losses.items()}, n))
+    everything = frozenset(range(n))
+    rise = np.array([losses[everything - {i}] - losses[everything] for i in range(n)])
+    return np.exp(rise - rise.max()) / np.exp(rise - rise.max()).sum()
 
 
 def shapley_values(worth: dict[frozenset[int], float], n: int) -> np.ndarray:
@@ -119,20 +139,31 @@ def _positive_shares(values: np.ndarray) -> np.ndarray:
     return positive / positive.sum() if positive.sum() > 0 else np.full(len(values), 1 / len(values))
 
 
-def _subset_losses(data: Inputs, target: Target, baseline: str) -> dict[frozenset[int], float]:
-    """Return the mean loss with each subset of branches left on."""
+def _subset_losses(
+    data: Inputs, target: Target, baseline: str, bootstrap: Bootstrap, seed: int
+) -> dict[frozenset[int], np.ndarray]:
+    """Return the losses with each subset of branches left on, added up by the bootstrap's bundles of rows."""
     n = len(data.cut.branches)
-    losses = {frozenset(on): 0.0 for size in range(n + 1) for on in combinations(range(n), size)}
+    losses = {
+        frozenset(on): np.zeros(bootstrap.n_bundles) for size in range(n + 1) for on in combinations(range(n), size)
+    }
     met = meeting(data.cut)
     predict = data.cut.once("finish", lambda: compiled(lambda *parts: met.finish(list(parts)), data.cut.model))
-    off = [met.contribute(i, code) for i, code in enumerate(_constant_codes(data, baseline))]
-    for rows in data.blocks(data.floats_per_row()):
+    constants = [] if baseline == "shuffled" else _constant_codes(data, baseline)
+    other = np.random.default_rng([seed, len(data)]).permutation(len(data))
+    for rows in data.blocks(2 * data.floats_per_row()):
         shown = [met.contribute(i, data.encode(branch, rows)) for i, branch in enumerate(data.cut.branches)]
-        hidden = [keras.ops.broadcast_to(part, whole.shape) for part, whole in zip(off, shown, strict=True)]
+        off = constants or [data.encode_taken(branch, other[rows]) for branch in data.cut.branches]
+        hidden = [
+            keras.ops.broadcast_to(met.contribute(i, code), whole.shape)
+            for i, (code, whole) in enumerate(zip(off, shown, strict=True))
+        ]
+        at = np.arange(rows.start, rows.stop)
         for on in losses:
             predictions = predict(*(shown[i] if i in on else hidden[i] for i in range(n)))
-            losses[on] += target.loss(target.y[rows], keras.ops.convert_to_numpy(predictions)).sum() / len(data)
-    return {on: float(loss) for on, loss in losses.items()}
+            found = target.loss(target.y[rows], keras.ops.convert_to_numpy(predictions))
+            losses[on] += bootstrap.sums(at, found)[0]
+    return losses
 
 
 def _constant_codes(data: Inputs, baseline: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Grad-CAM of the image branch: which pixels, and so which features, raise each output.
+"""Grad-CAM and its finer kin on the image branch: which pixels, and so which features, raise each output.
 
 One forward pass to the last convolution serves all classes; each class then takes one backward pass
 through what follows the convolution. Rows are streamed in blocks: memory does not grow with the table.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from permgrad.backend import compiled, keras, vjp
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
+from permgrad.importance.bootstrap import Bootstrap, interval
 from permgrad.importance.branches import Branch, CutModel, Graph, largest_tensor
 from permgrad.importance.inputs import Inputs, resolve_groups
 from permgrad.importance.outputs import final_activation
@@ -28,11 +29,14 @@ def grad_cam(
     inputs: Any,
     layout: FeatureLayout,
     *,
+    method: str = "grad_cam",
+    layer: str = "last",
+    readout: Literal["cell", "bilinear"] = "cell",
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
-    layer: str | None = None,
+    seed: int = 0,
 ) -> FeatureRanking:
-    """Read each feature's Grad-CAM at its pixel, averaged over rows.
+    """Read each feature's heat at its pixel, averaged over rows.
 
     Parameters
     ----------
@@ -42,48 +46,85 @@ def grad_cam(
         One for each of the model's inputs.
     layout : FeatureLayout
         Where each feature sits in the image.
+    method : {"grad_cam", "layer_cam", "gradient_input"}
+        How heat is computed, see `grad_cam_maps`. Grad-CAM's maps are as coarse as the last convolution
+        (2 × 2 cells behind three poolings of a 20 × 20 image); the others tell cells, or pixels, apart.
+    layer : str
+        The convolution to look at: "last", "first" (as fine as the image, mostly) or its name. Gradient × input has
+        none.
+    readout : {"cell", "bilinear"}
+        The value of the cell that a feature's pixel lies in, or interpolated between the centres of the four nearest.
     groups : mapping of str to positions in ``layout.features``, optional
         Features drawn at several pixels; the mean over their pixels is their score.
     classes : sequence, optional
         Class names, for a model that classifies.
-    layer : str, optional
-        Name of the convolution to look at; by default the last one.
+    seed : int
+        Of the bootstrap that gives intervals.
 
     Returns
     -------
     FeatureRanking
         ``class_scores`` of shape (n_features, n_classes): mean over all rows of the heat map of each
-        class, between 0 and 1; ``scores``: their mean over classes (for regression, of the one output).
+        class, between 0 and 1; ``scores``: their mean over classes (for regression, of the one output). Intervals are
+        of a bootstrap of rows.
     """
     data = Inputs.of(model, inputs)
+    return read_heat(data, layout, method, layer, readout, groups, classes, Bootstrap.of(len(data), seed))
+
+
+def read_heat(
+    data: Inputs,
+    layout: FeatureLayout,
+    method: str,
+    layer: str,
+    readout: str,
+    groups: Mapping[str, Sequence[int]] | None,
+    classes: Sequence[Any] | None,
+    bootstrap: Bootstrap,
+) -> FeatureRanking:
+    """Do what `grad_cam` does, with a bootstrap that other explainers share."""
+    if readout not in ("cell", "bilinear"):
+        raise PermGradError(f"readout must be 'cell' or 'bilinear', got {readout!r}")
     members = resolve_groups(len(layout.features), layout.features, groups)
-    total: np.ndarray | float = 0.0
-    for maps in _blocks_of_maps(data, layer):
-        total = total + read_pixels(maps, layout).sum(axis=0)  # (n_layout_features, n_outputs)
-    by_column = np.asarray(total) / len(data)
-    if classes is not None and len(classes) != by_column.shape[1]:
+    totals: Any = None  # (n_bundles, n_features, n_outputs)
+    start = 0
+    for maps in _blocks_of_maps(data, method, layer):
+        heat = read_pixels(maps, layout, readout)
+        heat = np.stack([heat[:, columns].mean(axis=1) for columns in members.values()], axis=1)
+        if totals is None:
+            totals = np.zeros((bootstrap.n_bundles, *heat.shape[1:]), np.float32)
+        np.add.at(totals, bootstrap.bundle[start : start + len(heat)], heat)
+        start += len(heat)
+    scores = totals.sum(axis=0, dtype=float) / len(data)
+    if classes is not None and len(classes) != scores.shape[1]:
         raise PermGradError(
-            f"the model tells {by_column.shape[1]} classes apart, got {len(classes)} names; let a single output for"
+            f"the model tells {scores.shape[1]} classes apart, got {len(classes)} names; let a single output for"
             " two classes end in a sigmoid"
         )
-    scores = np.stack([by_column[columns].mean(axis=0) for columns in members.values()])
+    replicates = np.stack([bootstrap.means(totals[:, :, c].T) for c in range(scores.shape[1])], axis=-1)
     classification = classes is not None or scores.shape[1] > 1
     return FeatureRanking(
         tuple(members),
         scores.mean(axis=1),
         class_scores=scores if classification else None,
         classes=tuple(map(str, classes if classes is not None else range(scores.shape[1]))) if classification else None,
-        method="grad_cam",
-        settings={"n_rows": len(data), "layer": layer or "last convolution"},
+        method=method,
+        **interval(scores.mean(axis=1), replicates.mean(axis=-1)),
+        settings={"n_rows": len(data), "layer": layer, "readout": readout},
+        replicates=replicates if classification else replicates.mean(axis=-1),
     )
 
 
-def grad_cam_maps(model: Any, inputs: Any, *, layer: str | None = None) -> np.ndarray:
+def grad_cam_maps(model: Any, inputs: Any, *, method: str = "grad_cam", layer: str = "last") -> np.ndarray:
     """Return the heat map of every row and output.
 
-    For each row and output c: the gradient of c with respect to the convolution's activations A
-    (height, width, channels), averaged over space, weights the channels; ``relu(sum_k weight_k A_k)``,
-    divided by its own maximum where that is positive.
+    With A the activations (height, width, channels) of a convolution, and g the gradient of output c with
+    respect to them, for each row, divided by its own maximum where that is positive:
+
+    - ``"grad_cam"``: ``relu(sum_k w_k A_k)``, w_k the mean of g_k over space;
+    - ``"layer_cam"``: ``relu(sum_k relu(g_k) A_k)``, place by place: where A is large but does not matter, it counts
+      for nothing, so maps of earlier, finer convolutions can be read;
+    - ``"gradient_input"``: ``|sum_k g_k A_k|`` with A the image itself.
 
     Where the network ends in a softmax or sigmoid, the gradient is that of the log-odds. It is the
     probability's gradient divided by the positive number p (1 - p), so the divided map is the same, but
@@ -91,7 +132,7 @@ def grad_cam_maps(model: Any, inputs: Any, *, layer: str | None = None) -> np.nd
 
     Parameters
     ----------
-    model, inputs, layer
+    model, inputs, method, layer
         As for `grad_cam`.
 
     Returns
@@ -106,32 +147,54 @@ def grad_cam_maps(model: Any, inputs: Any, *, layer: str | None = None) -> np.nd
 
     References
     ----------
-    Selvaraju et al., Grad-CAM, ICCV (2017), equations 1 and 2.
+    Selvaraju et al., Grad-CAM, ICCV (2017), equations 1 and 2; Jiang et al., LayerCAM, IEEE TIP 30 (2021),
+    equations 5 to 7; Shrikumar et al., arXiv 1605.01713 (2016), gradient × input.
     """
-    return np.concatenate(list(_blocks_of_maps(Inputs.of(model, inputs), layer)))
+    return np.concatenate(list(_blocks_of_maps(Inputs.of(model, inputs), method, layer)))
 
 
-def read_pixels(maps: np.ndarray, layout: FeatureLayout) -> np.ndarray:
-    """Read each feature's cell: pixel (row, col) lies in cell (row * map_height // height, ...).
+def read_pixels(maps: np.ndarray, layout: FeatureLayout, readout: str = "cell") -> np.ndarray:
+    """Read each feature's heat off the maps.
 
     Parameters
     ----------
     maps : ndarray of shape (n_rows, map_height, map_width, n_outputs)
+    layout : FeatureLayout
+    readout : {"cell", "bilinear"}
+        Pixel (row, col) lies in cell (row * map_height // height, ...); or the maps are enlarged to the image by
+        linear interpolation between the centres of cells, as OpenCV does it, and read at the pixel.
 
     Returns
     -------
     ndarray of shape (n_rows, n_layout_features, n_outputs)
     """
-    rows = layout.rows * maps.shape[1] // layout.shape[0]
-    cols = layout.cols * maps.shape[2] // layout.shape[1]
-    return maps[:, rows, cols]
+    at = [layout.rows, layout.cols]
+    if readout == "cell":
+        rows, cols = (at[axis] * maps.shape[1 + axis] // layout.shape[axis] for axis in (0, 1))
+        return maps[:, rows, cols]
+    found: Any = 0.0
+    corners = [_nearest_two(at[axis], layout.shape[axis], maps.shape[1 + axis]) for axis in (0, 1)]
+    for rows, row_weight in corners[0]:
+        for cols, col_weight in corners[1]:
+            found = found + maps[:, rows, cols] * (row_weight * col_weight)[:, None]
+    return found
 
 
-def _blocks_of_maps(data: Inputs, layer: str | None) -> Iterator[np.ndarray]:
+def _nearest_two(pixels: np.ndarray, n_pixels: int, n_cells: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the two cells whose centres lie around each pixel's, along one axis, with the weight of each."""
+    place = np.clip((pixels + 0.5) * n_cells / n_pixels - 0.5, 0, n_cells - 1)
+    low = np.floor(place).astype(int)
+    share = (place - low).astype(np.float32)
+    return [(low, 1 - share), (np.minimum(low + 1, n_cells - 1), share)]
+
+
+def _blocks_of_maps(data: Inputs, method: str, layer: str) -> Iterator[np.ndarray]:
+    if method not in HEAT:
+        raise PermGradError(f"heat maps are by {listing(HEAT)}, got {method!r}")
     found = data.cut.of_kind("image")
     if len(found) != 1:
         raise PermGradError(f"Grad-CAM needs a model with one image branch, this one has {len(found)}")
-    before, after, scores, heat = data.cut.once(("grad_cam", layer), lambda: _heat_parts(data.cut, found[0], layer))
+    before, after, scores, heat = data.cut.once((method, layer), lambda: _heat_parts(data.cut, found[0], method, layer))
     floats = largest_tensor(before) + (2 + scores.n_outputs) * largest_tensor(after) + data.floats_per_row()
     size = None
     codes: list[Any] = []
@@ -152,13 +215,15 @@ def _blocks_of_maps(data: Inputs, layer: str | None) -> Iterator[np.ndarray]:
         data.keep(found[0], codes)
 
 
-def _heat_parts(cut: CutModel, branch: Branch, layer: str | None) -> tuple[Any, Any, _Scores, Callable[..., Any]]:
-    before, after = split_at_convolution(branch.encoder, layer)
-    scores = _scores(cut, branch, after)
-    return before, after, scores, _heat_function(before, after, scores)
+def _heat_parts(cut: CutModel, branch: Branch, method: str, layer: str) -> tuple[Any, Any, _Scores, Callable[..., Any]]:
+    split = (
+        split_at_image(branch.encoder) if method == "gradient_input" else split_at_convolution(branch.encoder, layer)
+    )
+    scores = _scores(cut, branch, split[1])
+    return *split, scores, _heat_function(*split, scores, HEAT[method])
 
 
-def _heat_function(before: Any, after: Any, scores: _Scores) -> Callable[..., Any]:
+def _heat_function(before: Any, after: Any, scores: _Scores, heat_of: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     n_outputs = scores.n_outputs
 
     def heat(images: Any, others: list[Any]) -> Any:
@@ -167,15 +232,29 @@ def _heat_function(before: Any, after: Any, scores: _Scores) -> Callable[..., An
         maps = []
         for c in range(n_outputs):
             one_hot = ops.broadcast_to(ops.one_hot(c, n_outputs, dtype=values.dtype), ops.shape(values))
-            weights = ops.mean(
-                ops.cast(pullback(one_hot), "float32"), axis=(1, 2), keepdims=True
-            )  # (n, 1, 1, channels)
-            maps.append(ops.relu(ops.sum(weights * ops.cast(A, "float32"), axis=-1)))  # (n, h, w)
+            gradient = ops.cast(pullback(one_hot), "float32")
+            maps.append(heat_of(gradient, ops.cast(A, "float32")))  # (n, h, w)
         stacked = ops.stack(maps, axis=-1)
         peak = ops.max(stacked, axis=(1, 2), keepdims=True)
         return stacked / ops.where(peak > 0, peak, ops.ones_like(peak)), after(A, training=False)
 
     return compiled(heat, before, after, scores.model)
+
+
+def _grad_cam(gradient: Any, A: Any) -> Any:
+    return ops.relu(ops.sum(ops.mean(gradient, axis=(1, 2), keepdims=True) * A, axis=-1))
+
+
+def _layer_cam(gradient: Any, A: Any) -> Any:
+    return ops.relu(ops.sum(ops.relu(gradient) * A, axis=-1))
+
+
+def _gradient_input(gradient: Any, A: Any) -> Any:
+    return ops.abs(ops.sum(gradient * A, axis=-1))
+
+
+HEAT = {"grad_cam": _grad_cam, "layer_cam": _layer_cam, "gradient_input": _gradient_input}
+"""Gradient and activations, (n, h, w, channels) → heat, (n, h, w); see `grad_cam_maps`."""
 
 
 class _Scores:
@@ -216,11 +295,17 @@ def _scores(cut: CutModel, branch: Branch, after: Any) -> _Scores:
     return _Scores(keras.Model([activations, *others], to_logits(codes)), activation)
 
 
-def split_at_convolution(model: Any, layer: str | None = None) -> tuple[Any, Any]:
-    """Split a model of one input behind its last convolution: (input → activations, activations → output).
+def split_at_convolution(model: Any, layer: str = "last") -> tuple[Any, Any]:
+    """Split a model of one input behind a convolution: (input → activations, activations → output).
 
     Models nested in it (a backbone used as a layer) are searched too. Where a skip connection goes
     around the convolution, the split comes at the next image that everything after depends on.
+
+    Parameters
+    ----------
+    model : keras.Model
+    layer : str
+        "last", "first", or the convolution's name.
 
     Raises
     ------
@@ -228,7 +313,8 @@ def split_at_convolution(model: Any, layer: str | None = None) -> tuple[Any, Any
         If there is no convolution, or none of the name `layer`.
     """
     graph = Graph(model)
-    for i, node in reversed(list(enumerate(graph.nodes))):
+    nodes = list(enumerate(graph.nodes))
+    for i, node in nodes if layer == "first" else reversed(nodes):
         if isinstance(node.operation, keras.Model) and _has_convolution(node.operation, layer):
             return _split_nested(model, node, layer)
         if _is_convolution(node.operation, layer):
@@ -236,10 +322,30 @@ def split_at_convolution(model: Any, layer: str | None = None) -> tuple[Any, Any
             split = next((tensor for tensor in images if graph.separates(tensor)), None)
             if split is not None:
                 return keras.Model(model.inputs[0], split), keras.Model(split, model.outputs[0])
-    raise PermGradError(f"no convolution {'' if layer is None else repr(layer) + ' '}in the image branch to look at")
+    named = "" if layer in ("last", "first") else f"{layer!r} "
+    raise PermGradError(f"no convolution {named}in the image branch to look at")
 
 
-def _split_nested(model: Any, node: Any, layer: str | None) -> tuple[Any, Any]:
+def split_at_image(model: Any) -> tuple[Any, Any]:
+    """Split a model of one input at the first image in it: (input → image, image → output).
+
+    Raises
+    ------
+    PermGradError
+        If there is no image that everything after depends on.
+    """
+    if len(model.inputs[0].shape) == 4:
+        rows = keras.Input(model.inputs[0].shape[1:])
+        return keras.Model(rows, keras.layers.Identity()(rows)), model
+    graph = Graph(model)
+    images = [tensor for node in graph.nodes for tensor in node.outputs if len(tensor.shape) == 4]
+    split = next((tensor for tensor in images if graph.separates(tensor)), None)
+    if split is None:
+        raise PermGradError("no image in the image branch to look at")
+    return keras.Model(model.inputs[0], split), keras.Model(split, model.outputs[0])
+
+
+def _split_nested(model: Any, node: Any, layer: str) -> tuple[Any, Any]:
     inner_before, inner_after = split_at_convolution(node.operation, layer)
     rows = keras.Input(model.inputs[0].shape[1:])
     source = node.input_tensors[0]
@@ -252,12 +358,12 @@ def _split_nested(model: Any, node: Any, layer: str | None) -> tuple[Any, Any]:
     return before, keras.Model(activations, output)
 
 
-def _is_convolution(operation: Any, layer: str | None) -> bool:
+def _is_convolution(operation: Any, layer: str) -> bool:
     kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
-    return isinstance(operation, kinds) and layer in (None, operation.name)
+    return isinstance(operation, kinds) and layer in ("last", "first", operation.name)
 
 
-def _has_convolution(model: Any, layer: str | None) -> bool:
+def _has_convolution(model: Any, layer: str) -> bool:
     return any(
         _is_convolution(op, layer) or (isinstance(op, keras.Model) and _has_convolution(op, layer))
         for op in model.layers

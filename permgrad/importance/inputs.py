@@ -14,6 +14,7 @@ import pandas as pd
 from permgrad.backend import compiled, free_memory, keras
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.arrays import Rows
+from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.branches import Branch, CutModel, cut_model, largest_tensor
 from permgrad.importance.losses import Loss, choose_target, log_loss, squared_error
 from permgrad.importance.outputs import final_activation
@@ -88,6 +89,12 @@ class Inputs:
         whole = rows == slice(0, len(self))
         return self._codes[branch] if whole else self._codes[branch][rows]
 
+    def encode_taken(self, branch: Branch, rows: np.ndarray) -> Any:
+        """Return the branch's code for some rows, in any order; they must be few enough for one call."""
+        if branch in self._codes:
+            return keras.ops.take(self._codes[branch], rows, axis=0)
+        return self._encoder(branch)(self.of_branch(branch)[rows])
+
     def _encoded(self, branch: Branch, rows: slice) -> Any:
         parts = self.parts(rows, largest_tensor(branch.encoder))
         codes = [self._encoder(branch)(self.of_branch(branch)[part]) for part in parts]
@@ -155,6 +162,10 @@ class Target:
         n_classes = len(self.classes)
         by_class = np.bincount(job * n_classes + self.y[rows], losses, n_jobs * n_classes)
         return np.hstack([totals, by_class.reshape(n_jobs, n_classes)])
+
+    def bootstrap(self, seed: int) -> Bootstrap:
+        """Draw rows anew, within classes where there are classes."""
+        return Bootstrap.of(len(self.y), seed, self.y if self.classes else None)
 
     def counts(self) -> np.ndarray:
         """Return how many rows there are, and how many of each class (1 for none): shape (1 + n_classes,)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +10,27 @@ from typing import Any, Literal
 
 from permgrad.errors import PermGradError
 from permgrad.importance.ablation import BranchWeights, branch_weights
+from permgrad.importance.branches import Branch, largest_tensor
 from permgrad.importance.fusion import fuse
-from permgrad.importance.grad_cam import grad_cam
+from permgrad.importance.grad_cam import read_heat
 from permgrad.importance.inputs import Inputs, Target, column_names
 from permgrad.importance.permutation import permutation_importance
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout
 from permgrad.table import check_columns
 
-PUBLISHED = {"weights": "softmax", "baseline": "zero", "scaling": "min-max"}
+PUBLISHED = {
+    "weights": "softmax",
+    "baseline": "zero",
+    "scaling": "min-max",
+    "attribution": "grad_cam",
+    "layer": "last",
+    "readout": "cell",
+}
 """The published formula, as options: ``rank_features(..., **PUBLISHED)``."""
+QUICK = 5e10
+"""Numbers in the image branch's largest tensor, over all permutations of all rows, up to which features are
+permuted end to end without being asked for: about a minute on two cores."""
 
 
 def rank_features(
@@ -30,11 +42,15 @@ def rank_features(
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
     weights: Literal["shapley", "softmax"] = "shapley",
-    baseline: Literal["mean", "zero"] = "mean",
+    baseline: Literal["mean", "zero", "shuffled"] = "mean",
     scaling: Literal["share", "min-max"] = "share",
+    attribution: str = "grad_cam",
+    layer: str = "last",
+    readout: Literal["cell", "bilinear"] = "cell",
+    end_to_end: bool | None = None,
+    conditional: bool = False,
     n_repeats: int = 5,
     seed: int = 0,
-    layer: str | None = None,
     max_memory: int | None = None,
     timeout: float | None = None,
     checkpoint: str | Path | None = None,
@@ -59,31 +75,101 @@ def rank_features(
         Class names.
     weights : {"shapley", "softmax"}
         How branches are weighed, see `branch_weights`.
-    baseline : {"mean", "zero"}
+    baseline : {"mean", "zero", "shuffled"}
         What replaces a branch that is switched off, see `branch_weights`.
     scaling : {"share", "min-max"}
         How the branches' scores are brought to one scale, see `fuse`.
+    attribution, layer, readout : str
+        How the image branch's features are scored, see `grad_cam`.
+    end_to_end : bool, optional
+        Also permute each raw column through both branches at once, which is all that the network relies on;
+        by default where that takes about a minute at most.
+    conditional : bool
+        Also do so among rows alike in the other columns: the component that carries p-values of what a
+        feature alone has to tell, see `permutation_importance`.
     n_repeats : int
         Permutations of each feature.
     seed : int
-        Of the permutations.
-    layer : str, optional
-        Convolution that Grad-CAM looks at; by default the last one.
+        Of permutations and bootstrap.
     max_memory, timeout, checkpoint
-        Of the permutations, see `permutation_importance`.
+        Of the permutations, see `permutation_importance`. Permutations through both branches come second, with the
+        time that is left, and a checkpoint file of their own beside the one named.
     verbose : bool
         Show a progress bar.
 
     Returns
     -------
     FeatureRanking
-        ``components`` holds the permutation and the Grad-CAM ranking; see `fuse` for the scores.
+        ``components`` holds the ranking of each explainer: "permutation", the attribution's name, and where
+        asked for "end_to_end" and "conditional"; see `fuse` for the scores and their intervals.
+        ``settings["agreement"]``: Spearman's correlation of each component with the fused score.
 
     References
     ----------
     Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
     """
+    begun = time.monotonic()
     data = Inputs.of(model, inputs, max_memory, shared=True)
+    tabular, image = _branches(data, layout)
+    several = isinstance(inputs, (list, tuple))
+    names = column_names(inputs[tabular.input_index] if several and tabular else inputs)
+    if tabular and layout is not None and names is not None:
+        check_columns(names, layout.features, "the tabular input")
+    target = Target.of(y, data, classes)
+    permutation = cam = None
+    if image and layout is not None:
+        # First: on its way it computes the image branch's codes, which the others use.
+        bootstrap = target.bootstrap(seed)
+        cam = read_heat(data, layout, attribution, layer, readout, groups, target.classes, bootstrap)
+    share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes, seed=seed)
+
+    def permuted(via: str, name: str = "", **options: Any) -> FeatureRanking:
+        return permutation_importance(
+            data,
+            None,
+            y,
+            via=via,  # type: ignore[arg-type]
+            layout=layout,
+            features=layout.features if layout is not None else names,
+            groups=groups,
+            classes=classes,
+            n_repeats=n_repeats,
+            seed=seed,
+            timeout=None if timeout is None else max(0.0, timeout - (time.monotonic() - begun)),
+            checkpoint=_beside(checkpoint, name),
+            verbose=verbose,
+            **options,
+        )
+
+    if tabular:
+        permutation = permuted("tabular")
+    ranking = _fused(permutation, cam, share, scaling)
+    further = {}
+    both = "both" if tabular and image else "tabular" if tabular else "image"
+    if both == "both" and (
+        _is_quick(data, image, n_repeats, len(ranking.features)) if end_to_end is None else end_to_end
+    ):
+        further["end_to_end"] = permuted("both", "end_to_end")
+    if conditional:
+        further["conditional"] = permuted(both, "conditional", conditional=True)
+    components = {**ranking.components, **further}
+    return replace(
+        ranking,
+        components=components,
+        branch_weights=share.weights,
+        settings={
+            **ranking.settings,
+            "weights": share.method,
+            "baseline": share.baseline,
+            "losses": share.losses,
+            "seed": seed,
+            "agreement": {name: part.agreement(ranking) for name, part in components.items()},
+        },
+    )
+
+
+def _branches(data: Inputs, layout: FeatureLayout | None) -> tuple[Branch | None, Branch | None]:
+    """Return the tabular and the image branch, None where there is none."""
     tabular, image = data.cut.of_kind("tabular"), data.cut.of_kind("image")
     if len(tabular) > 1 or len(image) > 1:
         raise PermGradError(
@@ -92,44 +178,28 @@ def rank_features(
         )
     if image and layout is None:
         raise PermGradError("the model has an image branch: pass layout=, which says where each feature sits in it")
-    several = isinstance(inputs, (list, tuple))
-    names = column_names(inputs[tabular[0].input_index] if several and tabular else inputs)
-    if tabular and layout is not None and names is not None:
-        check_columns(names, layout.features, "the tabular input")
-    target = Target.of(y, data, classes)
-    permutation = cam = None
-    if image and layout is not None:
-        # First: on its way it computes the image branch's codes, which the others use.
-        cam = grad_cam(data, None, layout, groups=groups, classes=target.classes, layer=layer)
-    share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes)
-    if tabular:
-        permutation = permutation_importance(
-            data,
-            None,
-            y,
-            features=layout.features if layout is not None else names,
-            groups=groups,
-            classes=classes,
-            n_repeats=n_repeats,
-            seed=seed,
-            timeout=timeout,
-            checkpoint=checkpoint,
-            verbose=verbose,
-        )
+    return (tabular[0] if tabular else None), (image[0] if image else None)
+
+
+def _fused(
+    permutation: FeatureRanking | None, cam: FeatureRanking | None, share: BranchWeights, scaling: Any
+) -> FeatureRanking:
+    """Fuse the two, or return the scores of a model with one branch as they are."""
     if permutation is not None and cam is not None:
-        ranking = fuse(permutation, cam, share.weights, scaling=scaling)
-    else:
-        ranking = _alone(permutation or cam)
-    return replace(ranking, branch_weights=share.weights, settings=_settings(ranking, share, seed))
-
-
-def _alone(part: FeatureRanking | None) -> FeatureRanking:
-    """Return the ranking of a model with one branch: its explainer's scores as they are."""
+        return fuse(permutation, cam, share, scaling=scaling)
+    part = permutation or cam
     if part is None:
         raise PermGradError("the model has neither a tabular nor an image branch")
     return replace(part, components={part.method: part}, settings={})
 
 
-def _settings(ranking: FeatureRanking, share: BranchWeights, seed: int) -> dict[str, Any]:
-    ablation = {"weights": share.method, "baseline": share.baseline, "losses": share.losses}
-    return {**ranking.settings, **ablation, "seed": seed}
+def _is_quick(data: Inputs, image: Branch | None, n_repeats: int, n_features: int) -> bool:
+    return image is not None and n_features * n_repeats * len(data) * largest_tensor(image.encoder) <= QUICK
+
+
+def _beside(checkpoint: str | Path | None, name: str) -> Path | None:
+    """Return the file of further permutations beside that of the first ones."""
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    return path.with_name(f"{path.stem}-{name}{path.suffix}") if name else path

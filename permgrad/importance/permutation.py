@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import t as student
 from tqdm.auto import tqdm
 
 from permgrad.errors import PermGradError
+from permgrad.importance.bootstrap import interval
 from permgrad.importance.branches import Branch
 from permgrad.importance.checkpoint import Checkpoint, fingerprint
+from permgrad.importance.conditional import alike_rows, shuffled_within
 from permgrad.importance.inputs import Inputs, Target, column_names, even_size, resolve_groups
 from permgrad.importance.permuted import Change, Pairs, PermutedNetwork, Prepared, next_size
 from permgrad.importance.ranking import FeatureRanking
@@ -26,6 +29,8 @@ BYTES_PER_PAIR = 32
 """Of what is noted down about a row under a permutation."""
 LEAST_PERMUTATIONS = 16
 """Permutations that share what is computed for a block of rows, where not all rows' fits into memory."""
+METHODS = {"tabular": "permutation", "image": "image_permutation", "both": "end_to_end"}
+"""What a ranking is called, by the branches that are permuted."""
 
 
 def permutation_importance(
@@ -38,6 +43,7 @@ def permutation_importance(
     features: Sequence[str] | None = None,
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
+    conditional: bool = False,
     n_repeats: int = 5,
     seed: int = 0,
     max_memory: int | None = None,
@@ -76,10 +82,14 @@ def permutation_importance(
         Features of several columns (a one-hot encoded category): permuted together, by one row order.
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
+    conditional : bool
+        Permute each feature only among rows for which the other columns predict the same value of it, see
+        `alike_rows`. The score is then what the feature has to tell that the others have not, and features
+        that correlate with relevant ones are not taken for relevant. Needs the columns as one dense array.
     n_repeats : int
         Independent permutations of each feature.
     seed : int
-        Feature number g in repeat r is permuted by ``numpy.random.default_rng([seed, g, r])``.
+        Feature number g in repeat r is permuted by ``numpy.random.default_rng([seed, g, r])``. Of the bootstrap, too.
     max_memory : int, optional
         Bytes to take beside the model and the table; by default a quarter of what is free.
     timeout : float, optional
@@ -96,15 +106,29 @@ def permutation_importance(
         ``scores``: mean loss of all rows, permuted minus unpermuted, averaged over repeats; ``std`` over
         repeats. ``class_scores``: the same over the rows whose true class it is (0 for a class without
         rows). Loss: cross-entropy, or squared error in the target's unit squared.
+        ``low``, ``high`` and the ranks' intervals: a bootstrap of the rows' mean differences over repeats, so
+        of rows and repeats both; a row counts as one that takes a value and as one that gives. ``p_values``: see below.
+        ``method``: "permutation", "image_permutation" or "end_to_end", by `via`; "conditional".
 
     Raises
     ------
     PermGradError
         If the model has no such branch, inputs do not fit, or the checkpoint belongs to other work.
 
+    Notes
+    -----
+    A p-value tests that the mean difference of the rows' losses, permuted minus unpermuted, is not above 0: a
+    paired, one-sided t-test in each repeat, and of the repeats' values twice the median, which holds
+    however they depend on each other. What it says depends on the permutation. With ``conditional=True`` a
+    feature that tells nothing about the target beyond the other columns has a difference of mean 0, for any
+    network. Without, the test is of whether *this network* gains by the feature: a network that
+    leans on a feature that merely correlates with a relevant one does, and is found out so.
+
     References
     ----------
-    Breiman, Random Forests (2001); Fisher, Rudin & Dominici, JMLR 20 (2019).
+    Breiman, Random Forests (2001); Fisher, Rudin & Dominici, JMLR 20 (2019). p-values: Watson & Wright, Machine
+    Learning 110 (2021), conditional predictive impact; Meinshausen, Meier & Bühlmann, JASA 104 (2009), theorem 3.1
+    at the median.
     """
     if n_repeats < 1:
         raise PermGradError(f"n_repeats must be at least 1, got {n_repeats}")
@@ -117,29 +141,49 @@ def permutation_importance(
         features = column_names(source) or (None if layout is None else layout.features)
     members = resolve_groups(_n_columns(data, branches, layout), features, groups)
     positions = [[_positions(data, branch, columns, layout) for columns in members.values()] for branch in branches]
-    work = {"features": list(members), "n_repeats": n_repeats, "seed": seed, "via": via}
+    work = {"features": list(members), "n_repeats": n_repeats, "seed": seed, "via": via, "conditional": conditional}
     if checkpoint is not None:
         columns = [[at.tolist() for at in of_branch] for of_branch in positions]
         work = {**work, "columns": columns, **fingerprint(data, target.y)}
-    run = _Run(data, target, dict(zip(branches, positions, strict=True)), n_repeats, seed)
+    alike = _alike(data, branches[0], positions[0], seed, verbose) if conditional else None
+    run = _Run(data, target, dict(zip(branches, positions, strict=True)), n_repeats, seed, alike)
     run.go(Checkpoint(checkpoint, work), begun + timeout if timeout is not None else None, verbose)
+    return _ranking(run, tuple(members), METHODS[via] if not conditional else "conditional", {"via": via})
+
+
+def _ranking(run: _Run, features: tuple[str, ...], method: str, settings: dict[str, Any]) -> FeatureRanking:
     mean = run.increase.mean(axis=1)
+    classes = run.target.classes
+    replicates = run.bootstrap.paired_means(run.taking, run.giving.sum(axis=1))
+    by_class = [run.bootstrap.paired_means(*run.of_class(c), c) for c in range(len(classes or ()))]
     return FeatureRanking(
-        tuple(members),
+        features,
         mean[:, 0],
-        std=run.increase[:, :, 0].std(axis=1, ddof=1) if n_repeats > 1 else np.zeros(len(members)),
-        class_scores=mean[:, 1:] if target.classes else None,
-        classes=target.classes,
-        method="permutation",
-        pending=tuple(name for name, done in zip(members, run.done, strict=True) if not done),
+        std=run.increase[:, :, 0].std(axis=1, ddof=1) if run.n_repeats > 1 else np.zeros(len(features)),
+        class_scores=mean[:, 1:] if classes else None,
+        classes=classes,
+        method=method,
+        pending=tuple(name for name, done in zip(features, run.done, strict=True) if not done),
+        **interval(mean[:, 0], replicates),
+        p_values=np.minimum(1, 2 * np.median(run.p_values, axis=1)),
         settings={
-            "via": via,
-            "n_repeats": n_repeats,
-            "seed": seed,
-            "n_rows": len(data),
+            **settings,
+            "conditional": run.alike is not None,
+            "n_repeats": run.n_repeats,
+            "seed": run.seed,
+            "n_rows": len(run.data),
             "baseline_loss": float(run.baseline.mean()),
         },
+        replicates=np.stack(by_class, axis=-1) if by_class else replicates,
     )
+
+
+def _alike(data: Inputs, branch: Branch, positions: list[np.ndarray], seed: int, verbose: bool) -> np.ndarray:
+    """Bin the rows for each feature by what the others predict of it, see `alike_rows`."""
+    ends = np.cumsum([len(columns) for columns in positions])[:-1]
+    everything = np.unique(np.concatenate(positions))
+    members = np.split(np.searchsorted(everything, np.concatenate(positions)), ends)
+    return alike_rows(data.of_branch(branch).columns(everything), members, seed=seed, verbose=verbose)
 
 
 def _permuted_branches(data: Inputs, via: str) -> list[Branch]:
@@ -198,6 +242,12 @@ class _Run:
         For each permuted branch and feature: its positions in the branch's flat rows.
     increase : ndarray of shape (n_features, n_repeats, 1 + n_classes)
         Over all rows, then over each class's; 0 until it is done.
+    p_values : ndarray of shape (n_features, n_repeats)
+        Of the paired t-test in each repeat; 1 until it is done.
+    taking : ndarray of shape (n_features, n_bundles), float32
+        Differences of losses, averaged over repeats and added up by the bootstrap's bundle of the row.
+    giving : ndarray of shape (n_features, n_classes or 1, n_bundles), float32
+        The same by the row's class, and the bundle of the row whose value it took.
     done : ndarray of shape (n_features,), bool
     baseline : ndarray of shape (n_rows,)
         Loss of each row, nothing being permuted.
@@ -208,10 +258,16 @@ class _Run:
     positions: dict[Branch, list[np.ndarray]]
     n_repeats: int
     seed: int
+    alike: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n_features = len(next(iter(self.positions.values())))
+        self.bootstrap = self.target.bootstrap(self.seed)
         self.increase = np.zeros((n_features, self.n_repeats, len(self.target.counts())))
+        self.p_values = np.ones((n_features, self.n_repeats))
+        n_bundles, n_classes = self.bootstrap.n_bundles, len(self.target.classes or "1")
+        self.taking = np.zeros((n_features, n_bundles), np.float32)
+        self.giving = np.zeros((n_features, n_classes, n_bundles), np.float32)
         self.done = np.zeros(n_features, bool)
         self.baseline = np.full(len(self.data), np.nan)
         key = ("permuted", *self.positions, bool(self.target.classes))
@@ -229,20 +285,29 @@ class _Run:
         kept = checkpoint.read()
         if kept is not None:
             self.increase, self.done = kept["increase"], kept["done"]
+            self.p_values, self.taking, self.giving = kept["p_values"], kept["taking"], kept["giving"]
         total = len(self.done)
         bar = tqdm(total=total, initial=int(self.done.sum()), desc="permuting", unit="feature", disable=not verbose)
         try:
             # Even where all is done, the baseline of the first feature is still wanted.
             for chunk in self._chunks() or [[0]]:
-                self.increase[chunk] = self._increase(chunk)
+                self._measure(chunk)
                 bar.update(len(chunk) - int(self.done[chunk].sum()))
                 self.done[chunk] = True
-                checkpoint.write(increase=self.increase, done=self.done)
+                checkpoint.write(**self._found())
                 if deadline is not None and time.monotonic() >= deadline:
                     break
         finally:
             bar.close()
-            checkpoint.write(now=True, increase=self.increase, done=self.done)
+            checkpoint.write(now=True, **self._found())
+
+    def of_class(self, c: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return `taking` and `giving` of the rows of a class."""
+        return self.taking * (self.bootstrap.classes == c), self.giving[:, c]
+
+    def _found(self) -> dict[str, Any]:
+        names = ("increase", "p_values", "taking", "giving", "done")
+        return {name: getattr(self, name) for name in names}
 
     def _chunks(self) -> list[list[int]]:
         """Part the features that are left: enough for many calls of the network, few enough to look at the clock."""
@@ -268,23 +333,22 @@ class _Run:
             pairs = max(pairs, LEAST_PERMUTATIONS * len(self.data))
         return min(pairs, self.data.max_memory // 4 // BYTES_PER_PAIR)
 
-    def _increase(self, chunk: list[int]) -> np.ndarray:
-        """Return the increases of some features, shape (n_features, n_repeats, 1 + n_classes)."""
+    def _measure(self, chunk: list[int]) -> None:
+        """Measure some features, all repeats."""
         at_a_time = self.n_repeats if len(chunk) > 1 else max(1, self._pairs_per_chunk() // len(self.data))
-        starts = range(0, self.n_repeats, at_a_time)
-        parts = [range(start, min(start + at_a_time, self.n_repeats)) for start in starts]
-        return np.concatenate([self._increase_in(chunk, part) for part in parts], axis=1)
+        self.taking[chunk] = self.giving[chunk] = 0
+        for start in range(0, self.n_repeats, at_a_time):
+            self._measure_in(chunk, range(start, min(start + at_a_time, self.n_repeats)))
 
-    def _increase_in(self, chunk: list[int], repeats: range) -> np.ndarray:
-        n_rows, n_jobs = len(self.data), len(chunk) * len(repeats)
+    def _measure_in(self, chunk: list[int], repeats: range) -> None:
+        n_jobs = len(chunk) * len(repeats)
         changes = [self._change(branch, chunk) for branch in self.data.cut.branches]
         begun = self.network.begin(changes)
-        seeds = [[self.seed, feature, repeat] for feature in chunk for repeat in repeats]
-        orders = np.stack([np.random.default_rng(seed).permutation(n_rows).astype(np.int32) for seed in seeds])
-        moved = np.zeros((n_jobs, n_rows), bool)
+        orders = np.stack([self._order(feature, repeat) for feature in chunk for repeat in repeats])
+        moved = np.zeros(orders.shape, bool)
         for change in changes:
             moved |= False if change is None else _moved(change, orders, len(repeats))
-        sums = np.zeros((n_jobs, self.increase.shape[2]))
+        sums, squares = np.zeros((n_jobs, self.increase.shape[2])), np.zeros(n_jobs)
         for rows in self.blocks:
             prepared = self._prepare(rows)
             if np.isnan(self.baseline[rows.start]):
@@ -298,7 +362,25 @@ class _Run:
             for part, losses in self._losses(pairs, changes, begun, prepared):
                 increase = losses - self.baseline[row[part]]
                 sums += self.target.sums(row[part], job[part], increase, n_jobs)
-        return (sums / self.target.counts()).reshape(len(chunk), len(repeats), -1)
+                squares += np.bincount(job[part], increase**2, n_jobs)
+                self._bundle(chunk, pairs[part], increase / self.n_repeats)
+        shape = (len(chunk), len(repeats))
+        self.increase[chunk, repeats.start : repeats.stop] = (sums / self.target.counts()).reshape(*shape, -1)
+        p_values = _p_values(sums[:, 0], squares, len(self.data))
+        self.p_values[chunk, repeats.start : repeats.stop] = p_values.reshape(shape)
+
+    def _bundle(self, chunk: list[int], pairs: Pairs, increase: np.ndarray) -> None:
+        n_classes = self.giving.shape[1]
+        self.taking[chunk] += self.bootstrap.sums(pairs.rows, increase, pairs.feature, len(chunk))
+        of_class = pairs.feature * n_classes + (self.target.y[pairs.rows] if self.target.classes else 0)
+        given = self.bootstrap.sums(pairs.taken, increase, of_class, len(chunk) * n_classes)
+        self.giving[chunk] += given.reshape(len(chunk), n_classes, -1)
+
+    def _order(self, feature: int, repeat: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, feature, repeat])
+        if self.alike is not None:
+            return shuffled_within(self.alike[feature], rng)
+        return rng.permutation(len(self.data)).astype(np.int32)
 
     def _change(self, branch: Branch, chunk: list[int]) -> Change | None:
         if branch not in self.positions:
@@ -332,3 +414,13 @@ def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:
         values = change.values[:, change.of_feature(job // n_repeats)]
         moved[job] = (values[order] != values).any(axis=1)
     return moved
+
+
+def _p_values(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
+    """Test that means of differences, given by their sums over n rows, are not above 0: one-sided t-tests."""
+    if n < 2:
+        return np.ones(len(sums))
+    mean = sums / n
+    error = np.sqrt(np.maximum(squares / n - mean**2, 0) / (n - 1))
+    statistic = np.divide(mean, error, out=np.where(mean > 0, np.inf, -np.inf), where=error > 0)
+    return student.sf(statistic, n - 1)

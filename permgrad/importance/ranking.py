@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control, spearmanr
 
-from permgrad.errors import FileFormatError, PermGradError
+from permgrad.errors import FileFormatError, PermGradError, listing
 from permgrad.files import new_file, plain, read_json, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KIND = "permgrad.FeatureRanking"
-_ARRAYS = ("scores", "std", "class_scores")
+_ARRAYS = ("scores", "std", "class_scores", "low", "high", "rank_low", "rank_high", "p_values")
+_INTERVALS = ("low", "high", "rank_low", "rank_high")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,19 @@ class FeatureRanking:
         Columns that never vary, or no part of the network sees: they rank last.
     pending : tuple of str
         Features that a time limit left out: their score, 0, means nothing, and they rank after those measured.
+    low, high : ndarray of shape (n_features,) or None
+        95 % interval of the score, over test rows and repeats (a bootstrap).
+    rank_low, rank_high : ndarray of shape (n_features,) or None
+        95 % interval of the rank, 1 for the best.
+    p_values : ndarray of shape (n_features,) or None
+        One-sided: how likely so high a score would be, did the model not gain by the feature.
+    children : dict of FeatureRanking
+        For a group of features: the ranking of its members, each of which may have children.
     settings : dict
         Everything needed to repeat the result: method options, seed, versions, hash of the data.
+    replicates : ndarray of shape (n_replicates, n_features or (n_features, n_classes)) or None
+        Bootstrap replicates of the scores, or the class scores where there are classes. Kept in memory, not
+        in files.
     """
 
     features: tuple[str, ...]
@@ -58,7 +71,14 @@ class FeatureRanking:
     branch_weights: dict[str, float] | None = None
     unused: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    rank_low: np.ndarray | None = None
+    rank_high: np.ndarray | None = None
+    p_values: np.ndarray | None = None
+    children: dict[str, FeatureRanking] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    replicates: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in _ARRAYS:
@@ -80,26 +100,42 @@ class FeatureRanking:
         return np.lexsort((-self.scores, np.isin(self.features, self.pending), np.isin(self.features, self.unused)))
 
     @property
+    def q_values(self) -> np.ndarray | None:
+        """p-values adjusted by Benjamini & Hochberg (1995) over all features that were measured; 1 for the others.
+
+        Calling every feature relevant whose value is at most q keeps the expected share of false ones at q.
+        """
+        if self.p_values is None:
+            return None
+        q = np.ones(len(self.features))
+        measured = ~np.isin(self.features, (*self.pending, *self.unused))
+        if measured.any():
+            q[measured] = false_discovery_control(self.p_values[measured])
+        return q
+
+    @property
     def table(self) -> pd.DataFrame:
         """One row per feature, best first.
 
-        Columns: ``feature``, ``score``, its ``std`` where known; each component's score under its name, with
-        ``<name>_std`` where known; then ``score_<class>`` and ``<component>_<class>`` for each class; last,
-        if features are pending, ``measured``.
+        Columns: ``feature``, ``score``; where known its ``std``, ``low``, ``high``, ``rank_low``, ``rank_high``,
+        ``p`` and ``q``; each component's under ``<name>``, ``<name>_std`` and so on; then ``score_<class>`` and
+        ``<component>_<class>`` for each class; last, if features are pending, ``measured``.
         """
-        columns: dict[str, Any] = {"feature": self.features, "score": self.scores}
-        if self.std is not None:
-            columns["std"] = self.std
+        columns: dict[str, Any] = {"feature": self.features, "score": self.scores, **self._uncertainty()}
         for name, part in self.components.items():
             columns[name] = part.scores
-            if part.std is not None:
-                columns[f"{name}_std"] = part.std
+            columns |= {f"{name}_{what}": values for what, values in part._uncertainty().items()}
         for name, part in {"score": self, **self.components}.items():
             for c, label in enumerate(part.classes or ()):
                 columns[f"{name}_{label}"] = part.class_scores[:, c]  # type: ignore[index]
         if self.pending:
             columns["measured"] = ~np.isin(self.features, self.pending)
         return pd.DataFrame(columns).iloc[self.order].reset_index(drop=True)
+
+    def _uncertainty(self) -> dict[str, np.ndarray]:
+        known = {"std": self.std, **{name: getattr(self, name) for name in _INTERVALS}}
+        known |= {"p": self.p_values, "q": self.q_values}
+        return {name: values for name, values in known.items() if values is not None}
 
     def top(self, k: int) -> list[str]:
         """Return the names of the `k` best features, best first."""
@@ -109,11 +145,17 @@ class FeatureRanking:
         """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last."""
         position = {name: i for i, name in enumerate(self.features)}
         at = [position.get(name, -1) for name in features]
+        rest = {"p_values": 1.0, "rank_low": len(features), "rank_high": len(features)}
 
-        def expand(values: np.ndarray | None) -> np.ndarray | None:
-            return None if values is None else np.concatenate([values, np.zeros_like(values[:1])])[at]
+        def expand(name: str) -> np.ndarray | None:
+            values = getattr(self, name)
+            return (
+                None if values is None else np.concatenate([values, np.full_like(values[:1], rest.get(name, 0.0))])[at]
+            )
 
-        arrays: dict[str, Any] = {name: expand(getattr(self, name)) for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: expand(name) for name in _ARRAYS}
+        if self.replicates is not None:
+            arrays["replicates"] = np.insert(self.replicates, self.replicates.shape[1], 0, axis=1)[:, at]
         return replace(
             self,
             **arrays,
@@ -121,6 +163,59 @@ class FeatureRanking:
             components={name: part.with_unused(features) for name, part in self.components.items()},
             unused=tuple(name for name in features if name not in position),
         )
+
+    def only(self, features: Sequence[str]) -> FeatureRanking:
+        """Return the ranking of some of the features alone, in the order given; scores and intervals stay as they are.
+
+        Raises
+        ------
+        PermGradError
+            If one is not among the features.
+        """
+        absent = [name for name in features if name not in self.features]
+        if absent:
+            raise PermGradError(f"not among the ranking's features: {listing(absent)}")
+        position = {name: i for i, name in enumerate(self.features)}
+        at = [position[name] for name in features]
+        arrays: dict[str, Any] = {
+            name: None if (values := getattr(self, name)) is None else values[at] for name in _ARRAYS
+        }
+        if self.replicates is not None:
+            arrays["replicates"] = self.replicates[:, at]
+        return replace(
+            self,
+            **arrays,
+            features=tuple(features),
+            components={name: part.only(features) for name, part in self.components.items()},
+            children={name: part for name, part in self.children.items() if name in position},
+            unused=tuple(name for name in features if name in self.unused),
+            pending=tuple(name for name in features if name in self.pending),
+        )
+
+    def agreement(self, other: FeatureRanking) -> float:
+        """Return Spearman's rank correlation of the two rankings' scores, over the features that both measured.
+
+        nan where there are fewer than two of them, or one ranking tells none apart.
+        """
+        left_out = {*self.pending, *self.unused, *other.pending, *other.unused}
+        shared = [name for name in self.features if name in other.features and name not in left_out]
+        ours, theirs = self.only(shared).scores, other.only(shared).scores
+        if len(shared) < 2 or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
+            return float("nan")
+        return float(spearmanr(ours, theirs).statistic)
+
+    def drill_down(self, group: str) -> FeatureRanking:
+        """Return the ranking of a group's members.
+
+        Raises
+        ------
+        PermGradError
+            If `group` is no group of this ranking.
+        """
+        if group not in self.children:
+            known = f"groups here are {listing(self.children)}" if self.children else "no feature here is a group"
+            raise PermGradError(f"{group!r} has no members to rank; {known}")
+        return self.children[group]
 
     def plot(self, top: int = 10) -> Figure:
         """Draw the best features as horizontal bars, stacked by class where there are classes."""
@@ -166,6 +261,7 @@ class FeatureRanking:
             "pending": list(self.pending),
             "settings": plain(self.settings),
             "components": {name: part.to_dict() for name, part in self.components.items()},
+            "children": {name: part.to_dict() for name, part in self.children.items()},
         }
 
     @classmethod
@@ -177,6 +273,7 @@ class FeatureRanking:
             classes=None if content["classes"] is None else tuple(content["classes"]),
             method=content["method"],
             components={name: cls.from_dict(part) for name, part in content["components"].items()},
+            children={name: cls.from_dict(part) for name, part in content["children"].items()},
             branch_weights=content["branch_weights"],
             unused=tuple(content["unused"]),
             pending=tuple(content["pending"]),

@@ -6,10 +6,11 @@ import pytest
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance.ablation import shapley_values
+from permgrad.importance.bootstrap import Bootstrap
 from tests.oracle import plain_subset_losses
 
 
-@pytest.mark.parametrize("baseline", ["mean", "zero"])
+@pytest.mark.parametrize("baseline", ["mean", "zero", "shuffled"])
 @pytest.mark.parametrize(("task", "n_outputs"), [("regression", 1), ("classification", 3)])
 def test_losses_agree_with_plain_loop(task, n_outputs, baseline, random_hybrid, rng):
     model, X = random_hybrid(task, n_outputs), rng.random((70, 6)).astype(np.float32)
@@ -81,9 +82,25 @@ def test_a_branch_that_harms_gets_nothing():
     assert found.weights == pytest.approx({"tabular": 1.0, "image": 0.0})
 
 
+def test_replicates_of_weights_are_of_rows_drawn_anew(random_hybrid, rng):
+    model, X, y = random_hybrid("regression", 1), rng.random((40, 6)).astype(np.float32), rng.normal(size=40)
+    found = pg.branch_weights(model, X, y, seed=3)
+    drawn = Bootstrap.of(40, 3)
+    rows = np.repeat(np.arange(40), drawn.weights[5][drawn.bundle].astype(int))
+    # The mean code is that of all rows, so it is put in the place of each row's.
+    losses = plain_subset_losses(model, X, y, "mean", rows=rows)
+    worth = {
+        frozenset(i for i, name in enumerate(found.weights) if name in on.split("+")): -loss
+        for on, loss in losses.items()
+    }
+    values = np.maximum(shapley_values(worth, 2), 0)
+    expected = dict(zip(found.weights, values / values.sum(), strict=True))
+    assert {name: of[5] for name, of in found.replicates.items()} == pytest.approx(expected, rel=1e-3)
+
+
 def test_unknown_options():
     inputs = [np.ones((2, 1)), np.ones((2, 1, 1, 1))]
     with pytest.raises(pg.PermGradError, match="'shapley' or 'softmax'"):
         pg.branch_weights(additive_model(), inputs, np.ones(2), method="max")
-    with pytest.raises(pg.PermGradError, match="'mean' or 'zero'"):
+    with pytest.raises(pg.PermGradError, match="'mean', 'zero' or 'shuffled'"):
         pg.branch_weights(additive_model(), inputs, np.ones(2), baseline="one")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,10 +53,29 @@ def test_equal_scores_tell_nothing_apart(scale):
 
 
 def test_components_and_weights_are_kept():
-    permutation, cam = ranking([1, 2, 3]), ranking([3, 2, 1])
+    permutation, cam = (
+        replace(ranking(scores), method=name) for name, scores in (("permutation", [1, 2, 3]), ("layer_cam", [3, 2, 1]))
+    )
     fused = pg.fuse(permutation, cam, {"tabular": 0.9, "image": 0.1})
-    assert fused.components == {"permutation": permutation, "grad_cam": cam}
+    assert fused.components == {"permutation": permutation, "layer_cam": cam}
     assert fused.branch_weights == {"tabular": 0.9, "image": 0.1}
+
+
+@pytest.mark.parametrize("classes", [None, ("u", "v")])
+def test_every_replicate_is_fused_anew(classes, rng):
+    shape = (3,) if classes is None else (3, 2)
+    parts = [replace(ranking(rng.random(shape), classes), replicates=rng.random((50, *shape))) for _ in range(2)]
+    weights = rng.random(50)
+    drawn = {"tabular": weights, "image": 1 - weights}
+    fused = pg.fuse(*parts, pg.BranchWeights({"tabular": 0.5, "image": 0.5}, replicates=drawn))
+    expected = []
+    for i in range(50):
+        one = [ranking(part.replicates[i], classes) for part in parts]
+        expected.append(pg.fuse(*one, {name: of[i] for name, of in drawn.items()}).scores)
+    np.testing.assert_allclose(fused.low, np.minimum(np.quantile(expected, 0.025, axis=0), fused.scores), rtol=1e-5)
+    np.testing.assert_allclose(fused.high, np.maximum(np.quantile(expected, 0.975, axis=0), fused.scores), rtol=1e-5)
+    ranks = [[1 + sum(other > own for other in scores) for own in scores] for scores in expected]
+    np.testing.assert_allclose(fused.rank_low, np.quantile(ranks, 0.025, axis=0))
 
 
 @pytest.mark.parametrize(

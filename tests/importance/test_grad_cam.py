@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance import grad_cam as module
+from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.branches import cut_model
 from tests.oracle import plain_grad_cam, plain_read
 
@@ -42,6 +44,70 @@ def test_agrees_with_plain_loop(task, n_outputs, branches, random_hybrid, layout
     np.testing.assert_allclose(found.scores, expected.mean(axis=1), rtol=1e-4, atol=1e-5)
     if task == "classification":
         np.testing.assert_allclose(found.class_scores, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "at"), [("layer_cam", "conv_1"), ("layer_cam", "conv_0"), ("gradient_input", "image")]
+)
+@pytest.mark.parametrize(("task", "n_outputs"), [("regression", 1), ("classification", 3)])
+def test_finer_maps_agree_with_plain_loop(method, at, task, n_outputs, random_hybrid, layout, rng):
+    model, X = random_hybrid(task, n_outputs), rng.random((8, 6)).astype(np.float32)
+    tabular = next(b for b in cut_model(model).branches if b.kind == "tabular")
+    activations = model.get_layer(at).output
+    before, after = (
+        keras.Model(model.inputs[0], activations),
+        keras.Model([activations, tabular.code], model.outputs[0]),
+    )
+    plain = plain_grad_cam(before, after, X, tabular.encoder.predict(X, verbose=0), n_outputs, method)
+    layer = {"conv_0": "first", "conv_1": "last", "image": "last"}[at]
+    maps = pg.grad_cam_maps(model, X, method=method, layer=layer)
+    assert plain.max() == 1
+    np.testing.assert_allclose(maps, plain, rtol=1e-3, atol=1e-5)
+    found = pg.grad_cam(model, X, layout, method=method, layer=layer)
+    assert found.method == method
+    np.testing.assert_allclose(found.scores, plain_read(plain, layout).mean(axis=(0, 2)), rtol=1e-3, atol=1e-5)
+
+
+def test_layer_cam_and_gradient_input_by_hand():
+    """The channels' gradients are [[1, 2], [3, 2]] and [[-1, 0], [0, -3]]; A1 = x, A2 = 2x, x = [[1, 2], [-4, 8]].
+
+    LayerCAM: positive gradients alone, x * [[1, 2], [3, 2]] → relu → [[1, 4], [0, 16]]. The image's own gradient is
+    1 * [[1, 2], [3, 2]] + 2 * [[-1, 0], [0, -3]] = [[-1, 2], [3, -4]]; times x, absolute: [[1, 4], [12, 32]].
+    """
+    model = hand_model(keras.Input((2, 2, 1)))
+    x = np.array([[1.0, 2.0], [-4.0, 8.0]], np.float32).reshape(1, 2, 2, 1)
+    layer_cam = pg.grad_cam_maps(model, x, method="layer_cam")[0, :, :, 0]
+    np.testing.assert_allclose(layer_cam, np.array([[1, 4], [0, 16]]) / 16, rtol=1e-6)
+    gradient_input = pg.grad_cam_maps(model, x, method="gradient_input")[0, :, :, 0]
+    np.testing.assert_allclose(gradient_input, np.array([[1, 4], [12, 32]]) / 32, rtol=1e-6)
+
+
+def test_interpolated_reading_is_opencvs(layout, rng):
+    maps = rng.random((3, 4, 2, 2)).astype(np.float32)
+    found = module.read_pixels(maps, layout, "bilinear")
+    for i in range(3):
+        large = cv2.resize(maps[i], layout.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(found[i], large[layout.rows, layout.cols], rtol=1e-5, atol=1e-6)
+
+
+def test_intervals_are_of_rows_drawn_anew(random_hybrid, layout, rng):
+    model, X = random_hybrid("classification", 3), rng.random((50, 6)).astype(np.float32)
+    found = pg.grad_cam(model, X, layout, seed=5)
+    heat = module.read_pixels(pg.grad_cam_maps(model, X), layout)
+    drawn = Bootstrap.of(50, 5)
+    rows = [np.repeat(np.arange(50), weights[drawn.bundle].astype(int)) for weights in drawn.weights]
+    replicates = np.array([heat[r].mean(axis=0) for r in rows])
+    np.testing.assert_allclose(found.replicates, replicates, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.high, np.quantile(replicates.mean(axis=2), 0.975, axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"method": "cam"}, "'gradient_input', got 'cam'"), ({"readout": "mean"}, "'cell' or 'bilinear', got 'mean'")],
+)
+def test_unknown_options(options, message, random_hybrid, layout):
+    with pytest.raises(pg.PermGradError, match=message):
+        pg.grad_cam(random_hybrid("regression", 1), np.zeros((2, 6)), layout, **options)
 
 
 def test_small_blocks_change_nothing(random_hybrid, rng, monkeypatch):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 import permgrad as pg
 from permgrad.backend import keras
@@ -16,6 +17,7 @@ from permgrad.layers import FeatureImage
 from tests.conftest import SMALL
 
 layers = keras.layers
+ATTRIBUTION = "grad_cam"
 PLANTED = 3  # at pixel (2, 5); its mirror image (5, 2) carries nothing
 
 
@@ -61,6 +63,30 @@ def test_planted_feature_is_first_everywhere(planted_model, layout, planted_rows
     others = np.delete(ranking.components["permutation"].scores, PLANTED)
     np.testing.assert_allclose(others, 0, atol=1e-6)
     assert ranking.branch_weights["tabular"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_end_to_end_stands_beside_the_fused_score(random_hybrid, layout, rng, tmp_path):
+    model, X, y = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32), rng.integers(0, 3, 60)
+    ranking = pg.rank_features(model, X, y, layout=layout, conditional=True, checkpoint=tmp_path / "kept.npz")
+    assert list(ranking.components) == ["permutation", ATTRIBUTION, "end_to_end", "conditional"]
+    for name, conditional in (("end_to_end", False), ("conditional", True)):
+        direct = pg.permutation_importance(
+            model, X, y, via="both", layout=layout, features=layout.features, conditional=conditional
+        )
+        np.testing.assert_allclose(ranking.components[name].scores, direct.scores, rtol=1e-5, atol=1e-7)
+        expected = spearmanr(direct.scores, ranking.scores).statistic
+        assert ranking.settings["agreement"][name] == pytest.approx(expected)
+    files = {"kept.npz", "kept-end_to_end.npz", "kept-conditional.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == files
+
+
+def test_end_to_end_is_left_out_where_it_takes_long(random_hybrid, layout, rng, monkeypatch):
+    model, X, y = random_hybrid("classification", 3), rng.random((30, 6)), rng.integers(0, 3, 30)
+    monkeypatch.setattr("permgrad.importance.permgrad.QUICK", 1000)
+    assert "end_to_end" not in pg.rank_features(model, X, y, layout=layout).components
+    assert "end_to_end" in pg.rank_features(model, X, y, layout=layout, end_to_end=True).components
+    monkeypatch.undo()
+    assert "end_to_end" not in pg.rank_features(model, X, y, layout=layout, end_to_end=False).components
 
 
 def test_transposed_read_fails(planted_model, layout, planted_rows):

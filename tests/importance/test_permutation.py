@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance import inputs, permutation, permuted
+from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.conditional import alike_rows, shuffled_within
 from permgrad.importance.first_layer import first_layer
 from permgrad.layers import MinMaxScale, Selector
 from tests.oracle import plain_permutation, via
@@ -43,6 +45,75 @@ def test_agrees_with_plain_loop(task, groups, way, random_hybrid, layout, rng):
     if task == "classification":
         by_class = np.stack([plain[:, :, y == c].mean(axis=(1, 2)) for c in range(3)], axis=1)
         np.testing.assert_allclose(found.class_scores, by_class, rtol=1e-4, atol=1e-6)
+
+
+def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid, rng):
+    """p: a paired one-sided t-test in each repeat, twice the median; intervals: rows drawn anew within classes."""
+    model, X = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32)
+    y = (X[:, 0] * 3).astype(int)
+    found = pg.permutation_importance(model, X, y, n_repeats=3, seed=7)
+    plain = plain_permutation(via(model, X), X, y, groups=[[i] for i in range(6)], n_repeats=3, seed=7)
+    by_repeat = stats.ttest_1samp(plain, 0, axis=2, alternative="greater").pvalue
+    np.testing.assert_allclose(found.p_values, np.minimum(1, 2 * np.median(by_repeat, axis=1)), rtol=1e-3, atol=1e-6)
+    assert 0 < found.p_values.min() < 0.5
+    drawn = Bootstrap.of(60, 7, y)
+    orders = [[np.random.default_rng([7, g, r]).permutation(60) for r in range(3)] for g in range(6)]
+    replicates, of_class = np.zeros((200, 6)), np.zeros((200, 6, 3))
+    for b, weights in enumerate(drawn.weights):
+        extra = weights[drawn.bundle] - 1  # how much more often than once a row is drawn
+        for g in range(6):
+            # To first order: a row drawn once more adds its own deviation as a taker and as a giver.
+            takers = plain[g].mean(axis=0)
+            givers = np.zeros((60, 3))
+            for r in range(3):
+                for row in range(60):
+                    givers[orders[g][r][row], y[row]] += plain[g, r, row] / 3
+            replicates[b, g] = takers.mean() + (extra @ takers + extra @ givers.sum(axis=1)) / 60
+            for c in range(3):
+                own = np.where(y == c, takers, 0)
+                of_class[b, g, c] = own.sum() / sum(y == c) + (extra @ own + extra @ givers[:, c]) / sum(y == c)
+    np.testing.assert_allclose(found.low, np.quantile(replicates, 0.025, axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.high, np.quantile(replicates, 0.975, axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found.replicates, of_class, rtol=1e-3, atol=1e-4)
+
+
+def test_a_column_without_weight_has_p_one_and_no_width():
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    found = pg.permutation_importance(linear_model([2.0, 0.0, 0.5]), X, X @ [2, 0, 0.5])
+    assert found.p_values[1] == 1
+    assert (found.low[1], found.high[1]) == (0, 0)
+    assert found.p_values[0] < 1e-4
+    assert found.q_values[2] == pytest.approx(max(found.p_values[0], found.p_values[2]) * 1.5)
+    assert (found.rank_low[0], found.rank_high[0]) == (1, 1)
+
+
+def test_intervals_hold_the_true_importance():
+    """y = 2a + noise, a model that knows: permuting a adds 2 * 2² * var(a) = 8 to the loss of infinitely many rows."""
+    held = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(150, 2)).astype(np.float32)
+        found = pg.permutation_importance(linear_model([2.0, 0.0]), X, 2 * X[:, 0] + rng.normal(size=150), seed=seed)
+        held += found.low[0] <= 8 <= found.high[0]
+    assert 90 <= held <= 99
+
+
+@pytest.mark.parametrize("way", ["tabular", "both"])
+def test_conditional_agrees_with_plain_loop(way, random_hybrid, layout, rng):
+    model, X = random_hybrid("regression", 1), rng.random((80, 6)).astype(np.float32)
+    X[:, 2] = X[:, 1] + 0.1 * X[:, 2]
+    found = pg.permutation_importance(model, X, X[:, 0], via=way, conditional=True, n_repeats=2, seed=4)
+    bins = alike_rows(X, [np.array([i]) for i in range(6)], seed=4)
+    for feature in range(6):
+        for repeat in range(2):
+            order = shuffled_within(bins[feature], np.random.default_rng([4, feature, repeat]))
+            assert (bins[feature][order] == bins[feature]).all()
+            assert sorted(order) == list(range(80))
+    orders = lambda g, r: shuffled_within(bins[g], np.random.default_rng([4, g, r]))  # noqa: E731
+    columns = [[i] for i in range(6)]
+    plain = plain_permutation(via(model, X, way), X, X[:, 0], groups=columns, n_repeats=2, seed=4, order=orders)
+    np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+    assert found.method == "conditional"
 
 
 GROUPS = {"one": [1], "four": [0, 2, 3, 5], "other": [4]}
@@ -327,8 +398,8 @@ def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):
     assert first.table["measured"].tolist() == [True] + [False] * 7
     assert pg.FeatureRanking.from_dict(first.to_dict()) == first
     done = []
-    change = permutation._Run._increase
-    monkeypatch.setattr(permutation._Run, "_increase", lambda self, chunk: done.extend(chunk) or change(self, chunk))
+    change = permutation._Run._measure
+    monkeypatch.setattr(permutation._Run, "_measure", lambda self, chunk: done.extend(chunk) or change(self, chunk))
     second = pg.permutation_importance(model, X, y, features=names, timeout=0, checkpoint=file)
     assert (done, second.pending) == ([1], tuple(names[2:]))
     last = pg.permutation_importance(model, X, y, features=names, checkpoint=file)
@@ -343,7 +414,7 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
     X, y = rng.normal(size=(30, 8)).astype(np.float32), rng.integers(0, 3, 30)
     model = randomised(first_layer_model([]), rng)
     monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 0)
-    change = permutation._Run._increase
+    change = permutation._Run._measure
 
     def interrupted(self, chunk):
         if chunk == [3]:
@@ -351,11 +422,11 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
         return change(self, chunk)
 
     with monkeypatch.context() as patch:
-        patch.setattr(permutation._Run, "_increase", interrupted)
+        patch.setattr(permutation._Run, "_measure", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pg.permutation_importance(model, X, y, checkpoint=tmp_path / "kept")
     done = []
-    monkeypatch.setattr(permutation._Run, "_increase", lambda self, chunk: done.extend(chunk) or change(self, chunk))
+    monkeypatch.setattr(permutation._Run, "_measure", lambda self, chunk: done.extend(chunk) or change(self, chunk))
     found = pg.permutation_importance(model, X, y, checkpoint=tmp_path / "kept")
     assert done == [3, 4, 5, 6, 7]
     np.testing.assert_allclose(found.scores, pg.permutation_importance(model, X, y).scores, rtol=1e-6, atol=1e-8)

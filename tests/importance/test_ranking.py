@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,62 @@ def test_table_is_best_first(ranking):
     assert table["permutation"].tolist() == [0.3, 0.1, 1 / 3]
     assert table["score_yes"].tolist() == [0.5, 0.1, 0.0]
     assert ranking.top(2) == ["b", "a"]
+
+
+def uncertain(ranking: pg.FeatureRanking) -> pg.FeatureRanking:
+    return replace(
+        ranking,
+        low=[0.1, 0.8, -0.2],
+        high=[0.3, 1.0, 0.1],
+        rank_low=[2, 1, 2],
+        rank_high=[3, 1, 3],
+        p_values=[0.04, 0.01, 0.9],
+        children={"b": pg.FeatureRanking(("b1", "b2"), [0.5, 0.4], children={"b1": ranking})},
+        replicates=np.zeros((4, 3, 2)),
+    )
+
+
+def test_uncertainty_is_in_the_table(ranking):
+    table = uncertain(ranking).table
+    assert table.columns.tolist()[:8] == ["feature", "score", "low", "high", "rank_low", "rank_high", "p", "q"]
+    assert table["p"].tolist() == [0.01, 0.04, 0.9]
+    np.testing.assert_allclose(table["q"], [0.03, 0.06, 0.9])  # p * 3 / rank
+
+
+def test_unused_and_pending_are_no_tests_made(ranking):
+    wider = uncertain(ranking).with_unused(["x", "a", "b", "c"])
+    assert wider.q_values.tolist() == pytest.approx([1, 0.06, 0.03, 0.9])
+    assert wider.rank_high.tolist() == [4, 3, 1, 3]
+    assert wider.replicates.shape == (4, 4, 2)
+    assert replace(wider, pending=("c",)).q_values.tolist() == pytest.approx([1, 0.04, 0.02, 1])
+
+
+def test_part_of_a_ranking(ranking):
+    part = uncertain(ranking).only(["c", "b"])
+    assert part.scores.tolist() == [-0.1, 0.9]
+    assert part.components["permutation"].features == ("c", "b")
+    assert part.p_values.tolist() == [0.9, 0.01]
+    assert part.drill_down("b").top(1) == ["b1"]
+    with pytest.raises(pg.PermGradError, match="not among the ranking's features: 'z'"):
+        ranking.only(["z"])
+    with pytest.raises(pg.PermGradError, match="groups here are 'b'"):
+        part.drill_down("c")
+
+
+def test_agreement_is_spearmans_over_what_both_measured(ranking):
+    other = pg.FeatureRanking(("c", "b", "a", "d"), [0.3, 0.1, 0.2, 9.0])
+    assert ranking.agreement(other) == pytest.approx(-1)
+    assert ranking.agreement(replace(other, pending=("c",))) == pytest.approx(-1)
+    assert np.isnan(ranking.agreement(replace(other, pending=("c", "b"))))
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.parquet"])
+def test_uncertainty_and_members_are_saved(ranking, name, tmp_path):
+    ranking = uncertain(ranking)
+    ranking.save(tmp_path / name)
+    loaded = pg.FeatureRanking.load(tmp_path / name)
+    assert loaded == ranking
+    assert loaded.children["b"].children["b1"].components["permutation"].std.tolist() == [0.01, 0.02, 1e-17]
 
 
 @pytest.mark.parametrize("name", ["r.json", "r.parquet"])

@@ -1,0 +1,109 @@
+"""Conditional permutation: what the other columns tell of a feature stays; what it tells beyond them is lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.importance.conditional import ROWS_PER_BIN, alike_rows, shuffled_within
+from tests.importance.test_permutation import linear_model
+
+
+def each(n):
+    return [np.array([i]) for i in range(n)]
+
+
+def test_order_stays_within_bins(rng):
+    bins = rng.integers(0, 4, 50)
+    order = shuffled_within(bins, rng)
+    assert sorted(order) == list(range(50))
+    assert (bins[order] == bins).all()
+    assert (order != np.arange(50)).mean() > 0.7
+
+
+def test_a_copy_has_nothing_to_tell_and_an_independent_column_all(rng):
+    X = rng.normal(size=(600, 3)).astype(np.float32)
+    X[:, 1] = X[:, 0]
+    model = linear_model([1.0, 1.0, 2.0])
+    y = X @ [1, 1, 2]
+    marginal = pg.permutation_importance(model, X, y)
+    conditional = pg.permutation_importance(model, X, y, conditional=True)
+    assert marginal.scores[0] > 1.5
+    assert (conditional.scores[:2] < 0.02).all()
+    assert conditional.scores[2] == pytest.approx(marginal.scores[2], rel=0.2)
+
+
+@pytest.mark.parametrize("kind", ["linear", "nonlinear", "category"])
+def test_rows_alike_share_what_the_others_predict(kind, rng):
+    """Within bins the predictable part must hardly vary; the rest must vary as in the whole table."""
+    others = rng.normal(size=(1000, 3))
+    if kind == "category":
+        known = np.eye(3)[np.digitize(others[:, 0], [-0.5, 0.5])]
+        columns, members = known, np.array([3, 4, 5])
+        rest = np.zeros((1000, 1))
+    else:
+        known = (others @ [1.0, -1, 0.5] if kind == "linear" else 3 * np.cos(2 * others[:, 0]))[:, None]
+        rest = rng.normal(size=(1000, 1))
+        columns, members = known + 0.5 * rest, np.array([3])
+    bins = alike_rows(np.hstack([others, columns]), [members], seed=0)[0]
+    assert np.bincount(bins).max() <= ROWS_PER_BIN or kind == "category"
+
+    def inside(values):
+        means = np.stack([np.bincount(bins, v) for v in values.T], axis=1) / np.bincount(bins)[:, None]
+        return ((values - means[bins]) ** 2).sum() / ((values - values.mean(axis=0)) ** 2).sum()
+
+    assert inside(known) < {"linear": 0.01, "nonlinear": 0.15, "category": 0.1}[kind]
+    if kind != "category":
+        assert inside(rest) > 0.7
+
+
+def test_a_group_may_trade_what_its_members_share(rng):
+    """Two copies are predicted by each other alone: as a group nothing else knows them, so any rows may trade."""
+    X = rng.normal(size=(400, 3)).astype(np.float32)
+    X[:, 1] = X[:, 0]
+    model, y = linear_model([1.0, 1.0, 0.0]), X @ [1, 1, 0]
+    found = pg.permutation_importance(model, X, y, groups={"pair": [0, 1], "rest": [2]}, conditional=True)
+    assert found.scores[0] == pytest.approx(8 * X[:, 0].var(), rel=0.2)
+
+
+def test_degenerate_columns(rng):
+    X = np.hstack([np.ones((30, 1)), rng.normal(size=(30, 1)), rng.normal(size=(30, 1))])
+    bins = alike_rows(X, each(3), seed=0)
+    assert (bins[0] == 0).all()
+    assert (alike_rows(X[:, :1], each(1), seed=0) == 0).all()
+    assert (alike_rows(X[:8], each(3), seed=0) == 0).all()  # too few rows to learn from
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("correlation", [0.0, 0.4, 0.8])
+def test_null_features_are_flagged_in_one_of_twenty_at_most(correlation):
+    """15 columns that tell nothing beyond the five relevant ones, each correlated with all others, in 20 tables.
+
+    Permuting among all rows flags far more of them where correlation is high: the network leans on them.
+    """
+    conditional, marginal, relevant = [], [], []
+    for seed in range(20):
+        rng = np.random.default_rng([seed, 1])
+        common = rng.normal(size=(1000, 1))
+        X = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.normal(size=(1000, 20))
+        y = X[:, :5] @ [1.5, 1.5, 1.2, 1.2, 1.0] + rng.normal(size=1000)
+        model = pg.HybridRegressor(
+            branches=("tabular",), dense_units=(32, 16), dropout=0.0, max_epochs=12, batch_size=64, seed=seed
+        )
+        model.fit(X[:600], y[:600])
+        encoded = model.encoder_.transform(pg.Table(X[600:], y[600:]).X)
+        found = pg.permutation_importance(model.network_, encoded, y[600:], conditional=True, seed=seed)
+        conditional += found.p_values[5:].tolist()
+        relevant += found.p_values[:5].tolist()
+        marginal += pg.permutation_importance(model.network_, encoded, y[600:], seed=seed).p_values[5:].tolist()
+    flagged = np.mean(np.array(conditional) <= 0.05)
+    print(
+        f"correlation {correlation}: of {len(conditional)} null features {flagged:.1%} flagged, permuted among all rows"
+        f" {np.mean(np.array(marginal) <= 0.05):.1%}; of {len(relevant)} relevant ones"
+        f" {np.mean(np.array(relevant) <= 0.05):.0%}"
+    )
+    assert len(conditional) >= 200
+    assert flagged <= 0.05
+    assert np.mean(np.array(relevant) <= 0.05) > {0.0: 0.9, 0.4: 0.6, 0.8: 0.1}[correlation]
+    assert correlation < 0.8 or np.mean(np.array(marginal) <= 0.05) > 0.2
