@@ -63,7 +63,8 @@ def baseline_rankings(case: Case, budget: Budget) -> dict[str, FeatureRanking]:
 
 def _ranking(case: Case, name: str, found: np.ndarray | FeatureRanking) -> FeatureRanking:
     if isinstance(found, FeatureRanking):
-        return replace(found, method=name, components={}, branch_weights=None)
+        settings = {key: value for part in found.components.values() for key, value in part.settings.items()}
+        return replace(found, method=name, components={}, branch_weights=None, settings={**settings, **found.settings})
     ranking = FeatureRanking(tuple(case.groups), found, method=name, settings={"seed": case.seed})
     return ranking.with_unused(case.estimator.encoder_.features)
 
