@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from permgrad.encoding import ColumnEncoder
     from permgrad.errors import FileFormatError, PermGradError, UnfittedError
     from permgrad.estimators import HybridClassifier, HybridRegressor
+    from permgrad.evaluation.referee import evaluate_ranking
+    from permgrad.evaluation.result import RankingEvaluation
+    from permgrad.evaluation.stability import RankStability, rank_stability
     from permgrad.importance.ablation import BranchWeights, branch_weights
     from permgrad.importance.branches import CutModel, cut_model
     from permgrad.importance.correlated import correlated_groups
@@ -42,12 +45,15 @@ _HOMES = {
     "HybridClassifier": "estimators",
     "HybridRegressor": "estimators",
     "PermGradError": "errors",
+    "RankStability": "evaluation.stability",
+    "RankingEvaluation": "evaluation.result",
     "Table": "table",
     "TuneResult": "tuning.results",
     "UnfittedError": "errors",
     "branch_weights": "importance.ablation",
     "correlated_groups": "importance.correlated",
     "cut_model": "importance.branches",
+    "evaluate_ranking": "evaluation.referee",
     "fit_layout": "layout",
     "fuse": "importance.fusion",
     "grad_cam": "importance.grad_cam",
@@ -57,6 +63,7 @@ _HOMES = {
     "load_dataset": "datasets",
     "permutation_importance": "importance.permutation",
     "rank_features": "importance.permgrad",
+    "rank_stability": "evaluation.stability",
     "tune": "tuning.api",
     "weight_importance": "importance.weights",
 }
@@ -72,6 +79,8 @@ __all__ = [
     "HybridClassifier",
     "HybridRegressor",
     "PermGradError",
+    "RankStability",
+    "RankingEvaluation",
     "Table",
     "TuneResult",
     "UnfittedError",
@@ -79,6 +88,7 @@ __all__ = [
     "branch_weights",
     "correlated_groups",
     "cut_model",
+    "evaluate_ranking",
     "fit_layout",
     "fuse",
     "grad_cam",
@@ -88,6 +98,7 @@ __all__ = [
     "load_dataset",
     "permutation_importance",
     "rank_features",
+    "rank_stability",
     "tune",
     "weight_importance",
 ]

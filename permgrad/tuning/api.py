@@ -12,7 +12,7 @@ import optuna
 
 from permgrad.errors import PermGradError, listing
 from permgrad.estimators import MAX_EPOCHS, HybridClassifier, HybridRegressor
-from permgrad.evaluation import SCORES
+from permgrad.evaluation.scores import SCORES
 from permgrad.files import plain
 from permgrad.table import Table
 from permgrad.tuning.directory import begin, check_directory
@@ -64,7 +64,7 @@ def tune(
         fail are recorded with their reason and do not count.
     metric : str or pair of str
         What is optimised on the validation rows: "loss" (what training minimises), "parameters" (the network's
-        size), or a score of `permgrad.evaluation.scores` such as "auc" or "r2". A pair makes two objectives.
+        size), or a score of `permgrad.evaluation.scores.scores` such as "auc" or "r2". A pair makes two objectives.
     out : path, optional
         Results directory, by default ``results/<table's name>``.
     storage : str, optional

@@ -21,7 +21,7 @@ from permgrad import plotting
 from permgrad.backend import keras
 from permgrad.errors import PermGradError, listing
 from permgrad.estimators import HybridClassifier, HybridRegressor
-from permgrad.evaluation import HIGHER_IS_BETTER, scores
+from permgrad.evaluation.scores import HIGHER_IS_BETTER, scores
 from permgrad.table import Table
 from permgrad.tuning.spaces import Space
 
@@ -38,7 +38,7 @@ class Objective:
     train, val : Table
     space : callable
     metrics : tuple of str
-        One or two of "loss", "parameters" and the names of `permgrad.evaluation.scores`, on validation rows.
+        One or two of "loss", "parameters" and the names of `permgrad.evaluation.scores.scores`, on validation rows.
     settings : dict
         Of the estimator, where the space does not decide.
     """

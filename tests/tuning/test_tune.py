@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
-from permgrad.evaluation import scores
+from permgrad.evaluation.scores import scores
 from tests.tuning.conftest import small_space
 
 FAST = {"max_epochs": 8, "space": small_space}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import permgrad as pg
-from permgrad.evaluation import scores
+from permgrad.evaluation.scores import scores
 
 
 class Fixed:

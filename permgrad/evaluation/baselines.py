@@ -1,0 +1,129 @@
+"""Rankings to stand beside the one under test: chance, trees, a plain MLP, and no model at all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from permgrad.evaluation.budget import Budget
+from permgrad.evaluation.case import Case
+from permgrad.importance.ranking import FeatureRanking
+
+BASELINES = ("random", "random_forest", "tree_shap", "mlp_permutation", "mutual_information")
+TREES = 100
+LEAVES = 256
+"""Of each tree: bounds what SHAP costs, which grows with leaves times squared depth."""
+SHAP_ROWS = 200
+INFORMATION_ROWS = 5000
+
+
+def baseline_rankings(case: Case, budget: Budget) -> dict[str, FeatureRanking]:
+    """Rank the table's columns in five other ways.
+
+    Parameters
+    ----------
+    case : Case
+    budget : Budget
+        Those that its time limit leaves out are noted there.
+
+    Returns
+    -------
+    dict of FeatureRanking
+        Over the table's columns; those that the network does not see are unused, and rank last.
+
+        - ``random``: a seeded random order.
+        - ``random_forest``: mean decrease of impurity in 100 trees of at most 256 leaves, fitted on the
+          training rows. The decreases of a category's 0/1 columns are *summed*.
+        - ``tree_shap``: |SHAP value| of the same forest, averaged over at most 200 test rows, summed over
+          classes. The SHAP values of a category's 0/1 columns are *summed* before the absolute value.
+        - ``mlp_permutation``: permutation importance, on the test rows, of the estimator's MLP branch
+          trained alone on the training rows.
+        - ``mutual_information``: with the target, on at most 5,000 training rows; a category counts as *one*
+          discrete column.
+
+    References
+    ----------
+    Breiman (2001); Lundberg et al., From local explanations to global understanding with explainable AI
+    for trees (2020); Kraskov, Stögbauer & Grassberger (2004) and Ross (2014) for mutual information.
+    """
+    forest = _Forest(case)
+    ways: dict[str, Callable[[], np.ndarray | FeatureRanking]] = {
+        "random": lambda: np.random.default_rng([case.seed, 0]).permutation(len(case.groups)).astype(float),
+        "random_forest": forest.impurity,
+        "tree_shap": forest.shap,
+        "mlp_permutation": lambda: _mlp_permutation(case),
+        "mutual_information": lambda: _mutual_information(case),
+    }
+    return {name: _ranking(case, name, ways[name]()) for name in budget.steps("baselines", ways)}
+
+
+def _ranking(case: Case, name: str, found: np.ndarray | FeatureRanking) -> FeatureRanking:
+    if isinstance(found, FeatureRanking):
+        settings = {key: value for part in found.components.values() for key, value in part.settings.items()}
+        return replace(found, method=name, components={}, branch_weights=None, settings={**settings, **found.settings})
+    ranking = FeatureRanking(tuple(case.groups), found, method=name, settings={"seed": case.seed})
+    return ranking.with_unused(case.estimator.encoder_.features)
+
+
+class _Forest:
+    """A random forest on the encoded training rows, fitted when first asked for."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self._fitted: Any = None
+
+    def model(self) -> Any:
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+        if self._fitted is None:
+            kind = RandomForestClassifier if self.case.classification else RandomForestRegressor
+            forest = kind(TREES, max_leaf_nodes=LEAVES, random_state=self.case.seed)
+            self._fitted = forest.fit(self.case.train_rows, self.case.train_target)
+        return self._fitted
+
+    def impurity(self) -> np.ndarray:
+        decrease = self.model().feature_importances_
+        return np.array([decrease[columns].sum() for columns in self.case.groups.values()])
+
+    def shap(self) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SHAP's own use of matplotlib and NumPy
+            import shap
+
+            rows = sample(len(self.case.test_rows), SHAP_ROWS, [self.case.seed, 1])
+            values = shap.TreeExplainer(self.model()).shap_values(self.case.test_rows[rows], check_additivity=False)
+        values = np.asarray(values).reshape(len(rows), self.case.test_rows.shape[1], -1)  # (rows, columns, outputs)
+        return np.array([np.abs(values[:, at].sum(axis=1)).mean(axis=0).sum() for at in self.case.groups.values()])
+
+
+def _mlp_permutation(case: Case) -> FeatureRanking:
+    return case.explain(case.refit(case.estimator, case.train, case.validation, branches=("tabular",)))
+
+
+def _mutual_information(case: Case) -> np.ndarray:
+    from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
+
+    rows = sample(len(case.train_rows), INFORMATION_ROWS, [case.seed, 2])
+    encoded = case.train_rows[rows].astype(float)
+    columns = np.column_stack([_as_one(encoded[:, at]) for at in case.groups.values()])
+    discrete = np.array([len(at) > 1 for at in case.groups.values()])
+    measure = mutual_info_classif if case.classification else mutual_info_regression
+    return measure(columns, case.train_target[rows], discrete_features=discrete, random_state=case.seed)
+
+
+def _as_one(columns: np.ndarray) -> np.ndarray:
+    """Return a column's one encoded column, or the number of the category that its 0/1 columns say (0: none)."""
+    if columns.shape[1] == 1:
+        return columns[:, 0]
+    return np.where(columns.any(axis=1), columns.argmax(axis=1) + 1, 0)
+
+
+def sample(n: int, most: int, seed: list[int]) -> np.ndarray:
+    """Return the numbers of all `n` rows, or of `most` drawn from them, in order."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))

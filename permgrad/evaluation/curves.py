@@ -1,0 +1,183 @@
+"""Deletion and insertion curves: the network's loss as features are taken from it, in a ranking's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.errors import PermGradError, listing
+from permgrad.evaluation.baselines import sample
+from permgrad.evaluation.budget import Budget
+from permgrad.evaluation.case import Case
+from permgrad.evaluation.frames import frame
+from permgrad.evaluation.replacing import NEIGHBOURS, Replace, replacers
+from permgrad.importance.ranking import FeatureRanking
+
+REPLACEMENTS = ("zero", "mean", "marginal", "conditional")
+MEMORY = 64 * 2**20
+"""Bytes of rows in one call of the network."""
+N_POINTS = 21
+CURVE_ROWS = 1000
+N_DRAWS = 3
+
+State = frozenset[int]
+"""Features, by number, that are replaced."""
+
+
+def deletion_curves(
+    case: Case,
+    rankings: Mapping[str, FeatureRanking],
+    budget: Budget,
+    *,
+    replacements: Sequence[str] = REPLACEMENTS,
+    n_draws: int = N_DRAWS,
+    n_points: int = N_POINTS,
+    max_rows: int = CURVE_ROWS,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Replace features in each ranking's order, on test rows, and measure the trained network's loss.
+
+    Parameters
+    ----------
+    case : Case
+    rankings : mapping of str to FeatureRanking
+        Over the table's columns. Columns that the network does not see are passed over.
+    budget : Budget
+    replacements : sequence of {"zero", "mean", "marginal", "conditional"}
+        What stands in a feature's place, see `replacers`.
+    n_draws : int
+        Of random replacements, from 1 to 5; losses and scores are averaged over them. All rankings get the same draws.
+    n_points : int
+        Numbers of replaced features at most, evenly from 0 to all.
+    max_rows : int
+        Test rows used at most.
+
+    Returns
+    -------
+    curves : DataFrame
+        ``ranking``, ``replacement``, ``curve`` ("deletion", "insertion"), ``order`` ("most", "least" relevant
+        first), ``k`` features deleted or inserted, their ``share``, ``loss`` (mean over rows: cross-entropy, or
+        squared error over the variance of the training target) and ``score`` (accuracy or R²). Inserting the
+        most relevant first is deleting the least relevant first, read backwards: nothing is computed twice.
+    areas : DataFrame
+        For each ranking and replacement, areas under the loss over shares from 0 to 1: ``deletion_most``,
+        ``deletion_least``; their ``difference``, the first less the second, larger for a better ranking
+        and 0 for a random one; its ``std_error`` over rows; ``normalised``: divided by the loss with all less
+        that with no feature replaced, so that 1 is the most for losses that only grow (NaN if it did not grow).
+
+    References
+    ----------
+    Samek et al., Evaluating the visualization of what a deep neural network has learned (2017); Petsiuk, Das &
+    Saenko, RISE (2018). Conditional replacement: Hooker & Mentch (2021), on why impossible rows mislead.
+    """
+    unknown = set(replacements) - set(REPLACEMENTS)
+    if unknown or not 1 <= n_draws <= NEIGHBOURS or n_points < 2:
+        raise PermGradError(
+            f"expected replacements among {listing(REPLACEMENTS)}, 1 to {NEIGHBOURS} draws and at least 2 points,"
+            f" got {listing(replacements)}, {n_draws} and {n_points}"
+        )
+    chosen = sample(len(case.test), max_rows, [case.seed, 7])
+    rows, target = case.test_rows[chosen], case.test_target[chosen]
+    ways = replacers(case, rows, n_draws)
+    n_features = len(case.groups)
+    counts = np.unique(np.round(np.linspace(0, n_features, n_points)).astype(int))
+    measured = {name: _Measured(case, target, ways[name]) for name in replacements}
+    curves: list[dict[str, Any]] = []
+    areas: list[dict[str, Any]] = []
+    steps = [(replacement, name) for replacement in replacements for name in rankings]
+    for replacement, name in budget.steps("curves", steps, ", ".join):
+        key = {"ranking": name, "replacement": replacement}
+        order = _seen_order(case, rankings[name])
+        states = {
+            "most": [frozenset(order[:k]) for k in counts],
+            "least": [frozenset(order[n_features - k :]) for k in counts],
+        }
+        measured[replacement].measure([*states["most"], *states["least"]])
+        found = {which: measured[replacement].of(of_order) for which, of_order in states.items()}
+        curves += [{**key, **row} for row in _curve_rows(counts, found)]
+        areas.append({**key, **_areas(counts / n_features, *(found[which][0] for which in ("most", "least")))})
+    return frame("curves", curves), frame("areas", areas)
+
+
+def _seen_order(case: Case, ranking: FeatureRanking) -> list[int]:
+    """Return the numbers, within `Case.groups`, of the features that the network sees, best first."""
+    number = {name: i for i, name in enumerate(case.groups)}
+    names = [ranking.features[i] for i in ranking.order]
+    return [number[name] for name in names if name in number]
+
+
+class _Measured:
+    """Losses and scores by state, each computed once, for one kind of replacement."""
+
+    def __init__(self, case: Case, target: np.ndarray, replace: Replace) -> None:
+        self.case, self.target, self.replace = case, target, replace
+        self.columns = list(case.groups.values())
+        self._kept: dict[State, tuple[np.ndarray, float]] = {}
+
+    def of(self, states: list[State]) -> tuple[np.ndarray, np.ndarray]:
+        """Return losses of shape (n_states, n_rows) and scores of shape (n_states,)."""
+        losses, scores = zip(*(self._kept[state] for state in states), strict=True)
+        return np.stack(losses), np.array(scores)
+
+    def measure(self, states: list[State]) -> None:
+        """Compute what is not known yet, many states in each call of the network."""
+        waiting: list[tuple[State, np.ndarray]] = []
+        for state in dict.fromkeys(states):
+            if state in self._kept:
+                continue
+            at = np.concatenate([self.columns[i] for i in sorted(state)]) if state else np.array([], int)
+            waiting.append((state, self.replace(at)))
+            if sum(rows.nbytes for _, rows in waiting) >= MEMORY:
+                self._predict(waiting)
+                waiting = []
+        self._predict(waiting)
+
+    def _predict(self, waiting: list[tuple[State, np.ndarray]]) -> None:
+        if not waiting:
+            return
+        width = waiting[0][1].shape[-1]
+        output = self.case.predict(np.concatenate([rows.reshape(-1, width) for _, rows in waiting]))
+        start = 0
+        for state, rows in waiting:
+            n_draws, n_rows, _ = rows.shape
+            part = output[start : start + n_draws * n_rows].reshape(n_draws, n_rows, -1)
+            losses = np.stack([self.case.losses(self.target, draw) for draw in part]).mean(axis=0)
+            self._kept[state] = losses, self._score(part, losses)
+            start += n_draws * n_rows
+
+    def _score(self, output: np.ndarray, losses: np.ndarray) -> float:
+        if self.case.classification:
+            return float((output.argmax(axis=-1) == self.target).mean())
+        ratio = np.var(self.case.train_target, dtype=float) / max(np.var(self.target, dtype=float), 1e-30)
+        return float(1 - losses.mean() * ratio)
+
+
+def _curve_rows(counts: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
+    """Return the rows of the four curves; the insertion curves are the deletion curves read backwards."""
+    n = int(counts[-1])
+    rows = []
+    for which, other in (("most", "least"), ("least", "most")):
+        for curve, order, step in (("deletion", which, 1), ("insertion", other, -1)):
+            losses, scores = (values[::step] for values in found[which])
+            for k, loss, score in zip(counts[::step], losses.mean(axis=1), scores, strict=True):
+                done = int(k) if curve == "deletion" else n - int(k)
+                point = {"k": done, "share": done / n, "loss": float(loss), "score": float(score)}
+                rows.append({"curve": curve, "order": order, **point})
+    return rows
+
+
+def _areas(shares: np.ndarray, most: np.ndarray, least: np.ndarray) -> dict[str, float]:
+    """Return the areas under curves of shape (n_points, n_rows), averaged over rows."""
+    of_rows = [np.trapezoid(losses, shares, axis=0) for losses in (most, least)]
+    differences = of_rows[0] - of_rows[1]
+    n = len(differences)
+    growth = float(most[-1].mean() - most[0].mean())
+    return {
+        "deletion_most": float(of_rows[0].mean()),
+        "deletion_least": float(of_rows[1].mean()),
+        "difference": float(differences.mean()),
+        "std_error": float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0,
+        "normalised": float(differences.mean()) / growth if growth > 0 else np.nan,
+    }

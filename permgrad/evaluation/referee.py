@@ -1,0 +1,157 @@
+"""The referee: whether a ranking beats others, depends on what the network learned, and lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from permgrad.errors import PermGradError, UnfittedError, listing
+from permgrad.estimators import HybridClassifier, HybridRegressor
+from permgrad.evaluation.agreement import agreement
+from permgrad.evaluation.baselines import BASELINES, baseline_rankings
+from permgrad.evaluation.budget import Budget
+from permgrad.evaluation.case import Case, named_parts
+from permgrad.evaluation.curves import CURVE_ROWS, N_DRAWS, deletion_curves
+from permgrad.evaluation.frames import frame
+from permgrad.evaluation.result import RankingEvaluation
+from permgrad.evaluation.retraining import remove_and_retrain
+from permgrad.evaluation.sanity import sanity_checks
+from permgrad.evaluation.stability import RankStability, reseeded
+from permgrad.files import plain
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.saving import versions
+from permgrad.table import Table, check_columns
+
+PARTS = ("curves", "retrain", "sanity", "stability")
+
+
+def evaluate_ranking(
+    estimator: HybridClassifier | HybridRegressor,
+    ranking: FeatureRanking | Mapping[str, FeatureRanking],
+    train: Table,
+    test: Table,
+    *,
+    validation: Table | None = None,
+    parts: Sequence[str] = PARTS,
+    n_trainings: int = 3,
+    retrain_with: Any = None,
+    seed: int = 0,
+    timeout: float | None = None,
+    verbose: bool = False,
+) -> RankingEvaluation:
+    """Put a ranking to the test, beside five simple ones, and say where it loses.
+
+    Parameters
+    ----------
+    estimator : HybridClassifier or HybridRegressor
+        Fitted.
+    ranking : FeatureRanking or mapping of str to FeatureRanking
+        Over the table's columns. A fused ranking enters with its components. Of a mapping, the first ranking
+        is the one under test, and only those that it names enter.
+    train : Table
+        The rows that the network was fitted on; other networks are fitted on them too.
+    test : Table
+        Rows that the network never saw.
+    validation : Table, optional
+        For early stopping wherever a network is trained; without it each training sets a share of its rows apart.
+    parts : sequence of {"curves", "retrain", "sanity", "stability"}
+        What to do, in this order; rankings to compare with (see `baseline_rankings`) and the agreement of
+        all rankings are always there. See `deletion_curves`, `remove_and_retrain`, `sanity_checks` and `reseeded`.
+    n_trainings : int
+        Of each kind, to see how stable the estimator's ranking is.
+    retrain_with : estimator, optional
+        Unfitted, for removing and retraining; see `remove_and_retrain`.
+    seed : int
+    timeout : float, optional
+        Seconds after which no further step is begun. What it leaves out is named in ``left_out``.
+    verbose : bool
+        Show progress bars.
+
+    Returns
+    -------
+    RankingEvaluation
+
+    Raises
+    ------
+    UnfittedError
+        If the estimator is not fitted.
+    PermGradError
+        If the ranking is of other columns, or settings are out of range.
+    """
+    rankings = _check(estimator, ranking, parts, n_trainings)
+    first = next(iter(rankings.values()))
+    case = Case(estimator, first, train, test, validation, seed)
+    for table in (train, test):
+        check_columns(table.features, estimator.encoder_.features, "the table")
+    budget = Budget(timeout, verbose)
+    with budget.part("baselines"):
+        rankings = {**rankings, **baseline_rankings(case, budget)}
+    curves, areas, retrain, sanity = (frame(name, []) for name in ("curves", "areas", "retrain", "sanity"))
+    stability: dict[str, dict[str, RankStability]] = {}
+    for part in parts:
+        with budget.part(part):
+            if part == "curves":
+                curves, areas = deletion_curves(case, rankings, budget)
+            elif part == "retrain":
+                retrain = remove_and_retrain(case, rankings, budget, retrain_with=retrain_with)
+            elif part == "sanity":
+                sanity = sanity_checks(case, budget)
+            else:
+                stability = reseeded(case, n_trainings, budget)
+    return RankingEvaluation(
+        rankings=rankings,
+        curves=curves,
+        areas=areas,
+        retrain=retrain,
+        sanity=sanity,
+        agreement=agreement(rankings),
+        stability=stability,
+        settings=_settings(case, parts, n_trainings, retrain_with, timeout, budget),
+        left_out=tuple(budget.left_out),
+    )
+
+
+def _check(
+    estimator: Any, ranking: FeatureRanking | Mapping[str, FeatureRanking], parts: Sequence[str], n_trainings: int
+) -> dict[str, FeatureRanking]:
+    """Return the rankings by name, the one under test first."""
+    if not isinstance(estimator, (HybridClassifier, HybridRegressor)):
+        raise PermGradError(f"expected a HybridClassifier or HybridRegressor, got {type(estimator).__name__}")
+    if not hasattr(estimator, "network_"):
+        raise UnfittedError("this estimator is not fitted yet; call fit first")
+    if isinstance(parts, str) or not set(parts) <= set(PARTS) or len(set(parts)) < len(parts):
+        raise PermGradError(f"parts must be some of {listing(PARTS)}, each once, got {parts!r}")
+    if "stability" in parts and n_trainings < 2:
+        raise PermGradError(f"stability needs at least two trainings to compare, got n_trainings={n_trainings}")
+    rankings = named_parts(ranking) if isinstance(ranking, FeatureRanking) else dict(ranking)
+    if not rankings:
+        raise PermGradError("expected at least one ranking, got none")
+    taken = set(rankings) & set(BASELINES)
+    if taken:
+        raise PermGradError(f"{listing(sorted(taken))} is the name of a ranking to compare with; choose another")
+    for name, one in rankings.items():
+        check_columns(one.features, estimator.encoder_.features, f"the ranking {name!r}")
+    if len(estimator.encoder_.groups) < 2:
+        raise PermGradError("the network sees one column only; there is nothing to rank")
+    return rankings
+
+
+def _settings(
+    case: Case, parts: Sequence[str], n_trainings: int, retrain_with: Any, timeout: float | None, budget: Budget
+) -> dict[str, Any]:
+    rows = {"train_rows": len(case.train), "test_rows": len(case.test), "curve_rows": min(len(case.test), CURVE_ROWS)}
+    settings = {
+        "parts": parts,
+        "seed": case.seed,
+        "n_trainings": n_trainings,
+        "n_draws": N_DRAWS,
+        "retrain_with": None if retrain_with is None else repr(retrain_with),
+        "timeout": timeout,
+        **rows,
+        "validation_rows": 0 if case.validation is None else len(case.validation),
+        "estimator": {"class": type(case.estimator).__name__, **case.estimator.get_params()},
+        "versions": {**versions(), "shap": version("shap")},
+        "seconds": budget.seconds,
+    }
+    return plain(settings)

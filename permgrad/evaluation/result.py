@@ -1,0 +1,209 @@
+"""What the referee found: tables, a verdict, and a directory that holds both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.errors import FileFormatError
+from permgrad.evaluation.agreement import rank_correlation
+from permgrad.evaluation.frames import SCHEMAS, read_frame, read_matrix, write_frame
+from permgrad.evaluation.stability import RankStability
+from permgrad.files import new_directory, read_json, write_json
+from permgrad.importance.ranking import FeatureRanking
+
+KIND = "permgrad.RankingEvaluation"
+FILE = "evaluation.json"
+STILL_ALIKE = 0.5
+"""Spearman correlation with the ranking of a network that knows nothing, above which it is named."""
+
+
+@dataclass(frozen=True, eq=False)
+class RankingEvaluation:
+    """A ranking under test, beside others.
+
+    Attributes
+    ----------
+    rankings : dict of FeatureRanking
+        The ranking under test first, its components or companions, then those to compare with.
+    curves, areas : DataFrame
+        See `deletion_curves`; without rows where that part was not asked for, as the others.
+    retrain : DataFrame
+        See `remove_and_retrain`.
+    sanity : DataFrame
+        See `sanity_checks`.
+    agreement : DataFrame
+        Spearman correlation of each pair of rankings.
+    stability : dict of dict of RankStability
+        Kind of training → name of ranking → how stable it is; see `reseeded`.
+    settings : dict
+        Seed, versions, numbers of rows, the estimator's settings, seconds of each part.
+    left_out : tuple of str
+        Steps that the time limit left out: ``"part: step"``.
+    """
+
+    rankings: dict[str, FeatureRanking]
+    curves: pd.DataFrame
+    areas: pd.DataFrame
+    retrain: pd.DataFrame
+    sanity: pd.DataFrame
+    agreement: pd.DataFrame
+    stability: dict[str, dict[str, RankStability]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def tested(self) -> str:
+        """Name of the ranking under test."""
+        return next(iter(self.rankings))
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row per ranking, best place first.
+
+        ``deletion_<replacement>``: difference of the areas under the deletion curves, higher is better.
+        ``retrain``: mean score after removal, over the numbers of columns that all rankings have; lower is
+        better. ``spearman``: with the ranking under test. ``place``: mean, over these measures, of the
+        ranking's place in each; lower is better. NaN where a measure is absent.
+        """
+        names = list(self.rankings)
+        measures = {f"deletion_{way}": values.reindex(names) for way, values in self._differences().items()}
+        after = self._after_removal()
+        if not after.empty:
+            measures["retrain"] = after.reindex(names)
+        places = [values.rank(ascending=measure == "retrain") for measure, values in measures.items()]
+        columns = {
+            "ranking": names,
+            **{measure: values.to_numpy() for measure, values in measures.items()},
+            "spearman": [rank_correlation(self.rankings[self.tested], self.rankings[name]) for name in names],
+            "place": pd.concat(places, axis=1).mean(axis=1).to_numpy() if places else np.nan,
+        }
+        return pd.DataFrame(columns).sort_values("place", kind="stable", ignore_index=True)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Where the ranking under test is beaten, and by which; where a sanity check does not move it."""
+        return (*self._lost_deletions(), *self._lost_removals(), *self._insane(), *self._less_stable())
+
+    def _differences(self) -> dict[str, pd.Series]:
+        return {
+            str(way): part.set_index("ranking")["difference"]
+            for way, part in self.areas.groupby("replacement", sort=False)
+        }
+
+    def _after_removal(self) -> pd.Series:
+        """Return each ranking's mean score after removal, over the numbers of columns that all rankings have."""
+        removed = self.retrain[self.retrain["removed"] > 0]
+        complete = removed.groupby("removed")["ranking"].transform("nunique") == len(self.rankings)
+        return removed[complete].groupby("ranking", sort=False)["score"].mean()
+
+    def _lost_deletions(self) -> Iterator[str]:
+        for way, part in self.areas.groupby("replacement", sort=False):
+            rows = part.set_index("ranking")
+            if self.tested not in rows.index:
+                continue
+            own = rows.loc[self.tested]
+            for name, row in rows.sort_values("difference", ascending=False, kind="stable").iterrows():
+                if row["difference"] > own["difference"]:
+                    theirs, ours = (f"{one['difference']:.3g} ± {one['std_error']:.1g}" for one in (row, own))
+                    yield f"deletion ({way}): {name} {theirs} > {self.tested} {ours}"
+
+    def _lost_removals(self) -> Iterator[str]:
+        after = self._after_removal()
+        own = after.get(self.tested, -np.inf)
+        for name, score in after.sort_values(kind="stable").items():
+            if score < own:
+                yield f"remove-and-retrain: {name} {score:.3f} < {self.tested} {own:.3f}"
+
+    def _insane(self) -> Iterator[str]:
+        rows = self.sanity[(self.sanity["ranking"] == self.tested) & (self.sanity["step"] > 0)]
+        for test, part in rows.groupby("test", sort=False):
+            value = part["spearman"].iloc[-1]
+            if value > STILL_ALIKE:
+                what = "all weights random" if test == "weights" else "shuffled labels"
+                yield f"sanity ({what}): Spearman with the ranking of the trained network is still {value:.2f}"
+
+    def _less_stable(self) -> Iterator[str]:
+        for kind, parts in self.stability.items():
+            own = parts.get(self.tested)
+            for name, part in parts.items():
+                if own is not None and part.nogueira > own.nogueira:
+                    yield f"stability ({kind}): {name} {part.nogueira:.2f} > {self.tested} {own.nogueira:.2f}"
+
+    def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
+        """Write to a new directory, see `write_evaluation`; `load` gives back the same.
+
+        Raises
+        ------
+        PermGradError
+            If the directory exists and `overwrite` is false, or cannot be written.
+        """
+        with new_directory(directory, overwrite=overwrite) as staging:
+            write_evaluation(self, staging)
+
+    @classmethod
+    def load(cls, directory: str | Path) -> RankingEvaluation:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileFormatError
+            If a file is absent or damaged, or the directory holds no evaluation.
+        """
+        directory = Path(directory)
+        content = read_json(directory / FILE, kind=KIND)
+        try:
+            tables = {name: read_frame(name, directory / f"{name}.csv") for name in SCHEMAS}
+            return cls(
+                rankings={name: FeatureRanking.from_dict(part) for name, part in content["rankings"].items()},
+                **tables,
+                agreement=read_matrix(directory / "agreement.csv"),
+                stability={
+                    kind: {name: RankStability.from_dict(part) for name, part in parts.items()}
+                    for kind, parts in content["stability"].items()
+                },
+                settings=content["settings"],
+                left_out=tuple(content["left_out"]),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+            raise FileFormatError(f"{directory} holds a damaged evaluation ({error}); evaluate again") from error
+
+    def __repr__(self) -> str:
+        left = f", {len(self.left_out)} steps left out" if self.left_out else ""
+        return f"RankingEvaluation({self.tested!r} beside {len(self.rankings) - 1} others{left})"
+
+
+def write_evaluation(evaluation: RankingEvaluation, directory: Path) -> None:
+    """Write an evaluation's files into an existing directory; `RankingEvaluation.load` reads them.
+
+    ``curves.csv``, ``areas.csv``, ``retrain.csv``, ``sanity.csv``, ``agreement.csv``; for people ``summary.csv``,
+    ``stability.csv`` and ``losses.txt``; and ``evaluation.json`` with rankings, stability and settings.
+    """
+    for name in SCHEMAS:
+        write_frame(getattr(evaluation, name), directory / f"{name}.csv")
+    write_frame(evaluation.agreement, directory / "agreement.csv", index=True)
+    write_frame(evaluation.summary, directory / "summary.csv")
+    tables = [
+        part.table.assign(kind=kind, ranking=name)
+        for kind, parts in evaluation.stability.items()
+        for name, part in parts.items()
+    ]
+    if tables:
+        write_frame(pd.concat(tables), directory / "stability.csv")
+    (directory / "losses.txt").write_text("".join(f"{line}\n" for line in evaluation.losses), encoding="utf-8")
+    content = {
+        "kind": KIND,
+        "rankings": {name: ranking.to_dict() for name, ranking in evaluation.rankings.items()},
+        "stability": {
+            kind: {name: part.to_dict() for name, part in parts.items()} for kind, parts in evaluation.stability.items()
+        },
+        "settings": evaluation.settings,
+        "left_out": list(evaluation.left_out),
+        "losses": list(evaluation.losses),
+    }
+    write_json(directory / FILE, content)

@@ -1,0 +1,140 @@
+"""Sanity checks: a ranking must fall apart when the network forgets what it learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.backend import keras
+from permgrad.evaluation.agreement import rank_correlation, top_overlap
+from permgrad.evaluation.budget import Budget
+from permgrad.evaluation.case import Case, named_parts, with_frames
+from permgrad.evaluation.frames import frame
+from permgrad.evaluation.stability import default_k
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.table import Table
+
+MAX_STEPS = 8
+WEIGHTS, LABELS = "weights", "labels"
+
+
+def sanity_checks(case: Case, budget: Budget) -> pd.DataFrame:
+    """Rank again with a network that is randomised layer by layer, and with one that learned shuffled labels.
+
+    Parameters
+    ----------
+    case : Case
+    budget : Budget
+
+    Returns
+    -------
+    DataFrame
+        ``test`` ("weights", "labels"), ``step`` (0: nothing changed), ``layers`` that are initialised anew in this
+        step (those of the steps before stay so), ``ranking`` (the estimator's, and each of its components),
+        and its agreement with that of step 0: ``spearman`` over the columns that the network sees, and
+        ``overlap`` of the top k (Jaccard; k: half of the columns, at most 10) beside the overlap
+        of two random choices, ``by_chance``. Weights are initialised anew from the output backwards, in at
+        most 8 steps.
+
+    References
+    ----------
+    Adebayo et al., Sanity checks for saliency maps (2018): cascading randomisation of the model's parameters, and
+    randomisation of the data.
+    """
+    network = case.estimator.network_
+    cascade = layer_steps(network)
+    steps: list[tuple[str, int, list[str]]] = [(WEIGHTS, i, layers) for i, layers in enumerate([[], *cascade])]
+    original: dict[str, FeatureRanking] = {}
+    rows: list[dict[str, Any]] = []
+    randomised = _Randomised(network, case.seed)
+    for test, step, layers in budget.steps("sanity", [*steps, (LABELS, 1, [])], _step):
+        if test == WEIGHTS:
+            estimator = copy(case.estimator)
+            estimator.network_ = randomised.forget(layers)
+        else:
+            estimator = _shuffled_labels(case)
+        found = named_parts(case.explain(estimator))
+        original = original or found
+        k = default_k(len(case.groups))
+        for name, ranking in found.items():
+            first = original[name]
+            agreed = {"spearman": rank_correlation(first, ranking), "overlap": top_overlap(first, ranking, k)}
+            changed = {"test": test, "step": step, "layers": " ".join(layers) or "none"}
+            rows.append({**changed, "ranking": name, **agreed, "by_chance": _overlap_by_chance(k, len(case.groups))})
+    return frame("sanity", rows)
+
+
+def _step(step: tuple[str, int, list[str]]) -> str:
+    return f"{step[0]} {step[1]}"
+
+
+def layer_steps(network: Any, most: int = MAX_STEPS) -> list[list[str]]:
+    """Return the names of the layers with trained weights, from the output backwards, in at most `most` steps.
+
+    BatchNorm goes together with a layer before it: a step begins behind a layer of any other kind.
+    """
+    steps: list[list[str]] = [[]]
+    for layer in reversed(network.layers):
+        if not layer.trainable_weights:
+            continue
+        steps[-1].append(layer.name)
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            steps.append([])
+    steps = [step for step in steps if step]
+    parts = np.array_split(np.arange(len(steps)), min(most, len(steps)))
+    return [[name for i in part for name in steps[i]] for part in parts]
+
+
+class _Randomised:
+    """A copy of a network that forgets layer after layer."""
+
+    def __init__(self, network: Any, seed: int) -> None:
+        seeds = iter(_seeds(seed))
+        # Not the initial weights of the training: those are what the trained ones still resemble.
+        self.fresh = keras.models.clone_model(network, clone_function=lambda layer: _reseeded(layer, seeds))
+        self.network = keras.models.clone_model(network)
+        self.network.set_weights(network.get_weights())
+
+    def forget(self, layers: list[str]) -> Any:
+        """Give these layers fresh weights, and return the network."""
+        for name in layers:
+            self.network.get_layer(name).set_weights(self.fresh.get_layer(name).get_weights())
+        return self.network
+
+
+def _seeds(seed: int) -> Iterator[int]:
+    rng = np.random.default_rng([seed, 8])
+    while True:
+        yield int(rng.integers(2**31))
+
+
+def _reseeded(layer: Any, seeds: Iterator[int]) -> Any:
+    """Return a new layer of the same settings, with other seeds in its initializers."""
+    settings = layer.get_config()
+    for value in settings.values():
+        if isinstance(value, dict) and "seed" in (value.get("config") or {}):
+            value["config"]["seed"] = next(seeds)
+    return type(layer).from_config(settings)
+
+
+def _shuffled_labels(case: Case) -> Any:
+    """Return the estimator fitted on training and validation rows with shuffled targets."""
+    rng = np.random.default_rng([case.seed, 9])
+    shuffled = [None if table is None else _shuffle(table, rng) for table in (case.train, case.validation)]
+    return case.refit(case.estimator, *shuffled)  # type: ignore[arg-type]
+
+
+def _shuffle(table: Table, rng: np.random.Generator) -> Table:
+    return with_frames(table, table.X, table.y.iloc[rng.permutation(len(table))].reset_index(drop=True))
+
+
+def _overlap_by_chance(k: int, d: int) -> float:
+    """Return the mean Jaccard similarity of two independent choices of `k` from `d`."""
+    from scipy.stats import hypergeom
+
+    shared = np.arange(k + 1)
+    return float((hypergeom(d, k, k).pmf(shared) * shared / (2 * k - shared)).sum())

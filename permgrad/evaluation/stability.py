@@ -1,0 +1,216 @@
+"""How far a ranking stays the same when the network is trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.errors import PermGradError
+from permgrad.evaluation.agreement import feature_ranks, spearman
+from permgrad.evaluation.budget import Budget
+from permgrad.evaluation.case import Case, named_parts
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.table import Table
+
+KINDS = ("seeds", "bootstrap rows")
+
+
+@dataclass(frozen=True, eq=False)
+class RankStability:
+    """Several rankings of the same features, compared.
+
+    Attributes
+    ----------
+    features : tuple of str
+    k : int
+        How many count as the best.
+    ranks : ndarray of shape (n_rankings, n_features)
+        Place of each feature, 1 the best; equal scores share their mean place; unused features come last.
+    chosen : ndarray of shape (n_rankings, n_features), bool
+        Whether the feature is among the `k` best (of equal scores, the table's first).
+    """
+
+    features: tuple[str, ...]
+    k: int
+    ranks: np.ndarray
+    chosen: np.ndarray
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per feature, best first: ``mean_rank``, ``sd`` (ddof 1), ``min``, ``max``, ``top_share``.
+
+        ``top_share`` is the share of rankings in which the feature is among the `k` best.
+        """
+        columns = {
+            "feature": self.features,
+            "mean_rank": self.ranks.mean(axis=0),
+            "sd": self.ranks.std(axis=0, ddof=1),
+            "min": self.ranks.min(axis=0),
+            "max": self.ranks.max(axis=0),
+            "top_share": self.chosen.mean(axis=0),
+        }
+        return pd.DataFrame(columns).sort_values("mean_rank", kind="stable", ignore_index=True)
+
+    @property
+    def overlap(self) -> float:
+        """Jaccard similarity of the `k` best of two rankings, averaged over all pairs."""
+        return float(np.mean([(a & b).sum() / (a | b).sum() for a, b in combinations(self.chosen, 2)]))
+
+    @property
+    def spearman(self) -> float:
+        """Spearman correlation of two rankings' places, averaged over all pairs."""
+        return float(np.mean([spearman(a, b) for a, b in combinations(self.ranks, 2)]))
+
+    @property
+    def nogueira(self) -> float:
+        """Nogueira's index of the choice of the `k` best: 1 for equal choices, 0 expected for random ones."""
+        return nogueira(self.chosen)[0]
+
+    @property
+    def nogueira_interval(self) -> tuple[float, float]:
+        """Its asymptotic 95 % confidence interval: too narrow for few rankings, of no width for two."""
+        index, variance = nogueira(self.chosen)
+        margin = 1.96 * float(np.sqrt(variance))
+        return index - margin, index + margin
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, ready for JSON."""
+        arrays = {"ranks": self.ranks.tolist(), "chosen": self.chosen.astype(int).tolist()}
+        return {"features": list(self.features), "k": self.k, **arrays}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> RankStability:
+        """Build what `to_dict` described."""
+        ranks, chosen = np.array(content["ranks"], float), np.array(content["chosen"], bool)
+        return cls(tuple(content["features"]), content["k"], ranks, chosen)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RankStability) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.features, self.k, self.ranks.tobytes()))
+
+    def __repr__(self) -> str:
+        low, high = self.nogueira_interval
+        return (
+            f"RankStability({len(self.ranks)} rankings of {len(self.features)} features, top {self.k}:"
+            f" Nogueira {self.nogueira:.2f} [{low:.2f}, {high:.2f}], overlap {self.overlap:.2f},"
+            f" Spearman {self.spearman:.2f})"
+        )
+
+
+def rank_stability(rankings: Sequence[FeatureRanking], k: int | None = None) -> RankStability:
+    """Compare rankings of the same features, from several trainings, seeds or resamples.
+
+    Parameters
+    ----------
+    rankings : sequence of FeatureRanking
+        At least two, of the same features in the same order.
+    k : int, optional
+        How many count as the best; by default half of the features, at most 10.
+
+    Returns
+    -------
+    RankStability
+
+    Raises
+    ------
+    PermGradError
+        For fewer than two rankings, different features, or a `k` that is no choice.
+
+    References
+    ----------
+    Nogueira, Sechidis & Brown, On the Stability of Feature Selection Algorithms, JMLR 18 (2018).
+    """
+    rankings = list(rankings)
+    if len(rankings) < 2:
+        raise PermGradError(f"stability compares at least two rankings, got {len(rankings)}")
+    features = rankings[0].features
+    if any(ranking.features != features for ranking in rankings):
+        raise PermGradError("stability compares rankings of the same features in the same order, these differ")
+    k = default_k(len(features)) if k is None else k
+    if not 1 <= k < len(features):
+        raise PermGradError(f"k must be at least 1 and less than the number of features, {len(features)}, got {k}")
+    chosen = np.zeros((len(rankings), len(features)), bool)
+    for row, ranking in zip(chosen, rankings, strict=True):
+        row[ranking.order[:k]] = True
+    return RankStability(features, k, np.array([feature_ranks(ranking) for ranking in rankings]), chosen)
+
+
+def default_k(n_features: int) -> int:
+    """Return how many features count as the best: half of them, at least 1, at most 10."""
+    return max(1, min(10, n_features // 2))
+
+
+def nogueira(chosen: np.ndarray) -> tuple[float, float]:
+    """Return Nogueira's stability index of a choice of features, and the variance of the index.
+
+    Parameters
+    ----------
+    chosen : ndarray of shape (n_choices, n_features), bool
+
+    Notes
+    -----
+    Index: one minus the mean over features of the unbiased variance of being chosen, divided by that
+    variance for random choices of the same mean size. Variance: theorem 7 of the paper cited in `rank_stability`.
+    """
+    z = np.asarray(chosen, float)
+    n_choices, d = z.shape
+    share = z.mean(axis=0)
+    size = z.sum(axis=1)
+    mean_size = size.mean()
+    by_chance = mean_size / d * (1 - mean_size / d)
+    index = 1 - n_choices / (n_choices - 1) * np.mean(share * (1 - share)) / by_chance
+    expected = size * mean_size / d**2
+    each = (z @ share / d - expected + index / 2 * (2 * expected - size / d - mean_size / d + 1)) / by_chance
+    variance = 4 / n_choices**2 * np.sum((each - each.mean()) ** 2)
+    return float(index), float(variance)
+
+
+def reseeded(case: Case, n_trainings: int, budget: Budget) -> dict[str, dict[str, RankStability]]:
+    """Train again with other seeds, on the same rows and on resampled ones, and rank the test rows each time.
+
+    Parameters
+    ----------
+    case : Case
+    n_trainings : int
+        Of each kind.
+    budget : Budget
+
+    Returns
+    -------
+    dict of dict of RankStability
+        Kind (``"seeds"``: the same rows; ``"bootstrap rows"``: training rows drawn with replacement, within
+        each class) → the ranking and each of its components by name. Kinds with fewer than two trainings, for
+        lack of time, are absent.
+    """
+    found: dict[str, dict[str, list[FeatureRanking]]] = {}
+    for kind, i in budget.steps("stability", [(kind, i) for kind in KINDS for i in range(n_trainings)], _step):
+        rng = np.random.default_rng([case.seed, 3, KINDS.index(kind), i])
+        train = case.train if kind == "seeds" else bootstrap(case.train, rng)
+        fitted = case.refit(case.estimator, train, case.validation, seed=int(rng.integers(2**31)))
+        for name, part in named_parts(case.explain(fitted)).items():
+            found.setdefault(kind, {}).setdefault(name, []).append(part)
+    return {
+        kind: {name: rank_stability(rankings) for name, rankings in parts.items()}
+        for kind, parts in found.items()
+        if all(len(rankings) > 1 for rankings in parts.values())
+    }
+
+
+def _step(step: tuple[str, int]) -> str:
+    return f"{step[0]} {step[1] + 1}"
+
+
+def bootstrap(table: Table, rng: np.random.Generator) -> Table:
+    """Draw as many rows with replacement; for classification within each class, so that none is lost."""
+    if table.task == "regression":
+        return table.take(np.sort(rng.integers(len(table), size=len(table))))
+    labels = table.y.to_numpy()
+    drawn = [rng.choice(np.flatnonzero(labels == label), (labels == label).sum()) for label in np.unique(labels)]
+    return table.take(np.sort(np.concatenate(drawn)))

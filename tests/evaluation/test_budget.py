@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+import permgrad as pg
+from permgrad.evaluation import budget
+
+
+def test_steps_are_begun_until_the_time_is_over(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(budget.time, "monotonic", lambda: now[0])
+    limited = budget.Budget(timeout=25)
+    done = []
+    with limited.part("work"):
+        for step in limited.steps("work", "abcde"):
+            now[0] += 10
+            done.append(step)
+    assert done == ["a", "b", "c"]  # the third begins at 20, and ends after the limit
+    assert limited.left_out == ["work: d", "work: e"]
+    assert limited.seconds == {"work": 30}
+
+
+def test_no_limit_and_a_bar(capsys):
+    unlimited = budget.Budget(verbose=True)
+    assert list(unlimited.steps("work", [1, 2])) == [1, 2]
+    assert unlimited.left_out == []
+    assert "work" in capsys.readouterr().err
+
+
+def test_negative_limit():
+    with pytest.raises(pg.PermGradError, match="seconds, got -1"):
+        budget.Budget(-1)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+
+import permgrad as pg
+from permgrad.evaluation.baselines import BASELINES
+from permgrad.evaluation.frames import SCHEMAS, frame
+from tests.conftest import SMALL
+
+TABLES = (*SCHEMAS, "agreement", "summary")
+
+
+@pytest.fixture(scope="module")
+def numeric():
+    """A fused network on six numbers, of which ``b`` and ``d`` decide the target."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(500, 6)), columns=list("abcdef"))
+    table = pg.Table(X, 3 * X["b"] - 2 * X["d"], task="regression")
+    parts = [table.take(rows) for rows in np.split(np.arange(500), [300, 400])]
+    train, val, _ = parts
+    model = pg.HybridRegressor(**SMALL, max_epochs=10, learning_rate=2e-2)
+    return model.fit(train.X, train.y, validation_data=(val.X, val.y)), *parts
+
+
+@pytest.fixture(scope="module")
+def found(numeric):
+    model, train, val, test = numeric
+    ranking = model.rank_features(test.X, test.y, n_repeats=2)
+    return pg.evaluate_ranking(
+        model, ranking, train, test, validation=val, n_trainings=2, retrain_with=LinearRegression(), seed=1
+    )
+
+
+def test_the_ranking_stands_beside_its_components_and_others(found):
+    assert tuple(found.rankings) == ("permgrad", "permutation", "grad_cam", *BASELINES)
+    assert found.tested == "permgrad"
+    assert found.left_out == ()
+    assert set(found.areas["ranking"]) == set(found.retrain["ranking"]) == set(found.rankings)
+    assert set(found.settings["seconds"]) == {"baselines", "curves", "retrain", "sanity", "stability"}
+    assert found.settings["seed"] == 1
+    assert "shap" in found.settings["versions"]
+
+
+def test_what_is_planted_wins(found):
+    summary = found.summary.set_index("ranking")
+    assert set(found.rankings["permutation"].top(2)) == {"b", "d"}
+    assert summary.loc["permutation", "deletion_mean"] > summary.loc["random", "deletion_mean"]
+    assert summary.loc["permutation", "retrain"] < summary.loc["random", "retrain"] - 0.3
+    assert found.summary["ranking"].iloc[-1] in ("random", "grad_cam")
+
+
+def test_agreement_is_spearmans(found):
+    a, b = (pd.Series(found.rankings[name].scores) for name in ("random_forest", "random"))
+    assert found.agreement.loc["random_forest", "random"] == pytest.approx(a.corr(b, method="spearman"))
+    np.testing.assert_allclose(np.diag(found.agreement), 1)
+    assert found.summary.set_index("ranking").loc["random", "spearman"] == found.agreement.loc["permgrad", "random"]
+
+
+def test_what_is_explained_again_is_explained_alike(found):
+    """The ranking under test has two repeats, so has the MLP's."""
+    assert found.rankings["mlp_permutation"].settings["n_repeats"] == 2
+
+
+def test_saved_and_loaded(found, tmp_path):
+    found.save(tmp_path / "e")
+    loaded = pg.RankingEvaluation.load(tmp_path / "e")
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(found, name), check_exact=True)
+    for name in ("rankings", "stability", "settings", "left_out", "losses"):
+        assert getattr(loaded, name) == getattr(found, name)
+    assert (tmp_path / "e" / "losses.txt").read_text().splitlines() == list(found.losses)
+    with pytest.raises(pg.PermGradError, match="exists already"):
+        found.save(tmp_path / "e")
+
+
+def test_a_damaged_directory(found, tmp_path):
+    found.save(tmp_path / "e")
+    (tmp_path / "e" / "areas.csv").write_text("nothing\n1\n")
+    with pytest.raises(pg.FileFormatError, match="damaged evaluation"):
+        pg.RankingEvaluation.load(tmp_path / "e")
+    with pytest.raises(pg.FileFormatError, match="cannot read"):
+        pg.RankingEvaluation.load(tmp_path / "absent")
+
+
+def test_time_limit_leaves_out_and_names(numeric, tmp_path):
+    model, train, _, test = numeric
+    ranking = model.rank_features(test.X, test.y)
+    found = pg.evaluate_ranking(model, {"NA": ranking, "007": ranking}, train, test, timeout=0)
+    assert tuple(found.rankings) == ("NA", "007")
+    parts = [name.split(": ")[0] for name in found.left_out]
+    assert list(dict.fromkeys(parts)) == ["baselines", "curves", "retrain", "sanity", "stability"]
+    assert "stability: seeds 1" in found.left_out
+    assert found.losses == ()
+    assert found.summary["place"].isna().all()
+    found.save(tmp_path / "e")
+    loaded = pg.RankingEvaluation.load(tmp_path / "e")
+    for name in TABLES:
+        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(found, name), check_exact=True)
+
+
+def by_hand() -> pg.RankingEvaluation:
+    """Three rankings with made-up measures."""
+    rankings = {name: pg.FeatureRanking(("x", "y"), np.array([2.0, 1.0])) for name in ("mine", "good", "bad")}
+    areas = [
+        {"ranking": name, "replacement": "mean", "difference": value, "std_error": 0.01}
+        for name, value in (("mine", 0.2), ("good", 0.3), ("bad", 0.1))
+    ]
+    retrain = [
+        {"ranking": name, "share": k / 2, "removed": k, "kept": 2 - k, "loss": 1.0, "score": score}
+        for k, scores in ((0, (0.9, 0.9, 0.9)), (1, (0.63, 0.61, 0.7)))
+        for name, score in zip(rankings, scores, strict=True)
+    ]
+    # Time ran out before the others had this many removed: it counts for none.
+    retrain.append({"ranking": "mine", "share": 0.9, "removed": 2, "kept": 0, "loss": 1.0, "score": -5.0})
+    sanity = [
+        {"test": test, "step": step, "layers": "none", "ranking": "mine", "spearman": value}
+        for test, step, value in (("weights", 0, 1.0), ("weights", 1, 0.9), ("weights", 2, 0.1), ("labels", 1, 0.8))
+    ]
+    return pg.RankingEvaluation(
+        rankings,
+        frame("curves", []),
+        frame("areas", areas),
+        frame("retrain", retrain),
+        frame("sanity", sanity),
+        pd.DataFrame(),
+    )
+
+
+def test_losses_by_hand():
+    assert by_hand().losses == (
+        "deletion (mean): good 0.3 ± 0.01 > mine 0.2 ± 0.01",
+        "remove-and-retrain: good 0.610 < mine 0.630",
+        "sanity (shuffled labels): Spearman with the ranking of the trained network is still 0.80",
+    )
+
+
+def test_summary_by_hand():
+    summary = by_hand().summary
+    assert summary["ranking"].tolist() == ["good", "mine", "bad"]
+    assert summary["place"].tolist() == [1, 2, 3]
+    assert summary["retrain"].tolist() == [0.61, 0.63, 0.7]
+
+
+def test_bad_input(numeric):
+    model, train, _, test = numeric
+    ranking = pg.FeatureRanking(tuple("abcdef"), np.arange(6.0), method="mine")
+    for estimator, given, options, message in (
+        (LinearRegression(), ranking, {}, "expected a HybridClassifier"),
+        (pg.HybridRegressor(), ranking, {}, "not fitted"),
+        (model, ranking, {"parts": ("curves", "luck")}, "parts must be some of"),
+        (model, ranking, {"n_trainings": 1}, "at least two trainings"),
+        (model, {}, {}, "at least one ranking"),
+        (model, {"random": ranking}, {}, "'random' is the name of a ranking to compare with"),
+        (model, pg.FeatureRanking(("a",), np.ones(1)), {}, "absent: 'b', 'c', 'd', 'e' and 1 more|absent: 'b'"),
+    ):
+        with pytest.raises(pg.PermGradError, match=message):
+            pg.evaluate_ranking(estimator, given, train, test, **options)
+
+
+def test_strict_json(found, tmp_path):
+    found.save(tmp_path / "e")
+    content = json.loads(
+        (tmp_path / "e" / "evaluation.json").read_text(), parse_constant=lambda name: pytest.fail(name)
+    )
+    assert content["kind"] == "permgrad.RankingEvaluation"

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import permgrad as pg
+from permgrad.evaluation.budget import Budget
+from permgrad.evaluation.case import Case
+from permgrad.evaluation.sanity import _overlap_by_chance, _Randomised, layer_steps, sanity_checks
+from permgrad.models.hybrid import HybridConfig, build_hybrid
+from tests.conftest import SMALL
+
+
+@pytest.fixture(scope="module")
+def graded() -> Case:
+    """Twelve columns of falling weight: a ranking with an order to lose."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(900, 12)), columns=[f"f{i}" for i in range(12)])
+    score = X.to_numpy() @ (np.linspace(2, 0, 12) * np.tile([1, -1], 6))
+    table = pg.Table(X, np.where(score > 0, "yes", "no"))
+    train, test = table.take(np.arange(600)), table.take(np.arange(600, 900))
+    estimator = pg.HybridClassifier(**SMALL, max_epochs=25, learning_rate=1e-2).fit(train.X, train.y)
+    return Case(estimator, estimator.rank_features(test.X, test.y), train, test)
+
+
+def test_the_ranking_falls_apart(graded):
+    before = [weights.copy() for weights in graded.estimator.network_.get_weights()]
+    found = sanity_checks(graded, Budget())
+    permutation = found[found["ranking"] == "permutation"].set_index(["test", "step"])
+    assert permutation.loc[("weights", 0), ["spearman", "overlap"]].tolist() == [1, 1]
+    last = permutation.loc["weights"].index.max()
+    assert abs(permutation.loc[("weights", last), "spearman"]) < 0.6
+    assert abs(permutation.loc[("labels", 1), "spearman"]) < 0.6
+    assert permutation["by_chance"].iloc[0] == pytest.approx(_overlap_by_chance(6, 12))
+    for old, new in zip(before, graded.estimator.network_.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_the_trained_ranking_is_right_before(graded):
+    scores = graded.ranking.components["permutation"].scores
+    assert pd.Series(scores).corr(pd.Series(-np.arange(12)), method="spearman") > 0.9
+
+
+def test_layers_are_forgotten_from_the_output_backwards(random_hybrid):
+    network = random_hybrid("classification", 2)
+    steps = layer_steps(network)
+    assert steps[0] == ["logits"]
+    assert steps[1][-1] == "head_0"
+    randomised = _Randomised(network, seed=0)
+    trained = {layer.name: layer.get_weights() for layer in network.layers}
+    forgotten: set[str] = set()
+    for step in steps:
+        now = randomised.forget(step)
+        forgotten |= set(step)
+        for layer in now.layers:
+            same = all(np.array_equal(a, b) for a, b in zip(layer.get_weights(), trained[layer.name], strict=True))
+            assert same == (layer.name not in forgotten or not layer.trainable_weights)
+    assert forgotten == {layer.name for layer in network.layers if layer.trainable_weights}
+
+
+def test_forgotten_weights_are_not_those_that_training_began_with():
+    network = build_hybrid(HybridConfig(branches=("tabular",), seed=0), 5, 2, task="classification")
+    randomised = _Randomised(network, seed=0).forget(["tabular_0"])
+    first, anew = (model.get_layer("tabular_0").kernel for model in (network, randomised))
+    assert abs(np.corrcoef(np.ravel(first), np.ravel(anew))[0, 1]) < 0.2
+    assert np.std(anew) == pytest.approx(np.std(first), rel=0.15)  # drawn by the same initializer
+    other = _Randomised(network, seed=1).forget(["tabular_0"]).get_layer("tabular_0").kernel
+    assert not np.array_equal(anew, other)
+
+
+def test_deep_networks_take_few_steps():
+    config = HybridConfig(branches=("tabular",), dense_units=(4,) * 15)
+    network = build_hybrid(config, 5, 2, task="classification")
+    steps = layer_steps(network)
+    assert len(steps) == 8
+    assert {name for step in steps for name in step} == {
+        layer.name for layer in network.layers if layer.trainable_weights
+    }
+
+
+def test_overlap_by_chance_counts_all_choices():
+    sets = [set(one) for one in combinations(range(6), 2)]
+    every = [len(a & b) / len(a | b) for a in sets for b in sets]
+    assert _overlap_by_chance(2, 6) == pytest.approx(np.mean(every))
