@@ -125,7 +125,7 @@ def _xor(points: np.ndarray) -> np.ndarray:
     return (points[:, 0] - 0.5) * (0.5 - points[:, 1])
 
 
-def _planted(name: str, X: Any, y: np.ndarray, at: np.ndarray, **notes: Any) -> Table:
+def _planted(name: str, X: Any, y: Any, at: np.ndarray, **notes: Any) -> Table:
     task: Task = "classification" if y.dtype == bool else "regression"
     relevant = [f"x{i}" for i in at]
     return Table(
