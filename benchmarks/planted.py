@@ -42,9 +42,10 @@ SETTINGS: dict[str, Any] = {
     "max_epochs": 150,
     "patience": 150,
 }
-"""For all networks alike. A xor or a ring leaves the validation loss where it is for some 50 epochs, which the
-estimator's patience of 6 takes for the end; and with 833 rows a network first learns them by heart. A strong weight
-decay wears that down again (Power et al., "Grokking", arXiv 2201.02177), at a rate high enough to matter."""
+"""For all networks alike. With the estimator's own, training on xor among 64 features ended after about 28 epochs at an
+accuracy of 0.53; with these it is 0.86. Weight decay, rate, batch, epochs and patience were changed together and
+their shares were not told apart. From 16 features on, ring stays below 0.6 with every setting that was tried.
+They were chosen by the test folds of the tables of seed 0: report figures of another seed."""
 FAST = {"max_epochs": 2, "dense_units": (8,), "head_units": (8,), "base_filters": 2, "n_conv_layers": 1}
 """To see that it runs; the figures mean nothing."""
 METRICS = ("best-k", "best-2k", "accuracy")
@@ -183,7 +184,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--folds", type=int, default=6)
     parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1, help="not 0, by which the settings were chosen")
     parser.add_argument("--out", type=Path, help="a CSV file of each fold's figures")
     parser.add_argument("--fast", action="store_true", help="two folds, tiny networks: only whether it runs")
     options = parser.parse_args()
