@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from permgrad import toy
     from permgrad.datasets import list_datasets, load_dataset
     from permgrad.encoding import ColumnEncoder
     from permgrad.errors import FileFormatError, PermGradError, UnfittedError
@@ -99,12 +100,15 @@ __all__ = [
     "permutation_importance",
     "rank_features",
     "rank_stability",
+    "toy",
     "tune",
     "weight_importance",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "toy":
+        return import_module("permgrad.toy")
     if name not in _HOMES:
         raise AttributeError(f"module 'permgrad' has no attribute {name!r}")
     return getattr(import_module(f"permgrad.{_HOMES[name]}"), name)
