@@ -16,7 +16,7 @@ import numpy as np
 
 from permgrad.errors import FileFormatError, PermGradError
 
-RESULT_FILES = ("ranking.json", "estimator.json")
+RESULT_FILES = ("ranking.json", "estimator.json", "evaluation.json")
 """A directory that holds one of these was written by permgrad."""
 STUDY_FILE = "study.json"
 """A directory that holds this has a study in it, which is never replaced."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from permgrad import plotting
 from permgrad.estimators import HybridClassifier, HybridRegressor
-from permgrad.evaluation import scores
+from permgrad.evaluation.scores import scores
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.saving import versions, write_estimator
 from permgrad.table import Table

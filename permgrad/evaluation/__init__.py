@@ -1,3 +1,1 @@
-"""What a network and a ranking are worth: scores, and the referee that puts a ranking to the test."""
-
-from permgrad.evaluation.scores import scores as scores
+"""How good a network and a ranking are: scores on rows that were not seen, and the referee."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,8 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.table import Table, as_target
 
 PREDICT_ROWS = 1024
+EXPLAINED_BY = ("weights", "baseline", "scaling", "attribution", "layer", "readout", "n_repeats", "seed")
+"""Options of `rank_features` that a ranking's settings hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +86,14 @@ class Case:
 
     def explain(self, estimator: Any) -> FeatureRanking:
         """Rank the columns on the test rows, by the settings of the ranking under test."""
-        known = {}
+        known: dict[str, Any] = {}
         for part in (*self.ranking.components.values(), self.ranking):
             known.update(part.settings)
-        names = inspect.signature(estimator.rank_features).parameters
-        options = {name: known[name] for name in names if known.get(name) is not None}
+        options = {name: known[name] for name in EXPLAINED_BY if known.get(name) is not None}
+        options["end_to_end"] = "end_to_end" in self.ranking.components or None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a resample may lack a category, and says so
-            return estimator.rank_features(self.test.X, self.test.y, **{**options, "verbose": False})
+            return estimator.rank_features(self.test.X, self.test.y, **options, verbose=False)
 
     def refit(self, estimator: Any, train: Table, validation: Table | None = None, **settings: Any) -> Any:
         """Fit an unfitted copy of `estimator`, with these settings changed, silently."""

@@ -1,0 +1,204 @@
+"""Evidence for rankings: which choices of the fusion hold up, and how PermGrad stands beside what else there is.
+
+    python -m benchmarks.referee choices [--seeds 2] [--problems puma8nh additive] [--out DIR]
+    python -m benchmarks.referee compare [--seeds 2] [--problems ...] [--out DIR]
+
+For each problem and seed one hybrid network of the estimator's default settings is trained. `choices` ranks its columns by
+every combination of image attribution, read-out, baseline of the ablation, branch weights and scaling;
+`compare` sets the published formula and the default beside end-to-end permutation, SHAP, a random forest and chance.
+
+Figures, all of rows that were not trained on: *deletion*, the area between the curves of the network's loss as features
+are replaced, most relevant first less least relevant first, divided by what replacing all adds to the loss
+(0: chance), averaged over marginal and conditional replacement; *retrain*, the score (accuracy, R²) of MLPs trained
+without the best quarter and the best half of the columns, averaged (lower: better); *found*, the share of the relevant
+columns among the best, where they are known (Puma's theta2 and theta3, whose published permutation scores are forty
+times the next; the planted tables').
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import permgrad as pg
+from permgrad import toy
+from permgrad.evaluation.baselines import baseline_rankings
+from permgrad.evaluation.budget import Budget
+from permgrad.evaluation.case import Case
+from permgrad.evaluation.curves import deletion_curves
+from permgrad.evaluation.retraining import remove_and_retrain
+
+PROBLEMS = {
+    "heloc": lambda seed: pg.load_dataset("heloc"),
+    "dengue": lambda seed: pg.load_dataset("dengue"),
+    "puma8nh": lambda seed: pg.load_dataset("puma8nh"),
+    "additive": lambda seed: toy.additive(1500, 20, seed, task="classification"),
+    "correlated nulls": lambda seed: toy.correlated_nulls(1500, 4, 8, 0.8, seed),
+    "ring+xor+sum": lambda seed: toy.ring_xor_sum(3000, 12, seed),
+}
+RELEVANT = {"puma8nh": ["theta2", "theta3"]}
+ATTRIBUTIONS = {
+    "grad_cam": ("grad_cam", "last"),
+    "layer_cam": ("layer_cam", "last"),
+    "layer_cam, first layer": ("layer_cam", "first"),
+    "gradient_input": ("gradient_input", "last"),
+}
+CHOICES = {
+    "attribution": list(ATTRIBUTIONS),
+    "readout": ["cell", "bilinear"],
+    "baseline": ["zero", "mean", "shuffled"],
+    "weights": ["softmax", "shapley"],
+    "scaling": ["min-max", "share"],
+}
+REPLACEMENTS = ("marginal", "conditional")
+
+
+def trained(problem: str, seed: int) -> Case:
+    """Train the default hybrid on a problem; the ranking in the case is left empty."""
+    table = PROBLEMS[problem](seed)
+    train, val, test = table.split(seed=42 + seed)
+    kind = pg.HybridClassifier if table.task == "classification" else pg.HybridRegressor
+    model = kind(seed=seed).fit(train.X, train.y, validation_data=(val.X, val.y))
+    nothing = pg.FeatureRanking(tuple(table.features), np.zeros(len(table.features)))
+    return Case(model, nothing, train, test, val, seed)
+
+
+def fusions(case: Case) -> Iterator[tuple[dict[str, str], pg.FeatureRanking]]:
+    """Rank the columns by every combination of choices."""
+    model, X, y = case.estimator, case.test.X, case.test.y
+    parts = {}
+    for name, (attribution, layer) in ATTRIBUTIONS.items():
+        for readout in CHOICES["readout"]:
+            options = {"attribution": attribution, "layer": layer, "readout": readout, "end_to_end": False}
+            found = model.rank_features(X, y, **options).components
+            parts[name, readout] = [replace(found[part], replicates=None) for part in ("permutation", attribution)]
+    for weights, baseline in itertools.product(CHOICES["weights"], CHOICES["baseline"]):
+        share = pg.branch_weights(model.network_, case.test_rows, case.test_target, method=weights, baseline=baseline)
+        for (attribution, readout), scaling in itertools.product(parts, CHOICES["scaling"]):
+            choice = (attribution, readout, baseline, weights, scaling)
+            fused = pg.fuse(*parts[attribution, readout], share, scaling=scaling)
+            yield dict(zip(CHOICES, choice, strict=True)), fused.with_unused(case.test.features)
+
+
+def rankings(case: Case) -> dict[str, pg.FeatureRanking]:
+    """Rank the columns by PermGrad, published and default, and by what else there is."""
+    X, y = case.test.X, case.test.y
+    default = case.estimator.rank_features(X, y, end_to_end=True)
+    published = case.estimator.rank_features(X, y, end_to_end=False, **pg.PUBLISHED)
+    peers = baseline_rankings(case, Budget())
+    return {
+        "PermGrad, published formula": published,
+        "PermGrad, default": default,
+        "end-to-end permutation": default.components["end_to_end"],
+        "SHAP (TreeSHAP of a random forest)": peers["tree_shap"],
+        "random forest (impurity)": peers["random_forest"],
+        "random order": peers["random"],
+    }
+
+
+def deletion(case: Case, ranked: Mapping[str, pg.FeatureRanking], max_rows: int) -> pd.Series:
+    """Measure each ranking by deletion; rankings of one order are measured once."""
+    orders = {name: tuple(ranking.order) for name, ranking in ranked.items()}
+    once = {order: name for name, order in orders.items()}
+    distinct = {name: ranked[name] for name in once.values()}
+    _, areas = deletion_curves(
+        case, distinct, Budget(), replacements=REPLACEMENTS, n_draws=2, n_points=11, max_rows=max_rows
+    )
+    by_name = areas.groupby("ranking")["normalised"].mean()
+    return pd.Series({name: by_name[once[order]] for name, order in orders.items()})
+
+
+def found(case: Case, problem: str, ranking: pg.FeatureRanking) -> float:
+    relevant = case.test.notes.get("relevant", RELEVANT.get(problem))
+    return float("nan") if relevant is None else toy.recall(ranking, relevant)
+
+
+def choices(problem: str, seed: int) -> pd.DataFrame:
+    case = trained(problem, seed)
+    ranked = {tuple(choice.values()): ranking for choice, ranking in fusions(case)}
+    areas = deletion(case, {str(key): ranking for key, ranking in ranked.items()}, 400)
+    rows = [
+        {**dict(zip(CHOICES, key, strict=True)), "deletion": areas[str(key)], "found": found(case, problem, ranking)}
+        for key, ranking in ranked.items()
+    ]
+    return pd.DataFrame(rows).assign(problem=problem, seed=seed)
+
+
+def compare(problem: str, seed: int) -> pd.DataFrame:
+    case = trained(problem, seed)
+    ranked = rankings(case)
+    areas = deletion(case, ranked, 1000)
+    retrained = remove_and_retrain(case, ranked, Budget(), shares=(0.25, 0.5))
+    scores = retrained[retrained["removed"] > 0].groupby("ranking")["score"].mean()
+    rows = [
+        {"ranking": name, "deletion": areas[name], "retrain": scores[name], "found": found(case, problem, ranking)}
+        for name, ranking in ranked.items()
+    ]
+    return pd.DataFrame(rows).assign(problem=problem, seed=seed)
+
+
+def print_choices(table: pd.DataFrame) -> None:
+    """Print the mean of each option over all combinations of the others, then the best combinations."""
+    problems = list(dict.fromkeys(table["problem"]))
+    for choice, options in CHOICES.items():
+        for option in options:
+            _print_row([choice, option], table[table[choice] == option], problems, header=(choice, option) == _first())
+    by = table.groupby(list(CHOICES), sort=False)[["deletion", "found"]].mean().assign(both=lambda t: t.mean(axis=1))
+    print("\nbest combinations by the mean of both figures, over all problems\n")
+    print(by.sort_values("both", ascending=False).head(8).round(3).reset_index().to_markdown(index=False))
+    published = (*(pg.PUBLISHED[key] for key in ("attribution", "readout", "baseline", "weights", "scaling")),)
+    print(f"\npublished formula: {by.loc[published].round(3).to_dict()}")
+
+
+def _first() -> tuple[str, str]:
+    choice = next(iter(CHOICES))
+    return choice, CHOICES[choice][0]
+
+
+def _print_row(names: list[str], table: pd.DataFrame, problems: list[str], *, header: bool) -> None:
+    measures = [m for m in ("deletion", "retrain", "found") if m in table]
+    columns = [(p, m) for p in problems for m in measures if table.loc[table["problem"] == p, m].notna().any()]
+    if header:
+        print(f"| {' | '.join(['' for _ in names])} | {' | '.join(f'{p}: {m}' for p, m in columns)} |")
+        print(f"|{' --- |' * (len(names) + len(columns))}")
+    values = [table.loc[table["problem"] == p, m].mean() for p, m in columns]
+    print(f"| {' | '.join(names)} | {' | '.join(f'{value:.2f}' for value in values)} |")
+
+
+def print_comparison(table: pd.DataFrame) -> None:
+    problems = list(dict.fromkeys(table["problem"]))
+    for i, name in enumerate(dict.fromkeys(table["ranking"])):
+        _print_row([name], table[table["ranking"] == name], problems, header=i == 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["choices", "compare"])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
+    parser.add_argument("--out", type=Path, help="keep each problem's and seed's figures here, and go on from them")
+    options: Any = parser.parse_args()
+    work = {"choices": choices, "compare": compare}[options.what]
+    parts = []
+    for problem, seed in itertools.product(options.problems, range(options.seeds)):
+        file = options.out and options.out / f"{options.what}-{problem.replace(' ', '_')}-{seed}.csv"
+        if file and file.exists():
+            parts.append(pd.read_csv(file))
+            continue
+        parts.append(work(problem, seed))
+        if file:
+            options.out.mkdir(parents=True, exist_ok=True)
+            parts[-1].to_csv(file, index=False)
+    table = pd.concat(parts)
+    (print_choices if options.what == "choices" else print_comparison)(table)
+
+
+if __name__ == "__main__":
+    main()
