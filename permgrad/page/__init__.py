@@ -106,24 +106,26 @@ def _evaluation(evaluation: Any) -> dict[str, Any] | None:
     """Return the referees' findings as tables and lines; what is absent is empty."""
     if evaluation is None:
         return None
-    stability = getattr(evaluation, "stability", None) or {}
     return {
-        "summary": cells(getattr(evaluation, "summary", None)),
-        "losses": list(getattr(evaluation, "losses", None) or ()),
+        "summary": _with_titles(evaluation.summary),
+        "losses": evaluation.losses,
         "frames": {
-            title: found
-            for name, title in FRAMES.items()
-            if (found := cells(getattr(evaluation, name, None))) is not None
+            title: found for name, title in FRAMES.items() if (found := _with_titles(getattr(evaluation, name)))
         },
-        "stability": _stability(stability),
-        "left_out": list(getattr(evaluation, "left_out", None) or ()),
+        "stability": _stability(evaluation.stability),
+        "left_out": evaluation.left_out,
     }
+
+
+def _with_titles(frame: pd.DataFrame) -> Cells | None:
+    """Return a table of rankings with their methods' names."""
+    return cells(frame.assign(ranking=frame["ranking"].astype(str).map(method_title)))
 
 
 def _stability(stability: Mapping[str, Mapping[str, Any]]) -> Cells | None:
     rows = [
         {
-            "trained again with": f"other {kind}",
+            "what differs": kind,
             "ranking": method_title(name),
             "Nogueira": found.nogueira,
             "95 % interval": " to ".join(f"{end:.2f}" for end in found.nogueira_interval),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.page.tables import number
+from permgrad.page.tables import number, percent
 from permgrad.plotting import method_title
 from permgrad.table import Table
 
@@ -89,7 +89,7 @@ def verdict(ranking: FeatureRanking, test: Table) -> tuple[str, bool]:
     if test.task == "regression":
         constant = "Predicting the mean of the test rows for all of them would give R² = 0"
     else:
-        constant = f"Always answering “{test.y.mode().iloc[0]}” would be right in {level:.1%} of the test rows"
+        constant = f"Always answering “{test.y.mode().iloc[0]}” would be right in {percent(level, 1)} of the test rows"
     if reached > level:
         return f"{constant}; the network reaches {_score(name, reached)}.", True
     return (
@@ -105,18 +105,20 @@ def meaning(ranking: FeatureRanking) -> list[str]:
 
 
 def _definition(ranking: FeatureRanking) -> str:
-    parts = [method_title(name) for name in ranking.components]
     if ranking.method != "permgrad":
         return EXPLAINERS.get(ranking.method, f"A column’s score is that of the method {ranking.method}.")
-    weights = " and ".join(f"{weight:.0%} to the {branch} branch" for branch, weight in _weights(ranking).items())
+    fused = " and ".join(method_title(name) for name in ranking.components if name not in BESIDE)
+    weights = " and ".join(f"{percent(weight)} to the {branch} branch" for branch, weight in _weights(ranking).items())
     whole = " Scores are shares: over all columns they add up to 1." if np.isclose(ranking.scores.sum(), 1) else ""
     return (
         "A column’s score says how much this network relies on the column, in both of its branches: the one that reads"
-        f" the row and the one that reads the row’s image. It is fused from {' and '.join(parts[:2])};"
+        f" the row and the one that reads the row’s image. It is fused from {fused};"
         f" ablation gives {weights}.{whole}"
     )
 
 
+BESIDE = ("end_to_end", "conditional")
+"""Components that stand beside the fused score and are no part of it."""
 EXPLAINERS = {
     "permutation": "A column’s score is the growth of the network’s loss on the test rows when the column is permuted"
     " among them, so that it no longer tells anything about the row.",
@@ -130,13 +132,13 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
     table = ranking.table
     if {"low", "high"} <= set(table):
         said.append(
-            "The 95 % intervals come from bootstrap samples: columns whose intervals overlap widely should not be told"
-            " apart. They do not cover what another training of the network would find."
+            "The 95\u00a0% intervals come from bootstrap samples: columns whose intervals overlap widely should not be"
+            " told apart. They do not cover what another training of the network would find."
         )
     if "q" in table or "conditional" in ranking.components:
         said.append(
             "q is the p-value after the Benjamini–Hochberg correction for the number of columns: among the columns with"
-            " q < 0.05, about 5 % are expected to be false finds."
+            " q < 0.05, at most about 5\u00a0% are expected to be false finds."
         )
     if ranking.unused:
         said.append(f"No part of the network sees {_cut(list(ranking.unused))}, which never vary; they rank last.")
@@ -151,8 +153,8 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
 def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
     """List what the page does not say."""
     said = [
-        "Nothing here is a cause. The scores describe what this network uses to predict; whether changing a column would"
-        " change the outcome is another question, and needs another study.",
+        "Nothing here is a cause. The scores describe what this network uses to predict; whether changing a column"
+        " would change the outcome is another question, and needs another study.",
         "A low score is no proof that a column is uninformative. Columns that carry the same information share"
         " their score, and the network may get from one what it leaves in another.",
         "It is one network, trained once on one split. Another seed or another network may rely on other columns"
@@ -160,7 +162,8 @@ def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
     ]
     if {"grad_cam", "layer_cam"} & set(ranking.components):
         said.append(
-            "Heat maps of the image branch are coarse: one cell of the map covers several pixels, and so several columns."
+            "Heat maps of the image branch are coarse: one cell of the map covers several pixels, and so"
+            " several columns."
         )
     return said
 
@@ -189,7 +192,9 @@ def python_calls(ranking: FeatureRanking, table: Table, estimator: Any) -> str:
     params.pop("verbose", None)
     arguments = ", ".join(f"{name}={value!r}" for name, value in params.items())
     named = table.name in set(list_datasets()["name"]) and table.notes.get("title")
-    read = f"pg.load_dataset({table.name!r})" if named else f"pg.Table(X, y, task={table.task!r})  # your columns, target"
+    read = (
+        f"pg.load_dataset({table.name!r})" if named else f"pg.Table(X, y, task={table.task!r})  # your columns, target"
+    )
     return "\n".join(
         [
             "import permgrad as pg",
@@ -233,7 +238,7 @@ def _cut(names: list[str]) -> str:
 
 
 def _score(name: str, value: float) -> str:
-    return f"R² = {number(value)}" if name == "r2" else f"{value:.1%}"
+    return f"R² = {number(value)}" if name == "r2" else percent(value, 1)
 
 
 def _weights(ranking: FeatureRanking) -> dict[str, float]:

@@ -90,7 +90,7 @@ def _shown(value: Any) -> str:
 
 def _grey(image: np.ndarray) -> np.ndarray:
     low, high = float(image.min()), float(image.max())
-    return np.uint8(255 * (image - low) / (high - low if high > low else 1))
+    return (255 * (image - low) / (high - low if high > low else 1)).astype(np.uint8)
 
 
 def _encoded(kind: str, pixels: np.ndarray) -> str:

@@ -16,6 +16,8 @@ from permgrad.plotting import method_title
 DIGITS = 4
 """Significant digits of a column's largest number; the others get as many decimals."""
 MAX_DECIMALS = 8
+SHORT_TITLES = {"permutation": "Permu\u00adtation", "end_to_end": "End to end", "conditional": "Condi\u00adtional"}
+"""Of columns that stand beside many others; a soft hyphen says where a word may break."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def cells(frame: pd.DataFrame | None, limit: int = 50) -> Cells | None:
     if frame is None or not len(frame):
         return None
     if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.rename_axis(frame.index.name or "").reset_index()
+        frame = frame.rename_axis(str(frame.index.name or "")).reset_index()
     shown = frame.head(limit)
     columns = [_column(shown.iloc[:, i]) for i in range(shown.shape[1])]
     return Cells(
@@ -76,7 +78,9 @@ def ranking_cells(ranking: FeatureRanking, limit: int) -> Cells:
         **_intervals(table),
     }
     alone = list(parts) == [ranking.method]
-    columns |= {method_title(name): _column(part["score"]) for name, part in parts.items() if not alone}
+    columns |= {
+        SHORT_TITLES.get(name, method_title(name)): _column(part["score"]) for name, part in parts.items() if not alone
+    }
     tested = parts.get("conditional", table)
     columns |= {name: [probability(value) for value in tested[name]] for name in ("p", "q") if name in tested}
     for name in columns.keys() - {"#", "column"}:
@@ -97,6 +101,11 @@ def number(value: Any) -> str:
     return f"{value:.{DIGITS}g}".replace("-", "−")
 
 
+def percent(share: float, decimals: int = 0) -> str:
+    """Return a share as per cent; the space does not break."""
+    return f"{100 * share:.{decimals}f}\u00a0%"
+
+
 def probability(value: float) -> str:
     """Return a p-value with two significant digits, none smaller than 0.001."""
     if math.isnan(value):
@@ -111,7 +120,7 @@ def _intervals(table: pd.DataFrame) -> dict[str, list[str]]:
         columns["95 % interval"] = _spans(ends[: len(table)], ends[len(table) :])
     if {"rank_low", "rank_high"} <= set(table):
         ends = [f"{place:g}" for place in pd.concat([table["rank_low"], table["rank_high"]])]
-        columns["95 % of place"] = _spans(ends[: len(table)], ends[len(table) :])
+        columns["place, 95 %"] = _spans(ends[: len(table)], ends[len(table) :])
     return columns
 
 

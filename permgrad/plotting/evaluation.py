@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from permgrad.plotting.style import colours, literal, method_title, new_figure, short
 
-ORDERS = {"most": ("most relevant first", "-"), "least": ("least relevant first", "--")}
+ORDERS: dict[str, tuple[str, Any]] = {"most": ("most relevant first", "-"), "least": ("least relevant first", "--")}
 PANELS = 2
 """Panels side by side."""
 MAX_VALUES = 12

@@ -37,7 +37,9 @@ def plot_layout(layout: FeatureLayout) -> Figure:
     pixels, number = np.unique(layout.pixels, return_inverse=True)
     keyed = len(layout.features) <= MAX_KEYED
     names = [" + ".join(np.array(layout.features)[number == i]) for i in range(len(pixels))] if keyed else []
-    key = [textwrap.fill(literal(f"{i} {name}"), NAME_LENGTH, subsequent_indent="    ") for i, name in enumerate(names, 1)]
+    key = [
+        textwrap.fill(literal(f"{i} {name}"), NAME_LENGTH, subsequent_indent="    ") for i, name in enumerate(names, 1)
+    ]
     lines = [line for entry in key for line in entry.split("\n")]
     columns = -(-len(lines) // KEY_ROWS)
     figure = new_figure((6 + columns * (0.5 + 0.075 * max(map(len, lines), default=0)), 6))
@@ -143,7 +145,9 @@ def plot_predictions(y: Any, predicted: Any, target: str = "target") -> Figure:
     axes = figure.add_subplot()
     ends = [min(np.min(y), np.min(predicted)), max(np.max(y), np.max(predicted))]
     axes.plot(ends, ends, color="grey", linewidth=1)
-    axes.scatter(y, predicted, s=8, rasterized=len(y) > MAX_VECTORS, alpha=max(0.1, min(1.0, 500 / len(y))), linewidths=0)
+    axes.scatter(
+        y, predicted, s=8, rasterized=len(y) > MAX_VECTORS, alpha=max(0.1, min(1.0, 500 / len(y))), linewidths=0
+    )
     target = literal(target)
     axes.set(xlabel=f"true {target}", ylabel=f"predicted {target}", title="test rows", aspect="equal")
     return figure

@@ -42,10 +42,10 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10, width: float = WIDTH) -
             lengths, colour = parts[:, c] * factor, colours(len(ranking.classes))[c]
             axes.barh(range(len(shown)), lengths, left=left, label=literal(label), color=colour)
             left += lengths
-        beside = width >= WIDTH
-        figure.legend(
-            title="class", loc=f"outside {'right upper' if beside else 'lower center'}", ncols=1 if beside else 4
-        )
+        if width >= WIDTH:
+            figure.legend(title="class", loc="outside right upper")
+        else:
+            figure.legend(title="class", loc="outside lower center", ncols=4)
     interval = _interval(ranking)
     if interval is not None:
         _whiskers(axes, *(end[shown] for end in interval))
