@@ -141,7 +141,7 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
             " q < 0.05, at most about 5\u00a0% are expected to be false finds."
         )
     if ranking.unused:
-        said.append(f"No part of the network sees {_cut(list(ranking.unused))}, which never vary; they rank last.")
+        said.append(f"Never varying, so not seen by the network and ranked last: {_cut(list(ranking.unused))}.")
     if ranking.pending:
         said.append(
             f"The time limit left out {number(len(ranking.pending))} of {number(len(ranking.features))} columns; they"
@@ -229,7 +229,10 @@ def _missing(table: Table) -> str:
     if counts.empty:
         return "none"
     listed = [f"{name}: {number(int(n))}" for name, n in counts.items()]
-    return f"{number(int(counts.sum()))} in {number(len(counts))} columns ({_cut(listed)})"
+    return (
+        f"{number(int(counts.sum()))} in {number(len(counts))} of the columns ({_cut(listed)}); filled with the"
+        " training rows’ median, or a category of their own"
+    )
 
 
 def _cut(names: list[str]) -> str:

@@ -107,10 +107,10 @@ def percent(share: float, decimals: int = 0) -> str:
 
 
 def probability(value: float) -> str:
-    """Return a p-value with two significant digits, none smaller than 0.001."""
+    """Return a p-value with three decimals, none smaller than 0.001."""
     if math.isnan(value):
         return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _intervals(table: pd.DataFrame) -> dict[str, list[str]]:

@@ -51,7 +51,7 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10, width: float = WIDTH) -
         _whiskers(axes, *(end[shown] for end in interval))
     name_bars(axes, [ranking.features[i] for i in shown])
     axes.set_xlabel(LABELS.get(ranking.method, "score") + (" (95 % interval)" if interval else ""))
-    axes.set_title(_title(ranking), fontsize=11)
+    _write_title(figure, ranking, width)
     return figure
 
 
@@ -74,7 +74,7 @@ def plot_scores(ranking: FeatureRanking, top: int = 20, width: float = WIDTH) ->
     axes.axvline(0, color="black", linewidth=0.8)
     name_bars(axes, [ranking.features[i] for i in shown])
     axes.set_xlabel(LABELS.get(ranking.method, "score") + spread)
-    axes.set_title(_title(ranking), fontsize=11)
+    _write_title(figure, ranking, width)
     return figure
 
 
@@ -99,6 +99,10 @@ def _whiskers(axes: Any, low: np.ndarray, high: np.ndarray) -> None:
     )
 
 
-def _title(ranking: FeatureRanking) -> str:
+def _write_title(figure: Figure, ranking: FeatureRanking, width: float) -> None:
     weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
-    return literal(method_title(ranking.method)) + (f"\nbranch weights: {weights}" if weights else "")
+    title = literal(method_title(ranking.method)) + (f"\nbranch weights: {weights}" if weights else "")
+    if width >= WIDTH:
+        figure.axes[0].set_title(title, fontsize=11)
+    else:  # beside long names, the bars alone are too narrow for it
+        figure.suptitle(title, fontsize=11)
