@@ -1,10 +1,11 @@
-"""A finished ranking → a directory: tables, settings, model and pictures."""
+"""A finished ranking → a directory: tables, settings, model, pictures and the page that shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,10 +14,13 @@ from permgrad import plotting
 from permgrad.estimators import HybridClassifier, HybridRegressor
 from permgrad.evaluation.scores import scores
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.page import TOP, render_page
 from permgrad.saving import versions, write_estimator
 from permgrad.table import Table
 
 DPI = 150
+PAGE_WIDTH = 5.6
+"""Inches, of bars on the page: their names can still be read on a phone."""
 
 
 def write_results(
@@ -27,11 +31,13 @@ def write_results(
     test: Table,
     *,
     split_seed: int,
+    evaluation: Any = None,
+    command: str | None = None,
 ) -> FeatureRanking:
     """Write everything about one ranking into an existing, empty directory.
 
     ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores),
-    ``model/`` and the pictures as PNG.
+    ``model/``, the pictures as PNG, and ``report.html``, which shows all of it on one page.
 
     Parameters
     ----------
@@ -44,6 +50,10 @@ def write_results(
         All rows, and those that the ranking and the scores are of.
     split_seed : int
         Of the split that gave `test`.
+    evaluation : RankingEvaluation, optional
+        What referees found about the ranking: drawn, and shown on the page.
+    command : str, optional
+        Command line that repeats the run, for the page; by default the page shows Python calls.
 
     Returns
     -------
@@ -67,13 +77,24 @@ def write_results(
     ranking.save(directory / "ranking.json")
     (directory / "model").mkdir()
     write_estimator(estimator, directory / "model")
-    for name, figure in pictures(estimator, ranking, test):
+    predicted = estimator.predict(test.X)
+    figures = dict(pictures(estimator, ranking, test, predicted, evaluation))
+    for name, figure in figures.items():
         figure.savefig(directory / f"{name}.png", dpi=DPI)
+    shown = {**figures, **dict(_narrow_pictures(estimator, ranking))}
+    page = render_page(
+        ranking, estimator, table, test, shown, predicted=predicted, evaluation=evaluation, command=command
+    )
+    (directory / "report.html").write_text(page, encoding="utf-8")
     return ranking
 
 
 def pictures(
-    estimator: HybridClassifier | HybridRegressor, ranking: FeatureRanking, test: Table
+    estimator: HybridClassifier | HybridRegressor,
+    ranking: FeatureRanking,
+    test: Table,
+    predicted: np.ndarray,
+    evaluation: Any = None,
 ) -> Iterator[tuple[str, Figure]]:
     """Draw each picture of a results directory: (name, figure)."""
     yield "ranking", plotting.plot_ranking(ranking)
@@ -81,18 +102,42 @@ def pictures(
         yield name, plotting.plot_scores(part)
     if estimator.layout_ is not None:
         yield "layout", plotting.plot_layout(estimator.layout_)
-        yield "sample", _sample_picture(estimator, test)
+        yield "sample", _sample_picture(estimator, test, predicted[0])
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
-    predicted = estimator.predict(test.X)
     if isinstance(estimator, HybridClassifier):
         yield "confusion", plotting.plot_confusion(test.y, predicted, estimator.classes_)
     else:
         yield "predicted_against_true", plotting.plot_predictions(test.y, predicted, str(test.y.name))
+    if evaluation is not None:
+        yield from _evaluation_pictures(evaluation)
 
 
-def _sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table) -> Figure:
+def _narrow_pictures(
+    estimator: HybridClassifier | HybridRegressor, ranking: FeatureRanking
+) -> Iterator[tuple[str, Figure]]:
+    """Draw again, for the page, what would not be legible on a phone."""
+    yield "ranking", plotting.plot_ranking(ranking, top=TOP, width=PAGE_WIDTH)
+    for name, part in ranking.components.items():
+        yield name, plotting.plot_scores(part, width=PAGE_WIDTH)
+    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
+
+
+def _evaluation_pictures(evaluation: Any) -> Iterator[tuple[str, Figure]]:
+    """Draw the parts that the evaluation has."""
+    if len(evaluation.curves):
+        yield "curves", plotting.plot_curves(evaluation)
+    if len(evaluation.retrain):
+        yield "retraining", plotting.plot_retraining(evaluation)
+    if len(evaluation.sanity):
+        yield "sanity", plotting.plot_sanity(evaluation)
+    if len(evaluation.agreement) > 1:
+        yield "agreement", plotting.plot_agreement(evaluation.agreement)
+    if evaluation.stability:
+        yield "stability", plotting.plot_stability(evaluation.stability)
+
+
+def _sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table, predicted: Any) -> Figure:
     row = test.take(np.array([0]))
-    predicted = estimator.predict(row.X)[0]
     output = 0
     if isinstance(estimator, HybridClassifier):
         output = int(np.flatnonzero(estimator.classes_ == predicted)[0])

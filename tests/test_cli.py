@@ -52,6 +52,7 @@ def test_results_directory(run):
         "ranking.csv",
         "ranking.json",
         "ranking.png",
+        "report.html",
         "sample.png",
     ]
     ranking = pg.FeatureRanking.load(out / "ranking.json")

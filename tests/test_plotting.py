@@ -7,11 +7,13 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import permgrad as pg
 from permgrad import plotting
+from tests.referees import evaluation as hand_made
 
 
 def texts(figure: Figure) -> list[str]:
@@ -54,6 +56,11 @@ def ranking() -> pg.FeatureRanking:
     )
 
 
+@pytest.fixture
+def evaluation():
+    return hand_made()
+
+
 def test_what_was_not_measured_has_no_bar(ranking):
     figure = replace(ranking, pending=("b", "d")).plot(top=3)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
@@ -82,12 +89,61 @@ def test_negative_class_scores_are_not_stacked():
     assert [bar.get_width() for bar in bars] == [0.1]
 
 
+class WithInterval(pg.FeatureRanking):
+    """A ranking whose table says how sure each score is."""
+
+    @property
+    def table(self):
+        return super().table.assign(low=lambda found: found["score"] - 0.02, high=lambda found: found["score"] + 0.1)
+
+
+def whiskers(figure: Figure) -> list[tuple[float, float]]:
+    """Both ends of each whisker, from the lowest bar up."""
+    (bars,) = (found for found in figure.axes[0].containers if isinstance(found, ErrorbarContainer))
+    return [(segment[0][0], segment[1][0]) for segment in bars.lines[2][0].get_segments()]
+
+
 def test_scores_have_error_bars(ranking):
+    """Scores 0.2, 0.2, 0.4, 0.6 (from the lowest bar up), one standard deviation of 0.05 to each side."""
     figure = plotting.plot_scores(ranking)
-    segments = figure.axes[0].containers[0].lines[2][0].get_segments()
-    widths = sorted(segment[1][0] - segment[0][0] for segment in segments)
-    np.testing.assert_allclose(widths, 0.1)
+    expected = np.array([0.2, 0.2, 0.4, 0.6])[:, None] + [-0.05, 0.05]
+    np.testing.assert_allclose(whiskers(figure), expected)
+    assert "PermGrad score (mean ± sd over repeats)" in texts(figure)
     assert_nothing_cut_off(figure)
+
+
+@pytest.mark.parametrize("plot", [plotting.plot_ranking, plotting.plot_scores])
+def test_an_interval_is_drawn_from_end_to_end(plot, ranking):
+    """Rather than the standard deviation; it need not lie evenly around the score."""
+    known = WithInterval(ranking.features, ranking.scores, std=ranking.std, method="permutation")
+    figure = plot(known, top=3)
+    expected = np.array([0.2, 0.4, 0.6])[:, None] + [-0.02, 0.1]
+    np.testing.assert_allclose(whiskers(figure), expected)
+    assert "loss increase when permuted (95 % interval)" in texts(figure)
+    assert_nothing_cut_off(figure)
+
+
+def test_a_narrow_picture_has_its_legend_below(ranking):
+    figure = plotting.plot_ranking(ranking, width=5.6)
+    assert_nothing_cut_off(figure)
+    assert figure.legends[0].get_window_extent().y1 < figure.axes[0].get_window_extent().y0
+
+
+def test_names_are_no_formulas():
+    """Between two dollars, matplotlib would read TeX, and fail."""
+    ranking = pg.FeatureRanking(
+        (r"$\frac$", "b"), [1.0, 2.0], class_scores=[[0.5, 0.5], [1, 1]], classes=("$_$", "$^$"), method="$_$"
+    )
+    layout = pg.FeatureLayout((r"$\frac$",), np.array([0]), np.array([1]), (2, 2), np.zeros(1), np.ones(1), "by hand")
+    for figure in (
+        plotting.plot_ranking(ranking),
+        plotting.plot_scores(ranking),
+        plotting.plot_layout(layout),
+        plotting.plot_confusion(["$_$", "b"], ["$_$", "b"], ["$_$", "b"]),
+        plotting.plot_predictions([1.0, 2.0], [1.0, 2.0], "$_$"),
+        plotting.plot_sample(np.eye(2), np.eye(2), "$_$"),
+    ):
+        assert_nothing_cut_off(figure)
 
 
 @pytest.mark.parametrize("n", [1, 4, 100])
@@ -143,6 +199,51 @@ def test_other_pictures_are_whole(rng):
         plotting.plot_sample(rng.random((8, 8, 1)), rng.random((4, 4)), "row 0"),
     ):
         assert_nothing_cut_off(figure)
+
+
+def lines(axes) -> dict[tuple[str, str], list[float]]:
+    """Colour and style of each line that has points → its heights."""
+    return {(line.get_color(), line.get_linestyle()): list(line.get_ydata()) for line in axes.lines}
+
+
+def test_curves_by_hand(evaluation):
+    """Two replacements, two rankings, two orders; points come sorted, insertion is not drawn."""
+    figure = plotting.plot_curves(evaluation)
+    blue, orange = plotting.style.colours(2)[:2]
+    mean, zero = (next(axes for axes in figure.axes if axes.get_title().endswith(way)) for way in ("mean", "zero"))
+    assert lines(zero)[blue, "-"] == [0.1, 0.5, 1.0]
+    assert lines(zero)[orange, "--"] == [0.1, 0.3, 1.0]
+    assert lines(mean)[blue, "-"] == [0.1, 0.6, 1.0]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["PermGrad", "random forest", "most relevant first", "least relevant first"]
+    assert zero.lines[0].get_linewidth() > zero.lines[-1].get_linewidth()
+    assert_nothing_cut_off(figure)
+
+
+def test_retraining_and_sanity_by_hand(evaluation):
+    blue, orange = plotting.style.colours(2)[:2]
+    retraining = plotting.plot_retraining(evaluation)
+    assert lines(retraining.axes[0]) == {(blue, "-"): [0.9, 0.6], (orange, "-"): [0.9, 0.7]}
+    sanity = plotting.plot_sanity(evaluation)
+    ticks = [label.get_text() for label in sanity.axes[0].get_xticklabels()]
+    assert ticks == ["trained", "1", "shuffled\nlabels"]
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in sanity.axes[0].lines[:2]]
+    assert drawn == [([0, 1], [1.0, 0.2]), ([2], [-0.1])]
+    assert_nothing_cut_off(retraining)
+    assert_nothing_cut_off(sanity)
+
+
+def test_agreement_and_stability_by_hand(evaluation):
+    agreement = plotting.plot_agreement(evaluation.agreement)
+    assert {"1.00", "0.25", "–", "PermGrad", "random forest"} <= set(texts(agreement))
+    stability = plotting.plot_stability(evaluation.stability)
+    seeds, rows = stability.axes
+    interval, index, spearman = seeds.lines[:3]
+    assert list(interval.get_xdata()) == [0.6, 0.95]
+    assert (list(index.get_xdata()), list(spearman.get_xdata())) == ([0.8], [0.7])
+    assert rows.get_title() == "bootstrap rows"
+    assert_nothing_cut_off(agreement)
+    assert_nothing_cut_off(stability)
 
 
 def test_no_figure_is_left_open(ranking):

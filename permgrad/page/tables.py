@@ -1,0 +1,144 @@
+"""DataFrames and rankings → cells of text for the page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.plotting import method_title
+
+DIGITS = 4
+"""Significant digits of a column's largest number; the others get as many decimals."""
+MAX_DECIMALS = 8
+SHORT_TITLES = {"permutation": "Permu\u00adtation", "end_to_end": "End to end", "conditional": "Condi\u00adtional"}
+"""Of columns that stand beside many others; a soft hyphen says where a word may break."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table of text, ready to be shown.
+
+    Attributes
+    ----------
+    header : list of str
+    numeric : list of bool
+        Which columns hold numbers, and stand on the right.
+    rows : list of list of str
+    left_out : int
+        Rows that are not shown.
+    named : int
+        The column whose cells name the rows.
+    """
+
+    header: list[str]
+    numeric: list[bool]
+    rows: list[list[str]]
+    left_out: int = 0
+    named: int = 0
+
+
+def cells(frame: pd.DataFrame | None, limit: int = 50) -> Cells | None:
+    """Return a DataFrame's first `limit` rows as text, rounded by column; None where there is nothing.
+
+    An index that is more than row numbers becomes the first column.
+    """
+    if frame is None or not len(frame):
+        return None
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.rename_axis(str(frame.index.name or "")).reset_index()
+    shown = frame.head(limit)
+    columns = [_column(shown.iloc[:, i]) for i in range(shown.shape[1])]
+    return Cells(
+        [str(name).replace("_", " ") for name in frame.columns],
+        [_is_number(shown.iloc[:, i]) for i in range(shown.shape[1])],
+        [list(row) for row in zip(*columns, strict=True)],
+        len(frame) - len(shown),
+    )
+
+
+def ranking_cells(ranking: FeatureRanking, limit: int) -> Cells:
+    """Return the ranking's `limit` best features as text.
+
+    Columns: place, name, score, its interval and that of the place where known, each component's score, and
+    p- and q-values: those of conditional permutation where there is one, else the ranking's own.
+    """
+    table = ranking.table
+    parts = {name: part.table.set_index("feature").loc[table["feature"]] for name, part in ranking.components.items()}
+    measured = ~table["feature"].isin(ranking.pending).to_numpy()
+    columns: dict[str, list[str]] = {
+        "#": [str(i) if known else "–" for i, known in enumerate(measured, 1)],
+        "column": table["feature"].tolist(),
+        "score": _column(table["score"]),
+        **_intervals(table),
+    }
+    alone = list(parts) == [ranking.method]
+    columns |= {
+        SHORT_TITLES.get(name, method_title(name)): _column(part["score"]) for name, part in parts.items() if not alone
+    }
+    tested = parts.get("conditional", table)
+    columns |= {name: [probability(value) for value in tested[name]] for name in ("p", "q") if name in tested}
+    for name in columns.keys() - {"#", "column"}:
+        columns[name] = [text if known else "not measured" for text, known in zip(columns[name], measured, strict=True)]
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    numeric = [name != "column" for name in columns]
+    return Cells(list(columns), numeric, rows[:limit], max(0, len(rows) - limit), named=1)
+
+
+def number(value: Any) -> str:
+    """Return a number as text: whole ones with thousands apart, others with four significant digits."""
+    if value is None or (isinstance(value, Real) and not isinstance(value, bool) and math.isnan(value)):
+        return "–"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        return str(value)
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}".replace("-", "−")
+    return f"{value:.{DIGITS}g}".replace("-", "−")
+
+
+def percent(share: float, decimals: int = 0) -> str:
+    """Return a share as per cent; the space does not break."""
+    return f"{100 * share:.{decimals}f}\u00a0%"
+
+
+def probability(value: float) -> str:
+    """Return a p-value with three decimals, none smaller than 0.001."""
+    if math.isnan(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _intervals(table: pd.DataFrame) -> dict[str, list[str]]:
+    columns = {}
+    if {"low", "high"} <= set(table):
+        ends = _column(pd.concat([table["low"], table["high"]]))  # one number of decimals for both
+        columns["95 % interval"] = _spans(ends[: len(table)], ends[len(table) :])
+    if {"rank_low", "rank_high"} <= set(table):
+        ends = [f"{place:g}" for place in pd.concat([table["rank_low"], table["rank_high"]])]
+        columns["place, 95 %"] = _spans(ends[: len(table)], ends[len(table) :])
+    return columns
+
+
+def _spans(low: list[str], high: list[str]) -> list[str]:
+    return [f"{a} to {b}" for a, b in zip(low, high, strict=True)]
+
+
+def _column(values: pd.Series) -> list[str]:
+    """Return a column's values as text, with the decimals that its largest number needs."""
+    if not _is_number(values) or pd.api.types.is_integer_dtype(values):
+        return [number(value) for value in values]
+    finite = np.abs(values.to_numpy(float, na_value=np.nan))
+    largest = finite[np.isfinite(finite)].max(initial=0)
+    decimals = DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0
+    if not 0 <= decimals <= MAX_DECIMALS:
+        return [number(float(value)) for value in values]
+    return ["–" if math.isnan(value) else f"{value:,.{decimals}f}".replace("-", "−") for value in values.astype(float)]
+
+
+def _is_number(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)

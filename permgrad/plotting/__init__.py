@@ -1,0 +1,28 @@
+"""Pictures of results. Nothing is computed here but positions and colours.
+
+Every function returns a `matplotlib.figure.Figure`: shown by a notebook, written by its ``savefig``.
+"""
+
+import matplotlib.pyplot  # noqa: F401 - makes notebooks show figures
+
+from permgrad.plotting.evaluation import plot_agreement, plot_curves, plot_retraining, plot_sanity, plot_stability
+from permgrad.plotting.network import overlay, plot_confusion, plot_history, plot_layout, plot_predictions, plot_sample
+from permgrad.plotting.rankings import plot_ranking, plot_scores
+from permgrad.plotting.style import method_title
+
+__all__ = [
+    "method_title",
+    "overlay",
+    "plot_agreement",
+    "plot_confusion",
+    "plot_curves",
+    "plot_history",
+    "plot_layout",
+    "plot_predictions",
+    "plot_ranking",
+    "plot_retraining",
+    "plot_sample",
+    "plot_sanity",
+    "plot_scores",
+    "plot_stability",
+]

@@ -1,0 +1,108 @@
+"""Pictures of one ranking: bars, with whiskers where the ranking knows how sure it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.plotting.style import WIDTH, bars, colours, literal, method_title, name_bars
+
+LABELS = {
+    "permutation": "loss increase when permuted",
+    "end_to_end": "loss increase when permuted in both branches",
+    "conditional": "loss increase when permuted among alike rows",
+    "grad_cam": "mean Grad-CAM at the feature's pixel",
+    "layer_cam": "mean LayerCAM at the feature's pixel",
+    "gradient_input": "mean gradient × input",
+    "permgrad": "PermGrad score",
+}
+
+
+def plot_ranking(ranking: FeatureRanking, top: int = 10, width: float = WIDTH) -> Figure:
+    """Draw the `top` best features as horizontal bars, stacked by class where there are classes.
+
+    The picture is `width` inches wide; the legend is below where there is no room beside the bars.
+    Whiskers are the score's 95 % intervals, where the ranking has them. Bars are not stacked where a class's
+    score is negative: its part has no width.
+    """
+    shown = _best(ranking, top)[::-1]
+    figure, axes = bars(len(shown), width)
+    if ranking.class_scores is None or ranking.classes is None or ranking.class_scores[shown].min(initial=0) < 0:
+        axes.barh(range(len(shown)), ranking.scores[shown], color=colours(1)[0])
+    else:
+        left = np.zeros(len(shown))
+        # Scores that sum over classes are stacked; means over classes are divided so that bars end at the score.
+        parts = ranking.class_scores[shown]
+        sums = parts.sum(axis=1)
+        factor = np.divide(ranking.scores[shown], sums, out=np.zeros(len(shown)), where=sums != 0)
+        for c, label in enumerate(ranking.classes):
+            lengths, colour = parts[:, c] * factor, colours(len(ranking.classes))[c]
+            axes.barh(range(len(shown)), lengths, left=left, label=literal(label), color=colour)
+            left += lengths
+        if width >= WIDTH:
+            figure.legend(title="class", loc="outside right upper")
+        else:
+            figure.legend(title="class", loc="outside lower center", ncols=4)
+    interval = _interval(ranking)
+    if interval is not None:
+        _whiskers(axes, *(end[shown] for end in interval))
+    name_bars(axes, [ranking.features[i] for i in shown])
+    axes.set_xlabel(LABELS.get(ranking.method, "score") + (" (95 % interval)" if interval else ""))
+    _write_title(figure, ranking, width)
+    return figure
+
+
+def plot_scores(ranking: FeatureRanking, top: int = 20, width: float = WIDTH) -> Figure:
+    """Draw the `top` best features of one explainer.
+
+    Whiskers are the score's 95 % intervals where the ranking has them, else one standard deviation over
+    repeats to each side.
+    """
+    shown = _best(ranking, top)[::-1]
+    figure, axes = bars(len(shown), width)
+    axes.barh(range(len(shown)), ranking.scores[shown], color=colours(1)[0])
+    interval, spread = _interval(ranking), ""
+    if interval is not None:
+        spread = " (95 % interval)"
+    elif ranking.std is not None:
+        interval, spread = (ranking.scores - ranking.std, ranking.scores + ranking.std), " (mean ± sd over repeats)"
+    if interval is not None:
+        _whiskers(axes, *(end[shown] for end in interval))
+    axes.axvline(0, color="black", linewidth=0.8)
+    name_bars(axes, [ranking.features[i] for i in shown])
+    axes.set_xlabel(LABELS.get(ranking.method, "score") + spread)
+    _write_title(figure, ranking, width)
+    return figure
+
+
+def _best(ranking: FeatureRanking, top: int) -> np.ndarray:
+    """Return the numbers of the best features that were measured."""
+    return ranking.order[~np.isin(ranking.features, ranking.pending)[ranking.order]][:top]
+
+
+def _interval(ranking: FeatureRanking) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the ends of the scores' intervals, in the order of the ranking's features."""
+    table = ranking.table
+    if not {"low", "high"} <= set(table):
+        return None
+    ends = table.set_index("feature").loc[list(ranking.features)]
+    return ends["low"].to_numpy(float), ends["high"].to_numpy(float)
+
+
+def _whiskers(axes: Any, low: np.ndarray, high: np.ndarray) -> None:
+    # From end to end, not from the score: a bootstrap interval need not hold the score itself.
+    axes.errorbar(
+        (low + high) / 2, range(len(low)), xerr=(high - low) / 2, fmt="none", ecolor="black", elinewidth=1, capsize=3
+    )
+
+
+def _write_title(figure: Figure, ranking: FeatureRanking, width: float) -> None:
+    weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
+    title = literal(method_title(ranking.method)) + (f"\nbranch weights: {weights}" if weights else "")
+    if width >= WIDTH:
+        figure.axes[0].set_title(title, fontsize=11)
+    else:  # beside long names, the bars alone are too narrow for it
+        figure.suptitle(title, fontsize=11)
