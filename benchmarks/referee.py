@@ -3,9 +3,9 @@
     python -m benchmarks.referee choices [--seeds 2] [--problems puma8nh additive] [--out DIR]
     python -m benchmarks.referee compare [--seeds 2] [--problems ...] [--out DIR]
 
-For each problem and seed one hybrid network of the estimator's default settings is trained. `choices` ranks its columns by
-every combination of image attribution, read-out, baseline of the ablation, branch weights and scaling;
-`compare` sets the published formula and the default beside end-to-end permutation, SHAP, a random forest and chance.
+For each problem and seed one hybrid network of the estimator's default settings is trained. `choices` ranks its columns
+by every combination of image attribution, read-out, baseline of the ablation, branch weights and scaling; `compare`
+sets the published formula and the default beside end-to-end permutation, SHAP, a random forest and chance.
 
 Figures, all of rows that were not trained on: *deletion*, the area between the curves of the network's loss as features
 are replaced, most relevant first less least relevant first, divided by what replacing all adds to the loss
@@ -151,10 +151,12 @@ def print_choices(table: pd.DataFrame) -> None:
         for option in options:
             _print_row([choice, option], table[table[choice] == option], problems, header=(choice, option) == _first())
     by = table.groupby(list(CHOICES), sort=False)[["deletion", "found"]].mean().assign(both=lambda t: t.mean(axis=1))
-    print("\nbest combinations by the mean of both figures, over all problems\n")
-    print(by.sort_values("both", ascending=False).head(8).round(3).reset_index().to_markdown(index=False))
-    published = (*(pg.PUBLISHED[key] for key in ("attribution", "readout", "baseline", "weights", "scaling")),)
-    print(f"\npublished formula: {by.loc[published].round(3).to_dict()}")
+    published = tuple(pg.PUBLISHED[choice] for choice in CHOICES)
+    best = by.sort_values("both", ascending=False)
+    print("\nCombinations, by the mean of both figures over all problems: the best ones, and the published formula\n")
+    print(f"| {' | '.join((*CHOICES, 'deletion', 'found'))} |\n|{' --- |' * (len(CHOICES) + 2)}")
+    for choice, row in [*best.head(8).iterrows(), (published, by.loc[published])]:
+        print(f"| {' | '.join(choice)} | {row['deletion']:.2f} | {row['found']:.2f} |")
 
 
 def _first() -> tuple[str, str]:

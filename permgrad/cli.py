@@ -1,4 +1,4 @@
-"""The command line: ``permgrad rank``, ``tune``, ``dashboard`` and ``datasets``.
+"""The command line: ``permgrad rank``, ``evaluate``, ``tune``, ``dashboard`` and ``datasets``.
 
 Only click is imported before a command runs, so that ``permgrad --help`` answers at once.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import signal
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +21,12 @@ from permgrad import __version__
 
 if TYPE_CHECKING:
     from permgrad.estimators import HybridClassifier, HybridRegressor
+    from permgrad.evaluation.result import RankingEvaluation
     from permgrad.importance.ranking import FeatureRanking
     from permgrad.table import Table
     from permgrad.tuning.results import TuneResult
 
+PARTS = ("curves", "retrain", "sanity", "stability")
 METHODS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
 PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 SHOWN = 10
@@ -78,6 +82,10 @@ def _shared_options(command: Any) -> Any:
     help="Seconds after which no feature's permutations are begun; those left out are marked.",
 )
 @click.option("--formula", type=click.Choice(["permgrad", "published"]), default="permgrad", show_default=True)
+@click.option("--conditional", is_flag=True, help="Also permute among rows alike in the other columns: p-values.")
+@click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to their members.")
+@click.option("--evaluate", is_flag=True, help="All of the above, and put the ranking to the test, as `evaluate` does.")
+@click.option("--evaluate-timeout", type=click.FloatRange(0), metavar="S", help="Seconds for the tests.")
 def rank(table: str, target: str | None, out: Path | None, overwrite: bool, **options: Any) -> None:
     """Train a hybrid network on TABLE and rank its columns.
 
@@ -93,7 +101,62 @@ def rank(table: str, target: str | None, out: Path | None, overwrite: bool, **op
             click.echo(f"  {data.notes['note']}")
         ranking = _rank(data, staging, options)
     _show(ranking)
-    click.echo(f"\nresults in {out}/: ranking.csv, ranking.json, model/ and pictures")
+    click.echo(f"\nresults in {out}/: report.html, ranking.csv, ranking.json, model/ and pictures")
+
+
+@cli.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("table", required=False)
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Some of the tests.  [default: all]")
+@click.option("--trainings", type=click.IntRange(2), default=3, show_default=True, help="Of each kind, for stability.")
+@click.option("--timeout", type=click.FloatRange(0), metavar="S", help="Seconds after which no test is begun.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def evaluate(
+    results: Path, table: str | None, parts: tuple[str, ...], trainings: int, timeout: float | None, seed: int
+) -> None:
+    """Put the ranking in RESULTS, a directory of `permgrad rank` or `tune`, to the test.
+
+    TABLE is the file that it ranks; a data set's name need not be repeated. The tests: the network's loss as columns
+    are replaced, networks trained without the best columns, rankings of networks that forgot or never
+    learned, and of networks trained again; beside a random forest, SHAP, a plain MLP, mutual information and chance.
+    """
+    import permgrad as pg
+    from permgrad.files import move_into
+    from permgrad.report import write_results
+
+    ranking = pg.FeatureRanking.load(results / "ranking.json")
+    settings = ranking.settings
+    data = _same_table(table, settings["data"])
+    estimator = pg.load(results / "model")
+    train, val, test = data.split(seed=settings["split_seed"])
+    found = pg.evaluate_ranking(
+        estimator,
+        ranking,
+        train,
+        test,
+        validation=val,
+        parts=parts or PARTS,
+        n_trainings=trainings,
+        seed=seed,
+        timeout=timeout,
+        verbose=True,
+    )
+    groups = results / "groups.json"
+    with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
+        write_results(
+            Path(staging),
+            estimator,
+            ranking,
+            data,
+            test,
+            split_seed=settings["split_seed"],
+            groups=pg.FeatureRanking.load(groups) if groups.exists() else None,
+            evaluation=found,
+            command=settings.get("command"),
+        )
+        move_into(Path(staging), results)
+    _show_evaluation(found)
+    click.echo(f"\nresults in {results}/: report.html, evaluation/ and pictures")
 
 
 @cli.command()
@@ -175,6 +238,7 @@ def _load(table: str, target: str | None, task: Any) -> Table:
 
 
 def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanking:
+    from permgrad.evaluation.referee import evaluate_ranking
     from permgrad.importance.permgrad import PUBLISHED
     from permgrad.report import write_results
 
@@ -185,10 +249,69 @@ def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanki
         counts = ", ".join(f"{name} {count}" for name, count in missing.items())
         click.echo(f"missing training values, filled with the median or a category of their own: {counts}")
     formula: dict[str, Any] = PUBLISHED if options["formula"] == "published" else {}
-    ranking = estimator.rank_features(
-        test.X, test.y, n_repeats=options["repeats"], timeout=options["timeout"], **formula
+    evaluate, settings = (
+        options["evaluate"],
+        {"n_repeats": options["repeats"], "timeout": options["timeout"], **formula},
     )
-    return write_results(directory, estimator, ranking, data, test, split_seed=options["split_seed"])
+    ranking = estimator.rank_features(test.X, test.y, conditional=evaluate or options["conditional"], **settings)
+    groups = evaluation = None
+    if evaluate or options["groups"]:
+        groups = estimator.rank_features(test.X, test.y, groups="correlated", **settings)
+    if evaluate:
+        evaluation = evaluate_ranking(
+            estimator,
+            ranking,
+            train,
+            test,
+            validation=val,
+            seed=options["seed"],
+            timeout=options["evaluate_timeout"],
+            verbose=True,
+        )
+        _show_evaluation(evaluation)
+    return write_results(
+        directory,
+        estimator,
+        ranking,
+        data,
+        test,
+        split_seed=options["split_seed"],
+        groups=groups,
+        evaluation=evaluation,
+        command=shlex.join(["permgrad", *sys.argv[1:]]),
+    )
+
+
+def _same_table(table: str | None, known: dict[str, Any]) -> Table:
+    """Load the table that a ranking is of."""
+    from permgrad.datasets import list_datasets
+    from permgrad.errors import PermGradError
+
+    named = known["name"] in set(list_datasets()["name"])
+    if table is None and not named:
+        raise PermGradError(
+            f"the ranking is of a file called {known['name']!r}; name it: permgrad evaluate RESULTS FILE"
+        )
+    is_file = table is not None and (bool(Path(table).suffix) or Path(table).is_file())
+    data = _load(table or known["name"], known["target"] if is_file else None, None)
+    if data.sha256 != known["sha256"]:
+        raise PermGradError(
+            f"the ranking is of a table with SHA-256 {known['sha256']}, {table or data.name} has {data.sha256}; pass"
+            " the table that was ranked"
+        )
+    return data
+
+
+def _show_evaluation(evaluation: RankingEvaluation) -> None:
+    click.echo("\nrankings, best place first:\n")
+    click.echo(evaluation.summary.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    if evaluation.losses:
+        click.echo(f"\nwhere {evaluation.tested} is beaten:")
+        click.echo("\n".join(f"  {line}" for line in evaluation.losses))
+    if evaluation.left_out:
+        click.echo(
+            f"\nthe time limit left out {len(evaluation.left_out)} steps: {', '.join(evaluation.left_out[:3])}, ..."
+        )
 
 
 def _no_classes() -> Exception:
@@ -230,9 +353,11 @@ def _show(ranking: FeatureRanking) -> None:
             f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"
             " measured = False in ranking.csv\n"
         )
-    columns = [
-        name for name in ("feature", "score", "permutation", "permutation_std", "grad_cam") if name in ranking.table
-    ]
+    agreement = ranking.settings.get("agreement", {})
+    if "end_to_end" in agreement:
+        click.echo(f"agreement with permutation end to end: Spearman {agreement['end_to_end']:.2f}\n")
+    shown = ["feature", "score", "low", "high", *ranking.components, "conditional_p", "conditional_q"]
+    columns = [name for name in shown if name in ranking.table]
     click.echo(ranking.table[columns].head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
 
 

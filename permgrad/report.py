@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from permgrad import plotting
 from permgrad.estimators import HybridClassifier, HybridRegressor
+from permgrad.evaluation.result import RankingEvaluation, write_evaluation
 from permgrad.evaluation.scores import scores
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.page import TOP, render_page
@@ -31,7 +32,8 @@ def write_results(
     test: Table,
     *,
     split_seed: int,
-    evaluation: Any = None,
+    groups: FeatureRanking | None = None,
+    evaluation: RankingEvaluation | None = None,
     command: str | None = None,
 ) -> FeatureRanking:
     """Write everything about one ranking into an existing, empty directory.
@@ -50,8 +52,10 @@ def write_results(
         All rows, and those that the ranking and the scores are of.
     split_seed : int
         Of the split that gave `test`.
+    groups : FeatureRanking, optional
+        Of groups of columns: ``groups.csv`` and ``groups.json``, and a part of the page.
     evaluation : RankingEvaluation, optional
-        What referees found about the ranking: drawn, and shown on the page.
+        What the referee found about the ranking: drawn, shown on the page, and written to ``evaluation/``.
     command : str, optional
         Command line that repeats the run, for the page; by default the page shows Python calls.
 
@@ -64,26 +68,47 @@ def write_results(
         ranking,
         settings={
             **ranking.settings,
-            "data": {"name": table.name, "sha256": table.sha256, "rows": len(table), **table.notes},
+            "data": {
+                "name": table.name,
+                "target": str(table.y.name),
+                "sha256": table.sha256,
+                "rows": len(table),
+                **table.notes,
+            },
             "missing_values_in_training": estimator.encoder_.missing,
             "split_seed": split_seed,
             "test_rows": len(test),
             "test_scores": scores(estimator, test),
             "estimator": {"class": type(estimator).__name__, **estimator.get_params()},
             "versions": versions(),
+            "command": command,
         },
     )
     ranking.table.to_csv(directory / "ranking.csv", index=False)
     ranking.save(directory / "ranking.json")
     (directory / "model").mkdir()
     write_estimator(estimator, directory / "model")
+    if groups is not None:
+        groups.table.to_csv(directory / "groups.csv", index=False)
+        groups.save(directory / "groups.json")
+    if evaluation is not None:
+        (directory / "evaluation").mkdir()
+        write_evaluation(evaluation, directory / "evaluation")
     predicted = estimator.predict(test.X)
     figures = dict(pictures(estimator, ranking, test, predicted, evaluation))
     for name, figure in figures.items():
         figure.savefig(directory / f"{name}.png", dpi=DPI)
     shown = {**figures, **dict(_narrow_pictures(estimator, ranking))}
     page = render_page(
-        ranking, estimator, table, test, shown, predicted=predicted, evaluation=evaluation, command=command
+        ranking,
+        estimator,
+        table,
+        test,
+        shown,
+        predicted=predicted,
+        groups=groups,
+        evaluation=evaluation,
+        command=command,
     )
     (directory / "report.html").write_text(page, encoding="utf-8")
     return ranking
@@ -94,7 +119,7 @@ def pictures(
     ranking: FeatureRanking,
     test: Table,
     predicted: np.ndarray,
-    evaluation: Any = None,
+    evaluation: RankingEvaluation | None = None,
 ) -> Iterator[tuple[str, Figure]]:
     """Draw each picture of a results directory: (name, figure)."""
     yield "ranking", plotting.plot_ranking(ranking)
@@ -122,7 +147,7 @@ def _narrow_pictures(
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
 
 
-def _evaluation_pictures(evaluation: Any) -> Iterator[tuple[str, Figure]]:
+def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, Figure]]:
     """Draw the parts that the evaluation has."""
     if len(evaluation.curves):
         yield "curves", plotting.plot_curves(evaluation)

@@ -44,7 +44,8 @@ def test_results_directory(run):
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in out.iterdir()) == [
         "confusion.png",
-        "grad_cam.png",
+        "end_to_end.png",
+        "gradient_input.png",
         "layout.png",
         "learning_curves.png",
         "model",

@@ -44,7 +44,7 @@ def rank_features(
     weights: Literal["shapley", "softmax"] = "shapley",
     baseline: Literal["mean", "zero", "shuffled"] = "mean",
     scaling: Literal["share", "min-max"] = "share",
-    attribution: str = "grad_cam",
+    attribution: str = "gradient_input",
     layer: str = "last",
     readout: Literal["cell", "bilinear"] = "cell",
     end_to_end: bool | None = None,

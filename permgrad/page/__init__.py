@@ -40,6 +40,7 @@ def render_page(
     figures: Mapping[str, Figure],
     *,
     predicted: np.ndarray,
+    groups: FeatureRanking | None = None,
     evaluation: Any = None,
     command: str | None = None,
 ) -> str:
@@ -57,6 +58,8 @@ def render_page(
         By the names of the results directory's pictures; absent ones are left out.
     predicted : ndarray of shape (n_test_rows,)
         The estimator's predictions of `test`.
+    groups : FeatureRanking, optional
+        Of groups of columns, whose members are its ``children``.
     evaluation : RankingEvaluation, optional
         What referees found about the ranking.
     command : str, optional
@@ -85,7 +88,8 @@ def render_page(
         best=ranking.top(3),
         top=ranking_cells(ranking, TOP),
         full=ranking_cells(ranking, MAX_ROWS),
-        groups={name: ranking_cells(part, MAX_ROWS) for name, part in getattr(ranking, "children", {}).items()},
+        groups=None if groups is None else ranking_cells(groups, TOP),
+        members=_members(groups or ranking),
         meaning=content.meaning(ranking),
         agreement=content.agreement(ranking),
         referee=next((name for name in REFEREE if name in content.agreement(ranking)), None),
@@ -100,6 +104,16 @@ def render_page(
         settings=json.dumps(plain(_short_settings(ranking.settings)), indent=2, ensure_ascii=False),
         versions=ranking.settings["versions"],
     )
+
+
+def _members(ranking: FeatureRanking, depth: int = 0) -> list[tuple[str, int, Cells]]:
+    """Walk a ranking's groups, best first, each followed by the groups in it: (name, depth, members)."""
+    found = []
+    for name in ranking.top(len(ranking.features)):
+        if name in ranking.children:
+            found.append((name, depth, ranking_cells(ranking.children[name], MAX_ROWS)))
+            found += _members(ranking.children[name], depth + 1)
+    return found
 
 
 def _evaluation(evaluation: Any) -> dict[str, Any] | None:

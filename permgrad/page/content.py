@@ -124,6 +124,8 @@ EXPLAINERS = {
     " among them, so that it no longer tells anything about the row.",
     "grad_cam": "A column’s score is the Grad-CAM heat at its pixel, averaged over the test rows.",
     "layer_cam": "A column’s score is the LayerCAM heat at its pixel, averaged over the test rows.",
+    "gradient_input": "A column’s score is the size of gradient × value at its pixel, relative to the largest in the row’s"
+    " image, averaged over the test rows.",
 }
 
 
@@ -134,6 +136,11 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
         said.append(
             "The 95\u00a0% intervals come from bootstrap samples: columns whose intervals overlap widely should not be"
             " told apart. They do not cover what another training of the network would find."
+        )
+    if "conditional" in ranking.components:
+        said.append(
+            "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to it:"
+            " what then is lost is what the column alone has to tell. Its p-values are the ones to go by."
         )
     if "q" in table or "conditional" in ranking.components:
         said.append(
@@ -212,12 +219,15 @@ def python_calls(ranking: FeatureRanking, table: Table, estimator: Any) -> str:
 def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
     """Return the options of `rank_features` that differ from the defaults, as source."""
     settings = ranking.settings
-    permutation = ranking.components.get("permutation")
     given = {
         "weights": (settings.get("weights", "shapley"), "shapley"),
         "baseline": (settings.get("baseline", "mean"), "mean"),
         "scaling": (settings.get("scaling", "share"), "share"),
-        "n_repeats": (permutation.settings.get("n_repeats", 5) if permutation else 5, 5),
+        "attribution": (settings.get("attribution", "gradient_input"), "gradient_input"),
+        "layer": (settings.get("layer", "last"), "last"),
+        "readout": (settings.get("readout", "cell"), "cell"),
+        "conditional": ("conditional" in ranking.components, False),
+        "n_repeats": (settings.get("n_repeats", 5), 5),
         "seed": (settings.get("seed", estimator.seed), estimator.seed),
     }
     return "".join(f", {name}={value!r}" for name, (value, default) in given.items() if value != default)

@@ -17,7 +17,7 @@ from permgrad.layers import FeatureImage
 from tests.conftest import SMALL
 
 layers = keras.layers
-ATTRIBUTION = "grad_cam"
+ATTRIBUTION = "gradient_input"
 PLANTED = 3  # at pixel (2, 5); its mirror image (5, 2) carries nothing
 
 
@@ -47,18 +47,19 @@ def planted_model(layout):
     return model
 
 
-def ranked(model, layout, rows):
+def ranked(model, layout, rows, **options):
     X, y = rows
-    return pg.rank_features(model, [X, layout.render(X)], y, layout=layout, classes=["off", "on"])
+    return pg.rank_features(model, [X, layout.render(X)], y, layout=layout, classes=["off", "on"], **options)
 
 
-def test_planted_feature_is_first_everywhere(planted_model, layout, planted_rows):
-    ranking = ranked(planted_model, layout, planted_rows)
+@pytest.mark.parametrize("attribution", ["gradient_input", "layer_cam", "grad_cam"])
+def test_planted_feature_is_first_everywhere(attribution, planted_model, layout, planted_rows):
+    ranking = ranked(planted_model, layout, planted_rows, attribution=attribution)
     assert ranking.top(1) == ["f3"]
     assert ranking.components["permutation"].top(1) == ["f3"]
-    assert ranking.components["grad_cam"].top(1) == ["f3"]
+    assert ranking.components[attribution].top(1) == ["f3"]
     # The class "on" sees it in just the rows that have it; no other pixel passes the convolution.
-    planted_cam = ranking.components["grad_cam"].class_scores[:, 1]
+    planted_cam = ranking.components[attribution].class_scores[:, 1]
     np.testing.assert_allclose(planted_cam, planted_rows[1].mean() * (np.arange(6) == PLANTED), atol=1e-6)
     others = np.delete(ranking.components["permutation"].scores, PLANTED)
     np.testing.assert_allclose(others, 0, atol=1e-6)
@@ -130,8 +131,8 @@ def test_one_branch_is_its_explainer_alone(random_hybrid, layout, rng):
     assert tabular.method == "permutation"
     assert tabular.branch_weights == {"tabular": 1.0}
     image = pg.rank_features(random_hybrid("classification", 3, ("image",)), X, y, layout=layout)
-    assert image.method == "grad_cam"
-    assert list(image.components) == ["grad_cam"]
+    assert image.method == ATTRIBUTION
+    assert list(image.components) == [ATTRIBUTION]
 
 
 def test_published_formula_is_the_parts_put_together(random_hybrid, layout, rng):
