@@ -124,8 +124,8 @@ EXPLAINERS = {
     " among them, so that it no longer tells anything about the row.",
     "grad_cam": "A column’s score is the Grad-CAM heat at its pixel, averaged over the test rows.",
     "layer_cam": "A column’s score is the LayerCAM heat at its pixel, averaged over the test rows.",
-    "gradient_input": "A column’s score is the size of gradient × value at its pixel, relative to the largest in the row’s"
-    " image, averaged over the test rows.",
+    "gradient_input": "A column’s score is the size of gradient × value at its pixel, relative to the largest in the"
+    " row’s image, averaged over the test rows.",
 }
 
 
@@ -139,8 +139,8 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
         )
     if "conditional" in ranking.components:
         said.append(
-            "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to it:"
-            " what then is lost is what the column alone has to tell. Its p-values are the ones to go by."
+            "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to"
+            " it: what then is lost is what the column alone has to tell. Its p-values are the ones to go by."
         )
     if "q" in table or "conditional" in ranking.components:
         said.append(
