@@ -184,7 +184,7 @@ def test_what_the_referee_found_is_on_the_page(report):
     _, _, page = report
     assert rows_of(page, "Rankings, best place first")[1:] == [
         ["PermGrad", "0.3125", "1.000"],
-        ["random forest", "0.1250", "–"],
+        ["Random forest", "0.1250", "–"],
     ]
     text = Reader(page).text
     assert "Where this ranking is beaten deletion (mean): random_forest 0.6 > permgrad 0.4" in text

@@ -215,7 +215,7 @@ def test_curves_by_hand(evaluation):
     assert lines(zero)[orange, "--"] == [0.1, 0.3, 1.0]
     assert lines(mean)[blue, "-"] == [0.1, 0.6, 1.0]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["PermGrad", "random forest", "most relevant first", "least relevant first"]
+    assert legend == ["PermGrad", "Random forest", "most relevant first", "least relevant first"]
     assert zero.lines[0].get_linewidth() > zero.lines[-1].get_linewidth()
     assert_nothing_cut_off(figure)
 
@@ -235,7 +235,7 @@ def test_retraining_and_sanity_by_hand(evaluation):
 
 def test_agreement_and_stability_by_hand(evaluation):
     agreement = plotting.plot_agreement(evaluation.agreement)
-    assert {"1.00", "0.25", "–", "PermGrad", "random forest"} <= set(texts(agreement))
+    assert {"1.00", "0.25", "–", "PermGrad", "Random forest"} <= set(texts(agreement))
     stability = plotting.plot_stability(evaluation.stability)
     seeds, rows = stability.axes
     interval, index, spearman = seeds.lines[:3]

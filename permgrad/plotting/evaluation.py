@@ -34,7 +34,7 @@ def plot_curves(evaluation: Any) -> Figure:
     panels, names = _unique(curves["replacement"]), _unique(curves["ranking"])
     n_rows, n_columns = -(-len(panels) // PANELS), min(len(panels), PANELS)
     figure = new_figure((max(6.0, 4.2 * n_columns), 1.2 + 3.4 * n_rows))
-    grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False)  # rows far from the table's make losses of another size
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, panel in zip(grid.flat, panels, strict=False):

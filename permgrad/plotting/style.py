@@ -21,6 +21,11 @@ TITLES = {
     "layer_cam": "LayerCAM",
     "gradient_input": "Gradient × input",
     "weights": "First-layer weights",
+    "mlp_permutation": "MLP’s permutation",
+    "mutual_information": "Mutual information",
+    "random": "Random order",
+    "random_forest": "Random forest",
+    "tree_shap": "TreeSHAP",
 }
 
 
