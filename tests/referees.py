@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
+
+import permgrad as pg
+from permgrad.evaluation.frames import frame
+from permgrad.evaluation.stability import rank_stability
 
 RANKINGS = ("permgrad", "random_forest")
 
 
-def evaluation() -> SimpleNamespace:
-    """Return what `permgrad.evaluate_ranking` would, as far as pictures and page read it."""
+def evaluation() -> pg.RankingEvaluation:
+    """Return what `permgrad.evaluate_ranking` would of four columns."""
     half = {
         ("permgrad", "zero", "most"): 0.5,
         ("permgrad", "zero", "least"): 0.2,
@@ -23,22 +25,49 @@ def evaluation() -> SimpleNamespace:
         ("random_forest", "mean", "least"): 0.1,
     }
     curves = [
-        {"ranking": name, "replacement": way, "curve": curve, "order": order, "share": share, "loss": loss}
+        {
+            "ranking": name,
+            "replacement": way,
+            "curve": curve,
+            "order": order,
+            "k": 2 * share,
+            "share": share,
+            "loss": loss,
+        }
         for (name, way, order), middle in half.items()
         for curve in ("deletion", "insertion")
         for share, loss in ((1.0, 1.0), (0.0, 0.1), (0.5, middle if curve == "deletion" else 99.0))
     ]
-    retrain = [("permgrad", 0.0, 0.9), ("permgrad", 0.5, 0.6), ("random_forest", 0.0, 0.9), ("random_forest", 0.5, 0.7)]
-    sanity = [("weights", 0, "none", 1.0), ("weights", 1, "head", 0.2), ("labels", 1, "none", -0.1)]
-    stable = SimpleNamespace(nogueira=0.8, nogueira_interval=(0.6, 0.95), overlap=0.75, spearman=0.7)
-    return SimpleNamespace(
-        curves=pd.DataFrame(curves),
-        areas=pd.DataFrame({"ranking": RANKINGS, "replacement": "zero", "difference": [0.3, 0.1]}),
-        retrain=pd.DataFrame(retrain, columns=["ranking", "share", "score"]),
-        sanity=pd.DataFrame(sanity, columns=["test", "step", "layers", "spearman"]).assign(ranking="permgrad"),
+    areas = [
+        {"ranking": name, "replacement": way, "difference": value, "std_error": 0.01}
+        for name, way, value in zip(RANKINGS * 2, ("zero", "zero", "mean", "mean"), (0.3, 0.1, 0.4, 0.6), strict=True)
+    ]
+    retrain = [
+        {"ranking": name, "share": share, "removed": 2 * share, "kept": 2 - 2 * share, "score": score}
+        for name, share, score in (
+            ("permgrad", 0.0, 0.9),
+            ("permgrad", 0.5, 0.6),
+            ("random_forest", 0.0, 0.9),
+            ("random_forest", 0.5, 0.7),
+        )
+    ]
+    sanity = [
+        {"test": test, "step": step, "layers": layers, "ranking": "permgrad", "spearman": value}
+        for test, step, layers, value in (
+            ("weights", 0, "none", 1.0),
+            ("weights", 1, "head", 0.2),
+            ("labels", 1, "none", -0.1),
+        )
+    ]
+    scores = ([3.0, 2, 1, 0], [3.0, 1, 2, 0], [2.0, 3, 1, 0])
+    stable = rank_stability([pg.FeatureRanking(tuple("abcd"), np.array(one)) for one in scores], k=2)
+    return pg.RankingEvaluation(
+        rankings={name: pg.FeatureRanking(tuple("abcd"), np.arange(4.0)) for name in RANKINGS},
+        curves=frame("curves", curves),
+        areas=frame("areas", areas),
+        retrain=frame("retrain", retrain),
+        sanity=frame("sanity", sanity),
         agreement=pd.DataFrame([[1, 0.25], [np.nan, 1]], index=RANKINGS, columns=RANKINGS),
         stability={"seeds": {"permgrad": stable}, "bootstrap rows": {"permgrad": stable}},
-        summary=pd.DataFrame({"ranking": RANKINGS, "deletion_zero": [0.3125, 0.125], "spearman": [1.0, np.nan]}),
-        losses=("deletion (mean): random_forest 0.6 > permgrad 0.4",),
         left_out=("retrain: share 0.7",),
     )

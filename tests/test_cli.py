@@ -62,6 +62,53 @@ def test_results_directory(run):
     assert ranking.unused == ("same",)
 
 
+@pytest.fixture(scope="module")
+def evaluated(csv, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluated") / "results"
+    options = [*FAST, "--evaluate", "--evaluate-timeout", "0"]
+    return permgrad("rank", csv, "--target", "y", "--out", out, *options), out
+
+
+def test_evaluate_gives_all_of_it(evaluated):
+    done, out = evaluated
+    assert done.returncode == 0, done.stderr
+    assert "the time limit left out" in done.stdout
+    ranking = pg.FeatureRanking.load(out / "ranking.json")
+    assert list(ranking.components) == ["permutation", "gradient_input", "end_to_end", "conditional"]
+    assert ranking.settings["command"].startswith("permgrad rank ")
+    assert {"low", "high", "rank_low", "rank_high", "conditional_p", "conditional_q"} <= set(ranking.table)
+    assert pg.FeatureRanking.load(out / "groups.json").method == "permgrad"
+    assert pg.RankingEvaluation.load(out / "evaluation").left_out
+    page = (out / "report.html").read_text()
+    assert "How the ranking stands up to tests" in page
+    assert "Columns that carry much the same" in page
+
+
+def test_a_ranking_is_put_to_the_test_later(evaluated, csv):
+    _, out = evaluated
+    before = (out / "ranking.csv").read_text()
+    done = permgrad("evaluate", out, csv, "--part", "curves")
+    assert done.returncode == 0, done.stderr
+    assert "rankings, best place first" in done.stdout
+    found = pg.RankingEvaluation.load(out / "evaluation")
+    assert found.left_out == ()
+    assert set(found.areas["ranking"]) > {"permgrad", "end_to_end", "tree_shap", "random"}
+    assert (out / "ranking.csv").read_text() == before
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
+
+
+def test_only_the_table_that_was_ranked_is_evaluated(evaluated, csv, tmp_path):
+    _, out = evaluated
+    done = permgrad("evaluate", out)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "name it: permgrad evaluate RESULTS FILE" in done.stderr
+    other = pd.read_csv(csv).assign(a=lambda f: f.a + 1)
+    other.to_csv(tmp_path / "other.csv", index=False)
+    done = permgrad("evaluate", out, tmp_path / "other.csv")
+    assert done.returncode == 2
+    assert "pass the table that was ranked" in done.stderr
+
+
 def test_every_result_carries_where_it_comes_from(run, csv):
     settings = json.loads((run[1] / "ranking.json").read_text())["settings"]
     assert settings["data"]["sha256"] == pg.Table.from_csv(csv, "y").sha256

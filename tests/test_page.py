@@ -142,12 +142,17 @@ def rows_of(page: str, caption: str) -> list[list[str]]:
 def test_numbers_on_the_page_are_the_rankings(report):
     _, ranking, page = report
     header, *rows = rows_of(page, "The 5 best of 5 columns")
-    assert header == ["#", "column", "score", "Permu\u00adtation", "Grad-CAM"]
+    parts = ["Permu\u00adtation", "Gradient × input", "End to end"]
+    assert header[:4] == ["#", "column", "score", "95 % interval"]
     assert [row[1] for row in rows] == ranking.table["feature"].tolist()
-    for i, name in ((2, "score"), (3, "permutation"), (4, "grad_cam")):
-        shown = [float(row[i].replace("−", "-")) for row in rows]
+    for name in ("score", "permutation", "end_to_end"):
+        at = {"score": 2, "permutation": header.index(parts[0]), "end_to_end": header.index(parts[2])}[name]
+        shown = [float(row[at].replace("−", "-")) for row in rows]
         largest = ranking.table[name].abs().max()
         np.testing.assert_allclose(shown, ranking.table[name], atol=0.51e-3 * largest)
+    for row, low, high in zip(rows, ranking.table["low"], ranking.table["high"], strict=True):
+        ends = [float(end) for end in row[3].replace("−", "-").split(" to ")]
+        np.testing.assert_allclose(ends, [low, high], atol=0.51e-3 * ranking.table["high"].max())
     for row in rows_of(page, "On 24 test rows, which no part of the network was fitted on")[1:]:
         name = next(key for key, label in content.SCORE_NAMES.items() if label == row[0])
         assert row[1] == number(ranking.settings["test_scores"][name])
@@ -182,20 +187,19 @@ def test_python_calls_are_those_that_were_made(report):
 
 def test_what_the_referee_found_is_on_the_page(report):
     _, _, page = report
-    assert rows_of(page, "Rankings, best place first")[1:] == [
-        ["PermGrad", "0.3125", "1.000"],
-        ["Random forest", "0.1250", "–"],
-    ]
+    _, *rows = rows_of(page, "Rankings, best place first")
+    assert [row[:3] for row in rows] == [["PermGrad", "0.3000", "0.4000"], ["Random forest", "0.1000", "0.6000"]]
     text = Reader(page).text
-    assert "Where this ranking is beaten deletion (mean): random_forest 0.6 > permgrad 0.4" in text
+    lost = "deletion (mean): permgrad 0.4 ± 0.01, behind random_forest 0.6 ± 0.01"
+    assert f"Where this ranking is beaten {lost}" in text
     assert "The time limit left out: retrain: share 0.7." in text
-    assert rows_of(page, "Stability over trainings; 1: always the same")[1] == [
+    stable = evaluation().stability["seeds"]["permgrad"]
+    low, high = stable.nogueira_interval
+    assert rows_of(page, "Stability over trainings; 1: always the same")[1][:4] == [
         "seeds",
         "PermGrad",
-        "0.8000",
-        "0.60 to 0.95",
-        "0.7500",
-        "0.7000",
+        f"{stable.nogueira:.4f}",
+        f"{low:.2f} to {high:.2f}",
     ]
 
 

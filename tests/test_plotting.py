@@ -239,8 +239,9 @@ def test_agreement_and_stability_by_hand(evaluation):
     stability = plotting.plot_stability(evaluation.stability)
     seeds, rows = stability.axes
     interval, index, spearman = seeds.lines[:3]
-    assert list(interval.get_xdata()) == [0.6, 0.95]
-    assert (list(index.get_xdata()), list(spearman.get_xdata())) == ([0.8], [0.7])
+    stable = evaluation.stability["seeds"]["permgrad"]
+    assert list(interval.get_xdata()) == list(stable.nogueira_interval)
+    assert (list(index.get_xdata()), list(spearman.get_xdata())) == ([stable.nogueira], [stable.spearman])
     assert rows.get_title() == "bootstrap rows"
     assert_nothing_cut_off(agreement)
     assert_nothing_cut_off(stability)

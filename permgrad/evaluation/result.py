@@ -104,21 +104,23 @@ class RankingEvaluation:
 
     def _lost_deletions(self) -> Iterator[str]:
         for way, part in self.areas.groupby("replacement", sort=False):
-            rows = part.set_index("ranking")
+            rows = part.set_index("ranking").sort_values("difference", ascending=False, kind="stable")
             if self.tested not in rows.index:
                 continue
-            own = rows.loc[self.tested]
-            for name, row in rows.sort_values("difference", ascending=False, kind="stable").iterrows():
-                if row["difference"] > own["difference"]:
-                    theirs, ours = (f"{one['difference']:.3g} ± {one['std_error']:.1g}" for one in (row, own))
-                    yield f"deletion ({way}): {name} {theirs} > {self.tested} {ours}"
+            better = rows[rows["difference"] > rows.loc[self.tested, "difference"]]
+            text = {name: f"{row['difference']:.3g} ± {row['std_error']:.1g}" for name, row in rows.iterrows()}
+            yield from self._behind(f"deletion ({way})", text, list(better.index))
 
     def _lost_removals(self) -> Iterator[str]:
-        after = self._after_removal()
-        own = after.get(self.tested, -np.inf)
-        for name, score in after.sort_values(kind="stable").items():
-            if score < own:
-                yield f"remove-and-retrain: {name} {score:.3f} < {self.tested} {own:.3f}"
+        after = self._after_removal().sort_values(kind="stable")
+        better = after[after < after.get(self.tested, -np.inf)]
+        text = {name: f"{score:.3f}" for name, score in after.items()}
+        yield from self._behind("remove-and-retrain (lower is better)", text, list(better.index))
+
+    def _behind(self, test: str, text: dict[Any, str], better: list[Any]) -> Iterator[str]:
+        if better:
+            others = ", ".join(f"{name} {text[name]}" for name in better)
+            yield f"{test}: {self.tested} {text[self.tested]}, behind {others}"
 
     def _insane(self) -> Iterator[str]:
         rows = self.sanity[(self.sanity["ranking"] == self.tested) & (self.sanity["step"] > 0)]
@@ -130,10 +132,11 @@ class RankingEvaluation:
 
     def _less_stable(self) -> Iterator[str]:
         for kind, parts in self.stability.items():
-            own = parts.get(self.tested)
-            for name, part in parts.items():
-                if own is not None and part.nogueira > own.nogueira:
-                    yield f"stability ({kind}): {name} {part.nogueira:.2f} > {self.tested} {own.nogueira:.2f}"
+            if self.tested in parts:
+                better = [name for name, part in parts.items() if part.nogueira > parts[self.tested].nogueira]
+                yield from self._behind(
+                    f"stability ({kind})", {n: f"{p.nogueira:.2f}" for n, p in parts.items()}, better
+                )
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write to a new directory, see `write_evaluation`; `load` gives back the same.

@@ -143,7 +143,7 @@ def interval(scores: np.ndarray, replicates: np.ndarray) -> dict[str, Any]:
     """
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = np.quantile(replicates, tails, axis=0)
-    rank_low, rank_high = np.quantile(rankdata(-replicates, axis=1), tails, axis=0)
+    rank_low, rank_high = np.quantile(rankdata(-replicates, axis=1), tails, axis=0, method="nearest")
     return {
         "low": np.minimum(low, scores),
         "high": np.maximum(high, scores),
