@@ -397,8 +397,8 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         Whether each feature gets a pixel of its own.
     n_bins : int
         0, or bins over which the tabular branch spreads each scaled column (8, say), see
-        `permgrad.layers.PiecewiseLinear`. With bins it learns bent relations among many noise columns,
-        where it otherwise learns nothing; permutation then computes the whole branch anew and takes longer.
+        `permgrad.layers.PiecewiseLinear`. Meant for relations that bend (a ring, a peak) among many noise columns;
+        permuting the tabular branch then computes all of it anew and takes longer.
     dense_units : tuple of int
         Dense layers of the tabular branch.
     n_conv_layers, base_filters : int
