@@ -47,6 +47,7 @@ class _HybridEstimator(BaseEstimator):
         layout: str = "tinto",
         image_size: int | None = None,
         unique: bool = True,
+        n_bins: int = 0,
         dense_units: tuple[int, ...] = (128, 64),
         n_conv_layers: int = 2,
         base_filters: int = 16,
@@ -67,6 +68,7 @@ class _HybridEstimator(BaseEstimator):
         self.layout = layout
         self.image_size = image_size
         self.unique = unique
+        self.n_bins = n_bins
         self.dense_units = dense_units
         self.n_conv_layers = n_conv_layers
         self.base_filters = base_filters
@@ -315,6 +317,7 @@ class _HybridEstimator(BaseEstimator):
         branches = (self.branches,) if isinstance(self.branches, str) else tuple(self.branches)
         network = HybridConfig(
             branches=branches,  # type: ignore[arg-type]
+            n_bins=self.n_bins,
             dense_units=tuple(self.dense_units),
             n_conv_layers=self.n_conv_layers,
             base_filters=self.base_filters,
@@ -392,6 +395,10 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         Height and width of the image; by default chosen from the number of columns.
     unique : bool
         Whether each feature gets a pixel of its own.
+    n_bins : int
+        0, or bins over which the tabular branch spreads each scaled column (8, say), see
+        `permgrad.layers.PiecewiseLinear`. Meant for relations that bend (a ring, a peak) among many noise columns;
+        permuting the tabular branch then computes all of it anew and takes longer.
     dense_units : tuple of int
         Dense layers of the tabular branch.
     n_conv_layers, base_filters : int
@@ -445,6 +452,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         layout: str = "tinto",
         image_size: int | None = None,
         unique: bool = True,
+        n_bins: int = 0,
         dense_units: tuple[int, ...] = (128, 64),
         n_conv_layers: int = 2,
         base_filters: int = 16,
@@ -467,6 +475,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
             layout=layout,
             image_size=image_size,
             unique=unique,
+            n_bins=n_bins,
             dense_units=dense_units,
             n_conv_layers=n_conv_layers,
             base_filters=base_filters,

@@ -214,9 +214,35 @@ def test_numpy_settings_are_saved(cancer, tmp_path):
     assert pg.FeatureRanking.load(tmp_path / "r.json") == ranking
 
 
+@pytest.mark.parametrize("kind", [pg.HybridClassifier, pg.HybridRegressor])
+def test_bins_are_saved_and_loaded(kind, rng, tmp_path):
+    X = rng.random((60, 6))
+    y = (X[:, 0] > 0.5).astype(int)
+    model = kind(**SMALL, n_bins=4, max_epochs=1).fit(X, y)
+    assert model.network_.get_layer("bins").n_bins == 4
+    model.save(tmp_path / "m")
+    loaded = pg.load(tmp_path / "m")
+    assert loaded.get_params() == model.get_params()
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.rank_features(X, y) == model.rank_features(X, y)
+
+
+@pytest.mark.slow
+def test_bins_find_a_ring_among_noise():
+    """No column of the ring tells anything alone; without bins the accuracy is below 0.6."""
+    table = pg.toy.ring(1000, 16, seed=1)
+    train, test = table.take(np.arange(833)), table.take(np.arange(833, 1000))
+    settings = {"optimizer": "adamw", "weight_decay": 2.0, "learning_rate": 5e-3, "batch_size": 64}
+    model = pg.HybridClassifier(branches=("tabular",), n_bins=8, max_epochs=80, patience=80, **settings)
+    model.fit(train.X, train.y)
+    assert model.score(test.X, test.y) > 0.7
+    assert set(model.rank_features(test.X, test.y).top(2)) == set(table.notes["relevant"])
+
+
 BAD_FIT = {
     "branches": ({"branches": ("text",)}, "branches must be 'tabular', 'image' or both"),
     "layers": ({"n_conv_layers": 9}, "9 convolution blocks halve the image"),
+    "bins": ({"n_bins": 1}, r"n_bins must be 0 \(none\) or at least 2"),
     "units": ({"dense_units": (0,)}, "at least 1"),
     "dropout": ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
     "precision": ({"precision": "float8"}, "precision must be"),

@@ -1,6 +1,6 @@
 """The hybrid network (HyNN): an MLP on the row, a CNN on its image, a head on both.
 
-rows (batch, n_features) ─ scale ─┬─ [Dense → BatchNorm → Dropout]* ─────────────────────────┬─ head ─ prediction
+rows (batch, n_features) ─ scale ─┬─ [bins] ─ [Dense → BatchNorm → Dropout]* ────────────────┬─ head ─ prediction
                                   └─ image ─ [Conv → BatchNorm → MaxPool → Dropout]* ─ Flatten ┘
 
 Architecture after the published PermGrad notebooks. The image is a layer, so the model takes raw
@@ -17,7 +17,7 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
-from permgrad.layers import FeatureImage, MinMaxScale
+from permgrad.layers import FeatureImage, MinMaxScale, PiecewiseLinear
 from permgrad.layout import FeatureLayout
 
 Branch = Literal["tabular", "image"]
@@ -34,6 +34,9 @@ class HybridConfig:
     ----------
     branches : tuple of {"tabular", "image"}
         Both for the hybrid, one for a control.
+    n_bins : int
+        Bins over which each scaled column is spread for the tabular branch, see `PiecewiseLinear`; 0: none, as
+        published. The image always shows the scaled value itself.
     dense_units : tuple of int
         Dense layers of the tabular branch.
     n_conv_layers : int
@@ -52,6 +55,7 @@ class HybridConfig:
     """
 
     branches: tuple[Branch, ...] = BRANCHES
+    n_bins: int = 0
     dense_units: tuple[int, ...] = (128, 64)
     n_conv_layers: int = 2
     base_filters: int = 16
@@ -66,6 +70,8 @@ class HybridConfig:
         sizes = (*self.dense_units, *self.head_units, self.n_conv_layers, self.base_filters)
         if min(sizes) < 1:
             raise PermGradError(f"layer sizes and counts must be at least 1, got {sizes}")
+        if self.n_bins != 0 and self.n_bins < 2:
+            raise PermGradError(f"n_bins must be 0 (none) or at least 2, got {self.n_bins}")
         if self.seed < 0:
             raise PermGradError(f"seed must be at least 0, got {self.seed}")
         if not 0 <= self.dropout < 1:
@@ -112,7 +118,8 @@ def build_hybrid(
     scaled = MinMaxScale(name="scale")(rows)
     codes = []
     if "tabular" in config.branches:
-        codes.append(block.dense(scaled, config.dense_units, "tabular"))
+        numbers = PiecewiseLinear(config.n_bins, name="bins")(scaled) if config.n_bins else scaled
+        codes.append(block.dense(numbers, config.dense_units, "tabular"))
     if "image" in config.branches:
         if layout is None or len(layout.features) != n_features:
             raise PermGradError(f"an image branch needs a layout of the {n_features} features")
