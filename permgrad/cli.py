@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,25 +240,18 @@ def _load(table: str, target: str | None, task: Any) -> Table:
 
 def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanking:
     from permgrad.evaluation.referee import evaluate_ranking
-    from permgrad.importance.permgrad import PUBLISHED
     from permgrad.report import write_results
 
     train, val, test = data.split(seed=options["split_seed"])
+    _check_feasible(data, test, options)
     estimator = _estimator(data, options).fit(train.X, train.y, validation_data=(val.X, val.y))
     missing = estimator.encoder_.missing
     if missing:
         counts = ", ".join(f"{name} {count}" for name, count in missing.items())
         click.echo(f"missing training values, filled with the median or a category of their own: {counts}")
-    formula: dict[str, Any] = PUBLISHED if options["formula"] == "published" else {}
-    evaluate, settings = (
-        options["evaluate"],
-        {"n_repeats": options["repeats"], "timeout": options["timeout"], **formula},
-    )
-    ranking = estimator.rank_features(test.X, test.y, conditional=evaluate or options["conditional"], **settings)
-    groups = evaluation = None
-    if evaluate or options["groups"]:
-        groups = estimator.rank_features(test.X, test.y, groups="correlated", **settings)
-    if evaluate:
+    ranking, groups = _rankings(estimator, test, options)
+    evaluation = None
+    if options["evaluate"]:
         evaluation = evaluate_ranking(
             estimator,
             ranking,
@@ -280,6 +274,44 @@ def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanki
         evaluation=evaluation,
         command=shlex.join(["permgrad", *sys.argv[1:]]),
     )
+
+
+def _check_feasible(data: Table, test: Table, options: dict[str, Any]) -> None:
+    """Raise before training for what could not be done after it."""
+    from permgrad.errors import PermGradError
+    from permgrad.importance.conditional import LEAST_ROWS
+    from permgrad.importance.correlated import MOST_FEATURES
+
+    if options["conditional"] and len(test) < LEAST_ROWS:
+        raise PermGradError(
+            f"--conditional needs at least {LEAST_ROWS} test rows, this table's test part has {len(test)}"
+        )
+    if options["groups"] and len(data.features) > MOST_FEATURES:
+        raise PermGradError(f"--groups clusters at most {MOST_FEATURES:,} columns, got {len(data.features):,}")
+
+
+def _rankings(
+    estimator: HybridClassifier | HybridRegressor, test: Table, options: dict[str, Any]
+) -> tuple[FeatureRanking, FeatureRanking | None]:
+    """Rank single columns and, where asked for, groups; all within one time limit."""
+    from permgrad.importance.conditional import LEAST_ROWS
+    from permgrad.importance.correlated import MOST_FEATURES
+    from permgrad.importance.permgrad import PUBLISHED
+
+    evaluate, timeout = options["evaluate"], options["timeout"]
+    conditional = options["conditional"] or (evaluate and len(test) >= LEAST_ROWS)
+    settings: dict[str, Any] = {"n_repeats": options["repeats"]}
+    if options["formula"] == "published":
+        settings |= PUBLISHED
+    begun = time.monotonic()
+    ranking = estimator.rank_features(test.X, test.y, conditional=conditional, timeout=timeout, **settings)
+    if not options["groups"] and (not evaluate or len(test.features) > MOST_FEATURES):
+        return ranking, None
+    left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
+    groups = estimator.rank_features(test.X, test.y, groups="correlated", timeout=left, **settings)
+    if not groups.children:
+        click.echo("no columns correlate by more than 0.5: there are no groups")
+    return ranking, groups if groups.children else None
 
 
 def _same_table(table: str | None, known: dict[str, Any]) -> Table:

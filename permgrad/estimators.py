@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from permgrad.encoding import ColumnEncoder, float32_offset
 from permgrad.errors import PermGradError, UnfittedError, as_permgrad_error, listing
 from permgrad.files import new_directory
+from permgrad.importance.checkpoint import beside
 from permgrad.importance.correlated import correlated_groups
 from permgrad.importance.grad_cam import grad_cam_maps
 from permgrad.importance.hierarchy import complete_groups, with_members
@@ -175,7 +177,8 @@ class _HybridEstimator(BaseEstimator):
             Show progress bars; by default the estimator's.
         **options
             Further options of `permgrad.rank_features`: ``end_to_end``, ``conditional``, ``attribution``, ``layer``,
-            ``readout``, ``weights``, ``baseline``, ``scaling``, ``max_memory``, ``timeout``, ``checkpoint``.
+            ``readout``, ``weights``, ``baseline``, ``scaling``, ``max_memory``, ``timeout``, ``checkpoint``. With
+            groups, time goes to them first, and each level keeps a checkpoint of its own beside the one named.
 
         Returns
         -------
@@ -188,14 +191,11 @@ class _HybridEstimator(BaseEstimator):
         ------
         UnfittedError, PermGradError
         """
+        begun = time.monotonic()
         encoded, columns = self._encode(X), self.encoder_.groups
-        if groups is None:
-            levels: list[dict[str, list[str]]] = []
-        elif isinstance(groups, str):
-            levels = self._correlated(groups, encoded, columns)
-        else:
-            levels = [complete_groups(groups, list(columns), self.encoder_.constant)]
+        levels = self._levels(groups, encoded)
         target = self._encode_target(as_target(y))
+        timeout, checkpoint = options.pop("timeout", None), options.pop("checkpoint", None)
         rankings = [
             rank_features(
                 self.network_,
@@ -208,20 +208,29 @@ class _HybridEstimator(BaseEstimator):
                 classes=self.classes_.tolist() if self._task == "classification" else None,
                 n_repeats=n_repeats,
                 seed=self.seed if seed is None else seed,
+                timeout=None if timeout is None else max(0.0, timeout - (time.monotonic() - begun)),
+                checkpoint=beside(checkpoint, f"groups{i + 1}" if i < len(levels) else ""),
                 verbose=self.verbose if verbose is None else verbose,
                 **options,
             )
-            for level in [*levels, {name: [name] for name in columns}]
+            for i, level in enumerate([*levels, {name: [name] for name in columns}])
         ]
         ranking = with_members(rankings, levels)
         return ranking.with_unused([*ranking.features, *self.encoder_.constant] if levels else self.encoder_.features)
 
-    def _correlated(
-        self, groups: str, encoded: np.ndarray, columns: dict[str, np.ndarray]
-    ) -> list[dict[str, list[str]]]:
+    def _levels(self, groups: Any, encoded: np.ndarray) -> list[dict[str, list[str]]]:
+        """Return the levels of groups to measure above single columns, from coarse to fine."""
+        columns = self.encoder_.groups
+        if groups is None:
+            return []
+        if not isinstance(groups, str):
+            return [complete_groups(groups, list(columns), self.encoder_.constant)]
         if groups != "correlated":
             raise PermGradError(f"groups must map names to columns, or be 'correlated', got {groups!r}")
-        return correlated_groups(encoded, columns={name: at.tolist() for name, at in columns.items()})
+        found = correlated_groups(encoded, columns={name: at.tolist() for name, at in columns.items()})
+        # A fine level may join nothing, or the same as the coarse one.
+        single = {name: [name] for name in columns}
+        return [level for i, level in enumerate(found) if level not in (single, *found[:i])]
 
     def grad_cam_maps(self, X: Any, *, method: str = "grad_cam", layer: str = "last") -> np.ndarray:
         """Return the heat maps of rows, see `permgrad.grad_cam_maps`."""

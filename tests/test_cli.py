@@ -63,10 +63,21 @@ def test_results_directory(run):
 
 
 @pytest.fixture(scope="module")
-def evaluated(csv, tmp_path_factory):
+def twins(tmp_path_factory):
+    """Enough rows for conditional permutation, and two columns that are nearly one."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(120, 2)), columns=["a", "b"])
+    frame["twin"] = frame["a"] + 0.1 * rng.normal(size=120)
+    path = tmp_path_factory.mktemp("data") / "twins.csv"
+    frame.assign(y=lambda f: np.where(f.a > 0, "high", "low")).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluated(twins, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluated") / "results"
     options = [*FAST, "--evaluate", "--evaluate-timeout", "0"]
-    return permgrad("rank", csv, "--target", "y", "--out", out, *options), out
+    return permgrad("rank", twins, "--target", "y", "--out", out, *options), out
 
 
 def test_evaluate_gives_all_of_it(evaluated):
@@ -82,12 +93,13 @@ def test_evaluate_gives_all_of_it(evaluated):
     page = (out / "report.html").read_text()
     assert "How the ranking stands up to tests" in page
     assert "Columns that carry much the same" in page
+    assert "No test was done" in page
 
 
-def test_a_ranking_is_put_to_the_test_later(evaluated, csv):
+def test_a_ranking_is_put_to_the_test_later(evaluated, twins):
     _, out = evaluated
     before = (out / "ranking.csv").read_text()
-    done = permgrad("evaluate", out, csv, "--part", "curves")
+    done = permgrad("evaluate", out, twins, "--part", "curves")
     assert done.returncode == 0, done.stderr
     assert "rankings, best place first" in done.stdout
     found = pg.RankingEvaluation.load(out / "evaluation")

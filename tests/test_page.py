@@ -247,25 +247,23 @@ def test_rounded_by_column_and_by_number():
     assert percent(0.2149, 1) == "21.5\u00a0%"
 
 
-class Known(pg.FeatureRanking):
-    """A ranking with everything that one may know of a score."""
-
-    @property
-    def table(self):
-        known = {"low": 0.5, "high": 0.25, "rank_low": 1.0, "rank_high": 2.0, "p": 0.0001, "q": 0.25}
-        return super().table.assign(**known)
-
-
 def test_intervals_places_and_q_values_are_shown():
-    conditional = Known(("a", "b", "c"), [3.0, 2.0, 1.0], method="conditional")
-    parts = {"layer_cam": pg.FeatureRanking(("a", "b", "c"), [1.0, 2.0, 3.0]), "conditional": conditional}
-    ranking = Known(("a", "b", "c"), [1.0, 2.0, 0.0], method="permgrad", components=parts, pending=("c",))
+    p_values = {"p_values": [0.0001, 0.5, 1.0], "q_values": [0.25, 0.75, 1.0]}
+    parts = {
+        "layer_cam": pg.FeatureRanking(tuple("abc"), [1.0, 2.0, 3.0]),
+        "conditional": pg.FeatureRanking(tuple("abc"), [3.0, 2.0, 1.0], pending=("a",), **p_values),
+    }
+    ends = {"low": [0.5, 1.25, 0], "high": [1.5, 2.5, 0], "rank_low": [1, 1, 3], "rank_high": [2, 2, 3]}
+    ranking = pg.FeatureRanking(
+        tuple("abc"), [1.0, 2.0, 0.0], method="permgrad", components=parts, pending=("c",), **ends, p_values=[0.9] * 3
+    )
     found = ranking_cells(ranking, 5)
     assert found.header == [
         *("#", "column", "score", "95 % interval", "place, 95 %"),
         *("LayerCAM", "Condi\u00adtional", "p", "q"),
     ]
-    assert found.rows[0] == ["1", "b", "2.000", "0.5000 to 0.2500", "1 to 2", "2.000", "2.000", "< 0.001", "0.250"]
+    assert found.rows[0] == ["1", "b", "2.000", "1.250 to 2.500", "1 to 2", "2.000", "2.000", "0.500", "0.750"]
+    assert found.rows[1] == ["2", "a", "1.000", "0.500 to 1.500", "1 to 2", "1.000", "–", "–", "–"]
     assert found.rows[2] == ["–", "c", *["not measured"] * 7]
 
 

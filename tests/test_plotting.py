@@ -89,14 +89,6 @@ def test_negative_class_scores_are_not_stacked():
     assert [bar.get_width() for bar in bars] == [0.1]
 
 
-class WithInterval(pg.FeatureRanking):
-    """A ranking whose table says how sure each score is."""
-
-    @property
-    def table(self):
-        return super().table.assign(low=lambda found: found["score"] - 0.02, high=lambda found: found["score"] + 0.1)
-
-
 def whiskers(figure: Figure) -> list[tuple[float, float]]:
     """Both ends of each whisker, from the lowest bar up."""
     (bars,) = (found for found in figure.axes[0].containers if isinstance(found, ErrorbarContainer))
@@ -115,7 +107,8 @@ def test_scores_have_error_bars(ranking):
 @pytest.mark.parametrize("plot", [plotting.plot_ranking, plotting.plot_scores])
 def test_an_interval_is_drawn_from_end_to_end(plot, ranking):
     """Rather than the standard deviation; it need not lie evenly around the score."""
-    known = WithInterval(ranking.features, ranking.scores, std=ranking.std, method="permutation")
+    ends = {"low": ranking.scores - 0.02, "high": ranking.scores + 0.1}
+    known = pg.FeatureRanking(ranking.features, ranking.scores, std=ranking.std, method="permutation", **ends)
     figure = plot(known, top=3)
     expected = np.array([0.2, 0.4, 0.6])[:, None] + [-0.02, 0.1]
     np.testing.assert_allclose(whiskers(figure), expected)

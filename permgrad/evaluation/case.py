@@ -35,6 +35,8 @@ class Case:
     validation : Table or None
         For early stopping wherever a network is trained.
     seed : int
+    name : str
+        Of the ranking under test; by default its method's.
     """
 
     estimator: Any
@@ -43,6 +45,7 @@ class Case:
     test: Table
     validation: Table | None = None
     seed: int = 0
+    name: str = ""
 
     @cached_property
     def classification(self) -> bool:
@@ -90,10 +93,15 @@ class Case:
         for part in (*self.ranking.components.values(), self.ranking):
             known.update(part.settings)
         options = {name: known[name] for name in EXPLAINED_BY if known.get(name) is not None}
-        options["end_to_end"] = "end_to_end" in self.ranking.components or None
+        options["end_to_end"] = "end_to_end" in self.ranking.components
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a resample may lack a category, and says so
             return estimator.rank_features(self.test.X, self.test.y, **options, verbose=False)
+
+    def named(self, explained: FeatureRanking) -> dict[str, FeatureRanking]:
+        """Return what `explain` gave by name: the one that corresponds to the ranking under test under that one's."""
+        own = self.name if self.name and explained.method == self.ranking.method else explained.method
+        return {own: explained, **_others(explained)}
 
     def refit(self, estimator: Any, train: Table, validation: Table | None = None, **settings: Any) -> Any:
         """Fit an unfitted copy of `estimator`, with these settings changed, silently."""

@@ -80,8 +80,8 @@ def evaluate_ranking(
         If the ranking is of other columns, or settings are out of range.
     """
     rankings = _check(estimator, ranking, parts, n_trainings)
-    first = next(iter(rankings.values()))
-    case = Case(estimator, first, train, test, validation, seed)
+    name, first = next(iter(rankings.items()))
+    case = Case(estimator, first, train, test, validation, seed, name)
     for table in (train, test):
         check_columns(table.features, estimator.encoder_.features, "the table")
     budget = Budget(timeout, verbose)

@@ -12,7 +12,7 @@ import pandas as pd
 from permgrad.backend import keras
 from permgrad.evaluation.agreement import rank_correlation, top_overlap
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case, named_parts, with_frames
+from permgrad.evaluation.case import Case, with_frames
 from permgrad.evaluation.frames import frame
 from permgrad.evaluation.stability import default_k
 from permgrad.importance.ranking import FeatureRanking
@@ -57,7 +57,7 @@ def sanity_checks(case: Case, budget: Budget) -> pd.DataFrame:
             estimator.network_ = randomised.forget(layers)
         else:
             estimator = _shuffled_labels(case)
-        found = named_parts(case.explain(estimator))
+        found = case.named(case.explain(estimator))
         original = original or found
         k = default_k(len(case.groups))
         for name, ranking in found.items():

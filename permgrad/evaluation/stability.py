@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from permgrad.errors import PermGradError
 from permgrad.evaluation.agreement import feature_ranks, spearman
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case, named_parts
+from permgrad.evaluation.case import Case
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.table import Table
 
@@ -27,10 +27,11 @@ class RankStability:
     Attributes
     ----------
     features : tuple of str
+        Without those that no ranking uses: that all rank them last is no stability.
     k : int
         How many count as the best.
     ranks : ndarray of shape (n_rankings, n_features)
-        Place of each feature, 1 the best; equal scores share their mean place; unused features come last.
+        Place of each feature, 1 the best; equal scores share their mean place.
     chosen : ndarray of shape (n_rankings, n_features), bool
         Whether the feature is among the `k` best (of equal scores, the table's first).
     """
@@ -133,6 +134,10 @@ def rank_stability(rankings: Sequence[FeatureRanking], k: int | None = None) -> 
     features = rankings[0].features
     if any(ranking.features != features for ranking in rankings):
         raise PermGradError("stability compares rankings of the same features in the same order, these differ")
+    unused = set.intersection(*(set(ranking.unused) for ranking in rankings))
+    if unused:
+        features = tuple(name for name in features if name not in unused)
+        rankings = [ranking.only(features) for ranking in rankings]
     k = default_k(len(features)) if k is None else k
     if not 1 <= k < len(features):
         raise PermGradError(f"k must be at least 1 and less than the number of features, {len(features)}, got {k}")
@@ -194,8 +199,9 @@ def reseeded(case: Case, n_trainings: int, budget: Budget) -> dict[str, dict[str
         rng = np.random.default_rng([case.seed, 3, KINDS.index(kind), i])
         train = case.train if kind == "seeds" else bootstrap(case.train, rng)
         fitted = case.refit(case.estimator, train, case.validation, seed=int(rng.integers(2**31)))
-        for name, part in named_parts(case.explain(fitted)).items():
-            found.setdefault(kind, {}).setdefault(name, []).append(part)
+        for name, part in case.named(case.explain(fitted)).items():
+            # Replicates of a wide table are large, and not wanted here.
+            found.setdefault(kind, {}).setdefault(name, []).append(replace(part, components={}, replicates=None))
     return {
         kind: {name: rank_stability(rankings) for name, rankings in parts.items()}
         for kind, parts in found.items()

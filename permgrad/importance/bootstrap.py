@@ -1,7 +1,7 @@
 """How far a score could be off: rows drawn anew, many times, without computing anything of the network again.
 
 Scores are means over rows. Rows are put into bundles, explainers add up what each bundle contributes, and
-replicates of the scores follow from the bundles' sums alone: as many bundles as rows for small tables, a few
+replicates of the scores follow from the bundles' sums alone: as many bundles as rows for small tables, about two
 hundred for large ones, so that memory does not grow with the table.
 """
 
@@ -15,6 +15,9 @@ from scipy.stats import rankdata
 
 N_REPLICATES = 200
 MOST_BUNDLES = 200
+"""Of all classes; a class has five at least, so more where there are over 40 classes."""
+BUNDLES_OF_A_CLASS = 20
+"""At least, with up to ten classes: a rare class's spread is seen from its own bundles alone."""
 LEVEL = 0.95
 
 
@@ -41,7 +44,7 @@ class Bootstrap:
 
     @classmethod
     def of(cls, n_rows: int, seed: int, classes: np.ndarray | None = None) -> Bootstrap:
-        """Bundle rows at random and draw the replicates; explainers that are given one seed draw the same ones.
+        """Bundle rows at random and draw the replicates; of one seed and the same classes they are the same.
 
         References
         ----------
@@ -50,10 +53,10 @@ class Bootstrap:
         rng = np.random.default_rng([seed, N_REPLICATES, MOST_BUNDLES])
         bundle = np.zeros(n_rows, int)
         of_class, weights, n_bundles = [], [], 0
-        for label, members in _rows_by_class(n_rows, classes):
-            # Small classes keep a few bundles of their own, however rare they are.
-            share = max(min(len(members), 20), round(MOST_BUNDLES * len(members) / n_rows))
-            size = min(len(members), share)
+        by_class = _rows_by_class(n_rows, classes)
+        least = max(5, min(BUNDLES_OF_A_CLASS, MOST_BUNDLES // len(by_class)))
+        for label, members in by_class:
+            size = min(len(members), max(least, round(MOST_BUNDLES * len(members) / n_rows)))
             bundle[rng.permutation(members)] = n_bundles + np.arange(len(members)) % size
             weights.append(rng.multinomial(size, np.full(size, 1 / size), N_REPLICATES))
             of_class += [label] * size
@@ -126,13 +129,15 @@ def _rows_by_class(n_rows: int, classes: np.ndarray | None) -> list[tuple[int, n
     return [(int(label), np.flatnonzero(classes == label)) for label in np.unique(classes)]
 
 
-def interval(scores: np.ndarray, replicates: np.ndarray) -> dict[str, Any]:
+def interval(scores: np.ndarray, replicates: np.ndarray, measured: np.ndarray | None = None) -> dict[str, Any]:
     """Return 95 % intervals of scores and of their ranks.
 
     Parameters
     ----------
     scores : ndarray of shape (n_features,)
     replicates : ndarray of shape (n_replicates, n_features)
+    measured : ndarray of shape (n_features,), bool, optional
+        The others share the last rank, and do not count among these.
 
     Returns
     -------
@@ -143,10 +148,12 @@ def interval(scores: np.ndarray, replicates: np.ndarray) -> dict[str, Any]:
     """
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = np.quantile(replicates, tails, axis=0)
-    rank_low, rank_high = np.quantile(rankdata(-replicates, axis=1), tails, axis=0, method="nearest")
+    among = slice(None) if measured is None else measured
+    ranks = np.full((2, len(scores)), float(len(scores)))
+    ranks[:, among] = np.quantile(rankdata(-replicates[:, among], axis=1), tails, axis=0, method="nearest")
     return {
         "low": np.minimum(low, scores),
         "high": np.maximum(high, scores),
-        "rank_low": rank_low,
-        "rank_high": rank_high,
+        "rank_low": ranks[0],
+        "rank_high": ranks[1],
     }

@@ -96,3 +96,11 @@ def _nameless(settings: Any) -> Any:
 
 def _bytes(array: np.ndarray) -> Any:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def beside(checkpoint: str | Path | None, name: str) -> Path | None:
+    """Return the checkpoint file of further permutations, beside that of the first ones."""
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    return path.with_name(f"{path.stem}-{name}{path.suffix}") if name else path

@@ -15,7 +15,7 @@ from permgrad.importance.inputs import column_names, resolve_groups
 
 THRESHOLDS = (0.5, 0.8)
 MOST_FEATURES = 20_000
-"""The matrix of distances has half as many entries as the square of this: 1.6 GB."""
+"""About 12 bytes for each pair of features: 5 GB."""
 
 
 def correlated_groups(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -38,46 +38,30 @@ def fuse(
     FeatureRanking
         ``class_scores[f, c] = w_tabular * P[f, c] + w_image * G[f, c]`` with P and G the scaled class
         scores; ``scores``: their sum over classes. Without classes, the same of the scores. With
-        ``scaling="share"`` the scores of all features sum to 1. Features that are pending in one of the
-        two are left out of the scaling; they have the score 0 and are pending here too. Where both rankings carry
-        bootstrap replicates of one seed, scores and ranks have 95 % intervals: each replicate is fused anew.
+        ``scaling="share"`` the scores of all features sum to 1. Features that are pending or unused in one of the
+        two are left out of the scaling; they have the score 0 and are pending or unused here too. Where both rankings
+        carry bootstrap replicates, scores and ranks have 95 % intervals: each replicate is fused anew, pair by pair;
+        those of `rank_features` draw the same rows for both.
 
     Raises
     ------
     PermGradError
         If features or classes differ.
     """
-    scalings = {"share": share, "min-max": min_max}
-    if scaling not in scalings:
-        raise PermGradError(f"scaling must be 'share' or 'min-max', got {scaling!r}")
-    for what in ("features", "classes"):
-        ours, theirs = getattr(permutation, what), getattr(grad_cam, what)
-        if ours != theirs:
-            raise PermGradError(f"rankings to fuse must have the same {what}, got {ours} and {theirs}")
-    given = branch_weights if isinstance(branch_weights, Mapping) else branch_weights.weights
-    if set(given) != {"tabular", "image"}:
-        raise PermGradError(f"expected weights of 'tabular' and 'image', got {sorted(given)}")
-    pending = tuple(name for name in permutation.features if name in {*permutation.pending, *grad_cam.pending})
-    measured = ~np.isin(permutation.features, pending)
-
-    def add(p: np.ndarray, g: np.ndarray, weights: Mapping[str, float]) -> np.ndarray:
-        fused = np.zeros(p.shape)
-        for branch, part in (("tabular", p), ("image", g)):
-            fused[measured] += weights[branch] * scalings[scaling](part[measured])
-        return fused
-
+    given = _check(permutation, grad_cam, branch_weights, scaling)
+    pending, unused = (
+        tuple(name for name in permutation.features if name in {*ours, *theirs})
+        for ours, theirs in ((permutation.pending, grad_cam.pending), (permutation.unused, grad_cam.unused))
+    )
+    measured = ~np.isin(permutation.features, (*pending, *unused))
     by_class = permutation.classes is not None
-    fused = add(_values(permutation), _values(grad_cam), given)
+    fused = _added([_values(permutation), _values(grad_cam)], given, measured, SCALINGS[scaling])
     scores = fused.sum(axis=1) if by_class else fused
-    replicates = None
+    replicates = _replicates(permutation, grad_cam, branch_weights, measured, SCALINGS[scaling])
     intervals: dict[str, Any] = {}
-    if permutation.replicates is not None and grad_cam.replicates is not None:
-        drawn = [given] * len(permutation.replicates)
-        if not isinstance(branch_weights, Mapping) and branch_weights.replicates:
-            drawn = [{name: of[i] for name, of in branch_weights.replicates.items()} for i in range(len(drawn))]
-        pairs = zip(permutation.replicates, grad_cam.replicates, drawn, strict=True)
-        replicates = np.stack([add(*parts).astype(np.float32) for parts in pairs])
-        intervals = interval(scores, replicates.sum(axis=2) if by_class else replicates)
+    if replicates is not None:
+        intervals = interval(scores, replicates.sum(axis=2) if by_class else replicates, measured)
+        intervals["low"] = np.maximum(intervals["low"], 0)  # no scaled score is below
     return FeatureRanking(
         permutation.features,
         scores,
@@ -87,26 +71,97 @@ def fuse(
         components={part.method: part for part in (permutation, grad_cam)},
         branch_weights=dict(given),
         pending=pending,
+        unused=unused,
         **intervals,
         settings={"scaling": scaling},
         replicates=replicates,
     )
 
 
-def share(scores: np.ndarray) -> np.ndarray:
+def share(scores: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
     """Scale scores to shares of their sum; a negative score (no reliance, within noise) counts as 0.
 
     Zero stays zero and ratios stay ratios, so a branch that tells features hardly apart moves the
     fused ranking hardly at all; min-max scaling would stretch its differences to the full range.
+
+    With `measured`, the scores are a replicate of those: what counted as 0 there is left out of the sum, whatever it
+    is here, and nothing is cut off. To cut off noise once more in each replicate would swell the sum, and bias them.
     """
-    positive = np.maximum(scores, 0)
-    return positive / positive.sum() if positive.sum() > 0 else positive
+    if measured is None:
+        return share(np.maximum(scores, 0), scores)
+    total = scores[measured > 0].sum()
+    return scores / total if total > 0 else np.zeros_like(scores)
 
 
-def min_max(scores: np.ndarray) -> np.ndarray:
-    """Scale to [0, 1] over the whole array; scores that are all equal tell nothing apart and become 0."""
-    low, high = scores.min(), scores.max()
+def min_max(scores: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
+    """Scale to [0, 1] over the whole array; scores that are all equal tell nothing apart and become 0.
+
+    With `measured`, the scores are a replicate of those, and scaled by the same entries.
+    """
+    of = scores if measured is None else measured
+    low, high = scores.flat[of.argmin()], scores.flat[of.argmax()]
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+
+
+SCALINGS = {"share": share, "min-max": min_max}
+
+
+def _check(
+    permutation: FeatureRanking,
+    grad_cam: FeatureRanking,
+    branch_weights: Mapping[str, float] | BranchWeights,
+    scaling: str,
+) -> Mapping[str, float]:
+    """Return the weights, if all is as it must be."""
+    if scaling not in SCALINGS:
+        raise PermGradError(f"scaling must be 'share' or 'min-max', got {scaling!r}")
+    for what in ("features", "classes"):
+        ours, theirs = getattr(permutation, what), getattr(grad_cam, what)
+        if ours != theirs:
+            raise PermGradError(f"rankings to fuse must have the same {what}, got {ours} and {theirs}")
+    given = branch_weights if isinstance(branch_weights, Mapping) else branch_weights.weights
+    if set(given) != {"tabular", "image"}:
+        raise PermGradError(f"expected weights of 'tabular' and 'image', got {sorted(given)}")
+    return given
+
+
+def _added(
+    parts: list[np.ndarray],
+    weights: Mapping[str, float],
+    measured: np.ndarray,
+    scaling: Callable[..., np.ndarray],
+    replicate_of: list[np.ndarray] | None = None,
+) -> np.ndarray:
+    fused = np.zeros(parts[0].shape)
+    if not measured.any():
+        return fused
+    for i, branch in enumerate(("tabular", "image")):
+        original = () if replicate_of is None else (replicate_of[i][measured],)
+        fused[measured] += weights[branch] * scaling(parts[i][measured], *original)
+    return fused
+
+
+def _replicates(
+    permutation: FeatureRanking,
+    grad_cam: FeatureRanking,
+    branch_weights: Mapping[str, float] | BranchWeights,
+    measured: np.ndarray,
+    scaling: Callable[..., np.ndarray],
+) -> np.ndarray | None:
+    """Fuse each replicate, as the scores were fused; None where a ranking carries none."""
+    if permutation.replicates is None or grad_cam.replicates is None or not measured.any():
+        return None
+    drawn: list[Mapping[str, float]]
+    if isinstance(branch_weights, Mapping) or not branch_weights.replicates:
+        given = branch_weights if isinstance(branch_weights, Mapping) else branch_weights.weights
+        drawn = [given] * len(permutation.replicates)
+    else:
+        of = branch_weights.replicates
+        drawn = [{name: of[name][i] for name in of} for i in range(len(permutation.replicates))]
+    originals = [_values(permutation), _values(grad_cam)]
+    parts = zip(permutation.replicates, grad_cam.replicates, drawn, strict=True)
+    fused = [_added([p, g], weights, measured, scaling, originals).astype(np.float32) for p, g, weights in parts]
+    return np.stack(fused)
 
 
 def _values(ranking: FeatureRanking) -> np.ndarray:

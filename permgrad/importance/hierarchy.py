@@ -33,7 +33,7 @@ def complete_groups(
     unknown = sorted(set(named) - set(features))
     twice = sorted({part for part in named if named.count(part) > 1})
     empty = [name for name, parts in given.items() if not parts]
-    clash = [name for name, parts in given.items() if name in features and name not in parts]
+    clash = [name for name, parts in given.items() if name in {*features, *constant} and name not in parts]
     for problem, found in (
         ("name columns of the table, not so", unknown),
         ("not share columns", twice),

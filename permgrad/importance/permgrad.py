@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from permgrad.errors import PermGradError
 from permgrad.importance.ablation import BranchWeights, branch_weights
 from permgrad.importance.branches import Branch, largest_tensor
+from permgrad.importance.checkpoint import beside
 from permgrad.importance.fusion import fuse
 from permgrad.importance.grad_cam import read_heat
 from permgrad.importance.inputs import Inputs, Target, column_names
@@ -123,36 +125,35 @@ def rank_features(
         cam = read_heat(data, layout, attribution, layer, readout, groups, target.classes, bootstrap)
     share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes, seed=seed)
 
-    def permuted(via: str, name: str = "", **options: Any) -> FeatureRanking:
-        return permutation_importance(
-            data,
-            None,
-            y,
-            via=via,  # type: ignore[arg-type]
-            layout=layout,
-            features=layout.features if layout is not None else names,
-            groups=groups,
-            classes=classes,
-            n_repeats=n_repeats,
-            seed=seed,
-            timeout=None if timeout is None else max(0.0, timeout - (time.monotonic() - begun)),
-            checkpoint=_beside(checkpoint, name),
-            verbose=verbose,
-            **options,
-        )
+    permuted = functools.partial(
+        permutation_importance,
+        data,
+        None,
+        y,
+        layout=layout,
+        features=layout.features if layout is not None else names,
+        groups=groups,
+        classes=classes,
+        n_repeats=n_repeats,
+        seed=seed,
+        verbose=verbose,
+    )
+
+    def limits(name: str = "") -> dict[str, Any]:
+        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
+        return {"timeout": left, "checkpoint": beside(checkpoint, name)}
 
     if tabular:
-        permutation = permuted("tabular")
+        permutation = permuted(via="tabular", **limits())
     ranking = _fused(permutation, cam, share, scaling)
-    further = {}
-    both = "both" if tabular and image else "tabular" if tabular else "image"
-    if both == "both" and (
-        _is_quick(data, image, n_repeats, len(ranking.features)) if end_to_end is None else end_to_end
-    ):
-        further["end_to_end"] = permuted("both", "end_to_end")
+    if end_to_end is None:
+        end_to_end = _is_quick(data, image, n_repeats, len(ranking.features))
+    components = dict(ranking.components)
+    if tabular and image and end_to_end:
+        components["end_to_end"] = permuted(via="both", **limits("end_to_end"))
     if conditional:
-        further["conditional"] = permuted(both, "conditional", conditional=True)
-    components = {**ranking.components, **further}
+        via: Any = "both" if tabular and image else "tabular" if tabular else "image"
+        components["conditional"] = permuted(via=via, conditional=True, **limits("conditional"))
     return replace(
         ranking,
         components=components,
@@ -199,11 +200,3 @@ def _fused(
 
 def _is_quick(data: Inputs, image: Branch | None, n_repeats: int, n_features: int) -> bool:
     return image is not None and n_features * n_repeats * len(data) * largest_tensor(image.encoder) <= QUICK
-
-
-def _beside(checkpoint: str | Path | None, name: str) -> Path | None:
-    """Return the file of further permutations beside that of the first ones."""
-    if checkpoint is None:
-        return None
-    path = Path(checkpoint)
-    return path.with_name(f"{path.stem}-{name}{path.suffix}") if name else path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import interval
 from permgrad.importance.branches import Branch
 from permgrad.importance.checkpoint import Checkpoint, fingerprint
-from permgrad.importance.conditional import alike_rows, shuffled_within
+from permgrad.importance.conditional import ROWS_PER_PREDICTOR, AlikeRows, shuffled_within
 from permgrad.importance.inputs import Inputs, Target, column_names, even_size, resolve_groups
 from permgrad.importance.permuted import Change, Pairs, PermutedNetwork, Prepared, next_size
 from permgrad.importance.ranking import FeatureRanking
@@ -83,8 +84,8 @@ def permutation_importance(
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
     conditional : bool
-        Permute each feature only among rows for which the other columns predict the same value of it, see
-        `alike_rows`. The score is then what the feature has to tell that the others have not, and features
+        Permute each feature only among rows for which the other columns (of groups or not) predict the same of it,
+        see `AlikeRows`. The score is then what the feature has to tell that the others have not, and features
         that correlate with relevant ones are not taken for relevant. Needs the columns as one dense array.
     n_repeats : int
         Independent permutations of each feature.
@@ -113,7 +114,8 @@ def permutation_importance(
     Raises
     ------
     PermGradError
-        If the model has no such branch, inputs do not fit, or the checkpoint belongs to other work.
+        If the model has no such branch, inputs do not fit, the checkpoint belongs to other work, or fewer than 20
+        rows are to be permuted conditionally.
 
     Notes
     -----
@@ -121,8 +123,9 @@ def permutation_importance(
     paired, one-sided t-test in each repeat, and of the repeats' values twice the median, which holds
     however they depend on each other. What it says depends on the permutation. With ``conditional=True`` a
     feature that tells nothing about the target beyond the other columns has a difference of mean 0, for any
-    network. Without, the test is of whether *this network* gains by the feature: a network that
-    leans on a feature that merely correlates with a relevant one does, and is found out so.
+    network, as far as rows alike are found: that takes several rows per column, and a dependence on the other
+    columns that shows in the feature's mean or spread. Without, the test is of whether *this network* gains by the
+    feature: a network that leans on a feature that merely correlates with a relevant one does, and is found out so.
 
     References
     ----------
@@ -145,7 +148,17 @@ def permutation_importance(
     if checkpoint is not None:
         columns = [[at.tolist() for at in of_branch] for of_branch in positions]
         work = {**work, "columns": columns, **fingerprint(data, target.y)}
-    alike = _alike(data, branches[0], positions[0], seed, verbose) if conditional else None
+    alike = None
+    if conditional:
+        n_columns = _n_columns(data, branches, layout)
+        if len(data) < ROWS_PER_PREDICTOR * n_columns:
+            warnings.warn(
+                f"{len(data)} rows for {n_columns} columns: with fewer than {ROWS_PER_PREDICTOR} rows per column,"
+                " conditional permutation may miss ties among columns, and flag some that tell nothing",
+                stacklevel=2,
+            )
+        values = data.of_branch(branches[0])
+        alike = AlikeRows(values.columns(np.arange(np.prod(values.shape[1:]))), seed)
     run = _Run(data, target, dict(zip(branches, positions, strict=True)), n_repeats, seed, alike)
     run.go(Checkpoint(checkpoint, work), begun + timeout if timeout is not None else None, verbose)
     return _ranking(run, tuple(members), METHODS[via] if not conditional else "conditional", {"via": via})
@@ -164,7 +177,7 @@ def _ranking(run: _Run, features: tuple[str, ...], method: str, settings: dict[s
         classes=classes,
         method=method,
         pending=tuple(name for name, done in zip(features, run.done, strict=True) if not done),
-        **interval(mean[:, 0], replicates),
+        **interval(mean[:, 0], replicates, run.done),
         p_values=np.minimum(1, 2 * np.median(run.p_values, axis=1)),
         settings={
             **settings,
@@ -176,14 +189,6 @@ def _ranking(run: _Run, features: tuple[str, ...], method: str, settings: dict[s
         },
         replicates=np.stack(by_class, axis=-1) if by_class else replicates,
     )
-
-
-def _alike(data: Inputs, branch: Branch, positions: list[np.ndarray], seed: int, verbose: bool) -> np.ndarray:
-    """Bin the rows for each feature by what the others predict of it, see `alike_rows`."""
-    ends = np.cumsum([len(columns) for columns in positions])[:-1]
-    everything = np.unique(np.concatenate(positions))
-    members = np.split(np.searchsorted(everything, np.concatenate(positions)), ends)
-    return alike_rows(data.of_branch(branch).columns(everything), members, seed=seed, verbose=verbose)
 
 
 def _permuted_branches(data: Inputs, via: str) -> list[Branch]:
@@ -258,7 +263,7 @@ class _Run:
     positions: dict[Branch, list[np.ndarray]]
     n_repeats: int
     seed: int
-    alike: np.ndarray | None = None
+    alike: AlikeRows | None = None
 
     def __post_init__(self) -> None:
         n_features = len(next(iter(self.positions.values())))
@@ -344,7 +349,7 @@ class _Run:
         n_jobs = len(chunk) * len(repeats)
         changes = [self._change(branch, chunk) for branch in self.data.cut.branches]
         begun = self.network.begin(changes)
-        orders = np.stack([self._order(feature, repeat) for feature in chunk for repeat in repeats])
+        orders = np.concatenate([self._orders(feature, repeats) for feature in chunk])
         moved = np.zeros(orders.shape, bool)
         for change in changes:
             moved |= False if change is None else _moved(change, orders, len(repeats))
@@ -376,11 +381,13 @@ class _Run:
         given = self.bootstrap.sums(pairs.taken, increase, of_class, len(chunk) * n_classes)
         self.giving[chunk] += given.reshape(len(chunk), n_classes, -1)
 
-    def _order(self, feature: int, repeat: int) -> np.ndarray:
-        rng = np.random.default_rng([self.seed, feature, repeat])
-        if self.alike is not None:
-            return shuffled_within(self.alike[feature], rng)
-        return rng.permutation(len(self.data)).astype(np.int32)
+    def _orders(self, feature: int, repeats: range) -> np.ndarray:
+        """Return the row order of each repeat, shape (n_repeats, n_rows), int32."""
+        rngs = [np.random.default_rng([self.seed, feature, repeat]) for repeat in repeats]
+        if self.alike is None:
+            return np.stack([rng.permutation(len(self.data)).astype(np.int32) for rng in rngs])
+        bins = self.alike.bins(next(iter(self.positions.values()))[feature])
+        return np.stack([shuffled_within(bins, rng) for rng in rngs])
 
     def _change(self, branch: Branch, chunk: list[int]) -> Change | None:
         if branch not in self.positions:

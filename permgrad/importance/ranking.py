@@ -14,12 +14,13 @@ from scipy.stats import false_discovery_control, spearmanr
 
 from permgrad.errors import FileFormatError, PermGradError, listing
 from permgrad.files import new_file, plain, read_json, write_json
+from permgrad.importance.bootstrap import interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KIND = "permgrad.FeatureRanking"
-_ARRAYS = ("scores", "std", "class_scores", "low", "high", "rank_low", "rank_high", "p_values")
+_ARRAYS = ("scores", "std", "class_scores", "low", "high", "rank_low", "rank_high", "p_values", "q_values")
 _INTERVALS = ("low", "high", "rank_low", "rank_high")
 
 
@@ -52,6 +53,10 @@ class FeatureRanking:
         95 % interval of the rank, 1 for the best.
     p_values : ndarray of shape (n_features,) or None
         One-sided: how likely so high a score would be, did the model not gain by the feature.
+    q_values : ndarray of shape (n_features,) or None
+        p-values adjusted by Benjamini & Hochberg (1995) over all features that were measured (1 for the others), also
+        in a part of the ranking. Calling every feature relevant whose value is at most q keeps the expected share of
+        false ones at q.
     children : dict of FeatureRanking
         For a group of features: the ranking of its members, each of which may have children.
     settings : dict
@@ -76,11 +81,14 @@ class FeatureRanking:
     rank_low: np.ndarray | None = None
     rank_high: np.ndarray | None = None
     p_values: np.ndarray | None = None
+    q_values: np.ndarray | None = None
     children: dict[str, FeatureRanking] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     replicates: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if self.p_values is not None and self.q_values is None:
+            object.__setattr__(self, "q_values", self._adjusted(np.asarray(self.p_values, float)))
         for name in _ARRAYS:
             values = getattr(self, name)
             if values is not None:
@@ -99,18 +107,11 @@ class FeatureRanking:
         """Feature numbers, best first; equal scores keep the table's order; pending, then unused columns come last."""
         return np.lexsort((-self.scores, np.isin(self.features, self.pending), np.isin(self.features, self.unused)))
 
-    @property
-    def q_values(self) -> np.ndarray | None:
-        """p-values adjusted by Benjamini & Hochberg (1995) over all features that were measured; 1 for the others.
-
-        Calling every feature relevant whose value is at most q keeps the expected share of false ones at q.
-        """
-        if self.p_values is None:
-            return None
-        q = np.ones(len(self.features))
+    def _adjusted(self, p_values: np.ndarray) -> np.ndarray:
+        q = np.ones(len(p_values))
         measured = ~np.isin(self.features, (*self.pending, *self.unused))
         if measured.any():
-            q[measured] = false_discovery_control(self.p_values[measured])
+            q[measured] = false_discovery_control(p_values[measured])
         return q
 
     @property
@@ -118,16 +119,17 @@ class FeatureRanking:
         """One row per feature, best first.
 
         Columns: ``feature``, ``score``; where known its ``std``, ``low``, ``high``, ``rank_low``, ``rank_high``,
-        ``p`` and ``q``; each component's under ``<name>``, ``<name>_std`` and so on; then ``score_<class>`` and
-        ``<component>_<class>`` for each class; last, if features are pending, ``measured``.
+        ``p`` and ``q``; each component's under ``<name>``, ``<name>_std`` and so on, NaN where a time limit left the
+        component out; then ``score[<class>]`` and ``<component>[<class>]`` for each class; last, if features are
+        pending, ``measured``.
         """
         columns: dict[str, Any] = {"feature": self.features, "score": self.scores, **self._uncertainty()}
         for name, part in self.components.items():
-            columns[name] = part.scores
-            columns |= {f"{name}_{what}": values for what, values in part._uncertainty().items()}
+            known = {name: part.scores, **{f"{name}_{what}": values for what, values in part._uncertainty().items()}}
+            columns |= {what: part._measured(values) for what, values in known.items()}
         for name, part in {"score": self, **self.components}.items():
             for c, label in enumerate(part.classes or ()):
-                columns[f"{name}_{label}"] = part.class_scores[:, c]  # type: ignore[index]
+                columns[f"{name}[{label}]"] = part._measured(part.class_scores[:, c])  # type: ignore[index]
         if self.pending:
             columns["measured"] = ~np.isin(self.features, self.pending)
         return pd.DataFrame(columns).iloc[self.order].reset_index(drop=True)
@@ -137,6 +139,10 @@ class FeatureRanking:
         known |= {"p": self.p_values, "q": self.q_values}
         return {name: values for name, values in known.items() if values is not None}
 
+    def _measured(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the features, NaN for those that are pending."""
+        return np.where(np.isin(self.features, self.pending), np.nan, values) if self.pending else values
+
     def top(self, k: int) -> list[str]:
         """Return the names of the `k` best features, best first."""
         return [self.features[i] for i in self.order[:k]]
@@ -145,7 +151,7 @@ class FeatureRanking:
         """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last."""
         position = {name: i for i, name in enumerate(self.features)}
         at = [position.get(name, -1) for name in features]
-        rest = {"p_values": 1.0, "rank_low": len(features), "rank_high": len(features)}
+        rest = {"p_values": 1.0, "q_values": 1.0, "rank_low": len(features), "rank_high": len(features)}
 
         def expand(name: str) -> np.ndarray | None:
             values = getattr(self, name)
@@ -165,31 +171,41 @@ class FeatureRanking:
         )
 
     def only(self, features: Sequence[str]) -> FeatureRanking:
-        """Return the ranking of some of the features alone, in the order given; scores and intervals stay as they are.
+        """Return the ranking of some of the features alone, in the order given.
+
+        Scores, their intervals, p- and q-values stay as they are; intervals of ranks are among these features, and
+        absent where the replicates that give them are, as in a ranking that was read from a file.
 
         Raises
         ------
         PermGradError
             If one is not among the features.
         """
-        absent = [name for name in features if name not in self.features]
+        position = {name: i for i, name in enumerate(self.features)}
+        absent = [name for name in features if name not in position]
         if absent:
             raise PermGradError(f"not among the ranking's features: {listing(absent)}")
-        position = {name: i for i, name in enumerate(self.features)}
         at = [position[name] for name in features]
         arrays: dict[str, Any] = {
             name: None if (values := getattr(self, name)) is None else values[at] for name in _ARRAYS
         }
+        unused, pending = set(self.unused), set(self.pending)
+        arrays |= {"rank_low": None, "rank_high": None}
         if self.replicates is not None:
-            arrays["replicates"] = self.replicates[:, at]
+            replicates = arrays["replicates"] = self.replicates[:, at]
+            if self.rank_low is not None:
+                measured = ~np.isin(features, [*unused, *pending])
+                totals = replicates if replicates.ndim == 2 else replicates.sum(axis=2)
+                ranks = interval(arrays["scores"], totals, measured)
+                arrays |= {name: ranks[name] for name in ("rank_low", "rank_high")}
         return replace(
             self,
             **arrays,
             features=tuple(features),
             components={name: part.only(features) for name, part in self.components.items()},
-            children={name: part for name, part in self.children.items() if name in position},
-            unused=tuple(name for name in features if name in self.unused),
-            pending=tuple(name for name in features if name in self.pending),
+            children={name: part for name, part in self.children.items() if name in features},
+            unused=tuple(name for name in features if name in unused),
+            pending=tuple(name for name in features if name in pending),
         )
 
     def agreement(self, other: FeatureRanking) -> float:
@@ -198,9 +214,11 @@ class FeatureRanking:
         nan where there are fewer than two of them, or one ranking tells none apart.
         """
         left_out = {*self.pending, *self.unused, *other.pending, *other.unused}
-        shared = [name for name in self.features if name in other.features and name not in left_out]
-        ours, theirs = self.only(shared).scores, other.only(shared).scores
-        if len(shared) < 2 or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
+        scores = dict(zip(other.features, other.scores, strict=True))
+        shared = [name not in left_out and name in scores for name in self.features]
+        ours = self.scores[shared]
+        theirs = np.array([scores[name] for name, both in zip(self.features, shared, strict=True) if both])
+        if len(ours) < 2 or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
             return float("nan")
         return float(spearmanr(ours, theirs).statistic)
 

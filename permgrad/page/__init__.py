@@ -128,6 +128,7 @@ def _evaluation(evaluation: Any) -> dict[str, Any] | None:
         },
         "stability": _stability(evaluation.stability),
         "left_out": evaluation.left_out,
+        "tested": bool(evaluation.stability) or any(len(getattr(evaluation, name)) for name in FRAMES),
     }
 
 

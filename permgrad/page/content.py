@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from permgrad.importance.conditional import ROWS_PER_PREDICTOR
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.page.tables import number, percent
 from permgrad.plotting import method_title
@@ -140,7 +141,12 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
     if "conditional" in ranking.components:
         said.append(
             "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to"
-            " it: what then is lost is what the column alone has to tell. Its p-values are the ones to go by."
+            " it: what then is lost is what the column alone has to tell. Its p-values are the ones to go by"
+            + (
+                "."
+                if ranking.components["conditional"].settings["n_rows"] >= ROWS_PER_PREDICTOR * len(ranking.features)
+                else ", with care: with so few rows for so many columns, ties among columns may be missed."
+            )
         )
     if "q" in table or "conditional" in ranking.components:
         said.append(

@@ -69,7 +69,6 @@ def ranking_cells(ranking: FeatureRanking, limit: int) -> Cells:
     p- and q-values: those of conditional permutation where there is one, else the ranking's own.
     """
     table = ranking.table
-    parts = {name: part.table.set_index("feature").loc[table["feature"]] for name, part in ranking.components.items()}
     measured = ~table["feature"].isin(ranking.pending).to_numpy()
     columns: dict[str, list[str]] = {
         "#": [str(i) if known else "–" for i, known in enumerate(measured, 1)],
@@ -77,12 +76,12 @@ def ranking_cells(ranking: FeatureRanking, limit: int) -> Cells:
         "score": _column(table["score"]),
         **_intervals(table),
     }
-    alone = list(parts) == [ranking.method]
+    parts = [name for name in ranking.components if name != ranking.method]
+    columns |= {SHORT_TITLES.get(name, method_title(name)): _column(table[name]) for name in parts}
+    tested = "conditional_" if "conditional" in parts else ""
     columns |= {
-        SHORT_TITLES.get(name, method_title(name)): _column(part["score"]) for name, part in parts.items() if not alone
+        name: [probability(value) for value in table[tested + name]] for name in ("p", "q") if tested + name in table
     }
-    tested = parts.get("conditional", table)
-    columns |= {name: [probability(value) for value in tested[name]] for name in ("p", "q") if name in tested}
     for name in columns.keys() - {"#", "column"}:
         columns[name] = [text if known else "not measured" for text, known in zip(columns[name], measured, strict=True)]
     rows = [list(row) for row in zip(*columns.values(), strict=True)]

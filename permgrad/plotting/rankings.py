@@ -85,15 +85,13 @@ def _best(ranking: FeatureRanking, top: int) -> np.ndarray:
 
 def _interval(ranking: FeatureRanking) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the ends of the scores' intervals, in the order of the ranking's features."""
-    table = ranking.table
-    if not {"low", "high"} <= set(table):
+    if ranking.low is None or ranking.high is None:
         return None
-    ends = table.set_index("feature").loc[list(ranking.features)]
-    return ends["low"].to_numpy(float), ends["high"].to_numpy(float)
+    return ranking.low, ranking.high
 
 
 def _whiskers(axes: Any, low: np.ndarray, high: np.ndarray) -> None:
-    # From end to end, not from the score: a bootstrap interval need not hold the score itself.
+    # From end to end, not from the score: a bootstrap interval need not have it in the middle.
     axes.errorbar(
         (low + high) / 2, range(len(low)), xerr=(high - low) / 2, fmt="none", ecolor="black", elinewidth=1, capsize=3
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from permgrad.evaluation.baselines import BASELINES
+from permgrad.evaluation.case import Case
 from permgrad.evaluation.frames import SCHEMAS, frame
 from tests.conftest import SMALL
 
@@ -168,3 +170,10 @@ def test_strict_json(found, tmp_path):
         (tmp_path / "e" / "evaluation.json").read_text(), parse_constant=lambda name: pytest.fail(name)
     )
     assert content["kind"] == "permgrad.RankingEvaluation"
+
+
+def test_what_is_explained_again_goes_by_the_name_of_the_ranking_under_test():
+    part = pg.FeatureRanking(("a", "b"), [1.0, 2.0], method="permutation")
+    whole = replace(part, method="permgrad", components={"permutation": part})
+    assert list(Case(None, whole, None, None, name="mine").named(whole)) == ["mine", "permutation"]
+    assert list(Case(None, part, None, None, name="mine").named(whole)) == ["permgrad", "permutation"]

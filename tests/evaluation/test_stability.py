@@ -123,3 +123,9 @@ def test_trained_again_on_rows_and_on_resampled_ones(mixed_fit, monkeypatch):
     for parts in found.values():
         assert set(parts) >= {"permgrad", "permutation", "end_to_end"}
         assert set(parts["permutation"].table["feature"][:2]) == {"dose", "colour"}
+
+
+def test_columns_that_never_vary_are_no_stability(rng):
+    some = [pg.FeatureRanking(tuple("abcd"), rng.random(4)) for _ in range(5)]
+    padded = [ranking.with_unused(tuple("abcdwxyz")) for ranking in some]
+    assert pg.rank_stability(padded) == pg.rank_stability(some)

@@ -50,3 +50,15 @@ def test_ranks_have_intervals():
     assert found["rank_low"].tolist() == [1, 1, 3]
     assert found["rank_high"].tolist() == [2, 2, 3]
     assert found["low"].tolist() == [2, 2, 1]
+
+
+def test_what_is_not_measured_takes_no_place():
+    """Its replicates are 0, above those of a feature that was measured and does harm."""
+    replicates = np.tile([1.0, 0.0, -0.1, 0.0], (50, 1))
+    found = interval(replicates[0], replicates, np.array([True, False, True, False]))
+    assert found["rank_low"].tolist() == found["rank_high"].tolist() == [1, 4, 2, 4]
+
+
+def test_many_classes_take_no_more_bundles_than_they_must():
+    classes = np.repeat(np.arange(100), 30)
+    assert Bootstrap.of(3000, 0, classes).n_bundles == 500

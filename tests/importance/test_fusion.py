@@ -103,3 +103,20 @@ def test_what_is_pending_in_a_part_is_pending_in_the_whole():
     assert fused.top(3) == ["a", "c", "b"]
     np.testing.assert_allclose(fused.scores, [(2 / 3 + 1 / 2) / 2, 0, (1 / 3 + 1 / 2) / 2])
     assert fused.with_unused(["z", "a", "b", "c"]).top(4) == ["a", "c", "b", "z"]
+    assert replace(part, pending=(), unused=("b",)).order[-1] == 1
+    fused = pg.fuse(replace(part, pending=(), unused=("b",)), ranking([0.1, 0.8, 0.1]), fused.branch_weights)
+    assert (fused.unused, fused.pending) == (("b",), ())
+    np.testing.assert_allclose(fused.scores, [(2 / 3 + 1 / 2) / 2, 0, (1 / 3 + 1 / 2) / 2])
+
+
+def test_noise_among_many_features_does_not_bias_replicates(rng):
+    """What is cut off at 0 must not be cut off again in each replicate: their sum would swell, and shares shrink."""
+    scores = np.append(1.0, 0.05 * rng.normal(size=500))
+    noisy = [
+        replace(ranking(scores, features=range(501)), replicates=scores + 0.05 * rng.normal(size=(200, 501)))
+        for _ in range(2)
+    ]
+    fused = pg.fuse(*noisy, {"tabular": 0.5, "image": 0.5})
+    assert fused.replicates[:, 0].mean() == pytest.approx(fused.scores[0], rel=0.02)
+    assert fused.low[0] < fused.scores[0] < fused.high[0]
+    assert (fused.low >= 0).all()

@@ -134,3 +134,19 @@ def test_groups_that_make_no_sense(groups, message, fitted):
     model, X, y = fitted
     with pytest.raises(pg.PermGradError, match=message):
         model.rank_features(X, y, groups=groups)
+
+
+def test_groups_can_be_stopped_and_resumed(fitted, tmp_path):
+    model, X, y = fitted
+    options = {"groups": "correlated", "n_repeats": 2, "checkpoint": tmp_path / "kept.npz"}
+    stopped = model.rank_features(X, y, **options, timeout=0)
+    assert stopped.pending
+    resumed = model.rank_features(X, y, **options)
+    assert not resumed.pending
+    np.testing.assert_array_equal(resumed.scores, model.rank_features(X, y, groups="correlated", n_repeats=2).scores)
+
+
+def test_a_group_is_not_called_like_a_column_that_never_varies(fitted):
+    model, X, y = fitted
+    with pytest.raises(pg.PermGradError, match="not be named like columns outside them: .same"):
+        model.rank_features(X, y, groups={"same": ["u", "noise"]})

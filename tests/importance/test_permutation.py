@@ -9,7 +9,7 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance import inputs, permutation, permuted
 from permgrad.importance.bootstrap import Bootstrap
-from permgrad.importance.conditional import alike_rows, shuffled_within
+from permgrad.importance.conditional import AlikeRows, shuffled_within
 from permgrad.importance.first_layer import first_layer
 from permgrad.layers import MinMaxScale, Selector
 from tests.oracle import plain_permutation, via
@@ -103,7 +103,8 @@ def test_conditional_agrees_with_plain_loop(way, random_hybrid, layout, rng):
     model, X = random_hybrid("regression", 1), rng.random((80, 6)).astype(np.float32)
     X[:, 2] = X[:, 1] + 0.1 * X[:, 2]
     found = pg.permutation_importance(model, X, X[:, 0], via=way, conditional=True, n_repeats=2, seed=4)
-    bins = alike_rows(X, [np.array([i]) for i in range(6)], seed=4)
+    alike = AlikeRows(X, seed=4)
+    bins = [alike.bins(np.array([i])) for i in range(6)]
     for feature in range(6):
         for repeat in range(2):
             order = shuffled_within(bins[feature], np.random.default_rng([4, feature, repeat]))

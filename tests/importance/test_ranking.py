@@ -39,15 +39,15 @@ def test_table_is_best_first(ranking):
         "score",
         "permutation",
         "permutation_std",
-        "score_no",
-        "score_yes",
-        "permutation_no",
-        "permutation_yes",
+        "score[no]",
+        "score[yes]",
+        "permutation[no]",
+        "permutation[yes]",
     ]
     assert table["feature"].tolist() == ["b", "a", "c"]
     assert table["score"].tolist() == [0.9, 0.2, -0.1]
     assert table["permutation"].tolist() == [0.3, 0.1, 1 / 3]
-    assert table["score_yes"].tolist() == [0.5, 0.1, 0.0]
+    assert table["score[yes]"].tolist() == [0.5, 0.1, 0.0]
     assert ranking.top(2) == ["b", "a"]
 
 
@@ -76,7 +76,7 @@ def test_unused_and_pending_are_no_tests_made(ranking):
     assert wider.q_values.tolist() == pytest.approx([1, 0.06, 0.03, 0.9])
     assert wider.rank_high.tolist() == [4, 3, 1, 3]
     assert wider.replicates.shape == (4, 4, 2)
-    assert replace(wider, pending=("c",)).q_values.tolist() == pytest.approx([1, 0.04, 0.02, 1])
+    assert replace(wider, pending=("c",), q_values=None).q_values.tolist() == pytest.approx([1, 0.04, 0.02, 1])
 
 
 def test_part_of_a_ranking(ranking):
@@ -188,3 +188,37 @@ def test_unknown_suffix_and_unwritable_path(ranking, tmp_path):
 def test_what_is_no_ranking(arguments, message):
     with pytest.raises(pg.PermGradError, match=message):
         pg.FeatureRanking(("a", "b"), **arguments)
+
+
+def test_classes_may_have_any_name():
+    """One called "low" must not take the place of an interval's end."""
+    ranking = pg.FeatureRanking(
+        ("a", "b"), [1.0, 2.0], class_scores=[[1, 0], [0, 2]], classes=("low", "std"), low=[0.5, 1.5], high=[2.0, 3.0]
+    )
+    whole = replace(ranking, components={"permutation": ranking})
+    assert whole.table["permutation_low"].tolist() == [1.5, 0.5]
+    assert whole.table["permutation[low]"].tolist() == [0.0, 1.0]
+
+
+def test_what_a_time_limit_left_out_of_a_component_is_no_number(ranking):
+    part = replace(ranking.components["permutation"], pending=("a",))
+    table = replace(ranking, components={"permutation": part}).table.set_index("feature")
+    assert np.isnan(table.loc["a", ["permutation", "permutation_std", "permutation[yes]"]].to_numpy(float)).all()
+    assert table.notna().loc[["b", "c"]].all(axis=None)
+    assert table.loc["a", "score"] == 0.2
+
+
+def test_a_part_keeps_q_values_and_has_ranks_of_its_own(rng):
+    replicates = np.array([3.0, 2.0, 1.0]) + 0.01 * rng.normal(size=(50, 3))
+    whole = pg.FeatureRanking(
+        ("a", "b", "c"),
+        [3.0, 2.0, 1.0],
+        p_values=[0.5, 0.02, 0.9],
+        rank_low=[1, 2, 3],
+        rank_high=[1, 2, 3],
+        replicates=replicates,
+    )
+    part = whole.only(["c", "b"])
+    assert part.q_values.tolist() == whole.q_values[[2, 1]].tolist() == [0.9, pytest.approx(0.06)]
+    assert part.rank_low.tolist() == part.rank_high.tolist() == [2, 1]
+    assert replace(whole, replicates=None).only(["c", "b"]).rank_low is None
