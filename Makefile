@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel bench bench-gpu bench-tuning pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel bench bench-gpu bench-tuning evidence pictures clean
 
 install: .venv/installed
 
@@ -50,6 +50,12 @@ bench: install
 # Where there is an accelerator; --small for a CPU.
 bench-gpu: install
 	$(BIN)/python -m benchmarks.gpu
+
+# The tables of docs/evidence.md: half a day on two cores; what is there already is not measured again.
+evidence: install
+	$(BIN)/python -m benchmarks.referee choices --out results/evidence
+	$(BIN)/python -m benchmarks.referee compare --out results/evidence
+	$(BIN)/python -m benchmarks.planted --out results/evidence/planted.csv
 
 bench-tuning: install
 	$(BIN)/python -m benchmarks.tuning

@@ -31,6 +31,7 @@ from sklearn.model_selection import StratifiedKFold
 
 import permgrad as pg
 from benchmarks.measure import timed
+from benchmarks.referee import FAST
 from permgrad.files import new_file
 from permgrad.toy import PROBLEMS, recall
 
@@ -52,8 +53,6 @@ and their shares were not told apart. Bins (`permgrad.layers.PiecewiseLinear`) a
 MLP went from 0.50 to 0.77 among 32 features and from 0.50 to 0.56 among 64, where it then found both relevant ones but
 hardly predicts. The small CNN saves time. All were chosen by test folds of the tables of seed 0: report figures of
 another seed."""
-FAST = {"max_epochs": 2, "dense_units": (8,), "head_units": (8,), "base_filters": 2, "n_conv_layers": 1}
-"""To see that it runs; the figures mean nothing."""
 METRICS = ("best-k", "best-2k", "accuracy")
 SECONDS = ("seconds to fit", "seconds to rank")
 KEY = ["problem", "features", "fold"]

@@ -1,7 +1,7 @@
 """Evidence for rankings: which choices of the fusion hold up, and how PermGrad stands beside what else there is.
 
-    python -m benchmarks.referee choices [--seeds 2] [--problems puma8nh additive] [--out DIR]
-    python -m benchmarks.referee compare [--seeds 2] [--problems ...] [--out DIR]
+    python -m benchmarks.referee choices [--seeds 2] [--problems puma8nh additive] [--out DIR] [--fast]
+    python -m benchmarks.referee compare [--seeds 2] [--problems ...] [--out DIR] [--fast]
 
 For each problem and seed one hybrid network of the estimator's default settings is trained. `choices` ranks its columns
 by every combination of image attribution, read-out, baseline of the ablation, branch weights and scaling; `compare`
@@ -60,12 +60,16 @@ CHOICES = {
 REPLACEMENTS = ("marginal", "conditional")
 
 
-def trained(problem: str, seed: int) -> Case:
+FAST: dict[str, Any] = {"max_epochs": 2, "dense_units": (8,), "head_units": (8,), "base_filters": 2, "n_conv_layers": 1}
+"""To see that it runs; the figures mean nothing."""
+
+
+def trained(problem: str, seed: int, settings: Mapping[str, Any]) -> Case:
     """Train the default hybrid on a problem; the ranking in the case is left empty."""
     table = PROBLEMS[problem](seed)
     train, val, test = table.split(seed=42 + seed)
     kind = pg.HybridClassifier if table.task == "classification" else pg.HybridRegressor
-    model = kind(seed=seed).fit(train.X, train.y, validation_data=(val.X, val.y))
+    model = kind(seed=seed, **settings).fit(train.X, train.y, validation_data=(val.X, val.y))
     nothing = pg.FeatureRanking(tuple(table.features), np.zeros(len(table.features)))
     return Case(model, nothing, train, test, val, seed)
 
@@ -120,8 +124,8 @@ def found(case: Case, problem: str, ranking: pg.FeatureRanking) -> float:
     return float("nan") if relevant is None else toy.recall(ranking, relevant)
 
 
-def choices(problem: str, seed: int) -> pd.DataFrame:
-    case = trained(problem, seed)
+def choices(problem: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
+    case = trained(problem, seed, settings)
     ranked = {tuple(choice.values()): ranking for choice, ranking in fusions(case)}
     areas = deletion(case, {str(key): ranking for key, ranking in ranked.items()}, 400)
     rows = [
@@ -131,8 +135,8 @@ def choices(problem: str, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(problem=problem, seed=seed)
 
 
-def compare(problem: str, seed: int) -> pd.DataFrame:
-    case = trained(problem, seed)
+def compare(problem: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
+    case = trained(problem, seed, settings)
     ranked = rankings(case)
     areas = deletion(case, ranked, 1000)
     retrained = remove_and_retrain(case, ranked, Budget(), shares=(0.25, 0.5))
@@ -186,7 +190,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--out", type=Path, help="keep each problem's and seed's figures here, and go on from them")
+    parser.add_argument("--fast", action="store_true", help="tiny networks: only whether it runs")
     options: Any = parser.parse_args()
+    settings = FAST if options.fast else {}
     work = {"choices": choices, "compare": compare}[options.what]
     parts = []
     for problem, seed in itertools.product(options.problems, range(options.seeds)):
@@ -194,7 +200,7 @@ def main() -> None:
         if file and file.exists():
             parts.append(pd.read_csv(file))
             continue
-        parts.append(work(problem, seed))
+        parts.append(work(problem, seed, settings))
         if file:
             options.out.mkdir(parents=True, exist_ok=True)
             parts[-1].to_csv(file, index=False)

@@ -30,3 +30,22 @@ def test_every_precision_is_measured():
     done = run("benchmarks.gpu", "--small")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Grad-CAM, hybrid") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["choices", "compare"])
+def test_evidence_is_kept_and_printed(what, tmp_path):
+    options = (what, "--fast", "--problems", "puma8nh", "--seeds", "1", "--out", tmp_path)
+    done = run("benchmarks.referee", *options)
+    assert done.returncode == 0, done.stderr
+    assert "puma8nh: deletion | puma8nh:" in done.stdout
+    assert run("benchmarks.referee", *options).stdout == done.stdout
+
+
+@pytest.mark.slow
+def test_planted_problems_are_measured_once(tmp_path):
+    options = ("--fast", "--problems", "ring", "--features", "8", "--out", tmp_path / "planted.csv")
+    done = run("benchmarks.planted", *options)
+    assert done.returncode == 0, done.stderr
+    assert "| best-2k | ring 8 |" in done.stdout
+    assert "fold" not in run("benchmarks.planted", *options).stderr
