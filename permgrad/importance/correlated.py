@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
@@ -67,9 +67,7 @@ def correlated_groups(
     if len(names) == 1:
         return [{names[0]: names} for _ in levels]
     tree = linkage(squareform(_distances(values, list(members.values())), checks=False), "average")
-    heights = [1 - level for level in levels]
-    cuts = cut_tree(tree, height=sorted(heights))[:, ::-1]  # coarse first
-    return [_named(names, cut) for cut in cuts.T]
+    return [_named(names, fcluster(tree, 1 - level, "distance")) for level in levels]
 
 
 def _distances(values: np.ndarray, members: list[np.ndarray]) -> np.ndarray:

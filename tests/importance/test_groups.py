@@ -34,7 +34,9 @@ def test_levels_from_coarse_to_fine(blocks):
     coarse, fine = pg.correlated_groups(blocks, (0.5, 0.8))
     assert coarse == {"a1 + b1 + 3 more": ["a1", "b1", "a2", "b2", "a3"], "z": ["z"]}
     assert fine == {"a1 + a2 + 1 more": ["a1", "a2", "a3"], "z": ["z"], "b1 + b2": ["b1", "b2"]}
-    assert pg.correlated_groups(blocks, 0.999) == [{name: [name] for name in blocks}]
+    single = {name: [name] for name in blocks}
+    assert pg.correlated_groups(blocks, 0.999) == [single]
+    assert pg.correlated_groups(blocks, (0.998, 0.999)) == [single, single]
 
 
 def test_clusters_are_average_linkage_of_spearmans(blocks):
