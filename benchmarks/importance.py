@@ -34,7 +34,7 @@ def puma() -> Row:
     estimator.fit(train.X, train.y, validation_data=(val.X, val.y))
     model, layout = estimator.network_, estimator.layout_
     X, y = estimator.encoder_.transform(test.X), test.y.to_numpy(np.float32)
-    alike = {"attribution": "grad_cam", "end_to_end": False}  # what the plain loops do
+    alike = {"attribution": "grad_cam", "baseline": "mean", "end_to_end": False}  # what the plain loops do
     with Peak() as peak:
         ranking, first, later = first_and_later(lambda: pg.rank_features(model, X, y, layout=layout, **alike))
     with Peak() as other_peak:

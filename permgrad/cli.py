@@ -295,7 +295,7 @@ def _rankings(
 ) -> tuple[FeatureRanking, FeatureRanking | None]:
     """Rank single columns and, where asked for, groups; all within one time limit."""
     from permgrad.importance.conditional import LEAST_ROWS
-    from permgrad.importance.correlated import MOST_FEATURES
+    from permgrad.importance.correlated import MOST_FEATURES, THRESHOLDS
     from permgrad.importance.permgrad import PUBLISHED
 
     evaluate, timeout = options["evaluate"], options["timeout"]
@@ -310,7 +310,7 @@ def _rankings(
     left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
     groups = estimator.rank_features(test.X, test.y, groups="correlated", timeout=left, **settings)
     if not groups.children:
-        click.echo("no columns correlate by more than 0.5: there are no groups")
+        click.echo(f"no columns correlate by {THRESHOLDS[0]} or more: there are no groups")
     return ranking, groups if groups.children else None
 
 

@@ -23,7 +23,7 @@ from permgrad.importance.inputs import Inputs, Target
 from permgrad.importance.meeting import meeting
 
 METHODS = ("shapley", "softmax")
-BASELINES = ("mean", "zero", "shuffled")
+BASELINES = ("shuffled", "mean", "zero")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class BranchWeights:
     weights: dict[str, float]
     losses: dict[str, float] = field(default_factory=dict)
     method: str = "shapley"
-    baseline: str = "mean"
+    baseline: str = "shuffled"
     replicates: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
@@ -54,7 +54,7 @@ def branch_weights(
     y: Any,
     *,
     method: Literal["shapley", "softmax"] = "shapley",
-    baseline: Literal["mean", "zero", "shuffled"] = "mean",
+    baseline: Literal["shuffled", "mean", "zero"] = "shuffled",
     classes: Sequence[Any] | None = None,
     seed: int = 0,
 ) -> BranchWeights:
@@ -72,9 +72,11 @@ def branch_weights(
         branches, divided by their sum (a branch that makes the loss worse gets 0). Free of the loss's
         unit. "softmax": softmax of the loss increases when one branch is off: the published formula,
         which depends on that unit.
-    baseline : {"mean", "zero", "shuffled"}
-        What replaces the code of a branch that is off: its mean over the rows, zeros (published), or its
-        code of another row, drawn without replacement.
+    baseline : {"shuffled", "mean", "zero"}
+        What replaces the code of a branch that is off: its code of another row, drawn without replacement; its mean
+        over the rows; or zeros (published). Another row's is a code that occurs, and misleads: so the branch that
+        the network trusts is told even where it is trusted too much, and nothing is gained over an answer that
+        knows no row.
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
     seed : int
@@ -92,7 +94,7 @@ def branch_weights(
     if method not in METHODS:
         raise PermGradError(f"branch weights must be 'shapley' or 'softmax', got {method!r}")
     if baseline not in BASELINES:
-        raise PermGradError(f"the ablation's baseline must be 'mean', 'zero' or 'shuffled', got {baseline!r}")
+        raise PermGradError(f"the ablation's baseline must be 'shuffled', 'mean' or 'zero', got {baseline!r}")
     data = Inputs.of(model, inputs)
     target = Target.of(y, data, classes)
     bootstrap = target.bootstrap(seed)

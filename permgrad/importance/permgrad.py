@@ -44,7 +44,7 @@ def rank_features(
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
     weights: Literal["shapley", "softmax"] = "shapley",
-    baseline: Literal["mean", "zero", "shuffled"] = "mean",
+    baseline: Literal["shuffled", "mean", "zero"] = "shuffled",
     scaling: Literal["share", "min-max"] = "share",
     attribution: str = "gradient_input",
     layer: str = "last",
@@ -77,7 +77,7 @@ def rank_features(
         Class names.
     weights : {"shapley", "softmax"}
         How branches are weighed, see `branch_weights`.
-    baseline : {"mean", "zero", "shuffled"}
+    baseline : {"shuffled", "mean", "zero"}
         What replaces a branch that is switched off, see `branch_weights`.
     scaling : {"share", "min-max"}
         How the branches' scores are brought to one scale, see `fuse`.

@@ -227,7 +227,7 @@ def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
     settings = ranking.settings
     given = {
         "weights": (settings.get("weights", "shapley"), "shapley"),
-        "baseline": (settings.get("baseline", "mean"), "mean"),
+        "baseline": (settings.get("baseline", "shuffled"), "shuffled"),
         "scaling": (settings.get("scaling", "share"), "share"),
         "attribution": (settings.get("attribution", "gradient_input"), "gradient_input"),
         "layer": (settings.get("layer", "last"), "last"),
