@@ -58,10 +58,10 @@ def test_weights_of_an_additive_model():
     """Losses by hand: with a, b = ±1 in all combinations, y = 2 a + b has errors 0, 1, 4, 5."""
     a, b = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
     inputs, y = [a[:, None], b.reshape(-1, 1, 1, 1)], 2 * a + b
-    shapley = pg.branch_weights(additive_model(), inputs, y)
+    shapley = pg.branch_weights(additive_model(), inputs, y, baseline="mean")
     assert shapley.losses == pytest.approx({"": 5, "tabular": 1, "image": 4, "tabular+image": 0})
     assert shapley.weights == pytest.approx({"tabular": 4 / 5, "image": 1 / 5})
-    softmax = pg.branch_weights(additive_model(), inputs, y, method="softmax")
+    softmax = pg.branch_weights(additive_model(), inputs, y, method="softmax", baseline="mean")
     assert softmax.weights["tabular"] == pytest.approx(np.exp(4) / (np.exp(4) + np.exp(1)))
 
 
@@ -70,7 +70,8 @@ def test_shapley_is_free_of_the_unit_and_softmax_is_not():
 
     def weight(unit: float, method: str) -> float:
         inputs = [unit * a[:, None], unit * b.reshape(-1, 1, 1, 1)]
-        return pg.branch_weights(additive_model(), inputs, unit * (2 * a + b), method=method).weights["tabular"]
+        y = unit * (2 * a + b)
+        return pg.branch_weights(additive_model(), inputs, y, method=method, baseline="mean").weights["tabular"]
 
     assert weight(1, "shapley") == pytest.approx(weight(30, "shapley"))
     assert weight(1, "softmax") < 0.96 < weight(30, "softmax")
@@ -78,13 +79,21 @@ def test_shapley_is_free_of_the_unit_and_softmax_is_not():
 
 def test_a_branch_that_harms_gets_nothing():
     a, b = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
-    found = pg.branch_weights(additive_model(), [a[:, None], b.reshape(-1, 1, 1, 1)], 2 * a - b)
+    found = pg.branch_weights(additive_model(), [a[:, None], b.reshape(-1, 1, 1, 1)], 2 * a - b, baseline="mean")
     assert found.weights == pytest.approx({"tabular": 1.0, "image": 0.0})
+
+
+def test_a_branch_trusted_too_much_is_told_by_other_rows_alone(rng):
+    """Output = 2 a + b of y = 0.8 a: without a, by its mean, the loss is smaller; misled by another row's, larger."""
+    a, b = rng.normal(size=(2, 500))
+    inputs, y = [a[:, None], 0.1 * b.reshape(-1, 1, 1, 1)], 0.8 * a
+    assert pg.branch_weights(additive_model(), inputs, y, baseline="mean").losses["image"] < 0.7 * 1.44
+    assert pg.branch_weights(additive_model(), inputs, y).weights["tabular"] > 0.95
 
 
 def test_replicates_of_weights_are_of_rows_drawn_anew(random_hybrid, rng):
     model, X, y = random_hybrid("regression", 1), rng.random((40, 6)).astype(np.float32), rng.normal(size=40)
-    found = pg.branch_weights(model, X, y, seed=3)
+    found = pg.branch_weights(model, X, y, baseline="mean", seed=3)
     drawn = Bootstrap.of(40, 3)
     rows = np.repeat(np.arange(40), drawn.weights[5][drawn.bundle].astype(int))
     # The mean code is that of all rows, so it is put in the place of each row's.
@@ -102,5 +111,5 @@ def test_unknown_options():
     inputs = [np.ones((2, 1)), np.ones((2, 1, 1, 1))]
     with pytest.raises(pg.PermGradError, match="'shapley' or 'softmax'"):
         pg.branch_weights(additive_model(), inputs, np.ones(2), method="max")
-    with pytest.raises(pg.PermGradError, match="'mean', 'zero' or 'shuffled'"):
+    with pytest.raises(pg.PermGradError, match="'shuffled', 'mean' or 'zero'"):
         pg.branch_weights(additive_model(), inputs, np.ones(2), baseline="one")
