@@ -85,12 +85,12 @@ def share(scores: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
     fused ranking hardly at all; min-max scaling would stretch its differences to the full range.
 
     With `measured`, the scores are a replicate of those: what counted as 0 there is left out of the sum, whatever it
-    is here, and nothing is cut off. To cut off noise once more in each replicate would swell the sum, and bias them.
+    is here, and varies about 0. To cut off noise once more in each replicate would swell the sum, and bias them.
     """
     if measured is None:
-        return share(np.maximum(scores, 0), scores)
+        return share(scores, scores)
     total = scores[measured > 0].sum()
-    return scores / total if total > 0 else np.zeros_like(scores)
+    return (scores - np.minimum(measured, 0)) / total if total > 0 else np.zeros_like(scores)
 
 
 def min_max(scores: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
