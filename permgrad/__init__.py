@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from permgrad.importance.ranking import FeatureRanking
     from permgrad.importance.weights import weight_importance
     from permgrad.layout import FeatureLayout, fit_layout
+    from permgrad.mlp import MLPClassifier
     from permgrad.saving import load
     from permgrad.table import Table
     from permgrad.tuning.api import tune
@@ -45,6 +46,7 @@ _HOMES = {
     "FileFormatError": "errors",
     "HybridClassifier": "estimators",
     "HybridRegressor": "estimators",
+    "MLPClassifier": "mlp",
     "PermGradError": "errors",
     "RankStability": "evaluation.stability",
     "RankingEvaluation": "evaluation.result",
@@ -79,6 +81,7 @@ __all__ = [
     "FileFormatError",
     "HybridClassifier",
     "HybridRegressor",
+    "MLPClassifier",
     "PermGradError",
     "RankStability",
     "RankingEvaluation",
