@@ -58,9 +58,10 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
 
 def _one_class(metric: str, name: str) -> Scorer:
     def scorer(estimator: Any, X: Any, y: Any) -> float:
-        labels = [label for label in np.unique(estimator.classes_) if str(label) == name]
+        classes = np.asarray(estimator.classes_).tolist()
+        labels = [label for label in classes if str(label) == name]
         if not labels:
-            raise PermGradError(f"no class {name!r} to score; the classes are {listing(np.unique(estimator.classes_))}")
+            raise PermGradError(f"no class {name!r} to score; the classes are {listing(classes)}")
         # A mean over the one class: its own, whatever the number of classes.
         return OF_ONE_CLASS[metric](y, estimator.predict(X), labels=labels, average="macro", zero_division=0)
 

@@ -68,7 +68,6 @@ def _check_apart(tables: Mapping[str, Table]) -> None:
     rows = pd.concat([table.X.assign(part=part) for part, table in tables.items()], ignore_index=True)
     # A table may hold a row twice; that is its own affair as long as both are in one part.
     parts = rows.groupby([name for name in rows.columns if name != "part"], dropna=False, sort=False)["part"]
-    shared = parts.agg(lambda each: tuple(dict.fromkeys(each)))
-    both = next((names for names in shared if len(names) > 1), None)
+    both = next((names for names in (list(each.unique()) for _, each in parts) if len(names) > 1), None)
     if both:
         raise PermGradError(f"the files of {both[0]} and {both[1]} share a row; make the split anew")

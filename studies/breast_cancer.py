@@ -2,9 +2,9 @@
 
     python studies/breast_cancer.py --out results/breast_cancer [--config FILE] [--set network.dropout=0.3] [--fast]
 
-On one stratified split, an MLP is trained on each of two pools of features, the table's own and one of products and
-ratios; features whose permutation costs enough validation accuracy are selected, and the same MLP is trained on those of
-both pools together. Then what one split of 114 test rows cannot tell: the same in repeated cross-validation, the
+On one stratified split, an MLP is trained on each of two pools of features, the table's own and one with products and
+ratios; features whose permutation costs enough validation accuracy are selected, and the same MLP is trained on those
+of both pools together. Then what one split of 114 test rows cannot tell: the same in repeated cross-validation, the
 selection inside each fold, beside logistic regression, a random forest and the hybrid network.
 
 Every training's result is kept in ``units/``; stopped and started again, the study goes on from there. More seeds or
@@ -39,8 +39,6 @@ else:  # run as a script: its own directory is what Python looks in
 
 HERE = Path(__file__).parent
 KIND = "permgrad.breast_cancer"
-NETWORKS = ("raw", "engineered", "combined")
-OTHERS = ("logistic regression", "random forest", "hybrid")
 FAST = (
     "published.seeds=2",
     "cross_validation.folds=3",
@@ -218,7 +216,8 @@ def train(parts: Parts, study: Study, seed: int, *, watch: bool = False) -> tupl
     model = pg.MLPClassifier(**study.network.model_dump(), seed=seed)
     rows = {part: (parts[part].X, parts[part].y) for part in ("train", "validation")}
     epochs = pg.EpochScores([f"recall[{study.positive}]", "neg_log_loss"], rows, estimator=model)
-    model.fit(*rows["train"], validation_data=rows["validation"], callbacks=[epochs] if watch else [])
+    chosen_by = rows["validation"] if study.network.keep == "best" else None
+    model.fit(*rows["train"], validation_data=chosen_by, callbacks=[epochs] if watch else [])
     return model, epochs.table.to_dict("records")
 
 
@@ -285,10 +284,12 @@ def fit_hybrid(parts: Parts, study: Study, seed: int) -> pg.HybridClassifier:
 
 def other_models(parts: Parts, study: Study, seed: int) -> dict[str, Any]:
     """Fit what the MLP is compared with, on the same training rows of the raw pool."""
-    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    forest = RandomForestClassifier(study.others.trees, random_state=seed)
-    fitted = {name: model.fit(parts["train"].X, parts["train"].y) for name, model in zip(OTHERS, (regression, forest))}
-    return {**fitted, "hybrid": fit_hybrid(parts, study, seed)}
+    X, y = parts["train"].X, parts["train"].y
+    return {
+        "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(X, y),
+        "random forest": RandomForestClassifier(study.others.trees, random_state=seed).fit(X, y),
+        "hybrid": fit_hybrid(parts, study, seed),
+    }
 
 
 def one_fold(table: pg.Table, rest: np.ndarray, test: np.ndarray, study: Study, seed: int) -> dict[str, Any]:
@@ -297,10 +298,10 @@ def one_fold(table: pg.Table, rest: np.ndarray, test: np.ndarray, study: Study, 
     rows = {"train": train_rows, "validation": validation, "test": test}
     pools = make_pools({part: table.take(at) for part, at in rows.items()}, study)
     found = three_networks(pools, study, seed)
-    for name, model in other_models(pools["raw"], study, seed).items():
-        found[name] = judge(model, pools["raw"], study)
+    others = other_models(pools["raw"], study, seed)
+    judged = {**found, **{name: judge(model, pools["raw"], study) for name, model in others.items()}}
     return {
-        "scores": {name: found[name]["test"]["scores"] for name in (*NETWORKS, *OTHERS)},
+        "scores": {name: each["test"]["scores"] for name, each in judged.items()},
         "selected": {name: found[name]["selected"] for name in pools},
     }
 

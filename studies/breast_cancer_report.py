@@ -71,7 +71,7 @@ def chosen(done: Mapping[str, Any], pool: str) -> tuple[pd.DataFrame, np.ndarray
 
 
 def rankings_side_by_side(done: Mapping[str, Any]) -> tuple[pd.DataFrame, float]:
-    """Return the raw pool's features as the hybrid (PermGrad) and the MLP (permutation) rank them, and Spearman's rho."""
+    """Return the raw pool's features as hybrid (PermGrad) and MLP (permutation) rank them; Spearman's rho."""
     hybrid = pg.FeatureRanking.from_dict(done["permgrad"]["ranking"])
     first = next(iter(done["seeds"].values()))
     mlp = pg.FeatureRanking.from_dict(first["raw"]["ranking"])
@@ -118,7 +118,7 @@ def write_report(study: Any, done: Mapping[str, Any], out: Path) -> None:
 
 
 def pictures(study: Any, done: Mapping[str, Any], compared: Mapping[str, pg.Comparison]) -> dict[str, Figure]:
-    """Draw the first seed's learning curves, permutation importance and confusion, the hybrid's ranking, and the folds."""
+    """Draw the first seed's learning curves, permutation importance and confusion, the hybrid's ranking, the folds."""
     first = next(iter(done["seeds"].values()))
     truth = done["pools"]["raw"]["test"].y
     figures = {}
@@ -158,9 +158,9 @@ def _text(
         *_cross_validation(study, done, compared),
         *_stability(done, frequencies),
         "## PermGrad beside the MLP's permutation",
-        "The raw pool's features, ranked on the same validation rows: by PermGrad for the hybrid network (score with 95 %"
-        f" interval), and by what their permutation costs the MLP ({study.selection.scoring}). Spearman's correlation of"
-        f" the scores: {agreement:.2f}.",
+        "The raw pool's features, ranked on the same validation rows: by PermGrad for the hybrid network (score with"
+        f" 95 % interval), and by what their permutation costs the MLP ({study.selection.scoring}). Spearman's"
+        f" correlation of the scores: {agreement:.2f}.",
         markdown(beside.head(SHOWN), 4),
     ]
     return "\n\n".join(sections) + "\n"
@@ -236,16 +236,16 @@ def _sentences(real: pd.DataFrame) -> str:
 def _stability(done: Mapping[str, Any], frequencies: Mapping[str, tuple[pd.DataFrame, np.ndarray]]) -> list[str]:
     found = [
         "## How often each feature is selected",
-        "Share of the folds in which a feature passed its pool's threshold. Nogueira's index is 1 where every fold selects"
-        " the same, and 0 where it selects at random.",
+        "Share of the folds in which a feature was selected. Nogueira's index is 1 where every fold selects the same,"
+        " and 0 where it selects at random.",
     ]
     for pool, (table, choices) in frequencies.items():
         index, variance = nogueira(choices) if 0 < choices.mean() < 1 and len(choices) > 1 else (float("nan"), 0.0)
         margin = 1.96 * float(np.sqrt(variance))
         sizes = choices.sum(axis=1)
         found.append(
-            f"{pool}: {sizes.min()} to {sizes.max()} features are selected (median {np.median(sizes):g}); Nogueira's index"
-            f" {index:.2f} [{index - margin:.2f}, {index + margin:.2f}]."
+            f"{pool}: {sizes.min()} to {sizes.max()} features are selected (median {np.median(sizes):g});"
+            f" Nogueira's index {index:.2f} [{index - margin:.2f}, {index + margin:.2f}]."
         )
         found.append(markdown(table[table["folds"] > 0].drop(columns="pool").head(SHOWN), 2))
     return found

@@ -12,8 +12,8 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.scoring import PredictedAtOnce, Scorer, get_scorer, scoring_name
 from permgrad.table import as_frame, as_target
 
-ROWS_PER_CALL = 200_000
-"""Rows that are predicted at once, at most (but for a table that has more)."""
+CELLS_PER_CALL = 5_000_000
+"""Of permuted copies of the table that are predicted at once (one copy at least)."""
 
 
 def score_importance(
@@ -22,7 +22,8 @@ def score_importance(
     """Permute each column and measure the fall of a score.
 
     For any fitted estimator, of this package or scikit-learn's. (By the loss, exactly and faster:
-    `permutation_importance` and an estimator's ``rank_features``.) All repeats of a column are predicted at once.
+    `permutation_importance` and an estimator's ``rank_features``.) Repeats and columns are predicted
+    together, as many as memory allows.
 
     Parameters
     ----------
@@ -65,12 +66,14 @@ def score_importance(
         raise PermGradError(f"X and y must have the same number of rows, got {len(frame)} and {len(target)}")
     rows = frame if isinstance(X, pd.DataFrame) else np.asarray(X)
     baseline = PredictedAtOnce(estimator, rows, len(rows)).score(0, scorer, target)
-    falls = np.array(
-        [
-            [baseline - score for score in _scores(estimator, rows, target, scorer, j, n_repeats, seed)]
-            for j in range(frame.shape[1])
-        ]
-    )
+    pairs = [(j, r) for j in range(frame.shape[1]) for r in range(n_repeats)]
+    at_once = max(1, CELLS_PER_CALL // frame.size)
+    scores: list[float] = []
+    for begin in range(0, len(pairs), at_once):
+        part = pairs[begin : begin + at_once]
+        stacked = PredictedAtOnce(estimator, _permuted(rows, part, seed), len(rows))
+        scores += [stacked.score(i, scorer, target) for i in range(len(part))]
+    falls = baseline - np.reshape(scores, (frame.shape[1], n_repeats))
     return FeatureRanking(
         tuple(frame.columns),
         falls.mean(axis=1),
@@ -86,27 +89,19 @@ def score_importance(
     )
 
 
-def _scores(estimator: Any, rows: Any, y: np.ndarray, scorer: Scorer, j: int, n_repeats: int, seed: int) -> list[float]:
-    """Return the score with column `j` permuted, for each repeat."""
-    at_once = max(1, ROWS_PER_CALL // len(rows))
-    found: list[float] = []
-    while len(found) < n_repeats:
-        repeats = range(len(found), min(len(found) + at_once, n_repeats))
-        orders = [np.random.default_rng([seed, j, r]).permutation(len(rows)) for r in repeats]
-        stacked = PredictedAtOnce(estimator, _permuted(rows, j, orders), len(rows))
-        found += [stacked.score(i, scorer, y) for i in range(len(repeats))]
-    return found
+def _permuted(rows: Any, pairs: list[tuple[int, int]], seed: int) -> Any:
+    """Return one copy of the rows below the other, in copy (j, r) column `j` permuted for the r-th time."""
+    n = len(rows)
+    places = {j: [i for i, (column, _) in enumerate(pairs) if column == j] for j in {j for j, _ in pairs}}
+    same = np.tile(np.arange(n), len(pairs))
 
+    def order(j: int) -> np.ndarray:
+        taken = same.copy()
+        for i in places.get(j, ()):
+            taken[i * n : (i + 1) * n] = np.random.default_rng([seed, j, pairs[i][1]]).permutation(n)
+        return taken
 
-def _permuted(rows: Any, j: int, orders: list[np.ndarray]) -> Any:
-    """Return a copy of the rows for each order, one below the other, column `j` taken in that order."""
-    same, taken = np.tile(np.arange(len(rows)), len(orders)), np.concatenate(orders)
-    if not isinstance(rows, pd.DataFrame):
-        copies = rows[same]
-        copies[:, j] = rows[taken, j]
-        return copies
-    columns = {
-        name: column.take(taken if i == j else same).reset_index(drop=True)
-        for i, (name, column) in enumerate(rows.items())
-    }
-    return pd.DataFrame(columns)
+    if isinstance(rows, pd.DataFrame):
+        columns = {name: column.take(order(j)).reset_index(drop=True) for j, (name, column) in enumerate(rows.items())}
+        return pd.DataFrame(columns)
+    return np.column_stack([rows[order(j), j] for j in range(rows.shape[1])])
