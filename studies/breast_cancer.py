@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 import click
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, field_validator
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import classification_report
@@ -113,6 +113,12 @@ class Selection(pg.Settings):
     seed: Seed
     threshold: Thresholds
     at_least: Count
+
+    @field_validator("scoring")
+    @classmethod
+    def _is_known(cls, scoring: str) -> str:
+        pg.get_scorer(scoring)  # raises now, not after the first training
+        return scoring
 
 
 class Published(pg.Settings):

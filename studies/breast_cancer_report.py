@@ -77,9 +77,9 @@ def rankings_side_by_side(done: Mapping[str, Any]) -> tuple[pd.DataFrame, float]
     mlp = pg.FeatureRanking.from_dict(first["raw"]["ranking"])
     place = {name: i for i, name in enumerate(mlp.table["feature"], 1)}
     falls = dict(zip(mlp.features, mlp.scores, strict=True))
-    table = hybrid.table[["feature", "score", "low", "high"]].rename(
-        columns={"score": "PermGrad", "low": "PermGrad low", "high": "PermGrad high"}
-    )
+    names = {"feature": "feature", "score": "PermGrad", "low": "PermGrad low", "high": "PermGrad high"}
+    known = hybrid.table
+    table = known[[name for name in names if name in known]].rename(columns=names)
     table.insert(1, "PermGrad rank", range(1, len(table) + 1))
     table["MLP rank"] = table["feature"].map(place)
     table["MLP permutation"] = table["feature"].map(falls)
@@ -173,6 +173,7 @@ def _one_split(study: Any, done: Mapping[str, Any], seeds: pd.DataFrame) -> list
     shown = seeds.drop(columns=["validation roc_auc"])
     numbers = [name for name in shown if name not in ("seed", "network")]
     medians = shown.groupby("network", sort=False)[numbers].median().reset_index()
+    medians["features"] = [f"{n:g}" for n in medians["features"]]
     ranges = shown.groupby("network", sort=False)[["test accuracy", f"test {recall}"]].agg(["min", "max"])
     ranges.columns = [f"{name}, {end}" for name, end in ranges.columns]
     lines = []
