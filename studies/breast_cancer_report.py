@@ -70,6 +70,19 @@ def chosen(done: Mapping[str, Any], pool: str) -> tuple[pd.DataFrame, np.ndarray
     return table.sort_values("share", ascending=False, kind="stable", ignore_index=True), choices
 
 
+def hard_rows(done: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the test rows of the one split that any network got wrong, with how many seeds of each network did."""
+    truth = done["pools"]["raw"]["test"].y.to_numpy()
+    wrong: dict[str, np.ndarray] = {}
+    for unit in done["seeds"].values():
+        for name, found in _networks(unit):
+            misses = np.array(found["test"]["predicted"]) != truth
+            wrong[name] = wrong.get(name, np.zeros(len(truth), int)) + misses
+    table = pd.DataFrame({"test row": range(len(truth)), "class": truth, **wrong})
+    order = table[list(wrong)].sum(axis=1).sort_values(ascending=False, kind="stable").index
+    return table.loc[order][lambda rows: rows[list(wrong)].any(axis=1)].reset_index(drop=True)
+
+
 def rankings_side_by_side(done: Mapping[str, Any]) -> tuple[pd.DataFrame, float]:
     """Return the raw pool's features as hybrid (PermGrad) and MLP (permutation) rank them; Spearman's rho."""
     hybrid = pg.FeatureRanking.from_dict(done["permgrad"]["ranking"])
@@ -100,6 +113,7 @@ def write_report(study: Any, done: Mapping[str, Any], out: Path) -> None:
         "pairs": pairs,
         "selected": pd.concat([table for table, _ in frequencies.values()]),
         "rankings": beside,
+        "hard_rows": hard_rows(done),
     }
     first = next(iter(done["seeds"].values()))
     for name, found in _networks(first):
@@ -198,6 +212,8 @@ def _one_split(study: Any, done: Mapping[str, Any], seeds: pd.DataFrame) -> list
         markdown(medians, 4),
         markdown(ranges.reset_index(), 4),
         "\n".join(lines),
+        f"Test rows (from 0) by how many of the {len(done['seeds'])} seeds got them wrong:",
+        markdown(hard_rows(done).head(8)),
     ]
 
 
@@ -209,16 +225,16 @@ def _cross_validation(study: Any, done: Mapping[str, Any], compared: Mapping[str
         cells[score] = [f"{mean:.4f} [{low:.4f}, {high:.4f}]" for mean, low, high in ends]
     models = next(iter(compared.values())).summary["model"]
     pairs = _stacked(compared, "pairs")
-    real = pairs[pairs["verdict"] != WITHIN_NOISE]
-    verdict = f"**Of {len(pairs)} differences, {len(pairs) - len(real)} are within noise" + (
-        f" and {len(real)} are not: {_sentences(real)}.**" if len(real) else ": none is told apart.**"
+    noise = pairs["verdict"] == WITHIN_NOISE
+    verdict = f"**Of {len(pairs)} differences, {noise.sum()} are within noise" + (
+        ": none is told apart.**" if noise.all() else f". The others: {_sentences(pairs[~noise])}.**"
     )
     return [
         "## Cross-validation",
         f"{cv.repeats} × {cv.folds} stratified folds ({n_folds} in all); scaling, selection and early stopping see the"
         f" training part of each fold only. Mean over folds with {study.level:.0%} interval; intervals and paired tests"
-        " correct for folds that share training rows (Nadeau & Bengio), tests also for their number within each score"
-        " (Holm).",
+        " correct for folds that share training rows (Nadeau & Bengio), adjusted p-values also for the number of pairs"
+        " (Holm, within each score): a model *is* higher if the adjusted one is small, *may be* if only the plain one is.",
         markdown(pd.DataFrame({"model": models, **cells})),
         verdict,
         markdown(pairs, 4),
@@ -226,12 +242,11 @@ def _cross_validation(study: Any, done: Mapping[str, Any], compared: Mapping[str
 
 
 def _sentences(real: pd.DataFrame) -> str:
-    ends = [
-        f"{row['verdict'].removesuffix(' is higher')} is higher than"
-        f" {row['second'] if row['difference'] > 0 else row['first']} in {row['score']}"
+    return "; ".join(
+        f"{row['verdict']} than {row['second'] if row['difference'] > 0 else row['first']} in {row['score']}"
+        f" (by {abs(row['difference']):.3f}, p = {row['p']:.3f}, adjusted {row['p_adjusted']:.3f})"
         for row in real.to_dict("records")
-    ]
-    return "; ".join(ends)
+    )
 
 
 def _stability(done: Mapping[str, Any], frequencies: Mapping[str, tuple[pd.DataFrame, np.ndarray]]) -> list[str]:

@@ -26,7 +26,8 @@ class Comparison:
         One row per model, in the order given: ``model``, ``mean``, ``low``, ``high``, ``splits``.
     pairs : DataFrame
         One row per pair: ``first``, ``second``, ``difference`` (mean of first less second), ``low``, ``high``, ``p``,
-        ``p_adjusted`` (Holm, over all pairs of the table) and ``verdict``: "within noise", or "<model> is higher".
+        ``p_adjusted`` (Holm, over all pairs of the table) and ``verdict``: "within noise"; "<model> may be higher",
+        where only the number of pairs makes it noise; or "<model> is higher".
     level : float
         Of intervals, and one minus that of tests.
     """
@@ -101,8 +102,14 @@ def compare_models(
     adjusted = holm(np.array([row["p"] for row in rows]))
     for row, p in zip(rows, adjusted, strict=True):
         higher = row["first"] if row["difference"] > 0 else row["second"]
-        row |= {"p_adjusted": p, "verdict": f"{higher} is higher" if p < 1 - level else WITHIN_NOISE}
+        row |= {"p_adjusted": p, "verdict": _verdict(higher, row["p"], p, 1 - level)}
     return Comparison(pd.DataFrame(summary), pd.DataFrame(rows), level)
+
+
+def _verdict(higher: str, p: float, p_adjusted: float, alpha: float) -> str:
+    if p >= alpha:
+        return WITHIN_NOISE
+    return f"{higher} is higher" if p_adjusted < alpha else f"{higher} may be higher"
 
 
 def corrected_t_test(differences: np.ndarray, test_share: float) -> float:

@@ -42,6 +42,14 @@ def test_verdicts(rng):
     assert "1 of 3 differences within noise" in repr(found)
 
 
+def test_a_difference_that_only_the_number_of_pairs_makes_noise(rng):
+    scores = {name: rng.normal(0, 1, 10) for name in "abcdefg"}
+    scores["h"] = scores["a"] + 1 + rng.normal(0, 0.9, 10)
+    pairs = pg.compare_models(scores, test_share=0.2).pairs.set_index(["first", "second"])
+    assert pairs.loc[("a", "h"), "p"] < 0.05 < pairs.loc[("a", "h"), "p_adjusted"]
+    assert pairs.loc[("a", "h"), "verdict"] == "h may be higher"
+
+
 def test_the_correction_holds_its_level_where_the_plain_test_does_not(rng):
     """Two equal models whose scores over 10 splits share half their noise with all others, as shared rows make them."""
     false = np.zeros(2)
