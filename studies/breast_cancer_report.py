@@ -234,7 +234,7 @@ def _cross_validation(study: Any, done: Mapping[str, Any], compared: Mapping[str
         f"{cv.repeats} × {cv.folds} stratified folds ({n_folds} in all); scaling, selection and early stopping see the"
         f" training part of each fold only. Mean over folds with {study.level:.0%} interval; intervals and paired tests"
         " correct for folds that share training rows (Nadeau & Bengio), adjusted p-values also for the number of pairs"
-        " (Holm, within each score): a model *is* higher if the adjusted one is small, *may be* if only the plain one is.",
+        " (Holm, within each score). A model *is* higher if the adjusted one is small, *may be* if only the plain one.",
         markdown(pd.DataFrame({"model": models, **cells})),
         verdict,
         markdown(pairs, 4),
