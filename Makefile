@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel bench bench-gpu bench-tuning evidence pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel study bench bench-gpu bench-tuning evidence pictures clean
 
 install: .venv/installed
 
@@ -41,6 +41,10 @@ types: install
 wheel: install
 	rm -rf dist
 	$(BIN)/python -m build --wheel --outdir dist
+
+# Ten minutes; stopped and started again, it goes on.
+study: install
+	$(BIN)/python studies/breast_cancer.py --out results/breast_cancer
 
 # Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from permgrad import toy
+    from permgrad.config import Settings, read_settings
     from permgrad.datasets import list_datasets, load_dataset
+    from permgrad.derived import DerivedColumns
     from permgrad.encoding import ColumnEncoder
+    from permgrad.epoch_scores import EpochScores
     from permgrad.errors import FileFormatError, PermGradError, UnfittedError
     from permgrad.estimators import HybridClassifier, HybridRegressor
+    from permgrad.evaluation.comparison import Comparison, compare_models
     from permgrad.evaluation.referee import evaluate_ranking
     from permgrad.evaluation.result import RankingEvaluation
     from permgrad.evaluation.stability import RankStability, rank_stability
@@ -26,9 +30,13 @@ if TYPE_CHECKING:
     from permgrad.importance.permgrad import PUBLISHED, rank_features
     from permgrad.importance.permutation import permutation_importance
     from permgrad.importance.ranking import FeatureRanking
+    from permgrad.importance.scored import score_importance
     from permgrad.importance.weights import weight_importance
     from permgrad.layout import FeatureLayout, fit_layout
+    from permgrad.mlp import MLPClassifier
     from permgrad.saving import load
+    from permgrad.scoring import get_scorer
+    from permgrad.split_files import read_or_write_splits
     from permgrad.table import Table
     from permgrad.tuning.api import tune
     from permgrad.tuning.results import TuneResult
@@ -39,24 +47,31 @@ _HOMES = {
     "PUBLISHED": "importance.permgrad",
     "BranchWeights": "importance.ablation",
     "ColumnEncoder": "encoding",
+    "Comparison": "evaluation.comparison",
     "CutModel": "importance.branches",
+    "DerivedColumns": "derived",
+    "EpochScores": "epoch_scores",
     "FeatureLayout": "layout",
     "FeatureRanking": "importance.ranking",
     "FileFormatError": "errors",
     "HybridClassifier": "estimators",
     "HybridRegressor": "estimators",
+    "MLPClassifier": "mlp",
     "PermGradError": "errors",
     "RankStability": "evaluation.stability",
     "RankingEvaluation": "evaluation.result",
+    "Settings": "config",
     "Table": "table",
     "TuneResult": "tuning.results",
     "UnfittedError": "errors",
     "branch_weights": "importance.ablation",
+    "compare_models": "evaluation.comparison",
     "correlated_groups": "importance.correlated",
     "cut_model": "importance.branches",
     "evaluate_ranking": "evaluation.referee",
     "fit_layout": "layout",
     "fuse": "importance.fusion",
+    "get_scorer": "scoring",
     "grad_cam": "importance.grad_cam",
     "grad_cam_maps": "importance.grad_cam",
     "list_datasets": "datasets",
@@ -65,6 +80,9 @@ _HOMES = {
     "permutation_importance": "importance.permutation",
     "rank_features": "importance.permgrad",
     "rank_stability": "evaluation.stability",
+    "read_or_write_splits": "split_files",
+    "read_settings": "config",
+    "score_importance": "importance.scored",
     "tune": "tuning.api",
     "weight_importance": "importance.weights",
 }
@@ -73,25 +91,32 @@ __all__ = [
     "PUBLISHED",
     "BranchWeights",
     "ColumnEncoder",
+    "Comparison",
     "CutModel",
+    "DerivedColumns",
+    "EpochScores",
     "FeatureLayout",
     "FeatureRanking",
     "FileFormatError",
     "HybridClassifier",
     "HybridRegressor",
+    "MLPClassifier",
     "PermGradError",
     "RankStability",
     "RankingEvaluation",
+    "Settings",
     "Table",
     "TuneResult",
     "UnfittedError",
     "__version__",
     "branch_weights",
+    "compare_models",
     "correlated_groups",
     "cut_model",
     "evaluate_ranking",
     "fit_layout",
     "fuse",
+    "get_scorer",
     "grad_cam",
     "grad_cam_maps",
     "list_datasets",
@@ -100,6 +125,9 @@ __all__ = [
     "permutation_importance",
     "rank_features",
     "rank_stability",
+    "read_or_write_splits",
+    "read_settings",
+    "score_importance",
     "toy",
     "tune",
     "weight_importance",

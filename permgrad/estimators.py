@@ -117,17 +117,15 @@ class _HybridEstimator(BaseEstimator):
         UserWarning
             Naming columns that never vary, and, with ``unique=False``, features that share a pixel.
         """
-        config, training = self._configs()
+        network, training = self._configs()
         table = self._check_training_data(X, y)
         self._learn_target(table.y)
         train, validation = self._set_apart(table, validation_data)
         self.encoder_ = ColumnEncoder.fit(train.X)
         encoded = self.encoder_.transform(train.X)
-        self.layout_ = self._fit_layout(encoded) if "image" in config.branches else None
         target = self._encode_target(train.y)
         self.class_weights_ = self._class_weights(target)
-        self.network_ = build_hybrid(config, encoded.shape[1], layout=self.layout_, **self._output(target))
-        self.network_.get_layer("scale").set_range(encoded)
+        self.network_ = self._build(network, encoded, target)
         self.history_, self.kept_epoch_ = fit_network(
             self.network_,
             (encoded, target),
@@ -322,7 +320,15 @@ class _HybridEstimator(BaseEstimator):
             )
         return frame, target
 
-    def _configs(self) -> tuple[HybridConfig, TrainingConfig]:
+    def _build(self, config: Any, encoded: np.ndarray, target: np.ndarray) -> Any:
+        """Return a network that is not trained yet, its scaling fitted on the encoded training rows."""
+        self.layout_ = self._fit_layout(encoded) if "image" in config.branches else None
+        network = build_hybrid(config, encoded.shape[1], layout=self.layout_, **self._output(target))
+        network.get_layer("scale").set_range(encoded)
+        return network
+
+    def _configs(self) -> tuple[Any, TrainingConfig]:
+        """Return the settings of the network and of its training, checked."""
         branches = (self.branches,) if isinstance(self.branches, str) else tuple(self.branches)
         network = HybridConfig(
             branches=branches,  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from permgrad.backend import keras, quiet_start
 from permgrad.errors import FileFormatError
 from permgrad.estimators import HybridClassifier, HybridRegressor
 from permgrad.files import read_json, write_json
+from permgrad.mlp import MLPClassifier
 
 KIND = "permgrad.Estimator"
 
@@ -33,7 +34,7 @@ def write_estimator(estimator: Any, directory: Path) -> None:
     write_json(directory / "estimator.json", content)
 
 
-def load(directory: str | Path) -> HybridClassifier | HybridRegressor:
+def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClassifier:
     """Read an estimator that its `save` wrote.
 
     Raises
@@ -43,7 +44,7 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor:
     """
     directory = Path(directory)
     content = read_json(directory / "estimator.json", kind=KIND)
-    kinds = {kind.__name__: kind for kind in (HybridClassifier, HybridRegressor)}
+    kinds = {kind.__name__: kind for kind in (HybridClassifier, HybridRegressor, MLPClassifier)}
     if content.get("class") not in kinds:
         raise FileFormatError(f"{directory} holds an estimator of unknown class {content.get('class')!r}")
     try:

@@ -1,4 +1,4 @@
-"""Fitting a network: precision, batches, one-cycle rate, early stopping, progress."""
+"""Fitting a network: precision, batches, the learning rate's schedule, early stopping, progress."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from permgrad.errors import PermGradError
 
 WARMUP_SHARE = 0.25
 START_RATE = 1e-5
+END_RATE = 1e-5
+CHOICES = {"optimizer": ("adam", "adamw"), "schedule": ("one_cycle", "cosine"), "keep": ("best", "last")}
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,24 @@ class TrainingConfig:
     Attributes
     ----------
     learning_rate : float
-        Peak of the one-cycle schedule.
+        Peak of the schedule.
     optimizer : {"adam", "adamw"}
     weight_decay : float
         Only for "adamw".
+    l2 : float
+        Only for "adam": times each weight, added to its gradient after clipping. As a penalty of half of it on the
+        squared weights would, but not part of the loss that is reported.
+    clip_norm : float, optional
+        Largest norm of the gradient, over all weights.
+    schedule : {"one_cycle", "cosine"}
+        See `one_cycle_rate` and `cosine_rate`.
     batch_size : int
     max_epochs : int
     patience : int
         Epochs without a better validation loss after which training stops; the best weights are kept.
         Both count from the epoch at which the rate is at its peak: before, a loss that stalls says little.
+    keep : {"best", "last"}
+        Which epoch's weights the network ends with; "last" trains all epochs, whatever the validation loss.
     seed : int
         Of the order of the rows.
     """
@@ -40,14 +51,20 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = 1e-4
+    l2: float = 0.0
+    clip_norm: float | None = None
+    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
     batch_size: int = 32
     max_epochs: int = 70
     patience: int = 6
+    keep: Literal["best", "last"] = "best"
     seed: int = 0
 
     @property
     def warmup_epochs(self) -> int:
         """Epochs in which the learning rate rises."""
+        if self.schedule == "cosine":
+            return 0
         return max(1, int(self.max_epochs * WARMUP_SHARE))
 
     def __post_init__(self) -> None:
@@ -56,8 +73,13 @@ class TrainingConfig:
         for name in ("batch_size", "max_epochs", "patience", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise PermGradError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.optimizer not in ("adam", "adamw"):
-            raise PermGradError(f"optimizer must be 'adam' or 'adamw', got {self.optimizer!r}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise PermGradError(f"{name} must be {choices[0]!r} or {choices[1]!r}, got {getattr(self, name)!r}")
+        if self.l2 < 0:
+            raise PermGradError(f"l2 must be at least 0, got {self.l2}")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise PermGradError(f"clip_norm must be positive, or None for no clipping, got {self.clip_norm}")
 
 
 def choose_precision(precision: str) -> str:
@@ -80,6 +102,30 @@ def one_cycle_rate(epoch: int, config: TrainingConfig) -> float:
     if epoch < warmup:
         return START_RATE + (peak - START_RATE) * epoch / warmup
     return peak / 2 * (1 + math.cos(math.pi * (epoch - warmup) / max(1, config.max_epochs - warmup)))
+
+
+def cosine_rate(epoch: int, config: TrainingConfig) -> float:
+    """Return the rate of an epoch (from 0): half a cosine from the peak, which would reach 1e-5 after the last epoch.
+
+    Source: Loshchilov & Hutter, SGDR (2017), without restarts, per epoch.
+    """
+    share = (1 + math.cos(math.pi * epoch / config.max_epochs)) / 2
+    return END_RATE + (config.learning_rate - END_RATE) * share
+
+
+class AdamL2(keras.optimizers.Adam):
+    """Adam whose gradients have `l2` times the weight added, after they were clipped.
+
+    (AdamW's decay bypasses Adam's running moments; this one goes through them.)
+    """
+
+    def __init__(self, *arguments: Any, l2: float = 0.0, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.l2 = l2
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Take one step of one variable."""
+        super().update_step(gradient + self.l2 * keras.ops.cast(variable, gradient.dtype), variable, learning_rate)
 
 
 class Batches(keras.utils.PyDataset):
@@ -136,7 +182,7 @@ def fit_network(
     callbacks: Sequence[Any] = (),
     verbose: bool = False,
 ) -> tuple[dict[str, list[float]], int]:
-    """Train `model` in place and leave it with the weights of its best epoch.
+    """Train `model` in place and leave it with the weights of its best epoch, or its last (``config.keep``).
 
     Parameters
     ----------
@@ -181,6 +227,7 @@ def fit_network(
     if validation and class_weight is not None:
         validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
     watched = "val_loss" if validation else "loss"
+    rate = cosine_rate if config.schedule == "cosine" else one_cycle_rate
     stopping = keras.callbacks.EarlyStopping(
         watched,
         mode="min",
@@ -190,9 +237,9 @@ def fit_network(
     )
     called = [
         *callbacks,
-        keras.callbacks.LearningRateScheduler(lambda epoch: one_cycle_rate(epoch, config)),
+        keras.callbacks.LearningRateScheduler(lambda epoch: rate(epoch, config)),
         keras.callbacks.TerminateOnNaN(),
-        stopping,
+        *([stopping] if config.keep == "best" else []),
         *([Progress()] if verbose else []),
     ]
     with released_graphs():
@@ -207,11 +254,14 @@ def fit_network(
         ).history
     if not np.isfinite(history[watched][0]):
         raise PermGradError(f"training diverged (the loss is {history[watched][0]}); lower the learning rate")
-    return {name: [float(value) for value in values] for name, values in history.items()}, stopping.best_epoch + 1
+    kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
+    return {name: [float(value) for value in values] for name, values in history.items()}, kept
 
 
 def _optimizer(config: TrainingConfig) -> Any:
-    rate = float(config.learning_rate)
+    rate, clipping = float(config.learning_rate), {"global_clipnorm": config.clip_norm}
     if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=float(config.weight_decay))
-    return keras.optimizers.Adam(rate)
+        return keras.optimizers.AdamW(rate, weight_decay=float(config.weight_decay), **clipping)
+    if config.l2:
+        return AdamL2(rate, l2=float(config.l2), **clipping)
+    return keras.optimizers.Adam(rate, **clipping)

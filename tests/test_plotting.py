@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import ErrorbarContainer
@@ -244,3 +245,32 @@ def test_no_figure_is_left_open(ranking):
     before = mpl.pyplot.get_fignums()
     ranking.plot()
     assert mpl.pyplot.get_fignums() == before
+
+
+def test_epoch_scores_and_their_band_by_hand():
+    table = pd.DataFrame(
+        {
+            "epoch": [1, 1, 2, 2],
+            "rows": ["train", "validation"] * 2,
+            "score": "recall[sick]",
+            "value": [0.5, 0.4, 0.7, 0.6],
+            "spread": [0.0, 0.0, 0.1, 0.2],
+        }
+    )
+    figure = plotting.plot_epoch_scores(table, title="a pool")
+    axes = figure.axes[0]
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0.5, 0.7], [0.4, 0.6]]
+    band = axes.collections[1].get_paths()[0].vertices
+    assert band[band[:, 0] == 2][:, 1].min() == pytest.approx(0.4)
+    assert band[band[:, 0] == 2][:, 1].max() == pytest.approx(0.8)
+    assert {"train", "validation", "recall[sick]"} <= set(texts(figure))
+    assert_nothing_cut_off(figure)
+
+
+def test_comparison_by_hand():
+    summary = pd.DataFrame({"model": ["a", "b"], "mean": [0.9, 0.8], "low": [0.85, 0.7], "high": [0.95, 0.9]})
+    figure = plotting.plot_comparison({"accuracy": summary, "auc": summary})
+    assert len(figure.axes) == 2
+    assert list(figure.axes[0].lines[0].get_xdata()) == [0.9, 0.8]
+    assert figure.axes[0].collections[0].get_segments()[1].tolist() == [[0.7, 1], [0.9, 1]]
+    assert_nothing_cut_off(figure)

@@ -147,6 +147,36 @@ class FeatureRanking:
         """Return the names of the `k` best features, best first."""
         return [self.features[i] for i in self.order[:k]]
 
+    def select(self, *, threshold: float | None = None, top: int | None = None) -> list[str]:
+        """Return the names of the features to keep, best first.
+
+        Parameters
+        ----------
+        threshold : float, optional
+            Keep those whose score is above it.
+        top : int, optional
+            Keep so many of the best; fewer, if fewer were measured. Exactly one of the two must be given.
+
+        Returns
+        -------
+        list of str
+            Features that are pending or unused are never among them.
+
+        Raises
+        ------
+        PermGradError
+            If none or both are given, `threshold` is no number, or `top` is less than 1.
+        """
+        if (threshold is None) == (top is None):
+            raise PermGradError(f"give either threshold or top, got threshold={threshold!r} and top={top!r}")
+        if threshold is not None and np.isnan(threshold):
+            raise PermGradError("threshold must be a number, got nan")
+        if top is not None and top < 1:
+            raise PermGradError(f"top must be at least 1, got {top}")
+        left_out = {*self.pending, *self.unused}
+        best = [i for i in self.order if self.features[i] not in left_out]
+        return [self.features[i] for i in best[:top] if threshold is None or self.scores[i] > threshold]
+
     def with_unused(self, features: Sequence[str]) -> FeatureRanking:
         """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last."""
         position = {name: i for i, name in enumerate(self.features)}

@@ -6,6 +6,7 @@ Every function returns a `matplotlib.figure.Figure`: shown by a notebook, writte
 import matplotlib.pyplot  # noqa: F401 - makes notebooks show figures
 
 from permgrad.plotting.evaluation import plot_agreement, plot_curves, plot_retraining, plot_sanity, plot_stability
+from permgrad.plotting.learning import plot_comparison, plot_epoch_scores
 from permgrad.plotting.network import overlay, plot_confusion, plot_history, plot_layout, plot_predictions, plot_sample
 from permgrad.plotting.rankings import plot_ranking, plot_scores
 from permgrad.plotting.style import method_title
@@ -14,8 +15,10 @@ __all__ = [
     "method_title",
     "overlay",
     "plot_agreement",
+    "plot_comparison",
     "plot_confusion",
     "plot_curves",
+    "plot_epoch_scores",
     "plot_history",
     "plot_layout",
     "plot_predictions",

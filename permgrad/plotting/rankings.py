@@ -18,6 +18,7 @@ LABELS = {
     "layer_cam": "mean LayerCAM at the feature's pixel",
     "gradient_input": "mean gradient × input",
     "permgrad": "PermGrad score",
+    "score_permutation": "fall of the score when permuted",
 }
 
 
@@ -50,7 +51,7 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10, width: float = WIDTH) -
     if interval is not None:
         _whiskers(axes, *(end[shown] for end in interval))
     name_bars(axes, [ranking.features[i] for i in shown])
-    axes.set_xlabel(LABELS.get(ranking.method, "score") + (" (95 % interval)" if interval else ""))
+    axes.set_xlabel(_label(ranking) + (" (95 % interval)" if interval else ""))
     _write_title(figure, ranking, width)
     return figure
 
@@ -73,9 +74,14 @@ def plot_scores(ranking: FeatureRanking, top: int = 20, width: float = WIDTH) ->
         _whiskers(axes, *(end[shown] for end in interval))
     axes.axvline(0, color="black", linewidth=0.8)
     name_bars(axes, [ranking.features[i] for i in shown])
-    axes.set_xlabel(LABELS.get(ranking.method, "score") + spread)
+    axes.set_xlabel(_label(ranking) + spread)
     _write_title(figure, ranking, width)
     return figure
+
+
+def _label(ranking: FeatureRanking) -> str:
+    label = LABELS.get(ranking.method, "score")
+    return literal(label.replace("the score", str(ranking.settings.get("scoring", "the score")).replace("_", " ")))
 
 
 def _best(ranking: FeatureRanking, top: int) -> np.ndarray:

@@ -25,6 +25,7 @@ TITLES = {
     "mutual_information": "Mutual information",
     "random": "Random order",
     "random_forest": "Random forest",
+    "score_permutation": "Permutation importance",
     "tree_shap": "TreeSHAP",
 }
 

@@ -222,3 +222,23 @@ def test_a_part_keeps_q_values_and_has_ranks_of_its_own(rng):
     assert part.q_values.tolist() == whole.q_values[[2, 1]].tolist() == [0.9, pytest.approx(0.06)]
     assert part.rank_low.tolist() == part.rank_high.tolist() == [2, 1]
     assert replace(whole, replicates=None).only(["c", "b"]).rank_low is None
+
+
+def test_selection_by_hand():
+    ranking = pg.FeatureRanking(
+        ("a", "b", "c", "d", "e"), np.array([0.01, 0.5, 0.03, 9.0, 0.2]), unused=("d",), pending=()
+    )
+    assert ranking.select(threshold=0.03) == ["b", "e"]
+    assert ranking.select(threshold=-1) == ["b", "e", "c", "a"]
+    assert ranking.select(threshold=0.5) == []
+    assert ranking.select(top=3) == ["b", "e", "c"]
+    assert ranking.select(top=99) == ["b", "e", "c", "a"]
+    pending = pg.FeatureRanking(("a", "b"), np.array([0.0, 0.1]), pending=("a",))
+    assert pending.select(threshold=-1) == ["b"]
+    assert pending.select(top=2) == ["b"]
+
+
+@pytest.mark.parametrize("choice", [{}, {"threshold": 0.1, "top": 2}, {"top": 0}, {"threshold": float("nan")}])
+def test_selection_needs_one_rule(choice):
+    with pytest.raises(pg.PermGradError, match="either threshold or top|must be"):
+        pg.FeatureRanking(("a",), np.ones(1)).select(**choice)

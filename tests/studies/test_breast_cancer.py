@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import permgrad as pg
+from studies import breast_cancer as study
+from studies import breast_cancer_report as report
+
+YAML = Path(study.__file__).with_suffix(".yaml")
+TINY = (
+    "network.hidden_units=[8]",
+    "network.epochs=2",
+    "selection.repeats=2",
+    "published.seeds=1",
+    "cross_validation.folds=2",
+    "cross_validation.repeats=1",
+    "others.trees=5",
+    "others.hybrid_epochs=1",
+    "others.permgrad_repeats=1",
+)
+
+
+def settings(*overrides: str) -> study.Study:
+    return pg.read_settings(study.Study, YAML, [*TINY, *overrides])
+
+
+@pytest.fixture(scope="module")
+def table() -> pg.Table:
+    return study.load_table()
+
+
+@pytest.fixture(scope="module")
+def pools(table) -> dict[str, Any]:
+    return study.make_pools(study.split(table, settings()), settings())
+
+
+class Models:
+    """Quick stand-ins for the networks; they keep the rows that they were fitted on."""
+
+    def __init__(self) -> None:
+        self.fitted: list[pg.Table] = []
+
+    def fit(self, parts, settings, seed, *, watch=False) -> Any:
+        self.fitted += [parts["train"], parts["validation"]]
+        model = make_pipeline(StandardScaler(), LogisticRegression())
+        epochs = [{"epoch": 1, "rows": "train", "score": "accuracy", "value": 0.5, "spread": 0.0}]
+        return model.fit(parts["train"].X, parts["train"].y), epochs
+
+    def permgrad(self, parts, settings, seed) -> dict[str, Any]:
+        ranking = pg.score_importance(self.fit(parts, settings, seed)[0], parts["validation"].X, parts["validation"].y)
+        return {"ranking": ranking.to_dict()}
+
+
+@pytest.fixture
+def models(monkeypatch) -> Models:
+    quick = Models()
+    monkeypatch.setattr(study, "train", quick.fit)
+    monkeypatch.setattr(study, "fit_hybrid", lambda *arguments: quick.fit(*arguments)[0])
+    monkeypatch.setattr(study, "permgrad_ranking", quick.permgrad)
+    return quick
+
+
+def test_columns_have_short_names(table):
+    assert {"radius_mean", "area_se", "concave points_worst", "fractal_dimension_worst"} < set(table.features)
+    assert len(table.features) == 30
+
+
+def test_the_split_is_the_published_one(pools):
+    counts = {part: rows.y.value_counts().to_dict() for part, rows in pools["raw"].items()}
+    assert counts["test"] == {"benign": 72, "malignant": 42}
+    assert counts["validation"] == {"benign": 57, "malignant": 34}
+    assert len(pools["raw"]["train"]) == 364
+
+
+def test_engineered_columns_by_hand(pools):
+    raw, engineered = pools["raw"]["test"].X, pools["engineered"]["test"].X
+    product = raw["smoothness_worst"] * raw["radius_worst"]
+    np.testing.assert_allclose(engineered["smooth_worst_radius"], product, rtol=1e-12)
+    other = raw["fractal_dimension_worst"] * raw["perimeter_worst"]
+    np.testing.assert_allclose(engineered["fd_worst_perimeter"], other, rtol=1e-12)
+    np.testing.assert_allclose(engineered["radius_variation"], raw["radius_se"] / raw["radius_mean"], rtol=1e-12)
+
+
+def test_union_takes_a_shared_feature_once(pools):
+    both = study.unite(pools, {"raw": ["area_se", "radius_worst"], "engineered": ["smooth_worst_radius", "area_se"]})
+    assert both["test"].features == ["area_se", "radius_worst", "smooth_worst_radius"]
+    assert both["test"].X["smooth_worst_radius"].equals(pools["engineered"]["test"].X["smooth_worst_radius"])
+    assert both["train"].y.equals(pools["raw"]["train"].y)
+
+
+def test_selection_falls_back_on_the_best():
+    ranking = pg.FeatureRanking(("a", "b", "c"), np.array([0.01, 0.05, 0.02]))
+    assert study.select(ranking, 0.03, 1) == ["b"]
+    assert study.select(ranking, 0.03, 2) == ["b", "c"]
+    assert study.select(ranking, 0.9, 1) == ["b"]
+
+
+def test_a_fold_fits_and_selects_without_its_test_rows(table, models):
+    """Test rows made of nonsense change the test scores, and nothing that was fitted or selected."""
+    rest, test = np.arange(0, 400), np.arange(400, 569)
+    rng = np.random.default_rng(0)
+    X, y = table.X.copy(), table.y.copy()
+    X.iloc[test] = rng.uniform(1, 1e3, (len(test), 30))
+    y[test] = rng.permutation(y[test])
+    nonsense = pg.Table(X, y, name=table.name)
+    honest = study.one_fold(table, rest, test, settings(), 1)
+    seen = [rows.sha256 for rows in models.fitted]
+    models.fitted.clear()
+    spoilt = study.one_fold(nonsense, rest, test, settings(), 1)
+    assert [rows.sha256 for rows in models.fitted] == seen
+    assert len(seen) == 8
+    assert spoilt["selected"] == honest["selected"]
+    assert all(len(rows) in (320, 80) for rows in models.fitted)
+    accuracy = {name: scores["accuracy"] for name, scores in spoilt["scores"].items()}
+    assert list(accuracy) == ["raw", "engineered", "combined", "logistic regression", "random forest", "hybrid"]
+    assert max(accuracy.values()) < 0.8 < min(scores["accuracy"] for scores in honest["scores"].values())
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_stopped_and_started_again_it_gives_the_same(models, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    report.write_report(settings(), study.run(settings(), whole), whole)
+    fold = study.one_fold
+    monkeypatch.setattr(study, "one_fold", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        study.run(settings(), stopped)
+    monkeypatch.setattr(study, "one_fold", fold)
+    monkeypatch.setattr(study, "three_networks", _fails_with_watch(study.three_networks))
+    report.write_report(settings(), study.run(settings(), stopped), stopped)
+    assert files(whole) == files(stopped)
+    assert {"report.md", "pairs.csv", "epochs_raw.png", "splits/raw_test.csv", "units/fold_001.json"} <= set(
+        files(whole)
+    )
+
+
+def _fails_with_watch(three_networks):
+    def guarded(*arguments, watch=False):
+        assert not watch, "the seed's unit is done; it must not be trained again"
+        return three_networks(*arguments, watch=watch)
+
+    return guarded
+
+
+def test_other_settings_need_another_directory(models, tmp_path):
+    study.run(settings(), tmp_path)
+    with pytest.raises(pg.PermGradError, match=r"other settings: network.dropout was 0.25, now 0.5"):
+        study.run(settings("network.dropout=0.5"), tmp_path)
+    more = study.run(settings("published.seeds=2", "cross_validation.repeats=2"), tmp_path)
+    assert (len(more["seeds"]), len(more["folds"])) == (2, 4)
+
+
+def test_the_report_says_what_is_within_noise(models, tmp_path):
+    done = study.run(settings(), tmp_path)
+    report.write_report(settings(), done, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "364 training, 91 validation and 114 test rows" in text
+    assert "within noise" in text
+    assert "median" in text
+    pairs = pd.read_csv(tmp_path / "pairs.csv")
+    assert len(pairs) == 3 * 15
+    assert f"Of 45 differences, {(pairs['verdict'] == 'within noise').sum()} are within noise" in text
+
+
+def test_pools_must_hold_the_same_rows(tmp_path):
+    study.load_pools(settings(), tmp_path)
+    for part in ("train", "validation", "test"):
+        path = tmp_path / f"splits/engineered_{part}.csv"
+        frame = pd.read_csv(path)
+        frame.iloc[::-1].to_csv(path, index=False)
+    with pytest.raises(pg.PermGradError, match=r"data.raw.train and data.engineered.train must hold the same rows"):
+        study.load_pools(settings(), tmp_path)
+    (tmp_path / "splits/raw_test.csv").unlink()
+    with pytest.raises(pg.PermGradError, match=r"^data.raw.test: no file"):
+        study.load_pools(settings(), tmp_path)
+
+
+def leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(content, dict):
+        for name, part in content.items():
+            yield from leaves(part, f"{key}.{name}".lstrip("."))
+    else:
+        yield key, content
+
+
+def test_every_value_can_be_given_on_the_command_line():
+    default = pg.read_settings(study.Study, YAML)
+    for key, value in leaves(yaml.safe_load(YAML.read_text())):
+        text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+        assert pg.read_settings(study.Study, YAML, [f"{key}={text}"]) == default, key
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("network.dropot=0.3", "network.dropot: unknown key"),
+        ("network.dropout=1.5", "network.dropout: input should be less than 1, got 1.5"),
+        ("cross_validation.folds=five", "cross_validation.folds: input should be a valid integer, got 'five'"),
+        ("data.raw.test=null", "data.raw.test: input should be a valid string, got None"),
+        ("selection.scoring=acuracy", "selection.scoring: scoring must be a name of scikit-learn's scorers"),
+        ("positive=ill", "positive: input should be 'malignant' or 'benign', got 'ill'"),
+    ],
+)
+def test_wrong_settings_are_one_line(override, message, tmp_path):
+    found = CliRunner().invoke(study.main, ["--set", override, "--out", str(tmp_path / "out")])
+    assert found.exit_code == 1
+    assert message in found.output
+    assert len(found.output.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_report_twice(tmp_path):
+    """Real networks, small ones: every file is equal, byte by byte."""
+    for name in ("first", "second"):
+        overrides = [part for override in TINY for part in ("--set", override)]
+        found = CliRunner().invoke(study.main, [*overrides, "--out", str(tmp_path / name)], catch_exceptions=False)
+        assert found.exit_code == 0, found.output
+    assert files(tmp_path / "first") == files(tmp_path / "second")
