@@ -105,6 +105,7 @@ def test_bootstrap_keeps_classes_and_repeats_rows(rng):
     assert 100 < bootstrap(number, rng).X["x0"].nunique() < 150
 
 
+@pytest.mark.slow
 def test_trained_again_on_rows_and_on_resampled_ones(mixed_fit, monkeypatch):
     rows, seeds = [], []
     refit = type(mixed_fit).refit

@@ -87,6 +87,7 @@ def test_a_column_without_weight_has_p_one_and_no_width():
     assert (found.rank_low[0], found.rank_high[0]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_true_importance():
     """y = 2a + noise, a model that knows: permuting a adds 2 * 2² * var(a) = 8 to the loss of infinitely many rows."""
     held = 0

@@ -138,6 +138,7 @@ def _stopping(csv: Path) -> Callable:
     return stopping
 
 
+@pytest.mark.slow
 def test_killed_between_and_after_trials_nothing_is_lost(csv):
     url = f"sqlite:///{csv.parent}/r/study.db"
     with begun(csv, 4) as process:
@@ -196,6 +197,7 @@ def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
     return [child for child in psutil.Process(process.pid).children() if "permgrad.tuning.pool" in child.cmdline()]
 
 
+@pytest.mark.slow
 def test_three_workers_on_postgresql_one_killed_meet_the_total_exactly(csv, postgresql, tmp_path):
     url = new_database(postgresql, tmp_path)
     with begun(csv, 9, "--storage", url, "--workers", 3, "--space", "spaces.py:slow") as process:

@@ -167,6 +167,7 @@ def test_a_study_is_not_continued_with_anything_else(tuned, table, change, messa
     assert len(result.study.trials) == 6
 
 
+@pytest.mark.slow
 def test_stopped_and_started_a_study_equals_one_that_ran_through(table, tmp_path):
     through = pg.tune(table, n_trials=5, out=tmp_path / "through", **FAST)
     for n_trials in (2, 3, 5):
