@@ -23,9 +23,11 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -n auto -m slow
 
-# The same suite on Keras's other backend.
+# What computes with a network, on Keras's other backend.
+NETWORKS := $(addprefix tests/,importance evaluation tuning/test_tune.py tuning/test_worker.py test_cli.py test_epoch_scores.py \
+	test_estimators.py test_hybrid.py test_layers.py test_mlp.py test_training.py)
 test-jax: install
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -m "not slow"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -m "not slow" $(NETWORKS)
 
 lint: install
 	$(BIN)/ruff check .
