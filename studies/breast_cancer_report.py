@@ -215,7 +215,8 @@ def _one_split(study: Any, done: Mapping[str, Any], seeds: pd.DataFrame) -> list
         f" {1 / n_positive:.4f} of its recall: differences of a few rows say nothing.",
         f"### Seed {first}",
         markdown(shown[shown["seed"] == first].drop(columns="seed"), 4),
-        f"Selected by permutation ({study.selection.scoring} on validation rows, {study.selection.repeats} repeats):",
+        f"Selected by permutation ({study.selection.scoring} on validation rows, {study.selection.repeats} repeats):"
+        f" all above the threshold, {study.selection.at_least} of each pool at least.",
         "\n".join(selected),
         f"### Medians over {len(done['seeds'])} seeds",
         markdown(medians, 4),

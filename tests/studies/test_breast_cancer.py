@@ -265,3 +265,24 @@ def test_choices_are_judged_without_test_rows(pools, monkeypatch):
     assert [options["seed"] for options in made] == [0, 1, 2, 3]
     test = pools["raw"]["test"].X
     assert not known.X.merge(test, how="inner").size
+    made.clear()
+    found = choices.on_the_split(pools["raw"], settings("published.seeds=3"), {"batch_size": 16})
+    assert (found["test accuracy"], found["test recall"]) == (72 / 114, 0)
+    assert [options["seed"] for options in made] == [42, 43, 44]
+
+
+def test_choices_are_sorted_by_the_mean_loss_of_both_pools():
+    losses = {
+        ("standard", "raw"): 0.1,
+        ("standard", "engineered"): 0.3,
+        ("power", "raw"): 0.2,
+        ("power", "engineered"): 0.1,
+    }
+    rows = pd.DataFrame(
+        {"pool": pool, "scaling": scaling, "batch_size": "16", "class_weight": "None", "missed": 1.0, "loss": loss}
+        for (scaling, pool), loss in losses.items()
+    )
+    table = choices.side_by_side(rows)
+    assert table["scaling"].tolist() == ["power", "standard"]
+    np.testing.assert_allclose(table["mean loss"], [0.15, 0.2])
+    assert table["engineered loss"].tolist() == [0.1, 0.3]
