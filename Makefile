@@ -62,6 +62,7 @@ evidence: install
 	$(BIN)/python -m benchmarks.referee choices --out results/evidence
 	$(BIN)/python -m benchmarks.referee compare --out results/evidence
 	$(BIN)/python -m benchmarks.planted --out results/evidence/planted.csv
+	$(BIN)/python studies/breast_cancer_choices.py --out results/evidence/breast_cancer_choices
 
 bench-tuning: install
 	$(BIN)/python -m benchmarks.tuning
