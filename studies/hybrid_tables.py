@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,6 +54,8 @@ FAST = (
 """A look, in a few minutes for each data set."""
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^\w[\w ,.+-]*$")]
+"""Of a network or a layout; files are called by it."""
 Steps = Iterator[tuple[str, Callable[[], Any]]]
 """What is to be done: a name, and what does it."""
 
@@ -93,7 +95,7 @@ class Layout(pg.Settings):
 class Layouts(pg.Settings):
     """Each kind in each size."""
 
-    kinds: dict[str, Layout]
+    kinds: dict[Name, Layout]
     sizes: tuple[Count, ...]
     seeds: Count
 
@@ -105,7 +107,7 @@ class Study(pg.Settings):
     rows: Annotated[int, Field(ge=100)] | None
     first_seed: Seed
     seeds: Count
-    networks: dict[str, Network]
+    networks: dict[Name, Network]
     tuning: Tuning
     baselines: tuple[str, ...]
     explained: str
@@ -138,6 +140,7 @@ class Dataset:
 
     def __init__(self, name: str, study: Study, out: Path) -> None:
         self.name, self.study, self.directory = name, study, out / name
+        self._tuned: dict[str, pg.TuneResult] = {}
         self.table = load_table(name, study)
         train, validation, test = self.table.split(seed=study.split_seed)
         self.parts = {"train": train, "validation": validation, "test": test}
@@ -169,13 +172,14 @@ class Dataset:
         """Do a part of the work, unless it is done."""
         return kept(self.directory / "units" / f"{place}.json", KIND, work)
 
-    @cached_property
-    def tuned(self) -> dict[str, pg.TuneResult]:
-        """Each network's tuning, done or gone on with; what it found is kept for the report."""
-        return {name: self._tune(name, network) for name, network in self.study.networks.items()}
+    def tuned(self, name: str) -> pg.TuneResult:
+        """Tune a network, or go on with it; what it found is kept for the report."""
+        if name not in self._tuned:
+            self._tuned[name] = self._tune(name)
+        return self._tuned[name]
 
-    def _tune(self, name: str, network: Network) -> pg.TuneResult:
-        tuning = self.study.tuning
+    def _tune(self, name: str) -> pg.TuneResult:
+        tuning, network = self.study.tuning, self.study.networks[name]
         result = pg.tune(
             self.table,
             network.space,
@@ -189,12 +193,12 @@ class Dataset:
             **{"max_epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
         )
         found = networks.describe_tuning(result)
-        self.unit(f"{name}/trial_{found['best']:03}/tuning_{found['trials']:03}", lambda: found)
+        self.unit(f"networks/{name}/trial_{found['best']:03}/tuning_{found['trials']:03}", lambda: found)
         return result
 
     def place(self, name: str) -> str:
         """Say where what follows from a network's best trial is kept: a better trial has another place."""
-        return f"{name}/trial_{self.tuned[name].best_trial.number:03}"
+        return f"networks/{name}/trial_{self.tuned(name).best_trial.number:03}"
 
     def steps(self, parts: tuple[str, ...]) -> Steps:
         """Yield what is to be done, in order."""
@@ -221,14 +225,15 @@ class Dataset:
         return self.unit(place, lambda: networks.judge(baselines.fit_baseline(name, parts, seed), parts))
 
     def _network_steps(self) -> Steps:
-        yield "tuning", lambda: self.tuned
+        for name in self.study.networks:
+            yield f"{name}, tuning", partial(self.tuned, name)
         for seed in self.study.all_seeds:
             for name in self.study.networks:
                 yield f"{name}, seed {seed}", partial(self._again, name, f"seed_{seed}", seed=seed)
 
     def _again(self, name: str, place: str, *, seed: int, **changes: Any) -> dict[str, Any]:
         """Train a network's best trial again, with another seed or other settings."""
-        best, repeats = self.tuned[name].best_model, self.study.permgrad_repeats
+        best, repeats = self.tuned(name).best_model, self.study.permgrad_repeats
 
         def work() -> dict[str, Any]:
             if seed == best.seed and not changes:
@@ -242,7 +247,7 @@ class Dataset:
 
     def _explained(self, place: str, work: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         """Do what starts from the explained network: its best trial, the parts of the table, repeats."""
-        model, repeats = self.tuned[self.study.explained].best_model, self.study.permgrad_repeats
+        model, repeats = self.tuned(self.study.explained).best_model, self.study.permgrad_repeats
         return self.unit(f"{self.place(self.study.explained)}/{place}", lambda: work(model, self.parts, repeats))
 
     def _mistake_steps(self) -> Steps:

@@ -67,7 +67,7 @@ def plot_network(network: Any) -> Figure:
     width, height = COLUMN * len(branches), tallest + _height(head) + 0.6
     figure = new_figure((width, height))
     axes = figure.add_subplot()
-    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axes.axis("off")
     meeting = (width / 2, tallest + 0.4)
     for i, (name, column) in enumerate(branches.items()):

@@ -98,10 +98,10 @@ def _read(directory: Path, level: float) -> Found:
     study = read_json(directory / "study.json", kind=KIND)
     units = directory / "units"
     tuning, places = {}, {}
-    for network in sorted(path.name for path in units.glob("*") if path.name != "baselines"):
-        tunings = sorted(units.glob(f"{network}/trial_*/tuning_*.json"), key=lambda path: path.stem)
+    for network in sorted(units.glob("networks/*")):
+        tunings = sorted(network.glob("trial_*/tuning_*.json"), key=lambda path: path.stem)
         if tunings:  # the one with most trials
-            tuning[network], places[network] = read_json(tunings[-1], kind=KIND), tunings[-1].parent
+            tuning[network.name], places[network.name] = read_json(tunings[-1], kind=KIND), tunings[-1].parent
     here = places.get(study["settings"]["explained"], units / "none")
     permgrad = here / "permgrad.json"
     return Found(

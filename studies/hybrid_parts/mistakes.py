@@ -95,9 +95,9 @@ def through_png_files(kind: type) -> type:
                     return PngImage.from_layout(self.layout_, name="image")
                 return layer.__class__.from_config(layer.get_config())
 
-            network = keras.models.clone_model(network, clone_function=copied)
-            network.get_layer("scale").set_range(encoded)
-            return network
+            spoilt = keras.models.clone_model(network, clone_function=copied)
+            spoilt.set_weights(network.get_weights())  # drawing has none: the same start, and the scaling's range
+            return spoilt
 
     return ThroughPngFiles
 

@@ -93,7 +93,8 @@ def best_baseline(one: Found) -> str | None:
 def target_table(found: Sequence[Found]) -> pd.DataFrame:
     """Return one row for each data set and network: by how much its score is above the best baseline's.
 
-    ``low`` and ``high``: interval over test rows of the paired difference, each model's rows averaged over seeds.
+    And above the explained network's, the published one. ``low`` and ``high``: interval over test rows of the paired
+    difference, each model's rows averaged over seeds.
     """
     rows: list[dict[str, Any]] = []
     for one in found:
@@ -113,9 +114,19 @@ def target_table(found: Sequence[Found]) -> pd.DataFrame:
                     "baseline's": main_score(one.baselines[best], one.data["task"]),
                     **difference,
                     "verdict": _verdict(**difference),
+                    **_above(one, name),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _above(one: Found, name: str) -> dict[str, float]:
+    """Return by how much a network is above the explained one, nothing for itself."""
+    published = one.networks.get(one.explained)
+    if published is None or name == one.explained:
+        return {}
+    above = row_difference(one.data, one.networks[name].values(), published.values(), one.level)
+    return {f"above {one.explained}": above["difference"], "its low": above["low"], "its high": above["high"]}
 
 
 def _verdict(difference: float, low: float, high: float) -> str:

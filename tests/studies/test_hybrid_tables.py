@@ -129,6 +129,18 @@ def test_misreading_leaves_permutation_and_weights_alone(fitted):
     np.testing.assert_allclose(unit["transposed"]["heat"], wrong.scores, rtol=1e-5)
 
 
+def test_both_formulas_explain_one_network(fitted):
+    model, rows = fitted
+    unit = networks.explain(model, rows, 2)
+    for name, formula in networks.FORMULAS.items():
+        ranking = pg.FeatureRanking.from_dict(unit["rankings"][name])
+        plain = model.rank_features(rows["test"].X, rows["test"].y, n_repeats=2, end_to_end=True, **formula)
+        np.testing.assert_allclose(ranking.scores, plain.scores, rtol=1e-5)
+        shown = ranking.components["end_to_end"].scores
+        np.testing.assert_allclose(shown, plain.components["end_to_end"].scores, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(unit["sample"]["image"], model.images(rows["test"].X[:1])[0, :, :, 0], atol=1e-4)
+
+
 def test_fitted_on_all_rows_sees_test_rows(fitted):
     model, rows = fitted
     every = pd.concat([rows["train"].X, rows["test"].X + 10])
