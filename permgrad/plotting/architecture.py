@@ -15,8 +15,8 @@ BOX = {"boxstyle": "round,pad=0.45", "edgecolor": "grey"}
 COLOURS = {"tabular": "#dbe9f6", "image": "#fde3cd", "head": "#e3f1e0"}
 COLUMN, LINE, GAP = 3.4, 0.2, 0.5
 """Inches: width of a branch, height of a line of text, between boxes."""
-STARTS = ("Dense", "Conv2D", "FeatureImage", "Concatenate", "Softmax", "Rescaling", "Flatten")
-"""Layers that start a box; the others are named in the box before."""
+STARTS = ("FeatureImage", "Concatenate", "Add", "Softmax", "Rescaling", "Flatten")
+"""Layers that start a box, as those with weights do; the others, and BatchNorm, are named in the box before."""
 SHAPED = ("Conv2D", "FeatureImage", "Concatenate", "Flatten")
 """Layers whose size does not say what they give out: its shape stands with them."""
 
@@ -39,15 +39,14 @@ def _boxes(model: Any) -> Boxes:
         kind = type(layer).__name__
         if kind == "InputLayer":
             continue
-        if not boxes or kind in STARTS:
+        if not boxes or kind in STARTS or (layer.weights and kind != "BatchNormalization"):
             boxes.append([])
         boxes[-1].append(_line(layer, kind))
     return [box for box in boxes if box]
 
 
 def _line(layer: Any, kind: str) -> str:
-    sizes = {"Dense": "units", "Conv2D": "filters", "Dropout": "rate"}
-    size = getattr(layer, sizes.get(kind, ""), None)
+    size = next((layer.__dict__[name] for name in ("units", "filters", "rate") if name in layer.__dict__), None)
     shape = f"  ({' × '.join(map(str, layer.output.shape[1:]))})" if kind in SHAPED else ""
     return f"{kind}{'' if size is None else f' {size:.3g}'}{shape}"
 

@@ -35,7 +35,8 @@ def numbered(parts: Parts) -> Parts:
 def judge(model: Any, parts: Parts) -> dict[str, Any]:
     """Return the scores of a fitted model on validation and test rows, and what it predicts of the latter.
 
-    ``predicted``: class numbers, or numbers; ``recall``: of each class, only for classification.
+    ``predicted``: class numbers, or numbers; only for classification, ``recall`` of each class, and ``probabilities``,
+    (n_rows, n_classes).
     """
     test = parts["test"]
     found: dict[str, Any] = {part: scores(model, parts[part]) for part in ("validation", "test")}
@@ -46,6 +47,7 @@ def judge(model: Any, parts: Parts) -> dict[str, Any]:
         truth = np.searchsorted(classes, test.y)
         found["recall"] = recall_score(truth, predicted, labels=range(len(classes)), average=None, zero_division=0)
         found["predicted"] = predicted
+        found["probabilities"] = np.round(np.asarray(model.predict_proba(test.X), float), 5)
     else:
         found["predicted"] = [float(f"{value:.6g}") for value in predicted]
     return found

@@ -19,6 +19,7 @@ from .pictures import pictures
 from .tables import (
     LEADERBOARD,
     SCORES,
+    average_table,
     explained_rankings,
     formula_table,
     layout_table,
@@ -65,6 +66,7 @@ def make_tables(found: Sequence[Found]) -> dict[str, pd.DataFrame]:
     return {
         "scores": score_table(found),
         "target": target_table(found),
+        "averages": average_table(found),
         "tuning": tuning_table(found),
         "formulas": formula_table(found),
         "puma": puma_table(found),
@@ -127,6 +129,12 @@ def _scores(found: Sequence[Found], tables: Mapping[str, pd.DataFrame]) -> Itera
             " Interval of the difference: over test rows, paired. Reached: at least as good."
         )
         yield markdown(target)
+    if len(tables["averages"]):
+        yield (
+            "### Seeds together\n\nThe score of the mean of all seeds' predictions, beside"
+            " the mean of their single scores; for baselines too."
+        )
+        yield markdown(tables["averages"])
 
 
 def _beside(one: Found, scores: pd.DataFrame) -> str:

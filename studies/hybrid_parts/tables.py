@@ -159,6 +159,28 @@ def _row_gains(data: Mapping[str, Any], units: Any) -> np.ndarray:
     return 1 - ((predicted - truth) ** 2).mean(axis=0) / truth.var()
 
 
+def average_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set and model with several seeds: what the mean of its seeds' predictions scores."""
+    rows = []
+    for one in found:
+        for kind, models in (("baseline", one.baselines), ("network", one.networks)):
+            for name, units in models.items():
+                if len(units) > 1:
+                    about = {"dataset": one.label, "kind": kind, "model": name, "seeds": len(units)}
+                    alone = main_score(units, one.data["task"])
+                    rows.append(about | _averaged(one.data, units) | {"mean of single ones": alone})
+    return pd.DataFrame(rows)
+
+
+def _averaged(data: Mapping[str, Any], units: BySeed) -> dict[str, Any]:
+    truth, score = np.asarray(data["truth"]), SCORES[data["task"]][0]
+    if data["task"] == "regression":
+        mean = np.mean([unit["predicted"] for unit in units.values()], axis=0)
+        return {"score": score, "of their average": float(1 - np.mean((mean - truth) ** 2) / truth.var())}
+    mean = np.mean([unit["probabilities"] for unit in units.values()], axis=0)
+    return {"score": score, "of their average": float((mean.argmax(axis=1) == truth).mean())}
+
+
 def tuning_table(found: Sequence[Found]) -> pd.DataFrame:
     """Return one row for each data set and network: trials, and the best one."""
     return pd.DataFrame(

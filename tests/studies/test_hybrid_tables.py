@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -238,7 +239,9 @@ def planted(**changes: Any) -> found.Found:
         rankings = {name: {"a": 0.6, "b": 0.3, "c": 0.1} for name in networks.FORMULAS}
         layout = {"features": list("abc"), "rows": [0, 0, 1], "cols": [0, 0, 1], "shape": [2, 2], "method": "tinto"}
         layout |= {"merge": "last", "minimum": [0.0] * 3, "maximum": [1.0] * 3}
-        return {"test": scores, "recall": recall, "predicted": predicted, "rankings": rankings, "layout": layout}
+        probabilities = np.eye(3)[list(predicted)].tolist()
+        found = {"test": scores, "recall": recall, "predicted": predicted, "probabilities": probabilities}
+        return {**found, "rankings": rankings, "layout": layout}
 
     known: dict[str, Any] = {
         "name": "gas_drift",
@@ -278,6 +281,18 @@ def test_the_target_is_the_best_baselines_score_row_by_row():
         networks=planted().baselines | {}, baselines=planted().networks, tuning={"random forest": {"trials": 1}}
     )
     assert tables.target_table([other]).iloc[0]["verdict"] == "missed, within noise"
+
+
+def test_the_average_of_seeds_by_hand():
+    one = planted()
+    one.networks["hybrid"][1]["probabilities"][5] = [0.6, 0, 0.4]  # less sure than the other seed, which is right
+    table = tables.average_table([one]).set_index("model")
+    assert table.loc["hybrid", "of their average"] == 1
+    assert table.loc["hybrid", "mean of single ones"] == pytest.approx((1 + 5 / 6) / 2)
+    data = {"task": "regression", "truth": np.array([0.0, 2.0]), "class_sizes": {}}
+    units = {seed: {"predicted": [shift, 2 + shift], "test": {"r2": 0.75}} for seed, shift in enumerate((-0.5, 0.5))}
+    row = tables.average_table([planted(data=data, networks={"hybrid": units}, baselines={})]).iloc[0]
+    assert (row["of their average"], row["mean of single ones"]) == (1, 0.75)
 
 
 def test_a_regressions_difference_is_that_of_r2():
@@ -346,6 +361,11 @@ def test_share_of_the_best_that_stay(second, share):
 # The study
 
 
+@functools.cache
+def small_layout() -> dict[str, Any]:
+    return pg.fit_layout(make_table().X, size=8).to_dict()
+
+
 class Stand:
     """In the place of tuning and training: quick, and it keeps what was asked for."""
 
@@ -378,9 +398,10 @@ class Stand:
         predicted = rng.integers(0, 3, len(parts["test"]))
         scores = {name: float(rng.random()) for name in ("accuracy", "auc", "balanced_accuracy")}
         rankings = {name: dict(zip("abcd", rng.random(4).tolist(), strict=True)) for name in networks.FORMULAS}
-        layout = pg.fit_layout(parts["train"].X, size=8).to_dict()
+        layout = small_layout()
         return {
             "test": scores,
+            "probabilities": np.eye(3)[predicted],
             "recall": [0.1, 0.2, 0.3],
             "predicted": predicted,
             "rankings": rankings,
@@ -401,7 +422,7 @@ class Stand:
         ranking = replace(
             part, class_scores=scores, classes=("x", "y", "z"), components=components, branch_weights=weights
         )
-        layout = pg.fit_layout(make_table().X, size=8).to_dict()
+        layout = small_layout()
         sample = {"image": np.eye(8), "heat": np.eye(2), "title": "a row"}
         drawn = {"layout": layout, "sample": sample, "boxes": {"tabular": [["Dense 3"]]}}
         return {"rankings": {name: ranking.to_dict() for name in networks.FORMULAS}, **drawn}
