@@ -56,7 +56,7 @@ def write_report(study: Any, order: tuple[str, ...], out: Path, to: Path) -> Non
     for name, figure in drawn:
         names.append(name)
         with new_file(to / f"{name}.png") as path:
-            _save_small(figure, path)
+            _save_small(figure, path, None if name.startswith("sample") else COLOURS)
     _write(to / "report.md", "\n\n".join(_text(found, tables, names)) + "\n")
 
 
@@ -246,11 +246,13 @@ def _imbalance(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         yield markdown(tables["saliency"], 3)
 
 
-def _save_small(figure: Figure, path: Path) -> None:
-    """Write a picture as PNG in a palette of few colours, which takes a third of the room."""
+def _save_small(figure: Figure, path: Path, colours: int | None) -> None:
+    """Write a picture as PNG; a palette of few colours takes a third of the room, but breaks a colour bar into bands."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
-    Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
+    image = Image.open(drawn).convert("RGB")
+    small = image.quantize(colours, dither=Image.Dither.NONE) if colours else image
+    small.save(path, "PNG", optimize=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -542,6 +542,17 @@ def test_it_can_be_started_as_a_script():
     assert "--dataset" in done.stdout
 
 
+def test_what_is_committed_is_small_and_says_what_it_rests_on():
+    committed = Path(study.__file__).parent / "results" / "hybrid_tables"
+    files = [path for path in committed.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".csv", ".md", ".png"}
+    assert sum(path.stat().st_size for path in files) < 1_000_000
+    scores = pd.read_csv(committed / "scores.csv")
+    assert {"dataset", "model", "mean", "low", "high", "seeds", "trials"} <= set(scores)
+    partial = scores["dataset"].str.contains("gas_drift|covertype")
+    assert scores.loc[partial, "dataset"].str.endswith("(part)").all()
+
+
 @pytest.mark.slow
 def test_small_networks_from_end_to_end(tmp_path, monkeypatch):
     """Real tuning and training, on small tables of both tasks, of every part."""
