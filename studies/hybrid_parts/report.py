@@ -247,7 +247,7 @@ def _imbalance(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _save_small(figure: Figure, path: Path, colours: int | None) -> None:
-    """Write a picture as PNG; a palette of few colours takes a third of the room, but breaks a colour bar into bands."""
+    """Write a picture as PNG; a palette takes a third of the room, but breaks a colour bar into bands."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
     image = Image.open(drawn).convert("RGB")
