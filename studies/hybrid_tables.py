@@ -312,6 +312,7 @@ def run(study: Study, names: tuple[str, ...], parts: tuple[str, ...], out: Path,
 @click.option("--fast", is_flag=True, help="2,000 rows, two trials, few epochs: a look.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/hybrid_tables"), show_default=True)
 @click.option("--report", type=click.Path(path_type=Path), help="Where tables and pictures go; by default --out.")
+@click.option("--report-only", is_flag=True, help="Do nothing but report what is there.")
 def main(
     names: tuple[str, ...],
     parts: tuple[str, ...],
@@ -321,13 +322,15 @@ def main(
     fast: bool,
     out: Path,
     report: Path | None,
+    report_only: bool,
 ) -> None:
     """Tune, compare, rank, and measure what layouts and mistakes change, on the data sets of PermGrad."""
     given: Mapping[str, Any] = {} if trials is None else {"tuning.trials": trials}
     try:
         settings = [*(FAST if fast else ()), *(f"{key}={value}" for key, value in given.items()), *overrides]
         study = pg.read_settings(Study, config, settings)
-        run(study, names or DATASETS, parts or PARTS, out, verbose=True)
+        if not report_only:
+            run(study, names or DATASETS, parts or PARTS, out, verbose=True)
         write_report(study, DATASETS, out, report or out)
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error

@@ -537,6 +537,19 @@ def test_wrong_settings_are_one_line(override, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_there_can_be_reported_alone(stand, no_pictures, tmp_path):
+    run(tmp_path / "kept", parts=("networks",))
+    stand.trained.clear()
+    to = tmp_path / "report"
+    arguments = ["--report-only", "--out", str(tmp_path / "kept"), "--report", str(to)]
+    invoked = CliRunner().invoke(study.main, arguments, catch_exceptions=False)
+    assert invoked.exit_code == 0, invoked.output
+    assert not stand.trained
+    assert (to / "scores.csv").read_bytes() == (tmp_path / "kept" / "scores.csv").read_bytes()
+    empty = CliRunner().invoke(study.main, ["--report-only", "--out", str(tmp_path / "empty")])
+    assert "there are no results in" in empty.output
+
+
 def test_it_can_be_started_as_a_script():
     done = subprocess.run([sys.executable, study.__file__, "--help"], capture_output=True, text=True, check=True)
     assert "--dataset" in done.stdout
