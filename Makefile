@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel study bench bench-gpu bench-tuning evidence pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study bench bench-gpu bench-tuning evidence pictures clean
 
 install: .venv/installed
 
@@ -47,6 +47,11 @@ wheel: install
 # Ten minutes; stopped and started again, it goes on.
 study: install
 	$(BIN)/python studies/breast_cancer.py --out results/breast_cancer
+
+# Days on two cores, for all five data sets; DATASET=heloc does one. The packages are what networks are compared with.
+hybrid-study: install
+	$(BIN)/python -m pip install --quiet --editable ".[studies]"
+	$(BIN)/python -m studies.hybrid_tables $(DATASET:%=--dataset %) --report studies/results/hybrid_tables
 
 # Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install

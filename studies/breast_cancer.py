@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 import permgrad as pg
-from permgrad.files import read_json, write_json
+from permgrad.units import check_same_study, kept
 
 if __package__:
     from studies.breast_cancer_report import write_report
@@ -322,41 +322,19 @@ def permgrad_ranking(parts: Parts, study: Study, seed: int) -> dict[str, Any]:
     return {"ranking": ranking.to_dict(), **judge(model, parts, study)}
 
 
-def kept(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what `work` gave when it was first done: from its file, as JSON has it."""
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"kind": KIND, **work()})
-    return read_json(path, kind=KIND)
-
-
-def check_same_study(study: Study, pools: Mapping[str, Parts], out: Path) -> None:
-    """Keep the settings beside the results; refuse a directory whose results were made by others."""
+def check_same(study: Study, pools: Mapping[str, Parts], out: Path) -> None:
+    """Refuse a directory whose results were made by other settings; seeds and repeats may become more."""
     settings = study.model_dump(mode="json")
     for growing, key in (("published", "seeds"), ("cross_validation", "repeats")):
         del settings[growing][key]
     hashes = {name: {part: rows.sha256 for part, rows in parts.items()} for name, parts in pools.items()}
-    now = {"settings": settings, "sha256": hashes}
-    before = kept(out / "units" / "study.json", lambda: now)
-    changed = next((key for key, value in _flat(now).items() if _flat(before).get(key) != value), None)
-    if changed:
-        old, new = _flat(before).get(changed), _flat(now)[changed]
-        raise pg.PermGradError(
-            f"{out} holds results of other settings: {changed.removeprefix('settings.')} was {old!r}, now {new!r};"
-            " choose another directory"
-        )
-
-
-def _flat(content: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(content, dict):
-        return {key: content}
-    return {name: value for k, part in content.items() for name, value in _flat(part, f"{key}.{k}".lstrip(".")).items()}
+    check_same_study(out / "units" / "study.json", KIND, {"settings": settings, "sha256": hashes})
 
 
 def run(study: Study, out: Path, *, verbose: bool = False) -> dict[str, Any]:
     """Do the study, or what is left of it, and return its units: ``seeds``, ``folds`` and ``permgrad``."""
     pools, table, units = load_pools(study, out), load_table(), out / "units"
-    check_same_study(study, pools, out)
+    check_same(study, pools, out)
     seeds = range(study.published.first_seed, study.published.first_seed + study.published.seeds)
     cv = study.cross_validation
     folds = RepeatedStratifiedKFold(n_splits=cv.folds, n_repeats=cv.repeats, random_state=cv.seed)
@@ -367,7 +345,7 @@ def run(study: Study, out: Path, *, verbose: bool = False) -> dict[str, Any]:
     for i, (rest, test) in enumerate(folds.split(table.X, table.y)):
         steps[f"fold_{i:03}"] = lambda i=i, rest=rest, test=test: one_fold(table, rest, test, study, cv.seed + i)
     done = {
-        name: kept(units / f"{name}.json", work)
+        name: kept(units / f"{name}.json", KIND, work)
         for name, work in tqdm(steps.items(), desc="breast cancer", unit="unit", disable=not verbose)
     }
     return {

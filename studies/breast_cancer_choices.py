@@ -22,13 +22,13 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from tqdm.auto import tqdm
 
 import permgrad as pg
+from permgrad.markdown import markdown
+from permgrad.units import kept
 
 if __package__:
     from studies import breast_cancer as study
-    from studies.breast_cancer_report import markdown
 else:  # run as a script: its own directory is what Python looks in
     import breast_cancer as study
-    from breast_cancer_report import markdown
 
 CHOICES = {"scaling": ("standard", "power"), "batch_size": (16, 32, 64, 128), "class_weight": (None, "balanced")}
 
@@ -84,12 +84,12 @@ def main(config: Path, overrides: tuple[str, ...], out: Path) -> None:
     try:
         settings = pg.read_settings(study.Study, config, overrides)
         pools = study.load_pools(settings, out)
-        study.check_same_study(settings, pools, out)
+        study.check_same(settings, pools, out)
         rows = []
         for pool, *values in tqdm(list(product(pools, *CHOICES.values())), desc="choices", unit="choice"):
             choice = dict(zip(CHOICES, values, strict=True))
             path, parts = out / "units" / f"{'_'.join(map(str, (pool, *values)))}.json", pools[pool]
-            unit = study.kept(path, lambda parts=parts, choice=choice: judged(parts, settings, choice))
+            unit = kept(path, study.KIND, lambda parts=parts, choice=choice: judged(parts, settings, choice))
             rows.append({"pool": pool, **{name: str(value) for name, value in choice.items()}, **unit["found"]})
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error

@@ -15,6 +15,7 @@ from permgrad import plotting
 from permgrad.evaluation.comparison import WITHIN_NOISE
 from permgrad.evaluation.stability import nogueira
 from permgrad.files import new_file
+from permgrad.markdown import markdown
 
 GOALS = {"accuracy": 0.98, "recall": 0.97}
 """Of the medians over seeds on the one split, for each pool."""
@@ -277,17 +278,6 @@ def _stability(done: Mapping[str, Any], frequencies: Mapping[str, tuple[pd.DataF
         )
         found.append(markdown(table[table["folds"] > 0].drop(columns="pool").head(SHOWN), 2))
     return found
-
-
-def markdown(table: pd.DataFrame, digits: int = 4) -> str:
-    """Return a table in Markdown; floats with so many digits."""
-    rows = [[_cell(value, digits) for value in row] for row in table.itertuples(index=False)]
-    lines = [list(map(str, table.columns)), ["---"] * table.shape[1], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: Any, digits: int) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,1 @@
+"""The parts of hybrid_tables.py."""

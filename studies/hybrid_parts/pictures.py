@@ -1,0 +1,116 @@
+"""The study's pictures, drawn from what was found. Nothing is trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+import permgrad as pg
+from permgrad import plotting
+from permgrad.plotting.style import colours, literal, new_figure
+
+from .found import Found
+from .tables import SCORES, explained_rankings
+
+TOP = 10
+
+
+def pictures(
+    found: Sequence[Found], scores: pd.DataFrame, layouts: pd.DataFrame, recalls: pd.DataFrame
+) -> Iterator[tuple[str, Figure]]:
+    """Draw every picture that there are results for: (name, figure)."""
+    if len(scores):
+        yield "scores", plot_models(scores)
+    if len(layouts) and "mean" in layouts:
+        yield "layouts", plot_layouts(layouts)
+    if len(recalls):
+        yield "recall", plot_recalls(recalls)
+    for one in found:
+        yield from published_pictures(one)
+
+
+def published_pictures(one: Found) -> Iterator[tuple[str, Figure]]:
+    """Draw what the published notebooks show of one data set: rankings, layout, a row's image and its Grad-CAM."""
+    if one.permgrad is None:
+        return
+    for formula, ranking in explained_rankings(one).items():
+        figure = plotting.plot_ranking(ranking, top=TOP)
+        weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
+        figure.axes[0].set_title(literal(f"{one.label}, {formula} formula\nbranch weights: {weights}"), fontsize=11)
+        yield f"ranking_{one.name}_{formula}", figure
+    layout = pg.FeatureLayout.from_dict(one.permgrad["layout"])
+    yield f"network_{one.name}", plotting.plot_network(one.permgrad["boxes"])
+    yield f"layout_{one.name}", plotting.plot_layout(layout)
+    shared = one.mistakes.get("shared pixels")
+    if shared:
+        yield f"layout_{one.name}_published", plotting.plot_layout(pg.FeatureLayout.from_dict(shared["layout"]))
+    sample = one.permgrad["sample"]
+    image, heat = np.array(sample["image"]), np.array(sample["heat"])
+    yield f"sample_{one.name}", plotting.plot_sample(image, heat, f"{one.label}, {sample['title']}")
+
+
+def plot_models(scores: pd.DataFrame) -> Figure:
+    """Draw each model's mean score with its interval over seeds: one panel for each data set, best model on top."""
+    main = scores[scores["score"].isin([names[0] for names in SCORES.values()])]
+    panels = list(main.groupby("dataset", sort=False))
+    tallest = max(len(rows) for _, rows in panels)
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = new_figure((4.2 * columns, lines * (1.5 + 0.26 * tallest)))
+    for axes, (dataset, rows) in zip(figure.subplots(lines, columns, squeeze=False).flat, panels, strict=False):
+        rows = rows.sort_values("mean")
+        for place, row in enumerate(rows.to_dict("records")):
+            colour = colours(2)[row["kind"] == "network"]
+            axes.hlines(place, row["low"], row["high"], color=colour)
+            axes.plot(row["mean"], place, "o", color=colour)
+        axes.set_yticks(range(len(rows)), [literal(name) for name in rows["model"]])
+        axes.set(title=literal(dataset), xlabel=rows["score"].iloc[0])
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.margins(y=0.08)
+        axes.grid(axis="x", color="lightgrey", linewidth=0.5)
+    for axes in figure.axes[len(panels) :]:
+        axes.set_visible(False)
+    for label, colour in zip(("baseline", "network"), colours(2), strict=False):
+        figure.axes[0].plot([], [], "o-", color=colour, label=label)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def plot_layouts(layouts: pd.DataFrame) -> Figure:
+    """Draw each layout's score, and its ranking's correlation with the tuned network's, against the image's size."""
+    known = layouts.dropna(subset=["mean"])
+    panels = list(known.groupby("dataset", sort=False))
+    figure = new_figure((3.4 * len(panels) + 1.6, 5.4))
+    grid = figure.subplots(2, len(panels), squeeze=False, sharex=True)
+    kinds = list(dict.fromkeys(layouts["layout"]))
+    for column, (dataset, rows) in enumerate(panels):
+        for kind, colour in zip(kinds, colours(len(kinds)), strict=False):
+            line = rows[rows["layout"] == kind].sort_values("size")
+            grid[0, column].plot(line["size"], line["mean"], "o-", color=colour, label=literal(kind))
+            grid[1, column].plot(line["size"], line["default formula"], "o-", color=colour)
+        grid[0, column].set(title=literal(dataset), ylabel=rows["score"].iloc[0])
+        grid[1, column].set(xlabel="image size", ylabel="rank correlation", ylim=(-0.05, 1.05))
+        grid[1, column].set_xticks(sorted(known["size"].unique()))
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(kinds), frameon=False)
+    return figure
+
+
+def plot_recalls(recalls: pd.DataFrame) -> Figure:
+    """Draw each class's recall against its size in training rows: one panel for each data set, a line a model."""
+    panels = list(recalls.groupby("dataset", sort=False))
+    figure = new_figure((5.5 * len(panels) + 2, 4.4))
+    models = list(dict.fromkeys(recalls["model"]))
+    palette = dict(zip(models, colours(len(models)), strict=False))
+    for axes, (dataset, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for model, line in rows.groupby("model", sort=False):
+            line = line.sort_values("training rows")
+            axes.plot(line["training rows"], line["recall"], "o-", color=palette[model], markersize=4, linewidth=1)
+        axes.set(title=literal(dataset), xlabel="training rows of the class", ylabel="recall", xscale="log")
+    for model, colour in palette.items():
+        figure.axes[0].plot([], [], "o-", color=colour, label=literal(model))
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,417 @@
+"""The study's tables: from what was found of each data set to data frames. Nothing is trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+from scipy.stats import t as student
+
+import permgrad as pg
+
+from .found import BySeed, Found, Unit
+
+SCORES = {"regression": ("r2", "rmse", "mae"), "classification": ("accuracy", "auc", "balanced_accuracy")}
+"""Of each task; the first decides."""
+TOP = 5
+LEADERBOARD = pd.DataFrame(
+    [
+        ("heloc", "XGBoost (its best tree)", 0.7315, 0.7922),
+        ("heloc", "MLP", 0.7192, 0.7869),
+        ("heloc", "CNN+MLP (its best)", 0.7233, 0.7844),
+        ("dengue", "CatBoost", 0.7738, 0.8486),
+        ("dengue", "MLP", 0.7525, 0.8265),
+        ("dengue", "CNN+MLP", 0.7658, 0.8346),
+        ("gas_drift", "CatBoost", 0.9948, np.nan),
+        ("gas_drift", "MLP", 0.9902, np.nan),
+        ("gas_drift", "CNN", 0.9956, np.nan),
+        ("covertype", "MLP", 0.9631, np.nan),
+        ("covertype", "CNN", 0.9649, np.nan),
+        ("covertype", "CNN+MLP", 0.9629, np.nan),
+        ("covertype", "ViT+MLP", 0.9705, np.nan),
+    ],
+    columns=["dataset", "model", "accuracy", "auc"],
+)
+"""The public leaderboard of the image library: the whole data sets, another split."""
+PUBLISHED_WEIGHTS = {  # tabular, image
+    "puma8nh": (2.3e-281, 1.0),
+    "heloc": (0.461, 0.539),
+    "dengue": (0.376, 0.624),
+    "covertype": (0.438, 0.562),
+    "gas_drift": (0.112, 0.888),
+}
+PUBLISHED_PUMA = {
+    "theta3": 10.41,
+    "theta2": 9.80,
+    "thetad3": 0.228,
+    "thetad2": 0.225,
+    "thetad1": 0.211,
+    "tau2": 0.160,
+    "tau1": 0.104,
+    "theta1": 0.048,
+}
+"""Rise of the squared error when the column is permuted."""
+
+
+def score_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set, model and score: its mean over seeds on the test rows, with an interval."""
+    rows = []
+    for one in found:
+        models = [("baseline", one.baselines), ("network", one.networks)]
+        for kind, name, seeds in ((kind, name, seeds) for kind, units in models for name, seeds in units.items()):
+            for score in SCORES[one.data["task"]]:
+                values = np.array([unit["test"][score] for unit in seeds.values()])
+                trials = one.tuning[name]["trials"] if kind == "network" else None
+                about = {"dataset": one.label, "kind": kind, "model": name, "score": score}
+                rows.append(about | _interval(values, one.level) | {"seeds": len(values), "trials": trials})
+    return pd.DataFrame(rows).astype({"trials": "Int64"})
+
+
+def _interval(values: np.ndarray, level: float) -> dict[str, float]:
+    """Return the mean, and Student's interval of it over seeds: none for a single one."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return {"mean": mean, "low": np.nan, "high": np.nan}
+    margin = student.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return {"mean": mean, "low": mean - margin, "high": mean + margin}
+
+
+def main_score(units: BySeed, task: str) -> float:
+    """Return the mean over seeds of the score that decides."""
+    return float(np.mean([unit["test"][SCORES[task][0]] for unit in units.values()]))
+
+
+def best_baseline(one: Found) -> str | None:
+    """Name the baseline with the best mean score on the test rows, if there are any."""
+    return max(one.baselines, key=lambda name: main_score(one.baselines[name], one.data["task"]), default=None)
+
+
+def target_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set and network: by how much its score is above the best baseline's.
+
+    And above the explained network's, the published one. ``low`` and ``high``: interval over test rows of the paired
+    difference, each model's rows averaged over seeds.
+    """
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        best = best_baseline(one)
+        for name, units in one.networks.items() if best else ():
+            level = one.level
+            difference = row_difference(one.data, units.values(), one.baselines[best].values(), level)
+            rows.append(
+                {
+                    "dataset": one.label,
+                    "network": name,
+                    "trials": one.tuning[name]["trials"],
+                    "seeds": len(units),
+                    "score": SCORES[one.data["task"]][0],
+                    "network's": main_score(units, one.data["task"]),
+                    "best baseline": best,
+                    "baseline's": main_score(one.baselines[best], one.data["task"]),
+                    **difference,
+                    "verdict": _verdict(**difference),
+                    **_above(one, name),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _above(one: Found, name: str) -> dict[str, float]:
+    """Return by how much a network is above the explained one, nothing for itself."""
+    published = one.networks.get(one.explained)
+    if published is None or name == one.explained:
+        return {}
+    above = row_difference(one.data, one.networks[name].values(), published.values(), one.level)
+    return {f"above {one.explained}": above["difference"], "its low": above["low"], "its high": above["high"]}
+
+
+def _verdict(difference: float, low: float, high: float) -> str:
+    side = "reached" if difference >= 0 else "missed"
+    return side if low > 0 or high < 0 else f"{side}, within noise"
+
+
+def row_difference(data: Mapping[str, Any], first: Any, second: Any, level: float = 0.95) -> dict[str, float]:
+    """Return how much higher the first model's score (accuracy, or R²) is than the second's, with an interval.
+
+    Parameters
+    ----------
+    data : mapping
+        ``task`` and ``truth``.
+    first, second : iterables of units
+        Their ``predicted``; rows are averaged over units, then compared pairwise. The interval is over test rows.
+    """
+    gains = _row_gains(data, first) - _row_gains(data, second)
+    mean, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
+    margin = float(student.ppf((1 + level) / 2, len(gains) - 1)) * error
+    return {"difference": mean, "low": mean - margin, "high": mean + margin}
+
+
+def _row_gains(data: Mapping[str, Any], units: Any) -> np.ndarray:
+    """Return what each test row adds to the mean score: shape (n_rows,)."""
+    truth = np.asarray(data["truth"])
+    predicted = np.array([unit["predicted"] for unit in units])  # (n_units, n_rows)
+    if data["task"] == "classification":
+        return (predicted == truth).mean(axis=0)
+    return 1 - ((predicted - truth) ** 2).mean(axis=0) / truth.var()
+
+
+def average_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set and model with several seeds: what the mean of its seeds' predictions scores."""
+    rows = []
+    for one in found:
+        for kind, models in (("baseline", one.baselines), ("network", one.networks)):
+            for name, units in models.items():
+                if len(units) > 1:
+                    about = {"dataset": one.label, "kind": kind, "model": name, "seeds": len(units)}
+                    alone = main_score(units, one.data["task"])
+                    rows.append(about | _averaged(one.data, units) | {"mean of single ones": alone})
+    return pd.DataFrame(rows)
+
+
+def _averaged(data: Mapping[str, Any], units: BySeed) -> dict[str, Any]:
+    truth, score = np.asarray(data["truth"]), SCORES[data["task"]][0]
+    if data["task"] == "regression":
+        mean = np.mean([unit["predicted"] for unit in units.values()], axis=0)
+        return {"score": score, "of their average": float(1 - np.mean((mean - truth) ** 2) / truth.var())}
+    mean = np.mean([unit["probabilities"] for unit in units.values()], axis=0)
+    return {"score": score, "of their average": float((mean.argmax(axis=1) == truth).mean())}
+
+
+def tuning_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set and network: trials, and the best one."""
+    return pd.DataFrame(
+        {
+            "dataset": one.label,
+            "network": name,
+            "trials": unit["trials"],
+            "pruned": unit["states"].get("pruned", 0),
+            "failed": unit["states"].get("fail", 0),
+            "most epochs": unit["settings"]["max_epochs"],
+            "hours": unit["seconds"] / 3600,
+            "best trial": unit["best"],
+            "validation loss": unit["validation_loss"],
+            "parameters": unit["parameters"],
+            "found": ", ".join(f"{key} {_short(value)}" for key, value in unit["params"].items()),
+        }
+        for one in found
+        for name, unit in one.tuning.items()
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def formula_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set and formula, of one and the same network."""
+    rows = []
+    for one in found:
+        rankings = explained_rankings(one)
+        for name, ranking in rankings.items():
+            weights = ranking.branch_weights or {}
+            published = PUBLISHED_WEIGHTS.get(one.name, (np.nan, np.nan)) if name == "published" else (np.nan, np.nan)
+            rows.append(
+                {
+                    "dataset": one.label,
+                    "trials": one.trials,
+                    "formula": name,
+                    "weight of the row": weights["tabular"],
+                    "of the image": weights["image"],
+                    "published: row": published[0],
+                    "image": published[1],
+                    "agreement with end to end": ranking.agreement(ranking.components["end_to_end"]),
+                    "with the other formula": rankings["default"].agreement(rankings["published"]),
+                    f"best {TOP}": ", ".join(ranking.top(TOP)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def explained_rankings(one: Found) -> dict[str, pg.FeatureRanking]:
+    """Return the explained network's ranking by each formula, none if it is not done."""
+    rankings = one.permgrad["rankings"] if one.permgrad else {}
+    return {name: pg.FeatureRanking.from_dict(content) for name, content in rankings.items()}
+
+
+def ranking_table(one: Found) -> pd.DataFrame:
+    """Return one row for each feature: its score by each formula, with interval and rank, and what both are made of."""
+    rankings = explained_rankings(one)
+    default, published = rankings["default"], rankings["published"]
+    parts = {**default.components, "grad_cam": published.components["grad_cam"]}
+    columns: dict[str, Any] = {"dataset": one.label, "feature": default.features}
+    for name, ranking in rankings.items():
+        columns |= {name: ranking.scores, f"{name} low": ranking.low, f"{name} high": ranking.high}
+        columns[f"{name} rank"] = np.argsort(ranking.order) + 1
+    columns |= {name: part.scores for name, part in parts.items()}
+    return pd.DataFrame(columns).iloc[default.order].reset_index(drop=True)
+
+
+def puma_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return the rise of the squared error by permuting each Puma column, beside the published one."""
+    for one in found:
+        if one.name == "puma8nh" and one.permgrad:
+            ours = explained_rankings(one)["published"].components["permutation"]
+            table = ours.table[["feature", "score", "low", "high"]].rename(columns={"score": "here"})
+            return table.assign(published=table["feature"].map(PUBLISHED_PUMA), dataset=one.label, trials=one.trials)
+    return pd.DataFrame()
+
+
+def misread_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set and mistake of reading: how the network's ranking differs from the corrected."""
+    return pd.DataFrame(
+        {**_about(one), **row} for one in found if "misread" in one.mistakes for row in _misread_rows(one)
+    )
+
+
+def mistake_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set and mistake of training: what it changes in ranking and score."""
+    rows = []
+    for one in found:
+        corrected = one.mistakes.get("corrected")
+        for name, unit in one.mistakes.items() if corrected else ():
+            if name not in ("misread", "corrected"):
+                rows.append({**_about(one), "mistake": name, **_changes(one, unit, corrected), "note": _pixels(unit)})
+        rows += [{**_about(one), **row} for row in _yardstick(one)] if corrected else []
+    return pd.DataFrame(rows)
+
+
+def _pixels(unit: Unit) -> str:
+    layout = pg.FeatureLayout.from_dict(unit["layout"])
+    n_features, n_pixels = len(layout.features), len(set(layout.pixels.tolist()))
+    return f"{n_features} features in {n_pixels} pixels" if n_pixels < n_features else ""
+
+
+def _about(one: Found) -> dict[str, Any]:
+    return {"dataset": one.label, "trials": one.trials}
+
+
+def _misread_rows(one: Found) -> list[dict[str, Any]]:
+    unit = one.mistakes["misread"]
+    right, rows = unit["corrected"], []
+    names = {"transposed": "heat read at the transposed pixel", "one map": "one class's map for all classes"}
+    for key, name in names.items():
+        if key in unit:
+            wrong = unit[key]
+            row = {
+                "mistake": name,
+                "weight of the image": right["weight"],
+                "heat": rank_correlation(right["heat"], wrong["heat"]),
+                "published formula": rank_correlation(right["scores"], wrong["scores"]),
+                f"best {TOP} kept": kept_share(right["scores"], wrong["scores"]),
+                "end to end, corrected": rank_correlation(right["scores"], unit["end_to_end"]),
+                "end to end, mistaken": rank_correlation(wrong["scores"], unit["end_to_end"]),
+            }
+            if right["class_scores"] is not None:
+                pairs = zip(np.transpose(right["class_scores"]), np.transpose(wrong["class_scores"]), strict=True)
+                row["classes"] = float(np.mean([rank_correlation(a, b) for a, b in pairs]))
+            rows.append(row)
+    return rows
+
+
+def _changes(one: Found, unit: Unit, corrected: Unit) -> dict[str, Any]:
+    known = corrected["rankings"]
+    shared = list(known["default"])
+    rankings = {
+        name: ([scores[feature] for feature in shared], [unit["rankings"][name][feature] for feature in shared])
+        for name, scores in known.items()
+    }
+    score = SCORES[one.data["task"]][0]
+    found = {f"{name} formula": rank_correlation(*pair) for name, pair in rankings.items()}
+    found[f"best {TOP} kept"] = kept_share(*rankings["published"])
+    return {
+        **found,
+        "score": score,
+        "corrected": corrected["test"][score],
+        "mistaken": unit["test"][score],
+        **row_difference(one.data, [unit], [corrected], one.level),
+    }
+
+
+def _yardstick(one: Found) -> list[dict[str, Any]]:
+    """Return what another seed alone changes: the mean over pairs of seeds."""
+    units = list(one.networks.get(one.explained, {}).values())
+    pairs = [_changes(one, second, first) for first, second in combinations(units, 2)]
+    if not pairs:
+        return []
+    score, names = pairs[0].pop("score"), [name for name in pairs[0] if name not in ("score", "low", "high")]
+    means = {name: float(np.mean([pair[name] for pair in pairs])) for name in names}
+    means["difference"] = float(np.mean([abs(pair["difference"]) for pair in pairs]))
+    return [{"mistake": "none: another seed (mean of pairs, size of the difference)", "score": score, **means}]
+
+
+def rank_correlation(first: Any, second: Any) -> float:
+    """Return Spearman's correlation, nan where one side is all the same."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(spearmanr(first, second).statistic)
+
+
+def kept_share(first: Any, second: Any, top: int = TOP) -> float:
+    """Return the share of the best `top` of the first scores that are among those of the second."""
+    best = [set(np.argsort(-np.asarray(scores), kind="stable")[:top].tolist()) for scores in (first, second)]
+    return len(best[0] & best[1]) / len(best[0])
+
+
+def layout_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set, layout and size: score, and how the ranking changes from the tuned network's.
+
+    Compared with the network of the same seed that has the layout it was tuned with.
+    """
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        reference = one.networks.get(one.explained, {})
+        for (kind, size), seeds in one.layouts.items():
+            about = {**_about(one), "layout": kind, "size": size, "seeds": len(seeds)}
+            failed = [unit["impossible"] for unit in seeds.values() if "impossible" in unit]
+            pairs = [(unit, reference[seed]) for seed, unit in seeds.items() if seed in reference]
+            if failed:
+                rows.append({**about, "note": failed[0]})
+            elif pairs:
+                changes = [_changes(one, unit, known) for unit, known in pairs]
+                values = {"score": changes[0]["score"], "mean": float(np.mean([c["mistaken"] for c in changes]))}
+                names = ("default formula", "published formula", f"best {TOP} kept")
+                values |= {name: float(np.mean([c[name] for c in changes])) for name in names}
+                values["note"] = _pixels(pairs[0][0])
+                rows.append({**about, **values})
+    return pd.DataFrame(rows)
+
+
+def recall_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return one row for each data set with several classes, model and class: its recall, mean over seeds."""
+    rows = []
+    for one in found:
+        if len(one.data.get("class_sizes", ())) <= 2:
+            continue
+        models = {**one.baselines, **one.networks}
+        if one.balanced:
+            models[f"{one.explained}, balanced classes"] = one.balanced
+        for name, units in models.items():
+            recalls = np.mean([unit["recall"] for unit in units.values()], axis=0)
+            balanced = float(np.mean([unit["test"]["balanced_accuracy"] for unit in units.values()]))
+            accuracy = float(np.mean([unit["test"]["accuracy"] for unit in units.values()]))
+            about = {"dataset": one.label, "model": name, "seeds": len(units)}
+            about |= {"accuracy": accuracy, "balanced accuracy": balanced}
+            for (label, size), recall in zip(one.data["class_sizes"].items(), recalls, strict=True):
+                rows.append({**about, "class": label, "training rows": size, "recall": float(recall)})
+    return pd.DataFrame(rows)
+
+
+def saliency_table(found: Sequence[Found]) -> pd.DataFrame:
+    """Return Spearman's correlation of a class's size with its saliency, the sum of its scores over all features."""
+    rows = []
+    for one in found:
+        sizes = list(one.data.get("class_sizes", {}).values())
+        if len(sizes) <= 2:
+            continue
+        for formula, ranking in explained_rankings(one).items():
+            for name, part in {formula: ranking, **ranking.components}.items():
+                if part.class_scores is None or name == "end_to_end":
+                    continue
+                test = spearmanr(sizes, part.class_scores.sum(axis=0))
+                about = {**_about(one), "formula": formula, "part": "all of it" if part is ranking else name}
+                rows.append(about | {"correlation": float(test.statistic), "p": float(test.pvalue)})
+    return pd.DataFrame(rows)
