@@ -11,12 +11,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from permgrad.backend import has_accelerator, keras, released_graphs
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
+from permgrad.members import mean_over_members
 
 WARMUP_SHARE = 0.25
 START_RATE = 1e-5
 END_RATE = 1e-5
-CHOICES = {"optimizer": ("adam", "adamw"), "schedule": ("one_cycle", "cosine"), "keep": ("best", "last")}
+CHOICES = {"optimizer": ("adam", "adamw"), "schedule": ("one_cycle", "cosine", "constant"), "keep": ("best", "last")}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TrainingConfig:
         squared weights would, but not part of the loss that is reported.
     clip_norm : float, optional
         Largest norm of the gradient, over all weights.
-    schedule : {"one_cycle", "cosine"}
+    schedule : {"one_cycle", "cosine", "constant"}
         See `one_cycle_rate` and `cosine_rate`.
     batch_size : int
     max_epochs : int
@@ -53,7 +54,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     l2: float = 0.0
     clip_norm: float | None = None
-    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     batch_size: int = 32
     max_epochs: int = 70
     patience: int = 6
@@ -63,9 +64,7 @@ class TrainingConfig:
     @property
     def warmup_epochs(self) -> int:
         """Epochs in which the learning rate rises."""
-        if self.schedule == "cosine":
-            return 0
-        return max(1, int(self.max_epochs * WARMUP_SHARE))
+        return max(1, int(self.max_epochs * WARMUP_SHARE)) if self.schedule == "one_cycle" else 0
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -75,7 +74,7 @@ class TrainingConfig:
                 raise PermGradError(f"{name} must be positive, got {getattr(self, name)}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise PermGradError(f"{name} must be {choices[0]!r} or {choices[1]!r}, got {getattr(self, name)!r}")
+                raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
         if self.l2 < 0:
             raise PermGradError(f"l2 must be at least 0, got {self.l2}")
         if self.clip_norm is not None and self.clip_norm <= 0:
@@ -111,6 +110,9 @@ def cosine_rate(epoch: int, config: TrainingConfig) -> float:
     """
     share = (1 + math.cos(math.pi * epoch / config.max_epochs)) / 2
     return END_RATE + (config.learning_rate - END_RATE) * share
+
+
+RATES = {"one_cycle": one_cycle_rate, "cosine": cosine_rate, "constant": lambda epoch, config: config.learning_rate}
 
 
 class AdamL2(keras.optimizers.Adam):
@@ -220,14 +222,18 @@ def fit_network(
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss="sparse_categorical_crossentropy" if classification else "mse",
+        loss=_RowLoss(_cross_entropy if classification else _squared_error),
         loss_weights=None if classification else [1 / max(float(np.var(train[1])), 1e-30)],
-        metrics=["accuracy" if classification else "mae"],
+        metrics=[
+            keras.metrics.MeanMetricWrapper(mean_over_members(_correct), name="accuracy")
+            if classification
+            else keras.metrics.MeanMetricWrapper(mean_over_members(_absolute_error), name="mae")
+        ],
     )
     if validation and class_weight is not None:
         validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
     watched = "val_loss" if validation else "loss"
-    rate = cosine_rate if config.schedule == "cosine" else one_cycle_rate
+    rate = RATES[config.schedule]
     stopping = keras.callbacks.EarlyStopping(
         watched,
         mode="min",
@@ -256,6 +262,35 @@ def fit_network(
         raise PermGradError(f"training diverged (the loss is {history[watched][0]}); lower the learning rate")
     kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
+
+
+class _RowLoss(keras.losses.Loss):
+    """Loss of each row; where members are trained, the mean of their own."""
+
+    def __init__(self, measure: Any) -> None:
+        super().__init__()
+        self.measure = mean_over_members(measure)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return shape (batch,)."""
+        return self.measure(y_true, y_pred)
+
+
+def _cross_entropy(y: Any, predictions: Any) -> Any:
+    return keras.losses.sparse_categorical_crossentropy(y, predictions)
+
+
+def _squared_error(y: Any, predictions: Any) -> Any:
+    return keras.ops.square(predictions[..., 0] - keras.ops.cast(y, predictions.dtype))
+
+
+def _absolute_error(y: Any, predictions: Any) -> Any:
+    return keras.ops.abs(predictions[..., 0] - keras.ops.cast(y, predictions.dtype))
+
+
+def _correct(y: Any, predictions: Any) -> Any:
+    chosen = keras.ops.argmax(predictions, axis=-1)
+    return keras.ops.cast(chosen == keras.ops.cast(y, chosen.dtype), predictions.dtype)
 
 
 def _optimizer(config: TrainingConfig) -> Any:
