@@ -75,7 +75,14 @@ class PiecewiseLinear(_ColumnEmbedding):
 
     def call(self, x: Any) -> Any:
         """Encode a batch."""
-        edges = ops.transpose(self.edges)  # (n_features, n_bins + 1)
+        return self._encoded(x, self.edges)
+
+    def of_columns(self, x: Any, columns: np.ndarray) -> Any:
+        """Encode some of the columns, shape (n_rows, n_columns), alone."""
+        return self._encoded(x, ops.take(self.edges, columns, axis=1))
+
+    def _encoded(self, x: Any, edges: Any) -> Any:
+        edges = ops.transpose(edges)  # (n_columns, n_bins + 1)
         low, width = edges[:, :-1], edges[:, 1:] - edges[:, :-1]
         share = ops.clip((x[:, :, None] - low) / ops.where(width > 0, width, 1.0), 0, 1)
         return self._flat(2 * ops.where(width > 0, share, 0.0) - 1)
@@ -141,8 +148,16 @@ class Periodic(_ColumnEmbedding):
 
     def call(self, x: Any) -> Any:
         """Embed a batch."""
-        waves = ops.cos(2 * math.pi * (x[:, :, None] * self.frequencies + self.phases))  # (batch, n, n_frequencies)
-        combined = ops.einsum("bnw,nws->bns", waves, self.kernel) + self.bias
+        return self._embedded(x, self.frequencies, self.phases, self.kernel, self.bias)
+
+    def of_columns(self, x: Any, columns: np.ndarray) -> Any:
+        """Embed some of the columns, shape (n_rows, n_columns), alone."""
+        weights = (self.frequencies, self.phases, self.kernel, self.bias)
+        return self._embedded(x, *(ops.take(weight, columns, axis=0) for weight in weights))
+
+    def _embedded(self, x: Any, frequencies: Any, phases: Any, kernel: Any, bias: Any) -> Any:
+        waves = ops.cos(2 * math.pi * (x[:, :, None] * frequencies + phases))  # (batch, n_columns, n_frequencies)
+        combined = ops.einsum("bnw,nws->bns", waves, kernel) + bias
         return self._flat(ops.concatenate([2 * x[:, :, None] - 1, combined], axis=-1))
 
     def get_config(self) -> dict[str, Any]:

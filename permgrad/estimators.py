@@ -430,8 +430,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         and codes that lie far from all numbers; see `permgrad.quantiles.QuantileScale`.
     embedding : {"none", "piecewise", "periodic"}
         What the tabular branch makes of each scaled column: bins, for relations that bend (a ring, a peak), or waves,
-        for those that swing; see `permgrad.embeddings`. Permuting the tabular branch then computes all of it anew
-        and takes longer.
+        for those that swing; see `permgrad.embeddings`.
     embedding_size : int
         Bins of a piecewise embedding, or frequencies of a periodic one.
     members : int

@@ -46,6 +46,10 @@ class MinMaxScale(keras.layers.Layer):
         """Scale a batch."""
         return (x - self.minimum) / self.span
 
+    def of_columns(self, x: Any, columns: np.ndarray) -> Any:
+        """Scale some of the columns, shape (n_rows, n_columns), alone."""
+        return (x - ops.take(self.minimum, columns)) / ops.take(self.span, columns)
+
     def columnwise_scale(self) -> np.ndarray:
         """Return what each column is multiplied by, shape (n_features,)."""
         return 1 / ops.convert_to_numpy(self.span)

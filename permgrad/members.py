@@ -76,8 +76,17 @@ class MemberDense(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Compute all members."""
+        return self.activation(self.sums(x))
+
+    def sums(self, x: Any) -> Any:
+        """Compute all members up to their activation."""
         x = x if len(x.shape) == 3 else x[:, None, :]
-        return self.activation(ops.matmul(x * self.scale_in, self.kernel) * self.scale_out + self.bias)
+        return ops.matmul(x * self.scale_in, self.kernel) * self.scale_out + self.bias
+
+    def kernel_rows(self, columns: Any) -> Any:
+        """Return what one unit of some of the inputs adds to the sums, shape (n, members, units)."""
+        rows = ops.take(self.kernel, columns, axis=0)[:, None, :]
+        return rows * ops.transpose(ops.take(self.scale_in, columns, axis=1))[:, :, None] * self.scale_out
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int, int]:
         """Return (batch, members, units)."""

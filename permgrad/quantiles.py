@@ -110,14 +110,21 @@ class QuantileScale(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Scale a batch."""
-        place = self._bin(x)
-        low, high = (ops.take_along_axis(self.edges, place + more, axis=0) for more in (0, 1))
-        low_rank, high_rank = (ops.take_along_axis(self.ranks, place + more, axis=0) for more in (0, 1))
+        return self._scaled(x, self.edges, self.ranks)
+
+    def of_columns(self, x: Any, columns: np.ndarray) -> Any:
+        """Scale some of the columns, shape (n_rows, n_columns), alone."""
+        return self._scaled(x, ops.take(self.edges, columns, axis=1), ops.take(self.ranks, columns, axis=1))
+
+    def _scaled(self, x: Any, edges: Any, ranks: Any) -> Any:
+        place = self._bin(x, edges)
+        low, high = (ops.take_along_axis(edges, place + more, axis=0) for more in (0, 1))
+        low_rank, high_rank = (ops.take_along_axis(ranks, place + more, axis=0) for more in (0, 1))
         width = high - low
         share = ops.clip((x - low) / ops.where(width > 0, width, 1.0), 0, 1)
         return low_rank + share * (high_rank - low_rank)
 
-    def _bin(self, x: Any) -> Any:
+    def _bin(self, x: Any, edges: Any) -> Any:
         """Return the last bin that begins at or below each value (the first, for values below all), by bisection.
 
         Holds a few numbers per cell of the batch, whatever the number of bins.
@@ -125,7 +132,7 @@ class QuantileScale(keras.layers.Layer):
         place = ops.zeros_like(x, dtype="int32")
         step = self.n_bins // 2
         while step:
-            beyond = ops.take_along_axis(self.edges, place + step, axis=0) <= x
+            beyond = ops.take_along_axis(edges, place + step, axis=0) <= x
             place = place + step * ops.cast(beyond, "int32")
             step //= 2
         return place

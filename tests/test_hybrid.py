@@ -7,6 +7,7 @@ from scipy.special import softmax
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance.branches import cut_model
+from permgrad.importance.first_layer import first_layer
 from permgrad.importance.grad_cam import split_at_convolution, split_at_image
 from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
 from tests.oracle import plain_grad_cam, plain_permutation, plain_subset_losses, via
@@ -169,8 +170,9 @@ SINGLE, GROUPS = None, {"a": [0], "pair": [2, 4], "b": [5]}
     ],
 )
 def test_permutation_agrees_with_plain_loop(case, way, groups, layout, rng):
-    """A column is several inputs of the Dense layer, or not linear in it: its sums must not be updated so."""
+    """A column is several inputs of the first layer, or not linear in it; its sums are updated all the same."""
     model, X = extended(layout, **EXTENDED[case]), rng.random((90, 6)).astype(np.float32)
+    assert first_layer(cut_model(model).of_kind("tabular")[0].encoder) is not None
     adapt(model, X)
     y = (X[:, 0] * 3).astype(int)
     found = pg.permutation_importance(
