@@ -79,9 +79,16 @@ class MemberDense(keras.layers.Layer):
         return self.activation(self.sums(x))
 
     def sums(self, x: Any) -> Any:
-        """Compute all members up to their activation."""
-        x = x if len(x.shape) == 3 else x[:, None, :]
-        return ops.matmul(x * self.scale_in, self.kernel) * self.scale_out + self.bias
+        """Compute all members up to their activation.
+
+        Where all members see the same, each has its matrix multiplied out rather than its input, of which there are
+        more numbers: a wide table's rows are never repeated.
+        """
+        if len(x.shape) == 3:
+            return ops.matmul(x * self.scale_in, self.kernel) * self.scale_out + self.bias
+        kernels = ops.transpose(self.scale_in)[:, :, None] * self.kernel[:, None, :]  # (n_in, members, units)
+        product = ops.matmul(x, ops.reshape(kernels, (-1, self.members * self.units)))
+        return ops.reshape(product, (-1, self.members, self.units)) * self.scale_out + self.bias
 
     def kernel_rows(self, columns: Any) -> Any:
         """Return what one unit of some of the inputs adds to the sums, shape (n, members, units)."""
