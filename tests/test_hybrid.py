@@ -95,7 +95,10 @@ def test_training_rows_fit_scaling_and_bins(scaling, layout, rng):
 def test_half_precision_begins_behind_scaling_and_embedding(layout):
     model = extended(layout, scaling="quantile", embedding="piecewise", members=3, precision="mixed_float16")
     assert {model.get_layer(name).compute_dtype for name in ("scale", "embedding", "logits")} == {"float32"}
-    assert {model.get_layer(name).compute_dtype for name in ("tabular_0", "head_0", "meet")} == {"float16"}
+    assert {model.get_layer(name).compute_dtype for name in ("tabular_0", "head_0", "image_code", "meet")} == {
+        "float16"
+    }
+    assert {weight.dtype for weight in model.weights} == {"float32"}
 
 
 def test_without_batch_norm(layout):

@@ -220,24 +220,24 @@ class _Blocks:
         config, x = self.config, codes[0]
         units = config.head_units[0] if config.head_units else n_outputs
         if config.head_units:
-            x = self._layer(units, "head_0", None, spread="tabular" not in config.branches)(x)
-            x = self._after(keras.layers.ReLU(dtype=config.precision)(self._meet(x, codes[1:], units)))
+            first = "tabular" not in config.branches or not config.dense_units
+            x = self._meet(self._layer(units, "head_0", None, spread=first)(x), codes[1:], units, config.precision)
+            x = self._after(keras.layers.ReLU(dtype=config.precision)(x))
             x = self.dense(x, config.head_units[1:], "head_1")
         x = MemberHeads(n_outputs, config.members, seed=next(self._seeds), name="member_logits")(x)
-        return x if config.head_units else self._meet(x, codes[1:], units)
+        return x if config.head_units else self._meet(x, codes[1:], units, "float32")
 
     def mean(self, logits: Any, task: str) -> Any:
         return MemberMean("probabilities" if task == "classification" else "values", name="logits")(logits)
 
-    def _meet(self, of_members: Any, image: list[Any], units: int) -> Any:
+    def _meet(self, of_members: Any, image: list[Any], units: int, precision: str) -> Any:
         if not image:
             return of_members
         shared = keras.layers.Dense(
-            units, use_bias=False, kernel_initializer=self._he_normal(), dtype=of_members.dtype, name="image_code"
+            units, use_bias=False, kernel_initializer=self._he_normal(), dtype=precision, name="image_code"
         )(image[0])
-        return keras.layers.Add(dtype=of_members.dtype, name="meet")(
-            [of_members, keras.layers.Reshape((1, units), dtype=of_members.dtype)(shared)]
-        )
+        for_each = keras.layers.Reshape((1, units), dtype=precision)(shared)
+        return keras.layers.Add(dtype=precision, name="meet")([of_members, for_each])
 
     def _layer(self, units: int, name: str, activation: str | None, *, spread: bool) -> Any:
         keywords = {"activation": activation, "dtype": self.config.precision, "name": name}
