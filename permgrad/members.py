@@ -188,24 +188,68 @@ class MemberMean(keras.layers.Layer):
         return {**super().get_config(), "of": self.of}
 
 
-def mean_over_members(measure: Any) -> Any:
-    """Make a loss or metric take members' predictions too: it is then the mean of the members' own.
+def mean_over_members(measure: Any, y: Any, predictions: Any) -> Any:
+    """Return a loss or metric of each row; where members are trained, the mean of their own.
 
     Parameters
     ----------
     measure : callable
         (y of shape (...,), predictions of shape (..., outputs)) → (...,).
+    y : tensor of shape (batch,)
+    predictions : tensor of shape (batch[, members], outputs)
 
     Returns
     -------
-    callable
-        (y of shape (batch,), predictions of shape (batch[, members], outputs)) → (batch,).
+    tensor of shape (batch,)
+    """
+    if len(predictions.shape) == 2:
+        return measure(ops.reshape(y, (-1,)), predictions)
+    each = ops.broadcast_to(ops.reshape(y, (-1, 1)), ops.shape(predictions)[:2])
+    return ops.mean(measure(each, predictions), axis=1)
+
+
+def _squared_error(y: Any, predictions: Any) -> Any:
+    return ops.square(predictions[..., 0] - ops.cast(y, predictions.dtype))
+
+
+LOSSES = {"cross_entropy": keras.losses.sparse_categorical_crossentropy, "squared_error": _squared_error}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class MemberLoss(keras.losses.Loss):
+    """The mean of the members' losses in training; predicting, the loss of their mean.
+
+    Parameters
+    ----------
+    kind : {"cross_entropy", "squared_error"}
+        Of class numbers and probabilities, or of values.
     """
 
-    def mean(y: Any, predictions: Any) -> Any:
-        if len(predictions.shape) == 2:
-            return measure(ops.reshape(y, (-1,)), predictions)
-        each = ops.broadcast_to(ops.reshape(y, (-1, 1)), ops.shape(predictions)[:2])
-        return ops.mean(measure(each, predictions), axis=1)
+    def __init__(self, kind: str, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.kind = kind
 
-    return mean
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each row."""
+        return mean_over_members(LOSSES[self.kind], y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {**super().get_config(), "kind": self.kind}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+def member_accuracy(y: Any, predictions: Any) -> Any:
+    """Return the share of members that are right about each row."""
+
+    def correct(y: Any, predictions: Any) -> Any:
+        chosen = ops.argmax(predictions, axis=-1)
+        return ops.cast(chosen == ops.cast(y, chosen.dtype), predictions.dtype)
+
+    return mean_over_members(correct, y, predictions)
+
+
+@keras.saving.register_keras_serializable("permgrad")
+def member_mae(y: Any, predictions: Any) -> Any:
+    """Return the members' mean absolute error of each row."""
+    return mean_over_members(lambda y, p: ops.abs(p[..., 0] - ops.cast(y, p.dtype)), y, predictions)

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from permgrad.backend import has_accelerator, keras, released_graphs
 from permgrad.errors import PermGradError, listing
-from permgrad.members import mean_over_members
+from permgrad.members import MemberLoss, MemberMean, member_accuracy, member_mae
 
 WARMUP_SHARE = 0.25
 START_RATE = 1e-5
@@ -222,13 +222,8 @@ def fit_network(
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss=_RowLoss(_cross_entropy if classification else _squared_error),
         loss_weights=None if classification else [1 / max(float(np.var(train[1])), 1e-30)],
-        metrics=[
-            keras.metrics.MeanMetricWrapper(mean_over_members(_correct), name="accuracy")
-            if classification
-            else keras.metrics.MeanMetricWrapper(mean_over_members(_absolute_error), name="mae")
-        ],
+        **_loss_and_metric(model, classification),
     )
     if validation and class_weight is not None:
         validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
@@ -264,33 +259,14 @@ def fit_network(
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
 
 
-class _RowLoss(keras.losses.Loss):
-    """Loss of each row; where members are trained, the mean of their own."""
-
-    def __init__(self, measure: Any) -> None:
-        super().__init__()
-        self.measure = mean_over_members(measure)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return shape (batch,)."""
-        return self.measure(y_true, y_pred)
-
-
-def _cross_entropy(y: Any, predictions: Any) -> Any:
-    return keras.losses.sparse_categorical_crossentropy(y, predictions)
-
-
-def _squared_error(y: Any, predictions: Any) -> Any:
-    return keras.ops.square(predictions[..., 0] - keras.ops.cast(y, predictions.dtype))
-
-
-def _absolute_error(y: Any, predictions: Any) -> Any:
-    return keras.ops.abs(predictions[..., 0] - keras.ops.cast(y, predictions.dtype))
-
-
-def _correct(y: Any, predictions: Any) -> Any:
-    chosen = keras.ops.argmax(predictions, axis=-1)
-    return keras.ops.cast(chosen == keras.ops.cast(y, chosen.dtype), predictions.dtype)
+def _loss_and_metric(model: Any, classification: bool) -> dict[str, Any]:
+    if any(isinstance(layer, MemberMean) for layer in model.layers):
+        measure, name = (member_accuracy, "accuracy") if classification else (member_mae, "mae")
+        loss = MemberLoss("cross_entropy" if classification else "squared_error")
+        return {"loss": loss, "metrics": [keras.metrics.MeanMetricWrapper(measure, name=name)]}
+    if classification:
+        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    return {"loss": "mse", "metrics": ["mae"]}
 
 
 def _optimizer(config: TrainingConfig) -> Any:

@@ -6,7 +6,14 @@ from scipy.special import softmax
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.members import MemberDense, MemberHeads, MemberMean, mean_over_members
+from permgrad.members import (
+    MemberDense,
+    MemberHeads,
+    MemberMean,
+    mean_over_members,
+    member_accuracy,
+    member_mae,
+)
 from permgrad.training import TrainingConfig, fit_network
 
 L = keras.layers
@@ -64,10 +71,12 @@ def test_the_mean_of_probabilities_is_what_a_softmax_behind_gives(rng):
 
 def test_a_measure_of_members_is_the_mean_of_their_own(rng):
     y, p = rng.random(5).astype(np.float32), rng.random((5, 3, 1)).astype(np.float32)
-    squared = mean_over_members(lambda y, p: (p[..., 0] - y) ** 2)
-    by_hand = [np.mean([(p[i, m, 0] - y[i]) ** 2 for m in range(3)]) for i in range(5)]
-    np.testing.assert_allclose(numbers(squared(y, p)), by_hand, rtol=1e-5)
-    np.testing.assert_allclose(numbers(squared(y[:, None], p[:, 0])), (p[:, 0, 0] - y) ** 2, rtol=1e-5)
+    squared, wrong = (lambda y, p: (p[..., 0] - y) ** 2), np.abs(p[:, :, 0] - y[:, None])
+    np.testing.assert_allclose(numbers(mean_over_members(squared, y, p)), (wrong**2).mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(numbers(mean_over_members(squared, y[:, None], p[:, 0])), wrong[:, 0] ** 2, rtol=1e-5)
+    np.testing.assert_allclose(numbers(member_mae(y, p)), wrong.mean(axis=1), rtol=1e-5)
+    right = numbers(member_accuracy(np.array([1, 0]), np.array([[[0.1, 0.9], [0.6, 0.4]], [[0.7, 0.3], [0.8, 0.2]]])))
+    assert right.tolist() == [0.5, 1]
 
 
 def two_members(n_out: int) -> tuple[keras.Model, keras.Model, keras.Model]:
@@ -116,6 +125,21 @@ def test_class_weights_reach_each_member(rng):
     config = TrainingConfig(learning_rate=1e-12, schedule="constant", batch_size=40, max_epochs=1)
     history, _ = fit_network(model, (X, y), None, config, task="classification", class_weight=weight)
     assert history["loss"][0] == pytest.approx(float(np.mean(rows * weight[y])), rel=1e-4)
+
+
+@pytest.mark.parametrize("n_out", [1, 3])
+def test_trained_members_can_be_cloned(n_out, rng, tmp_path):
+    """Keras rebuilds the loss and metric of a compiled network from their settings."""
+    X = rng.normal(size=(40, 4)).astype(np.float32)
+    y = rng.integers(0, 3, 40) if n_out > 1 else X[:, 0]
+    model = two_members(n_out)[0]
+    fit_network(
+        model, (X, y), (X, y), TrainingConfig(max_epochs=1), task="classification" if n_out > 1 else "regression"
+    )
+    model.save(tmp_path / "m.keras")
+    for copy in (keras.models.clone_model(model), keras.models.load_model(tmp_path / "m.keras")):
+        copy.set_weights(model.get_weights())
+        np.testing.assert_array_equal(copy.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
 def test_members_survive_saving(rng, tmp_path):
