@@ -50,7 +50,7 @@ def wide_mlp(n_columns: int, units: tuple[int, ...], precision: str) -> Any:
 
 def train(model: Any, X: np.ndarray, y: np.ndarray, batch: int, epochs: int) -> float:
     """Train and return steps per second, the first epoch, which compiles, left out."""
-    model.get_layer("scale").set_range(X)
+    model.get_layer("scale").adapt(X)
     optimizer = keras.optimizers.Adam(1e-3)
     if any(layer.dtype_policy.name == "mixed_float16" for layer in model.layers):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from permgrad import toy
+    from permgrad.averaging import AveragedClassifier, AveragedRegressor
     from permgrad.config import Settings, read_settings
     from permgrad.datasets import list_datasets, load_dataset
     from permgrad.derived import DerivedColumns
@@ -45,6 +46,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "PUBLISHED": "importance.permgrad",
+    "AveragedClassifier": "averaging",
+    "AveragedRegressor": "averaging",
     "BranchWeights": "importance.ablation",
     "ColumnEncoder": "encoding",
     "Comparison": "evaluation.comparison",
@@ -89,6 +92,8 @@ _HOMES = {
 
 __all__ = [
     "PUBLISHED",
+    "AveragedClassifier",
+    "AveragedRegressor",
     "BranchWeights",
     "ColumnEncoder",
     "Comparison",

@@ -163,7 +163,9 @@ def evaluate(
 @cli.command()
 @_shared_options
 @click.option("--trials", type=click.IntRange(1), default=75, show_default=True, help="Finished trials, in all.")
-@click.option("--space", default="hybrid", show_default=True, help="hybrid, mlp, cnn, or FILE.py:FUNCTION.")
+@click.option(
+    "--space", default="hybrid", show_default=True, help="hybrid, mlp, cnn, batch_ensemble, or FILE.py:FUNCTION."
+)
 @click.option("--metric", multiple=True, default=["loss"], show_default=True, help="Twice for two objectives.")
 @click.option("--storage", metavar="URL", help="sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]")
 @click.option("--name", help="Of the study.  [default: the table's]")

@@ -27,7 +27,7 @@ from permgrad.importance.losses import cross_entropy, squared_error
 from permgrad.importance.permgrad import rank_features
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout, fit_layout
-from permgrad.models.hybrid import HybridConfig, build_hybrid
+from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
 from permgrad.table import Table, Task, as_frame, as_target, check_columns
 from permgrad.training import TrainingConfig, choose_precision, fit_network
 
@@ -49,13 +49,18 @@ class _HybridEstimator(BaseEstimator):
         layout: str = "tinto",
         image_size: int | None = None,
         unique: bool = True,
-        n_bins: int = 0,
+        scaling: str = "minmax",
+        embedding: str = "none",
+        embedding_size: int = 16,
+        members: int = 1,
         dense_units: tuple[int, ...] = (128, 64),
         n_conv_layers: int = 2,
         base_filters: int = 16,
         head_units: tuple[int, ...] = (64,),
         dropout: float = 0.2,
+        batch_norm: bool = True,
         learning_rate: float = 1e-3,
+        schedule: str = "one_cycle",
         optimizer: str = "adam",
         weight_decay: float = 1e-4,
         batch_size: int = 32,
@@ -70,13 +75,18 @@ class _HybridEstimator(BaseEstimator):
         self.layout = layout
         self.image_size = image_size
         self.unique = unique
-        self.n_bins = n_bins
+        self.scaling = scaling
+        self.embedding = embedding
+        self.embedding_size = embedding_size
+        self.members = members
         self.dense_units = dense_units
         self.n_conv_layers = n_conv_layers
         self.base_filters = base_filters
         self.head_units = head_units
         self.dropout = dropout
+        self.batch_norm = batch_norm
         self.learning_rate = learning_rate
+        self.schedule = schedule
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.batch_size = batch_size
@@ -324,7 +334,7 @@ class _HybridEstimator(BaseEstimator):
         """Return a network that is not trained yet, its scaling fitted on the encoded training rows."""
         self.layout_ = self._fit_layout(encoded) if "image" in config.branches else None
         network = build_hybrid(config, encoded.shape[1], layout=self.layout_, **self._output(target))
-        network.get_layer("scale").set_range(encoded)
+        adapt(network, encoded)
         return network
 
     def _configs(self) -> tuple[Any, TrainingConfig]:
@@ -332,17 +342,22 @@ class _HybridEstimator(BaseEstimator):
         branches = (self.branches,) if isinstance(self.branches, str) else tuple(self.branches)
         network = HybridConfig(
             branches=branches,  # type: ignore[arg-type]
-            n_bins=self.n_bins,
+            scaling=self.scaling,
+            embedding=self.embedding,
+            embedding_size=self.embedding_size,
+            members=self.members,
             dense_units=tuple(self.dense_units),
             n_conv_layers=self.n_conv_layers,
             base_filters=self.base_filters,
             head_units=tuple(self.head_units),
             dropout=self.dropout,
+            batch_norm=self.batch_norm,
             precision=choose_precision(self.precision),
             seed=self.seed,
         )
         training = TrainingConfig(
             learning_rate=self.learning_rate,
+            schedule=self.schedule,  # type: ignore[arg-type]
             optimizer=self.optimizer,  # type: ignore[arg-type]
             weight_decay=self.weight_decay,
             batch_size=self.batch_size,
@@ -410,10 +425,17 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         Height and width of the image; by default chosen from the number of columns.
     unique : bool
         Whether each feature gets a pixel of its own.
-    n_bins : int
-        0, or bins over which the tabular branch spreads each scaled column (8, say), see
-        `permgrad.layers.PiecewiseLinear`. Meant for relations that bend (a ring, a peak) among many noise columns;
-        permuting the tabular branch then computes all of it anew and takes longer.
+    scaling : {"minmax", "quantile"}
+        How each column comes to [0, 1]: linearly, or by its rank among the training rows, which evens out long tails
+        and codes that lie far from all numbers; see `permgrad.quantiles.QuantileScale`.
+    embedding : {"none", "piecewise", "periodic"}
+        What the tabular branch makes of each scaled column: bins, for relations that bend (a ring, a peak), or waves,
+        for those that swing; see `permgrad.embeddings`.
+    embedding_size : int
+        Bins of a piecewise embedding, or frequencies of a periodic one.
+    members : int
+        1, or members of a batch ensemble in one network: they share its matrices and its CNN, are trained each on its
+        own loss, and predict by their mean; see `permgrad.members`.
     dense_units : tuple of int
         Dense layers of the tabular branch.
     n_conv_layers, base_filters : int
@@ -421,8 +443,12 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
     head_units : tuple of int
         Dense layers after the branches have met.
     dropout : float
+    batch_norm : bool
+        Whether layers are followed by BatchNorm.
     learning_rate : float
-        Peak of the one-cycle schedule.
+        Peak of the schedule.
+    schedule : {"one_cycle", "cosine", "constant"}
+        Of the learning rate; "one_cycle" as published.
     optimizer : {"adam", "adamw"}
     weight_decay : float
         Only for "adamw".
@@ -467,13 +493,18 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         layout: str = "tinto",
         image_size: int | None = None,
         unique: bool = True,
-        n_bins: int = 0,
+        scaling: str = "minmax",
+        embedding: str = "none",
+        embedding_size: int = 16,
+        members: int = 1,
         dense_units: tuple[int, ...] = (128, 64),
         n_conv_layers: int = 2,
         base_filters: int = 16,
         head_units: tuple[int, ...] = (64,),
         dropout: float = 0.2,
+        batch_norm: bool = True,
         learning_rate: float = 1e-3,
+        schedule: str = "one_cycle",
         optimizer: str = "adam",
         weight_decay: float = 1e-4,
         batch_size: int = 32,
@@ -490,13 +521,18 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
             layout=layout,
             image_size=image_size,
             unique=unique,
-            n_bins=n_bins,
+            scaling=scaling,
+            embedding=embedding,
+            embedding_size=embedding_size,
+            members=members,
             dense_units=dense_units,
             n_conv_layers=n_conv_layers,
             base_filters=base_filters,
             head_units=head_units,
             dropout=dropout,
+            batch_norm=batch_norm,
             learning_rate=learning_rate,
+            schedule=schedule,
             optimizer=optimizer,
             weight_decay=weight_decay,
             batch_size=batch_size,

@@ -1,4 +1,4 @@
-"""Keras layers that belong to a table: its scaling, bins and a weight for each column, and the image of each row.
+"""Keras layers that belong to a table: its scaling and a weight for each column, and the image of each row.
 
 They compute in float32 whatever the model's precision: half precision comes after scaling. They are
 registered, so a saved ``.keras`` file loads without custom objects.
@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.preprocessing import PowerTransformer
 
 from permgrad.backend import keras
-from permgrad.errors import PermGradError
 from permgrad.layout import FeatureLayout
 
 ops = keras.ops
@@ -25,7 +24,7 @@ class MinMaxScale(keras.layers.Layer):
     """Scale each column to [0, 1] over the training rows: ``(x - minimum) / (maximum - minimum)``.
 
     Input and output have shape (batch, n_features), float32. Rows beyond the training range are not
-    clipped. The range is stored as weights that are not trained; see `set_range`.
+    clipped. The range is stored as weights that are not trained; see `adapt`.
     """
 
     def __init__(self, **keywords: Any) -> None:
@@ -40,7 +39,7 @@ class MinMaxScale(keras.layers.Layer):
         """Return what rebuilds the layer; without this method Keras would forget its name."""
         return super().get_config()
 
-    def set_range(self, X: np.ndarray) -> None:
+    def adapt(self, X: np.ndarray) -> None:
         """Take the range from training rows of shape (n_rows, n_features); a constant column gets span 1."""
         low, high = X.min(axis=0), X.max(axis=0)
         self.minimum.assign(low)
@@ -49,6 +48,10 @@ class MinMaxScale(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """Scale a batch."""
         return (x - self.minimum) / self.span
+
+    def of_columns(self, x: Any, columns: np.ndarray) -> Any:
+        """Scale some of the columns, shape (n_rows, n_columns), alone."""
+        return (x - ops.take(self.minimum, columns)) / ops.take(self.span, columns)
 
     def columnwise_scale(self) -> np.ndarray:
         """Return what each column is multiplied by, shape (n_features,)."""
@@ -97,48 +100,6 @@ class YeoJohnson(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the powers."""
         return {**super().get_config(), "powers": self.powers.tolist()}
-
-
-@keras.saving.register_keras_serializable("permgrad")
-class PiecewiseLinear(keras.layers.Layer):
-    """Spread each column over equal bins: (batch, n_features) → (batch, n_features * n_bins), float32.
-
-    Bin j = 0, ..., n_bins - 1 of a value x holds ``2 * clip(n_bins * x - j, 0, 1) - 1``: -1 below the bin, 1 above
-    it, linear within. Column after column, so column i has the outputs ``i * n_bins`` to ``(i + 1) * n_bins - 1``. A
-    Dense layer behind it is a piecewise linear function of each column rather than a linear one; an MLP that
-    sees the column alone is slow to bend.
-
-    Values are expected in [0, 1]; what lies outside is clipped to it.
-
-    Parameters
-    ----------
-    n_bins : int
-        At least 2.
-
-    References
-    ----------
-    Gorishniy, Rubachev & Babenko, On Embeddings for Numerical Features in Tabular Deep Learning (NeurIPS 2022): the
-    piecewise linear encoding, there with bins at quantiles, outer bins that are not clipped, and values from 0 to 1.
-    """
-
-    def __init__(self, n_bins: int, **keywords: Any) -> None:
-        super().__init__(**{"dtype": "float32", **keywords})
-        if n_bins < 2:
-            raise PermGradError(f"n_bins must be at least 2, got {n_bins}")
-        self.n_bins = int(n_bins)
-
-    def call(self, x: Any) -> Any:
-        """Encode a batch."""
-        bins = ops.clip(self.n_bins * x[:, :, None] - np.arange(self.n_bins, dtype=np.float32), 0, 1)
-        return ops.reshape(2 * bins - 1, (-1, x.shape[1] * self.n_bins))
-
-    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, int]:
-        """Return (batch, n_features * n_bins)."""
-        return (input_shape[0], input_shape[1] * self.n_bins)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the settings."""
-        return {**super().get_config(), "n_bins": self.n_bins}
 
 
 @keras.saving.register_keras_serializable("permgrad")

@@ -11,12 +11,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from permgrad.backend import has_accelerator, keras, released_graphs
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
+from permgrad.members import MemberLoss, MemberMean, member_accuracy, member_mae
 
 WARMUP_SHARE = 0.25
 START_RATE = 1e-5
 END_RATE = 1e-5
-CHOICES = {"optimizer": ("adam", "adamw"), "schedule": ("one_cycle", "cosine"), "keep": ("best", "last")}
+CHOICES = {"optimizer": ("adam", "adamw"), "schedule": ("one_cycle", "cosine", "constant"), "keep": ("best", "last")}
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TrainingConfig:
         squared weights would, but not part of the loss that is reported.
     clip_norm : float, optional
         Largest norm of the gradient, over all weights.
-    schedule : {"one_cycle", "cosine"}
+    schedule : {"one_cycle", "cosine", "constant"}
         See `one_cycle_rate` and `cosine_rate`.
     batch_size : int
     max_epochs : int
@@ -53,7 +54,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     l2: float = 0.0
     clip_norm: float | None = None
-    schedule: Literal["one_cycle", "cosine"] = "one_cycle"
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     batch_size: int = 32
     max_epochs: int = 70
     patience: int = 6
@@ -63,9 +64,7 @@ class TrainingConfig:
     @property
     def warmup_epochs(self) -> int:
         """Epochs in which the learning rate rises."""
-        if self.schedule == "cosine":
-            return 0
-        return max(1, int(self.max_epochs * WARMUP_SHARE))
+        return max(1, int(self.max_epochs * WARMUP_SHARE)) if self.schedule == "one_cycle" else 0
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -75,7 +74,7 @@ class TrainingConfig:
                 raise PermGradError(f"{name} must be positive, got {getattr(self, name)}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
-                raise PermGradError(f"{name} must be {choices[0]!r} or {choices[1]!r}, got {getattr(self, name)!r}")
+                raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
         if self.l2 < 0:
             raise PermGradError(f"l2 must be at least 0, got {self.l2}")
         if self.clip_norm is not None and self.clip_norm <= 0:
@@ -111,6 +110,9 @@ def cosine_rate(epoch: int, config: TrainingConfig) -> float:
     """
     share = (1 + math.cos(math.pi * epoch / config.max_epochs)) / 2
     return END_RATE + (config.learning_rate - END_RATE) * share
+
+
+RATES = {"one_cycle": one_cycle_rate, "cosine": cosine_rate, "constant": lambda epoch, config: config.learning_rate}
 
 
 @keras.saving.register_keras_serializable("permgrad")
@@ -225,14 +227,13 @@ def fit_network(
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss="sparse_categorical_crossentropy" if classification else "mse",
         loss_weights=None if classification else [1 / max(float(np.var(train[1])), 1e-30)],
-        metrics=["accuracy" if classification else "mae"],
+        **_loss_and_metric(model, classification),
     )
     if validation and class_weight is not None:
         validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
     watched = "val_loss" if validation else "loss"
-    rate = cosine_rate if config.schedule == "cosine" else one_cycle_rate
+    rate = RATES[config.schedule]
     stopping = keras.callbacks.EarlyStopping(
         watched,
         mode="min",
@@ -261,6 +262,16 @@ def fit_network(
         raise PermGradError(f"training diverged (the loss is {history[watched][0]}); lower the learning rate")
     kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
+
+
+def _loss_and_metric(model: Any, classification: bool) -> dict[str, Any]:
+    if any(isinstance(layer, MemberMean) for layer in model.layers):
+        measure, name = (member_accuracy, "accuracy") if classification else (member_mae, "mae")
+        loss = MemberLoss("cross_entropy" if classification else "squared_error")
+        return {"loss": loss, "metrics": [keras.metrics.MeanMetricWrapper(measure, name=name)]}
+    if classification:
+        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    return {"loss": "mse", "metrics": ["mae"]}
 
 
 def _optimizer(config: TrainingConfig) -> Any:

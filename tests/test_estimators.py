@@ -215,17 +215,34 @@ def test_numpy_settings_are_saved(cancer, tmp_path):
     assert pg.FeatureRanking.load(tmp_path / "r.json") == ranking
 
 
+EXTENSIONS = [
+    {"scaling": "quantile", "embedding": "piecewise", "embedding_size": 4, "members": 3, "batch_norm": False},
+    {"embedding": "periodic", "members": 2, "schedule": "constant"},
+]
+
+
+@pytest.mark.parametrize("settings", EXTENSIONS, ids=["piecewise", "periodic"])
 @pytest.mark.parametrize("kind", [pg.HybridClassifier, pg.HybridRegressor])
-def test_bins_are_saved_and_loaded(kind, rng, tmp_path):
+def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     X = rng.random((60, 6))
     y = (X[:, 0] > 0.5).astype(int)
-    model = kind(**SMALL, n_bins=4, max_epochs=1).fit(X, y)
-    assert model.network_.get_layer("bins").n_bins == 4
+    model = kind(**SMALL, **settings, max_epochs=1).fit(X, y)
     model.save(tmp_path / "m")
     loaded = pg.load(tmp_path / "m")
     assert loaded.get_params() == model.get_params()
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.rank_features(X, y) == model.rank_features(X, y)
+
+
+def test_members_find_a_planted_feature(rng):
+    X = rng.random((400, 6))
+    y = (np.abs(X[:, 2] - 0.5) < 0.25).astype(int)  # a bend that no straight line sees
+    settings = {**SMALL, **EXTENSIONS[0], "schedule": "constant", "learning_rate": 1e-2, "max_epochs": 15}
+    model = pg.HybridClassifier(**settings).fit(X[:300], y[:300])
+    assert model.score(X[300:], y[300:]) > 0.85
+    ranking = model.rank_features(X[300:], y[300:])
+    assert ranking.top(1) == ["x2"]
+    assert all(part.top(1) == ["x2"] for part in ranking.components.values())
 
 
 @pytest.mark.slow
@@ -234,7 +251,9 @@ def test_bins_find_a_ring_among_noise():
     table = pg.toy.ring(1000, 16, seed=1)
     train, test = table.take(np.arange(833)), table.take(np.arange(833, 1000))
     settings = {"optimizer": "adamw", "weight_decay": 2.0, "learning_rate": 5e-3, "batch_size": 64}
-    model = pg.HybridClassifier(branches=("tabular",), n_bins=8, max_epochs=80, patience=80, **settings)
+    model = pg.HybridClassifier(
+        branches=("tabular",), embedding="piecewise", embedding_size=8, max_epochs=80, patience=80, **settings
+    )
     model.fit(train.X, train.y)
     assert model.score(test.X, test.y) > 0.7
     assert set(model.rank_features(test.X, test.y).top(2)) == set(table.notes["relevant"])
@@ -243,11 +262,12 @@ def test_bins_find_a_ring_among_noise():
 BAD_FIT = {
     "branches": ({"branches": ("text",)}, "branches must be 'tabular', 'image' or both"),
     "layers": ({"n_conv_layers": 9}, "9 convolution blocks halve the image"),
-    "bins": ({"n_bins": 1}, r"n_bins must be 0 \(none\) or at least 2"),
+    "embedding": ({"embedding_size": 1}, "embedding_size must be at least 2"),
+    "scaling": ({"scaling": "rank"}, "scaling must be one of"),
     "units": ({"dense_units": (0,)}, "at least 1"),
     "dropout": ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
     "precision": ({"precision": "float8"}, "precision must be"),
-    "optimizer": ({"optimizer": "sgd"}, "'adam' or 'adamw'"),
+    "optimizer": ({"optimizer": "sgd"}, "'adam', 'adamw'"),
     "epochs": ({"max_epochs": 0}, "max_epochs must be positive"),
     "seed": ({"seed": -1}, "seed must be at least 0"),
     "batch": ({"batch_size": 0}, "batch_size must be positive"),

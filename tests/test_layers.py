@@ -7,7 +7,7 @@ from sklearn.preprocessing import PowerTransformer
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.layers import FeatureImage, MinMaxScale, PiecewiseLinear, Selector, YeoJohnson
+from permgrad.layers import FeatureImage, MinMaxScale, Selector, YeoJohnson
 
 
 @pytest.mark.parametrize("merge", ["last", "mean"])
@@ -28,7 +28,7 @@ def test_image_layer_draws_as_the_layout_does(merge, rng):
 def test_scaling_by_hand():
     layer = MinMaxScale()
     layer.build((None, 3))
-    layer.set_range(np.array([[0.0, 5.0, 2.0], [4.0, 5.0, 1.0]]))
+    layer.adapt(np.array([[0.0, 5.0, 2.0], [4.0, 5.0, 1.0]]))
     scaled = keras.ops.convert_to_numpy(layer(np.array([[1.0, 7.0, 3.0]])))
     np.testing.assert_allclose(scaled, [[0.25, 2.0, 2.0]])
 
@@ -42,45 +42,13 @@ def test_selector_weighs_each_column():
     np.testing.assert_allclose(sum(selector.losses), 0.3, rtol=1e-6)
 
 
-def test_bins_by_hand():
-    """Column after column; below 0 and above 1 as at 0 and 1."""
-    encoded = keras.ops.convert_to_numpy(PiecewiseLinear(4)(np.array([[0.3125, 1.0], [0.0, 0.625], [-9.0, 1.5]])))
-    by_hand = [
-        [1, -0.5, -1, -1, 1, 1, 1, 1],
-        [-1, -1, -1, -1, 1, 1, 0, -1],
-        [-1, -1, -1, -1, 1, 1, 1, 1],
-    ]
-    np.testing.assert_array_equal(encoded, by_hand)
-    assert encoded.dtype == np.float32
-
-
-def test_bins_lose_nothing_and_are_at_least_two(rng):
-    x = rng.random((50, 3)).astype(np.float32)
-    encoded = keras.ops.convert_to_numpy(PiecewiseLinear(8)(x)).reshape(50, 3, 8)
-    np.testing.assert_allclose((encoded + 1).sum(axis=2) / 2 / 8, x, atol=1e-6)
-    with pytest.raises(pg.PermGradError, match="n_bins must be at least 2, got 1"):
-        PiecewiseLinear(1)
-
-
-def test_bins_survive_saving(rng, tmp_path):
-    rows = keras.Input((3,))
-    encoded = PiecewiseLinear(5, name="bins")(rows)
-    assert encoded.shape == (None, 15)
-    model = keras.Model(rows, keras.layers.Dense(2)(encoded))
-    model.save(tmp_path / "m.keras")
-    loaded = keras.models.load_model(tmp_path / "m.keras")
-    X = rng.random((9, 3)).astype(np.float32)
-    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
-    assert loaded.get_layer("bins").get_config() == model.get_layer("bins").get_config()
-
-
 def test_layers_survive_saving(layout, rng, tmp_path):
     rows = keras.Input((6,))
     scale = MinMaxScale(name="scale")
     selected = Selector(keras.initializers.RandomNormal(seed=1), regularizer="l1", name="select")(scale(rows))
     model = keras.Model(rows, FeatureImage.from_layout(layout)(selected))
     X = rng.normal(size=(9, 6)).astype(np.float32)
-    scale.set_range(X)
+    scale.adapt(X)
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]

@@ -22,6 +22,16 @@ def test_one_cycle_by_hand():
     assert one_cycle_rate(0, TrainingConfig(max_epochs=1)) > 0
 
 
+def test_a_constant_rate_has_no_warmup(rng):
+    """Patience counts from the first epoch on."""
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    y = X.sum(axis=1)
+    config = TrainingConfig(learning_rate=0.1, schedule="constant", max_epochs=30, patience=4)
+    history, kept = fit_network(linear_model(), (X, y), (X, -y), config, task="regression")
+    assert set(history["learning_rate"]) == {np.float32(0.1)}
+    assert (kept, len(history["loss"])) == (1, 5)
+
+
 def test_batches_hold_every_row_once_in_an_order_of_their_own():
     X, y = np.arange(10.0)[:, None], np.arange(10)
     orders = []

@@ -113,8 +113,10 @@ def _seeds(seed: int) -> Iterator[int]:
 
 
 def _reseeded(layer: Any, seeds: Iterator[int]) -> Any:
-    """Return a new layer of the same settings, with other seeds in its initializers."""
+    """Return a new layer of the same settings, with other seeds: its initializers', or its own where it has one."""
     settings = layer.get_config()
+    if layer.trainable_weights and "seed" in settings:
+        settings["seed"] = next(seeds)
     for value in settings.values():
         if isinstance(value, dict) and "seed" in (value.get("config") or {}):
             value["config"]["seed"] = next(seeds)

@@ -58,7 +58,7 @@ def permutation_importance(
     precision (under mixed precision the first layer's sums are float32's here). What a
     permutation cannot change is not computed again: branches that are not permuted, rows in which the
     permuted column holds the same value, and in a branch that begins with a Dense layer (behind scaling,
-    a selector or BatchNorm) the product of all other columns.
+    a selector, BatchNorm or an embedding of each column) the product of all other columns.
 
     Parameters
     ----------
@@ -316,7 +316,10 @@ class _Run:
 
     def _chunks(self) -> list[list[int]]:
         """Part the features that are left: enough for many calls of the network, few enough to look at the clock."""
-        widths = [max(len(of[f]) for of in self.positions.values()) for f in range(len(self.done))]
+        columns_of = {branch: self.network.size(branch) for branch in self.positions}
+        widths = [
+            max(len(of[f]) * columns_of[branch] for branch, of in self.positions.items()) for f in range(len(self.done))
+        ]
         pairs = self._pairs_per_chunk()
         most_columns = max(1, self.data.max_memory // 8 // (4 * len(self.data)))
         most_features = max(1, pairs // (self.n_repeats * len(self.data)))
@@ -348,11 +351,12 @@ class _Run:
     def _measure_in(self, chunk: list[int], repeats: range) -> None:
         n_jobs = len(chunk) * len(repeats)
         changes = [self._change(branch, chunk) for branch in self.data.cut.branches]
-        begun = self.network.begin(changes)
         orders = np.concatenate([self._orders(feature, repeats) for feature in chunk])
         moved = np.zeros(orders.shape, bool)
         for change in changes:
             moved |= False if change is None else _moved(change, orders, len(repeats))
+        changes = self.network.seen(changes)
+        begun = self.network.begin(changes)
         sums, squares = np.zeros((n_jobs, self.increase.shape[2])), np.zeros(n_jobs)
         for rows in self.blocks:
             prepared = self._prepare(rows)

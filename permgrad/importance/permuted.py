@@ -5,8 +5,8 @@ whatever permutations. A pair that the permutation leaves as it is (the column h
 no work at all. Each branch has its way:
 
 - not permuted: what it contributes where branches meet is computed once per row, and gathered;
-- permuted, a first Dense layer in front (`FirstLayer`): the layer's sums are computed once per row, and
-  changed by the permuted columns alone;
+- permuted, a first Dense layer in front, maybe behind layers that bend or embed each column (`FirstLayer`): the layer's
+  sums are computed once per row, and changed by the permuted columns alone;
 - permuted, anything else: the whole branch is computed for the pair.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from permgrad.backend import compiled, fused, has_accelerator, keras
 from permgrad.importance.branches import Branch, CutModel, largest_tensor
-from permgrad.importance.first_layer import FirstLayer, first_layer
+from permgrad.importance.first_layer import FirstLayer, first_layer, spread
 from permgrad.importance.inputs import Inputs, joined, select
 from permgrad.importance.meeting import Meeting, meeting
 
@@ -164,6 +164,14 @@ class PermutedNetwork:
         """Compute what permutations do not change, for a block of rows: a tensor for each branch."""
         return Prepared([way.prepare(data, rows) for way in self.ways], rows.start)
 
+    def size(self, branch: Branch) -> int:
+        """Return how many columns of a `Change` one column of this branch becomes; see `seen`."""
+        return next(way.size for way in self.ways if way.branch is branch)
+
+    def seen(self, changes: list[Any]) -> list[Any]:
+        """Return these changes as each branch's way takes them: in what an embedding makes of the columns."""
+        return [way.seen(change) if change else None for way, change in zip(self.ways, changes, strict=True)]
+
     def begin(self, changes: list[Any]) -> list[list[Any]]:
         """Fetch what these changes need of the weights, for each branch."""
         return [way.begin(change) for way, change in zip(self.ways, changes, strict=True)]
@@ -187,6 +195,8 @@ class PermutedNetwork:
 class Kept:
     """A branch that is not permuted: what it contributes is gathered by row."""
 
+    size = 1
+
     def __init__(self, meeting: Meeting, position: int, branch: Branch) -> None:
         self.meeting, self.position, self.branch = meeting, position, branch
         self.floats_per_row = self.widest = math.prod(meeting.shape(position))
@@ -198,6 +208,10 @@ class Kept:
         parts = data.parts(rows, floats)
         contributions = [self.meeting.contribute(self.position, data.encode(self.branch, part)) for part in parts]
         return joined(contributions)
+
+    def seen(self, change: Change) -> Change:
+        """Return the change as it is."""
+        return change
 
     def begin(self, change: Change | None) -> list[Any]:
         """Return nothing."""
@@ -217,8 +231,9 @@ class Updated:
 
     def __init__(self, branch: Branch, first: FirstLayer) -> None:
         self.branch, self.first = branch, first
-        self.floats_per_row = first.layer.units
-        self.widest = max(first.layer.units, 0 if first.after is None else largest_tensor(first.after))
+        self.size = 1 if first.linear else first.size
+        self.floats_per_row = first.width
+        self.widest = max(first.width, 0 if first.after is None else largest_tensor(first.after))
         self.models = first.models
         self._sums = compiled(first.sums, *first.models)
         self._one, self._several = fused(self._change_one), fused(self._change_several)
@@ -226,13 +241,22 @@ class Updated:
     def prepare(self, data: Inputs, rows: slice) -> Any:
         """Return the layer's sums of a block of rows, from as many dense rows at a time as memory allows."""
         X = data.of_branch(self.branch)
-        sums = [self._sums(X[part]) for part in data.parts(rows, 2 * X.width + self.first.layer.units)]
+        sums = [self._sums(X[part]) for part in data.parts(rows, 2 * X.width * self.first.size + self.first.width)]
         return joined(sums)
 
+    def seen(self, change: Change) -> Change:
+        """Return the change of the layer's inputs, where they are no mere multiples of the columns."""
+        if self.first.linear:
+            return change
+        values = self.first.seen(np.concatenate(change.columns), change.values)
+        return Change([spread(columns, self.size) for columns in change.columns], values)
+
     def begin(self, change: Change) -> list[Any]:
-        """Return the weights of the permuted columns, scaled as the columns are: (n_columns or more, units)."""
+        """Return the weights of the permuted columns, scaled as the columns are: (n_columns or more, width)."""
         columns = np.concatenate(change.columns)
         columns = np.pad(columns, (0, next_size(len(columns)) - len(columns)), mode="edge")
+        if not self.first.linear:
+            return [self.first.kernel_rows(_integers(columns))]
         scale = ops.convert_to_tensor(self.first.scale[columns][:, None])
         return [self.first.kernel_rows(_integers(columns)) * scale]
 
@@ -269,6 +293,8 @@ class Updated:
 class Recomputed:
     """A branch that is computed as a whole for each pair."""
 
+    size = 1
+
     def __init__(self, branch: Branch) -> None:
         self.branch = branch
         self.floats_per_row = 0
@@ -278,6 +304,10 @@ class Recomputed:
     def prepare(self, data: Inputs, rows: slice) -> list[Any]:
         """Return nothing."""
         return []
+
+    def seen(self, change: Change) -> Change:
+        """Return the change as it is."""
+        return change
 
     def begin(self, change: Change) -> list[Any]:
         """Return nothing."""

@@ -13,6 +13,7 @@ from permgrad.importance.branches import cut_model
 from permgrad.importance.first_layer import first_layer
 from permgrad.importance.inputs import resolve_groups
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.members import MemberDense
 
 
 def weight_importance(
@@ -65,10 +66,10 @@ def weight_importance(
 def _sum_of_weights(model: Any) -> np.ndarray:
     tabular = cut_model(model).of_kind("tabular")
     first = first_layer(tabular[0].encoder) if len(tabular) == 1 else None
-    if first is None:
+    if first is None or not first.linear or isinstance(first.layer, MemberDense):
         raise PermGradError(
             "weight_importance needs a model with one tabular branch that begins with a Dense layer, behind at most"
-            " scaling, a selector or BatchNorm"
+            " linear scaling, a selector or BatchNorm"
         )
     kernel = keras.ops.convert_to_numpy(first.layer.kernel)  # (n_columns, units)
     return np.abs(kernel).sum(axis=1, dtype=float) * np.abs(first.gates)

@@ -1,10 +1,12 @@
 """The hybrid network (HyNN): an MLP on the row, a CNN on its image, a head on both.
 
-rows (batch, n_features) ─ scale ─┬─ [bins] ─ [Dense → BatchNorm → Dropout]* ────────────────┬─ head ─ prediction
+rows (batch, n_features) ─ scale ─┬─ [embedding] ─ [Dense → BatchNorm → Dropout]* ───────────┬─ head ─ prediction
                                   └─ image ─ [Conv → BatchNorm → MaxPool → Dropout]* ─ Flatten ┘
 
 Architecture after the published PermGrad notebooks. The image is a layer, so the model takes raw
-rows; without one of its branches it is the published MLP-only or CNN-only control.
+rows; without one of its branches it is the published MLP-only or CNN-only control. Beyond what is published, the
+scaling may be by rank, each column may be embedded for the tabular branch, and the MLP and the head may be a batch
+ensemble (`permgrad.members`): the CNN then computes one code for all members, which meet it in a sum.
 """
 
 from __future__ import annotations
@@ -16,14 +18,20 @@ from typing import Any, Literal
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.errors import PermGradError
-from permgrad.layers import FeatureImage, MinMaxScale, PiecewiseLinear
+from permgrad.embeddings import Periodic, PiecewiseLinear
+from permgrad.errors import PermGradError, listing
+from permgrad.layers import FeatureImage, MinMaxScale
 from permgrad.layout import FeatureLayout
+from permgrad.members import MemberDense, MemberHeads, MemberMean
+from permgrad.quantiles import QuantileScale
 
 Branch = Literal["tabular", "image"]
 BATCH_NORM_MOMENTUM = 0.9
 """Keras's 0.99 needs hundreds of steps to follow the data: too slow for the few batches of a small table."""
 BRANCHES: tuple[Branch, ...] = ("tabular", "image")
+SCALINGS = {"minmax": MinMaxScale, "quantile": QuantileScale}
+EMBEDDINGS = ("none", "piecewise", "periodic")
+ROWS_PER_CALL = 1024
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,16 @@ class HybridConfig:
     ----------
     branches : tuple of {"tabular", "image"}
         Both for the hybrid, one for a control.
-    n_bins : int
-        Bins over which each scaled column is spread for the tabular branch, see `PiecewiseLinear`; 0: none, as
-        published. The image always shows the scaled value itself.
+    scaling : {"minmax", "quantile"}
+        How each column comes to [0, 1] in front of both branches: linearly, as published, or by its rank among the
+        training rows, see `QuantileScale`.
+    embedding : {"none", "piecewise", "periodic"}
+        What the tabular branch makes of each scaled column, see `PiecewiseLinear` and `Periodic`; "none", as published.
+        The image always shows the scaled value itself.
+    embedding_size : int
+        Bins of a piecewise embedding, or frequencies of a periodic one.
+    members : int
+        1: Dense layers, as published. More: that many members of a batch ensemble in the tabular branch and the head.
     dense_units : tuple of int
         Dense layers of the tabular branch.
     n_conv_layers : int
@@ -47,6 +62,8 @@ class HybridConfig:
         Dense layers after the branches have met.
     dropout : float
         After every block and Dense layer.
+    batch_norm : bool
+        Whether Dense layers and convolutions are followed by BatchNorm, as published.
     precision : str
         Keras dtype policy of the hidden layers: "float32", "mixed_float16" or "mixed_bfloat16".
         Scaling, image and output stay in float32.
@@ -55,23 +72,30 @@ class HybridConfig:
     """
 
     branches: tuple[Branch, ...] = BRANCHES
-    n_bins: int = 0
+    scaling: str = "minmax"
+    embedding: str = "none"
+    embedding_size: int = 16
+    members: int = 1
     dense_units: tuple[int, ...] = (128, 64)
     n_conv_layers: int = 2
     base_filters: int = 16
     head_units: tuple[int, ...] = (64,)
     dropout: float = 0.2
+    batch_norm: bool = True
     precision: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.branches or not set(self.branches) <= set(BRANCHES):
             raise PermGradError(f"branches must be 'tabular', 'image' or both, got {self.branches!r}")
-        sizes = (*self.dense_units, *self.head_units, self.n_conv_layers, self.base_filters)
+        for name, choices in {"scaling": tuple(SCALINGS), "embedding": EMBEDDINGS}.items():
+            if getattr(self, name) not in choices:
+                raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
+        sizes = (*self.dense_units, *self.head_units, self.n_conv_layers, self.base_filters, self.members)
         if min(sizes) < 1:
             raise PermGradError(f"layer sizes and counts must be at least 1, got {sizes}")
-        if self.n_bins != 0 and self.n_bins < 2:
-            raise PermGradError(f"n_bins must be 0 (none) or at least 2, got {self.n_bins}")
+        if self.embedding_size < 2:
+            raise PermGradError(f"embedding_size must be at least 2, got {self.embedding_size}")
         if self.seed < 0:
             raise PermGradError(f"seed must be at least 0, got {self.seed}")
         if not 0 <= self.dropout < 1:
@@ -88,7 +112,7 @@ def build_hybrid(
     target_mean: float = 0.0,
     target_std: float = 1.0,
 ) -> Any:
-    """Build the network; its scaling is set afterwards from training rows (layer ``"scale"``).
+    """Build the network; what it takes from training rows is set afterwards, by `adapt`.
 
     Parameters
     ----------
@@ -115,25 +139,35 @@ def build_hybrid(
     """
     block = _Blocks(config)
     rows = keras.Input((n_features,), name="features")
-    scaled = MinMaxScale(name="scale")(rows)
+    scaled = SCALINGS[config.scaling](name="scale")(rows)
     codes = []
     if "tabular" in config.branches:
-        numbers = PiecewiseLinear(config.n_bins, name="bins")(scaled) if config.n_bins else scaled
-        codes.append(block.dense(numbers, config.dense_units, "tabular"))
+        codes.append(block.dense(block.embedding(scaled), config.dense_units, "tabular"))
     if "image" in config.branches:
         if layout is None or len(layout.features) != n_features:
             raise PermGradError(f"an image branch needs a layout of the {n_features} features")
         _check_depth(layout.shape, config.n_conv_layers)
         codes.append(block.convolutions(FeatureImage.from_layout(layout, name="image")(scaled)))
-    x = keras.layers.Concatenate(dtype=config.precision, name="meet")(codes) if len(codes) > 1 else codes[0]
-    x = block.dense(x, config.head_units, "head")
     # The activation is a layer of its own, so that explainers can read the logits before it saturates.
-    x = keras.layers.Dense(n_outputs, kernel_initializer=block.he_normal(), dtype="float32", name="logits")(x)
-    if task == "classification":
-        output = keras.layers.Softmax(dtype="float32", name="probabilities")(x)
+    if config.members > 1:
+        logits = block.mean(block.member_head(codes, n_outputs), task)
     else:
-        output = keras.layers.Rescaling(target_std, target_mean, dtype="float32", name="prediction")(x)
+        logits = block.head(codes, n_outputs)
+    if task == "classification":
+        output = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+    else:
+        output = keras.layers.Rescaling(target_std, target_mean, dtype="float32", name="prediction")(logits)
     return keras.Model(rows, output, name="hybrid" if len(codes) > 1 else config.branches[0])
+
+
+def adapt(network: Any, rows: np.ndarray) -> None:
+    """Fit the scaling, and bins where there are, on training rows (n_rows, n_features), float32."""
+    scale = network.get_layer("scale")
+    scale.adapt(rows)
+    embedding = next((layer for layer in network.layers if isinstance(layer, PiecewiseLinear)), None)
+    if embedding is not None:
+        blocks = (rows[i : i + ROWS_PER_CALL] for i in range(0, len(rows), ROWS_PER_CALL))
+        embedding.adapt(np.concatenate([keras.ops.convert_to_numpy(scale(block)) for block in blocks]))
 
 
 class _Blocks:
@@ -143,15 +177,17 @@ class _Blocks:
         self.config = config
         self._seeds = _seeds(config.seed)
 
-    def he_normal(self) -> Any:
-        return keras.initializers.HeNormal(seed=next(self._seeds))
+    def embedding(self, x: Any) -> Any:
+        size = self.config.embedding_size
+        if self.config.embedding == "piecewise":
+            return PiecewiseLinear(size, name="embedding")(x)
+        if self.config.embedding == "periodic":
+            return Periodic(size, seed=next(self._seeds), name="embedding")(x)
+        return x
 
     def dense(self, x: Any, sizes: tuple[int, ...], name: str) -> Any:
         for i, units in enumerate(sizes):
-            layer = keras.layers.Dense(
-                units, "relu", kernel_initializer=self.he_normal(), dtype=self.config.precision, name=f"{name}_{i}"
-            )
-            x = self._dropout(self._normalise(layer(x)))
+            x = self._after(self._layer(units, f"{name}_{i}", "relu", spread=name == "tabular" and i == 0)(x))
         return x
 
     def convolutions(self, x: Any) -> Any:
@@ -161,7 +197,7 @@ class _Blocks:
                 3,
                 padding="same",
                 activation="relu",
-                kernel_initializer=self.he_normal(),
+                kernel_initializer=self._he_normal(),
                 dtype=self.config.precision,
                 name=f"conv_{i}",
             )
@@ -169,7 +205,55 @@ class _Blocks:
             x = self._dropout(keras.layers.MaxPooling2D(2, dtype=self.config.precision)(x))
         return keras.layers.Flatten(dtype=self.config.precision)(x)
 
+    def head(self, codes: list[Any], n_outputs: int) -> Any:
+        """Return the logits (batch, n_outputs) of branches that meet in a concatenation."""
+        x = keras.layers.Concatenate(dtype=self.config.precision, name="meet")(codes) if len(codes) > 1 else codes[0]
+        x = self.dense(x, self.config.head_units, "head")
+        return keras.layers.Dense(n_outputs, kernel_initializer=self._he_normal(), dtype="float32", name="logits")(x)
+
+    def member_head(self, codes: list[Any], n_outputs: int) -> Any:
+        """Return each member's logits (batch, members, n_outputs).
+
+        The first layer behind two branches is a sum, as a Dense layer on their concatenation is: of what each member
+        makes of its tabular code, and of one product of the image's code that all members share.
+        """
+        config, x = self.config, codes[0]
+        units = config.head_units[0] if config.head_units else n_outputs
+        if config.head_units:
+            first = "tabular" not in config.branches or not config.dense_units
+            x = self._meet(self._layer(units, "head_0", None, spread=first)(x), codes[1:], units, config.precision)
+            x = self._after(keras.layers.ReLU(dtype=config.precision)(x))
+            x = self.dense(x, config.head_units[1:], "head_1")
+        x = MemberHeads(n_outputs, config.members, seed=next(self._seeds), name="member_logits")(x)
+        return x if config.head_units else self._meet(x, codes[1:], units, "float32")
+
+    def mean(self, logits: Any, task: str) -> Any:
+        return MemberMean("probabilities" if task == "classification" else "values", name="logits")(logits)
+
+    def _meet(self, of_members: Any, image: list[Any], units: int, precision: str) -> Any:
+        if not image:
+            return of_members
+        shared = keras.layers.Dense(
+            units, use_bias=False, kernel_initializer=self._he_normal(), dtype=precision, name="image_code"
+        )(image[0])
+        for_each = keras.layers.Reshape((1, units), dtype=precision)(shared)
+        return keras.layers.Add(dtype=precision, name="meet")([of_members, for_each])
+
+    def _layer(self, units: int, name: str, activation: str | None, *, spread: bool) -> Any:
+        keywords = {"activation": activation, "dtype": self.config.precision, "name": name}
+        if self.config.members > 1:
+            return MemberDense(units, self.config.members, spread=spread, seed=next(self._seeds), **keywords)
+        return keras.layers.Dense(units, kernel_initializer=self._he_normal(), **keywords)
+
+    def _after(self, x: Any) -> Any:
+        return self._dropout(self._normalise(x))
+
+    def _he_normal(self) -> Any:
+        return keras.initializers.HeNormal(seed=next(self._seeds))
+
     def _normalise(self, x: Any) -> Any:
+        if not self.config.batch_norm:
+            return x
         return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, dtype=self.config.precision)(x)
 
     def _dropout(self, x: Any) -> Any:

@@ -56,8 +56,9 @@ def tune(
     table : Table
         Split 60/20/20: networks are fitted on the first part, compared on the second; the ranking and the test
         scores are of the third.
-    space : {"hybrid", "mlp", "cnn"} or callable
-        The published search spaces, or a function ``config = space(trial)`` that returns settings of
+    space : {"hybrid", "mlp", "cnn", "batch_ensemble"} or callable
+        The published search spaces; hybrids with embeddings of columns, scaling by rank and members of a batch
+        ensemble; or a function ``config = space(trial)`` that returns settings of
         `HybridClassifier` or `HybridRegressor`.
     n_trials : int
         Finished (complete or pruned) trials that the study is to have in all, whatever ran before. Trials that

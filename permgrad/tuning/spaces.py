@@ -17,6 +17,7 @@ Space = Callable[[Any], dict[str, Any]]
 """``config = space(trial)``: keywords of `HybridClassifier` or `HybridRegressor` that this trial is to have."""
 
 BATCH_SIZE = 32
+PATIENCE = 16
 
 
 def hybrid(trial: Any) -> dict[str, Any]:
@@ -45,7 +46,38 @@ def cnn(trial: Any) -> dict[str, Any]:
     return {"branches": ("image",), **_convolutions(trial), "head_units": units, **_training(trial)}
 
 
-SPACES: dict[str, Space] = {"hybrid": hybrid, "mlp": mlp, "cnn": cnn}
+def batch_ensemble(trial: Any) -> dict[str, Any]:
+    """Suggest a hybrid network beyond the published ones: scaling, embedding of columns, members of a batch ensemble.
+
+    Dense layers are of one width, as in the space of TabM (Gorishniy, Kotelnikov & Babenko, ICLR 2025), and the rate is
+    constant until the validation loss no longer falls.
+    """
+    depth = trial.suggest_int("n_dense_layers", 1, 3)
+    units = trial.suggest_int("dense_units", 64, 384, step=32)
+    chosen = {
+        "branches": ("tabular", "image"),
+        "scaling": trial.suggest_categorical("scaling", ["minmax", "quantile"]),
+        "embedding": trial.suggest_categorical("embedding", ["none", "piecewise", "periodic"]),
+        "members": trial.suggest_categorical("members", [1, 8, 16, 32]),
+        "dense_units": (units,) * depth,
+        "n_conv_layers": trial.suggest_int("n_conv_layers", 1, 2),
+        "base_filters": trial.suggest_int("base_filters", 4, 32, log=True),
+        "head_units": (units,),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+        "batch_norm": False,
+        "learning_rate": trial.suggest_float("lr", 3e-4, 1e-2, log=True),
+        "schedule": "constant",
+        "optimizer": "adamw",
+        "weight_decay": trial.suggest_float("weight_decay", 1e-3, 1.0, log=True),
+        "batch_size": 256,
+        "patience": PATIENCE,
+    }
+    if chosen["embedding"] != "none":
+        chosen["embedding_size"] = trial.suggest_int("embedding_size", 4, 64, log=True)
+    return chosen
+
+
+SPACES: dict[str, Space] = {"hybrid": hybrid, "mlp": mlp, "cnn": cnn, "batch_ensemble": batch_ensemble}
 
 _DENSE = {"n_dense_layers": 2, "dense_units_0": 128, "dense_units_1": 64}
 _CONVOLUTIONS = {"n_conv_layers": 2, "base_filters": 16}
@@ -54,6 +86,19 @@ FIRST: dict[Space, dict[str, Any]] = {
     hybrid: {**_DENSE, **_CONVOLUTIONS, "combined_dense_units_0": 64, "combined_dense_units_1": 64, **_TRAINING},
     mlp: {**_DENSE, **_TRAINING},
     cnn: {**_DENSE, **_CONVOLUTIONS, **_TRAINING},
+    batch_ensemble: {
+        "n_dense_layers": 2,
+        "dense_units": 128,
+        "scaling": "quantile",
+        "embedding": "piecewise",
+        "embedding_size": 16,
+        "members": 16,
+        "n_conv_layers": 2,
+        "base_filters": 8,
+        "dropout": 0.1,
+        "lr": 2e-3,
+        "weight_decay": 1e-2,
+    },
 }
 """The first trial of a study: small, and near the estimators' defaults. Hopeless trials are seen to be so at once."""
 

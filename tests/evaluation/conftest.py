@@ -21,7 +21,7 @@ def linear_network(X: np.ndarray, weights: np.ndarray):
     scale = MinMaxScale(name="scale")
     dense = keras.layers.Dense(1, name="sum")
     network = keras.Model(rows, dense(scale(rows)))
-    scale.set_range(X)
+    scale.adapt(X)
     span = X.max(axis=0) - X.min(axis=0)
     dense.set_weights([(weights * span)[:, None], np.array([X.min(axis=0) @ weights])])
     return network

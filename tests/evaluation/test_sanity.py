@@ -71,6 +71,22 @@ def test_forgotten_weights_are_not_those_that_training_began_with():
     assert not np.array_equal(anew, other)
 
 
+def test_layers_with_a_seed_of_their_own_forget_too():
+    """Members and waves: a fresh network must not have the weights that training began with."""
+    config = HybridConfig(branches=("tabular",), embedding="periodic", members=3, dense_units=(8,), head_units=(8,))
+    network = build_hybrid(config, 6, 2, task="classification")
+    names = ["embedding", "tabular_0", "head_0", "member_logits"]
+    assert {name for step in layer_steps(network) for name in step} >= set(names)
+    randomised = _Randomised(network, seed=0).forget(names)
+    X = np.random.default_rng(0).random((20, 6)).astype(np.float32)
+    assert not np.allclose(randomised.predict(X, verbose=0), network.predict(X, verbose=0))
+    for name in names:
+        begun, fresh = (net.get_layer(name).get_weights() for net in (network, randomised))
+        kernels = [(a, b) for a, b in zip(begun, fresh, strict=True) if a.std() > 0]
+        assert kernels
+        assert not any(np.allclose(a, b) for a, b in kernels)
+
+
 def test_deep_networks_take_few_steps():
     config = HybridConfig(branches=("tabular",), dense_units=(4,) * 15)
     network = build_hybrid(config, 5, 2, task="classification")

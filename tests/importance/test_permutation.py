@@ -7,11 +7,14 @@ from scipy import sparse, stats
 
 import permgrad as pg
 from permgrad.backend import keras
+from permgrad.embeddings import Periodic, PiecewiseLinear
 from permgrad.importance import inputs, permutation, permuted
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.conditional import AlikeRows, shuffled_within
 from permgrad.importance.first_layer import first_layer
 from permgrad.layers import MinMaxScale, Selector
+from permgrad.members import MemberDense, MemberHeads, MemberMean
+from permgrad.quantiles import QuantileScale
 from tests.oracle import plain_permutation, via
 
 CASES = {"regression": (1, lambda X: X[:, 0] * 3), "classification": (3, lambda X: (X[:, 0] * 3).astype(int))}
@@ -141,22 +144,28 @@ def test_small_blocks_change_nothing(groups, way, random_hybrid, rng, monkeypatc
     np.testing.assert_allclose(pieces.class_scores, whole.class_scores, rtol=1e-5, atol=1e-6)
 
 
-def first_layer_model(before, activation="relu", n_columns=8):
+def first_layer_model(before, activation="relu", n_columns=8, members=1):
     rows = keras.Input((n_columns,))
     x = rows
     for layer in before:
         x = layer(x)
-    x = keras.layers.Dense(7, activation)(x)
+    x = keras.layers.Dense(7, activation)(x) if members == 1 else MemberDense(7, members, activation, spread=True)(x)
     x = keras.layers.BatchNormalization()(x)
+    if members > 1:
+        logits = MemberHeads(3, members)(MemberDense(5, members, "tanh")(x))
+        return keras.Model(rows, keras.layers.Softmax()(MemberMean("probabilities")(logits)))
     return keras.Model(rows, keras.layers.Dense(3, "softmax")(keras.layers.Dense(5, "tanh")(x)))
 
 
 def randomised(model, rng):
+    """Random weights; scales positive, edges of bins and their ranks ascending."""
     model.set_weights([rng.uniform(0.5, 1.5, w.shape) * rng.choice([-1, 1], w.shape) for w in model.get_weights()])
     for layer in model.layers:
         for weight in layer.weights:
             if weight.name in ("moving_variance", "span", "variance"):
-                weight.assign(np.abs(weight.numpy()) if hasattr(weight, "numpy") else np.abs(np.asarray(weight.value)))
+                weight.assign(np.abs(keras.ops.convert_to_numpy(weight)))
+            if weight.name in ("edges", "ranks"):
+                weight.assign(np.sort(keras.ops.convert_to_numpy(weight), axis=0))
     return model
 
 
@@ -169,14 +178,21 @@ BEFORE = {
     "BatchNorm without gamma": lambda: [L.BatchNormalization(scale=False)],
     "Rescaling": lambda: [L.Rescaling(0.5, 1.0)],
     "Normalization": lambda: [L.Normalization(mean=np.arange(8.0), variance=np.arange(1.0, 9.0))],
+    "ranks": lambda: [QuantileScale(4)],
+    "bins": lambda: [MinMaxScale(), PiecewiseLinear(3)],
+    "waves": lambda: [MinMaxScale(), Periodic(3, 4)],
+    "ranks, bins and BatchNorm": lambda: [QuantileScale(4), PiecewiseLinear(3), L.BatchNormalization(), Selector()],
 }
 
 
 @pytest.mark.parametrize("groups", [None, GROUPS])
-@pytest.mark.parametrize("before", BEFORE)
-def test_first_layer_is_updated_behind(before, groups, rng, monkeypatch):
+@pytest.mark.parametrize(
+    ("before", "members"),
+    [*[(before, 1) for before in BEFORE], *[(before, 3) for before in ("nothing", "BatchNorm", "bins")]],
+)
+def test_first_layer_is_updated_behind(before, members, groups, rng, monkeypatch):
     """The sums of the first Dense layer are updated, the numbers are the plain loop's; nothing is recomputed."""
-    model = randomised(first_layer_model(BEFORE[before]()), rng)
+    model = randomised(first_layer_model(BEFORE[before](), members=members), rng)
     X, y = rng.normal(size=(60, 8)).astype(np.float32), rng.integers(0, 3, 60)
     monkeypatch.delattr(permuted.Recomputed, "code")
     found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
@@ -253,6 +269,12 @@ def column_mixing():
     return keras.Model(rows, L.Dense(3, "softmax")(L.LayerNormalization()(rows)))
 
 
+def shifting_what_is_bent():
+    """The fast way knows a scaling by its factor alone, and bins need its shift."""
+    rows = keras.Input((8,))
+    return keras.Model(rows, L.Dense(3, "softmax")(PiecewiseLinear(3)(L.Rescaling(0.5, 0.2)(rows))))
+
+
 def skipping():
     rows = keras.Input((8,))
     return keras.Model(rows, L.Dense(3, "softmax")(L.Concatenate()([rows, L.Dense(4, "relu")(rows)])))
@@ -264,7 +286,7 @@ def convolving():
     return keras.Model(rows, L.Dense(3, "softmax")(x))
 
 
-@pytest.mark.parametrize("build", [column_mixing, skipping, convolving])
+@pytest.mark.parametrize("build", [column_mixing, shifting_what_is_bent, skipping, convolving])
 @pytest.mark.parametrize("groups", [None, GROUPS])
 def test_any_other_network_is_recomputed(build, groups, rng):
     model = randomised(build(), rng)

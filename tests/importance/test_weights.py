@@ -14,7 +14,7 @@ def network(kernel=KERNEL, gate=None):
     rows = keras.Input((3,))
     scale = MinMaxScale()
     x = scale(rows)
-    scale.set_range(np.array([[0.0, 0.0, 0.0], [10.0, 100.0, 0.1]]))
+    scale.adapt(np.array([[0.0, 0.0, 0.0], [10.0, 100.0, 0.1]]))
     if gate is not None:
         selector = Selector()
         x = selector(x)

@@ -32,7 +32,7 @@ def suggested(name: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[s
     return SPACES[name](trial), trial.distributions
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_ranges_are_the_published_ones(name):
     _, distributions = suggested(name, {"n_dense_layers": 4, "optimizer": "adamw"})
     assert distributions == PUBLISHED[name]
@@ -71,6 +71,18 @@ def test_suggestions_become_the_network_that_was_published(name, branches, dense
     pg.HybridClassifier(**config)
 
 
+@pytest.mark.parametrize("embedding", ["none", "piecewise", "periodic"])
+def test_a_batch_ensemble_is_suggested(embedding):
+    params = {"embedding": embedding, "members": 8, "n_dense_layers": 3, "dense_units": 96, "embedding_size": 5}
+    config, distributions = suggested("batch_ensemble", params)
+    assert (config["embedding"], config["members"]) == (embedding, 8)
+    assert (config["dense_units"], config["head_units"]) == ((96, 96, 96), (96,))
+    assert config.get("embedding_size") == (None if embedding == "none" else 5)
+    assert ("embedding_size" in distributions) == (embedding != "none")
+    assert (config["optimizer"], config["schedule"], config["batch_norm"]) == ("adamw", "constant", False)
+    pg.HybridRegressor(**config)
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_the_first_trial_lies_in_the_space(name):
     first = FIRST[SPACES[name]]
@@ -101,7 +113,7 @@ def test_lambdas_are_told_apart_by_what_they_do_and_not_by_their_line():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("hybird", "must be one of 'hybrid', 'mlp', 'cnn'"),
+        ("hybird", "must be one of 'hybrid', 'mlp', 'cnn', 'batch_ensemble'"),
         ("nowhere.py:space", "no file nowhere.py"),
         ("no_such_module:space", "cannot import"),
         ("json:no_such_function", "no function 'no_such_function'"),
