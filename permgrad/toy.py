@@ -347,6 +347,79 @@ def categorical(
     return _planted("categorical", X, y, at, text=text, coefficients=_named(at, weights))
 
 
+def gene_expression(
+    n_rows: int = 801,
+    n_genes: int = 20_531,
+    seed: int = 0,
+    *,
+    n_classes: int = 5,
+    n_markers: int = 10,
+    n_others: int = 40,
+    n_copies: int = 80,
+    correlation: float = 0.9,
+    shift: float = 3.0,
+) -> Table:
+    """Return expression-like features: groups of correlated genes, of which some are raised in one class each.
+
+    A group is a planted gene, a standard normal number z for each row, and copies ``correlation * z +
+    sqrt(1 - correlation**2) * e`` with noise e of their own. In marker groups z is `shift` higher in the rows of one
+    class; the classes take turns. The other groups, and all genes outside groups, tell nothing. Each gene then gets a
+    mean between 2 and 12 and a standard deviation (of the noise) between 0.5 and 1.5, and is cut off at 0, as
+    logarithms of counts are.
+
+    Parameters
+    ----------
+    n_rows, n_genes : int
+        By default those of the published tumour table.
+    seed : int
+    n_classes : int
+        Sizes are as unequal as the published ones: the first class is about twice the mean, the third about half.
+    n_markers, n_others : int
+        Groups that tell about the class, and that do not.
+    n_copies : int
+        Of each group's planted gene.
+    correlation : float
+        Of a copy with its planted gene within a class, in (0, 1].
+    shift : float
+        In standard deviations.
+
+    Returns
+    -------
+    Table
+        Float32; classes "T0", "T1", ... ``notes["relevant"]``: the planted genes of marker groups;
+        ``notes["groups"]``: each of them → itself and its copies; ``notes["other_groups"]``: the same of the others.
+
+    Raises
+    ------
+    PermGradError
+        If the genes do not suffice for the groups, or a number is out of range.
+    """
+    n_groups, size = n_markers + n_others, n_copies + 1
+    if min(n_markers, n_classes - 1) < 1 or min(n_others, n_copies) < 0 or not 0 < correlation <= 1:
+        raise PermGradError("needs a marker group, two classes, a correlation in (0, 1], and counts of at least 0")
+    if n_groups * size > n_genes:
+        raise PermGradError(f"{n_groups} groups of {size} genes need {n_groups * size} genes, got n_genes={n_genes}")
+    rng = np.random.default_rng([seed, n_markers])
+    weights = np.array([(2.0, 1.0, 0.5, 1.0, 1.0)[c % 5] for c in range(n_classes)])
+    y = rng.permutation(np.resize(np.repeat(np.arange(n_classes), np.ceil(weights * 10).astype(int)), n_rows))
+    X = rng.standard_normal((n_rows, n_genes), np.float32)
+    groups = rng.permutation(n_genes)[: n_groups * size].reshape(n_groups, size)
+    for g, group in enumerate(groups):
+        z = X[:, group[0]] + (shift * (y == g % n_classes) if g < n_markers else 0)
+        X[:, group] = correlation * z[:, None] + np.sqrt(1 - correlation**2) * X[:, group]
+        X[:, group[0]] = z
+    spread, mean = rng.uniform(0.5, 1.5, n_genes), rng.uniform(2, 12, n_genes)
+    X = np.maximum(X * spread.astype(np.float32) + mean.astype(np.float32), 0)
+    names = [[f"x{i}" for i in group] for group in groups]
+    notes = {
+        "relevant": [group[0] for group in names[:n_markers]],
+        "groups": {group[0]: group for group in names[:n_markers]},
+        "other_groups": {group[0]: group for group in names[n_markers:]},
+    }
+    labels = pd.Series([f"T{c}" for c in y], name="class")
+    return Table(X, labels, task="classification", name="gene expression", notes=notes)
+
+
 def recall(ranking: FeatureRanking | Sequence[str], relevant: Sequence[str], k: int | None = None) -> float:
     """Return the share of the relevant features that are among the `k` best.
 

@@ -34,11 +34,15 @@ class TrainingConfig:
     l2 : float
         Only for "adam": times each weight, added to its gradient after clipping. As a penalty of half of it on the
         squared weights would, but not part of the loss that is reported.
+    l1 : float
+        Only for "adam": times the mean absolute weight, biases left out, is added to the loss; see `PenalisedAdam`.
     clip_norm : float, optional
         Largest norm of the gradient, over all weights.
     schedule : {"one_cycle", "cosine", "constant"}
         See `one_cycle_rate` and `cosine_rate`.
     batch_size : int
+    drop_last : bool
+        Leave out each epoch's last batch if it is a part of one: BatchNorm's means of few rows are rough.
     max_epochs : int
     patience : int
         Epochs without a better validation loss after which training stops; the best weights are kept.
@@ -53,9 +57,11 @@ class TrainingConfig:
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = 1e-4
     l2: float = 0.0
+    l1: float = 0.0
     clip_norm: float | None = None
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     batch_size: int = 32
+    drop_last: bool = False
     max_epochs: int = 70
     patience: int = 6
     keep: Literal["best", "last"] = "best"
@@ -75,8 +81,9 @@ class TrainingConfig:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
-        if self.l2 < 0:
-            raise PermGradError(f"l2 must be at least 0, got {self.l2}")
+        for name in ("l1", "l2"):
+            if getattr(self, name) < 0:
+                raise PermGradError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise PermGradError(f"clip_norm must be positive, or None for no clipping, got {self.clip_norm}")
 
@@ -139,16 +146,23 @@ class Batches(keras.utils.PyDataset):
     """Rows in a new seeded order each epoch, without touching any global random state."""
 
     def __init__(
-        self, X: np.ndarray, y: np.ndarray, batch_size: int, seed: int, class_weight: np.ndarray | None = None
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        batch_size: int,
+        seed: int,
+        class_weight: np.ndarray | None = None,
+        drop_last: bool = False,
     ) -> None:
         super().__init__()
         self.X, self.y, self.batch_size = X, y, batch_size
+        self.n_batches = max(1, len(X) // batch_size) if drop_last else math.ceil(len(X) / batch_size)
         self.row_weight = None if class_weight is None else class_weight[y]
         self.generator = np.random.default_rng(seed)
         self.order = self.generator.permutation(len(X))
 
     def __len__(self) -> int:
-        return math.ceil(len(self.X) / self.batch_size)
+        return self.n_batches
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
         rows = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -250,7 +264,7 @@ def fit_network(
     ]
     with released_graphs():
         history = model.fit(
-            Batches(*train, config.batch_size, config.seed, class_weight),
+            Batches(*train, config.batch_size, config.seed, class_weight, config.drop_last),
             validation_data=validation,
             validation_batch_size=1024,
             shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
@@ -278,6 +292,10 @@ def _optimizer(config: TrainingConfig) -> Any:
     rate, clipping = float(config.learning_rate), {"global_clipnorm": config.clip_norm}
     if config.optimizer == "adamw":
         return keras.optimizers.AdamW(rate, weight_decay=float(config.weight_decay), **clipping)
+    if config.l1:
+        from permgrad.penalty import PenalisedAdam  # which is a kind of AdamL2
+
+        return PenalisedAdam(rate, l1=float(config.l1), l2=float(config.l2), **clipping)
     if config.l2:
         return AdamL2(rate, l2=float(config.l2), **clipping)
     return keras.optimizers.Adam(rate, **clipping)

@@ -185,3 +185,29 @@ def test_recall_by_hand():
 def test_bad_input_is_named(call, message):
     with pytest.raises(pg.PermGradError, match=message):
         call()
+
+
+def test_gene_expression_has_the_groups_that_it_names():
+    """Classes raise their markers by 3 of the noise's deviations; copies correlate within classes as asked for."""
+    table = toy.gene_expression(6000, 60, seed=2, n_markers=4, n_others=2, n_copies=5, n_classes=3)
+    X, y, notes = table.X.to_numpy(), table.y.to_numpy(), table.notes
+    assert X.dtype == np.float32
+    assert X.min() >= 0
+    assert list(notes["groups"]) == notes["relevant"]
+    grouped = [name for groups in ("groups", "other_groups") for group in notes[groups].values() for name in group]
+    assert len(grouped) == len(set(grouped)) == 36
+    for g, (planted_gene, group) in enumerate(notes["groups"].items()):
+        mine = y == f"T{g % 3}"
+        inside = table.X.loc[~mine, group].corr().to_numpy()[0]  # in T1 nothing of this group is raised
+        np.testing.assert_allclose(inside[1:], 0.9, atol=0.03)
+        values = table.X[planted_gene]
+        assert (values[mine].mean() - values[~mine].mean()) / values[~mine].std() == pytest.approx(3, abs=0.25)
+    others = table.X.drop(columns=[name for group in notes["groups"].values() for name in group])
+    shifts = others.groupby(y).mean() - others.mean()
+    assert (shifts.abs() / others.std() < 0.1).all(axis=None)
+
+
+@pytest.mark.parametrize("wrong", [{"n_markers": 0}, {"n_classes": 1}, {"correlation": 0.0}, {"n_copies": 9}])
+def test_gene_expression_that_cannot_be(wrong):
+    with pytest.raises(pg.PermGradError, match="needs a marker group|need 60 genes"):
+        toy.gene_expression(**{"n_rows": 60, "n_genes": 50, "n_markers": 4, "n_others": 2, "n_copies": 3, **wrong})

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
@@ -16,7 +19,10 @@ from permgrad.importance.inputs import column_names, resolve_groups
 THRESHOLDS = (0.3, 0.6)
 """Low, for tables of yes and no: among Dengue's symptoms no two correlate by more than 0.5."""
 MOST_FEATURES = 20_000
-"""About 12 bytes for each pair of features: 5 GB."""
+"""That hang together by correlations above the lowest threshold: about 12 bytes for each pair of them, 5 GB."""
+FLOATS_PER_BLOCK = 2**25
+"""Of the correlations that are looked at together."""
+ROUNDING = 1e-5
 
 
 def correlated_groups(
@@ -49,7 +55,12 @@ def correlated_groups(
     Raises
     ------
     PermGradError
-        For thresholds out of range or not ascending, and beyond 20,000 features.
+        For thresholds out of range or not ascending, and where more than 20,000 features hang together.
+
+    Notes
+    -----
+    Any number of features can be clustered: two clusters join only if some pair across them correlates above the
+    threshold. So no cluster reaches beyond a connected part of the graph of such pairs, and each part has its own tree.
 
     References
     ----------
@@ -60,30 +71,61 @@ def correlated_groups(
         raise PermGradError(f"thresholds must be correlations between 0 and 1, ascending, got {thresholds}")
     values = np.asarray(X, np.float32)
     members = resolve_groups(values.shape[1], column_names(X), columns)
-    names = list(members)
-    if len(names) > MOST_FEATURES:
-        raise PermGradError(
-            f"at most {MOST_FEATURES} features can be clustered, got {len(names)}; name groups yourself"
-        )
-    if len(names) == 1:
-        return [{names[0]: names} for _ in levels]
-    tree = linkage(squareform(_distances(values, list(members.values())), checks=False), "average")
-    return [_named(names, fcluster(tree, 1 - level, "distance")) for level in levels]
+    names, given = list(members), list(members.values())
+    ranks = _unit_ranks(values[:, np.concatenate(given)])
+    ends = np.cumsum([0, *(len(columns) for columns in given)])
+    columns_of = [np.arange(*pair) for pair in pairwise(ends)]
+    clusters = np.zeros((len(levels), len(names)), int)
+    for part in _connected(ranks, columns_of, levels[0]):
+        if len(part) > MOST_FEATURES:
+            raise PermGradError(
+                f"at most {MOST_FEATURES} features that hang together can be clustered, got {len(part)};"
+                " raise the lowest threshold, or name groups yourself"
+            )
+        clusters[:, part] = _clustered(ranks, [columns_of[i] for i in part], levels) + clusters.max() + 1
+    return [_named(names, of_level) for of_level in clusters]
 
 
-def _distances(values: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
+def _unit_ranks(values: np.ndarray) -> np.ndarray:
+    """Return each column's ranks, centred and of length 1, float32: their products are Spearman's correlations."""
     ranks = rankdata(values, axis=0).astype(np.float32)
-    centred = ranks - ranks.mean(axis=0)
-    norm = np.sqrt((centred**2).sum(axis=0))
-    centred /= np.where(norm > 0, norm, 1)
-    correlation = np.abs(centred.T @ centred)
-    if any(len(columns) > 1 for columns in members):
-        order, starts = np.concatenate(members), np.cumsum([0, *(len(columns) for columns in members)])[:-1]
-        correlation = np.maximum.reduceat(correlation[np.ix_(order, order)], starts, axis=0)
+    ranks -= ranks.mean(axis=0)
+    norm = np.sqrt((ranks**2).sum(axis=0))
+    ranks /= np.where(norm > 0, norm, 1)
+    return ranks
+
+
+def _connected(ranks: np.ndarray, members: list[np.ndarray], threshold: float) -> list[np.ndarray]:
+    """Part the features into those that hang together by pairs correlated above the threshold; block by block."""
+    n = ranks.shape[1]
+    part = np.arange(n)
+    for columns in members:
+        part[columns] = columns[0]
+    step = max(1, FLOATS_PER_BLOCK // n)
+    for start in range(0, n, step):
+        above = np.abs(ranks[:, start : start + step].T @ ranks[:, start:]) > threshold - ROUNDING
+        row, column = np.nonzero(above)
+        links = csr_array((np.ones(len(row), bool), (part[row + start], part[column + start])), (n, n))
+        part = connected_components(links, directed=False)[1][part]
+    numbers = part[[columns[0] for columns in members]]
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
+
+
+def _clustered(ranks: np.ndarray, members: list[np.ndarray], levels: list[float]) -> np.ndarray:
+    """Return each feature's cluster, from 0 on, by average linkage at each level: (n_levels, n_features)."""
+    if len(members) == 1:
+        return np.zeros((len(levels), 1), int)
+    tree = linkage(squareform(_distances(ranks, members), checks=False), "average")
+    return np.array([fcluster(tree, 1 - level, "distance") for level in levels]) - 1
+
+
+def _distances(ranks: np.ndarray, members: list[np.ndarray]) -> np.ndarray:
+    order, starts = np.concatenate(members), np.cumsum([0, *(len(columns) for columns in members)])[:-1]
+    correlation = np.abs(ranks[:, order].T @ ranks[:, order])
+    if len(order) > len(members):
+        correlation = np.maximum.reduceat(correlation, starts, axis=0)
         correlation = np.maximum.reduceat(correlation, starts, axis=1)
-    else:
-        at = np.concatenate(members)
-        correlation = correlation[np.ix_(at, at)]
     distances = 1 - np.minimum(correlation, 1)
     np.fill_diagonal(distances, 0)
     return distances

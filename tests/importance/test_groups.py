@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 from scipy.stats import spearmanr
 
 import permgrad as pg
+from permgrad.importance import correlated
 from tests.conftest import SMALL
 
 
@@ -45,6 +48,41 @@ def test_clusters_are_average_linkage_of_spearmans(blocks):
     between = rho[np.ix_([0, 3, 5], [2, 4])].mean()
     assert len(pg.correlated_groups(blocks, between - 0.005)[0]) == 2
     assert len(pg.correlated_groups(blocks, between + 0.005)[0]) == 3
+
+
+@pytest.mark.parametrize("floats_per_block", [2**25, 200])
+def test_parts_clustered_alone_are_those_of_one_tree(rng, monkeypatch, floats_per_block):
+    """Against average linkage of all features at once; blocks of many columns, and of few."""
+    monkeypatch.setattr(correlated, "FLOATS_PER_BLOCK", floats_per_block)
+    latent = rng.normal(size=(60, 12))
+    X = latent[:, rng.integers(0, 12, 70)] + rng.uniform(0.1, 1.5, 70) * rng.normal(size=(60, 70))
+    levels = (0.25, 0.5, 0.8)
+    tree = linkage(squareform(1 - np.abs(spearmanr(X).statistic), checks=False), "average")
+    for level, found in zip(levels, pg.correlated_groups(X, levels), strict=True):
+        expected = fcluster(tree, 1 - level, "distance")
+        groups = {frozenset(f"x{i}" for i in np.flatnonzero(expected == c)) for c in expected}
+        assert {frozenset(group) for group in found.values()} == groups
+    columns = {"pair": [3, 40], "other": [7], "third": [8, 9, 10], "twice": [7, 12]}
+    rho = np.abs(spearmanr(X).statistic)
+    joined = pg.correlated_groups(X, 0.999, columns=columns)[0]
+    assert ["other", "twice"] in joined.values()
+    assert len(joined) == 3
+    assert rho[3, 8] < 0.999
+
+
+def test_tens_of_thousands_of_features_are_clustered(rng):
+    X = rng.normal(size=(60, 21_000)).astype(np.float32)
+    X[:, [5, 20_000]] = X[:, :1] + 0.01 * rng.normal(size=(60, 2))
+    found = pg.correlated_groups(X, 0.9)[0]
+    assert found["x0 + x5 + 1 more"] == ["x0", "x5", "x20000"]
+    assert len(found) == 20_998
+
+
+def test_too_many_features_that_hang_together(blocks, monkeypatch):
+    monkeypatch.setattr(correlated, "MOST_FEATURES", 4)
+    assert len(pg.correlated_groups(blocks, 0.8)[0]) == 3  # 3 at most hang together
+    with pytest.raises(pg.PermGradError, match="at most 4 features that hang together can be clustered, got 5"):
+        pg.correlated_groups(blocks, 0.2)
 
 
 def test_categories_are_clustered_as_one(rng):
