@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tarfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pooch
 import sklearn.datasets
 
 from permgrad.errors import PermGradError, listing
+from permgrad.expression import read_expression
+from permgrad.files import new_directory
 from permgrad.table import Table, read_csv
 
 CACHE = Path(pooch.os_cache("permgrad"))
@@ -70,6 +74,9 @@ def _frame(name: str, card: dict[str, Any]) -> tuple[pd.DataFrame, str, str]:
         labels = bunch.get("target_names") if card["task"] == "classification" else None
         target = bunch.target if labels is None else pd.Series(labels[bunch.target], index=bunch.target.index)
         return bunch.data.assign(**{card["target"]: target}), card["target"], ""
+    if "archive" in card:
+        table = read_expression(_extracted(name, card), target=card["target"], verbose=True)
+        return table.X.assign(**{card["target"]: table.y}), card["target"], ""
     for file in card.get("file", []):
         path = _local(file)
         if path is not None:
@@ -103,6 +110,22 @@ def _download(name: str, file: dict[str, Any], card: dict[str, Any]) -> Path:
     except (OSError, ValueError) as error:  # no network, or another file than the card's
         raise _unavailable(name, file["name"], card, error) from error
     return Path(path)
+
+
+def _extracted(name: str, card: dict[str, Any]) -> Path:
+    """Return the directory of an archive's members; extracted once, whole or not at all."""
+    file = card["archive"]
+    directory = CACHE / f"{name}-{file['sha256'][:12]}"
+    if not directory.is_dir():
+        archive = _local(file) or _download(name, file, card)
+        with new_directory(directory) as staging, tarfile.open(archive) as tar:
+            for member in file["members"]:
+                content = tar.extractfile(member)
+                if content is None:
+                    raise PermGradError(f"{archive}: {member} is no file")
+                with (staging / Path(member).name).open("wb") as copy:
+                    shutil.copyfileobj(content, copy)
+    return directory
 
 
 def _from_openml(name: str, card: dict[str, Any]) -> pd.DataFrame:

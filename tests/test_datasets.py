@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tarfile
 from pathlib import Path
 
 import pandas as pd
@@ -97,6 +98,30 @@ def test_no_network(own_card):
     with pytest.raises(pg.PermGradError, match="cannot download .* https://example.org .* holds own.csv"):
         pg.load_dataset("own")
     assert not (own_card / "cache" / "own.csv").exists()
+
+
+def test_an_archive_is_verified_and_extracted_once(own_card, monkeypatch):
+    """A table of genes in a tar file, as its card has it."""
+    inside = own_card / "inside"
+    inside.mkdir()
+    (inside / "data.csv").write_text(",g1,g2\n" + "".join(f"s{i},{i}.5,1\n" for i in range(6)))
+    (inside / "labels.csv").write_text(",kind\n" + "".join(f"s{i},{'ab'[i % 2]}\n" for i in range(6)))
+    with tarfile.open(own_card / "own.tar.gz", "w:gz") as tar:
+        tar.add(inside, "inside")
+    digest = hashlib.sha256((own_card / "own.tar.gz").read_bytes()).hexdigest()
+    card = (own_card / "own.toml").read_text().split("prefix")[0].replace('"label"', '"kind"')
+    members = 'members = ["inside/data.csv", "inside/labels.csv"]'
+    url = 'url = "http://127.0.0.1:9/own.tar.gz"'
+    archive = f'[archive]\nname = "own.tar.gz"\n{url}\nsha256 = "{digest}"\n{members}\n'
+    (own_card / "own.toml").write_text(card + archive)
+    with pytest.raises(pg.PermGradError, match="cannot download .* holds own.tar.gz"):
+        pg.load_dataset("own")
+    monkeypatch.setenv("PERMGRAD_DATA", str(own_card))
+    table = pg.load_dataset("own")
+    assert table.X["g1"].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+    assert table.y.tolist() == list("ababab")
+    (own_card / "own.tar.gz").unlink()
+    assert pg.load_dataset("own").sha256 == table.sha256
 
 
 def test_unknown_name():
