@@ -417,7 +417,8 @@ def gene_expression(
         "other_groups": {group[0]: group for group in names[n_markers:]},
     }
     labels = pd.Series([f"T{c}" for c in y], name="class")
-    return Table(X, labels, task="classification", name="gene expression", notes=notes)
+    frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(n_genes)])
+    return Table(frame, labels, task="classification", name="gene expression", notes=notes)
 
 
 def recall(ranking: FeatureRanking | Sequence[str], relevant: Sequence[str], k: int | None = None) -> float:

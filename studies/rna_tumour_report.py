@@ -292,8 +292,8 @@ def _facts(done: Done) -> str:
     parts = ", ".join(f"{n} {name}" for name, n in done["parts"].items())
     return (
         f"{len(table)} samples ({parts}), classes {', '.join(map(str, table.classes))}."
-        f" {len(trainings(done))} trainings rank genes. An epoch takes {np.median(first['epoch_seconds']):.2g} s, all of it took"
-        f" {sum(unit['all_seconds'] for unit in units) / 60:.1f} min and at most"
+        f" {len(trainings(done))} trainings rank genes. An epoch takes {np.median(first['epoch_seconds']):.2g} s,"
+        f" all of it took {sum(unit['all_seconds'] for unit in units) / 60:.1f} min and at most"
         f" {max(unit.get('peak_memory', 0) for unit in units) / GB:.2f} GB."
     )
 
