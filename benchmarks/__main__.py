@@ -16,7 +16,7 @@ import subprocess
 import sys
 from importlib import import_module
 
-MODULES = ("importance", "images", "growth")
+MODULES = ("importance", "images", "growth", "penalty")
 
 
 def main() -> None:
