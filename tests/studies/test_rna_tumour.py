@@ -17,14 +17,14 @@ from studies import rna_tumour_report as report
 YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
     "data.source=generated",
-    "data.generated.n_rows=300",
+    "data.generated.n_rows=400",
     "data.generated.n_genes=150",
     "data.generated.n_markers=5",
     "data.generated.n_others=3",
     "data.generated.n_copies=5",
-    "network.hidden_units=[32, 16, 8]",
-    "network.epochs=10",
-    "network.learning_rate=0.01",
+    "network.hidden_units=[64, 32, 16]",
+    "network.epochs=25",
+    "network.learning_rate=3e-3",
     "selector.hidden_units=[16]",
     "selector.epochs=4",
     "importance.trainings=2",
@@ -87,8 +87,8 @@ def test_everything_is_written_and_done_once(out, done):
     before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
     study.run(settings(), out)
     assert before == {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    with pytest.raises(pg.PermGradError, match="network.epochs was 10, now 11"):
-        study.run(settings("network.epochs=11"), out)
+    with pytest.raises(pg.PermGradError, match="network.epochs was 25, now 26"):
+        study.run(settings("network.epochs=26"), out)
 
 
 def test_what_was_lost_is_done_again(out, done, monkeypatch):
@@ -112,7 +112,7 @@ def test_rows_of_other_parts_reach_no_fit(monkeypatch):
     spoiled = {**parts, "test": networks.Rows(parts["test"].X + 100, parts["test"].y)}
     assert networks.anova(parts) == networks.anova(spoiled)
     assert networks.cluster(settings(), parts)["groups"] == networks.cluster(settings(), spoiled)["groups"]
-    assert sum(len(rows.y) for rows in parts.values()) == 300
+    assert sum(len(rows.y) for rows in parts.values()) == 400
 
 
 def test_tables_from_files(tmp_path, rng):
