@@ -23,9 +23,11 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -n auto -m slow
 
-# The same suite on Keras's other backend.
+# What computes with a network, on Keras's other backend.
+NETWORKS := $(addprefix tests/,importance evaluation tuning/test_tune.py tuning/test_worker.py test_cli.py test_epoch_scores.py \
+	test_estimators.py test_hybrid.py test_layers.py test_mlp.py test_training.py)
 test-jax: install
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -m "not slow"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -m "not slow" $(NETWORKS)
 
 lint: install
 	$(BIN)/ruff check .
@@ -60,6 +62,7 @@ evidence: install
 	$(BIN)/python -m benchmarks.referee choices --out results/evidence
 	$(BIN)/python -m benchmarks.referee compare --out results/evidence
 	$(BIN)/python -m benchmarks.planted --out results/evidence/planted.csv
+	$(BIN)/python studies/breast_cancer_choices.py --out results/evidence/breast_cancer_choices
 
 bench-tuning: install
 	$(BIN)/python -m benchmarks.tuning

@@ -9,11 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.preprocessing import PowerTransformer
 
 from permgrad.backend import keras
 from permgrad.layout import FeatureLayout
 
 ops = keras.ops
+SMALLEST_POWER = 1e-6
+"""Below, a power is taken for 0."""
 
 
 @keras.saving.register_keras_serializable("permgrad")
@@ -53,6 +56,50 @@ class MinMaxScale(keras.layers.Layer):
     def columnwise_scale(self) -> np.ndarray:
         """Return what each column is multiplied by, shape (n_features,)."""
         return 1 / ops.convert_to_numpy(self.span)
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class YeoJohnson(keras.layers.Layer):
+    """Take the skew off each column by a power of its own: (batch, n_features) → the same shape, float32.
+
+    For x ≥ 0 it is ``((1 + x) ** p - 1) / p`` (``log(1 + x)`` for p = 0), for x < 0 minus the same of -x with 2 - p.
+    Columns should be standardised before: the 1 is added to numbers of about that size.
+
+    Parameters
+    ----------
+    powers : list of float, one per column
+        See `fit_powers`.
+
+    References
+    ----------
+    Yeo & Johnson, A New Family of Power Transformations to Improve Normality or Symmetry, Biometrika 87 (2000).
+    """
+
+    def __init__(self, powers: Any, **keywords: Any) -> None:
+        super().__init__(**{"dtype": "float32", **keywords})
+        self.powers = np.asarray(powers, np.float32)
+
+    @staticmethod
+    def fit_powers(X: np.ndarray) -> np.ndarray:
+        """Return the powers (n_features,) under which training rows (n_rows, n_features) are most likely normal."""
+        return PowerTransformer(standardize=False).fit(np.asarray(X, float)).lambdas_
+
+    def call(self, x: Any) -> Any:
+        """Transform a batch."""
+        power = ops.where(x >= 0, self.powers, 2 - self.powers)
+        flat = ops.abs(power) < SMALLEST_POWER
+        logarithm = ops.log1p(ops.abs(x))
+        # expm1 keeps the digits that 1 + x would lose in float32; where the power is 0 the quotient is not looked at.
+        grown = ops.expm1(power * logarithm) / ops.where(flat, 1.0, power)
+        return ops.sign(x) * ops.where(flat, logarithm, grown)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, int]:
+        """Return the shape that came."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the powers."""
+        return {**super().get_config(), "powers": self.powers.tolist()}
 
 
 @keras.saving.register_keras_serializable("permgrad")

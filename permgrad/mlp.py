@@ -16,13 +16,15 @@ class MLPClassifier(HybridClassifier):
     """MLP that classifies a table's rows, for a fixed number of epochs.
 
     Encoding, fitting, saving and ranking are those of `HybridClassifier`; network and schedule are its own. Each hidden
-    layer is Dense → BatchNorm → ReLU. Columns are standardised by the training rows, inside the network.
+    layer is Dense → BatchNorm → ReLU. Columns are scaled by the training rows, inside the network.
 
     Parameters
     ----------
     hidden_units : tuple of int
     dropout : float
         After the last hidden layer.
+    scaling : {"standard", "power"}
+        Columns standardised; or also freed of their skew (Yeo & Johnson's powers) and standardised again.
     learning_rate : float
         At the start; half a cosine per epoch takes it towards 1e-5.
     l2 : float
@@ -54,6 +56,7 @@ class MLPClassifier(HybridClassifier):
         *,
         hidden_units: tuple[int, ...] = (256, 512),
         dropout: float = 0.25,
+        scaling: str = "standard",
         learning_rate: float = 1e-3,
         l2: float = 1e-4,
         clip_norm: float | None = 1.0,
@@ -69,6 +72,7 @@ class MLPClassifier(HybridClassifier):
         # Not HybridClassifier's: scikit-learn wants each setting stored as it came, and no others.
         self.hidden_units = hidden_units
         self.dropout = dropout
+        self.scaling = scaling
         self.learning_rate = learning_rate
         self.l2 = l2
         self.clip_norm = clip_norm
@@ -82,7 +86,13 @@ class MLPClassifier(HybridClassifier):
         self.class_weight = class_weight
 
     def _configs(self) -> tuple[Any, TrainingConfig]:
-        network = MLPConfig(tuple(self.hidden_units), self.dropout, choose_precision(self.precision), self.seed)
+        network = MLPConfig(
+            tuple(self.hidden_units),
+            self.dropout,
+            self.scaling,  # type: ignore[arg-type]
+            choose_precision(self.precision),
+            self.seed,
+        )
         training = TrainingConfig(
             learning_rate=self.learning_rate,
             l2=self.l2,

@@ -115,6 +115,7 @@ def cosine_rate(epoch: int, config: TrainingConfig) -> float:
 RATES = {"one_cycle": one_cycle_rate, "cosine": cosine_rate, "constant": lambda epoch, config: config.learning_rate}
 
 
+@keras.saving.register_keras_serializable("permgrad")
 class AdamL2(keras.optimizers.Adam):
     """Adam whose gradients have `l2` times the weight added, after they were clipped.
 
@@ -124,6 +125,10 @@ class AdamL2(keras.optimizers.Adam):
     def __init__(self, *arguments: Any, l2: float = 0.0, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.l2 = l2
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings: a network is copied and pickled with its optimizer."""
+        return {**super().get_config(), "l2": self.l2}
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Take one step of one variable."""

@@ -89,6 +89,7 @@ class Network(pg.Settings):
 
     hidden_units: tuple[Count, ...]
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    scaling: Literal["standard", "power"]
     learning_rate: Annotated[float, Field(gt=0)]
     l2: Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(gt=0)] | None
@@ -96,6 +97,7 @@ class Network(pg.Settings):
     epochs: Count
     keep: Literal["last", "best"]
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+    class_weight: Literal["balanced"] | None
 
 
 class Thresholds(pg.Settings):

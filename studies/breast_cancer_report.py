@@ -56,8 +56,17 @@ def comparisons(scores: pd.DataFrame, n_folds: int, level: float) -> dict[str, p
     found = {}
     for score, rows in scores.groupby("score", sort=False):
         values = {model: part["value"].to_numpy() for model, part in rows.groupby("model", sort=False)}
-        found[str(score)] = pg.compare_models(values, test_share=1 / n_folds, level=level)
+        found[str(score)] = pg.compare_models(values, test_share=1 / n_folds, level=level, bounds=(0, 1))
     return found
+
+
+def goals_in_folds(folds: pd.DataFrame, positive: str) -> pd.DataFrame:
+    """Return in how many folds each model reaches each goal: what the choice of the one split decides."""
+    goals = {"accuracy": GOALS["accuracy"], f"recall[{positive}]": GOALS["recall"]}
+    values = folds.pivot_table(index="fold", columns=["score", "model"], values="value", sort=False)
+    reached = {f"{score} ≥ {goal:g}": (values[score] >= goal).sum() for score, goal in goals.items()}
+    both = (values["accuracy"] >= GOALS["accuracy"]) & (values[f"recall[{positive}]"] >= GOALS["recall"])
+    return pd.DataFrame({**reached, "both": both.sum()}).reset_index()
 
 
 def chosen(done: Mapping[str, Any], pool: str) -> tuple[pd.DataFrame, np.ndarray]:
@@ -206,7 +215,8 @@ def _one_split(study: Any, done: Mapping[str, Any], seeds: pd.DataFrame) -> list
         f" {1 / n_positive:.4f} of its recall: differences of a few rows say nothing.",
         f"### Seed {first}",
         markdown(shown[shown["seed"] == first].drop(columns="seed"), 4),
-        f"Selected by permutation ({study.selection.scoring} on validation rows, {study.selection.repeats} repeats):",
+        f"Selected by permutation ({study.selection.scoring} on validation rows, {study.selection.repeats} repeats):"
+        f" all above the threshold, {study.selection.at_least} of each pool at least.",
         "\n".join(selected),
         f"### Medians over {len(done['seeds'])} seeds",
         markdown(medians, 4),
@@ -237,6 +247,8 @@ def _cross_validation(study: Any, done: Mapping[str, Any], compared: Mapping[str
         " (Holm, within each score). A model *is* higher if the adjusted one is small, *may be* if only the plain one.",
         markdown(pd.DataFrame({"model": models, **cells})),
         verdict,
+        f"Of the {n_folds} folds' test parts, each about as large as that of the one split, so many reach the goals:",
+        markdown(goals_in_folds(fold_scores(done), study.positive)),
         markdown(pairs, 4),
     ]
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import yeojohnson
+from sklearn.preprocessing import PowerTransformer
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.layers import FeatureImage, MinMaxScale, Selector
+from permgrad.layers import FeatureImage, MinMaxScale, Selector, YeoJohnson
 
 
 @pytest.mark.parametrize("merge", ["last", "mean"])
@@ -52,3 +54,23 @@ def test_layers_survive_saving(layout, rng, tmp_path):
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
     assert loaded.get_layer("select").get_config() == model.get_layer("select").get_config()
+
+
+def test_powers_are_those_of_yeo_and_johnson(rng):
+    """Column by column as SciPy has it, the limits at powers 0 and 2 too; fitted as scikit-learn does."""
+    x = rng.normal(size=(200, 5)).astype(np.float32) * 2
+    powers = [0.0, 2.0, 0.5, -1.5, 3.0]
+    found = keras.ops.convert_to_numpy(YeoJohnson(powers)(x))
+    expected = np.column_stack([yeojohnson(x[:, i].astype(float), power) for i, power in enumerate(powers)])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    skewed = rng.lognormal(size=(300, 2))
+    np.testing.assert_allclose(YeoJohnson.fit_powers(skewed), PowerTransformer().fit(skewed).lambdas_)
+
+
+def test_powers_are_saved(rng, tmp_path):
+    rows = keras.Input((3,))
+    model = keras.Model(rows, YeoJohnson([0.0, 1.3, -2.0], name="power")(rows))
+    model.save(tmp_path / "model.keras")
+    x = rng.normal(size=(20, 3)).astype(np.float32)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))

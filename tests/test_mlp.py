@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import skew
 from sklearn.base import clone
 
 import permgrad as pg
@@ -76,6 +78,25 @@ def test_columns_are_standardised_by_training_rows(fitted, problem):
     np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-3)
 
 
+def test_skewed_columns_are_made_symmetric(tmp_path):
+    """What reaches the first hidden layer is standardised and without skew, for rows of any size; saved with it."""
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame({"tiny": 1e-4 * rng.lognormal(0, 1, 400), "huge": 1e6 - 1e5 * rng.lognormal(0, 1, 400)})
+    y = np.where(np.log(X["tiny"] * 1e4) > 0, "pos", "neg")
+    model = pg.MLPClassifier(**{**SMALL, "epochs": 15}, scaling="power").fit(X, y)
+    network = model.network_
+    scaled = keras.Model(network.inputs[0], network.get_layer("power_scale").output)(model.encoder_.transform(X))
+    scaled = keras.ops.convert_to_numpy(scaled)
+    assert np.abs(skew(X)).min() > 2
+    assert np.abs(skew(scaled)).max() < 0.3
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-3)
+    assert model.score(X, y) > 0.95
+    assert model.rank_features(X, y).top(1) == ["tiny"]
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(pg.load(tmp_path / "model").predict_proba(X), model.predict_proba(X))
+
+
 def test_learns_for_all_epochs_and_ranks(fitted, problem):
     *_, X, y = problem
     assert fitted.score(X, y) > 0.9
@@ -92,6 +113,12 @@ def test_saved_and_loaded(fitted, problem, tmp_path):
     assert isinstance(loaded, pg.MLPClassifier)
     assert loaded.get_params() == fitted.get_params()
     np.testing.assert_array_equal(loaded.predict_proba(problem[2]), fitted.predict_proba(problem[2]))
+
+
+def test_a_copy_is_decayed_as_the_original(fitted):
+    """Pickling, as joblib's workers do it, takes the optimizer along."""
+    copied = pickle.loads(pickle.dumps(fitted))  # noqa: S301
+    assert copied.network_.optimizer.l2 == fitted.l2 == 1e-4
 
 
 def test_the_same_seed_gives_the_same_network(problem):
@@ -112,6 +139,7 @@ def test_best_epoch_by_validation_rows(problem):
     [
         ({"hidden_units": ()}, "hidden_units must be one or more sizes"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"scaling": "log"}, "scaling must be 'standard' or 'power', got 'log'"),
         ({"l2": -1}, "l2 must be at least 0"),
         ({"clip_norm": 0}, "clip_norm must be positive, or None"),
         ({"keep": "first"}, "keep must be 'best' or 'last', got 'first'"),

@@ -46,6 +46,7 @@ def compare_models(
     *,
     test_share: float,
     level: float = 0.95,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Comparison:
     """Compare models by their scores on the same splits of one table, as repeated cross-validation gives them.
@@ -61,6 +62,8 @@ def compare_models(
         Share of the rows that each split tests on; 0.2 for five folds.
     level : float
         Of the intervals.
+    bounds : (float, float)
+        Lowest and highest score there can be, such as (0, 1) for accuracy: a mean's interval ends there.
     pairs : sequence of (str, str), optional
         Which models to compare; by default each with each.
 
@@ -71,13 +74,14 @@ def compare_models(
     Raises
     ------
     PermGradError
-        For fewer than two models or splits, scores of different lengths or that are no numbers, or shares out of range.
+        For fewer than two models or splits, scores of different lengths, that are no numbers or beyond their bounds, or
+        shares out of range.
 
     Notes
     -----
     Intervals and tests: Student's t with n_splits - 1 degrees of freedom and variance
     ``(1 / n_splits + test_share / (1 - test_share)) * var(scores, ddof=1)``. An interval of a mean is of the score of
-    a model trained on so many rows of such tables; it is rough where the score is near its bound.
+    a model trained on so many rows of such tables; it is rough where the score is near a bound.
 
     References
     ----------
@@ -85,11 +89,13 @@ def compare_models(
     repeated cross-validation; Holm, Scand. J. Statistics 6 (1979).
     """
     arrays = {name: np.asarray(values, float) for name, values in scores.items()}
-    _check(arrays, test_share, level)
-    summary = [
+    _check(arrays, test_share, level, bounds)
+    summary: list[dict[str, Any]] = [
         {"model": name, **_interval(values, test_share, level), "splits": len(values)}
         for name, values in arrays.items()
     ]
+    for row in summary:
+        row["low"], row["high"] = max(row["low"], bounds[0]), min(row["high"], bounds[1])
     chosen = list(combinations(arrays, 2)) if pairs is None else [tuple(pair) for pair in pairs]
     unknown = sorted({name for pair in chosen for name in pair} - set(arrays))
     if unknown:
@@ -139,7 +145,7 @@ def _interval(values: np.ndarray, test_share: float, level: float) -> dict[str, 
     return {"mean": mean, "low": mean - margin, "high": mean + margin}
 
 
-def _check(scores: Mapping[str, np.ndarray], test_share: float, level: float) -> None:
+def _check(scores: Mapping[str, np.ndarray], test_share: float, level: float, bounds: tuple[float, float]) -> None:
     if len(scores) < 2:
         raise PermGradError(f"a comparison needs at least two models, got {len(scores)}")
     shapes = {name: values.shape for name, values in scores.items()}
@@ -148,5 +154,7 @@ def _check(scores: Mapping[str, np.ndarray], test_share: float, level: float) ->
     for name, values in scores.items():
         if not np.isfinite(values).all():
             raise PermGradError(f"scores must be finite numbers, those of {name!r} are not")
+        if values.min() < bounds[0] or values.max() > bounds[1]:
+            raise PermGradError(f"scores must be within the bounds {bounds}, those of {name!r} are not")
     if not 0 < test_share < 1 or not 0 < level < 1:
         raise PermGradError(f"test_share and level must be between 0 and 1, got {test_share} and {level}")

@@ -1,17 +1,18 @@
 """A plain MLP: Dense → BatchNorm → ReLU for each hidden layer, dropout, logits.
 
-rows (batch, n_features) ─ standardise ─ [Dense → BatchNorm → ReLU]* ─ Dropout ─ Dense ─ softmax
+rows (batch, n_features) ─ scale ─ [Dense → BatchNorm → ReLU]* ─ Dropout ─ Dense ─ softmax
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
+from permgrad.layers import YeoJohnson
 from permgrad.models.hybrid import BATCH_NORM_MOMENTUM
 
 SMALLEST_VARIANCE = 1e-30
@@ -27,6 +28,8 @@ class MLPConfig:
         Of the Dense layers before the logits.
     dropout : float
         Share of the last hidden layer that is dropped in training.
+    scaling : {"standard", "power"}
+        Columns standardised; or also freed of their skew (`YeoJohnson`) and standardised again.
     precision : str
         Keras dtype policy of the hidden layers; scaling and output stay in float32.
     seed : int
@@ -35,6 +38,7 @@ class MLPConfig:
 
     hidden_units: tuple[int, ...] = (256, 512)
     dropout: float = 0.25
+    scaling: Literal["standard", "power"] = "standard"
     precision: str = "float32"
     seed: int = 0
 
@@ -43,18 +47,20 @@ class MLPConfig:
             raise PermGradError(f"hidden_units must be one or more sizes of at least 1, got {self.hidden_units!r}")
         if not 0 <= self.dropout < 1:
             raise PermGradError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.scaling not in ("standard", "power"):
+            raise PermGradError(f"scaling must be 'standard' or 'power', got {self.scaling!r}")
         if self.seed < 0:
             raise PermGradError(f"seed must be at least 0, got {self.seed}")
 
 
 def build_mlp(config: MLPConfig, rows: np.ndarray, n_classes: int) -> Any:
-    """Build the network; it standardises its columns by the mean and variance of the training rows.
+    """Build the network; it scales its columns by the training rows.
 
     Parameters
     ----------
     config : MLPConfig
     rows : ndarray of shape (n_rows, n_features), float32
-        Training rows. Only their columns' means and variances are taken.
+        Training rows. Only their columns' means, variances and powers are taken.
     n_classes : int
 
     Returns
@@ -69,11 +75,10 @@ def build_mlp(config: MLPConfig, rows: np.ndarray, n_classes: int) -> Any:
             units, kernel_initializer=keras.initializers.HeNormal(seed=next(seeds)), dtype=dtype, name=name
         )
 
-    means, variances = rows.mean(axis=0, dtype=float), rows.var(axis=0, dtype=float)
     inputs = keras.Input((rows.shape[1],), name="features")
-    x = keras.layers.Normalization(
-        mean=means, variance=np.maximum(variances, SMALLEST_VARIANCE), dtype="float32", name="scale"
-    )(inputs)
+    x = inputs
+    for layer in _scaling(config.scaling, rows):
+        x = layer(x)
     for i, units in enumerate(config.hidden_units):
         x = dense(units, f"hidden_{i}", config.precision)(x)
         x = keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, dtype=config.precision)(x)
@@ -81,3 +86,20 @@ def build_mlp(config: MLPConfig, rows: np.ndarray, n_classes: int) -> Any:
     x = keras.layers.Dropout(config.dropout, seed=next(seeds), dtype=config.precision)(x)
     x = dense(n_classes, "logits", "float32")(x)
     return keras.Model(inputs, keras.layers.Softmax(dtype="float32", name="probabilities")(x), name="mlp")
+
+
+def _scaling(kind: str, rows: np.ndarray) -> list[Any]:
+    """Return the layers that scale a table as these rows ask for."""
+    scale = _standardise(rows, "scale")
+    if kind == "standard":
+        return [scale]
+    scaled = keras.ops.convert_to_numpy(scale(rows))
+    power = YeoJohnson(YeoJohnson.fit_powers(scaled), name="power")
+    return [scale, power, _standardise(keras.ops.convert_to_numpy(power(scaled)), "power_scale")]
+
+
+def _standardise(rows: np.ndarray, name: str) -> Any:
+    means, variances = rows.mean(axis=0, dtype=float), rows.var(axis=0, dtype=float)
+    return keras.layers.Normalization(
+        mean=means, variance=np.maximum(variances, SMALLEST_VARIANCE), dtype="float32", name=name
+    )

@@ -50,6 +50,7 @@ def plot_comparison(summaries: dict[str, pd.DataFrame]) -> Figure:
         axes.hlines(places, summary["low"], summary["high"], color=colours(1)[0])
         axes.plot(summary["mean"], places, "o", color=colours(1)[0])
         axes.set(xlabel=literal(score))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     grid[0].set_yticks(range(len(models)), [literal(model) for model in models])
     grid[0].invert_yaxis()
     return figure

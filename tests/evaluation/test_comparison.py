@@ -65,6 +65,19 @@ def test_equal_scores_are_within_noise():
     assert found.pairs["p"].tolist() == [1]
 
 
+def test_an_interval_ends_at_the_scores_bounds():
+    scores = {"a": [1.0, 0.9, 1.0], "b": [0.1, 0.0, 0.0]}
+    free = pg.compare_models(scores, test_share=0.2)
+    assert free.summary["high"][0] > 1
+    assert free.summary["low"][1] < 0
+    bounded = pg.compare_models(scores, test_share=0.2, bounds=(0, 1))
+    assert (bounded.summary["high"][0], bounded.summary["low"][1]) == (1, 0)
+    assert bounded.summary[["mean", "splits"]].equals(free.summary[["mean", "splits"]])
+    assert bounded.pairs.equals(free.pairs)
+    with pytest.raises(pg.PermGradError, match=r"within the bounds \(0, 0.95\), those of 'a' are not"):
+        pg.compare_models(scores, test_share=0.2, bounds=(0, 0.95))
+
+
 @pytest.mark.parametrize(
     ("scores", "share", "message"),
     [

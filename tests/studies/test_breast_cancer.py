@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import permgrad as pg
 from studies import breast_cancer as study
+from studies import breast_cancer_choices as choices
 from studies import breast_cancer_report as report
 
 YAML = Path(study.__file__).with_suffix(".yaml")
@@ -175,6 +177,19 @@ def test_the_report_says_what_is_within_noise(models, tmp_path):
     assert f"Of 45 differences, {(pairs['verdict'] == 'within noise').sum()} are within noise" in text
 
 
+def test_goals_are_counted_over_folds():
+    values = {"raw": ([0.99, 0.98, 0.97], [0.96, 0.97, 1.0]), "hybrid": ([0.9, 0.99, 0.9], [0.9, 1.0, 0.9])}
+    folds = pd.DataFrame(
+        {"fold": fold, "model": model, "score": score, "value": value}
+        for model, columns in values.items()
+        for score, column in zip(("accuracy", "recall[malignant]"), columns, strict=True)
+        for fold, value in enumerate(column)
+    )
+    found = report.goals_in_folds(folds, "malignant").set_index("model")
+    assert found.loc["raw"].tolist() == [2, 2, 1]
+    assert found.loc["hybrid"].tolist() == [1, 1, 1]
+
+
 def test_pools_must_hold_the_same_rows(tmp_path):
     study.load_pools(settings(), tmp_path)
     for part in ("train", "validation", "test"):
@@ -230,3 +245,44 @@ def test_the_same_seed_gives_the_same_report_twice(tmp_path):
         found = CliRunner().invoke(study.main, [*overrides, "--out", str(tmp_path / name)], catch_exceptions=False)
         assert found.exit_code == 0, found.output
     assert files(tmp_path / "first") == files(tmp_path / "second")
+
+
+def test_choices_are_judged_without_test_rows(pools, monkeypatch):
+    """Who calls every row benign misses each malignant one of the known rows once per repeat, and nobody else."""
+    made = []
+
+    class AllBenign(DummyClassifier):
+        def __init__(self, **options):
+            made.append(options)
+            super().__init__(strategy="constant", constant="benign")
+
+    monkeypatch.setattr(pg, "MLPClassifier", AllBenign)
+    known = choices.known_rows(pools["raw"])
+    assert len(known) == 364 + 91
+    found = choices.errors(known, settings("cross_validation.repeats=2"), {"batch_size": 16})
+    assert (found["missed"], found["false alarms"]) == (136 + 34, 0)
+    assert [options["batch_size"] for options in made] == [16] * 4
+    assert [options["seed"] for options in made] == [0, 1, 2, 3]
+    test = pools["raw"]["test"].X
+    assert not known.X.merge(test, how="inner").size
+    made.clear()
+    found = choices.on_the_split(pools["raw"], settings("published.seeds=3"), {"batch_size": 16})
+    assert (found["test accuracy"], found["test recall"]) == (72 / 114, 0)
+    assert [options["seed"] for options in made] == [42, 43, 44]
+
+
+def test_choices_are_sorted_by_the_mean_loss_of_both_pools():
+    losses = {
+        ("standard", "raw"): 0.1,
+        ("standard", "engineered"): 0.3,
+        ("power", "raw"): 0.2,
+        ("power", "engineered"): 0.1,
+    }
+    rows = pd.DataFrame(
+        {"pool": pool, "scaling": scaling, "batch_size": "16", "class_weight": "None", "missed": 1.0, "loss": loss}
+        for (scaling, pool), loss in losses.items()
+    )
+    table = choices.side_by_side(rows)
+    assert table["scaling"].tolist() == ["power", "standard"]
+    np.testing.assert_allclose(table["mean loss"], [0.15, 0.2])
+    assert table["engineered loss"].tolist() == [0.1, 0.3]
