@@ -1,4 +1,4 @@
-"""What the published network leaves open, chosen by cross-validation on the rows that are not test rows.
+"""What the published network leaves open, compared by cross-validation on the rows that are not test rows.
 
     python studies/breast_cancer_choices.py --out results/breast_cancer_choices
 
@@ -80,7 +80,7 @@ def judged(parts: study.Parts, settings: study.Study, choice: dict[str, Any]) ->
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the study.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/breast_cancer_choices"))
 def main(config: Path, overrides: tuple[str, ...], out: Path) -> None:
-    """Compare what the published network leaves open, without the test rows."""
+    """Compare what the published network leaves open: scaling, batch size, class weights."""
     try:
         settings = pg.read_settings(study.Study, config, overrides)
         pools = study.load_pools(settings, out)
