@@ -40,7 +40,7 @@ else:  # run as a script: its own directory is what Python looks in
 HERE = Path(__file__).parent
 DATASETS = ("puma8nh", "heloc", "dengue", "gas_drift", "covertype")
 PARTS = ("baselines", "networks", "permgrad", "mistakes", "layouts", "imbalance")
-GROWING = {"seeds", "networks", "baselines", "layouts", "level"}
+GROWING = {"seeds", "networks", "ensembles", "baselines", "layouts", "level"}
 """Settings that results which are there do not depend on; `permgrad.tune` watches over those of tuning."""
 FAST = (
     "rows=2000",
@@ -108,6 +108,7 @@ class Study(pg.Settings):
     first_seed: Seed
     seeds: Count
     networks: dict[Name, Network]
+    ensembles: dict[Name, Annotated[tuple[str, ...], Field(min_length=2)]]
     tuning: Tuning
     baselines: tuple[str, ...]
     explained: str
@@ -127,6 +128,16 @@ class Study(pg.Settings):
     def _explains_a_network(self) -> Study:
         if self.explained not in self.networks:
             raise ValueError(f"explained must be one of networks, {', '.join(self.networks)}")
+        return self
+
+    @model_validator(mode="after")
+    def _averages_networks(self) -> Study:
+        for name, members in self.ensembles.items():
+            unknown = sorted(set(members) - set(self.networks))
+            if unknown:
+                raise ValueError(f"ensembles.{name}: there is no network {unknown[0]!r}")
+            if name in self.networks:
+                raise ValueError(f"ensembles.{name}: there is a network of that name")
         return self
 
     @property

@@ -128,9 +128,9 @@ def tune(
     with _quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
         study = progress.study
         queue_forgotten(study)
-        first = next((params for known, params in FIRST.items() if known is space), None)
-        if first and not study.get_trials(deepcopy=False):
-            study.enqueue_trial(first)
+        if not study.get_trials(deepcopy=False):
+            for params in next((trials for known, trials in FIRST.items() if known is space), ()):
+                study.enqueue_trial(params)
         if len(finished(study)) < n_trials:
             if workers == 1:
                 Worker(job, progress.say, progress.show).run()

@@ -45,7 +45,7 @@ def write_report(study: Any, order: tuple[str, ...], out: Path, to: Path) -> Non
 
     Data sets come in `order`.
     """
-    found = read_found(out, order, study.level)
+    found = read_found(out, order, study.level, study.ensembles)
     to.mkdir(parents=True, exist_ok=True)
     tables = make_tables(found)
     for name, table in tables.items():

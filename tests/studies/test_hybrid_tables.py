@@ -252,6 +252,7 @@ def planted(**changes: Any) -> found.Found:
         "baselines": {"random forest": {0: unit(0, 0, 0, 1, 0, 0), 1: unit(0, 0, 0, 1, 1, 0)}},
         "tuning": {"hybrid": {"trials": 7}},
         "networks": {"hybrid": {0: unit(0, 0, 0, 1, 1, 2), 1: unit(0, 0, 0, 1, 1, 0)}},
+        "ensembles": {},
         "mistakes": {},
         "layouts": {},
         "balanced": {},
@@ -492,7 +493,7 @@ def test_layouts_that_cannot_be_are_noted(stand, tmp_path, monkeypatch):
 
     monkeypatch.setattr(networks, "train_and_measure", fails)
     study.run(settings(), ("heloc",), ("layouts",), tmp_path)
-    (one,) = found.read_found(tmp_path, study.DATASETS, 0.95)
+    (one,) = found.read_found(tmp_path, study.DATASETS, 0.95, {})
     assert {seeds[0]["impossible"] for seeds in one.layouts.values()} == {"too few pixels"}
 
 
