@@ -61,9 +61,10 @@ Steps = Iterator[tuple[str, Callable[[], Any]]]
 
 
 class Network(pg.Settings):
-    """A search space of `permgrad.tune`, settings of the estimator that all its trials share, and how many trials."""
+    """A search space of `permgrad.tune`, maybe within narrower ranges, and settings that all its trials share."""
 
     space: str
+    ranges: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     settings: dict[str, Any]
     trials: Count | None = None
 
@@ -194,6 +195,7 @@ class Dataset:
         result = pg.tune(
             self.table,
             network.space,
+            ranges=network.ranges,
             n_trials=network.trials or tuning.trials,
             out=self.directory / "tuning" / name,
             sampler=tuning.sampler,
@@ -203,7 +205,7 @@ class Dataset:
             keep=1,
             **{"max_epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
         )
-        found = networks.describe_tuning(result)
+        found = networks.describe_tuning(result) | {"ranges": network.ranges}
         self.unit(f"networks/{name}/trial_{found['best']:03}/tuning_{found['trials']:03}", lambda: found)
         return result
 

@@ -175,8 +175,9 @@ def _tuning(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     if len(tables["tuning"]):
         yield "## Tuning"
         yield (
-            "By validation loss, over the published space unless the network says otherwise; the published runs took 75"
-            " trials for regression and 50 for classification. `trials` counts complete and pruned ones."
+            "By validation loss, over the published space (`beyond`: over a space of its own), but for ranges that were"
+            " `narrowed`: what that leaves out takes hours without a GPU. The published runs took 75 trials for"
+            " regression and 50 for classification. `trials` counts complete and pruned ones."
         )
         yield markdown(tables["tuning"])
 

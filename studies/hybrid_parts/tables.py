@@ -202,6 +202,7 @@ def tuning_table(found: Sequence[Found]) -> pd.DataFrame:
             "validation loss": unit["validation_loss"],
             "parameters": unit["parameters"],
             "found": ", ".join(f"{key} {_short(value)}" for key, value in unit["params"].items()),
+            "narrowed": ", ".join(f"{key} {low} to {high}" for key, (low, high) in unit.get("ranges", {}).items()),
         }
         for one in found
         for name, unit in one.tuning.items()
