@@ -110,7 +110,8 @@ def tune(
     if workers < 1 or n_trials < 1 or keep < 1:
         raise PermGradError(f"n_trials, workers and keep must be at least 1, got {n_trials}, {workers} and {keep}")
     metrics = (metric,) if isinstance(metric, str) else tuple(metric)
-    within = narrowed(as_space(space), ranges or {})
+    with _quiet_optuna():
+        within = narrowed(as_space(space), ranges or {})
     _check_metrics(metrics, table)
     train, val, test = table.split(seed=split_seed)
     settings = _checked(settings, table, seed)
