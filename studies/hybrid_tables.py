@@ -61,12 +61,13 @@ Steps = Iterator[tuple[str, Callable[[], Any]]]
 
 
 class Network(pg.Settings):
-    """A search space of `permgrad.tune`, maybe within narrower ranges, and settings that all its trials share."""
+    """A search space of `permgrad.tune`, settings that all its trials share, and what else is its own."""
 
     space: str
     ranges: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     settings: dict[str, Any]
     trials: Count | None = None
+    pruner: str | None = None
 
 
 class Epochs(pg.Settings):
@@ -199,7 +200,7 @@ class Dataset:
             n_trials=network.trials or tuning.trials,
             out=self.directory / "tuning" / name,
             sampler=tuning.sampler,
-            pruner=tuning.pruner,
+            pruner=network.pruner or tuning.pruner,
             seed=tuning.seed,
             split_seed=self.study.split_seed,
             keep=1,
