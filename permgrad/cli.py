@@ -166,6 +166,7 @@ def evaluate(
 @click.option(
     "--space", default="hybrid", show_default=True, help="hybrid, mlp, cnn, batch_ensemble, or FILE.py:FUNCTION."
 )
+@click.option("--range", "ranges", multiple=True, metavar="NAME=LOW,HIGH", help="Narrower than the space's own.")
 @click.option("--metric", multiple=True, default=["loss"], show_default=True, help="Twice for two objectives.")
 @click.option("--storage", metavar="URL", help="sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]")
 @click.option("--name", help="Of the study.  [default: the table's]")
@@ -174,7 +175,15 @@ def evaluate(
 @click.option("--sampler", default="tpe", show_default=True, help="tpe, random, nsgaii, gp or cmaes.")
 @click.option("--pruner", default="halving", show_default=True, help="halving, hyperband, median or none.")
 @click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Best networks to keep on disk.")
-def tune(table: str, target: str | None, task: Any, trials: int, metric: tuple[str, ...], **options: Any) -> None:
+def tune(
+    table: str,
+    target: str | None,
+    task: Any,
+    trials: int,
+    ranges: tuple[str, ...],
+    metric: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Tune a network on TABLE, then rank its columns by the best one.
 
     TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file. Run again, the study goes
@@ -200,7 +209,8 @@ def tune(table: str, target: str | None, task: Any, trials: int, metric: tuple[s
     if balance:
         settings["class_weight"] = balance
     chosen: Any = metric[0] if len(metric) == 1 else metric
-    result = run(data, n_trials=trials, metric=chosen, verbose=True, **options, **settings)
+    narrower = dict(map(_range, ranges))
+    result = run(data, n_trials=trials, ranges=narrower, metric=chosen, verbose=True, **options, **settings)
     _show_study(result, trials)
 
 
@@ -221,6 +231,23 @@ def dashboard(results: Path | None, storage: str | None, port: int, open_browser
         server.serve_forever()
     except KeyboardInterrupt:
         server.server_close()
+
+
+def _range(text: str) -> tuple[str, list[Any]]:
+    """Read ``base_filters=8,32`` or ``optimizer=adam``."""
+    name, equals, values = text.partition("=")
+    if not (name and equals and values):
+        raise click.BadParameter(f"must be NAME=LOW,HIGH or NAME=CHOICE,CHOICE, got {text!r}", param_hint="--range")
+    return name, [_number(value) for value in values.split(",")]
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _load(table: str, target: str | None, task: Any) -> Table:

@@ -1,11 +1,10 @@
-"""What the published network leaves open, chosen by cross-validation on the rows that are not test rows.
+"""What the published network leaves open, compared by cross-validation on the rows that are not test rows.
 
     python studies/breast_cancer_choices.py --out results/breast_cancer_choices
 
 Every choice of scaling, batch size and class weights is trained on folds of the training and validation rows of both
-pools; the table, sorted by the loss, says how many rows each gets wrong, of which class. Beside it stands what the one
-split's test rows, which choose nothing, say of the same choices: the medians over seeds. Stopped and started again, it
-goes on.
+pools; the table, sorted by the loss, says how many rows each gets wrong. Beside it stands what the one split's test
+rows, which choose nothing, say of the same choices: the medians over seeds. Stopped and started again, it goes on.
 """
 
 from __future__ import annotations
@@ -40,14 +39,18 @@ def known_rows(parts: study.Parts) -> pg.Table:
     return pg.Table(X, y, name=known[0].name)
 
 
+def fit(rows: pg.Table, settings: study.Study, choice: dict[str, Any], seed: int) -> pg.MLPClassifier:
+    """Train the study's network, but for the choice."""
+    return pg.MLPClassifier(**{**settings.network.model_dump(), **choice}, seed=seed).fit(rows.X, rows.y)
+
+
 def errors(table: pg.Table, settings: study.Study, choice: dict[str, Any]) -> dict[str, float]:
     """Return the rows of each class that a choice gets wrong, per run through all folds, and its loss."""
     cv = settings.cross_validation
     folds = RepeatedStratifiedKFold(n_splits=cv.folds, n_repeats=cv.repeats, random_state=cv.seed)
     missed, alarms, losses = 0, 0, []
     for seed, (train, test) in enumerate(folds.split(table.X, table.y)):
-        fitted, rest = table.take(train), table.take(test)
-        model = pg.MLPClassifier(**{**settings.network.model_dump(), **choice}, seed=seed).fit(fitted.X, fitted.y)
+        rest, model = table.take(test), fit(table.take(train), settings, choice, seed)
         positive = (rest.y == settings.positive).to_numpy()
         probabilities = model.predict_proba(rest.X)
         called = model.predict(rest.X) == settings.positive
@@ -60,10 +63,10 @@ def errors(table: pg.Table, settings: study.Study, choice: dict[str, Any]) -> di
 def on_the_split(parts: study.Parts, settings: study.Study, choice: dict[str, Any]) -> dict[str, float]:
     """Return the medians over seeds of a choice's accuracy and recall on the test rows of the one split."""
     scorers = [pg.get_scorer(name) for name in ("accuracy", f"recall[{settings.positive}]")]
-    fitted, test, published = parts["train"], parts["test"], settings.published
+    test, published = parts["test"], settings.published
     found = []
     for seed in range(published.first_seed, published.first_seed + published.seeds):
-        model = pg.MLPClassifier(**{**settings.network.model_dump(), **choice}, seed=seed).fit(fitted.X, fitted.y)
+        model = fit(parts["train"], settings, choice, seed)
         found.append([scorer(model, test.X, test.y) for scorer in scorers])
     return dict(zip(("test accuracy", "test recall"), np.median(found, axis=0).tolist(), strict=True))
 
@@ -74,13 +77,11 @@ def judged(parts: study.Parts, settings: study.Study, choice: dict[str, Any]) ->
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config", type=click.Path(path_type=Path), default=study.HERE / "breast_cancer.yaml", show_default=False
-)
+@click.option("--config", type=click.Path(path_type=Path), default=study.HERE / "breast_cancer.yaml")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the study.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/breast_cancer_choices"))
 def main(config: Path, overrides: tuple[str, ...], out: Path) -> None:
-    """Compare what the published network leaves open, without the test rows."""
+    """Compare what the published network leaves open: scaling, batch size, class weights."""
     try:
         settings = pg.read_settings(study.Study, config, overrides)
         pools = study.load_pools(settings, out)
@@ -93,15 +94,17 @@ def main(config: Path, overrides: tuple[str, ...], out: Path) -> None:
             rows.append({"pool": pool, **{name: str(value) for name, value in choice.items()}, **unit["found"]})
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(markdown(side_by_side(pd.DataFrame(rows)), 4))
+    click.echo(markdown(side_by_side(pd.DataFrame(rows)), 3))
 
 
 def side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each choice, the lowest loss first, with the columns of both pools."""
+    """Return one row for each choice, the lowest mean loss first, with both pools' wrong rows and test scores."""
+    rows = rows.assign(wrong=rows["missed"] + rows["false alarms"])
     table = rows.pivot(index=list(CHOICES), columns="pool")
-    table.columns = [f"{pool} {name}" for name, pool in table.columns]
-    table["mean loss"] = table[[name for name in table if name.endswith(" loss")]].mean(axis=1)
-    return table.sort_values("mean loss").reset_index()
+    shown = {"loss": table["loss"].mean(axis=1)}
+    for pool in rows["pool"].unique():
+        shown |= {f"{pool} {name}": table[name, pool] for name in ("wrong", "test accuracy", "test recall")}
+    return pd.DataFrame(shown).sort_values("loss").reset_index()
 
 
 if __name__ == "__main__":

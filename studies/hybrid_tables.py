@@ -40,7 +40,7 @@ else:  # run as a script: its own directory is what Python looks in
 HERE = Path(__file__).parent
 DATASETS = ("puma8nh", "heloc", "dengue", "gas_drift", "covertype")
 PARTS = ("baselines", "networks", "permgrad", "mistakes", "layouts", "imbalance")
-GROWING = {"seeds", "networks", "baselines", "layouts", "level"}
+GROWING = {"seeds", "networks", "ensembles", "baselines", "layouts", "level"}
 """Settings that results which are there do not depend on; `permgrad.tune` watches over those of tuning."""
 FAST = (
     "rows=2000",
@@ -61,11 +61,13 @@ Steps = Iterator[tuple[str, Callable[[], Any]]]
 
 
 class Network(pg.Settings):
-    """A search space of `permgrad.tune`, settings of the estimator that all its trials share, and how many trials."""
+    """A search space of `permgrad.tune`, settings that all its trials share, and what else is its own."""
 
     space: str
+    ranges: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     settings: dict[str, Any]
     trials: Count | None = None
+    pruner: str | None = None
 
 
 class Epochs(pg.Settings):
@@ -108,6 +110,7 @@ class Study(pg.Settings):
     first_seed: Seed
     seeds: Count
     networks: dict[Name, Network]
+    ensembles: dict[Name, Annotated[tuple[str, ...], Field(min_length=2)]]
     tuning: Tuning
     baselines: tuple[str, ...]
     explained: str
@@ -127,6 +130,16 @@ class Study(pg.Settings):
     def _explains_a_network(self) -> Study:
         if self.explained not in self.networks:
             raise ValueError(f"explained must be one of networks, {', '.join(self.networks)}")
+        return self
+
+    @model_validator(mode="after")
+    def _averages_networks(self) -> Study:
+        for name, members in self.ensembles.items():
+            unknown = sorted(set(members) - set(self.networks))
+            if unknown:
+                raise ValueError(f"ensembles.{name}: there is no network {unknown[0]!r}")
+            if name in self.networks:
+                raise ValueError(f"ensembles.{name}: there is a network of that name")
         return self
 
     @property
@@ -183,16 +196,17 @@ class Dataset:
         result = pg.tune(
             self.table,
             network.space,
+            ranges=network.ranges,
             n_trials=network.trials or tuning.trials,
             out=self.directory / "tuning" / name,
             sampler=tuning.sampler,
-            pruner=tuning.pruner,
+            pruner=network.pruner or tuning.pruner,
             seed=tuning.seed,
             split_seed=self.study.split_seed,
             keep=1,
             **{"max_epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
         )
-        found = networks.describe_tuning(result)
+        found = networks.describe_tuning(result) | {"ranges": network.ranges}
         self.unit(f"networks/{name}/trial_{found['best']:03}/tuning_{found['trials']:03}", lambda: found)
         return result
 

@@ -142,7 +142,7 @@ def test_best_epoch_by_validation_rows(problem):
         ({"scaling": "log"}, "scaling must be 'standard' or 'power', got 'log'"),
         ({"l2": -1}, "l2 must be at least 0"),
         ({"clip_norm": 0}, "clip_norm must be positive, or None"),
-        ({"keep": "first"}, "keep must be 'best' or 'last', got 'first'"),
+        ({"keep": "first"}, "keep must be one of 'best', 'last', got 'first'"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"epochs": 0}, "max_epochs must be positive"),
     ],

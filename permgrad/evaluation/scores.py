@@ -28,11 +28,12 @@ def scores(estimator: Any, table: Table) -> dict[str, float]:
         where a class has no rows) and ``log_loss``. Regression: ``r2``, ``rmse``, ``mae``, ``mape``.
     """
     if table.task == "regression":
-        return _regression_scores(np.asarray(table.y, float), estimator.predict(table.X))
-    return _classification_scores(np.asarray(table.y), estimator.predict_proba(table.X), estimator.classes_)
+        return regression_scores(np.asarray(table.y, float), estimator.predict(table.X))
+    return classification_scores(np.asarray(table.y), estimator.predict_proba(table.X), estimator.classes_)
 
 
-def _regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+def regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Score numbers predicted of rows whose true ones are `y`; see `scores`."""
     return {
         "r2": float(metrics.r2_score(y, predicted)),
         "rmse": float(metrics.root_mean_squared_error(y, predicted)),
@@ -41,7 +42,8 @@ def _regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]
     }
 
 
-def _classification_scores(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+def classification_scores(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    """Score probabilities, (n_rows, n_classes), of rows whose labels are `y`; see `scores`."""
     predicted = classes[probabilities.argmax(axis=1)]
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         y, predicted, labels=classes, average="macro", zero_division=0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from permgrad.tuning.directory import begin, check_directory
 from permgrad.tuning.objective import PARAMETERS, Objective
 from permgrad.tuning.pool import run_pool
 from permgrad.tuning.progress import Progress
+from permgrad.tuning.ranges import Narrowed, narrowed
 from permgrad.tuning.results import TuneResult, write_study
 from permgrad.tuning.spaces import FIRST, Space, as_space, describe
 from permgrad.tuning.strategy import make_pruner, make_sampler
@@ -30,6 +31,7 @@ def tune(
     table: Table,
     space: str | Space = "hybrid",
     *,
+    ranges: Mapping[str, Sequence[Any]] | None = None,
     n_trials: int = 75,
     metric: str | tuple[str, str] = "loss",
     out: str | Path | None = None,
@@ -60,6 +62,10 @@ def tune(
         The published search spaces; hybrids with embeddings of columns, scaling by rank and members of a batch
         ensemble; or a function ``config = space(trial)`` that returns settings of
         `HybridClassifier` or `HybridRegressor`.
+    ranges : mapping, optional
+        Narrower than the space's own, where its largest networks would take too long:
+        ``{"base_filters": (8, 32)}`` has the lowest and highest value of a number, ``{"optimizer": ["adam"]}`` the
+        choices that stay.
     n_trials : int
         Finished (complete or pruned) trials that the study is to have in all, whatever ran before. Trials that
         fail are recorded with their reason and do not count.
@@ -99,11 +105,13 @@ def tune(
     ------
     PermGradError
         If the study exists with another table, space, objective or setting; if trial after trial fails; for
-        settings out of range.
+        settings out of range, and ranges out of the space.
     """
     if workers < 1 or n_trials < 1 or keep < 1:
         raise PermGradError(f"n_trials, workers and keep must be at least 1, got {n_trials}, {workers} and {keep}")
-    space, metrics = as_space(space), (metric,) if isinstance(metric, str) else tuple(metric)
+    metrics = (metric,) if isinstance(metric, str) else tuple(metric)
+    with _quiet_optuna():
+        within = narrowed(as_space(space), ranges or {})
     _check_metrics(metrics, table)
     train, val, test = table.split(seed=split_seed)
     settings = _checked(settings, table, seed)
@@ -111,8 +119,8 @@ def tune(
     job = Job(
         url=storage or f"sqlite:///{directory / 'study.db'}",
         name=name or table.name,
-        objective=Objective(train, val, space, metrics, settings),
-        identity=_identity(table, space, metrics, settings, split_seed),
+        objective=Objective(train, val, within, metrics, settings),
+        identity=_identity(table, within, metrics, settings, split_seed),
         directory=directory,
         n_trials=n_trials,
         deadline=None if timeout is None else time.time() + timeout,
@@ -128,9 +136,9 @@ def tune(
     with _quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
         study = progress.study
         queue_forgotten(study)
-        first = next((params for known, params in FIRST.items() if known is space), None)
-        if first and not study.get_trials(deepcopy=False):
-            study.enqueue_trial(first)
+        if not study.get_trials(deepcopy=False):
+            for params in next((trials for known, trials in FIRST.items() if known is within.space), ()):
+                study.enqueue_trial(within.within(params))
         if len(finished(study)) < n_trials:
             if workers == 1:
                 Worker(job, progress.say, progress.show).run()
@@ -159,7 +167,7 @@ def _checked(settings: dict[str, Any], table: Table, seed: int) -> dict[str, Any
 
 
 def _identity(
-    table: Table, space: Space, metrics: tuple[str, ...], settings: dict[str, Any], split_seed: int
+    table: Table, within: Narrowed, metrics: tuple[str, ...], settings: dict[str, Any], split_seed: int
 ) -> dict[str, Any]:
     """Return what every process that takes part in the study must agree on."""
     return plain(
@@ -172,7 +180,7 @@ def _identity(
                 "target": str(table.y.name),
                 "task": table.task,
             },
-            "space": describe(space),
+            "space": {**describe(within.space), "ranges": dict(within.ranges)},
             "metric": list(metrics),
             "settings": {name: value for name, value in settings.items() if name != "verbose"},
             "split_seed": split_seed,

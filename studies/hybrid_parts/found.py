@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,11 @@ from typing import Any
 from permgrad.errors import PermGradError
 from permgrad.files import read_json
 
+from .ensembles import average_by_seed
+
 Unit = dict[str, Any]
 BySeed = dict[int, Unit]
+Ensembles = Mapping[str, Sequence[str]]
 KIND = "permgrad.hybrid_tables"
 
 
@@ -34,6 +37,8 @@ class Found:
         Network → what its tuning found; of the run with most trials.
     networks : dict of dict
         Network → seed → unit, of its best trial.
+    ensembles : dict of dict
+        Ensemble → seed → unit: of the mean of its networks' predictions. Only where all of them are there.
     mistakes, layouts : dict
         Of the explained network: name → unit; kind and size → seed → unit.
     balanced : dict
@@ -49,6 +54,7 @@ class Found:
     baselines: dict[str, BySeed]
     tuning: dict[str, Unit]
     networks: dict[str, BySeed]
+    ensembles: dict[str, BySeed]
     mistakes: dict[str, Unit]
     layouts: dict[tuple[str, int], BySeed]
     balanced: BySeed
@@ -75,8 +81,10 @@ class Found:
         return self.tuning[self.explained]["trials"]
 
 
-def read_found(out: Path, order: tuple[str, ...], level: float) -> list[Found]:
+def read_found(out: Path, order: tuple[str, ...], level: float, ensembles: Ensembles) -> list[Found]:
     """Read every data set's units below `out`, those of `order` first.
+
+    `ensembles`: name → names of the networks whose predictions are averaged.
 
     Raises
     ------
@@ -87,14 +95,14 @@ def read_found(out: Path, order: tuple[str, ...], level: float) -> list[Found]:
     names = sorted(present, key=lambda name: (_place(order, name), name))
     if not names:
         raise PermGradError(f"there are no results in {out} yet")
-    return [_read(out / name, level) for name in names]
+    return [_read(out / name, level, ensembles) for name in names]
 
 
 def _place(order: tuple[str, ...], name: str) -> int:
     return order.index(name) if name in order else len(order)
 
 
-def _read(directory: Path, level: float) -> Found:
+def _read(directory: Path, level: float, ensembles: Ensembles) -> Found:
     study = read_json(directory / "study.json", kind=KIND)
     units = directory / "units"
     tuning, places = {}, {}
@@ -104,6 +112,7 @@ def _read(directory: Path, level: float) -> Found:
             tuning[network.name], places[network.name] = read_json(tunings[-1], kind=KIND), tunings[-1].parent
     here = places.get(study["settings"]["explained"], units / "none")
     permgrad = here / "permgrad.json"
+    networks = {name: seeds for name, place in places.items() if (seeds := _seeds(place))}
     return Found(
         name=directory.name,
         level=level,
@@ -112,7 +121,12 @@ def _read(directory: Path, level: float) -> Found:
         note=study["note"],
         baselines={path.name: _seeds(path) for path in sorted(units.glob("baselines/*"))},
         tuning=tuning,
-        networks={name: seeds for name, place in places.items() if (seeds := _seeds(place))},
+        networks=networks,
+        ensembles={
+            name: average_by_seed(study["data"], [networks[member] for member in members])
+            for name, members in ensembles.items()
+            if set(members) <= set(networks)
+        },
         mistakes={path.stem: read_json(path, kind=KIND) for path in sorted(here.glob("mistakes/*.json"))},
         layouts=dict(sorted(_layouts(here))),
         balanced=_seeds(here, "balanced"),

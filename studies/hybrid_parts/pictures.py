@@ -56,6 +56,8 @@ def published_pictures(one: Found) -> Iterator[tuple[str, Figure]]:
 def plot_models(scores: pd.DataFrame) -> Figure:
     """Draw each model's mean score with its interval over seeds: one panel for each data set, best model on top."""
     main = scores[scores["score"].isin([names[0] for names in SCORES.values()])]
+    names = list(dict.fromkeys(scores["kind"]))
+    kinds = dict(zip(names, colours(len(names)), strict=False))
     panels = list(main.groupby("dataset", sort=False))
     tallest = max(len(rows) for _, rows in panels)
     columns = min(3, len(panels))
@@ -64,7 +66,7 @@ def plot_models(scores: pd.DataFrame) -> Figure:
     for axes, (dataset, rows) in zip(figure.subplots(lines, columns, squeeze=False).flat, panels, strict=False):
         rows = rows.sort_values("mean")
         for place, row in enumerate(rows.to_dict("records")):
-            colour = colours(2)[row["kind"] == "network"]
+            colour = kinds[row["kind"]]
             axes.hlines(place, row["low"], row["high"], color=colour)
             axes.plot(row["mean"], place, "o", color=colour)
         axes.set_yticks(range(len(rows)), [literal(name) for name in rows["model"]])
@@ -74,9 +76,9 @@ def plot_models(scores: pd.DataFrame) -> Figure:
         axes.grid(axis="x", color="lightgrey", linewidth=0.5)
     for axes in figure.axes[len(panels) :]:
         axes.set_visible(False)
-    for label, colour in zip(("baseline", "network"), colours(2), strict=False):
+    for label, colour in kinds.items():
         figure.axes[0].plot([], [], "o-", color=colour, label=label)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(kinds), frameon=False)
     return figure
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from permgrad.files import new_file
 from permgrad.markdown import markdown
 
-from .found import Found, read_found
+from .found import Ensembles, Found, read_found
 from .pictures import pictures
 from .tables import (
     LEADERBOARD,
@@ -45,7 +45,7 @@ def write_report(study: Any, order: tuple[str, ...], out: Path, to: Path) -> Non
 
     Data sets come in `order`.
     """
-    found = read_found(out, order, study.level)
+    found = read_found(out, order, study.level, study.ensembles)
     to.mkdir(parents=True, exist_ok=True)
     tables = make_tables(found)
     for name, table in tables.items():
@@ -57,7 +57,7 @@ def write_report(study: Any, order: tuple[str, ...], out: Path, to: Path) -> Non
         names.append(name)
         with new_file(to / f"{name}.png") as path:
             _save_small(figure, path, None if name.startswith("sample") else COLOURS)
-    _write(to / "report.md", "\n\n".join(_text(found, tables, names)) + "\n")
+    _write(to / "report.md", "\n\n".join(_text(found, tables, names, study.ensembles)) + "\n")
 
 
 def make_tables(found: Sequence[Found]) -> dict[str, pd.DataFrame]:
@@ -79,10 +79,12 @@ def make_tables(found: Sequence[Found]) -> dict[str, pd.DataFrame]:
     }
 
 
-def _text(found: Sequence[Found], tables: Mapping[str, pd.DataFrame], pictures: Sequence[str]) -> Iterator[str]:
+def _text(
+    found: Sequence[Found], tables: Mapping[str, pd.DataFrame], pictures: Sequence[str], ensembles: Ensembles
+) -> Iterator[str]:
     yield "# Hybrid networks on tables: PermGrad's five data sets"
     yield _data(found)
-    yield from _scores(found, tables)
+    yield from _scores(found, tables, ensembles)
     yield from _tuning(tables)
     yield from _formulas(found, tables)
     yield from _mistakes(tables)
@@ -110,7 +112,7 @@ def _data(found: Sequence[Found]) -> str:
     )
 
 
-def _scores(found: Sequence[Found], tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+def _scores(found: Sequence[Found], tables: Mapping[str, pd.DataFrame], ensembles: Ensembles) -> Iterator[str]:
     scores, target = tables["scores"], tables["target"]
     if not len(scores):
         return
@@ -121,6 +123,9 @@ def _scores(found: Sequence[Found], tables: Mapping[str, pd.DataFrame]) -> Itera
         " not draw anything at random by default, or hardly. RealMLP and TabM stop early by the validation rows, as the"
         " networks do. `trials`: of the network's tuning."
     )
+    for name, members in ensembles.items():
+        if any(name in one.ensembles for one in found):
+            yield f"**{name}**: the mean of what {', '.join(members)} predict, seed by seed."
     for one in found:
         yield f"### {one.label}\n\n{_beside(one, scores[scores['dataset'] == one.label])}"
     if len(target):
@@ -170,8 +175,9 @@ def _tuning(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     if len(tables["tuning"]):
         yield "## Tuning"
         yield (
-            "By validation loss, over the published space unless the network says otherwise; the published runs took 75"
-            " trials for regression and 50 for classification. `trials` counts complete and pruned ones."
+            "By validation loss, over the published space (`beyond`: over a space of its own), but for ranges that were"
+            " `narrowed`: what that leaves out takes hours without a GPU. The published runs took 75 trials for"
+            " regression and 50 for classification. `trials` counts complete and pruned ones."
         )
         yield markdown(tables["tuning"])
 

@@ -61,14 +61,20 @@ def score_table(found: Sequence[Found]) -> pd.DataFrame:
     """Return one row for each data set, model and score: its mean over seeds on the test rows, with an interval."""
     rows = []
     for one in found:
-        models = [("baseline", one.baselines), ("network", one.networks)]
+        models = [("baseline", one.baselines), ("network", one.networks), ("ensemble", one.ensembles)]
         for kind, name, seeds in ((kind, name, seeds) for kind, units in models for name, seeds in units.items()):
             for score in SCORES[one.data["task"]]:
                 values = np.array([unit["test"][score] for unit in seeds.values()])
                 trials = one.tuning[name]["trials"] if kind == "network" else None
                 about = {"dataset": one.label, "kind": kind, "model": name, "score": score}
                 rows.append(about | _interval(values, one.level) | {"seeds": len(values), "trials": trials})
-    return pd.DataFrame(rows).astype({"trials": "Int64"})
+    return _with_trials(rows)
+
+
+def _with_trials(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the rows; the number of trials stays a whole one where some have none."""
+    table = pd.DataFrame(rows)
+    return table.astype({"trials": "Int64"}) if rows else table
 
 
 def _interval(values: np.ndarray, level: float) -> dict[str, float]:
@@ -91,7 +97,7 @@ def best_baseline(one: Found) -> str | None:
 
 
 def target_table(found: Sequence[Found]) -> pd.DataFrame:
-    """Return one row for each data set and network: by how much its score is above the best baseline's.
+    """Return one row for each data set and network, or ensemble: by how much it is above the best baseline.
 
     And above the explained network's, the published one. ``low`` and ``high``: interval over test rows of the paired
     difference, each model's rows averaged over seeds.
@@ -99,14 +105,14 @@ def target_table(found: Sequence[Found]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for one in found:
         best = best_baseline(one)
-        for name, units in one.networks.items() if best else ():
+        for name, units in {**one.networks, **one.ensembles}.items() if best else ():
             level = one.level
             difference = row_difference(one.data, units.values(), one.baselines[best].values(), level)
             rows.append(
                 {
                     "dataset": one.label,
                     "network": name,
-                    "trials": one.tuning[name]["trials"],
+                    "trials": one.tuning[name]["trials"] if name in one.tuning else None,
                     "seeds": len(units),
                     "score": SCORES[one.data["task"]][0],
                     "network's": main_score(units, one.data["task"]),
@@ -114,18 +120,18 @@ def target_table(found: Sequence[Found]) -> pd.DataFrame:
                     "baseline's": main_score(one.baselines[best], one.data["task"]),
                     **difference,
                     "verdict": _verdict(**difference),
-                    **_above(one, name),
+                    **_above(one, name, units),
                 }
             )
-    return pd.DataFrame(rows)
+    return _with_trials(rows)
 
 
-def _above(one: Found, name: str) -> dict[str, float]:
+def _above(one: Found, name: str, units: BySeed) -> dict[str, float]:
     """Return by how much a network is above the explained one, nothing for itself."""
     published = one.networks.get(one.explained)
     if published is None or name == one.explained:
         return {}
-    above = row_difference(one.data, one.networks[name].values(), published.values(), one.level)
+    above = row_difference(one.data, units.values(), published.values(), one.level)
     return {f"above {one.explained}": above["difference"], "its low": above["low"], "its high": above["high"]}
 
 
@@ -196,6 +202,7 @@ def tuning_table(found: Sequence[Found]) -> pd.DataFrame:
             "validation loss": unit["validation_loss"],
             "parameters": unit["parameters"],
             "found": ", ".join(f"{key} {_short(value)}" for key, value in unit["params"].items()),
+            "narrowed": ", ".join(f"{key} {low} to {high}" for key, (low, high) in unit.get("ranges", {}).items()),
         }
         for one in found
         for name, unit in one.tuning.items()
@@ -386,7 +393,7 @@ def recall_table(found: Sequence[Found]) -> pd.DataFrame:
     for one in found:
         if len(one.data.get("class_sizes", ())) <= 2:
             continue
-        models = {**one.baselines, **one.networks}
+        models = {**one.baselines, **one.networks, **one.ensembles}
         if one.balanced:
             models[f"{one.explained}, balanced classes"] = one.balanced
         for name, units in models.items():

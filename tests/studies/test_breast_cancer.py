@@ -278,11 +278,14 @@ def test_choices_are_sorted_by_the_mean_loss_of_both_pools():
         ("power", "raw"): 0.2,
         ("power", "engineered"): 0.1,
     }
+    rest = {"batch_size": "16", "class_weight": "None", "missed": 1.0, "false alarms": 2.5, "test recall": 0.9}
     rows = pd.DataFrame(
-        {"pool": pool, "scaling": scaling, "batch_size": "16", "class_weight": "None", "missed": 1.0, "loss": loss}
+        {"pool": pool, "scaling": scaling, **rest, "loss": loss, "test accuracy": 1 - loss}
         for (scaling, pool), loss in losses.items()
     )
     table = choices.side_by_side(rows)
     assert table["scaling"].tolist() == ["power", "standard"]
-    np.testing.assert_allclose(table["mean loss"], [0.15, 0.2])
-    assert table["engineered loss"].tolist() == [0.1, 0.3]
+    np.testing.assert_allclose(table["loss"], [0.15, 0.2])
+    assert table["engineered wrong"].tolist() == [3.5, 3.5]
+    assert table["raw test accuracy"].tolist() == [0.8, 0.9]
+    assert table["engineered test accuracy"].tolist() == [0.9, 0.7]

@@ -21,7 +21,7 @@ from sklearn.linear_model import LinearRegression
 import permgrad as pg
 from permgrad.backend import keras
 from studies import hybrid_tables as study
-from studies.hybrid_parts import baselines, found, mistakes, networks, report, tables
+from studies.hybrid_parts import baselines, ensembles, found, mistakes, networks, report, tables
 from tests.conftest import SMALL
 
 YAML = Path(study.__file__).with_suffix(".yaml")
@@ -252,6 +252,7 @@ def planted(**changes: Any) -> found.Found:
         "baselines": {"random forest": {0: unit(0, 0, 0, 1, 0, 0), 1: unit(0, 0, 0, 1, 1, 0)}},
         "tuning": {"hybrid": {"trials": 7}},
         "networks": {"hybrid": {0: unit(0, 0, 0, 1, 1, 2), 1: unit(0, 0, 0, 1, 1, 0)}},
+        "ensembles": {},
         "mistakes": {},
         "layouts": {},
         "balanced": {},
@@ -293,6 +294,37 @@ def test_the_average_of_seeds_by_hand():
     units = {seed: {"predicted": [shift, 2 + shift], "test": {"r2": 0.75}} for seed, shift in enumerate((-0.5, 0.5))}
     row = tables.average_table([planted(data=data, networks={"hybrid": units}, baselines={})]).iloc[0]
     assert (row["of their average"], row["mean of single ones"]) == (1, 0.75)
+
+
+def test_an_ensemble_by_hand():
+    """Two networks, each sure of one of three rows and wrong about it where the other is surer."""
+    data = {"task": "classification", "truth": [0, 1, 1]}
+    first = {"probabilities": [[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]}
+    second = {"probabilities": [[0.4, 0.6], [0.1, 0.9], [0.5, 0.5]]}
+    units = ensembles.average_by_seed(data, [{0: first, 1: first}, {1: second, 2: second}])
+    assert set(units) == {1}
+    assert list(units[1]["predicted"]) == [0, 1, 0]
+    np.testing.assert_allclose(units[1]["probabilities"], [[0.65, 0.35], [0.35, 0.65], [0.55, 0.45]])
+    assert list(units[1]["recall"]) == [1, 0.5]
+    assert units[1]["test"]["accuracy"] == pytest.approx(2 / 3)
+    assert units[1]["test"]["auc"] == 1
+    numbers = ensembles.average(
+        {"task": "regression", "truth": [0.0, 2.0]}, [{"predicted": [0.0, 1.0]}, {"predicted": [1.0, 3.0]}]
+    )
+    assert list(numbers["predicted"]) == [0.5, 2]
+    assert numbers["test"]["r2"] == pytest.approx(1 - 0.25 / 2)
+
+
+def test_ensembles_stand_beside_networks_and_baselines():
+    one = planted()
+    one = replace(one, ensembles={"both": one.networks["hybrid"]})
+    scores = tables.score_table([one]).set_index(["kind", "model", "score"])
+    assert scores.loc[("ensemble", "both", "accuracy"), "mean"] == pytest.approx((1 + 5 / 6) / 2)
+    assert pd.isna(scores.loc[("ensemble", "both", "accuracy"), "trials"])
+    target = tables.target_table([one]).set_index("network")
+    assert target.loc["both", "above hybrid"] == 0
+    assert pd.isna(target.loc["hybrid", "above hybrid"])
+    assert "both" in set(tables.recall_table([one])["model"])
 
 
 def test_a_regressions_difference_is_that_of_r2():
@@ -492,7 +524,7 @@ def test_layouts_that_cannot_be_are_noted(stand, tmp_path, monkeypatch):
 
     monkeypatch.setattr(networks, "train_and_measure", fails)
     study.run(settings(), ("heloc",), ("layouts",), tmp_path)
-    (one,) = found.read_found(tmp_path, study.DATASETS, 0.95)
+    (one,) = found.read_found(tmp_path, study.DATASETS, 0.95, {})
     assert {seeds[0]["impossible"] for seeds in one.layouts.values()} == {"too few pixels"}
 
 
@@ -525,6 +557,8 @@ def test_every_value_can_be_given_on_the_command_line():
     [
         ("baselines=[forest]", "baselines: there is no baseline 'forest'; there are random forest, extra trees"),
         ("explained=best", "explained must be one of networks, hybrid, MLP only, CNN only"),
+        ("ensembles.both=[hybrid, best]", "ensembles.both: there is no network 'best'"),
+        ("ensembles.hybrid=[CNN only, beyond]", "ensembles.hybrid: there is a network of that name"),
         ("tuning.trails=5", "tuning.trails: unknown key"),
         ("layouts.sizes=[ten]", "layouts.sizes.0: input should be a valid integer, got 'ten'"),
     ],

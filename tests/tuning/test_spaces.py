@@ -84,11 +84,13 @@ def test_a_batch_ensemble_is_suggested(embedding):
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_the_first_trial_lies_in_the_space(name):
-    first = FIRST[SPACES[name]]
-    _, distributions = suggested(name, first)
-    assert set(first) == set(distributions)
-    assert all(distributions[key]._contains(distributions[key].to_internal_repr(value)) for key, value in first.items())
+def test_the_first_trials_lie_in_the_space(name):
+    for first in FIRST[SPACES[name]]:
+        _, distributions = suggested(name, first)
+        assert set(first) == set(distributions)
+        assert all(
+            distributions[key]._contains(distributions[key].to_internal_repr(value)) for key, value in first.items()
+        )
 
 
 def test_a_function_in_a_file_is_a_space(tmp_path):

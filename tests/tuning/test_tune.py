@@ -149,6 +149,7 @@ def test_run_again_nothing_is_done(tuned, table):
     [
         ({"table": 0}, "table rows was 120, is 100; table sha256 was"),
         ({"space": small_space}, "space name was .*, is small_space"),
+        ({"ranges": {"units": (4, 8)}}, "space ranges units was .*, is"),
         ({"metric": "auc"}, r"metric was \['loss'\], is \['auc'\]"),
         ({"max_epochs": 5}, "settings max_epochs was 12, is 5"),
         ({"seed": 3}, "settings seed was 0, is 3"),
