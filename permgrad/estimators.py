@@ -12,7 +12,6 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
-from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -29,7 +28,7 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.layout import FeatureLayout, fit_layout
 from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
 from permgrad.table import Table, Task, as_frame, as_target, check_columns
-from permgrad.training import TrainingConfig, choose_precision, fit_network
+from permgrad.training import TrainingConfig, choose_precision, fit_network, weigh_classes
 
 MAX_EPOCHS = {"classification": 70, "regression": 200}
 """As published."""
@@ -568,18 +567,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         return {"n_outputs": len(self.classes_), "task": self._task}
 
     def _class_weights(self, target: np.ndarray) -> np.ndarray | None:
-        if self.class_weight is None:
-            return None
-        given = self.class_weight
-        if isinstance(given, Mapping):
-            if set(given) != set(self.classes_.tolist()):
-                raise PermGradError(
-                    f"class_weight must name the classes {listing(self.classes_)}, got {listing(given)}"
-                )
-            return np.array([given[label] for label in self.classes_.tolist()], np.float32)
-        with as_permgrad_error():
-            numbers = np.arange(len(self.classes_))
-            return compute_class_weight(given, classes=numbers, y=target).astype(np.float32)
+        return weigh_classes(self.class_weight, self.classes_, target)
 
     def _loss(self, target: np.ndarray, output: np.ndarray) -> float:
         rows = cross_entropy(target, output)

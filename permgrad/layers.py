@@ -1,4 +1,4 @@
-"""Keras layers that belong to a table: its scaling and a weight for each column, and the image of each row.
+"""Keras layers that belong to a table: its scaling, and the image of each row.
 
 They compute in float32 whatever the model's precision: half precision comes after scaling. They are
 registered, so a saved ``.keras`` file loads without custom objects.
@@ -100,51 +100,6 @@ class YeoJohnson(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the powers."""
         return {**super().get_config(), "powers": self.powers.tolist()}
-
-
-@keras.saving.register_keras_serializable("permgrad")
-class Selector(keras.layers.Layer):
-    """Multiply each column by a weight of its own: (batch, n_features) → (batch, n_features), float32.
-
-    In front of a Dense layer and with a penalty on the weights, columns that are not needed are weighed down
-    to nothing.
-
-    Parameters
-    ----------
-    initializer : keras initializer
-        Of the weights, shape (n_features,).
-    regularizer : keras regularizer, optional
-        The penalty on them.
-    """
-
-    selects_columns = True
-
-    def __init__(self, initializer: Any = "ones", regularizer: Any = None, **keywords: Any) -> None:
-        super().__init__(**{"dtype": "float32", **keywords})
-        self.initializer = keras.initializers.get(initializer)
-        self.regularizer = keras.regularizers.get(regularizer)
-
-    def build(self, input_shape: tuple[int | None, int]) -> None:
-        """Create the weights."""
-        self.gate = self.add_weight(
-            shape=input_shape[-1:], initializer=self.initializer, regularizer=self.regularizer, name="gate"
-        )
-
-    def call(self, x: Any) -> Any:
-        """Weigh a batch."""
-        return x * self.gate
-
-    def columnwise_scale(self) -> np.ndarray:
-        """Return the weights, shape (n_features,)."""
-        return ops.convert_to_numpy(self.gate)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the settings."""
-        return {
-            **super().get_config(),
-            "initializer": keras.initializers.serialize(self.initializer),
-            "regularizer": keras.regularizers.serialize(self.regularizer),
-        }
 
 
 @keras.saving.register_keras_serializable("permgrad")

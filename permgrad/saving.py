@@ -14,8 +14,10 @@ from permgrad.errors import FileFormatError
 from permgrad.estimators import HybridClassifier, HybridRegressor
 from permgrad.files import read_json, write_json
 from permgrad.mlp import MLPClassifier
+from permgrad.selector_classifier import SelectorClassifier
 
 KIND = "permgrad.Estimator"
+KINDS: tuple[Any, ...] = (HybridClassifier, HybridRegressor, MLPClassifier, SelectorClassifier)
 
 
 def write_estimator(estimator: Any, directory: Path) -> None:
@@ -34,7 +36,7 @@ def write_estimator(estimator: Any, directory: Path) -> None:
     write_json(directory / "estimator.json", content)
 
 
-def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClassifier:
+def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClassifier | SelectorClassifier:
     """Read an estimator that its `save` wrote.
 
     Raises
@@ -44,7 +46,7 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClass
     """
     directory = Path(directory)
     content = read_json(directory / "estimator.json", kind=KIND)
-    kinds = {kind.__name__: kind for kind in (HybridClassifier, HybridRegressor, MLPClassifier)}
+    kinds = {kind.__name__: kind for kind in KINDS}
     if content.get("class") not in kinds:
         raise FileFormatError(f"{directory} holds an estimator of unknown class {content.get('class')!r}")
     try:

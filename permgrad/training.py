@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from sklearn.utils import compute_class_weight
 from tqdm.auto import tqdm
 
 from permgrad.backend import has_accelerator, keras, released_graphs
-from permgrad.errors import PermGradError, listing
+from permgrad.batches import Batches, InOrder, is_dense
+from permgrad.errors import PermGradError, as_permgrad_error, listing
 from permgrad.members import MemberLoss, MemberMean, member_accuracy, member_mae
 
 WARMUP_SHARE = 0.25
 START_RATE = 1e-5
 END_RATE = 1e-5
+VALIDATION_ROWS = 1024
 CHOICES = {"optimizer": ("adam", "adamw"), "schedule": ("one_cycle", "cosine", "constant"), "keep": ("best", "last")}
 
 
@@ -142,38 +145,6 @@ class AdamL2(keras.optimizers.Adam):
         super().update_step(gradient + self.l2 * keras.ops.cast(variable, gradient.dtype), variable, learning_rate)
 
 
-class Batches(keras.utils.PyDataset):
-    """Rows in a new seeded order each epoch, without touching any global random state."""
-
-    def __init__(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        batch_size: int,
-        seed: int,
-        class_weight: np.ndarray | None = None,
-        drop_last: bool = False,
-    ) -> None:
-        super().__init__()
-        self.X, self.y, self.batch_size = X, y, batch_size
-        self.n_batches = max(1, len(X) // batch_size) if drop_last else math.ceil(len(X) / batch_size)
-        self.row_weight = None if class_weight is None else class_weight[y]
-        self.generator = np.random.default_rng(seed)
-        self.order = self.generator.permutation(len(X))
-
-    def __len__(self) -> int:
-        return self.n_batches
-
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
-        rows = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        weight = () if self.row_weight is None else (self.row_weight[rows],)
-        return (self.X[rows], self.y[rows], *weight)
-
-    def on_epoch_end(self) -> None:
-        """Draw the next epoch's order."""
-        self.order = self.generator.permutation(len(self.X))
-
-
 class Progress(keras.callbacks.Callback):
     """One line in the terminal: epochs done, losses, time left."""
 
@@ -190,6 +161,32 @@ class Progress(keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Close the bar; early stopping leaves it short of its total."""
         self.bar.close()
+
+
+def weigh_classes(given: str | Mapping[Any, float] | None, classes: np.ndarray, target: np.ndarray) -> Any:
+    """Return the weight of each class in the loss, shape (n_classes,), float32; None for none.
+
+    Parameters
+    ----------
+    given : "balanced", mapping of label to float, or None
+    classes : ndarray
+        All labels, sorted.
+    target : ndarray of shape (n_rows,)
+        Class numbers of the training rows.
+
+    Raises
+    ------
+    PermGradError
+        If a mapping does not name just the classes, or the text is another one.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Mapping):
+        if set(given) != set(classes.tolist()):
+            raise PermGradError(f"class_weight must name the classes {listing(classes)}, got {listing(given)}")
+        return np.array([given[label] for label in classes.tolist()], np.float32)
+    with as_permgrad_error():
+        return compute_class_weight(given, classes=np.arange(len(classes)), y=target).astype(np.float32)
 
 
 def fit_network(
@@ -209,8 +206,8 @@ def fit_network(
     ----------
     model : keras.Model
     train, validation : pairs of arrays
-        X of shape (n_rows, n_features), float32; y of shape (n_rows,): class numbers, or the target.
-        Without validation rows, the training loss decides.
+        X of shape (n_rows, n_features), float32, or sparse, or on disk (see `permgrad.batches`); y of shape (n_rows,):
+        class numbers, or the target. Without validation rows, the training loss decides.
     config : TrainingConfig
     task : {"regression", "classification"}
         Mean squared error (divided by the target's variance in training, so that the rate does not depend
@@ -247,6 +244,7 @@ def fit_network(
     if validation and class_weight is not None:
         validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
     watched = "val_loss" if validation else "loss"
+    seen: Any = InOrder(*validation) if validation and not is_dense(validation[0]) else validation
     rate = RATES[config.schedule]
     stopping = keras.callbacks.EarlyStopping(
         watched,
@@ -265,8 +263,8 @@ def fit_network(
     with released_graphs():
         history = model.fit(
             Batches(*train, config.batch_size, config.seed, class_weight, config.drop_last),
-            validation_data=validation,
-            validation_batch_size=1024,
+            validation_data=seen,
+            validation_batch_size=VALIDATION_ROWS if seen is validation else None,
             shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
             epochs=config.max_epochs,
             callbacks=called,

@@ -7,7 +7,8 @@ from sklearn.preprocessing import PowerTransformer
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.layers import FeatureImage, MinMaxScale, Selector, YeoJohnson
+from permgrad.layers import FeatureImage, MinMaxScale, YeoJohnson
+from permgrad.selectors import Selector
 
 
 @pytest.mark.parametrize("merge", ["last", "mean"])

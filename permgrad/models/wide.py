@@ -12,7 +12,8 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
-from permgrad.layers import MinMaxScale, Selector
+from permgrad.layers import MinMaxScale
+from permgrad.selectors import Selector
 
 
 @dataclass(frozen=True)

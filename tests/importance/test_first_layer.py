@@ -5,7 +5,8 @@ import pytest
 
 from permgrad.backend import keras
 from permgrad.importance.first_layer import columnwise_scale, first_layer
-from permgrad.layers import MinMaxScale, Selector
+from permgrad.layers import MinMaxScale
+from permgrad.selectors import Selector
 
 L = keras.layers
 

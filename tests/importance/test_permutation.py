@@ -12,7 +12,8 @@ from permgrad.importance import inputs, permutation, permuted
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.conditional import AlikeRows, shuffled_within
 from permgrad.importance.first_layer import first_layer
-from permgrad.layers import MinMaxScale, Selector
+from permgrad.layers import MinMaxScale
+from permgrad.selectors import Selector
 from permgrad.members import MemberDense, MemberHeads, MemberMean
 from permgrad.quantiles import QuantileScale
 from tests.oracle import plain_permutation, via
