@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from permgrad import toy
     from permgrad.averaging import AveragedClassifier, AveragedRegressor
+    from permgrad.capped_split import capped_split
+    from permgrad.cells import Cells, read_cells
     from permgrad.config import Settings, read_settings
     from permgrad.datasets import list_datasets, load_dataset
     from permgrad.derived import DerivedColumns
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from permgrad.epoch_scores import EpochScores
     from permgrad.errors import FileFormatError, PermGradError, UnfittedError
     from permgrad.estimators import HybridClassifier, HybridRegressor
+    from permgrad.evaluation.agreement import compare_rankings
     from permgrad.evaluation.comparison import Comparison, compare_models
     from permgrad.evaluation.referee import evaluate_ranking
     from permgrad.evaluation.result import RankingEvaluation
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from permgrad.importance.correlated import correlated_groups
     from permgrad.importance.fusion import fuse
     from permgrad.importance.grad_cam import grad_cam, grad_cam_maps
+    from permgrad.importance.masking import masking_curve, random_masking
     from permgrad.importance.permgrad import PUBLISHED, rank_features
     from permgrad.importance.permutation import permutation_importance
     from permgrad.importance.ranking import FeatureRanking
@@ -35,8 +39,11 @@ if TYPE_CHECKING:
     from permgrad.importance.weights import weight_importance
     from permgrad.layout import FeatureLayout, fit_layout
     from permgrad.mlp import MLPClassifier
+    from permgrad.panels import Panel, choose_panel, panel_of, score_panel
     from permgrad.saving import load
     from permgrad.scoring import get_scorer
+    from permgrad.selector_classifier import SelectorClassifier
+    from permgrad.selectors import ClampedSelector, Selector, StochasticSelector
     from permgrad.split_files import read_or_write_splits
     from permgrad.table import Table
     from permgrad.tuning.api import tune
@@ -45,10 +52,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "PUBLISHED": "importance.permgrad",
     "AveragedClassifier": "averaging",
     "AveragedRegressor": "averaging",
     "BranchWeights": "importance.ablation",
+    "Cells": "cells",
+    "ClampedSelector": "selectors",
     "ColumnEncoder": "encoding",
     "Comparison": "evaluation.comparison",
     "CutModel": "importance.branches",
@@ -60,15 +68,23 @@ _HOMES = {
     "HybridClassifier": "estimators",
     "HybridRegressor": "estimators",
     "MLPClassifier": "mlp",
+    "PUBLISHED": "importance.permgrad",
+    "Panel": "panels",
     "PermGradError": "errors",
     "RankStability": "evaluation.stability",
     "RankingEvaluation": "evaluation.result",
+    "Selector": "selectors",
+    "SelectorClassifier": "selector_classifier",
     "Settings": "config",
+    "StochasticSelector": "selectors",
     "Table": "table",
     "TuneResult": "tuning.results",
     "UnfittedError": "errors",
     "branch_weights": "importance.ablation",
+    "capped_split": "capped_split",
+    "choose_panel": "panels",
     "compare_models": "evaluation.comparison",
+    "compare_rankings": "evaluation.agreement",
     "correlated_groups": "importance.correlated",
     "cut_model": "importance.branches",
     "evaluate_ranking": "evaluation.referee",
@@ -80,12 +96,17 @@ _HOMES = {
     "list_datasets": "datasets",
     "load": "saving",
     "load_dataset": "datasets",
+    "masking_curve": "importance.masking",
+    "panel_of": "panels",
     "permutation_importance": "importance.permutation",
+    "random_masking": "importance.masking",
     "rank_features": "importance.permgrad",
     "rank_stability": "evaluation.stability",
+    "read_cells": "cells",
     "read_or_write_splits": "split_files",
     "read_settings": "config",
     "score_importance": "importance.scored",
+    "score_panel": "panels",
     "tune": "tuning.api",
     "weight_importance": "importance.weights",
 }
@@ -95,6 +116,8 @@ __all__ = [
     "AveragedClassifier",
     "AveragedRegressor",
     "BranchWeights",
+    "Cells",
+    "ClampedSelector",
     "ColumnEncoder",
     "Comparison",
     "CutModel",
@@ -106,16 +129,23 @@ __all__ = [
     "HybridClassifier",
     "HybridRegressor",
     "MLPClassifier",
+    "Panel",
     "PermGradError",
     "RankStability",
     "RankingEvaluation",
+    "Selector",
+    "SelectorClassifier",
     "Settings",
+    "StochasticSelector",
     "Table",
     "TuneResult",
     "UnfittedError",
     "__version__",
     "branch_weights",
+    "capped_split",
+    "choose_panel",
     "compare_models",
+    "compare_rankings",
     "correlated_groups",
     "cut_model",
     "evaluate_ranking",
@@ -127,12 +157,17 @@ __all__ = [
     "list_datasets",
     "load",
     "load_dataset",
+    "masking_curve",
+    "panel_of",
     "permutation_importance",
+    "random_masking",
     "rank_features",
     "rank_stability",
+    "read_cells",
     "read_or_write_splits",
     "read_settings",
     "score_importance",
+    "score_panel",
     "toy",
     "tune",
     "weight_importance",

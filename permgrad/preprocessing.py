@@ -22,7 +22,7 @@ CHUNK_ROWS = 16_384
 
 
 def log_normalise(cells: Cells) -> Cells:
-    """Return ``log(1 + counts per 10,000)``, by scanpy's `normalize_total` and `log1p`; the cells given stay as they are.
+    """Return a copy of the cells with ``log(1 + counts per 10,000)``, by scanpy's `normalize_total` and `log1p`.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
-"""A network with a feature-selection layer, as a scikit-learn classifier: which columns suffice?"""
+"""A network with a feature-selection layer, as a scikit-learn classifier: which columns suffice."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -294,7 +295,7 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         if self.selector != "narrowing":
             return ()
         sizes = tuple(self.sizes)
-        if not sizes or min(sizes) < 1 or any(a <= b for a, b in zip(sizes, sizes[1:], strict=False)):
+        if not sizes or min(sizes) < 1 or any(a <= b for a, b in pairwise(sizes)):
             raise PermGradError(f"sizes must go down, from many columns to at least 1, got {sizes}")
         if self.epochs_per_size < 1:
             raise PermGradError(f"epochs_per_size must be at least 1, got {self.epochs_per_size}")

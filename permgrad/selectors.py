@@ -1,8 +1,8 @@
 """Layers that choose columns: a weight, or a gate, for each; and the penalties on them, which see nothing else.
 
-In front of a Dense layer, columns that are not needed are weighed down to nothing. The penalty is the regularizer of the
-layer's one weight vector, so it reaches no other weight of the network. They compute in float32 whatever the model's
-precision, and are registered, so that a saved ``.keras`` file loads without custom objects.
+In front of a Dense layer, columns that are not needed are weighed down to nothing. The penalty is the regularizer of
+the layer's one weight vector, so it reaches no other weight of the network. They compute in float32 whatever the
+model's precision, and are registered, so that a saved ``.keras`` file loads without custom objects.
 """
 
 from __future__ import annotations
@@ -210,8 +210,9 @@ class ExpectedOpen(keras.regularizers.Regularizer):
 class StochasticSelector(Selector):
     """A gate for each column, open at random in training: ``clip(μ + sigma * ε, 0, 1)``, ε normal, anew for each row.
 
-    Its chance Φ(μ / sigma) of not being 0 has a gradient, so their expected number can be penalised: the number of columns
-    itself, not the size of weights. Without training, gates are ``clip(μ, 0, 1)``. Columns are ranked by that chance.
+    Its chance Φ(μ / sigma) of not being 0 has a gradient, so their expected number can be penalised: the number of
+    columns itself, not the size of weights. Without training, gates are ``clip(μ, 0, 1)``. Columns are ranked by that
+    chance.
 
     Parameters
     ----------

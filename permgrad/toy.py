@@ -1,7 +1,7 @@
 """Tables whose relevant columns are known: what a feature ranking should find, and how much of it it found.
 
-Each function returns a `Table` whose ``notes["relevant"]`` lists the columns that the target depends on. Features
-are named ``x0``, ``x1``, ...; the seed draws the positions of the relevant ones, for an image layout or the order
+Each function returns a `Table` (`single_cells`: `Cells`) whose ``notes["relevant"]`` lists the columns that the target
+depends on. Features are named ``x0``, ``x1``, ...; the seed draws the positions of the relevant ones, for an image layout or the order
 of equal scores may favour the first columns.
 
 `ring`, `xor`, `ring_xor` and `ring_xor_sum` are the problems of Passemiers, Folco, Raimondi, Birolo, Moreau and
@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
+from permgrad.cells import Cells
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.table import Table, Task
@@ -419,6 +421,75 @@ def gene_expression(
     labels = pd.Series([f"T{c}" for c in y], name="class")
     frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(n_genes)])
     return Table(frame, labels, task="classification", name="gene expression", notes=notes)
+
+
+def single_cells(
+    n_cells: int = 3000,
+    n_genes: int = 2000,
+    seed: int = 0,
+    *,
+    n_classes: int = 10,
+    n_markers: int = 50,
+    n_programs: int = 5,
+    program_size: int = 40,
+    fold: float = 4.0,
+    part: int = 0,
+) -> Cells:
+    """Return sparse counts of planted cell types: a few genes tell them apart, many more vary for other reasons.
+
+    The count of a gene in a cell is negative binomial (dispersion 2), its mean the product of the gene's own rate, the
+    cell's depth and fold changes. A marker is `fold` times as high in the cells of one class; the classes take turns.
+    The genes of a program are `fold` times as high in a random half of the cells, whatever their class, all of a
+    program together: highly variable, and of no use.
+
+    Parameters
+    ----------
+    n_cells, n_genes : int
+    seed : int
+        Of genes and classes.
+    n_classes : int
+        From the largest to the smallest, five times as rare.
+    n_markers : int
+    n_programs, program_size : int
+    fold : float
+    part : int
+        Another number draws other cells of the same genes.
+
+    Returns
+    -------
+    Cells
+        CSR, float32; classes "type_0", "type_1", ... ``notes["relevant"]``: the markers; ``notes["markers_of"]``:
+        class → markers; ``notes["programs"]``: the genes of all programs.
+
+    Raises
+    ------
+    PermGradError
+        If the genes do not suffice, or a number is out of range.
+    """
+    n_planted = n_markers + n_programs * program_size
+    if min(n_markers, n_classes - 1, n_cells - n_classes) < 1 or min(n_programs, program_size) < 0 or fold <= 0:
+        raise PermGradError("needs a marker, two classes, cells enough, a positive fold, and counts of at least 0")
+    if n_planted > n_genes:
+        raise PermGradError(f"{n_planted} markers and genes of programs need as many genes, got n_genes={n_genes}")
+    genes, cells = np.random.default_rng([seed, n_markers]), np.random.default_rng([seed, n_markers, part, 1])
+    rates = genes.lognormal(-2.5, 1.2, n_genes)
+    at = genes.permutation(n_genes)[:n_planted]
+    markers, programs = at[:n_markers], at[n_markers:].reshape(n_programs, program_size)
+    rates[at] = genes.uniform(0.3, 1.0, n_planted)  # a gene that is hardly ever seen tells nothing
+    shares = np.geomspace(5, 1, n_classes)
+    y = cells.choice(n_classes, n_cells, p=shares / shares.sum())
+    means = rates * cells.lognormal(0, 0.3, (n_cells, 1))  # (n_cells, n_genes)
+    means[:, markers] *= np.where(np.arange(n_markers) % n_classes == y[:, None], fold, 1)
+    for program in programs:
+        means[:, program] *= np.where(cells.random((n_cells, 1)) < 0.5, fold, 1)
+    counts = sparse.csr_matrix(cells.poisson(cells.gamma(2, means / 2)), dtype=np.float32)
+    names = np.array([f"x{i}" for i in range(n_genes)])
+    notes = {
+        "relevant": names[markers].tolist(),
+        "markers_of": {f"type_{c}": names[markers[c::n_classes]].tolist() for c in range(n_classes)},
+        "programs": names[programs.ravel()].tolist(),
+    }
+    return Cells(counts, np.array([f"type_{c}" for c in y]), tuple(names.tolist()), "planted cells", notes)
 
 
 def recall(ranking: FeatureRanking | Sequence[str], relevant: Sequence[str], k: int | None = None) -> float:

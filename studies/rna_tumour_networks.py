@@ -105,7 +105,7 @@ def judge(model: Any, parts: Parts) -> dict[str, dict[str, float]]:
     found = {}
     for name, rows in parts.items():
         order = np.arange(rows.X.shape[1])
-        curve = masking_curve(model, rows.X, rows.y, order, np.zeros(rows.X.shape[1]), counts=[0])
+        curve = masking_curve(model, rows.X, rows.y, order, counts=[len(order)])
         found[name] = {"accuracy": float(curve["accuracy"][0]), "loss": float(curve["loss"][0])}
     return found
 
@@ -211,7 +211,10 @@ def seconds_of_plain_loop(model: Any, test: Rows) -> float:
 def masking(model: Any, parts: Parts, orders: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Mask ever more of the best genes by each order, by the training rows' means."""
     means, test = parts["train"].X.mean(axis=0, dtype=float).astype(np.float32), parts["test"]
-    curves = {name: masking_curve(model, test.X, test.y, order, means) for name, order in orders.items()}
+    curves = {
+        name: masking_curve(model, test.X, test.y, order, values=means, first="masked")
+        for name, order in orders.items()
+    }
     return {name: curve.to_dict("list") for name, curve in curves.items()}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from permgrad.errors import PermGradError
 from permgrad.importance.ranking import FeatureRanking
 
 
@@ -43,3 +45,39 @@ def agreement(rankings: Mapping[str, FeatureRanking]) -> pd.DataFrame:
     names = list(rankings)
     values = [[rank_correlation(rankings[a], rankings[b]) for b in names] for a in names]
     return pd.DataFrame(np.array(values, float).reshape(len(names), len(names)), index=names, columns=names)
+
+
+def compare_rankings(rankings: Mapping[str, FeatureRanking], best: Sequence[int]) -> pd.DataFrame:
+    """Say of each pair of rankings how many of their best features they share, and how alike they are as a whole.
+
+    Parameters
+    ----------
+    rankings : mapping of str to FeatureRanking
+        At least two, of the same features.
+    best : sequence of int
+        How many count as the best; several give a column each.
+
+    Returns
+    -------
+    DataFrame
+        A row for each pair: ``first``, ``second``, ``shared_<k>`` (how many of the k best), ``by_chance_<k>`` (what two
+        random orders share on average, k²/n), ``spearman`` (of the places, over the features that not both leave out).
+
+    Raises
+    ------
+    PermGradError
+        If there are fewer than two, their features differ, or a number is out of range.
+    """
+    features = {ranking.features for ranking in rankings.values()}
+    if len(rankings) < 2 or len(features) > 1:
+        raise PermGradError("a comparison needs two rankings or more, all of the same features in the same order")
+    n_features = len(next(iter(features)))
+    if not best or min(best) < 1 or max(best) > n_features:
+        raise PermGradError(f"best must be numbers between 1 and {n_features}, got {list(best)}")
+    rows = []
+    for (first, a), (second, b) in combinations(rankings.items(), 2):
+        row: dict[str, float | str] = {"first": first, "second": second}
+        for k in best:
+            row |= {f"shared_{k}": len(set(a.top(k)) & set(b.top(k))), f"by_chance_{k}": k * k / n_features}
+        rows.append({**row, "spearman": rank_correlation(a, b)})
+    return pd.DataFrame(rows)

@@ -1,22 +1,25 @@
-"""Cumulative masking: loss and accuracy as ever more of the best features are taken from a network together.
+"""Masking curves: loss and accuracy with some features of an order and constants for the others; nothing is retrained.
 
-Where many features carry the same information, no single one is missed; that the network relies on them shows when they
-go together.
+Keeping the best features alone asks what suffices; taking the best ones away asks what is missed. Where many features
+carry the same information, no single one is missed; that the network relies on them shows when they go together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
-from permgrad.backend import keras
 from permgrad.errors import PermGradError
 from permgrad.importance.losses import cross_entropy
+from permgrad.importance.ranking import FeatureRanking
 
 ROWS_PER_CALL = 1024
+Order = np.ndarray | FeatureRanking
 
 
 def masking_counts(n_features: int) -> list[int]:
@@ -26,49 +29,155 @@ def masking_counts(n_features: int) -> list[int]:
 
 
 def masking_curve(
-    model: Any, X: np.ndarray, y: np.ndarray, order: np.ndarray, values: np.ndarray, counts: Sequence[int] | None = None
+    model: Any,
+    X: Any,
+    y: Any,
+    order: Order,
+    step: int | None = None,
+    *,
+    counts: Sequence[int] | None = None,
+    values: Any = 0.0,
+    first: Literal["kept", "masked"] = "kept",
 ) -> pd.DataFrame:
-    """Replace the first features of an order by constants, more and more of them, and measure.
+    """Keep the first features of an order, more and more of them, put constants in the others' places, and measure.
 
     Parameters
     ----------
-    model : keras.Model
-        (n_rows, n_features) → class probabilities.
-    X : ndarray of shape (n_rows, n_features), float32
-        Rows that the model was not trained on.
-    y : ndarray of shape (n_rows,), int
-        Class numbers.
-    order : ndarray of shape (n_features,), int
-        Positions, those to mask first at the front: best first asks what the network misses, worst first what suffices.
-    values : ndarray of shape (n_features,)
-        What stands in a masked column's place; the training rows' means.
+    model : keras.Model or fitted estimator
+        A network (n_rows, n_features) → class probabilities; or anything with ``predict`` and ``classes_``, such as a
+        `SelectorClassifier` or scikit-learn's ``LinearSVC``.
+    X : ndarray, DataFrame, sparse matrix, BackedRows or Cells of shape (n_rows, n_features)
+        Rows that the model was not trained on. Some are made dense at a time.
+    y : array of shape (n_rows,)
+        Class numbers for a network, labels for an estimator.
+    order : ndarray of shape (n_features,), int, or FeatureRanking
+        Positions, the best first.
+    step : int, optional
+        Between numbers of features: 0, step, 2 * step, ..., all.
     counts : sequence of int, optional
-        How many to mask; by default `masking_counts`.
+        The numbers themselves; by default, without a step, `masking_counts`.
+    values : float or ndarray of shape (n_features,)
+        What stands in a masked column's place: 0, or the training rows' means.
+    first : {"kept", "masked"}
+        What becomes of the first features of the order.
 
     Returns
     -------
     DataFrame
-        ``masked``, ``loss`` (mean cross-entropy) and ``accuracy`` for each count.
+        For each number: ``kept``, ``masked``, ``loss`` (mean cross-entropy; NaN for an estimator without
+        ``predict_proba``), ``accuracy`` and ``balanced_accuracy`` (recall, averaged over the classes that there are).
 
     Raises
     ------
     PermGradError
-        If the order is none of all features, or a count out of range.
+        If the order is none of all features, a number is out of range, or labels are not the model's.
     """
-    if not np.array_equal(np.sort(order), np.arange(X.shape[1])):
-        raise PermGradError(f"order must name each of the {X.shape[1]} columns once")
-    counts = masking_counts(X.shape[1]) if counts is None else list(counts)
-    if not counts or min(counts) < 0 or max(counts) > X.shape[1]:
-        raise PermGradError(f"counts must be between 0 and {X.shape[1]}, at least one, got {counts}")
-    found = []
-    for count in counts:
-        masked = X.copy()
-        masked[:, order[:count]] = values[order[:count]]
-        p = np.concatenate([_predict(model, masked[i : i + ROWS_PER_CALL]) for i in range(0, len(X), ROWS_PER_CALL)])
-        right = p.argmax(axis=1) == y
-        found.append({"masked": count, "loss": float(cross_entropy(y, p).mean()), "accuracy": float(right.mean())})
+    rows = getattr(X, "X", X)  # of Cells
+    n_rows, n_features = rows.shape
+    order = np.asarray(order.order if isinstance(order, FeatureRanking) else order)
+    counts = _counts(n_features, step, counts)
+    if not np.array_equal(np.sort(order), np.arange(n_features)):
+        raise PermGradError(f"order must name each of the {n_features} columns once")
+    if first not in ("kept", "masked"):
+        raise PermGradError(f"first must be 'kept' or 'masked', got {first!r}")
+    true = _class_numbers(model, y)
+    if len(true) != n_rows:
+        raise PermGradError(f"X and y must have the same number of rows, got {n_rows} and {len(true)}")
+    constants = np.broadcast_to(np.asarray(values, np.float32), (n_features,))
+    place = np.empty(n_features, int)
+    place[order] = np.arange(n_features)
+    losses = np.zeros(len(counts))
+    predicted = np.empty((len(counts), n_rows), int)
+    for at, block, names in _blocks(rows):
+        for i, count in enumerate(counts):
+            stays = place < count if first == "kept" else place >= count
+            p, predicted[i, at] = _predict(model, np.where(stays, block, constants), names)
+            losses[i] += np.nan if p is None else cross_entropy(true[at], p).sum()
+    kept = np.array(counts) if first == "kept" else n_features - np.array(counts)
+    found = {"kept": kept, "masked": n_features - kept, "loss": losses / n_rows}
+    found["accuracy"] = (predicted == true).mean(axis=1)
+    found["balanced_accuracy"] = [mean_class_accuracy(true, guess) for guess in predicted]
     return pd.DataFrame(found)
 
 
-def _predict(model: Any, rows: np.ndarray) -> np.ndarray:
-    return keras.ops.convert_to_numpy(model(rows, training=False))
+def random_masking(
+    model: Any, X: Any, y: Any, step: int | None = None, *, n_orders: int = 5, seed: int = 0, **options: Any
+) -> pd.DataFrame:
+    """Return the mean of `masking_curve` over random orders: what a ranking has to beat.
+
+    Parameters
+    ----------
+    model, X, y, step, **options
+        As of `masking_curve`.
+    n_orders : int
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        As of `masking_curve`, and ``<measure>_sd`` over the orders (ddof 1).
+    """
+    if n_orders < 2:
+        raise PermGradError(f"n_orders must be at least 2, got {n_orders}")
+    rng = np.random.default_rng(seed)
+    n_features = getattr(X, "X", X).shape[1]
+    curves = [masking_curve(model, X, y, rng.permutation(n_features), step, **options) for _ in range(n_orders)]
+    measures = ["loss", "accuracy", "balanced_accuracy"]
+    stacked = np.stack([curve[measures].to_numpy() for curve in curves])  # (n_orders, n_counts, 3)
+    found = curves[0][["kept", "masked"]].copy()
+    found[measures] = stacked.mean(axis=0)
+    found[[f"{name}_sd" for name in measures]] = stacked.std(axis=0, ddof=1)
+    return found
+
+
+def mean_class_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of each class's rows that are told right (recall), averaged over the classes in `y`."""
+    right = np.asarray(y) == np.asarray(predicted)
+    return float(np.mean([right[y == label].mean() for label in np.unique(y)]))
+
+
+def _counts(n_features: int, step: int | None, counts: Sequence[int] | None) -> list[int]:
+    if step is not None and counts is not None:
+        raise PermGradError("give either step or counts")
+    if step is not None and step < 1:
+        raise PermGradError(f"step must be at least 1, got {step}")
+    if step is not None:
+        return [*range(0, n_features, step), n_features]
+    found = masking_counts(n_features) if counts is None else [int(count) for count in counts]
+    if not found or min(found) < 0 or max(found) > n_features:
+        raise PermGradError(f"counts must be between 0 and {n_features}, at least one, got {found}")
+    return found
+
+
+def _class_numbers(model: Any, y: Any) -> np.ndarray:
+    labels, classes = np.asarray(y), getattr(model, "classes_", None)
+    if classes is None:
+        return labels.astype(int)
+    if not np.isin(labels, classes).all():
+        raise PermGradError("y holds labels that the model does not know")
+    return np.searchsorted(classes, labels)
+
+
+def _blocks(rows: Any) -> Iterator[tuple[slice, np.ndarray, Any]]:
+    """Yield rows block by block, dense, with their names, where they have any."""
+    names = rows.columns if isinstance(rows, pd.DataFrame) else None
+    rows = rows.to_numpy() if isinstance(rows, pd.DataFrame) else rows
+    n_blocks = max(1, math.ceil(rows.shape[0] / ROWS_PER_CALL))
+    for i in range(n_blocks):
+        at = slice(i * ROWS_PER_CALL, min((i + 1) * ROWS_PER_CALL, rows.shape[0]))
+        block = rows[at]
+        yield at, np.asarray(block.toarray() if sparse.issparse(block) else block, np.float32), names
+
+
+def _predict(model: Any, block: np.ndarray, names: Any) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return probabilities, where the model has any, and class numbers."""
+    if not hasattr(model, "classes_"):
+        from permgrad.backend import keras
+
+        p = keras.ops.convert_to_numpy(model(block, training=False))
+        return p, p.argmax(axis=1)
+    given = block if names is None else pd.DataFrame(block, columns=names)
+    if not hasattr(model, "predict_proba"):
+        return None, np.searchsorted(model.classes_, model.predict(given))
+    p = model.predict_proba(given)
+    return p, p.argmax(axis=1)

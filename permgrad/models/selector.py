@@ -1,6 +1,6 @@
 """An MLP behind a layer that selects columns.
 
-rows (batch, n_features) ─ [scale] ─ GaussianNoise ─ [Selector] ─ [Dense → [BatchNorm] → LeakyReLU → Dropout]* ─ Dense ─ softmax
+rows (batch, n_features) ─ [scale] ─ noise ─ [Selector] ─ [Dense → [BatchNorm] → LeakyReLU → Dropout]* ─ Dense ─ softmax
 """
 
 from __future__ import annotations

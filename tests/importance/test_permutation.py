@@ -13,9 +13,9 @@ from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.conditional import AlikeRows, shuffled_within
 from permgrad.importance.first_layer import first_layer
 from permgrad.layers import MinMaxScale
-from permgrad.selectors import Selector
 from permgrad.members import MemberDense, MemberHeads, MemberMean
 from permgrad.quantiles import QuantileScale
+from permgrad.selectors import Selector
 from tests.oracle import plain_permutation, via
 
 CASES = {"regression": (1, lambda X: X[:, 0] * 3), "classification": (3, lambda X: (X[:, 0] * 3).astype(int))}

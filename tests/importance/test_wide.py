@@ -58,7 +58,7 @@ def test_accuracy_of_shuffled_columns_is_that_of_a_plain_loop(network):
 def test_masking_is_that_of_a_plain_loop(network, rng):
     model, X, y = network
     order, values = rng.permutation(30), X.mean(axis=0)
-    curve = masking_curve(model, X, y, order, values)
+    curve = masking_curve(model, X, y, order, values=values, first="masked")
     assert curve["masked"].tolist() == [0, 1, 2, 5, 10, 20, 30] == masking_counts(30)
     for row in curve.itertuples():
         masked = X.copy()
@@ -72,7 +72,7 @@ def test_masking_is_that_of_a_plain_loop(network, rng):
 @pytest.mark.parametrize("change", [{"order": np.arange(29)}, {"order": np.zeros(30, int)}, {"counts": [31]}])
 def test_masking_of_what_is_not_there(network, change):
     model, X, y = network
-    given = {"order": np.arange(30), "values": X.mean(axis=0), **change}
+    given = {"order": np.arange(30), **change}
     with pytest.raises(pg.PermGradError, match="each of the 30 columns once|between 0 and 30"):
         masking_curve(model, X, y, **given)
 
