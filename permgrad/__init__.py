@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from permgrad import toy
     from permgrad.averaging import AveragedClassifier, AveragedRegressor
-    from permgrad.capped_split import capped_split
     from permgrad.cells import Cells, read_cells
     from permgrad.config import Settings, read_settings
     from permgrad.datasets import list_datasets, load_dataset
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from permgrad.selector_classifier import SelectorClassifier
     from permgrad.selectors import ClampedSelector, Selector, StochasticSelector
     from permgrad.split_files import read_or_write_splits
+    from permgrad.splitting import capped_split
     from permgrad.table import Table
     from permgrad.tuning.api import tune
     from permgrad.tuning.results import TuneResult
@@ -81,7 +81,7 @@ _HOMES = {
     "TuneResult": "tuning.results",
     "UnfittedError": "errors",
     "branch_weights": "importance.ablation",
-    "capped_split": "capped_split",
+    "capped_split": "splitting",
     "choose_panel": "panels",
     "compare_models": "evaluation.comparison",
     "compare_rankings": "evaluation.agreement",

@@ -91,6 +91,9 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         Per epoch: ``loss`` (penalty included), ``accuracy``, ``val_loss``, ``val_accuracy``.
     """
 
+    classes_: np.ndarray
+    constant_: tuple[str, ...]
+
     def __init__(
         self,
         *,
@@ -369,7 +372,7 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
 
     def _look_at(self, rows: Any) -> tuple[np.ndarray, np.ndarray] | None:
         """Find columns that never vary; return what the network's scaling needs."""
-        self.constant_: tuple[str, ...] = ()
+        self.constant_ = ()
         if isinstance(rows, BackedRows) and self.scaling == "none":
             return None
         found = moments(rows)

@@ -7,6 +7,7 @@ model's precision, and are registered, so that a saved ``.keras`` file loads wit
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,7 @@ class ExpectedOpen(keras.regularizers.Regularizer):
 
     def __call__(self, means: Any) -> Any:
         """Return the penalty, a scalar."""
-        return self.factor * ops.sum(0.5 * (1 + ops.erf(means / (self.sigma * np.sqrt(2)))))
+        return self.factor * ops.sum(0.5 * (1 + ops.erf(means / (self.sigma * math.sqrt(2)))))
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""

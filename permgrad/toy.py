@@ -1,8 +1,8 @@
 """Tables whose relevant columns are known: what a feature ranking should find, and how much of it it found.
 
 Each function returns a `Table` (`single_cells`: `Cells`) whose ``notes["relevant"]`` lists the columns that the target
-depends on. Features are named ``x0``, ``x1``, ...; the seed draws the positions of the relevant ones, for an image layout or the order
-of equal scores may favour the first columns.
+depends on. Features are named ``x0``, ``x1``, ...; the seed draws the positions of the relevant ones, for an image
+layout or the order of equal scores may favour the first columns.
 
 `ring`, `xor`, `ring_xor` and `ring_xor_sum` are the problems of Passemiers, Folco, Raimondi, Birolo, Moreau and
 Fariselli, "How good Neural Networks interpretation methods really are? A quantitative benchmark"

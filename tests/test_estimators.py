@@ -21,7 +21,17 @@ EXPECTED_FAILURES = {
 def checked_estimators():
     settings = {**SMALL, "learning_rate": 0.01, "max_epochs": 60, "patience": 60, "batch_size": 8, "dropout": 0.0}
     mlp = pg.MLPClassifier(hidden_units=(16,), learning_rate=0.03, epochs=25, batch_size=8, dropout=0.0)
-    return [pg.HybridClassifier(**settings), pg.HybridRegressor(**settings), mlp]
+    selecting = pg.SelectorClassifier(
+        hidden_units=(16,),
+        alpha=0.0,
+        noise=0.0,
+        dropout=0.0,
+        learning_rate=0.03,
+        epochs=40,
+        batch_size=8,
+        scaling="standard",
+    )
+    return [pg.HybridClassifier(**settings), pg.HybridRegressor(**settings), mlp, selecting]
 
 
 @parametrize_with_checks(checked_estimators(), expected_failed_checks=lambda estimator: EXPECTED_FAILURES)
