@@ -1,0 +1,199 @@
+"""What the gene-panel study trains and measures: one unit of it at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.svm import LinearSVC
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.importance.masking import mean_class_accuracy
+from permgrad.panels import bootstrap_score
+
+Parts = Mapping[str, pg.Cells]
+"""train, validation and test."""
+DIGITS = 6
+"""Significant, of scores that are kept."""
+
+PLAIN = {"selector": "none", "noise": 0.0, "dropout": 0.0}
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "MLP, bare": PLAIN,
+    "MLP, noise": {"selector": "none", "dropout": 0.0},
+    "MLP, dropout": {"selector": "none", "noise": 0.0},
+    "MLP": {"selector": "none"},
+    "MLP, batch norm": {"selector": "none", "batch_norm": True},
+    "selector": {"penalty": None},
+    "selector L1": {"penalty": "l1"},
+    "selector L2": {"penalty": "l2"},
+    "clamped L1": {"selector": "clamped", "penalty": "l1"},
+    "selector L1/L2": {"penalty": "l1/l2"},
+    "stochastic": {"selector": "stochastic"},
+    "narrowing": {"selector": "narrowing", "penalty": "l1"},
+}
+"""Noise and dropout are on unless they are named; the last three are beyond the published ones."""
+REFEREE = "MLP"
+"""The network by which the panels of all rankings are compared."""
+SVMS = {"SVM L1": "l1", "SVM L2": "l2"}
+CROPPED = (
+    "MLP",
+    "selector",
+    "selector L1",
+    "selector L2",
+    "clamped L1",
+    "selector L1/L2",
+    "stochastic",
+    "narrowing",
+    *SVMS,
+)
+"""Whose best genes are trained on anew."""
+SPARSE = ("selector L1", "stochastic", "narrowing")
+"""Which are compared at every size of a panel."""
+
+
+def estimator(study: Any, condition: str, seed: int) -> pg.SelectorClassifier:
+    """Return the unfitted network of a condition."""
+    network, beyond = study.network, study.beyond
+    given: dict[str, Any] = {
+        "hidden_units": network.hidden_units,
+        "alpha": network.alpha,
+        "noise": network.noise,
+        "dropout": network.dropout,
+        "learning_rate": network.learning_rate,
+        "weight_decay": network.weight_decay,
+        "batch_size": network.batch_size,
+        "epochs": network.epochs,
+        "precision": network.precision,
+        "seed": seed,
+        **CONDITIONS[condition],
+    }
+    if condition == "stochastic":
+        given["alpha"] = beyond.stochastic_alpha
+    if condition == "narrowing":
+        given |= {"alpha": beyond.narrowing_alpha, "epochs": beyond.narrowing_epochs}
+        given |= {"sizes": beyond.sizes, "epochs_per_size": beyond.epochs_per_size}
+    return pg.SelectorClassifier(**given)
+
+
+def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Add to what `work` found how long it took."""
+    keras.utils.clear_session()
+    begun = time.perf_counter()
+    found = work()
+    return {**found, "seconds": time.perf_counter() - begun}
+
+
+def train(study: Any, parts: Parts, condition: str, seed: int) -> dict[str, Any]:
+    """Train one network on all genes: scores, ranking, masking curve; of the referee, random orders too."""
+    test, first = parts["test"], seed == study.trainings.first_seed
+    model = estimator(study, condition, seed).set_params(log_evaluation=first)
+    # A path is judged on the test cells, which are only watched: nothing is chosen by what is seen of them.
+    watched = test if condition == "narrowing" else parts["validation"]
+    model.fit(parts["train"], validation_data=watched)
+    ranking, numbers = model.rank_features(), np.searchsorted(model.classes_, test.y)
+    found: dict[str, Any] = {
+        "ranking": rounded(ranking.scores),
+        "right": {name: told_right(model, parts[name]) for name in ("validation", "test")},
+        "masking": pg.masking_curve(model.network_, test.X, numbers, ranking, study.masking.step).to_dict("list"),
+    }
+    if first:
+        found["history"] = {name: rounded(values) for name, values in model.history_.items()}
+    if model.path_ is not None:
+        found["path"] = model.path_.to_dict("list")
+    if condition == REFEREE and first:
+        chance = pg.random_masking(
+            model.network_, test.X, numbers, study.masking.step, n_orders=study.masking.random_orders, seed=seed
+        )
+        found["random"] = chance.to_dict("list")
+    return found
+
+
+def svm(study: Any, penalty: str) -> LinearSVC:
+    """Return an unfitted linear SVM; its solver for both penalties is the primal one, which draws nothing."""
+    return LinearSVC(penalty=penalty, C=study.svm.C, dual=False, max_iter=5000)
+
+
+def train_svm(study: Any, parts: Parts, name: str) -> dict[str, Any]:
+    """Train a linear SVM on all genes; genes are ranked by Σ|coefficient| over the classes."""
+    rows, test = parts["train"], parts["test"]
+    model = svm(study, SVMS[name]).fit(rows.X, rows.y)
+    ranking = svm_ranking(model, rows.features)
+    return {
+        "ranking": rounded(ranking.scores),
+        "right": {part: told_right(model, parts[part]) for part in ("validation", "test")},
+        "masking": pg.masking_curve(model, test.X, test.y, ranking, study.masking.step).to_dict("list"),
+    }
+
+
+def svm_ranking(model: LinearSVC, features: tuple[str, ...]) -> pg.FeatureRanking:
+    """Rank genes by the sum over classes of their absolute coefficients."""
+    return pg.FeatureRanking(features, np.abs(model.coef_).sum(axis=0), method="svm")
+
+
+def crop(study: Any, parts: Parts, condition: str, genes: list[str], seed: int) -> dict[str, Any]:
+    """Train anew on a panel: the condition's own network, with its masking curve; and the referee."""
+    rows, test = parts["train"].only(genes), parts["test"].only(genes)
+    referee = estimator(study, REFEREE, seed).fit(rows)
+    found: dict[str, Any] = {"genes": genes, "referee": told_right(referee, test)}
+    if condition in SVMS:
+        own = svm(study, SVMS[condition]).fit(rows.X, rows.y)
+        ranking, judged, labels = svm_ranking(own, rows.features), own, test.y
+    else:
+        own = referee if condition == REFEREE else estimator(study, own_network(condition), seed).fit(rows)
+        ranking, judged = own.rank_features(), own.network_
+        labels = np.searchsorted(own.classes_, test.y)
+    curve = pg.masking_curve(judged, test.X, labels, ranking, study.crop.step)
+    return {**found, "own": told_right(own, test), "masking": curve.to_dict("list")}
+
+
+def own_network(condition: str) -> str:
+    """Return the condition of a network on a panel: a path ends at its panel, what is left is a plain MLP."""
+    return REFEREE if condition == "narrowing" else condition
+
+
+def retrain(study: Any, parts: Parts, genes: list[str], seed: int) -> dict[str, Any]:
+    """Train the referee anew on a panel."""
+    fitted = estimator(study, REFEREE, seed).fit(parts["train"].only(genes))
+    return {"genes": genes, "referee": told_right(fitted, parts["test"].only(genes))}
+
+
+def rank_only(study: Any, parts: Parts, condition: str, seed: int) -> dict[str, Any]:
+    """Train one network on all genes, for its ranking alone."""
+    return {"ranking": rounded(estimator(study, condition, seed).fit(parts["train"]).rank_features().scores)}
+
+
+def panel(study: Any, parts: Parts, rankings: list[pg.FeatureRanking]) -> dict[str, Any]:
+    """Choose the genes that are chosen most often, and score the panel on the test cells."""
+    chosen = pg.panel_of(rankings, study.panels.size)
+    right = []
+    for seed in study.seeds:
+        right.append(retrain(study, parts, chosen.features, seed)["referee"])
+    score = bootstrap_score(np.array(right), parts["test"].y)
+    return {
+        "trainings": chosen.n_trainings,
+        "table": chosen.table.head(2 * study.panels.size).to_dict("list"),
+        "stability": chosen.stability,
+        "stability_interval": chosen.stability_interval,
+        "genes": chosen.features,
+        "score": {"mean": score.mean, "low": score.low, "high": score.high},
+        "right": right,
+    }
+
+
+def told_right(model: Any, cells: pg.Cells) -> list[int]:
+    """Return 1 for each cell whose class the model tells, 0 for the others."""
+    predicted = model.predict(cells if isinstance(model, pg.SelectorClassifier) else cells.X)
+    return (predicted == cells.y).astype(int).tolist()
+
+
+def class_mean(right: Any, y: np.ndarray) -> float:
+    """Return the mean over classes of the share of their cells that are told right."""
+    return mean_class_accuracy(np.asarray(y), np.where(np.asarray(right, bool), y, ""))
+
+
+def rounded(values: Any) -> list[float]:
+    """Return numbers that are short in a file."""
+    return [float(f"{value:.{DIGITS}g}") for value in values]

@@ -1,0 +1,165 @@
+"""The gene-panel study: its parts, its units and what it says of planted cells, on networks of a moment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import permgrad as pg
+from studies import selector_mlp as study
+from studies import selector_mlp_networks as networks
+from studies import selector_mlp_report as report
+
+pytest.importorskip("anndata")
+pytest.importorskip("scanpy")
+YAML = Path(study.__file__).with_suffix(".yaml")
+TINY = (
+    *study.FAST,
+    "genes=120",
+    "generated.n_cells=700",
+    "generated.n_genes=150",
+    "generated.n_classes=3",
+    "generated.n_markers=12",
+    "generated.fold=6",
+    "network.hidden_units=[32]",
+    "network.epochs=8",
+    "beyond.narrowing_epochs=5",
+    "beyond.sizes=[60, 24, 12]",
+    "crop={sizes: [24], step: 12}",
+    "masking={step: 24, random_orders: 2}",
+    "curve=[12]",
+    "panels={size: 24, trainings: 3, conditions: [stochastic]}",
+)
+
+
+def settings(*overrides: str) -> study.Study:
+    return pg.read_settings(study.Study, YAML, [*TINY, *overrides])
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("panels")
+    command = [part for setting in TINY for part in ("--set", setting)]
+    result = CliRunner().invoke(study.main, ["--dataset", "planted", "--out", str(directory), *command])
+    assert result.exit_code == 0, result.output
+    return directory / "planted"
+
+
+@pytest.fixture(scope="module")
+def done(out):
+    return study.run(settings(), "planted", out)
+
+
+def test_the_published_settings_are_the_defaults():
+    given = pg.read_settings(study.Study, YAML)
+    network = given.network
+    assert network.hidden_units == (512, 128, 64)
+    assert (network.alpha, network.noise, network.dropout, network.weight_decay) == (0.1, 0.2, 0.3, 0.3)
+    assert given.split.caps == (5000, 1000, 1000)
+    assert (given.genes, given.crop.sizes, given.crop.step, given.masking.random_orders) == (2000, (200, 100), 5, 5)
+    assert given.panels.trainings == 20
+
+
+@pytest.mark.slow
+def test_every_condition_is_there(done):
+    models = {name: networks.estimator(settings(), name, 0) for name in networks.CONDITIONS}
+    plain = [model for model in models.values() if model.selector == "none"]
+    assert len({(model.noise, model.dropout, model.batch_norm) for model in plain}) == 5
+    assert not any(model.batch_norm for model in models.values() if model.selector != "none")
+    assert {model.penalty for model in models.values() if model.selector == "free"} == {None, "l1", "l2", "l1/l2"}
+    table = report.conditions(settings(), done)
+    assert table["condition"].tolist() == [*networks.CONDITIONS, *networks.SVMS]
+    assert (table["low"] if "low" in table else table["test low"]).le(table["test"]).all()
+
+
+@pytest.mark.slow
+def test_planted_markers_are_found(done):
+    table = report.planted(settings(), done).set_index("ranking")
+    for scheme in ("selector L1", "stochastic", "narrowing"):
+        assert table.loc[scheme, "best-2k"] >= 0.9
+    panel = report.panels(settings(), done).iloc[0]
+    assert panel["accuracy"] > 0.8
+    assert panel["low"] < panel["accuracy"] < panel["high"]
+    assert panel["trainings"] == 3
+
+
+@pytest.mark.slow
+def test_masking_ends_with_the_network_as_it_is(done):
+    y = done["parts"]["test"].y
+    for condition in ("MLP", "selector L1", "SVM L1"):
+        unit = report.unit(done, condition, 0)
+        whole = pd.DataFrame(unit["masking"]).iloc[-1]
+        assert whole["kept"] == 120
+        assert whole["accuracy"] == pytest.approx(np.mean(unit["right"]["test"]))
+        assert whole["balanced_accuracy"] == pytest.approx(networks.class_mean(unit["right"]["test"], y))
+
+
+@pytest.mark.slow
+def test_a_panel_is_what_its_ranking_says(done):
+    for condition in networks.CROPPED:
+        ranking = report.rankings_of(done, condition, [1])[0]
+        assert done[f"{condition}, 1, best 24"]["genes"] == ranking.top(24)
+    path = done["narrowing, 0"]["path"]
+    assert path["size"] == [60, 24, 12]
+    table = report.size_curve(settings(), done)
+    assert table.loc[table["scheme"] != "narrowing", "path"].isna().all()
+    assert table.loc[table["scheme"] == "narrowing", "path"].notna().all()
+    less = report.cropped(settings(), done).set_index("ranking")
+    assert less.loc["MLP", "less MLP"] == 0
+
+
+@pytest.mark.slow
+def test_everything_is_written_and_done_once(out, done, monkeypatch):
+    names = {path.name for path in out.iterdir()}
+    tables = {"conditions.csv", "cropped.csv", "overlap.csv", "sizes.csv", "panels.csv", "planted.csv"}
+    assert {"report.md", "masking.png", "cropped.png", "sizes.png", "learning.png", "frequency.png", *tables} <= names
+    before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
+    for work in ("train", "train_svm", "crop", "retrain", "rank_only", "panel"):
+        monkeypatch.setattr(networks, work, lambda *given, **named: pytest.fail("a unit was done twice"))
+    study.run(settings(), "planted", out)
+    assert before == {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
+    with pytest.raises(pg.PermGradError, match="network.epochs was 8, now 9"):
+        study.run(settings("network.epochs=9"), "planted", out)
+    with pytest.raises(pg.PermGradError, match="cells.train was"):
+        study.run(settings("generated.seed=1"), "planted", out)
+
+
+@pytest.mark.slow
+def test_what_was_lost_is_done_again(out, done, monkeypatch):
+    path = out / "units" / "svm_l2.json"
+    before = json.loads(path.read_text())
+    path.unlink()
+    monkeypatch.setattr(networks, "train", lambda *given, **named: pytest.fail("a training was done twice"))
+    assert study.run(settings(), "planted", out)["SVM L2"]["ranking"] == before["ranking"]
+
+
+def test_cells_of_other_parts_reach_no_fit():
+    """Which genes vary is asked of training cells alone; no cell is in two parts."""
+    given = settings()
+    cells = study.load_cells(given, "planted")
+    parts = study.prepare(given, cells)
+    rows = pg.capped_split(cells.y, given.split.caps, seed=given.split.seed)
+    spoiled = cells.X.toarray()
+    spoiled[np.concatenate(rows[1:]), :40] *= 50
+    other = study.prepare(given, pg.Cells(spoiled, cells.y, cells.features))
+    assert other["train"].features == parts["train"].features
+    assert sum(map(len, parts.values())) == len(set(np.concatenate(rows)))
+
+
+def test_mean_per_class_accuracy_is_recall():
+    """The truth is the truth: 2 of 3 and 0 of 1 told right make 1/3, whatever was predicted how often."""
+    assert networks.class_mean([1, 1, 0, 0], np.array(["a", "a", "a", "b"])) == pytest.approx(1 / 3)
+
+
+def test_bad_settings():
+    with pytest.raises(pg.PermGradError, match="no data set 'cells' among those of the settings: worm, mouse, planted"):
+        study.load_cells(settings(), "cells")
+    with pytest.raises(pg.PermGradError, match="no such file"):
+        study.load_cells(settings("datasets={gone: {file: gone.h5ad, target: type}}"), "gone")
+    with pytest.raises(pg.PermGradError, match="trainings.n"):
+        settings("trainings.n=1")
