@@ -4,10 +4,10 @@
 
 The published study trains plain MLPs and MLPs behind a layer that weighs each gene, with three penalties on its
 weights; masks all but the best genes of each ranking; counts which genes the rankings share; crops to the best 200 and
-100 and trains anew. This one does the same on every data set named, several times each, with linear SVMs as baselines. Beyond
-it: stochastic gates, and a path from dense to sparse in one training, against L1 on one curve of panel sizes; panels of
-the genes that are chosen most often over twenty trainings, with their accuracy and its interval; on planted cells, how
-many of the planted markers each ranking finds.
+100 and trains anew. This one does the same on every data set named, several times each, with linear SVMs as baselines.
+Beyond it: stochastic gates, and a path from dense to sparse in one training, against L1 on one curve of panel sizes;
+panels of the genes that are chosen most often over twenty trainings, with their accuracy and its interval; on planted
+cells, how many of the planted markers each ranking finds.
 
 Every training's result is kept in ``<data set>/units/``: stopped and started again, the study goes on from there. More
 trainings, panel sizes and data sets can be asked for later; any other change needs another directory.
@@ -250,9 +250,8 @@ def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str,
     for condition in study.panels.conditions:
         for seed in sorted(set(study.panel_seeds) - set(study.seeds)):
             steps[f"{condition}, {seed}, ranking"] = lambda c=condition, s=seed: networks.rank_only(study, parts, c, s)
-        steps[f"panel of {study.panels.size} by {condition}, {study.panels.trainings} trainings"] = lambda c=condition: (
-            networks.panel(study, parts, rankings_of(done, c, study.panel_seeds))
-        )
+        name = f"panel of {study.panels.size} by {condition}, {study.panels.trainings} trainings"
+        steps[name] = lambda c=condition: networks.panel(study, parts, rankings_of(done, c, study.panel_seeds))
     return steps
 
 

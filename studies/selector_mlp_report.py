@@ -315,7 +315,9 @@ def _text(study: Any, name: str, done: Done, tables: Mapping[str, pd.DataFrame])
         "Which genes the rankings share": f"Means over the trainings.\n\n{markdown(tables['overlap'], 2)}",
         "Trained anew on a panel": f"{_CROPPED}\n\n{markdown(tables['cropped'], 4)}\n\n![](cropped.png)",
         "Every size of a panel": f"{_SIZES}\n\n{markdown(tables['sizes'], 4)}\n\n![](sizes.png)",
-        "Panels over trainings": f"{_PANELS}\n\n{markdown(tables['panels'], 4)}\n\n{_genes(study, done)}\n\n![](frequency.png)",
+        "Panels over trainings": "\n\n".join(
+            [_PANELS, markdown(tables["panels"], 4), _genes(study, done), "![](frequency.png)"]
+        ),
     }
     if "planted" in tables:
         sections["Planted markers"] = f"{_planted(done)}\n\n{markdown(tables['planted'], 3)}"
@@ -328,9 +330,9 @@ _CONDITIONS = (
     " genes kept, the others 0."
 )
 _CROPPED = (
-    "*own*: the ranking's own kind of network; *referee*: the MLP with noise and dropout, the same for every ranking, with"
-    " its interval. *less MLP*: the referee on these genes less the referee on the MLP's, with its interval. *of all"
-    " genes*: the share of the accuracy that the same network has with all genes."
+    "*own*: the ranking's own kind of network; *referee*: the MLP with noise and dropout, the same for every ranking,"
+    " with its interval. *less MLP*: the referee on these genes less the referee on the MLP's, with its interval."
+    " *of all genes*: the share of the accuracy that the same network has with all genes."
 )
 _SIZES = "The referee trained anew at each size; *path*: the path's own network, from its one training."
 _PANELS = "The genes that are chosen most often; the panel's accuracy is the referee's, trained anew on it."
