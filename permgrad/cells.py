@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from permgrad.backed import BackedRows
 from permgrad.errors import PermGradError, listing
+from permgrad.files import new_file
 
 INSTALL = "pip install 'permgrad[cells]'"
 
@@ -133,11 +136,40 @@ def cells_of(data: Any, target: str, *, name: str = "cells") -> Cells:
     return cells if known.all() else cells.take(known)
 
 
+def write_chunks(path: str | Path, chunks: Iterable[Any], obs: pd.DataFrame, var: pd.DataFrame) -> None:
+    """Write an ``.h5ad`` file chunk by chunk: one chunk of rows is in memory at a time.
+
+    Parameters
+    ----------
+    path : path
+    chunks : iterable of scipy.sparse.csr_matrix
+        Rows, in order, at least one chunk.
+    obs, var : DataFrame
+        Of the rows and of the columns.
+
+    Raises
+    ------
+    PermGradError
+        If anndata is not installed, or the file cannot be written.
+    """
+    io, h5py = require("anndata").io, require("h5py")
+    with new_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["encoding-type"], file.attrs["encoding-version"] = "anndata", "0.1.0"
+        io.write_elem(file, "obs", obs)
+        io.write_elem(file, "var", var)
+        for i, chunk in enumerate(chunks):
+            if i:
+                io.sparse_dataset(file["X"]).append(chunk)
+            else:
+                first = sparse.csr_matrix(chunk)
+                # 64 bits: a matrix larger than memory may well hold more numbers than 32 bits count.
+                first.indptr = first.indptr.astype(np.int64)
+                io.write_elem(file, "X", first)
+
+
 def require(module: str) -> Any:
     """Import a package of the optional extra."""
-    import importlib
-
     try:
-        return importlib.import_module(module)
+        return import_module(module)
     except ImportError as error:
         raise PermGradError(f"this needs the package {module}: {INSTALL}") from error

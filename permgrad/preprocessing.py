@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from permgrad.cells import Cells, require
+from permgrad.cells import Cells, require, write_chunks
 from permgrad.errors import PermGradError
-from permgrad.files import new_file
 
 COUNTS_PER_CELL = 1e4
 CHUNK_ROWS = 16_384
@@ -83,18 +82,10 @@ def normalise_file(source: str | Path, out: str | Path, *, chunk_rows: int = CHU
     PermGradError
         If a package is not installed, the file cannot be read, is not sparse by rows, or holds negative numbers.
     """
-    anndata, h5py = require("anndata"), require("h5py")
-    data = _opened(anndata, source)
-    with new_file(out) as temporary, h5py.File(temporary, "w") as file:
-        empty = sparse.csr_matrix((0, data.n_vars), dtype=np.float32)
-        # 64-bit row pointers: a matrix larger than memory may well have more numbers than 32 bits count.
-        empty.indptr = empty.indptr.astype(np.int64)
-        for name, part in {"obs": data.obs, "var": data.var, "X": empty}.items():
-            anndata.io.write_elem(file, name, part)
-        file.attrs["encoding-type"], file.attrs["encoding-version"] = "anndata", "0.1.0"
-        written = anndata.io.sparse_dataset(file["X"])
-        for start in range(0, data.n_obs, chunk_rows):
-            written.append(_normalised(data.X[start : start + chunk_rows], str(source)))
+    data = _opened(require("anndata"), source)
+    starts = range(0, data.n_obs, chunk_rows)
+    chunks = (_normalised(data.X[start : start + chunk_rows], str(source)) for start in starts)
+    write_chunks(out, chunks, data.obs, data.var)
 
 
 def _opened(anndata: Any, source: str | Path) -> Any:

@@ -1,0 +1,114 @@
+"""Panels by selectors and by LassoNet: the same cells, the same sizes of panels; accuracy and time.
+
+    python -m benchmarks.panel_peer [--file worm_neurons.h5ad --target cell_type] [--small]
+
+Without a file: planted cells. Each method ranks the genes of the training cells in one fit. Every panel is judged by
+the same network trained anew on it (the MLP with noise and dropout), by mean per-class accuracy on test cells. LassoNet
+(package lassonet, PyTorch) goes from dense to sparse along its own path of penalties; a gene's place is the penalty at
+which it leaves. Its training stops early by the validation cells, which the others do not look at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.importance.masking import mean_class_accuracy
+from permgrad.markdown import markdown
+from permgrad.preprocessing import log_normalise, variable_genes
+
+SIZES = (200, 100, 50, 20, 10)
+TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 2e-3, "epochs": 40}
+SELECTORS: dict[str, dict[str, Any]] = {
+    "plain MLP": {"selector": "none"},
+    "selector L1": {"alpha": 0.1},
+    "stochastic gates": {"selector": "stochastic", "alpha": 3e-3},
+    "path (narrowing)": {"selector": "narrowing", "alpha": 1e-3, "epochs": 15, "epochs_per_size": 2},
+}
+Parts = tuple[pg.Cells, pg.Cells, pg.Cells]
+
+
+def prepared(cells: pg.Cells, n_genes: int) -> Parts:
+    """Return train, validation and test cells, log-normalised, of the highly variable genes."""
+    rows = pg.capped_split(cells.y)
+    logarithms = log_normalise(cells)
+    seen = logarithms.only(variable_genes(logarithms.take(rows[0]), n_genes))
+    train, val, test = (seen.take(part) for part in rows)
+    return train, val, test
+
+
+def by_selector(given: dict[str, Any], parts: Parts, seed: int) -> pg.FeatureRanking:
+    """Rank by one of this project's networks."""
+    model = pg.SelectorClassifier(**{**TRAINING, **given}, seed=seed)
+    return model.fit(parts[0]).rank_features()
+
+
+def by_lassonet(parts: Parts, seed: int, small: bool) -> pg.FeatureRanking:
+    """Rank by LassoNet; a gene that never leaves the path is among the best, ordered by its last weight's size."""
+    from lassonet import LassoNetClassifier
+
+    (train, val, _), classes = parts, parts[0].classes
+    short = {"n_iters": (100, 10), "path_multiplier": 1.1} if small else {"path_multiplier": 1.02}
+    model = LassoNetClassifier(hidden_dims=(128, 64), M=10, torch_seed=seed, verbose=0, **short)
+    model.path(
+        train.X.toarray(),
+        np.searchsorted(classes, train.y),
+        X_val=val.X.toarray(),
+        y_val=np.searchsorted(classes, val.y),
+    )
+    leaves = model.feature_importances_.numpy().astype(float)
+    stays = np.isinf(leaves)
+    last = np.where(stays, 0, leaves).max() if (~stays).any() else 1.0
+    return pg.FeatureRanking(train.features, np.where(stays, 2 * last, leaves), method="lassonet")
+
+
+def judged(ranking: pg.FeatureRanking, k: int, parts: Parts, seed: int) -> float:
+    """Train the referee anew on the k best genes; return its mean per-class accuracy on the test cells."""
+    train, _, test = parts
+    genes = ranking.top(k)
+    keras.utils.clear_session()
+    model = pg.SelectorClassifier(**TRAINING, selector="none", seed=seed).fit(train.only(genes))
+    return mean_class_accuracy(test.y, model.predict(test.only(genes)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--file", type=Path, help="an .h5ad file of counts, looked for in PERMGRAD_DATA too")
+    parser.add_argument("--target", default="cell_type")
+    parser.add_argument("--genes", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--small", action="store_true", help="few cells and genes: whether it runs")
+    options = parser.parse_args()
+    cells = pg.toy.single_cells(*((900, 250) if options.small else (4000, 3000)))
+    if options.file:
+        at = options.file if options.file.is_file() else Path(os.environ.get("PERMGRAD_DATA", ".")) / options.file
+        cells = pg.read_cells(at, options.target)
+    parts = prepared(cells, 250 if options.small else options.genes)
+    sizes = (20, 10) if options.small else SIZES
+    methods: dict[str, Callable[[int], pg.FeatureRanking]] = {
+        name: lambda seed, given=given: by_selector(given, parts, seed) for name, given in SELECTORS.items()
+    }
+    methods["LassoNet"] = lambda seed: by_lassonet(parts, seed, options.small)
+    rows = []
+    for seed in range(1 if options.small else options.seeds):
+        for name, rank in methods.items():
+            begun = time.perf_counter()
+            ranking = rank(seed)
+            row: dict[str, Any] = {"method": name, "seed": seed, "seconds": time.perf_counter() - begun}
+            rows.append(row | {f"{k} genes": judged(ranking, k, parts, seed) for k in sizes})
+            print(markdown(pd.DataFrame(rows[-1:])).splitlines()[-1], flush=True)
+    table = pd.DataFrame(rows).drop(columns="seed").groupby("method", sort=False).mean().reset_index()
+    print(f"\n{cells}: mean per-class accuracy on test cells, means over seeds\n\n{markdown(table)}")
+
+
+if __name__ == "__main__":
+    main()
