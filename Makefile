@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study bench bench-gpu bench-tuning evidence pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study bench bench-gpu bench-tuning bench-cells evidence pictures clean
 
 install: .venv/installed
 
@@ -25,7 +25,7 @@ test-slow: install
 
 # What computes with a network, on Keras's other backend.
 NETWORKS := $(addprefix tests/,importance evaluation tuning/test_tune.py tuning/test_worker.py test_cli.py test_epoch_scores.py \
-	test_estimators.py test_hybrid.py test_layers.py test_mlp.py test_training.py)
+	test_estimators.py test_hybrid.py test_layers.py test_mlp.py test_selectors.py test_selector_classifier.py test_training.py)
 test-jax: install
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -m "not slow" $(NETWORKS)
 
@@ -68,6 +68,12 @@ evidence: install
 	$(BIN)/python -m benchmarks.referee compare --out results/evidence
 	$(BIN)/python -m benchmarks.planted --out results/evidence/planted.csv
 	$(BIN)/python studies/breast_cancer_choices.py --out results/evidence/breast_cancer_choices
+
+# An epoch on a million cells that stay on disk; then panels beside LassoNet's, which take an hour or more.
+bench-cells: install
+	$(BIN)/python -m pip install --quiet --editable ".[bench,cells]"
+	$(BIN)/python -m benchmarks.out_of_core
+	$(BIN)/python -m benchmarks.panel_peer
 
 bench-tuning: install
 	$(BIN)/python -m benchmarks.tuning

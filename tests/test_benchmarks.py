@@ -26,6 +26,14 @@ def test_an_unknown_row_is_named():
 
 
 @pytest.mark.slow
+def test_an_epoch_from_disk():
+    pytest.importorskip("anndata")
+    done = run("benchmarks.out_of_core", "--rows", "50000", "--genes", "300")
+    assert done.returncode == 0, done.stderr
+    assert "one epoch: " in done.stdout
+
+
+@pytest.mark.slow
 def test_every_precision_is_measured():
     done = run("benchmarks.gpu", "--small")
     assert done.returncode == 0, done.stderr
