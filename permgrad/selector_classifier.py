@@ -23,8 +23,9 @@ from permgrad.files import new_directory
 from permgrad.importance.losses import cross_entropy
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.weights import weight_importance
+from permgrad.judging import EvaluationLog
 from permgrad.models.selector import SelectorConfig, build_selector_mlp
-from permgrad.narrowing import EvaluationLog, Narrowing
+from permgrad.narrowing import Narrowing
 from permgrad.table import as_target, check_columns
 from permgrad.training import TrainingConfig, choose_precision, fit_network, weigh_classes
 

@@ -11,7 +11,6 @@ from sklearn.base import clone
 import permgrad as pg
 from permgrad.backed import BackedRows
 from permgrad.backend import keras
-from permgrad.narrowing import path_sizes
 
 QUICK = {"hidden_units": (32,), "epochs": 15, "batch_size": 32, "learning_rate": 1e-2, "alpha": 0.01}
 SELECTORS = ("free", "clamped", "stochastic", "narrowing", "none")
@@ -88,15 +87,6 @@ def test_a_path_narrows_in_one_training(fitted, parts):
     val = parts[1]
     assert model.path_["loss"].iloc[-1] == pytest.approx(model.loss(val), rel=1e-4)
     assert model.path_["accuracy"].iloc[-1] == pytest.approx((model.predict(val) == val.y).mean())
-
-
-def test_sizes_of_a_path():
-    assert path_sizes(16, 5, 0.5) == (16, 8, 5)
-    assert path_sizes(4, 1, 0.99) == (4, 3, 2, 1)
-    assert path_sizes()[0] == 500
-    assert path_sizes()[-1] == 10
-    with pytest.raises(pg.PermGradError, match="ratio below 1"):
-        path_sizes(ratio=1.0)
 
 
 def test_a_stronger_penalty_leaves_smaller_weights(parts):
