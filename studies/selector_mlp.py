@@ -47,7 +47,7 @@ FAST = (
     "generated.program_size=20",
     "split.caps=[150, 50, 100]",
     "network.hidden_units=[64, 32]",
-    "network.batch_size=64",
+    "network.batch_size=32",
     "network.learning_rate=1e-2",
     "network.epochs=12",
     "network.alpha=0.01",
@@ -55,9 +55,9 @@ FAST = (
     "beyond.sizes=[150, 80, 40, 20, 10]",
     "beyond.epochs_per_size=1",
     "trainings.n=2",
-    "masking={step: 25, random_orders: 2}",
-    "crop={sizes: [40, 20], step: 5}",
-    "curve=[80, 10]",
+    "masking={step: 20, random_orders: 2}",
+    "crop={sizes: [20], step: 5}",
+    "curve=[40, 10]",
     "panels={size: 20, trainings: 3, conditions: [stochastic]}",
 )
 """Few cells, genes, epochs and trainings: a look, in two or three minutes."""

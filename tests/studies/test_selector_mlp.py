@@ -27,8 +27,8 @@ TINY = (
     "generated.n_markers=12",
     "generated.fold=6",
     "network.hidden_units=[32]",
-    "network.epochs=8",
-    "beyond.narrowing_epochs=5",
+    "network.epochs=20",
+    "beyond.narrowing_epochs=10",
     "beyond.sizes=[60, 24, 12]",
     "crop={sizes: [24], step: 12}",
     "masking={step: 24, random_orders: 2}",
@@ -123,7 +123,7 @@ def test_everything_is_written_and_done_once(out, done, monkeypatch):
         monkeypatch.setattr(networks, work, lambda *given, **named: pytest.fail("a unit was done twice"))
     study.run(settings(), "planted", out)
     assert before == {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    with pytest.raises(pg.PermGradError, match="network.epochs was 8, now 9"):
+    with pytest.raises(pg.PermGradError, match="network.epochs was 20, now 9"):
         study.run(settings("network.epochs=9"), "planted", out)
     with pytest.raises(pg.PermGradError, match="cells.train was"):
         study.run(settings("generated.seed=1"), "planted", out)
