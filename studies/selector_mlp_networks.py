@@ -78,6 +78,11 @@ def estimator(study: Any, condition: str, seed: int) -> pg.SelectorClassifier:
     return pg.SelectorClassifier(**given)
 
 
+def own_seed(condition: str, seed: int) -> int:
+    """Return a condition's seed of its training on all genes: begun alike, rankings would be alike for that alone."""
+    return 1000 * list(CONDITIONS).index(condition) + seed
+
+
 def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Add to what `work` found how long it took."""
     keras.utils.clear_session()
@@ -89,7 +94,7 @@ def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def train(study: Any, parts: Parts, condition: str, seed: int) -> dict[str, Any]:
     """Train one network on all genes: scores, ranking, masking curve; of the referee, random orders too."""
     test, first = parts["test"], seed == study.trainings.first_seed
-    model = estimator(study, condition, seed).set_params(log_evaluation=first)
+    model = estimator(study, condition, own_seed(condition, seed)).set_params(log_evaluation=first)
     # A path is judged on the test cells, which are only watched: nothing is chosen by what is seen of them.
     watched = test if condition == "narrowing" else parts["validation"]
     model.fit(parts["train"], validation_data=watched)
@@ -162,7 +167,8 @@ def retrain(study: Any, parts: Parts, genes: list[str], seed: int) -> dict[str, 
 
 def rank_only(study: Any, parts: Parts, condition: str, seed: int) -> dict[str, Any]:
     """Train one network on all genes, for its ranking alone."""
-    return {"ranking": rounded(estimator(study, condition, seed).fit(parts["train"]).rank_features().scores)}
+    model = estimator(study, condition, own_seed(condition, seed)).fit(parts["train"])
+    return {"ranking": rounded(model.rank_features().scores)}
 
 
 def panel(study: Any, parts: Parts, rankings: list[pg.FeatureRanking]) -> dict[str, Any]:

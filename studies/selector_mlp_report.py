@@ -123,26 +123,31 @@ def overlap(study: Any, done: Done) -> pd.DataFrame:
 
 
 def size_curve(study: Any, done: Done) -> pd.DataFrame:
-    """Return one row for each sparse scheme and panel size: the referee trained anew; of a path, its own network too.
-
-    ``path``: the mean per-class accuracy of the path's network when so many genes were open, nothing trained anew.
-    """
+    """Return one row for each sparse scheme and panel size: the referee, trained anew on the best genes."""
     rows = []
     for condition in networks.SPARSE:
         for k in sorted({*study.curve, *study.crop.sizes}, reverse=True):
             kind = "best" if k in study.crop.sizes else "size"
             rights = [done[f"{condition}, {seed}, {kind} {k}"]["referee"] for seed in study.seeds]
-            rows.append(
-                {"scheme": condition, "genes": k, **score(rights, done), "path": path_at(study, done, condition, k)}
-            )
+            rows.append({"scheme": condition, "genes": k, **score(rights, done)})
     return pd.DataFrame(rows)
 
 
-def path_at(study: Any, done: Done, condition: str, k: int) -> float:
-    """Return what a path's own network had with `k` genes open, a mean over trainings; NaN for others."""
-    paths = [unit(done, condition, seed).get("path") for seed in study.seeds]
-    found = [dict(zip(p["size"], p["balanced_accuracy"], strict=True)).get(k, np.nan) for p in paths if p]
-    return float(np.mean(found)) if found else float("nan")
+def one_training(study: Any, done: Done) -> pd.DataFrame:
+    """Return what each sparse scheme's own network has with so many genes, nothing trained anew; means over trainings.
+
+    Of a path, the network as it was when so many genes were open; of the others, with all but the best genes masked.
+    """
+    tables = []
+    for condition in networks.SPARSE:
+        units = [unit(done, condition, seed) for seed in study.seeds]
+        path = "path" in units[0]
+        curves = [pd.DataFrame(each["path" if path else "masking"]) for each in units]
+        sizes = curves[0]["size" if path else "kept"]
+        table = pd.DataFrame({"scheme": condition, "genes": sizes})
+        table["accuracy"] = np.mean([curve["balanced_accuracy"] for curve in curves], axis=0)
+        tables.append(table[(sizes > 0) & (sizes <= max(study.beyond.sizes))])
+    return pd.concat(tables, ignore_index=True)
 
 
 def panels(study: Any, done: Done) -> pd.DataFrame:
@@ -194,6 +199,7 @@ def write_report(study: Any, name: str, done: Done, out: Path) -> None:
         "cropped": cropped(study, done),
         "overlap": overlap(study, done),
         "sizes": size_curve(study, done),
+        "one_training": one_training(study, done),
         "panels": panels(study, done),
     }
     if "relevant" in done["parts"]["train"].notes:
@@ -203,7 +209,7 @@ def write_report(study: Any, name: str, done: Done, out: Path) -> None:
     pictures = {
         "masking": draw_masking(study, done),
         "cropped": draw_cropped(study, done),
-        "sizes": draw_sizes(tables["sizes"]),
+        "sizes": draw_sizes(tables["sizes"], tables["one_training"]),
         "learning": draw_learning(study, done),
         "frequency": draw_frequency(study, done),
     }
@@ -252,19 +258,19 @@ def draw_cropped(study: Any, done: Done) -> Figure:
     return figure
 
 
-def draw_sizes(table: pd.DataFrame) -> Figure:
-    """Draw mean per-class accuracy by panel size for each sparse scheme; dashed: the path's own network."""
-    figure = new_figure((6.4, 4.2))
+def draw_sizes(anew: pd.DataFrame, once: pd.DataFrame) -> Figure:
+    """Draw mean per-class accuracy by panel size: trained anew at each size, and (dashed) by one training."""
+    figure = new_figure((6.8, 4.4))
     axes = figure.add_subplot()
-    for colour, (scheme, rows) in zip(colours(3), table.groupby("scheme", sort=False), strict=False):
+    for colour, (scheme, rows) in zip(colours(3), anew.groupby("scheme", sort=False), strict=False):
         axes.plot(rows["genes"], rows["accuracy"], "o-", color=colour, label=f"{scheme}, trained anew", markersize=4)
         axes.fill_between(rows["genes"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
-        path = rows.dropna(subset=["path"])
-        if len(path):
-            axes.plot(
-                path["genes"], path["path"], "s--", color=colour, label=f"{scheme}, in one training", markersize=4
-            )
+        own = once[once["scheme"] == scheme]
+        axes.plot(own["genes"], own["accuracy"], "--", color=colour, label=f"{scheme}, in one training")
     axes.set_xscale("log")
+    ticks = sorted(set(anew["genes"]))
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set(xlabel="genes in the panel", ylabel="test mean per-class accuracy")
     axes.legend(fontsize=8)
     return figure
@@ -334,7 +340,10 @@ _CROPPED = (
     " with its interval. *less MLP*: the referee on these genes less the referee on the MLP's, with its interval."
     " *of all genes*: the share of the accuracy that the same network has with all genes."
 )
-_SIZES = "The referee trained anew at each size; *path*: the path's own network, from its one training."
+_SIZES = (
+    "The referee trained anew on the best genes. Dashed in the picture: each scheme's own network with so many genes,"
+    " from one training: of the path, while they were open; of the others, the rest masked."
+)
 _PANELS = "The genes that are chosen most often; the panel's accuracy is the referee's, trained anew on it."
 
 

@@ -104,11 +104,13 @@ def test_a_panel_is_what_its_ranking_says(done):
     for condition in networks.CROPPED:
         ranking = report.rankings_of(done, condition, [1])[0]
         assert done[f"{condition}, 1, best 24"]["genes"] == ranking.top(24)
-    path = done["narrowing, 0"]["path"]
-    assert path["size"] == [60, 24, 12]
-    table = report.size_curve(settings(), done)
-    assert table.loc[table["scheme"] != "narrowing", "path"].isna().all()
-    assert table.loc[table["scheme"] == "narrowing", "path"].notna().all()
+    units = [done[f"selector L1, {seed}"] for seed in (0, 1)]
+    once = report.one_training(settings(), done).set_index("scheme")
+    assert once.loc["narrowing", "genes"].tolist() == [60, 24, 12]
+    assert once.loc["selector L1", "genes"].tolist() == [24, 48]
+    masked = [dict(zip(u["masking"]["kept"], u["masking"]["balanced_accuracy"], strict=True))[24] for u in units]
+    assert once.loc["selector L1", "accuracy"].tolist()[0] == pytest.approx(np.mean(masked))
+    assert report.size_curve(settings(), done)["genes"].tolist() == [24, 12] * 3
     less = report.cropped(settings(), done).set_index("ranking")
     assert less.loc["MLP", "less MLP"] == 0
 
@@ -116,8 +118,25 @@ def test_a_panel_is_what_its_ranking_says(done):
 @pytest.mark.slow
 def test_everything_is_written_and_done_once(out, done, monkeypatch):
     names = {path.name for path in out.iterdir()}
-    tables = {"conditions.csv", "cropped.csv", "overlap.csv", "sizes.csv", "panels.csv", "planted.csv"}
-    assert {"report.md", "masking.png", "cropped.png", "sizes.png", "learning.png", "frequency.png", *tables} <= names
+    tables = {
+        "conditions.csv",
+        "cropped.csv",
+        "one_training.csv",
+        "overlap.csv",
+        "sizes.csv",
+        "panels.csv",
+        "planted.csv",
+    }
+    assert {
+        "report.md",
+        "masking.png",
+        "cropped.png",
+        "sizes.png",
+        "learning.png",
+        "frequency.png",
+        "planted.csv",
+        *tables,
+    } <= names
     before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
     for work in ("train", "train_svm", "crop", "retrain", "rank_only", "panel"):
         monkeypatch.setattr(networks, work, lambda *given, **named: pytest.fail("a unit was done twice"))
