@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from permgrad.saving import load
     from permgrad.scoring import get_scorer
     from permgrad.selector_classifier import SelectorClassifier
-    from permgrad.selectors import ClampedSelector, Selector, StochasticSelector
+    from permgrad.selectors import ClampedSelector, Selector, SelectorPenalty, StochasticSelector
     from permgrad.split_files import read_or_write_splits
     from permgrad.splitting import capped_split
     from permgrad.table import Table
@@ -76,6 +76,7 @@ _HOMES = {
     "Selector": "selectors",
     "SelectorClassifier": "selector_classifier",
     "Settings": "config",
+    "SelectorPenalty": "selectors",
     "StochasticSelector": "selectors",
     "Table": "table",
     "TuneResult": "tuning.results",
@@ -135,6 +136,7 @@ __all__ = [
     "RankingEvaluation",
     "Selector",
     "SelectorClassifier",
+    "SelectorPenalty",
     "Settings",
     "StochasticSelector",
     "Table",

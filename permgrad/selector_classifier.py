@@ -62,7 +62,9 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         trained for `epochs_per_size`; then the next size. One training gives a panel of each size.
     epochs_per_size : int
     learning_rate, weight_decay : float
-        Of AdamW, constant. The decay reaches all weights, as published.
+        Of AdamW, constant. The decay reaches all weights, as published. A weight moves by about the rate in each step,
+        however large its penalty: with few rows, take smaller batches and a higher rate, or most weights stay where
+        they began.
     batch_size, epochs : int
     class_weight : "balanced" or dict of label to float, optional
     log_evaluation : bool
