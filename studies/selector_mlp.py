@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import click
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm.auto import tqdm
 
 import permgrad as pg
@@ -56,7 +56,7 @@ FAST = (
     "beyond.epochs_per_size=1",
     "trainings.n=2",
     "masking={step: 20, random_orders: 2}",
-    "crop={sizes: [20], step: 5}",
+    "crop.sizes=[20]",
     "curve=[40, 10]",
     "panels={size: 20, trainings: 3, conditions: [stochastic]}",
 )
@@ -143,6 +143,7 @@ class Crop(pg.Settings):
 
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
     step: Count
+    rankings: tuple[str, ...]
 
 
 class Panels(pg.Settings):
@@ -158,6 +159,7 @@ class Study(pg.Settings):
 
     datasets: dict[str, Source]
     genes: Count
+    conditions: tuple[str, ...]
     generated: Generated
     split: Split
     network: Network
@@ -168,6 +170,19 @@ class Study(pg.Settings):
     crop: Crop
     curve: tuple[Count, ...]
     panels: Panels
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Study:
+        known = {*networks.CONDITIONS, *networks.SVMS}
+        named = {*self.conditions, *self.crop.rankings, *self.panels.conditions}
+        if not named <= known:
+            raise ValueError(f"there is no {sorted(named - known)[0]!r} among {', '.join(networks.CONDITIONS)}")
+        ranked = {*self.conditions, *networks.SVMS}
+        if not {*self.crop.rankings, *self.panels.conditions} <= ranked:
+            raise ValueError("panels and crop.rankings must be among conditions")
+        if networks.REFEREE not in self.conditions or networks.REFEREE not in self.crop.rankings:
+            raise ValueError(f"conditions and crop.rankings must hold {networks.REFEREE!r}, which others are held to")
+        return self
 
     @property
     def seeds(self) -> range:
@@ -203,9 +218,9 @@ def prepare(study: Study, cells: pg.Cells) -> networks.Parts:
 def check_same(study: Study, parts: networks.Parts, out: Path) -> None:
     """Refuse a directory whose results were made by other settings; more trainings and sizes may be asked for."""
     settings = study.model_dump(mode="json")
-    for name in ("datasets", "generated", "trainings", "curve", "panels"):
+    for name in ("datasets", "conditions", "generated", "trainings", "curve", "panels"):
         del settings[name]
-    del settings["crop"]["sizes"]
+    del settings["crop"]["sizes"], settings["crop"]["rankings"]
     facts = {name: [len(cells), float(cells.X.sum())] for name, cells in parts.items()}
     first = {"first_seed": study.trainings.first_seed}
     check_same_study(out / "units" / "study.json", KIND, {"settings": {**settings, **first}, "cells": facts})
@@ -235,15 +250,15 @@ def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str,
     for condition in networks.SVMS:
         steps[condition] = lambda c=condition: networks.train_svm(study, parts, c)
     for seed in study.seeds:
-        for condition in networks.CONDITIONS:
+        for condition in study.conditions:
             steps[f"{condition}, {seed}"] = lambda c=condition, s=seed: networks.train(study, parts, c, s)
         for k in study.crop.sizes:
-            for condition in networks.CROPPED:
+            for condition in study.crop.rankings:
                 steps[f"{condition}, {seed}, best {k}"] = lambda c=condition, s=seed, k=k: networks.crop(
                     study, parts, c, best(c, s, k), s
                 )
         for k in sorted(set(study.curve) - set(study.crop.sizes)):
-            for condition in networks.SPARSE:
+            for condition in networks.sparse(study):
                 steps[f"{condition}, {seed}, size {k}"] = lambda c=condition, s=seed, k=k: networks.retrain(
                     study, parts, best(c, s, k), s
                 )

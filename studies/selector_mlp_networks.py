@@ -38,20 +38,13 @@ CONDITIONS: dict[str, dict[str, Any]] = {
 REFEREE = "MLP"
 """The network by which the panels of all rankings are compared."""
 SVMS = {"SVM L1": "l1", "SVM L2": "l2"}
-CROPPED = (
-    "MLP",
-    "selector",
-    "selector L1",
-    "selector L2",
-    "clamped L1",
-    "selector L1/L2",
-    "stochastic",
-    "narrowing",
-    *SVMS,
-)
-"""Whose best genes are trained on anew."""
 SPARSE = ("selector L1", "stochastic", "narrowing")
 """Which are compared at every size of a panel."""
+
+
+def sparse(study: Any) -> list[str]:
+    """Return those of `SPARSE` that are trained."""
+    return [condition for condition in SPARSE if condition in study.conditions]
 
 
 def estimator(study: Any, condition: str, seed: int) -> pg.SelectorClassifier:

@@ -52,7 +52,7 @@ def score(rights: Any, done: Done, part: str = "test") -> dict[str, float]:
 def conditions(study: Any, done: Done) -> pd.DataFrame:
     """Return one row for each network and SVM: mean per-class accuracies, and what is left with the best 100 kept."""
     rows = []
-    for condition in (*networks.CONDITIONS, *networks.SVMS):
+    for condition in (*study.conditions, *networks.SVMS):
         units = [unit(done, condition, seed) for seed in study.seeds]
         row: dict[str, Any] = {"condition": condition}
         row["validation"] = score([each["right"]["validation"] for each in units], done, "validation")["accuracy"]
@@ -84,7 +84,7 @@ def cropped(study: Any, done: Done) -> pd.DataFrame:
     rows = []
     for k in study.crop.sizes:
         base = np.array([done[f"{BASELINE}, {seed}, best {k}"]["referee"] for seed in study.seeds])
-        for condition in networks.CROPPED:
+        for condition in study.crop.rankings:
             units = [done[f"{condition}, {seed}, best {k}"] for seed in study.seeds]
             own, referee = ([each[name] for each in units] for name in ("own", "referee"))
             whole = score([unit(done, condition, seed)["right"]["test"] for seed in study.seeds], done)["accuracy"]
@@ -114,7 +114,7 @@ def overlap(study: Any, done: Done) -> pd.DataFrame:
     k = [size for size in study.crop.sizes if size <= len(done["parts"]["train"].features)]
     tables = []
     for seed in study.seeds:
-        ranked = {condition: rankings_of(done, condition, [seed])[0] for condition in networks.CROPPED}
+        ranked = {condition: rankings_of(done, condition, [seed])[0] for condition in study.crop.rankings}
         tables.append(pg.compare_rankings(ranked, k))
     numbers = tables[0].select_dtypes("number").columns
     mean = tables[0].copy()
@@ -125,7 +125,7 @@ def overlap(study: Any, done: Done) -> pd.DataFrame:
 def size_curve(study: Any, done: Done) -> pd.DataFrame:
     """Return one row for each sparse scheme and panel size: the referee, trained anew on the best genes."""
     rows = []
-    for condition in networks.SPARSE:
+    for condition in networks.sparse(study):
         for k in sorted({*study.curve, *study.crop.sizes}, reverse=True):
             kind = "best" if k in study.crop.sizes else "size"
             rights = [done[f"{condition}, {seed}, {kind} {k}"]["referee"] for seed in study.seeds]
@@ -139,7 +139,7 @@ def one_training(study: Any, done: Done) -> pd.DataFrame:
     Of a path, the network as it was when so many genes were open; of the others, with all but the best genes masked.
     """
     tables = []
-    for condition in networks.SPARSE:
+    for condition in networks.sparse(study):
         units = [unit(done, condition, seed) for seed in study.seeds]
         path = "path" in units[0]
         curves = [pd.DataFrame(each["path" if path else "masking"]) for each in units]
@@ -182,7 +182,7 @@ def planted(study: Any, done: Done) -> pd.DataFrame:
     notes = done["parts"]["train"].notes
     there = [gene for gene in notes["relevant"] if gene in done["parts"]["train"].features]
     rows = []
-    for condition in (*networks.CONDITIONS, *networks.SVMS):
+    for condition in (*study.conditions, *networks.SVMS):
         rankings = rankings_of(done, condition, study.seeds)
         row: dict[str, Any] = {"ranking": condition}
         for name, k in (("best-k", len(there)), ("best-2k", 2 * len(there))):
@@ -221,9 +221,10 @@ def write_report(study: Any, name: str, done: Done, out: Path) -> None:
 
 def draw_masking(study: Any, done: Done) -> Figure:
     """Draw loss and mean per-class accuracy with ever more of the best genes kept, means over trainings."""
+    shown = [name for name in SHOWN_CURVES if name in (*study.conditions, *networks.SVMS)]
     figure = new_figure((10.0, 4.0))
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "balanced_accuracy"), strict=True):
-        for colour, condition in zip(colours(len(SHOWN_CURVES)), SHOWN_CURVES, strict=False):
+        for colour, condition in zip(colours(len(shown)), shown, strict=False):
             curves = [pd.DataFrame(unit(done, condition, seed)["masking"]) for seed in study.seeds]
             values = np.mean([curve[measure].to_numpy(float) for curve in curves], axis=0)
             if not np.isnan(values).all():
@@ -246,8 +247,9 @@ def draw_cropped(study: Any, done: Done) -> Figure:
     """Draw the masking curves of networks that were trained anew on panels, means over trainings."""
     figure = new_figure((4.8 * len(study.crop.sizes), 4.0))
     grid = figure.subplots(1, len(study.crop.sizes), sharey=True, squeeze=False)[0]
+    shown = [name for name in SHOWN_CURVES if name in study.crop.rankings]
     for axes, k in zip(grid, study.crop.sizes, strict=True):
-        for colour, condition in zip(colours(len(SHOWN_CURVES)), SHOWN_CURVES, strict=False):
+        for colour, condition in zip(colours(len(shown)), shown, strict=False):
             curves = [pd.DataFrame(done[f"{condition}, {s}, best {k}"]["masking"]) for s in study.seeds]
             values = np.mean([curve["balanced_accuracy"] for curve in curves], axis=0)
             axes.plot(curves[0]["kept"], values, color=colour, label=condition)
@@ -278,7 +280,7 @@ def draw_sizes(anew: pd.DataFrame, once: pd.DataFrame) -> Figure:
 
 def draw_learning(study: Any, done: Done) -> Figure:
     """Draw each network's losses and the penalty of selectors, epoch by epoch, of the first training."""
-    shown = [name for name in networks.CONDITIONS if name in SHOWN_CURVES]
+    shown = [name for name in study.conditions if name in SHOWN_CURVES]
     figure = new_figure((10.0, 3.6))
     grid = figure.subplots(1, 3)
     for colour, condition in zip(colours(len(shown)), shown, strict=False):

@@ -28,9 +28,10 @@ TINY = (
     "generated.fold=6",
     "network.hidden_units=[32]",
     "network.epochs=20",
+    "conditions=[MLP, selector L1, stochastic, narrowing]",
     "beyond.narrowing_epochs=10",
     "beyond.sizes=[60, 24, 12]",
-    "crop={sizes: [24], step: 12}",
+    "crop={sizes: [24], step: 12, rankings: [MLP, selector L1, stochastic, narrowing, SVM L1]}",
     "masking={step: 24, random_orders: 2}",
     "curve=[12]",
     "panels={size: 24, trainings: 3, conditions: [stochastic]}",
@@ -65,16 +66,22 @@ def test_the_published_settings_are_the_defaults():
     assert given.panels.trainings == 20
 
 
-@pytest.mark.slow
-def test_every_condition_is_there(done):
-    models = {name: networks.estimator(settings(), name, 0) for name in networks.CONDITIONS}
+def test_every_published_condition_is_there():
+    given = pg.read_settings(study.Study, YAML)
+    assert given.conditions == tuple(networks.CONDITIONS)
+    models = {name: networks.estimator(given, name, 0) for name in given.conditions}
     plain = [model for model in models.values() if model.selector == "none"]
     assert len({(model.noise, model.dropout, model.batch_norm) for model in plain}) == 5
     assert not any(model.batch_norm for model in models.values() if model.selector != "none")
     assert {model.penalty for model in models.values() if model.selector == "free"} == {None, "l1", "l2", "l1/l2"}
+
+
+@pytest.mark.slow
+def test_every_condition_has_its_row(done):
     table = report.conditions(settings(), done)
-    assert table["condition"].tolist() == [*networks.CONDITIONS, *networks.SVMS]
-    assert (table["low"] if "low" in table else table["test low"]).le(table["test"]).all()
+    assert table["condition"].tolist() == [*settings().conditions, *networks.SVMS]
+    assert table["test low"].le(table["test"]).all()
+    assert table["test high"].ge(table["test"]).all()
 
 
 @pytest.mark.slow
@@ -101,7 +108,7 @@ def test_masking_ends_with_the_network_as_it_is(done):
 
 @pytest.mark.slow
 def test_a_panel_is_what_its_ranking_says(done):
-    for condition in networks.CROPPED:
+    for condition in settings().crop.rankings:
         ranking = report.rankings_of(done, condition, [1])[0]
         assert done[f"{condition}, 1, best 24"]["genes"] == ranking.top(24)
     units = [done[f"selector L1, {seed}"] for seed in (0, 1)]
@@ -166,3 +173,9 @@ def test_bad_settings():
         study.load_cells(settings("datasets={gone: {file: gone.h5ad, target: type}}"), "gone")
     with pytest.raises(pg.PermGradError, match="trainings.n"):
         settings("trainings.n=1")
+    with pytest.raises(pg.PermGradError, match="there is no 'selector L3' among"):
+        settings("conditions=[MLP, selector L3]")
+    with pytest.raises(pg.PermGradError, match="must be among conditions"):
+        settings("conditions=[MLP, selector]")
+    with pytest.raises(pg.PermGradError, match="must hold 'MLP'"):
+        settings("crop.rankings=[selector L1]")
