@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -257,8 +258,8 @@ def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str,
                 steps[f"{condition}, {seed}, best {k}"] = lambda c=condition, s=seed, k=k: networks.crop(
                     study, parts, c, best(c, s, k), s
                 )
-        for k in sorted(set(study.curve) - set(study.crop.sizes)):
-            for condition in networks.sparse(study):
+        for k, condition in product(sorted({*study.curve, *study.crop.sizes}), networks.sparse(study)):
+            if f"{condition}, {seed}, best {k}" not in steps:
                 steps[f"{condition}, {seed}, size {k}"] = lambda c=condition, s=seed, k=k: networks.retrain(
                     study, parts, best(c, s, k), s
                 )

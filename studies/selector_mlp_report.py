@@ -127,8 +127,9 @@ def size_curve(study: Any, done: Done) -> pd.DataFrame:
     rows = []
     for condition in networks.sparse(study):
         for k in sorted({*study.curve, *study.crop.sizes}, reverse=True):
-            kind = "best" if k in study.crop.sizes else "size"
-            rights = [done[f"{condition}, {seed}, {kind} {k}"]["referee"] for seed in study.seeds]
+            units = [f"{condition}, {seed}, best {k}" for seed in study.seeds]
+            units = [name if name in done else name.replace("best", "size") for name in units]
+            rights = [done[name]["referee"] for name in units]
             rows.append({"scheme": condition, "genes": k, **score(rights, done)})
     return pd.DataFrame(rows)
 
