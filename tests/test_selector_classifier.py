@@ -186,7 +186,7 @@ def test_rows_that_cannot_be(fitted, parts):
         pg.SelectorClassifier().predict(dense)
     with pytest.raises(pg.UnfittedError):
         pg.SelectorClassifier().rank_features()
-    with pytest.raises(pg.PermGradError, match="must have the expected columns"):
+    with pytest.raises(pg.PermGradError, match="has the expected columns in another order"):
         fitted["free"].predict(train.only([*train.features[1:], train.features[0]]))
     with pytest.raises(pg.PermGradError, match="columns|features"):
         fitted["free"].predict(sparse.csr_matrix(dense[:, :5]))
