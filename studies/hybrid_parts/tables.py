@@ -86,14 +86,19 @@ def _interval(values: np.ndarray, level: float) -> dict[str, float]:
     return {"mean": mean, "low": mean - margin, "high": mean + margin}
 
 
-def main_score(units: BySeed, task: str) -> float:
-    """Return the mean over seeds of the score that decides."""
-    return float(np.mean([unit["test"][SCORES[task][0]] for unit in units.values()]))
+def main_score(one: Found) -> str:
+    """Name the score that decides."""
+    return SCORES[one.data["task"]][0]
 
 
-def best_baseline(one: Found) -> str | None:
-    """Name the baseline with the best mean score on the test rows, if there are any."""
-    return max(one.baselines, key=lambda name: main_score(one.baselines[name], one.data["task"]), default=None)
+def mean_score(units: BySeed, score: str) -> float:
+    """Return the mean over seeds of a score on the test rows."""
+    return float(np.mean([unit["test"][score] for unit in units.values()]))
+
+
+def best_baseline(one: Found, score: str) -> str | None:
+    """Name the baseline with the best mean score (the higher, the better), if there are any."""
+    return max(one.baselines, key=lambda name: mean_score(one.baselines[name], score), default=None)
 
 
 def target_table(found: Sequence[Found]) -> pd.DataFrame:
@@ -104,7 +109,8 @@ def target_table(found: Sequence[Found]) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for one in found:
-        best = best_baseline(one)
+        score = main_score(one)
+        best = best_baseline(one, score)
         for name, units in {**one.networks, **one.ensembles}.items() if best else ():
             level = one.level
             difference = row_difference(one.data, units.values(), one.baselines[best].values(), level)
@@ -114,13 +120,14 @@ def target_table(found: Sequence[Found]) -> pd.DataFrame:
                     "network": name,
                     "trials": one.tuning[name]["trials"] if name in one.tuning else None,
                     "seeds": len(units),
-                    "score": SCORES[one.data["task"]][0],
-                    "network's": main_score(units, one.data["task"]),
+                    "score": score,
+                    "network's": mean_score(units, score),
                     "best baseline": best,
-                    "baseline's": main_score(one.baselines[best], one.data["task"]),
+                    "baseline's": mean_score(one.baselines[best], score),
                     **difference,
                     "verdict": _verdict(**difference),
                     **_above(one, name, units),
+                    **_by_auc(one, units),
                 }
             )
     return _with_trials(rows)
@@ -133,6 +140,14 @@ def _above(one: Found, name: str, units: BySeed) -> dict[str, float]:
         return {}
     above = row_difference(one.data, units.values(), published.values(), one.level)
     return {f"above {one.explained}": above["difference"], "its low": above["low"], "its high": above["high"]}
+
+
+def _by_auc(one: Found, units: BySeed) -> dict[str, Any]:
+    """Return the same comparison by the area under the ROC curve, without interval; nothing for regression."""
+    best = None if one.regression else best_baseline(one, "auc")
+    if best is None:
+        return {}
+    return {"AUC": mean_score(units, "auc"), "best by AUC": best, "its AUC": mean_score(one.baselines[best], "auc")}
 
 
 def _verdict(difference: float, low: float, high: float) -> str:
@@ -173,7 +188,7 @@ def average_table(found: Sequence[Found]) -> pd.DataFrame:
             for name, units in models.items():
                 if len(units) > 1:
                     about = {"dataset": one.label, "kind": kind, "model": name, "seeds": len(units)}
-                    alone = main_score(units, one.data["task"])
+                    alone = mean_score(units, main_score(one))
                     rows.append(about | _averaged(one.data, units) | {"mean of single ones": alone})
     return pd.DataFrame(rows)
 

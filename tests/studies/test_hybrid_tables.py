@@ -278,6 +278,7 @@ def test_the_target_is_the_best_baselines_score_row_by_row():
     assert row["difference"] == pytest.approx(gains.mean())
     assert row["high"] - row["difference"] == pytest.approx(2.5706 * gains.std(ddof=1) / np.sqrt(6), rel=1e-4)
     assert row["verdict"] == "reached, within noise"
+    assert (row["AUC"], row["best by AUC"], row["its AUC"]) == (0.5, "random forest", 0.5)
     other = planted(
         networks=planted().baselines | {}, baselines=planted().networks, tuning={"random forest": {"trials": 1}}
     )
