@@ -336,3 +336,14 @@ def test_damaged_and_foreign_directories(fitted, tmp_path):
         settings.write_text(text)
         with pytest.raises(pg.FileFormatError, match=message):
             pg.load(tmp_path / "m")
+
+
+def test_images_are_what_the_image_branch_sees():
+    """Ranks are drawn where the columns are scaled by rank, not the layout's own scaling."""
+    rng = np.random.default_rng(0)
+    X, y = rng.lognormal(sigma=2, size=(80, 4)).astype(np.float32), rng.integers(0, 2, 80)
+    model = pg.HybridClassifier(**SMALL, scaling="quantile", max_epochs=1, seed=0).fit(X, y)
+    drawn = model.images(X)[:, model.layout_.rows, model.layout_.cols, 0]
+    scaled = np.asarray(model.network_.get_layer("scale")(X))
+    np.testing.assert_allclose(drawn, scaled, atol=1e-6)
+    assert np.abs(drawn - model.layout_.scale(X)).max() > 0.1
