@@ -271,10 +271,9 @@ def _layouts(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     if len(layouts):
         yield "## Layouts and image sizes"
         yield (
-            "The tuned network trained again with each; `mean` is of the score, over seeds. Rank correlations are with the"
-            " network of the same seed that"
-            " has the layout it was tuned with; what another seed alone changes stands in the last row of each data set"
-            " in the table of mistakes."
+            "The tuned network trained again with each; `mean` is of the score, over seeds. Rank correlations are with"
+            " the network of the same seed that has the layout it was tuned with; what another seed alone changes stands"
+            " in the last row of each data set in the table of mistakes."
         )
         yield markdown(layouts, 3)
 
@@ -294,8 +293,8 @@ def _imbalance(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     if len(tables["saliency"]):
         yield (
             "Spearman's correlation of a class's size with its saliency, the sum of its scores over all features; `p`"
-            " over all orders of the classes. With six or seven classes, only correlations of about ±0.8 and more are more"
-            " than chance."
+            " over all orders of the classes. With six or seven classes, only correlations of about ±0.8 and more are"
+            " more than chance."
         )
         yield markdown(tables["saliency"], 3)
 
