@@ -272,8 +272,8 @@ def _layouts(tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         yield "## Layouts and image sizes"
         yield (
             "The tuned network trained again with each; `mean` is of the score, over seeds. Rank correlations are with"
-            " the network of the same seed that has the layout it was tuned with; what another seed alone changes stands"
-            " in the last row of each data set in the table of mistakes."
+            " the network of the same seed that has the layout it was tuned with; what another seed alone changes"
+            " stands in the last row of each data set in the table of mistakes."
         )
         yield markdown(layouts, 3)
 
