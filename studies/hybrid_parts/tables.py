@@ -303,7 +303,7 @@ def mistake_table(found: Sequence[Found]) -> pd.DataFrame:
         corrected = one.mistakes.get("corrected")
         for name, unit in one.mistakes.items() if corrected else ():
             if name not in ("misread", "corrected"):
-                note = NOTES.get(name) or _pixels(unit)
+                note = _pixels(unit) if name == "shared pixels" else NOTES.get(name, "")
                 rows.append({**_about(one), "mistake": name, **_changes(one, unit, corrected), "note": note})
         rows += [{**_about(one), **row} for row in _yardstick(one)] if corrected else []
     return pd.DataFrame(rows)

@@ -345,7 +345,7 @@ def test_mistakes_are_set_against_the_corrected_network():
     one = planted()
     right, wrong = one.networks["hybrid"].values()
     spoilt = {**wrong, "rankings": {name: {"a": 0.1, "b": 0.3, "c": 0.6} for name in networks.FORMULAS}}
-    table = tables.mistake_table([planted(mistakes={"corrected": right, "PNG files": spoilt})])
+    table = tables.mistake_table([planted(mistakes={"corrected": right, "shared pixels": spoilt})])
     row, yardstick = table.iloc[0], table.iloc[1]
     assert (row["default formula"], row["corrected"], row["mistaken"]) == (-1, 1, pytest.approx(5 / 6))
     assert row["difference"] == pytest.approx(-1 / 6)
