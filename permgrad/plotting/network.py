@@ -84,7 +84,7 @@ def plot_sample(image: np.ndarray, heat: np.ndarray, title: str = "", layout: Fe
     left, right = figure.subplots(1, 2)
     shown = left.imshow(image, cmap="gray", interpolation="nearest")
     figure.colorbar(shown, ax=left, label="scaled value", fraction=0.046)
-    left.set_title("image of the row" if layout is None else "image of the row, features numbered as in the layout")
+    left.set_title("image of the row" if layout is None else "image of the row (numbers: see layout)")
     if layout is not None and len(layout.features) <= MAX_KEYED:
         _number_pixels(left, layout, color="tab:orange", fontweight="bold")
     right.imshow(overlay(image, heat), extent=(-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5))
