@@ -17,17 +17,19 @@ install: .venv/installed
 demo: install
 	$(BIN)/permgrad rank breast_cancer --out results/demo --overwrite
 
+# Files stay together: what they share is made once.
 test: install
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: install
 	$(BIN)/python -m pytest -n auto -m slow
 
 # What computes with a network, on Keras's other backend.
-NETWORKS := $(addprefix tests/,importance evaluation tuning/test_tune.py tuning/test_worker.py test_cli.py test_epoch_scores.py \
-	test_estimators.py test_hybrid.py test_layers.py test_mlp.py test_training.py)
+NETWORKS := $(addprefix tests/,importance evaluation tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
+	test_cli.py test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
+	test_quantiles.py test_training.py)
 test-jax: install
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -m "not slow" $(NETWORKS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(NETWORKS)
 
 lint: install
 	$(BIN)/ruff check .

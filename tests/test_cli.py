@@ -96,6 +96,7 @@ def test_evaluate_gives_all_of_it(evaluated):
     assert "No test was done" in page
 
 
+@pytest.mark.slow
 def test_a_ranking_is_put_to_the_test_later(evaluated, twins):
     _, out = evaluated
     before = (out / "ranking.csv").read_text()

@@ -234,6 +234,7 @@ def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     assert loaded.rank_features(X, y) == model.rank_features(X, y)
 
 
+@pytest.mark.slow
 def test_members_find_a_planted_feature(rng):
     X = rng.random((400, 6))
     y = (np.abs(X[:, 2] - 0.5) < 0.25).astype(int)  # a bend that no straight line sees
