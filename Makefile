@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study bench bench-gpu bench-tuning bench-cells evidence pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results bench bench-gpu bench-tuning bench-cells evidence pictures clean
 
 install: .venv/installed
 
@@ -17,17 +17,19 @@ install: .venv/installed
 demo: install
 	$(BIN)/permgrad rank breast_cancer --out results/demo --overwrite
 
+# Files stay together: what they share is made once.
 test: install
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: install
 	$(BIN)/python -m pytest -n auto -m slow
 
 # What computes with a network, on Keras's other backend.
-NETWORKS := $(addprefix tests/,importance evaluation tuning/test_tune.py tuning/test_worker.py test_cli.py test_epoch_scores.py \
-	test_estimators.py test_hybrid.py test_layers.py test_mlp.py test_selectors.py test_selector_classifier.py test_training.py)
+NETWORKS := $(addprefix tests/,importance evaluation tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
+	test_cli.py test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
+	test_quantiles.py test_selectors.py test_selector_classifier.py test_training.py)
 test-jax: install
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -m "not slow" $(NETWORKS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(NETWORKS)
 
 lint: install
 	$(BIN)/ruff check .
@@ -52,6 +54,19 @@ study: install
 hybrid-study: install
 	$(BIN)/python -m pip install --quiet --editable ".[studies]"
 	$(BIN)/python -m studies.hybrid_tables $(DATASET:%=--dataset %) --report studies/results/hybrid_tables
+
+# What studies/results/hybrid_tables/ rests on: fewer trials and seeds, half a day on two cores; goes on where it was stopped.
+HYBRID := $(BIN)/python -m studies.hybrid_tables --report studies/results/hybrid_tables
+FEW := --trials 3 --set "baselines=[random forest, extra trees, bagging, XGBoost, LightGBM, CatBoost, RealMLP]"
+ONE_SEED := --trials 1 --set seeds=1 --set tuning.epochs.classification=30
+hybrid-results: install
+	$(BIN)/python -m pip install --quiet --editable ".[studies]"
+	$(HYBRID) --dataset heloc --dataset gas_drift $(FEW)
+	$(HYBRID) --dataset puma8nh --dataset dengue $(FEW) --set networks.beyond.trials=2
+	$(HYBRID) --dataset puma8nh --dataset heloc --dataset gas_drift --part baselines --set "baselines=[TabM]" --set seeds=1
+	$(HYBRID) --dataset covertype --part networks --part permgrad --part imbalance $(ONE_SEED)
+	$(HYBRID) --dataset covertype --part baselines $(ONE_SEED) \
+		--set "baselines=[random forest, extra trees, bagging, XGBoost, LightGBM, CatBoost]"
 
 # Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install

@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from permgrad.backend import keras
 from permgrad.encoding import ColumnEncoder, float32_offset
 from permgrad.errors import PermGradError, UnfittedError, as_permgrad_error, listing
 from permgrad.files import new_directory
@@ -248,7 +249,8 @@ class _HybridEstimator(BaseEstimator):
         encoded = self._encode(X)
         if self.layout_ is None:
             raise PermGradError("this network has no image branch and draws no images")
-        return self.layout_.render(encoded)
+        drawing = keras.Model(self.network_.inputs, self.network_.get_layer("image").output)
+        return drawing.predict(encoded, batch_size=PREDICT_ROWS, verbose=0).astype(np.float32)
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write network, encoding, layout and settings to a new directory; `permgrad.load` reads it.

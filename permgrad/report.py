@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,6 +20,8 @@ from permgrad.table import Table
 
 DPI = 150
 PAGE_WIDTH = 5.6
+SAMPLED = 200
+"""Rows among which one is sought whose Grad-CAM map is not empty."""
 """Inches, of bars on the page: their names can still be read on a phone."""
 
 
@@ -127,7 +128,7 @@ def pictures(
         yield name, plotting.plot_scores(part)
     if estimator.layout_ is not None:
         yield "layout", plotting.plot_layout(estimator.layout_)
-        yield "sample", _sample_picture(estimator, test, predicted[0])
+        yield "sample", _sample_picture(estimator, test)
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
     if isinstance(estimator, HybridClassifier):
         yield "confusion", plotting.plot_confusion(test.y, predicted, estimator.classes_)
@@ -161,11 +162,32 @@ def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, F
         yield "stability", plotting.plot_stability(evaluation.stability)
 
 
-def _sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table, predicted: Any) -> Figure:
-    row = test.take(np.array([0]))
-    output = 0
+def sample_with_heat(estimator: HybridClassifier | HybridRegressor, test: Table) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return the first test row's image and Grad-CAM of what is predicted; of one whose map is not zero everywhere.
+
+    Grad-CAM keeps what speaks for the prediction, in the mean over the map; where nothing does, the map is empty.
+
+    Returns
+    -------
+    image : ndarray of shape (height, width, 1)
+    heat : ndarray of shape (map_height, map_width)
+    title : str
+        Which row it is, of how many that were looked at, and how many of these have an empty map.
+    """
+    rows = test.take(np.arange(min(SAMPLED, len(test))))
+    predicted, outputs = estimator.predict(rows.X), np.zeros(len(rows), int)
     if isinstance(estimator, HybridClassifier):
-        output = int(np.flatnonzero(estimator.classes_ == predicted)[0])
-    shown = predicted if isinstance(estimator, HybridClassifier) else f"{predicted:.4g}"
-    title = f"first test row: predicted {shown}, true {row.y.iloc[0]}"
-    return plotting.plot_sample(estimator.images(row.X)[0], estimator.grad_cam_maps(row.X)[0, :, :, output], title)
+        outputs = np.searchsorted(estimator.classes_, predicted)
+    heats = estimator.grad_cam_maps(rows.X)[np.arange(len(rows)), :, :, outputs]
+    empty = ~(heats > 0).any(axis=(1, 2))
+    row = int(np.argmin(empty))
+    shown = predicted[row] if isinstance(estimator, HybridClassifier) else f"{predicted[row]:.4g}"
+    title = f"test row {row}: predicted {shown}, true {rows.y.iloc[row]}"
+    if empty.any():
+        title += f" (Grad-CAM is empty for {empty.mean():.0%} of the first {len(rows)} rows)"
+    return estimator.images(rows.take(np.array([row])).X)[0], heats[row], title
+
+
+def _sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table) -> Figure:
+    image, heat, title = sample_with_heat(estimator, test)
+    return plotting.plot_sample(image, heat, title, estimator.layout_)

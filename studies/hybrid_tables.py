@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 DATASETS = ("puma8nh", "heloc", "dengue", "gas_drift", "covertype")
 PARTS = ("baselines", "networks", "permgrad", "mistakes", "layouts", "imbalance")
 GROWING = {"seeds", "networks", "ensembles", "baselines", "layouts", "level"}
-"""Settings that results which are there do not depend on; `permgrad.tune` watches over those of tuning."""
+"""Settings of which more may be asked for later; `permgrad.tune` watches over those of tuning, layouts over theirs."""
 FAST = (
     "rows=2000",
     "seeds=2",
@@ -193,6 +193,7 @@ class Dataset:
 
     def _tune(self, name: str) -> pg.TuneResult:
         tuning, network = self.study.tuning, self.study.networks[name]
+        pruner = network.pruner or tuning.pruner
         result = pg.tune(
             self.table,
             network.space,
@@ -200,13 +201,13 @@ class Dataset:
             n_trials=network.trials or tuning.trials,
             out=self.directory / "tuning" / name,
             sampler=tuning.sampler,
-            pruner=network.pruner or tuning.pruner,
+            pruner=pruner,
             seed=tuning.seed,
             split_seed=self.study.split_seed,
             keep=1,
             **{"max_epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
         )
-        found = networks.describe_tuning(result) | {"ranges": network.ranges}
+        found = networks.describe_tuning(result) | {"ranges": network.ranges, "pruner": pruner}
         self.unit(f"networks/{name}/trial_{found['best']:03}/tuning_{found['trials']:03}", lambda: found)
         return result
 
@@ -280,14 +281,17 @@ class Dataset:
                     yield f"{kind} {size}, seed {seed}", partial(self._with_layout, f"{kind} {size}", changes)
 
     def _with_layout(self, name: str, changes: dict[str, Any]) -> dict[str, Any]:
-        place = f"layouts/{name}/seed_{changes['seed']}"
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*features share")
-                return self._again(self.study.explained, place, **changes)
-        except pg.PermGradError as error:  # an image too small for so many features, or to be halved so often
-            reason = str(error)
-            return self.unit(f"{self.place(self.study.explained)}/{place}", lambda: {"impossible": reason})
+        explained, seed = self.study.explained, changes["seed"]
+        place = f"layouts/{name}/seed_{seed}"
+        best = self.tuned(explained).best_model
+        asked = {"layout": changes["layout"], "unique": changes["unique"]}
+        check_same_study(self.directory / "units" / self.place(explained) / f"layouts/{name}/layout.json", KIND, asked)
+        reason = networks.too_small(best, changes["image_size"], unique=changes["unique"])
+        if reason:
+            return self.unit(f"{self.place(explained)}/{place}", lambda: {"impossible": reason})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*features share")
+            return self._again(explained, place, **changes)
 
     def _imbalance_steps(self) -> Steps:
         if len(self.table.classes or ()) > 2:
@@ -324,7 +328,7 @@ def run(study: Study, names: tuple[str, ...], parts: tuple[str, ...], out: Path,
 @click.option("--config", type=click.Path(path_type=Path), default=HERE / "hybrid_tables.yaml", help="Settings (YAML).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one, such as layouts.seeds=3.")
 @click.option("--fast", is_flag=True, help="2,000 rows, two trials, few epochs: a look.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/hybrid_tables"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="results/hybrid_tables; hybrid_tables_fast with --fast.")
 @click.option("--report", type=click.Path(path_type=Path), help="Where tables and pictures go; by default --out.")
 @click.option("--report-only", is_flag=True, help="Do nothing but report what is there.")
 def main(
@@ -334,11 +338,12 @@ def main(
     config: Path,
     overrides: tuple[str, ...],
     fast: bool,
-    out: Path,
+    out: Path | None,
     report: Path | None,
     report_only: bool,
 ) -> None:
     """Tune, compare, rank, and measure what layouts and mistakes change, on the data sets of PermGrad."""
+    out = out or Path("results/hybrid_tables_fast" if fast else "results/hybrid_tables")
     given: Mapping[str, Any] = {} if trials is None else {"tuning.trials": trials}
     try:
         settings = [*(FAST if fast else ()), *(f"{key}={value}" for key, value in given.items()), *overrides]

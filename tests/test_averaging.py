@@ -32,6 +32,7 @@ def test_predictions_are_averaged_by_hand(rng):
     assert pg.AveragedRegressor.of(fitted).score(X, y) > fitted[0].score(X, y)
 
 
+@pytest.mark.slow
 def test_networks_of_several_seeds(rng):
     X, y = rng.random((60, 4)), rng.integers(0, 2, 60)
     seeds = [pg.HybridClassifier(**SMALL, max_epochs=1, seed=seed) for seed in (0, 1)]

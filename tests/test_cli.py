@@ -96,6 +96,7 @@ def test_evaluate_gives_all_of_it(evaluated):
     assert "No test was done" in page
 
 
+@pytest.mark.slow
 def test_a_ranking_is_put_to_the_test_later(evaluated, twins):
     _, out = evaluated
     before = (out / "ranking.csv").read_text()
@@ -202,3 +203,24 @@ def test_what_a_time_limit_left_out_is_said(capsys):
     settings = {"test_rows": 5, "test_scores": {"r2": 0.5}}
     _show(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
     assert "the time limit left 1 of 2 features out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("base_filters=8,32", ("base_filters", [8, 32])),
+        ("lr=1e-4,0.01", ("lr", [1e-4, 0.01])),
+        ("optimizer=adam", ("optimizer", ["adam"])),
+    ],
+)
+def test_ranges_are_read(text, read):
+    from permgrad.cli import _range
+
+    assert _range(text) == read
+
+
+@pytest.mark.parametrize("text", ["lr", "lr=", "=1,2"])
+def test_what_is_no_range_is_one_error(text):
+    done = permgrad("tune", "iris", "--range", text)
+    assert done.returncode == 2
+    assert f"must be NAME=LOW,HIGH or NAME=CHOICE,CHOICE, got '{text}'" in done.stderr

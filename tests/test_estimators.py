@@ -244,6 +244,7 @@ def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     assert loaded.rank_features(X, y) == model.rank_features(X, y)
 
 
+@pytest.mark.slow
 def test_members_find_a_planted_feature(rng):
     X = rng.random((400, 6))
     y = (np.abs(X[:, 2] - 0.5) < 0.25).astype(int)  # a bend that no straight line sees
@@ -346,3 +347,14 @@ def test_damaged_and_foreign_directories(fitted, tmp_path):
         settings.write_text(text)
         with pytest.raises(pg.FileFormatError, match=message):
             pg.load(tmp_path / "m")
+
+
+def test_images_are_what_the_image_branch_sees():
+    """Ranks are drawn where the columns are scaled by rank, not the layout's own scaling."""
+    rng = np.random.default_rng(0)
+    X, y = rng.lognormal(sigma=2, size=(80, 4)).astype(np.float32), rng.integers(0, 2, 80)
+    model = pg.HybridClassifier(**SMALL, scaling="quantile", max_epochs=1, seed=0).fit(X, y)
+    drawn = model.images(X)[:, model.layout_.rows, model.layout_.cols, 0]
+    scaled = np.asarray(model.network_.get_layer("scale")(X))
+    np.testing.assert_allclose(drawn, scaled, atol=1e-6)
+    assert np.abs(drawn - model.layout_.scale(X)).max() > 0.1

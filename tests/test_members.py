@@ -75,7 +75,8 @@ def test_a_measure_of_members_is_the_mean_of_their_own(rng):
     np.testing.assert_allclose(numbers(mean_over_members(squared, y, p)), (wrong**2).mean(axis=1), rtol=1e-5)
     np.testing.assert_allclose(numbers(mean_over_members(squared, y[:, None], p[:, 0])), wrong[:, 0] ** 2, rtol=1e-5)
     np.testing.assert_allclose(numbers(member_mae(y, p)), wrong.mean(axis=1), rtol=1e-5)
-    right = numbers(member_accuracy(np.array([1, 0]), np.array([[[0.1, 0.9], [0.6, 0.4]], [[0.7, 0.3], [0.8, 0.2]]])))
+    shares = np.array([[[0.1, 0.9], [0.6, 0.4]], [[0.7, 0.3], [0.8, 0.2]]], np.float32)
+    right = numbers(member_accuracy(np.array([1, 0], np.int32), shares))
     assert right.tolist() == [0.5, 1]
 
 

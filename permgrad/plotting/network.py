@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -48,11 +49,8 @@ def plot_layout(layout: FeatureLayout) -> Figure:
     image.flat[pixels] = np.arange(len(pixels))
     axes.imshow(image, cmap="turbo", alpha=KEY_ALPHA, interpolation="nearest")
     _draw_grid(axes, layout.shape)
-    size = min(9.0, 150 / max(layout.shape))
-    for i, pixel in enumerate(pixels if keyed else ()):
-        axes.text(
-            pixel % layout.shape[1], pixel // layout.shape[1], str(i + 1), ha="center", va="center", fontsize=size
-        )
+    if keyed:
+        _number_pixels(axes, layout)
     _label_pixels(axes)
     axes.set_title(f"{len(layout.features)} features in {layout.shape[0]} × {layout.shape[1]} pixels ({layout.method})")
     colours = colormaps["turbo"](np.linspace(0, 1, len(key)))
@@ -62,7 +60,15 @@ def plot_layout(layout: FeatureLayout) -> Figure:
     return figure
 
 
-def plot_sample(image: np.ndarray, heat: np.ndarray, title: str = "") -> Figure:
+def _number_pixels(axes: Axes, layout: FeatureLayout, **style: Any) -> None:
+    """Write the number of each pixel that features sit at, as in the key of `plot_layout`."""
+    size = min(9.0, 150 / max(layout.shape))
+    for i, pixel in enumerate(np.unique(layout.pixels), 1):
+        row, column = divmod(int(pixel), layout.shape[1])
+        axes.text(column, row, str(i), ha="center", va="center", fontsize=size, **style)
+
+
+def plot_sample(image: np.ndarray, heat: np.ndarray, title: str = "", layout: FeatureLayout | None = None) -> Figure:
     """Draw one row's image beside its Grad-CAM overlay, with a colour bar.
 
     Parameters
@@ -70,13 +76,17 @@ def plot_sample(image: np.ndarray, heat: np.ndarray, title: str = "") -> Figure:
     image : ndarray of shape (height, width) or (height, width, 1)
     heat : ndarray of shape (map_height, map_width)
         Between 0 and 1, in any resolution.
+    layout : FeatureLayout, optional
+        Numbers the features' pixels, as `plot_layout` does; its key says which feature each number is.
     """
     image = np.asarray(image, np.float32).reshape(*np.shape(image)[:2])
     figure = new_figure((10, 4.6))
     left, right = figure.subplots(1, 2)
     shown = left.imshow(image, cmap="gray", interpolation="nearest")
     figure.colorbar(shown, ax=left, label="scaled value", fraction=0.046)
-    left.set_title("image of the row")
+    left.set_title("image of the row" if layout is None else "image of the row (numbers: see layout)")
+    if layout is not None and len(layout.features) <= MAX_KEYED:
+        _number_pixels(left, layout, color="tab:orange", fontweight="bold")
     right.imshow(overlay(image, heat), extent=(-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5))
     right.set_title("Grad-CAM overlay")
     figure.colorbar(ScalarMappable(Normalize(0, 1), "jet"), ax=right, label="Grad-CAM", fraction=0.046)

@@ -25,14 +25,17 @@ class Narrowed:
     space : callable
     ranges : mapping
         Name of a parameter → lowest and highest value of a number, or those choices of a category that stay.
+    categories : frozenset of str
+        Which of these are categories; their choices may be numbers too.
     """
 
     space: Space
     ranges: Mapping[str, Sequence[Any]]
+    categories: frozenset[str] = frozenset()
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         """Suggest settings; the trial sees the narrower ranges alone."""
-        return self.space(_Trial(trial, self.ranges))
+        return self.space(_Trial(trial, self.ranges) if self.ranges else trial)
 
     def within(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of the parameters that lie in their range, where they have one."""
@@ -42,7 +45,7 @@ class Narrowed:
         if name not in self.ranges:
             return True
         limits = self.ranges[name]
-        return value in limits if isinstance(value, (str, bool)) else limits[0] <= value <= limits[-1]
+        return value in limits if name in self.categories else limits[0] <= value <= limits[-1]
 
 
 class _Trial:
@@ -94,15 +97,16 @@ def narrowed(space: Space, ranges: Mapping[str, Sequence[Any]]) -> Narrowed:
         return within
     sampler = optuna.samplers.RandomSampler(seed=0)
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), sampler=sampler)
-    seen: set[str] = set()
+    seen: dict[str, Any] = {}
     for _ in range(ASKED):
         trial = study.ask()
         with suppress(optuna.TrialPruned):
             within(trial)
-        seen |= set(trial.params)
-    unknown = sorted(set(ranges) - seen)
+        seen |= trial.distributions
+    unknown = sorted(set(ranges) - set(seen))
     if unknown:
         raise PermGradError(
             f"ranges: the space has no parameter {listing(unknown)}; it has {listing(sorted(seen), 30)}"
         )
-    return within
+    categories = {name for name in ranges if isinstance(seen[name], optuna.distributions.CategoricalDistribution)}
+    return Narrowed(space, ranges, frozenset(categories))

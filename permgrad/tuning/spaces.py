@@ -49,8 +49,8 @@ def cnn(trial: Any) -> dict[str, Any]:
 def batch_ensemble(trial: Any) -> dict[str, Any]:
     """Suggest a hybrid network beyond the published ones: scaling, embedding of columns, members of a batch ensemble.
 
-    Dense layers are of one width, as in the space of TabM (Gorishniy, Kotelnikov & Babenko, ICLR 2025), and the rate is
-    constant until the validation loss no longer falls.
+    Dense layers are of one width, as in the space of TabM (Gorishniy, Kotelnikov & Babenko, ICLR 2025), and the rate
+    stays constant; training ends when the validation loss no longer falls.
     """
     depth = trial.suggest_int("n_dense_layers", 1, 3)
     units = trial.suggest_int("dense_units", 64, 384, step=32)

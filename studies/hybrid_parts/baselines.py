@@ -93,7 +93,12 @@ class Predictions:
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return what was predicted of exactly these rows."""
-        return next(predicted for rows, predicted in self.known if rows is X)
+        for rows, predicted in self.known:
+            if rows is X:
+                return predicted
+        raise pg.PermGradError(
+            "a peer predicts validation and test rows alone, the very tables that it was fitted beside"
+        )
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the likeliest class, or the number predicted."""

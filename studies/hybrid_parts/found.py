@@ -119,13 +119,14 @@ def _read(directory: Path, level: float, ensembles: Ensembles) -> Found:
         settings=study["settings"],
         data=study["data"],
         note=study["note"],
-        baselines={path.name: _seeds(path) for path in sorted(units.glob("baselines/*"))},
+        baselines={path.name: seeds for path in sorted(units.glob("baselines/*")) if (seeds := _seeds(path))},
         tuning=tuning,
         networks=networks,
         ensembles={
-            name: average_by_seed(study["data"], [networks[member] for member in members])
+            name: seeds
             for name, members in ensembles.items()
             if set(members) <= set(networks)
+            and (seeds := average_by_seed(study["data"], [networks[member] for member in members]))
         },
         mistakes={path.stem: read_json(path, kind=KIND) for path in sorted(here.glob("mistakes/*.json"))},
         layouts=dict(sorted(_layouts(here))),

@@ -14,6 +14,7 @@ from sklearn.metrics import recall_score
 import permgrad as pg
 from permgrad import plotting
 from permgrad.evaluation.scores import scores
+from permgrad.report import sample_with_heat
 
 FORMULAS: dict[str, dict[str, Any]] = {"default": {}, "published": pg.PUBLISHED}
 """Options of `rank_features`."""
@@ -95,11 +96,22 @@ def describe_tuning(result: pg.TuneResult) -> dict[str, Any]:
         "states": states,
         "seconds": float(trials["seconds"].sum()),
         "best": best.number,
+        "best_is_a_start": "fixed_params" in best.system_attrs,
         "validation_loss": result.best_value,
         "params": best.params,
         "parameters": best.user_attrs["parameters"],
         "settings": result.best_model.get_params(),
     }
+
+
+def too_small(model: Any, size: int, *, unique: bool) -> str:
+    """Say why an image of `size` pixels a side cannot take the place of a trained network's; empty if it can."""
+    n_features = len(model.layout_.features)
+    if unique and size**2 < n_features:
+        return f"{n_features} features with a pixel each do not fit into {size} × {size}"
+    if size < 2**model.n_conv_layers:
+        return f"{size} × {size} pixels cannot be halved {model.n_conv_layers} times, as the network does"
+    return ""
 
 
 def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
@@ -110,18 +122,14 @@ def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
         ranking = _ranked(model, test, repeats, {"end_to_end": not rankings, **formula})
         known = next(iter(rankings.values()), ranking).components["end_to_end"]
         rankings[name] = replace(ranking, components={**ranking.components, "end_to_end": known})
-    first = test.take(np.array([0]))
-    predicted, output = model.predict(first.X)[0], 0
-    if test.task == "classification":
-        output = int(np.searchsorted(model.classes_, predicted))
-    shown = predicted if test.task == "classification" else f"{predicted:.4g}"
+    image, heat, title = sample_with_heat(model, test)
     return {
         "rankings": {name: ranking.to_dict() for name, ranking in rankings.items()},
         "layout": model.layout_.to_dict(),
         "boxes": plotting.network_boxes(model.network_),
         "sample": {
-            "image": np.round(model.images(first.X)[0, :, :, 0].astype(float), 4),
-            "heat": np.round(model.grad_cam_maps(first.X)[0, :, :, output].astype(float), 4),
-            "title": f"first test row: predicted {shown}, true {first.y.iloc[0]}",
+            "image": np.round(image[:, :, 0].astype(float), 4),
+            "heat": np.round(heat.astype(float), 4),
+            "title": title,
         },
     }

@@ -17,18 +17,19 @@ from .found import Found
 from .tables import SCORES, explained_rankings
 
 TOP = 10
+BEST = "best baseline"
 
 
 def pictures(
-    found: Sequence[Found], scores: pd.DataFrame, layouts: pd.DataFrame, recalls: pd.DataFrame
+    found: Sequence[Found], scores: pd.DataFrame, layouts: pd.DataFrame, recalls: pd.DataFrame, ours: Sequence[str]
 ) -> Iterator[tuple[str, Figure]]:
-    """Draw every picture that there are results for: (name, figure)."""
+    """Draw every picture that there are results for: (name, figure). `ours`: what goes beyond the published ones."""
     if len(scores):
         yield "scores", plot_models(scores)
     if len(layouts) and "mean" in layouts:
         yield "layouts", plot_layouts(layouts)
     if len(recalls):
-        yield "recall", plot_recalls(recalls)
+        yield "recall", plot_recalls(recalls, [found[0].explained, *ours])
     for one in found:
         yield from published_pictures(one)
 
@@ -50,7 +51,7 @@ def published_pictures(one: Found) -> Iterator[tuple[str, Figure]]:
         yield f"layout_{one.name}_published", plotting.plot_layout(pg.FeatureLayout.from_dict(shared["layout"]))
     sample = one.permgrad["sample"]
     image, heat = np.array(sample["image"]), np.array(sample["heat"])
-    yield f"sample_{one.name}", plotting.plot_sample(image, heat, f"{one.label}, {sample['title']}")
+    yield f"sample_{one.name}", plotting.plot_sample(image, heat, f"{one.label}, {sample['title']}", layout)
 
 
 def plot_models(scores: pd.DataFrame) -> Figure:
@@ -101,18 +102,30 @@ def plot_layouts(layouts: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_recalls(recalls: pd.DataFrame) -> Figure:
-    """Draw each class's recall against its size in training rows: one panel for each data set, a line a model."""
+def plot_recalls(recalls: pd.DataFrame, networks: Sequence[str]) -> Figure:
+    """Draw each class's recall, smallest class first: one panel for each data set.
+
+    Of these networks, of that with balanced classes, and of the best baseline (by balanced accuracy).
+    """
     panels = list(recalls.groupby("dataset", sort=False))
-    figure = new_figure((5.5 * len(panels) + 2, 4.4))
-    models = list(dict.fromkeys(recalls["model"]))
-    palette = dict(zip(models, colours(len(models)), strict=False))
+    figure = new_figure((6.5 * len(panels), 4.6))
+    names = [*networks, *recalls.loc[recalls["kind"] == "balanced", "model"].unique(), BEST]
+    palette = dict(zip(names, colours(len(names)), strict=False))
     for axes, (dataset, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for model, line in rows.groupby("model", sort=False):
-            line = line.sort_values("training rows")
-            axes.plot(line["training rows"], line["recall"], "o-", color=palette[model], markersize=4, linewidth=1)
-        axes.set(title=literal(dataset), xlabel="training rows of the class", ylabel="recall", xscale="log")
-    for model, colour in palette.items():
-        figure.axes[0].plot([], [], "o-", color=colour, label=literal(model))
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+        baselines = rows[rows["kind"] == "baseline"]
+        best = baselines.loc[baselines["balanced accuracy"].idxmax(), "model"] if len(baselines) else ""
+        shown = rows.replace({"model": {best: BEST}}).groupby("model", sort=False)
+        for place, name in enumerate(name for name in names if name in shown.groups):
+            line = shown.get_group(name).sort_values("training rows")
+            shift = 0.6 * (place / max(len(names) - 1, 1) - 0.5)
+            axes.plot(np.arange(len(line)) + shift, line["recall"], "o", color=palette[name], markersize=5)
+        classes = rows.drop_duplicates("class").sort_values("training rows")
+        ticks = [f"{label}\n({size})" for label, size in zip(classes["class"], classes["training rows"], strict=True)]
+        axes.set_xticks(range(len(classes)), list(map(literal, ticks)))
+        axes.set(title=literal(f"{dataset} (best baseline: {best})"), ylabel="recall")
+        axes.set_xlabel("class (training rows)")
+        axes.grid(axis="y", color="lightgrey", linewidth=0.5)
+    for name, colour in palette.items():
+        figure.axes[0].plot([], [], "o", color=colour, label=literal(name))
+    figure.legend(loc="outside lower center", ncols=len(names), frameon=False, fontsize=8)
     return figure

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
+from scipy.stats import permutation_test, spearmanr
 from scipy.stats import t as student
 
 import permgrad as pg
@@ -18,6 +18,7 @@ from .found import BySeed, Found, Unit
 SCORES = {"regression": ("r2", "rmse", "mae"), "classification": ("accuracy", "auc", "balanced_accuracy")}
 """Of each task; the first decides."""
 TOP = 5
+KEPT = f"best {TOP} kept, published formula"
 LEADERBOARD = pd.DataFrame(
     [
         ("heloc", "XGBoost (its best tree)", 0.7315, 0.7922),
@@ -44,6 +45,7 @@ PUBLISHED_WEIGHTS = {  # tabular, image
     "covertype": (0.438, 0.562),
     "gas_drift": (0.112, 0.888),
 }
+NOTES = {"target among features": "in the row, and in the image too"}
 PUBLISHED_PUMA = {
     "theta3": 10.41,
     "theta2": 9.80,
@@ -124,6 +126,7 @@ def target_table(found: Sequence[Found]) -> pd.DataFrame:
                     "network's": mean_score(units, score),
                     "best baseline": best,
                     "baseline's": mean_score(one.baselines[best], score),
+                    "its seeds": len(one.baselines[best]),
                     **difference,
                     "verdict": _verdict(**difference),
                     **_above(one, name, units),
@@ -139,7 +142,8 @@ def _above(one: Found, name: str, units: BySeed) -> dict[str, float]:
     if published is None or name == one.explained:
         return {}
     above = row_difference(one.data, units.values(), published.values(), one.level)
-    return {f"above {one.explained}": above["difference"], "its low": above["low"], "its high": above["high"]}
+    name = f"above {one.explained}"
+    return {name: above["difference"], f"{name}, low": above["low"], f"{name}, high": above["high"]}
 
 
 def _by_auc(one: Found, units: BySeed) -> dict[str, Any]:
@@ -147,7 +151,8 @@ def _by_auc(one: Found, units: BySeed) -> dict[str, Any]:
     best = None if one.regression else best_baseline(one, "auc")
     if best is None:
         return {}
-    return {"AUC": mean_score(units, "auc"), "best by AUC": best, "its AUC": mean_score(one.baselines[best], "auc")}
+    ours, theirs = mean_score(units, "auc"), mean_score(one.baselines[best], "auc")
+    return {"AUC": ours, "best baseline by AUC": best, "its AUC": theirs, "AUC difference": ours - theirs}
 
 
 def _verdict(difference: float, low: float, high: float) -> str:
@@ -209,15 +214,17 @@ def tuning_table(found: Sequence[Found]) -> pd.DataFrame:
             "dataset": one.label,
             "network": name,
             "trials": unit["trials"],
+            "pruner": unit["pruner"],
             "pruned": unit["states"].get("pruned", 0),
             "failed": unit["states"].get("fail", 0),
             "most epochs": unit["settings"]["max_epochs"],
             "hours": unit["seconds"] / 3600,
             "best trial": unit["best"],
+            "a start": "yes" if unit["best_is_a_start"] else "no",
             "validation loss": unit["validation_loss"],
             "parameters": unit["parameters"],
             "found": ", ".join(f"{key} {_short(value)}" for key, value in unit["params"].items()),
-            "narrowed": ", ".join(f"{key} {low} to {high}" for key, (low, high) in unit.get("ranges", {}).items()),
+            "narrowed": ", ".join(f"{key} {low} to {high}" for key, (low, high) in unit["ranges"].items()),
         }
         for one in found
         for name, unit in one.tuning.items()
@@ -244,7 +251,7 @@ def formula_table(found: Sequence[Found]) -> pd.DataFrame:
                     "weight of the row": weights["tabular"],
                     "of the image": weights["image"],
                     "published: row": published[0],
-                    "image": published[1],
+                    "published: image": published[1],
                     "agreement with end to end": ranking.agreement(ranking.components["end_to_end"]),
                     "with the other formula": rankings["default"].agreement(rankings["published"]),
                     f"best {TOP}": ", ".join(ranking.top(TOP)),
@@ -296,7 +303,8 @@ def mistake_table(found: Sequence[Found]) -> pd.DataFrame:
         corrected = one.mistakes.get("corrected")
         for name, unit in one.mistakes.items() if corrected else ():
             if name not in ("misread", "corrected"):
-                rows.append({**_about(one), "mistake": name, **_changes(one, unit, corrected), "note": _pixels(unit)})
+                note = _pixels(unit) if name == "shared pixels" else NOTES.get(name, "")
+                rows.append({**_about(one), "mistake": name, **_changes(one, unit, corrected), "note": note})
         rows += [{**_about(one), **row} for row in _yardstick(one)] if corrected else []
     return pd.DataFrame(rows)
 
@@ -304,7 +312,8 @@ def mistake_table(found: Sequence[Found]) -> pd.DataFrame:
 def _pixels(unit: Unit) -> str:
     layout = pg.FeatureLayout.from_dict(unit["layout"])
     n_features, n_pixels = len(layout.features), len(set(layout.pixels.tolist()))
-    return f"{n_features} features in {n_pixels} pixels" if n_pixels < n_features else ""
+    height, width = layout.shape
+    return f"{n_features} features in {n_pixels} of {height} × {width} pixels"
 
 
 def _about(one: Found) -> dict[str, Any]:
@@ -323,14 +332,18 @@ def _misread_rows(one: Found) -> list[dict[str, Any]]:
                 "weight of the image": right["weight"],
                 "heat": rank_correlation(right["heat"], wrong["heat"]),
                 "published formula": rank_correlation(right["scores"], wrong["scores"]),
-                f"best {TOP} kept": kept_share(right["scores"], wrong["scores"]),
-                "end to end, corrected": rank_correlation(right["scores"], unit["end_to_end"]),
-                "end to end, mistaken": rank_correlation(wrong["scores"], unit["end_to_end"]),
             }
             if right["class_scores"] is not None:
                 pairs = zip(np.transpose(right["class_scores"]), np.transpose(wrong["class_scores"]), strict=True)
                 row["classes"] = float(np.mean([rank_correlation(a, b) for a, b in pairs]))
-            rows.append(row)
+            rows.append(
+                {
+                    **row,
+                    KEPT: kept_share(right["scores"], wrong["scores"]),
+                    "end to end, corrected": rank_correlation(right["scores"], unit["end_to_end"]),
+                    "end to end, mistaken": rank_correlation(wrong["scores"], unit["end_to_end"]),
+                }
+            )
     return rows
 
 
@@ -343,7 +356,7 @@ def _changes(one: Found, unit: Unit, corrected: Unit) -> dict[str, Any]:
     }
     score = SCORES[one.data["task"]][0]
     found = {f"{name} formula": rank_correlation(*pair) for name, pair in rankings.items()}
-    found[f"best {TOP} kept"] = kept_share(*rankings["published"])
+    found[KEPT] = kept_share(*rankings["published"])
     return {
         **found,
         "score": score,
@@ -359,7 +372,8 @@ def _yardstick(one: Found) -> list[dict[str, Any]]:
     pairs = [_changes(one, second, first) for first, second in combinations(units, 2)]
     if not pairs:
         return []
-    score, names = pairs[0].pop("score"), [name for name in pairs[0] if name not in ("score", "low", "high")]
+    of_one = ("score", "corrected", "mistaken", "low", "high")  # neither of two seeds is the mistaken one
+    score, names = pairs[0]["score"], [name for name in pairs[0] if name not in of_one]
     means = {name: float(np.mean([pair[name] for pair in pairs])) for name in names}
     means["difference"] = float(np.mean([abs(pair["difference"]) for pair in pairs]))
     return [{"mistake": "none: another seed (mean of pairs, size of the difference)", "score": score, **means}]
@@ -395,7 +409,7 @@ def layout_table(found: Sequence[Found]) -> pd.DataFrame:
             elif pairs:
                 changes = [_changes(one, unit, known) for unit, known in pairs]
                 values = {"score": changes[0]["score"], "mean": float(np.mean([c["mistaken"] for c in changes]))}
-                names = ("default formula", "published formula", f"best {TOP} kept")
+                names = ("default formula", "published formula", KEPT)
                 values |= {name: float(np.mean([c[name] for c in changes])) for name in names}
                 values["note"] = _pixels(pairs[0][0])
                 rows.append({**about, **values})
@@ -408,14 +422,15 @@ def recall_table(found: Sequence[Found]) -> pd.DataFrame:
     for one in found:
         if len(one.data.get("class_sizes", ())) <= 2:
             continue
-        models = {**one.baselines, **one.networks, **one.ensembles}
-        if one.balanced:
-            models[f"{one.explained}, balanced classes"] = one.balanced
-        for name, units in models.items():
+        kinds = {"baseline": one.baselines, "network": one.networks, "ensemble": one.ensembles}
+        kinds["balanced"] = {f"{one.explained}, balanced classes": one.balanced} if one.balanced else {}
+        for kind, name, units in (
+            (kind, name, units) for kind, models in kinds.items() for name, units in models.items()
+        ):
             recalls = np.mean([unit["recall"] for unit in units.values()], axis=0)
             balanced = float(np.mean([unit["test"]["balanced_accuracy"] for unit in units.values()]))
             accuracy = float(np.mean([unit["test"]["accuracy"] for unit in units.values()]))
-            about = {"dataset": one.label, "model": name, "seeds": len(units)}
+            about = {"dataset": one.label, "kind": kind, "model": name, "seeds": len(units)}
             about |= {"accuracy": accuracy, "balanced accuracy": balanced}
             for (label, size), recall in zip(one.data["class_sizes"].items(), recalls, strict=True):
                 rows.append({**about, "class": label, "training rows": size, "recall": float(recall)})
@@ -423,7 +438,10 @@ def recall_table(found: Sequence[Found]) -> pd.DataFrame:
 
 
 def saliency_table(found: Sequence[Found]) -> pd.DataFrame:
-    """Return Spearman's correlation of a class's size with its saliency, the sum of its scores over all features."""
+    """Return Spearman's correlation of a class's size with its saliency, the sum of its scores over all features.
+
+    ``p``: two-sided, over all orders of the classes (Spearman's usual t approximation is off for so few).
+    """
     rows = []
     for one in found:
         sizes = list(one.data.get("class_sizes", {}).values())
@@ -433,7 +451,15 @@ def saliency_table(found: Sequence[Found]) -> pd.DataFrame:
             for name, part in {formula: ranking, **ranking.components}.items():
                 if part.class_scores is None or name == "end_to_end":
                     continue
-                test = spearmanr(sizes, part.class_scores.sum(axis=0))
+                correlation, p = exact_correlation(sizes, part.class_scores.sum(axis=0))
                 about = {**_about(one), "formula": formula, "part": "all of it" if part is ranking else name}
-                rows.append(about | {"correlation": float(test.statistic), "p": float(test.pvalue)})
+                rows.append(about | {"correlation": correlation, "p": p})
     return pd.DataFrame(rows)
+
+
+def exact_correlation(first: Any, second: Any) -> tuple[float, float]:
+    """Return Spearman's correlation and its two-sided p-value, over all orders (above seven values, some of them)."""
+    test = permutation_test(
+        (first,), lambda order: spearmanr(order, second).statistic, permutation_type="pairings", rng=0
+    )
+    return float(test.statistic), float(test.pvalue)

@@ -232,10 +232,10 @@ def planted(**changes: Any) -> found.Found:
     """A data set of six test rows, one baseline and one network with two seeds each."""
     truth = [0, 0, 0, 1, 1, 2]
 
-    def unit(*predicted: int) -> dict[str, Any]:
+    def unit(*predicted: int, auc: float = 0.5) -> dict[str, Any]:
         right = np.equal(predicted, truth)
         recall = [float(right[np.equal(truth, label)].mean()) for label in range(3)]
-        scores = {"accuracy": float(right.mean()), "auc": 0.5, "balanced_accuracy": float(np.mean(recall))}
+        scores = {"accuracy": float(right.mean()), "auc": auc, "balanced_accuracy": float(np.mean(recall))}
         rankings = {name: {"a": 0.6, "b": 0.3, "c": 0.1} for name in networks.FORMULAS}
         layout = {"features": list("abc"), "rows": [0, 0, 1], "cols": [0, 0, 1], "shape": [2, 2], "method": "tinto"}
         layout |= {"merge": "last", "minimum": [0.0] * 3, "maximum": [1.0] * 3}
@@ -251,7 +251,7 @@ def planted(**changes: Any) -> found.Found:
         "note": "part: 6 of 12 rows",
         "baselines": {"random forest": {0: unit(0, 0, 0, 1, 0, 0), 1: unit(0, 0, 0, 1, 1, 0)}},
         "tuning": {"hybrid": {"trials": 7}},
-        "networks": {"hybrid": {0: unit(0, 0, 0, 1, 1, 2), 1: unit(0, 0, 0, 1, 1, 0)}},
+        "networks": {"hybrid": {0: unit(0, 0, 0, 1, 1, 2, auc=0.8), 1: unit(0, 0, 0, 1, 1, 0, auc=0.9)}},
         "ensembles": {},
         "mistakes": {},
         "layouts": {},
@@ -278,7 +278,8 @@ def test_the_target_is_the_best_baselines_score_row_by_row():
     assert row["difference"] == pytest.approx(gains.mean())
     assert row["high"] - row["difference"] == pytest.approx(2.5706 * gains.std(ddof=1) / np.sqrt(6), rel=1e-4)
     assert row["verdict"] == "reached, within noise"
-    assert (row["AUC"], row["best by AUC"], row["its AUC"]) == (0.5, "random forest", 0.5)
+    assert (row["AUC"], row["best baseline by AUC"], row["its AUC"]) == (pytest.approx(0.85), "random forest", 0.5)
+    assert (row["AUC difference"], row["its seeds"]) == (pytest.approx(0.35), 2)
     other = planted(
         networks=planted().baselines | {}, baselines=planted().networks, tuning={"random forest": {"trials": 1}}
     )
@@ -318,12 +319,12 @@ def test_an_ensemble_by_hand():
 
 def test_ensembles_stand_beside_networks_and_baselines():
     one = planted()
-    one = replace(one, ensembles={"both": one.networks["hybrid"]})
+    one = replace(one, ensembles={"both": {0: one.networks["hybrid"][0]}})  # right in every row
     scores = tables.score_table([one]).set_index(["kind", "model", "score"])
-    assert scores.loc[("ensemble", "both", "accuracy"), "mean"] == pytest.approx((1 + 5 / 6) / 2)
+    assert scores.loc[("ensemble", "both", "accuracy"), "mean"] == 1
     assert pd.isna(scores.loc[("ensemble", "both", "accuracy"), "trials"])
     target = tables.target_table([one]).set_index("network")
-    assert target.loc["both", "above hybrid"] == 0
+    assert target.loc["both", "above hybrid"] == pytest.approx(1 / 12)  # the other seed of hybrid misses one row
     assert pd.isna(target.loc["hybrid", "above hybrid"])
     assert "both" in set(tables.recall_table([one])["model"])
 
@@ -344,13 +345,14 @@ def test_mistakes_are_set_against_the_corrected_network():
     one = planted()
     right, wrong = one.networks["hybrid"].values()
     spoilt = {**wrong, "rankings": {name: {"a": 0.1, "b": 0.3, "c": 0.6} for name in networks.FORMULAS}}
-    table = tables.mistake_table([planted(mistakes={"corrected": right, "PNG files": spoilt})])
+    table = tables.mistake_table([planted(mistakes={"corrected": right, "shared pixels": spoilt})])
     row, yardstick = table.iloc[0], table.iloc[1]
     assert (row["default formula"], row["corrected"], row["mistaken"]) == (-1, 1, pytest.approx(5 / 6))
     assert row["difference"] == pytest.approx(-1 / 6)
-    assert row["note"] == "3 features in 2 pixels"
+    assert row["note"] == "3 features in 2 of 2 × 2 pixels"
     assert yardstick["mistake"].startswith("none: another seed")
     assert yardstick["published formula"] == 1
+    assert np.isnan(yardstick["mistaken"])  # neither seed is
 
 
 def test_misread_rankings_by_hand():
@@ -364,10 +366,14 @@ def test_misread_rankings_by_hand():
 
 def test_layouts_are_set_against_the_network_of_the_same_seed():
     one = planted()
-    layouts = {("IGTD", 10): {1: one.networks["hybrid"][0]}, ("IGTD", 1): {1: {"impossible": "too small"}}}
-    table = tables.layout_table([planted(layouts=layouts)])
-    assert table["note"].tolist() == ["3 features in 2 pixels", "too small"]
+    reverse = {name: {"a": 0.1, "b": 0.3, "c": 0.6} for name in networks.FORMULAS}
+    one.networks["hybrid"][1]["rankings"] = reverse
+    with_igtd = {0: one.networks["hybrid"][0], 1: {**one.networks["hybrid"][0], "rankings": reverse}}
+    layouts = {("IGTD", 10): with_igtd, ("IGTD", 1): {1: {"impossible": "too small"}}, ("IGTD", 20): {}}
+    table = tables.layout_table([replace(one, layouts=layouts)])
+    assert table["note"].tolist() == ["3 features in 2 of 2 × 2 pixels", "too small"]
     assert table.iloc[0]["mean"] == 1
+    assert table.iloc[0]["default formula"] == 1  # 0 if one seed were set against the other
 
 
 def test_recall_and_saliency_of_planted_classes():
@@ -383,6 +389,7 @@ def test_recall_and_saliency_of_planted_classes():
     assert ("hybrid, balanced classes", "z") in recalls.index
     saliency = tables.saliency_table([one])
     assert saliency["correlation"].tolist() == [-1]  # the smallest class has most heat
+    assert saliency["p"].tolist() == [pytest.approx(2 / 6)]  # two of six orders are as clear
     assert (saliency["part"].tolist(), saliency["dataset"].tolist()) == (["all of it"], ["gas_drift (part)"])
 
 
@@ -416,10 +423,13 @@ class Stand:
 
     def pg_tune(self, table, space, **settings):
         assert settings["max_epochs"] == 1
-        return SimpleNamespace(best_trial=SimpleNamespace(number=self.best), best_model=SimpleNamespace(seed=0))
+        layout = pg.FeatureLayout.from_dict(small_layout())
+        model = SimpleNamespace(seed=0, layout_=layout, n_conv_layers=3)
+        return SimpleNamespace(best_trial=SimpleNamespace(number=self.best), best_model=model)
 
     def describe(self, result) -> dict[str, Any]:
         found = {"trials": self.best + 1, "states": {"complete": 1}, "seconds": 1.0, "best": self.best}
+        found["best_is_a_start"] = True
         return {**found, "validation_loss": 0.5, "params": {"lr": 0.1}, "parameters": 9, "settings": {"max_epochs": 1}}
 
     def train(self, model, parts, repeats, *, seed, **changes) -> dict[str, Any]:
@@ -519,14 +529,41 @@ def test_a_better_trial_starts_what_follows_from_it_anew(stand, no_pictures, tmp
     assert set(pd.read_csv(tmp_path / "tuning.csv")["best trial"]) == {4}
 
 
-def test_layouts_that_cannot_be_are_noted(stand, tmp_path, monkeypatch):
-    def fails(*arguments, **changes):
-        raise pg.PermGradError("too few pixels")
+def test_layouts_that_cannot_be_are_noted(stand, tmp_path):
+    study.run(settings("layouts.sizes=[1, 4, 8]"), ("heloc",), ("layouts",), tmp_path)
+    (one,) = found.read_found(tmp_path, study.DATASETS, 0.95, {})
+    notes = {place: seeds[0].get("impossible") for place, seeds in one.layouts.items()}
+    assert notes[("IGTD", 1)] == "4 features with a pixel each do not fit into 1 × 1"
+    assert notes[("TINTO faithful", 1)] == "1 × 1 pixels cannot be halved 3 times, as the network does"  # may share it
+    assert notes[("IGTD", 4)] == "4 × 4 pixels cannot be halved 3 times, as the network does"
+    assert notes[("IGTD", 8)] is None
 
-    monkeypatch.setattr(networks, "train_and_measure", fails)
+
+def test_a_layout_that_fails_otherwise_is_not_taken_for_impossible(stand, tmp_path, monkeypatch):
+    def fails(*arguments, **changes):
+        raise pg.PermGradError("training diverged")
+
+    with monkeypatch.context() as patched, pytest.raises(pg.PermGradError, match="diverged"):
+        patched.setattr(networks, "train_and_measure", fails)
+        study.run(settings(), ("heloc",), ("layouts",), tmp_path)
     study.run(settings(), ("heloc",), ("layouts",), tmp_path)
     (one,) = found.read_found(tmp_path, study.DATASETS, 0.95, {})
-    assert {seeds[0]["impossible"] for seeds in one.layouts.values()} == {"too few pixels"}
+    assert len(one.layouts) == 4
+
+
+def test_a_layout_of_the_same_name_is_the_same(stand, no_pictures, tmp_path):
+    run(tmp_path, parts=("layouts",))
+    with pytest.raises(pg.PermGradError, match="other settings: unique was True, now False"):
+        run(tmp_path, "layouts.kinds.IGTD.unique=false", parts=("layouts",))
+
+
+def test_what_is_just_begun_is_left_out_of_the_report(stand, no_pictures, tmp_path):
+    """A directory is made before its first unit is there."""
+    run(tmp_path, parts=("baselines", "networks"))
+    whole = (tmp_path / "report.md").read_text()
+    (tmp_path / "heloc" / "units" / "baselines" / "TabM").mkdir()
+    report.write_report(settings(), study.DATASETS, tmp_path, tmp_path)
+    assert (tmp_path / "report.md").read_text() == whole
 
 
 def test_the_split_is_the_published_one_and_a_part_is_a_part():

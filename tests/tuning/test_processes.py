@@ -176,6 +176,7 @@ def test_stopped_the_trial_waits_for_the_next_run(csv, stop):
     assert study_at(url).trials[0].user_attrs[FAILURE] == INTERRUPTED
 
 
+@pytest.mark.slow
 def test_a_job_in_the_background_of_a_script_is_stopped_too(csv):
     """A shell that runs a script lets what it begins in the background ignore SIGINT."""
     url = f"sqlite:///{csv.parent}/r/study.db"
@@ -221,6 +222,7 @@ def test_three_workers_on_postgresql_one_killed_meet_the_total_exactly(csv, post
     assert "9 of 9 trials finished" in output
 
 
+@pytest.mark.slow
 def test_workers_stop_when_the_process_that_began_them_is_killed(csv):
     url = f"sqlite:///{csv.parent}/r/study.db"
     with begun(csv, 3, "--workers", 2, epochs=100_000) as process:

@@ -5,7 +5,7 @@ import optuna
 import pytest
 
 import permgrad as pg
-from permgrad.tuning.ranges import Narrowed, narrowed
+from permgrad.tuning.ranges import narrowed
 from permgrad.tuning.spaces import SPACES
 
 
@@ -36,9 +36,19 @@ def test_what_depends_on_another_parameter_may_be_narrowed():
 
 
 def test_first_trials_keep_what_lies_within():
-    within = Narrowed(SPACES["mlp"], {"dense_units_0": (8, 100), "lr": (1e-4, 1e-2), "optimizer": ["adamw"]})
+    within = narrowed(SPACES["mlp"], {"dense_units_0": (8, 100), "lr": (1e-4, 1e-2), "optimizer": ["adamw"]})
     first = {"dense_units_0": 128, "dense_units_1": 64, "lr": 1e-3, "optimizer": "adam"}
     assert within.within(first) == {"dense_units_1": 64, "lr": 1e-3}
+
+
+@pytest.mark.parametrize(("members", "stays"), [([1, 32], False), ([32, 16], True)])
+def test_numbers_to_choose_from_are_no_interval(members, stays):
+    within = narrowed(SPACES["batch_ensemble"], {"members": members})
+    assert ("members" in within.within({"members": 16})) == stays
+
+
+def test_without_ranges_a_space_gets_the_trial_itself():
+    assert narrowed(lambda trial: trial, {})(trial := object()) is trial
 
 
 @pytest.mark.parametrize(
