@@ -9,6 +9,8 @@ from scipy import sparse
 
 GAP = 64
 """Rows between two that are wanted, up to which they are read with what lies between: one reading costs as much."""
+SPAN = 4096
+"""Rows of the file that are read at once at most: thinly spread, a few wanted ones would else bring the whole file."""
 
 
 class BackedRows:
@@ -55,8 +57,8 @@ class BackedRows:
         return BackedRows(self.dataset, self.rows, np.asarray(seen))
 
     def _read(self, wanted: np.ndarray) -> Any:
-        """Read rows that are sorted, in runs of near neighbours."""
-        cuts = np.flatnonzero(np.diff(wanted) > GAP) + 1
+        """Read rows that are sorted, in runs of near neighbours that lie within one span of the file."""
+        cuts = np.flatnonzero((np.diff(wanted) > GAP) | (np.diff(wanted // SPAN) > 0)) + 1
         parts = []
         for run in np.split(wanted, cuts) if len(wanted) else [np.arange(0)]:
             first, last = (int(run[0]), int(run[-1]) + 1) if len(run) else (0, 0)

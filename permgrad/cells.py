@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -49,7 +50,7 @@ class Cells:
                 f" genes, its shape is {self.X.shape}"
             )
         if len(set(self.features)) < len(self.features):
-            repeated = sorted({gene for gene in self.features if self.features.count(gene) > 1})
+            repeated = sorted(gene for gene, times in Counter(self.features).items() if times > 1)
             raise PermGradError(f"gene names must differ, twice there are {listing(repeated)}; make them unique first")
 
     def __len__(self) -> int:

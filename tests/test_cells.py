@@ -9,7 +9,7 @@ from scipy import sparse
 
 import permgrad as pg
 from permgrad import batches as batching
-from permgrad.backed import BackedRows
+from permgrad.backed import SPAN, BackedRows
 from permgrad.batches import Batches, InOrder, mixed_order, moments
 from permgrad.cells import Cells, cells_of, read_cells
 
@@ -87,6 +87,10 @@ def test_only_the_rows_asked_for_are_read():
     assert rows[:, 0].tolist() == [9000, 10, 12, 40]
     assert read == [(10, 41), (9000, 9001)]
     assert BackedRows(Watched())[np.arange(0)].shape == (0, 3)
+    read.clear()
+    thin = np.arange(0, 10_000, 50)
+    assert BackedRows(Watched())[thin][:, 0].tolist() == thin.tolist()
+    assert max(stop - start for start, stop in read) <= SPAN  # rows near each other, of all the file: not all at once
 
 
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(1000, 32), (2000, 48), (130, 256)])
