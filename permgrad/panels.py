@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm as normal
+from scipy.stats import t as student
 from sklearn.base import clone
 from tqdm.auto import tqdm
 
@@ -35,7 +37,7 @@ class Panel:
     stability : float
         Nogueira's index of the choices: 1 for equal ones, 0 expected for random ones.
     stability_interval : (float, float)
-        Its asymptotic 95 % interval.
+        Its asymptotic 95 % interval: too narrow for few rankings, of no width for two.
     """
 
     k: int
@@ -173,7 +175,9 @@ def bootstrap_score(right: np.ndarray, y: np.ndarray, *, seed: int = 0) -> Panel
     -------
     PanelScore
         The interval: 2.5 % and 97.5 % quantiles of 2,000 replicates, each the mean over as many trainings and rows,
-        drawn with replacement.
+        drawn with replacement. Draws from a few trainings vary less than new trainings would: each training's weight
+        is moved away from the mean weight by what makes its part of the interval as wide as Student's. It ends at 0
+        and 1, where scores do (of differences, at -1 and 1).
     """
     right = np.asarray(right, float)
     if right.ndim != 2 or right.shape[1] != len(y) or not len(y):
@@ -182,13 +186,23 @@ def bootstrap_score(right: np.ndarray, y: np.ndarray, *, seed: int = 0) -> Panel
     replicates = np.zeros(N_REPLICATES)
     trainings = rng.integers(len(right), size=(N_REPLICATES, len(right)))
     weight = np.stack([np.bincount(drawn, minlength=len(right)) for drawn in trainings]) / len(right)
+    weight = 1 / len(right) + _widening(len(right)) * (weight - 1 / len(right))
     classes = np.unique(y)
     for label in classes:
-        rows = right[:, y == label]
-        n = rows.shape[1]
-        drawn = rng.multinomial(n, np.full(n, 1 / n), size=N_REPLICATES) / n  # (n_replicates, n)
+        # Rows on which the trainings are right and wrong alike are drawn as one: few patterns, however many rows.
+        rows, alike = np.unique(right[:, y == label], axis=1, return_counts=True)
+        drawn = rng.multinomial(alike.sum(), alike / alike.sum(), size=N_REPLICATES) / alike.sum()
         replicates += np.einsum("rt,tn,rn->r", weight, rows, drawn, optimize=True) / len(classes)
     by_class = np.stack([right[:, y == label].mean(axis=1) for label in classes])  # (n_classes, n_trainings)
     by_training = tuple(by_class.mean(axis=0).tolist())
-    low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return PanelScore(float(np.mean(by_training)), float(low), float(high), by_training)
+    low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).clip(-1.0 if right.min() < 0 else 0.0, 1.0)
+    mean = float(np.mean(by_training))
+    return PanelScore(mean, min(float(low), mean), max(float(high), mean), by_training)  # rounding errors apart
+
+
+def _widening(n_trainings: int) -> float:
+    """Return Student's 97.5 % quantile over the normal's, times what a bootstrap of so few falls short by."""
+    if n_trainings == 1:
+        return 1.0
+    top = (1 + LEVEL) / 2
+    return float(student.ppf(top, n_trainings - 1) / normal.ppf(top) * np.sqrt(n_trainings / (n_trainings - 1)))

@@ -34,30 +34,46 @@ def test_equal_choices_are_stable():
 
 
 def test_mean_and_interval_of_a_score():
-    """Two classes, of 3 and 1 rows: the mean over classes by hand; the replicates against a plain loop."""
-    y = np.array(["u", "u", "u", "v"])
-    right = np.array([[1, 1, 0, 1], [1, 0, 0, 0]], bool)
+    """Two classes, of 6 and 4 rows: the mean over classes by hand; the replicates against a plain loop."""
+    y = np.repeat(["u", "v"], [6, 4])
+    right = np.array([[1, 1, 0, 1, 1, 0, 1, 1, 1, 0], [1, 0, 0, 1, 1, 0, 1, 0, 1, 0], [1, 1, 0, 1, 0, 0, 1, 1, 0, 0]])
     score = bootstrap_score(right, y)
-    assert score.by_training == pytest.approx(((2 / 3 + 1) / 2, (1 / 3 + 0) / 2))
+    assert score.by_training == pytest.approx(((4 / 6 + 3 / 4) / 2, (3 / 6 + 2 / 4) / 2, (3 / 6 + 2 / 4) / 2))
     assert score.mean == pytest.approx(np.mean(score.by_training))
-    rng, replicates = np.random.default_rng(1), []
+    rng, replicates, wider = np.random.default_rng(1), [], 4.302653 / 1.959964 * np.sqrt(3 / 2)
     for _ in range(20_000):
         rows = [rng.choice(np.flatnonzero(y == label), (y == label).sum()) for label in "uv"]
-        trainings = right[rng.integers(2, size=2)]
-        replicates.append(np.mean([trainings[:, at].mean() for at in rows]))
-    np.testing.assert_allclose((score.low, score.high), np.quantile(replicates, [0.025, 0.975]), atol=0.03)
+        trainings, of_each = rng.integers(3, size=3), []
+        for at in rows:
+            share = right[:, at].mean(axis=1)
+            of_each.append(share.mean() + wider * (share[trainings].mean() - share.mean()))
+        replicates.append(np.mean(of_each))
+    expected = np.clip(np.quantile(replicates, [0.025, 0.975]), 0, 1)
+    np.testing.assert_allclose((score.low, score.high), expected, atol=0.03)
 
 
-def test_intervals_hold(rng):
-    """The true accuracy lies within 95 % intervals about as often as they say, trainings and rows both varying."""
+@pytest.mark.parametrize(("n_trainings", "ease", "spread"), [(8, 1.2, 0.2), (5, 0.2, 0.5), (2, 0.2, 0.5)])
+def test_intervals_hold(rng, n_trainings, ease, spread):
+    """The true accuracy lies within 95 % intervals about as often as they say, whichever varies, rows or trainings."""
     y, held = np.repeat(np.arange(4), 60), 0
+    grid = 1.0 + np.random.default_rng(0).normal(size=200_000) * np.sqrt(ease**2 + spread**2)
+    true = (1 / (1 + np.exp(-grid))).mean()
     for seed in range(100):
-        row_ease = rng.normal(size=240) * 1.2
-        chance = 1 / (1 + np.exp(-(1.0 + row_ease + rng.normal(size=(8, 1)) * 0.2)))
-        score = bootstrap_score(rng.random((8, 240)) < chance, y, seed=seed)
-        grid = 1.0 + np.random.default_rng(0).normal(size=200_000) * np.sqrt(1.2**2 + 0.2**2)
-        held += score.low <= (1 / (1 + np.exp(-grid))).mean() <= score.high
-    assert held >= 85
+        logits = 1.0 + rng.normal(size=240) * ease + rng.normal(size=(n_trainings, 1)) * spread
+        score = bootstrap_score(rng.random((n_trainings, 240)) < 1 / (1 + np.exp(-logits)), y, seed=seed)
+        held += score.low <= true <= score.high
+    assert held >= 90
+
+
+def test_intervals_end_where_scores_do():
+    """Always right: an interval of no width at 1. Differences may be below 0."""
+    y = np.repeat(["u", "v"], 4)
+    sure = bootstrap_score(np.ones((3, 8)), y)
+    assert (sure.mean, sure.low, sure.high) == pytest.approx((1, 1, 1))
+    assert sure.low <= sure.mean <= sure.high
+    apart = bootstrap_score(np.array([[1] * 8, [0] * 8]), y)
+    assert (apart.low, apart.high) == (0, 1)
+    assert bootstrap_score(np.array([[1] * 8, [-1] * 8]), y).low == -1
 
 
 def test_planted_markers_are_chosen_and_suffice():
