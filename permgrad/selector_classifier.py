@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -59,7 +60,8 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         one scale (as log-normalised counts are), for their weights to be comparable.
     sizes : tuple of int
         Of "narrowing" alone: after `epochs` with all columns, all but so many are closed for good, and the others
-        trained for `epochs_per_size`; then the next size. One training gives a panel of each size.
+        trained for `epochs_per_size`; then the next size. One training gives a panel of each size. Sizes that leave
+        nothing to close are passed over.
     epochs_per_size : int
     learning_rate, weight_decay : float
         Of AdamW, constant. The decay reaches all weights, as published. A weight moves by about the rate in each step,
@@ -158,8 +160,9 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         PermGradError
             For rows, labels or settings that cannot be used.
         """
-        network, sizes = self._config(), self._sizes()
+        network = self._config()
         rows, target = self._learn(X, y)
+        sizes = self._sizes(rows.shape[1])
         validation = None if validation_data is None else self._seen(validation_data)
         training = self._training(len(sizes))
         scale = self._look_at(rows)
@@ -297,15 +300,17 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
             self.seed,
         )
 
-    def _sizes(self) -> tuple[int, ...]:
+    def _sizes(self, n_features: int) -> tuple[int, ...]:
         if self.selector != "narrowing":
             return ()
         sizes = tuple(self.sizes)
         if not sizes or min(sizes) < 1 or any(a <= b for a, b in pairwise(sizes)):
             raise PermGradError(f"sizes must go down, from many columns to at least 1, got {sizes}")
+        if min(sizes) >= n_features:
+            raise PermGradError(f"one of sizes must be less than the number of columns, {n_features}, got {sizes}")
         if self.epochs_per_size < 1:
             raise PermGradError(f"epochs_per_size must be at least 1, got {self.epochs_per_size}")
-        return sizes
+        return tuple(size for size in sizes if size < n_features)
 
     def _training(self, n_sizes: int) -> TrainingConfig:
         if self.epochs < 1:
@@ -358,6 +363,9 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(X, (Cells, BackedRows)):
             rows = X.X if isinstance(X, Cells) else X
             names = X.features if isinstance(X, Cells) else None
+            if not isinstance(rows, BackedRows):
+                with as_permgrad_error():
+                    rows = check_array(rows, accept_sparse="csr", dtype=np.float32, input_name="X")
             if reset:
                 self.n_features_in_ = rows.shape[1]
                 self.__dict__.pop("feature_names_in_", None)

@@ -230,7 +230,7 @@ def fit_network(
     Raises
     ------
     PermGradError
-        If the loss is not a number from the first epoch on.
+        If the loss is not a number from the first epoch on; where the last weights are kept, in the last epoch.
     """
     classification = task == "classification"
     optimizer = _optimizer(config)
@@ -270,8 +270,9 @@ def fit_network(
             callbacks=called,
             verbose=0,
         ).history
-    if not np.isfinite(history[watched][0]):
-        raise PermGradError(f"training diverged (the loss is {history[watched][0]}); lower the learning rate")
+    found = history[watched][0 if config.keep == "best" else -1]
+    if not np.isfinite(found):
+        raise PermGradError(f"training diverged (the loss is {found}); lower the learning rate")
     kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
 

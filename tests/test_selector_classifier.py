@@ -32,7 +32,7 @@ def parts(cells):
 def fitted(parts):
     models = {}
     for selector in SELECTORS:
-        given = {"selector": selector, "sizes": (30, 15, 9)} if selector == "narrowing" else {"selector": selector}
+        given = {"selector": selector, "sizes": (500, 30, 15, 9)} if selector == "narrowing" else {"selector": selector}
         models[selector] = pg.SelectorClassifier(**QUICK, **given).fit(parts[0], validation_data=parts[1])
     return models
 
@@ -77,7 +77,7 @@ def test_every_kind_of_rows_trains_the_same_network(parts):
 
 def test_a_path_narrows_in_one_training(fitted, parts):
     model = fitted["narrowing"]
-    assert model.path_["size"].tolist() == [30, 15, 9]
+    assert model.path_["size"].tolist() == [30, 15, 9]  # of 80 columns there are no 500 to keep
     assert len(model.history_["loss"]) == 15 + 3 * 3
     weights = model.selector_weights_
     assert (weights != 0).sum() == 9
@@ -156,6 +156,7 @@ def test_permutation_importance_takes_the_network(fitted, parts):
     [
         ({"selector": "narrowing", "sizes": (10, 20)}, "sizes must go down"),
         ({"selector": "narrowing", "sizes": ()}, "sizes must go down"),
+        ({"selector": "narrowing", "sizes": (90, 80)}, "less than the number of columns, 80"),
         ({"selector": "narrowing", "epochs_per_size": 0}, "epochs_per_size must be at least 1"),
         ({"scaling": "other"}, "scaling must be one of"),
         ({"epochs": 0}, "epochs must be at least 1"),
@@ -174,6 +175,11 @@ def test_rows_that_cannot_be(fitted, parts):
         model.fit(dense)
     with pytest.raises(pg.PermGradError, match="NaN"):
         model.fit(np.where(dense == dense.max(), np.nan, dense), train.y)
+    spoiled = train.X.copy()
+    spoiled.data[3] = np.nan
+    for X in (spoiled, spoiled.toarray()):
+        with pytest.raises(pg.PermGradError, match="NaN"):
+            model.fit(pg.Cells(X, train.y, train.features))
     with pytest.raises(pg.PermGradError, match="one class"):
         model.fit(dense, np.zeros(len(train)))
     with pytest.raises(pg.PermGradError, match="same number of rows"):

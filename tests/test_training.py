@@ -87,6 +87,25 @@ def test_divergence_is_reported():
         fit_network(linear_model(), (X, X[:, 1]), None, TrainingConfig(max_epochs=3), task="regression")
 
 
+def test_divergence_is_reported_where_the_last_weights_are_kept(rng):
+    """A loss that is a number at first and none later leaves no network, unless an earlier one is kept."""
+    X = rng.normal(size=(32, 2)).astype(np.float32)
+
+    def fit(keep):
+        rows = keras.Input((2,))
+        model = keras.Model(rows, keras.layers.Dense(2, activation="softmax")(rows))
+        spoil = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: epoch and model.set_weights([w * np.nan for w in model.get_weights()])
+        )
+        config = TrainingConfig(max_epochs=3, keep=keep, schedule="constant")
+        fit_network(model, (X, X[:, 0] > 0), None, config, task="classification", callbacks=[spoil])
+        return model.get_weights()
+
+    with pytest.raises(pg.PermGradError, match="training diverged"):
+        fit("last")
+    assert all(np.isfinite(weight).all() for weight in fit("best"))
+
+
 def test_precision_without_an_accelerator(monkeypatch):
     monkeypatch.setattr("permgrad.training.has_accelerator", lambda: False)
     assert choose_precision("auto") == "float32"
