@@ -53,7 +53,10 @@ def by_selector(given: dict[str, Any], parts: Parts, seed: int) -> pg.FeatureRan
 
 
 def by_lassonet(parts: Parts, seed: int, small: bool) -> pg.FeatureRanking:
-    """Rank by LassoNet; a gene that never leaves the path is among the best, ordered by its last weight's size."""
+    """Rank by LassoNet, by the penalty at which a gene leaves the path; those that never leave come first.
+
+    Genes that leave at one penalty keep the table's order.
+    """
     from lassonet import LassoNetClassifier
 
     (train, val, _), classes = parts, parts[0].classes

@@ -15,6 +15,8 @@ trainings, panel sizes and data sets can be asked for later; any other change ne
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
@@ -23,11 +25,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import click
+import numpy as np
 from pydantic import Field, model_validator
+from scipy import sparse
 from tqdm.auto import tqdm
 
 import permgrad as pg
 from permgrad.preprocessing import log_normalise, variable_genes
+from permgrad.training import choose_precision
 from permgrad.units import check_same_study, kept
 
 if __package__:
@@ -144,7 +149,7 @@ class Crop(pg.Settings):
 
     sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
     step: Count
-    rankings: tuple[str, ...]
+    rankings: Annotated[tuple[str, ...], Field(min_length=2)]
 
 
 class Panels(pg.Settings):
@@ -152,7 +157,7 @@ class Panels(pg.Settings):
 
     size: Count
     trainings: Annotated[int, Field(ge=2)]
-    conditions: tuple[str, ...]
+    conditions: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class Study(pg.Settings):
@@ -174,13 +179,15 @@ class Study(pg.Settings):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Study:
-        known = {*networks.CONDITIONS, *networks.SVMS}
-        named = {*self.conditions, *self.crop.rankings, *self.panels.conditions}
-        if not named <= known:
-            raise ValueError(f"there is no {sorted(named - known)[0]!r} among {', '.join(networks.CONDITIONS)}")
-        ranked = {*self.conditions, *networks.SVMS}
-        if not {*self.crop.rankings, *self.panels.conditions} <= ranked:
-            raise ValueError("panels and crop.rankings must be among conditions")
+        unknown = sorted({*self.conditions} - {*networks.CONDITIONS})
+        if unknown:
+            raise ValueError(f"there is no {unknown[0]!r} among {', '.join(networks.CONDITIONS)}")
+        if not {*self.crop.rankings} <= {*self.conditions, *networks.SVMS}:
+            raise ValueError(f"crop.rankings must be among conditions, or {', '.join(networks.SVMS)}")
+        if not {*self.panels.conditions} <= {*self.conditions}:
+            raise ValueError("panels.conditions must be among conditions")
+        if not networks.sparse(self):
+            raise ValueError(f"conditions must hold one of {', '.join(networks.SPARSE)}")
         if networks.REFEREE not in self.conditions or networks.REFEREE not in self.crop.rankings:
             raise ValueError(f"conditions and crop.rankings must hold {networks.REFEREE!r}, which others are held to")
         return self
@@ -203,8 +210,14 @@ def load_cells(study: Study, name: str) -> pg.Cells:
     source = study.datasets[name]
     if source.file == "generated":
         return pg.toy.single_cells(**study.generated.model_dump())
-    places = [Path(source.file), Path(os.environ.get("PERMGRAD_DATA", ".")) / source.file]
-    return pg.read_cells(next((path for path in places if path.is_file()), places[0]), source.target)
+    places = [Path(os.environ.get("PERMGRAD_DATA", ".")) / source.file, Path(source.file)]
+    found = next((path for path in places if path.is_file()), None)
+    if found is None:
+        raise pg.PermGradError(
+            f"there is no such file as {source.file}, neither here nor in the directory that PERMGRAD_DATA names; say"
+            f" where it is (--set datasets.{name}.file=PATH), or choose another data set (--dataset)"
+        )
+    return pg.read_cells(found, source.target)
 
 
 def prepare(study: Study, cells: pg.Cells) -> networks.Parts:
@@ -212,25 +225,39 @@ def prepare(study: Study, cells: pg.Cells) -> networks.Parts:
     parts = pg.capped_split(cells.y, study.split.caps, seed=study.split.seed)
     logarithms = log_normalise(cells)
     genes = variable_genes(logarithms.take(parts[0]), study.genes)
+    largest = max(*study.crop.sizes, *study.curve, study.panels.size)
+    if largest >= len(genes):
+        raise pg.PermGradError(f"a panel must have fewer genes than the {len(genes)} that there are, got {largest}")
     seen = logarithms.only(genes)
     return {name: seen.take(rows) for name, rows in zip(("train", "validation", "test"), parts, strict=True)}
 
 
-def check_same(study: Study, parts: networks.Parts, out: Path) -> None:
+def check_same(study: Study, cells: pg.Cells, out: Path) -> None:
     """Refuse a directory whose results were made by other settings; more trainings and sizes may be asked for."""
     settings = study.model_dump(mode="json")
+    settings["network"]["precision"] = choose_precision(study.network.precision)
     for name in ("datasets", "conditions", "generated", "trainings", "curve", "panels"):
         del settings[name]
     del settings["crop"]["sizes"], settings["crop"]["rankings"]
-    facts = {name: [len(cells), float(cells.X.sum())] for name, cells in parts.items()}
     first = {"first_seed": study.trainings.first_seed}
-    check_same_study(out / "units" / "study.json", KIND, {"settings": {**settings, **first}, "cells": facts})
+    now = {"settings": {**settings, **first}, "cells": fingerprint(cells)}
+    check_same_study(out / "units" / "study.json", KIND, now)
+
+
+def fingerprint(cells: pg.Cells) -> str:
+    """Return a SHA-256 of cells in memory: counts, labels and names of genes."""
+    X = sparse.csr_matrix(cells.X)
+    digest = hashlib.sha256(json.dumps([cells.y.tolist(), cells.features]).encode())
+    for values, kind in ((X.data, "<f4"), (X.indices, "<i8"), (X.indptr, "<i8")):
+        digest.update(np.ascontiguousarray(values, kind))
+    return digest.hexdigest()
 
 
 def run(study: Study, name: str, out: Path, *, verbose: bool = False) -> dict[str, Any]:
     """Study one data set, or do what is left of it; return the parts of its cells, and all units by name."""
-    parts = prepare(study, load_cells(study, name))
-    check_same(study, parts, out)
+    cells = load_cells(study, name)
+    check_same(study, cells, out)
+    parts = prepare(study, cells)
     done: dict[str, Any] = {"parts": parts}
     steps = plan(study, done, parts)
     with tqdm(steps.items(), desc=name, unit="unit", disable=not verbose) as progress:
@@ -266,8 +293,9 @@ def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str,
     for condition in study.panels.conditions:
         for seed in sorted(set(study.panel_seeds) - set(study.seeds)):
             steps[f"{condition}, {seed}, ranking"] = lambda c=condition, s=seed: networks.rank_only(study, parts, c, s)
-        name = f"panel of {study.panels.size} by {condition}, {study.panels.trainings} trainings"
-        steps[name] = lambda c=condition: networks.panel(study, parts, rankings_of(done, c, study.panel_seeds))
+        steps[networks.panel_name(study, condition)] = lambda c=condition: networks.panel(
+            study, parts, rankings_of(done, c, study.panel_seeds)
+        )
     return steps
 
 
@@ -276,9 +304,10 @@ def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str,
 @click.option("--config", type=click.Path(path_type=Path), default=HERE / "selector_mlp.yaml", help="Settings (YAML).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one, such as network.epochs=5.")
 @click.option("--fast", is_flag=True, help="Few cells, genes and trainings: a look, in minutes.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/selector_mlp"), show_default=True)
-def main(names: tuple[str, ...], config: Path, overrides: tuple[str, ...], fast: bool, out: Path) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="results/selector_mlp; selector_mlp_fast with --fast.")
+def main(names: tuple[str, ...], config: Path, overrides: tuple[str, ...], fast: bool, out: Path | None) -> None:
     """Choose gene panels by networks with a feature-selection layer, and say what the panels are worth."""
+    out = out or Path("results/selector_mlp_fast" if fast else "results/selector_mlp")
     try:
         study = pg.read_settings(Study, config, [*(FAST if fast else ()), *overrides])
         for name in names or study.datasets:

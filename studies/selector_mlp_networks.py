@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.svm import LinearSVC
 
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance.masking import mean_class_accuracy
+from permgrad.judging import judged
 from permgrad.panels import bootstrap_score
 
 Parts = Mapping[str, pg.Cells]
 """train, validation and test."""
-DIGITS = 6
-"""Significant, of scores that are kept."""
+DIGITS = 9
+"""Significant, of scores that are kept: float32 loses nothing, so ranks stay as they were."""
 
 PLAIN = {"selector": "none", "noise": 0.0, "dropout": 0.0}
 CONDITIONS: dict[str, dict[str, Any]] = {
@@ -40,6 +42,33 @@ REFEREE = "MLP"
 SVMS = {"SVM L1": "l1", "SVM L2": "l2"}
 SPARSE = ("selector L1", "stochastic", "narrowing")
 """Which are compared at every size of a panel."""
+
+
+class Snapshots(keras.callbacks.Callback):
+    """Keep the network's weights at the end of each size of a path: it can be judged on test cells when fitted.
+
+    Parameters
+    ----------
+    start : int
+        Epochs before the first size.
+    epochs_per_size : int
+
+    Attributes
+    ----------
+    found : list
+        Weights, one entry a size.
+    """
+
+    def __init__(self, start: int, epochs_per_size: int) -> None:
+        super().__init__()
+        self.start, self.epochs_per_size = start, epochs_per_size
+        self.found: list[list[np.ndarray]] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keep them, where a size ends."""
+        stage, since = divmod(epoch - self.start, self.epochs_per_size)
+        if stage >= 0 and since == self.epochs_per_size - 1:
+            self.found.append(self.model.get_weights())
 
 
 def sparse(study: Any) -> list[str]:
@@ -85,28 +114,48 @@ def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def train(study: Any, parts: Parts, condition: str, seed: int) -> dict[str, Any]:
-    """Train one network on all genes: scores, ranking, masking curve; of the referee, random orders too."""
+    """Train one network on all genes: scores, ranking, masking curve; random orders of the referee; sizes of a path."""
     test, first = parts["test"], seed == study.trainings.first_seed
     model = estimator(study, condition, own_seed(condition, seed)).set_params(log_evaluation=first)
-    # A path is judged on the test cells, which are only watched: nothing is chosen by what is seen of them.
-    watched = test if condition == "narrowing" else parts["validation"]
-    model.fit(parts["train"], validation_data=watched)
+    snapshots = Snapshots(model.epochs, model.epochs_per_size)
+    watching = [snapshots] if condition == "narrowing" else []
+    model.fit(parts["train"], validation_data=parts["validation"], callbacks=watching)
     ranking, numbers = model.rank_features(), np.searchsorted(model.classes_, test.y)
     found: dict[str, Any] = {
         "ranking": rounded(ranking.scores),
         "right": {name: told_right(model, parts[name]) for name in ("validation", "test")},
-        "masking": pg.masking_curve(model.network_, test.X, numbers, ranking, study.masking.step).to_dict("list"),
+        "masking": pg.masking_curve(
+            model.network_, test.X, numbers, ranking, counts=kept_counts(study, len(test.features))
+        ).to_dict("list"),
     }
     if first:
         found["history"] = {name: rounded(values) for name, values in model.history_.items()}
     if model.path_ is not None:
-        found["path"] = model.path_.to_dict("list")
-    if condition == REFEREE and first:
+        found["path"] = path_on(test.X, numbers, model, snapshots).to_dict("list")
+    if condition == REFEREE:
         chance = pg.random_masking(
             model.network_, test.X, numbers, study.masking.step, n_orders=study.masking.random_orders, seed=seed
         )
         found["random"] = chance.to_dict("list")
     return found
+
+
+def kept_counts(study: Any, n_genes: int) -> list[int]:
+    """Return how many genes are kept on masking curves over all: every step, and each size of a path."""
+    sizes = (size for size in study.beyond.sizes if size < n_genes)
+    return sorted({*range(0, n_genes, study.masking.step), *sizes, n_genes})
+
+
+def path_on(X: Any, y: np.ndarray, model: pg.SelectorClassifier, snapshots: Snapshots) -> pd.DataFrame:
+    """Judge a path's network on rows that its training did not see, as it was at the end of each size.
+
+    The network is left as it was at the end: that of the last size.
+    """
+    rows = []
+    for size, weights in zip(model.path_["size"], snapshots.found, strict=True):
+        model.network_.set_weights(weights)
+        rows.append({"size": size, **judged(model.network_, X, y)})
+    return pd.DataFrame(rows)
 
 
 def svm(study: Any, penalty: str) -> LinearSVC:
@@ -122,7 +171,9 @@ def train_svm(study: Any, parts: Parts, name: str) -> dict[str, Any]:
     return {
         "ranking": rounded(ranking.scores),
         "right": {part: told_right(model, parts[part]) for part in ("validation", "test")},
-        "masking": pg.masking_curve(model, test.X, test.y, ranking, study.masking.step).to_dict("list"),
+        "masking": pg.masking_curve(
+            model, test.X, test.y, ranking, counts=kept_counts(study, len(test.features))
+        ).to_dict("list"),
     }
 
 
@@ -162,6 +213,12 @@ def rank_only(study: Any, parts: Parts, condition: str, seed: int) -> dict[str, 
     """Train one network on all genes, for its ranking alone."""
     model = estimator(study, condition, own_seed(condition, seed)).fit(parts["train"])
     return {"ranking": rounded(model.rank_features().scores)}
+
+
+def panel_name(study: Any, condition: str) -> str:
+    """Return the name of a panel's unit, which says all that may change from run to run."""
+    panels = study.panels
+    return f"panel of {panels.size} by {condition}, {panels.trainings} trainings, judged by {study.trainings.n}"
 
 
 def panel(study: Any, parts: Parts, rankings: list[pg.FeatureRanking]) -> dict[str, Any]:

@@ -24,8 +24,11 @@ else:
 Done = Mapping[str, Any]
 """Units by name, and the parts of the cells."""
 SHOWN_CURVES = ("MLP", "selector", "selector L1", "selector L2", "clamped L1", "stochastic", *networks.SVMS)
-BASELINE = "MLP"
+BASELINE = networks.REFEREE
+"""The ranking that others are compared with."""
 SHOWN_GENES = 40
+KEPT, RECOVERED = 0.95, 0.9
+"""What is wanted of a panel: of the accuracy with all genes; of planted markers, among twice as many best genes."""
 
 
 def unit(done: Done, condition: str, seed: int) -> dict[str, Any]:
@@ -50,14 +53,17 @@ def score(rights: Any, done: Done, part: str = "test") -> dict[str, float]:
 
 
 def conditions(study: Any, done: Done) -> pd.DataFrame:
-    """Return one row for each network and SVM: mean per-class accuracies, and what is left with the best 100 kept."""
+    """Return one row for each network and SVM: mean per-class accuracies, and what is left with the best alone kept.
+
+    A path's network is the one that its training ends with, of the last of its sizes: there is nothing left to mask.
+    """
     rows = []
     for condition in (*study.conditions, *networks.SVMS):
         units = [unit(done, condition, seed) for seed in study.seeds]
         row: dict[str, Any] = {"condition": condition}
         row["validation"] = score([each["right"]["validation"] for each in units], done, "validation")["accuracy"]
         row |= {f"test {what}": value for what, value in score([u["right"]["test"] for u in units], done).items()}
-        row |= {f"masked to {k}": masked_at(units, k) for k in masked_sizes(study)}
+        row |= {f"masked to {k}": np.nan if "path" in units[0] else masked_at(units, k) for k in masked_sizes(study)}
         row["seconds"] = float(np.mean([each["seconds"] for each in units]))
         rows.append(row)
     return pd.DataFrame(rows).rename(columns={"test accuracy": "test"})
@@ -65,13 +71,13 @@ def conditions(study: Any, done: Done) -> pd.DataFrame:
 
 def masked_sizes(study: Any) -> list[int]:
     """Return the panel sizes at which masking curves have a point."""
-    return [k for k in study.crop.sizes if k % study.masking.step == 0]
+    return [k for k in study.crop.sizes if k % study.masking.step == 0 or k in study.beyond.sizes]
 
 
 def masked_at(units: list[dict[str, Any]], k: int) -> float:
     """Return the mean per-class accuracy with the k best genes kept, nothing retrained; a mean over trainings."""
     curves = [pd.DataFrame(each["masking"]).set_index("kept")["balanced_accuracy"] for each in units]
-    return float(np.mean([curve.get(k, np.nan) for curve in curves]))
+    return float(np.mean([curve[k] for curve in curves]))
 
 
 def cropped(study: Any, done: Done) -> pd.DataFrame:
@@ -79,7 +85,7 @@ def cropped(study: Any, done: Done) -> pd.DataFrame:
 
     ``own`` is the condition's own network, ``referee`` one and the same MLP for all rankings. ``less MLP`` is the
     referee's mean per-class accuracy on this ranking's genes less that on the MLP's, training by training and cell by
-    cell, with its 95 % interval; ``of all genes`` the share of what the condition has with all genes.
+    cell, with its 95 % interval; ``of all genes`` the share of what the same kind of network has with all genes.
     """
     rows = []
     for k in study.crop.sizes:
@@ -87,8 +93,7 @@ def cropped(study: Any, done: Done) -> pd.DataFrame:
         for condition in study.crop.rankings:
             units = [done[f"{condition}, {seed}, best {k}"] for seed in study.seeds]
             own, referee = ([each[name] for each in units] for name in ("own", "referee"))
-            whole = score([unit(done, condition, seed)["right"]["test"] for seed in study.seeds], done)["accuracy"]
-            all_genes = score([unit(done, BASELINE, s)["right"]["test"] for s in study.seeds], done)["accuracy"]
+            whole = all_genes(study, done, networks.own_network(condition))
             less = score(np.array(referee) - base, done)
             judged = score(referee, done)
             rows.append(
@@ -103,19 +108,43 @@ def cropped(study: Any, done: Done) -> pd.DataFrame:
                     "less low": less["low"],
                     "less high": less["high"],
                     "own of all genes": score(own, done)["accuracy"] / whole,
-                    "referee of all genes": judged["accuracy"] / all_genes,
+                    "referee of all genes": judged["accuracy"] / all_genes(study, done, networks.REFEREE),
                 }
             )
     return pd.DataFrame(rows)
 
 
+def all_genes(study: Any, done: Done, condition: str) -> float:
+    """Return a condition's mean per-class accuracy with all genes, the mean over trainings."""
+    return score([unit(done, condition, seed)["right"]["test"] for seed in study.seeds], done)["accuracy"]
+
+
+def targets(study: Any, done: Done) -> pd.DataFrame:
+    """Return one row for each selector that was cropped: what is wanted of its smallest panel, and what was found.
+
+    ``than the MLP's``: whether the referee's accuracy on its genes is higher or lower than on those of the MLP's
+    ranking, or "level": the interval of the difference holds 0. ``95 % kept``: of the referee's accuracy with all
+    genes. On planted cells, ``90 % of markers``: found among twice as many best genes, the mean over trainings.
+    """
+    table = cropped(study, done)
+    selectors = [name for name in study.crop.rankings if name in networks.CONDITIONS and "MLP" not in name]
+    rows = table[(table["genes"] == min(study.crop.sizes)) & table["ranking"].isin(selectors)]
+    found = rows[["ranking", "genes", "less MLP", "less low", "less high"]].reset_index(drop=True)
+    found["than the MLP's"] = np.select([found["less low"] > 0, found["less high"] < 0], ["higher", "lower"], "level")
+    found["of all genes"] = rows["referee of all genes"].to_numpy()
+    found["95 % kept"] = np.where(found["of all genes"] >= KEPT, "yes", "no")
+    if "relevant" in done["parts"]["train"].notes:
+        found["markers"] = planted(study, done).set_index("ranking")["best-2k"].reindex(found["ranking"]).to_numpy()
+        found["90 % of markers"] = np.where(found["markers"] >= RECOVERED, "yes", "no")
+    return found
+
+
 def overlap(study: Any, done: Done) -> pd.DataFrame:
     """Return `compare_rankings` of each pair of rankings, averaged over the trainings."""
-    k = [size for size in study.crop.sizes if size <= len(done["parts"]["train"].features)]
     tables = []
     for seed in study.seeds:
         ranked = {condition: rankings_of(done, condition, [seed])[0] for condition in study.crop.rankings}
-        tables.append(pg.compare_rankings(ranked, k))
+        tables.append(pg.compare_rankings(ranked, study.crop.sizes))
     numbers = tables[0].select_dtypes("number").columns
     mean = tables[0].copy()
     mean[numbers] = np.mean([table[numbers].to_numpy(float) for table in tables], axis=0)
@@ -147,7 +176,7 @@ def one_training(study: Any, done: Done) -> pd.DataFrame:
         sizes = curves[0]["size" if path else "kept"]
         table = pd.DataFrame({"scheme": condition, "genes": sizes})
         table["accuracy"] = np.mean([curve["balanced_accuracy"] for curve in curves], axis=0)
-        tables.append(table[(sizes > 0) & (sizes <= max(study.beyond.sizes))])
+        tables.append(table[sizes.isin(study.beyond.sizes)].sort_values("genes", ascending=False))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -169,7 +198,16 @@ def panels(study: Any, done: Done) -> pd.DataFrame:
 
 def panel_unit(study: Any, done: Done, condition: str) -> dict[str, Any]:
     """Return the unit of a panel."""
-    return done[f"panel of {study.panels.size} by {condition}, {study.panels.trainings} trainings"]
+    return done[networks.panel_name(study, condition)]
+
+
+def panel_genes(study: Any, done: Done) -> pd.DataFrame:
+    """Return the genes of each panel, the most often chosen first: in how many of the trainings, and the mean place."""
+    tables = []
+    for condition in study.panels.conditions:
+        table = pd.DataFrame(panel_unit(study, done, condition)["table"]).head(study.panels.size)
+        tables.append(table.rename(columns={"feature": "gene", "mean_rank": "mean place"}).assign(scheme=condition))
+    return pd.concat(tables, ignore_index=True)[["scheme", "gene", "frequency", "mean place"]]
 
 
 def ever_chosen(study: Any, done: Done, condition: str) -> int:
@@ -179,15 +217,17 @@ def ever_chosen(study: Any, done: Done, condition: str) -> int:
 
 
 def planted(study: Any, done: Done) -> pd.DataFrame:
-    """Return each ranking's share of the planted markers among as many best genes, and among twice as many."""
-    notes = done["parts"]["train"].notes
-    there = [gene for gene in notes["relevant"] if gene in done["parts"]["train"].features]
+    """Return each ranking's share of all planted markers among as many best genes, and among twice as many.
+
+    A marker that is not among the highly variable genes is one that no ranking finds.
+    """
+    markers = done["parts"]["train"].notes["relevant"]
     rows = []
     for condition in (*study.conditions, *networks.SVMS):
         rankings = rankings_of(done, condition, study.seeds)
         row: dict[str, Any] = {"ranking": condition}
-        for name, k in (("best-k", len(there)), ("best-2k", 2 * len(there))):
-            found = [pg.toy.recall(ranking, there, k=k) for ranking in rankings]
+        for name, k in (("best-k", len(markers)), ("best-2k", 2 * len(markers))):
+            found = [pg.toy.recall(ranking.top(k), markers, k=k) for ranking in rankings]
             row |= {name: float(np.mean(found)), f"{name} least": min(found)}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -196,12 +236,14 @@ def planted(study: Any, done: Done) -> pd.DataFrame:
 def write_report(study: Any, name: str, done: Done, out: Path) -> None:
     """Write every table and picture into `out`, and ``report.md``."""
     tables = {
+        "targets": targets(study, done),
         "conditions": conditions(study, done),
         "cropped": cropped(study, done),
         "overlap": overlap(study, done),
         "sizes": size_curve(study, done),
         "one_training": one_training(study, done),
         "panels": panels(study, done),
+        "panel_genes": panel_genes(study, done),
     }
     if "relevant" in done["parts"]["train"].notes:
         tables["planted"] = planted(study, done)
@@ -230,10 +272,10 @@ def draw_masking(study: Any, done: Done) -> Figure:
             values = np.mean([curve[measure].to_numpy(float) for curve in curves], axis=0)
             if not np.isnan(values).all():
                 axes.plot(curves[0]["kept"], values, color=colour, label=condition)
-        chance = pd.DataFrame(unit(done, networks.REFEREE, study.trainings.first_seed)["random"])
-        axes.plot(chance["kept"], chance[measure], "--", color="grey", label="random orders (MLP)")
-        low, high = chance[measure] - chance[f"{measure}_sd"], chance[measure] + chance[f"{measure}_sd"]
-        axes.fill_between(chance["kept"], low, high, color="grey", alpha=0.2, linewidth=0)
+        chance = [pd.DataFrame(unit(done, networks.REFEREE, seed)["random"]) for seed in study.seeds]
+        mean, sd = (np.mean([each[name] for each in chance], axis=0) for name in (measure, f"{measure}_sd"))
+        axes.plot(chance[0]["kept"], mean, "--", color="grey", label="random orders (MLP)")
+        axes.fill_between(chance[0]["kept"], mean - sd, mean + sd, color="grey", alpha=0.2, linewidth=0)
         axes.set_xlabel("best genes kept, the others 0")
         axes.set_ylabel(f"test {NAMES[measure]}")
     figure.axes[0].set_yscale("log")
@@ -271,7 +313,7 @@ def draw_sizes(anew: pd.DataFrame, once: pd.DataFrame) -> Figure:
         own = once[once["scheme"] == scheme]
         axes.plot(own["genes"], own["accuracy"], "--", color=colour, label=f"{scheme}, in one training")
     axes.set_xscale("log")
-    ticks = sorted(set(anew["genes"]))
+    ticks = sorted({*anew["genes"], once["genes"].max()})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
     axes.set(xlabel="genes in the panel", ylabel="test mean per-class accuracy")
@@ -288,7 +330,7 @@ def draw_learning(study: Any, done: Done) -> Figure:
         history = unit(done, condition, study.trainings.first_seed)["history"]
         for axes, measure in zip(grid, ("train_loss", "validation_loss", "penalty"), strict=True):
             if max(history[measure]) > 0:
-                axes.plot(history[measure], color=colour, label=condition)
+                axes.plot(range(1, len(history[measure]) + 1), history[measure], color=colour, label=condition)
     for axes, title in zip(grid, ("training loss", "validation loss", "penalty"), strict=True):
         axes.set_title(f"{title}, in evaluation mode" if title != "penalty" else title, fontsize=10)
         axes.set_xlabel("epoch")
@@ -319,9 +361,10 @@ def _write(path: Path, text: str) -> None:
 
 def _text(study: Any, name: str, done: Done, tables: Mapping[str, pd.DataFrame]) -> str:
     sections = {
+        "What is wanted of a panel": f"{_targets(study, done)}\n\n{markdown(tables['targets'], 4)}",
         "All genes": f"{_CONDITIONS}\n\n{markdown(tables['conditions'], 4)}\n\n![](learning.png)",
-        "Masked, nothing trained anew": "![Masking](masking.png)",
-        "Which genes the rankings share": f"Means over the trainings.\n\n{markdown(tables['overlap'], 2)}",
+        "Masked, nothing trained anew": f"{_MASKING}\n\n![Masking](masking.png)",
+        "Which genes the rankings share": f"{_OVERLAP}\n\n{markdown(tables['overlap'], 2)}",
         "Trained anew on a panel": f"{_CROPPED}\n\n{markdown(tables['cropped'], 4)}\n\n![](cropped.png)",
         "Every size of a panel": f"{_SIZES}\n\n{markdown(tables['sizes'], 4)}\n\n![](sizes.png)",
         "Panels over trainings": "\n\n".join(
@@ -336,7 +379,18 @@ def _text(study: Any, name: str, done: Done, tables: Mapping[str, pd.DataFrame])
 
 _CONDITIONS = (
     "Mean per-class accuracy; *low* and *high*: 95 % interval over trainings and test cells. *masked to k*: the best k"
-    " genes kept, the others 0."
+    " genes kept, the others 0. *narrowing* is the network that a path ends with, of its smallest size; masking it"
+    " would change nothing. *seconds*: of one training and all that was measured of it. The picture is of the first"
+    " training, without noise and dropout; losses without the penalty."
+)
+_MASKING = (
+    "Test cells; means over the trainings. Dashed: random orders, masked in the MLP; the band is one standard deviation"
+    " over the orders."
+)
+_OVERLAP = (
+    "*shared_k*: how many of their k best genes two rankings share; *by_chance_k*: two random orders, on average;"
+    " *spearman*: the correlation of all places. Each ranking with another of the same number of training; means over"
+    " the trainings."
 )
 _CROPPED = (
     "*own*: the ranking's own kind of network; *referee*: the MLP with noise and dropout, the same for every ranking,"
@@ -344,18 +398,36 @@ _CROPPED = (
     " *of all genes*: the share of the accuracy that the same network has with all genes."
 )
 _SIZES = (
-    "The referee trained anew on the best genes. Dashed in the picture: each scheme's own network with so many genes,"
-    " from one training: of the path, while they were open; of the others, the rest masked."
+    "The referee trained anew on the best genes, with its 95 % interval. Dashed in the picture: each scheme's own"
+    " network with so many genes, from one training: of the path, while they were open; of the others, the rest masked."
 )
-_PANELS = "The genes that are chosen most often; the panel's accuracy is the referee's, trained anew on it."
+_PANELS = (
+    "The panel: the genes that are chosen most often; all are in *panel_genes.csv*. *always* and *ever chosen*: genes"
+    " among the best of all trainings, of any. *Nogueira*: how alike the choices are (1: equal, 0: as random ones),"
+    " with an asymptotic 95 % interval, too narrow for few trainings. *accuracy*: the referee's, trained anew on the"
+    " panel, with its 95 % interval. The picture: the share of trainings that choose each gene, for twice as many as"
+    " the panel has (dashed)."
+)
+
+
+def _targets(study: Any, done: Done) -> str:
+    text = (
+        f"Of a selector's {min(study.crop.sizes)} best genes: the referee, trained anew on them, has at least the"
+        " accuracy that it has on the MLP's best (*less MLP*, with its 95 % interval: higher, lower, or level where the"
+        " interval holds 0), and 95 % of what it has with all genes (*of all genes*)."
+    )
+    if "relevant" in done["parts"]["train"].notes:
+        text += " *markers*: planted ones among twice as many best genes; 90 % are wanted."
+    return text
 
 
 def _planted(done: Done) -> str:
     notes, features = done["parts"]["train"].notes, set(done["parts"]["train"].features)
     there = sum(gene in features for gene in notes["relevant"])
     return (
-        f"{there} of {len(notes['relevant'])} planted markers are among the highly variable genes; of these, the share"
-        " among as many best (*best-k*) and among twice as many; means over the trainings, and the least."
+        f"Of all {len(notes['relevant'])} planted markers ({there} are among the highly variable genes), the share"
+        " among as many best genes (*best-k*) and among twice as many (*best-2k*); means over the trainings, and the"
+        " *least*."
     )
 
 
@@ -366,7 +438,9 @@ def _genes(study: Any, done: Done) -> str:
         shown = [
             f"{gene} ({frequency:.0%})" for gene, frequency in zip(table["feature"], table["frequency"], strict=True)
         ]
-        lines.append(f"*{condition}*: {', '.join(shown[:SHOWN_GENES])}, ...")
+        size = study.panels.size
+        more = ", ..." if size > SHOWN_GENES else ""
+        lines.append(f"*{condition}*: {', '.join(shown[: min(size, SHOWN_GENES)])}{more}")
     return "\n\n".join(lines)
 
 

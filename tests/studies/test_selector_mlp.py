@@ -82,6 +82,10 @@ def test_every_condition_has_its_row(done):
     assert table["condition"].tolist() == [*settings().conditions, *networks.SVMS]
     assert table["test low"].le(table["test"]).all()
     assert table["test high"].ge(table["test"]).all()
+    # Of a path's last network there is nothing to mask.
+    assert table.set_index("condition")["masked to 24"].isna().to_dict() == {
+        name: name == "narrowing" for name in table["condition"]
+    }
 
 
 @pytest.mark.slow
@@ -114,18 +118,56 @@ def test_a_panel_is_what_its_ranking_says(done):
     units = [done[f"selector L1, {seed}"] for seed in (0, 1)]
     once = report.one_training(settings(), done).set_index("scheme")
     assert once.loc["narrowing", "genes"].tolist() == [60, 24, 12]
-    assert once.loc["selector L1", "genes"].tolist() == [24, 48]
+    assert once.loc["selector L1", "genes"].tolist() == [60, 24, 12]  # all schemes on one curve
     masked = [dict(zip(u["masking"]["kept"], u["masking"]["balanced_accuracy"], strict=True))[24] for u in units]
-    assert once.loc["selector L1", "accuracy"].tolist()[0] == pytest.approx(np.mean(masked))
+    assert once.loc["selector L1", "accuracy"].tolist()[1] == pytest.approx(np.mean(masked))
     assert report.size_curve(settings(), done)["genes"].tolist() == [24, 12] * 3
     less = report.cropped(settings(), done).set_index("ranking")
     assert less.loc["MLP", "less MLP"] == 0
+    genes = report.panel_genes(settings(), done)
+    assert genes["gene"].tolist() == report.panel_unit(settings(), done, "stochastic")["genes"]
+
+
+@pytest.mark.slow
+def test_a_path_is_judged_on_test_cells_that_its_training_did_not_see(done):
+    y = done["parts"]["test"].y
+    for seed in (0, 1):
+        unit = report.unit(done, "narrowing", seed)
+        assert unit["path"]["size"] == [60, 24, 12]
+        assert unit["path"]["balanced_accuracy"][-1] == pytest.approx(networks.class_mean(unit["right"]["test"], y))
+    # On a panel, what a path leaves is a plain MLP: it is held to the MLP with all genes, not to the path's end.
+    row = report.cropped(settings(), done).set_index("ranking").loc["narrowing"]
+    assert row["own of all genes"] == pytest.approx(row["own"] / report.all_genes(settings(), done, "MLP"))
+
+
+@pytest.mark.slow
+def test_what_is_wanted_is_said(done):
+    table = report.targets(settings(), done).set_index("ranking")
+    assert table.index.tolist() == ["selector L1", "narrowing"]
+    cropped = report.cropped(settings(), done).set_index("ranking")
+    for ranking, row in table.iterrows():
+        whole = report.all_genes(settings(), done, "MLP")
+        assert row["of all genes"] == pytest.approx(cropped.loc[ranking, "referee"] / whole)
+        assert row["95 % kept"] == ("yes" if cropped.loc[ranking, "referee"] >= 0.95 * whole else "no")
+        verdict = "higher" if row["less low"] > 0 else "lower" if row["less high"] < 0 else "level"
+        assert row["than the MLP's"] == verdict
+        assert row["90 % of markers"] == "yes"
 
 
 @pytest.mark.slow
 def test_everything_is_written_and_done_once(out, done, monkeypatch):
     names = {path.name for path in out.iterdir()}
-    tables = {"conditions", "cropped", "one_training", "overlap", "sizes", "panels", "planted"}
+    tables = {
+        "conditions",
+        "cropped",
+        "one_training",
+        "overlap",
+        "sizes",
+        "panels",
+        "planted",
+        "targets",
+        "panel_genes",
+    }
     assert {f"{name}.csv" for name in tables} | {"report.md"} <= names
     assert {f"{name}.png" for name in ("masking", "cropped", "sizes", "learning", "frequency")} <= names
     before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
@@ -135,7 +177,7 @@ def test_everything_is_written_and_done_once(out, done, monkeypatch):
     assert before == {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
     with pytest.raises(pg.PermGradError, match="network.epochs was 20, now 9"):
         study.run(settings("network.epochs=9"), "planted", out)
-    with pytest.raises(pg.PermGradError, match="cells.train was"):
+    with pytest.raises(pg.PermGradError, match="cells was"):
         study.run(settings("generated.seed=1"), "planted", out)
 
 
@@ -146,6 +188,38 @@ def test_what_was_lost_is_done_again(out, done, monkeypatch):
     path.unlink()
     monkeypatch.setattr(networks, "train", lambda *given, **named: pytest.fail("a training was done twice"))
     assert study.run(settings(), "planted", out)["SVM L2"]["ranking"] == before["ranking"]
+
+
+def test_more_trainings_judge_a_panel_anew():
+    """What a unit's result depends on and may change is in its name: no result of fewer trainings is taken for it."""
+    few, more = (study.plan(settings(f"trainings.n={n}"), {}, {}) for n in (2, 3))
+    panels = [{name for name in steps if name.startswith("panel")} for steps in (few, more)]
+    assert panels[0]
+    assert not panels[0] & panels[1]
+
+
+def test_a_look_goes_elsewhere(monkeypatch):
+    made = []
+    monkeypatch.setattr(study, "run", lambda given, name, out, verbose: {})
+    monkeypatch.setattr(study, "write_report", lambda given, name, done, out: made.append(out))
+    for options in ([], ["--fast"], ["--fast", "--out", "here"]):
+        assert CliRunner().invoke(study.main, ["--dataset", "planted", *options]).exit_code == 0
+    assert made == [
+        Path("results/selector_mlp/planted"),
+        Path("results/selector_mlp_fast/planted"),
+        Path("here/planted"),
+    ]
+
+
+def test_equal_cells_are_known_again():
+    cells = study.load_cells(settings(), "planted")
+    found = study.fingerprint(cells)
+    assert found == study.fingerprint(pg.Cells(cells.X.toarray(), cells.y, cells.features))
+    labels, counts = cells.y.copy(), cells.X.copy()
+    labels[:2] = labels[:2][::-1] if labels[0] != labels[1] else "type_9"
+    counts.data[5] += 1
+    for X, y in ((cells.X, labels), (counts, cells.y)):
+        assert found != study.fingerprint(pg.Cells(X, y, cells.features))
 
 
 def test_cells_of_other_parts_reach_no_fit():
@@ -169,7 +243,7 @@ def test_mean_per_class_accuracy_is_recall():
 def test_bad_settings():
     with pytest.raises(pg.PermGradError, match="no data set 'cells' among those of the settings: worm, mouse, planted"):
         study.load_cells(settings(), "cells")
-    with pytest.raises(pg.PermGradError, match="no such file"):
+    with pytest.raises(pg.PermGradError, match=r"no such file .*--set datasets\.gone\.file=PATH"):
         study.load_cells(settings("datasets={gone: {file: gone.h5ad, target: type}}"), "gone")
     with pytest.raises(pg.PermGradError, match="trainings.n"):
         settings("trainings.n=1")
@@ -178,4 +252,15 @@ def test_bad_settings():
     with pytest.raises(pg.PermGradError, match="must be among conditions"):
         settings("conditions=[MLP, selector]")
     with pytest.raises(pg.PermGradError, match="must hold 'MLP'"):
-        settings("crop.rankings=[selector L1]")
+        settings("crop.rankings=[selector L1, narrowing]")
+    with pytest.raises(pg.PermGradError, match="there is no 'SVM L1' among"):
+        settings("conditions=[MLP, SVM L1]")
+    with pytest.raises(pg.PermGradError, match=r"panels\.conditions must be among conditions"):
+        settings("panels.conditions=[SVM L1]")
+    with pytest.raises(pg.PermGradError, match="must hold one of selector L1, stochastic"):
+        settings("conditions=[MLP, selector]", "crop.rankings=[MLP, selector]", "panels.conditions=[selector]")
+    with pytest.raises(pg.PermGradError, match=r"crop\.rankings"):
+        settings("crop.rankings=[MLP]")
+    given = settings("curve=[120]")
+    with pytest.raises(pg.PermGradError, match="fewer genes than the 120 that there are, got 120"):
+        study.prepare(given, study.load_cells(given, "planted"))
