@@ -120,7 +120,17 @@ def choose_panel(
     Returns
     -------
     Panel
+
+    Raises
+    ------
+    PermGradError
+        For fewer than two trainings, or a `k` that is no choice.
     """
+    n_columns = X.X.shape[1] if isinstance(X, Cells) else np.shape(X)[1]
+    if n_trainings < 2:
+        raise PermGradError(f"n_trainings must be at least 2, got {n_trainings}")
+    if not 1 <= k < n_columns:
+        raise PermGradError(f"k must be at least 1 and less than the number of columns, {n_columns}, got {k}")
     seeds = range(estimator.seed, estimator.seed + n_trainings)
     rankings = [
         clone(estimator).set_params(seed=seed).fit(X, y).rank_features()

@@ -97,3 +97,12 @@ def test_what_cannot_be_scored():
         bootstrap_score(np.ones((2, 3)), np.array(["a", "b"]))
     with pytest.raises(pg.PermGradError, match="at least two rankings"):
         pg.panel_of([ranking(*"abcde")], 2)
+
+
+def test_what_cannot_be_chosen_is_said_before_the_first_training():
+    rows, y, model = np.ones((4, 3)), np.array([0, 1, 0, 1]), pg.SelectorClassifier()  # rows that cannot be fitted
+    with pytest.raises(pg.PermGradError, match="n_trainings must be at least 2"):
+        pg.choose_panel(model, rows, y, k=2, n_trainings=1)
+    for X in (rows, pg.Cells(rows, y.astype(str), ("a", "b", "c"))):
+        with pytest.raises(pg.PermGradError, match="less than the number of columns, 3, got 3"):
+            pg.choose_panel(model, X, y, k=3)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from permgrad.cells import Cells
 from permgrad.errors import PermGradError
 from permgrad.importance.losses import cross_entropy
 from permgrad.importance.ranking import FeatureRanking
@@ -72,7 +73,7 @@ def masking_curve(
     PermGradError
         If the order is none of all features, a number is out of range, or labels are not the model's.
     """
-    rows = getattr(X, "X", X)  # of Cells
+    rows = X.X if isinstance(X, Cells) else X
     n_rows, n_features = rows.shape
     order = np.asarray(order.order if isinstance(order, FeatureRanking) else order)
     counts = _counts(n_features, step, counts)
@@ -120,7 +121,7 @@ def random_masking(
     if n_orders < 2:
         raise PermGradError(f"n_orders must be at least 2, got {n_orders}")
     rng = np.random.default_rng(seed)
-    n_features = getattr(X, "X", X).shape[1]
+    n_features = (X.X if isinstance(X, Cells) else X).shape[1]
     curves = [masking_curve(model, X, y, rng.permutation(n_features), step, **options) for _ in range(n_orders)]
     measures = ["loss", "accuracy", "balanced_accuracy"]
     stacked = np.stack([curve[measures].to_numpy() for curve in curves])  # (n_orders, n_counts, 3)

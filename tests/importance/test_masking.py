@@ -101,9 +101,11 @@ def test_every_kind_of_rows_gives_one_curve(problem, rng):
         pd.testing.assert_frame_equal(masking_curve(model, rows, y, order, 2), expected)
     network = masking_curve(model.network_, X, np.searchsorted(model.classes_, y), order, 2)
     pd.testing.assert_frame_equal(network, expected, rtol=1e-5)
-    frame = pd.DataFrame(X, columns=list("abcdefgh"))
+    frame = pd.DataFrame(X, columns=list("XYcdefgh"))  # a column may be called as an attribute of Cells is
     named = masking_curve(LogisticRegression().fit(frame, y), frame, y, order, 2)  # without a warning about names
     pd.testing.assert_frame_equal(named, masking_curve(LogisticRegression().fit(X, y), X, y, order, 2))
+    chance = random_masking(LogisticRegression().fit(frame, y), frame, y, 4, n_orders=2)
+    assert chance["kept"].tolist() == [0, 4, 8]
 
 
 def test_a_class_that_is_not_there_does_not_count():
