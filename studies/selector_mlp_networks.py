@@ -189,12 +189,12 @@ def crop(study: Any, parts: Parts, condition: str, genes: list[str], seed: int) 
     found: dict[str, Any] = {"genes": genes, "referee": told_right(referee, test)}
     if condition in SVMS:
         own = svm(study, SVMS[condition]).fit(rows.X, rows.y)
-        ranking, judged, labels = svm_ranking(own, rows.features), own, test.y
+        ranking, model, labels = svm_ranking(own, rows.features), own, test.y
     else:
         own = referee if condition == REFEREE else estimator(study, own_network(condition), seed).fit(rows)
-        ranking, judged = own.rank_features(), own.network_
+        ranking, model = own.rank_features(), own.network_
         labels = np.searchsorted(own.classes_, test.y)
-    curve = pg.masking_curve(judged, test.X, labels, ranking, study.crop.step)
+    curve = pg.masking_curve(model, test.X, labels, ranking, study.crop.step)
     return {**found, "own": told_right(own, test), "masking": curve.to_dict("list")}
 
 
