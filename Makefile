@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results bench bench-gpu bench-tuning bench-cells evidence pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results panel-study bench bench-gpu bench-tuning bench-cells evidence pictures clean
 
 install: .venv/installed
 
@@ -67,6 +67,11 @@ hybrid-results: install
 	$(HYBRID) --dataset covertype --part networks --part permgrad --part imbalance $(ONE_SEED)
 	$(HYBRID) --dataset covertype --part baselines $(ONE_SEED) \
 		--set "baselines=[random forest, extra trees, bagging, XGBoost, LightGBM, CatBoost]"
+
+# Hours on two cores, for all data sets; DATASET=worm does one. The .h5ad files are looked for in PERMGRAD_DATA.
+panel-study: install
+	$(BIN)/python -m pip install --quiet --editable ".[cells]"
+	$(BIN)/python -m studies.selector_mlp $(DATASET:%=--dataset %)
 
 # Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install
