@@ -233,7 +233,7 @@ def fit_network(
     Raises
     ------
     PermGradError
-        If the loss is not a number from the first epoch on.
+        If the loss is not a number from the first epoch on, or in the last one where that is kept.
     """
     classification = task == "classification"
     optimizer = _optimizer(config)
@@ -272,8 +272,9 @@ def fit_network(
             callbacks=called,
             verbose=0,
         ).history
-    if not np.isfinite(history[watched][0]):
-        raise PermGradError(f"training diverged (the loss is {history[watched][0]}); lower the learning rate")
+    decisive = history[watched][0 if config.keep == "best" else -1]  # the best epoch's weights are sound if one's are
+    if not np.isfinite(decisive):
+        raise PermGradError(f"training diverged (the loss is {decisive}); lower the learning rate")
     kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
 

@@ -87,6 +87,29 @@ def test_divergence_is_reported():
         fit_network(linear_model(), (X, X[:, 1]), None, TrainingConfig(max_epochs=3), task="regression")
 
 
+def test_divergence_after_the_first_epoch(rng):
+    """Where the last epoch's weights are kept, they are no numbers; the best epoch's are sound."""
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    spoil = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: epoch == 1 and spoil.model.layers[-1].kernel.assign(np.full((2, 1), np.nan))
+    )
+    for keep in ("best", "last"):
+        config = TrainingConfig(max_epochs=4, keep=keep, schedule="constant")
+        fit = lambda: fit_network(  # noqa: E731
+            linear_model(),
+            (X, X[:, 1]),
+            None,
+            config,
+            task="regression",
+            callbacks=[spoil],  # noqa: B023
+        )
+        if keep == "best":
+            assert len(fit()[0]["loss"]) == 3
+        else:
+            with pytest.raises(pg.PermGradError, match="training diverged"):
+                fit()
+
+
 def test_precision_without_an_accelerator(monkeypatch):
     monkeypatch.setattr("permgrad.training.has_accelerator", lambda: False)
     assert choose_precision("auto") == "float32"
