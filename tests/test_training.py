@@ -93,21 +93,11 @@ def test_divergence_after_the_first_epoch(rng):
     spoil = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: epoch == 1 and spoil.model.layers[-1].kernel.assign(np.full((2, 1), np.nan))
     )
-    for keep in ("best", "last"):
-        config = TrainingConfig(max_epochs=4, keep=keep, schedule="constant")
-        fit = lambda: fit_network(  # noqa: E731
-            linear_model(),
-            (X, X[:, 1]),
-            None,
-            config,
-            task="regression",
-            callbacks=[spoil],  # noqa: B023
-        )
-        if keep == "best":
-            assert len(fit()[0]["loss"]) == 3
-        else:
-            with pytest.raises(pg.PermGradError, match="training diverged"):
-                fit()
+    last, best = (TrainingConfig(max_epochs=4, keep=keep, schedule="constant") for keep in ("last", "best"))
+    given = {"task": "regression", "callbacks": [spoil]}
+    with pytest.raises(pg.PermGradError, match="training diverged"):
+        fit_network(linear_model(), (X, X[:, 1]), None, last, **given)
+    assert len(fit_network(linear_model(), (X, X[:, 1]), None, best, **given)[0]["loss"]) == 3
 
 
 def test_precision_without_an_accelerator(monkeypatch):
