@@ -102,6 +102,7 @@ def test_a_categorys_columns_are_permuted_together(mixed_fit):
     assert ranking.components["permutation"].scores[1] == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_same_seed_same_ranking(cancer):
     train, _, test = cancer
     rankings = [
@@ -222,7 +223,7 @@ EXTENSIONS = [
 
 
 @pytest.mark.parametrize("settings", EXTENSIONS, ids=["piecewise", "periodic"])
-@pytest.mark.parametrize("kind", [pg.HybridClassifier, pg.HybridRegressor])
+@pytest.mark.parametrize("kind", [pg.HybridClassifier, pytest.param(pg.HybridRegressor, marks=pytest.mark.slow)])
 def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     X = rng.random((60, 6))
     y = (X[:, 0] > 0.5).astype(int)
