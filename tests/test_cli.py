@@ -80,6 +80,7 @@ def evaluated(twins, tmp_path_factory):
     return permgrad("rank", twins, "--target", "y", "--out", out, *options), out
 
 
+@pytest.mark.slow
 def test_evaluate_gives_all_of_it(evaluated):
     done, out = evaluated
     assert done.returncode == 0, done.stderr

@@ -148,6 +148,7 @@ def test_the_keras_file_alone_takes_raw_rows(fitted, cancer, tmp_path):
     np.testing.assert_allclose(network.predict(rows, verbose=0), fitted.predict_proba(cancer[2].X), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_class_weight_and_labels_of_any_kind(cancer, tmp_path):
     train = cancer[0]
     y = (train.y == "malignant").to_numpy()

@@ -202,6 +202,7 @@ def test_two_objectives_give_a_front(table, tmp_path):
     assert kept == {f"trial_{trial.number:04d}" for trial in result.best_trials}
 
 
+@pytest.mark.slow
 def test_a_study_of_a_single_parameter_is_drawn(table, tmp_path):
     def space(trial):
         return {**small_space(optuna.trial.FixedTrial({"units": 8, "lr": trial.suggest_float("lr", 1e-3, 1e-1)}))}
