@@ -244,6 +244,7 @@ def fit_network(
         loss_weights=None if classification else [1 / max(float(np.var(train[1])), 1e-30)],
         **_loss_and_metric(model, classification),
     )
+    optimizer.build(model.trainable_variables)  # now: TensorFlow traces a step twice that makes variables
     if validation and class_weight is not None:
         validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
     watched = "val_loss" if validation else "loss"
@@ -280,13 +281,15 @@ def fit_network(
 
 
 def _loss_and_metric(model: Any, classification: bool) -> dict[str, Any]:
+    """Return what `compile` takes; metrics are objects, for their names would make variables within the step."""
     if any(isinstance(layer, MemberMean) for layer in model.layers):
         measure, name = (member_accuracy, "accuracy") if classification else (member_mae, "mae")
         loss = MemberLoss("cross_entropy" if classification else "squared_error")
         return {"loss": loss, "metrics": [keras.metrics.MeanMetricWrapper(measure, name=name)]}
     if classification:
-        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
-    return {"loss": "mse", "metrics": ["mae"]}
+        metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        return {"loss": "sparse_categorical_crossentropy", "metrics": [metric]}
+    return {"loss": "mse", "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}
 
 
 def _optimizer(config: TrainingConfig) -> Any:
