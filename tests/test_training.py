@@ -117,3 +117,23 @@ def test_mixed_float16_scales_its_loss(rng):
     )
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="how TensorFlow traces")
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_step_is_traced_once(rng, task, monkeypatch):
+    """A step that makes variables, of the optimizer or of a metric, would be traced a second time."""
+    traced = []
+    step = keras.Model.train_step
+
+    def counted(model, data):
+        traced.append(data)
+        return step(model, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    rows = keras.Input((2,))
+    outputs = 2 if task == "classification" else 1
+    model = keras.Model(rows, keras.layers.Dense(outputs, "softmax" if outputs > 1 else None)(rows))
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    fit_network(model, (X, (X[:, 0] > 0).astype(int)), None, TrainingConfig(max_epochs=2, batch_size=16), task=task)
+    assert len(traced) == 1
