@@ -27,7 +27,7 @@ test-slow: install
 # What computes with a network, on Keras's other backend; tests share what is compiled.
 NETWORKS := $(addprefix tests/,importance evaluation tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
 	test_cli.py test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
-	test_quantiles.py test_training.py)
+	test_penalty.py test_quantiles.py test_training.py)
 test-jax: install
 	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 		$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(NETWORKS)
