@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results bench bench-gpu bench-tuning evidence pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results tumour-study bench bench-gpu bench-tuning evidence pictures clean
 
 install: .venv/installed
 
@@ -68,6 +68,10 @@ hybrid-results: install
 	$(HYBRID) --dataset covertype --part networks --part permgrad --part imbalance $(ONE_SEED)
 	$(HYBRID) --dataset covertype --part baselines $(ONE_SEED) \
 		--set "baselines=[random forest, extra trees, bagging, XGBoost, LightGBM, CatBoost]"
+
+# Tumour type on a generated table of the published shape: over an hour on two cores; goes on where it was stopped.
+tumour-study: install
+	$(BIN)/python -m studies.rna_tumour --source generated --report studies/results/rna_tumour
 
 # Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install

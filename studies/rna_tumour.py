@@ -247,18 +247,21 @@ def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one, such as network.epochs=5.")
 @click.option("--fast", is_flag=True, help="A narrow network, three trainings: a look, in a minute or two.")
 @click.option("--out", type=click.Path(path_type=Path), help="results/rna_tumour; rna_tumour_fast with --fast.")
-def main(source: str | None, config: Path, overrides: tuple[str, ...], fast: bool, out: Path | None) -> None:
+@click.option("--report", type=click.Path(path_type=Path), help="Where tables and pictures go; by default --out.")
+def main(
+    source: str | None, config: Path, overrides: tuple[str, ...], fast: bool, out: Path | None, report: Path | None
+) -> None:
     """Train the wide network, and say which genes it relies on, by five methods."""
     out = out or Path("results/rna_tumour_fast" if fast else "results/rna_tumour")
     try:
         given = (f"data.source={source}",) if source else ()
         study = pg.read_settings(Study, config, [*(FAST if fast else ()), *given, *overrides])
         done = run(study, out, verbose=True)
-        write_report(study, done, out)
+        write_report(study, done, out, report)
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error
     click.echo(facts(study, done))
-    click.echo(f"{out}/report.md, and the tables and pictures that it is made of")
+    click.echo(f"{report or out}/report.md, and the tables and pictures that it is made of")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def draw_weights(study: Any, done: Done) -> Figure:
     for axes, penalty in zip(grid, study.sweep.penalties, strict=False):
         unit = penalty_unit(study, done, penalty)
         axes.hist(unit["weights"]["sample"], bins=60, color=colours(1)[0], log=True)
+        axes.locator_params(axis="x", nbins=4)  # its labels are long
         axes.set_title(f"λ = {penalty:g}: {unit['weights']['zeros']:,} below 1e-5", fontsize=9)
     for axes in grid[n:]:
         axes.set_axis_off()

@@ -34,8 +34,11 @@ from .tables import (
 )
 
 
-def write_report(study: Any, done: Done, out: Path) -> None:
-    """Write every table and picture into `out`, and ``report.md``."""
+def write_report(study: Any, done: Done, out: Path, report: Path | None = None) -> None:
+    """Write every gene's scores into `out`, every other table and picture and ``report.md`` into `report` or `out`."""
+    report = report or out
+    for directory in (out, report):
+        directory.mkdir(parents=True, exist_ok=True)
     found = rankings(done)
     best = counts(study, done)
     notes = done["table"].notes
@@ -46,18 +49,17 @@ def write_report(study: Any, done: Done, out: Path) -> None:
         "stability": stability(found, best),
         "top_genes": top_genes(found),
         "groups": group_table(done),
-        "scores": pd.DataFrame({METHODS[m]: ranking.scores for m, ranking in averaged(found).items()}).assign(
-            gene=done["table"].features
-        ),
     }
     if "groups" in notes:
         tables["planted"] = planted_recall(found, notes)
+    scores = pd.DataFrame({METHODS[method]: ranking.scores for method, ranking in averaged(found).items()})
+    _write(out / "scores.csv", scores.assign(gene=done["table"].features).to_csv(index=False))
     for name, table in tables.items():
-        _write(out / f"{name}.csv", table.to_csv(index=False))
+        _write(report / f"{name}.csv", table.to_csv(index=False))
     for name, figure in pictures(study, done, found, best).items():
-        with new_file(out / f"{name}.png") as path:
+        with new_file(report / f"{name}.png") as path:
             figure.savefig(path, format="png", dpi=120)
-    _write(out / "report.md", _text(study, done, tables))
+    _write(report / "report.md", _text(study, done, tables))
 
 
 def _write(path: Path, text: str) -> None:
@@ -96,7 +98,7 @@ _STABLE = (
 )
 _BEST = (
     "By the first training, and (*averaged*) by the scores averaged over trainings, each training's scaled to a mean"
-    " size of 1. All genes' averaged scores are in scores.csv."
+    " size of 1. All genes' averaged scores are in scores.csv of the study's directory."
 )
 _PLANTED = (
     "*planted*: share of the planted genes among as many best. *markers*: of planted genes and their copies. *groups*:"

@@ -105,6 +105,14 @@ def test_everything_is_written_and_done_once(out, done):
             study.run(settings(change), out)
 
 
+def test_the_report_may_go_elsewhere(done, tmp_path):
+    """But for every gene's scores, which are large."""
+    study.write_report(settings(), done, tmp_path / "out", tmp_path / "report")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.csv"]
+    assert {"report.md", "weights.png", "groups.csv"} <= {path.name for path in (tmp_path / "report").iterdir()}
+    assert "scores.csv" not in {path.name for path in (tmp_path / "report").iterdir()}
+
+
 def test_what_was_lost_is_done_again(out, done, monkeypatch):
     """As it was; a file that a killed process left half-written is none of the study's."""
     units = out / "units"
