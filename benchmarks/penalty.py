@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.measure import Row, table, timed
 from permgrad.backend import keras
 from permgrad.models.wide import WideConfig, build_wide_mlp
-from permgrad.penalty import PenalisedAdam
+from permgrad.penalty import PenalisedAdam, penalised
 
 GENES, CLASSES, BATCH = 20531, 5, 32
 STEPS = 8
@@ -48,7 +48,7 @@ def _step(optimizer: Any, precision: str, *, regularised: bool = False) -> tuple
     keras.utils.clear_session()
     model = build_wide_mlp(WideConfig(precision=precision), X, CLASSES)
     if regularised:
-        n = sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
+        n = sum(int(np.prod(weight.shape)) for weight in penalised(model.trainable_variables))
         for layer in model.layers:
             if isinstance(layer, keras.layers.Dense):
                 layer.kernel.regularizer = keras.regularizers.L1(L1 / n)

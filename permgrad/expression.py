@@ -89,6 +89,8 @@ def _read_values(path: Path, verbose: bool) -> tuple[list[str], list[str], np.nd
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0]
         raise PermGradError(f"{path} is no readable table of samples and genes: {reason[:300]}") from error
+    if not blocks:
+        raise PermGradError(f"{path} has a header row and no samples")
     values = np.concatenate(blocks)
     if not np.isfinite(values).all():
         row, gene = np.argwhere(~np.isfinite(values))[0]
@@ -119,7 +121,19 @@ def _read_labels(path: Path, target: str) -> pd.DataFrame:
         raise PermGradError(
             f"{path} must begin with a header row of two columns, a sample's name and {target!r}, got {header}"
         )
-    return pd.read_csv(path, dtype=str, keep_default_na=False, header=0, names=["sample", "label"])
+    return pd.DataFrame(_pairs(path), columns=["sample", "label"])
+
+
+def _pairs(path: Path) -> list[list[str]]:
+    """Return the rows below a header row of two columns; pandas would take a third column for an index."""
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = csv.reader(file)
+        next(lines)
+        pairs = [line for line in lines if line]
+    wrong = next((line for line in pairs if len(line) != 2), None)
+    if wrong:
+        raise PermGradError(f"{path} must have two columns in every row, found {len(wrong)} in {','.join(wrong[:4])!r}")
+    return pairs
 
 
 def rename_columns(table: Table, path: str | Path) -> Table:
@@ -132,9 +146,10 @@ def rename_columns(table: Table, path: str | Path) -> Table:
     PermGradError
         If the file has not two columns, names a column twice, or none of the table's.
     """
-    if len(_header(Path(path))) != 2:
+    path = Path(path)
+    if len(_header(path)) != 2:
         raise PermGradError(f"{path} must have two columns, the old name and the new one, under a header row")
-    pairs = pd.read_csv(path, dtype=str, keep_default_na=False, names=["old", "new"], header=0)
+    pairs = pd.DataFrame(_pairs(path), columns=["old", "new"])
     if pairs["old"].duplicated().any():
         raise PermGradError(f"{path} names {listing(pairs['old'][pairs['old'].duplicated()].unique())} more than once")
     new = dict(zip(pairs["old"], pairs["new"], strict=True))

@@ -230,7 +230,7 @@ def fit_network(
     Raises
     ------
     PermGradError
-        If the loss is not a number from the first epoch on; where the last weights are kept, in the last epoch.
+        If the loss is not a number from the first epoch on, or in the last one where that is kept.
     """
     classification = task == "classification"
     optimizer = _optimizer(config)
@@ -241,6 +241,7 @@ def fit_network(
         loss_weights=None if classification else [1 / max(float(np.var(train[1])), 1e-30)],
         **_loss_and_metric(model, classification),
     )
+    optimizer.build(model.trainable_variables)  # now: TensorFlow traces a step twice that makes variables
     if validation and class_weight is not None:
         validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
     watched = "val_loss" if validation else "loss"
@@ -270,21 +271,23 @@ def fit_network(
             callbacks=called,
             verbose=0,
         ).history
-    found = history[watched][0 if config.keep == "best" else -1]
-    if not np.isfinite(found):
-        raise PermGradError(f"training diverged (the loss is {found}); lower the learning rate")
+    decisive = history[watched][0 if config.keep == "best" else -1]  # the best epoch's weights are sound if one's are
+    if not np.isfinite(decisive):
+        raise PermGradError(f"training diverged (the loss is {decisive}); lower the learning rate")
     kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
 
 
 def _loss_and_metric(model: Any, classification: bool) -> dict[str, Any]:
+    """Return what `compile` takes; metrics are objects, for their names would make variables within the step."""
     if any(isinstance(layer, MemberMean) for layer in model.layers):
         measure, name = (member_accuracy, "accuracy") if classification else (member_mae, "mae")
         loss = MemberLoss("cross_entropy" if classification else "squared_error")
         return {"loss": loss, "metrics": [keras.metrics.MeanMetricWrapper(measure, name=name)]}
     if classification:
-        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
-    return {"loss": "mse", "metrics": ["mae"]}
+        metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        return {"loss": "sparse_categorical_crossentropy", "metrics": [metric]}
+    return {"loss": "mse", "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}
 
 
 def _optimizer(config: TrainingConfig) -> Any:

@@ -1,6 +1,6 @@
 """Tumour type from 20,531 genes: a wide MLP with an L1 penalty, and which genes it relies on, by five methods.
 
-    python -m studies.rna_tumour [--source generated] [--set importance.trainings=3] [--fast] [--out results/rna_tumour]
+    python -m studies.rna_tumour [--source generated] [--set importance.trainings=3] [--fast] [--out DIR]
 
 The published study trains a network of 108 million weights with six factors of its penalty, sums each gene's weights
 to the first layer, once and averaged over trainings, and shuffles the 1,000 heaviest genes: accuracy never falls. This
@@ -9,15 +9,17 @@ more of the best; and says on which genes first-layer sums, both permutations, a
 over several trainings. On a generated table, it says which planted genes and groups each method found.
 
 Every training's result is kept in ``units/``: stopped and started again, the study goes on from there. More trainings
-and penalties can be asked for later; any other change needs another directory.
+and penalties, names of genes and other counts of best ones can be asked for later; any other change needs another
+directory.
 """
 
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import click
 import numpy as np
@@ -27,14 +29,17 @@ from tqdm.auto import tqdm
 
 import permgrad as pg
 from permgrad.expression import read_expression, rename_columns
+from permgrad.training import choose_precision
 from permgrad.units import check_same_study, kept
 
 if __package__:
-    from studies import rna_tumour_networks as networks
-    from studies.rna_tumour_report import write_report
+    from studies.rna_tumour_parts import networks
+    from studies.rna_tumour_parts.report import facts, write_report
+    from studies.rna_tumour_parts.tables import penalty_unit_name
 else:  # run as a script: its own directory is what Python looks in
-    import rna_tumour_networks as networks
-    from rna_tumour_report import write_report
+    from rna_tumour_parts import networks
+    from rna_tumour_parts.report import facts, write_report
+    from rna_tumour_parts.tables import penalty_unit_name
 
 HERE = Path(__file__).parent
 KIND = "permgrad.study.rna_tumour"
@@ -96,7 +101,7 @@ class Network(pg.Settings):
     l2: Annotated[float, Field(ge=0)]
     batch_size: Count
     epochs: Count
-    precision: str
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 
 
 class Sweep(pg.Settings):
@@ -144,7 +149,7 @@ class Study(pg.Settings):
 
 
 def load_table(data: Data) -> pg.Table:
-    """Return the table, its genes under their names, without classes too small to be split."""
+    """Return the table without classes too small to be split; ``notes["left_out"]`` has their sizes."""
     if data.source == "generated":
         return pg.toy.gene_expression(**data.generated.model_dump())
     if data.source == "uci":
@@ -153,18 +158,25 @@ def load_table(data: Data) -> pg.Table:
         table = read_npz(Path(data.source), data.target)
     else:
         table = read_expression(data.source, target=data.target, verbose=True, name=Path(data.source).name)
-    sizes = table.y.map(table.y.value_counts())
-    table = table.take(np.flatnonzero(sizes >= data.smallest_class))
-    return rename_columns(table, data.names) if data.names else table
+    sizes = table.y.value_counts()
+    small = sizes[sizes < data.smallest_class]
+    kept_rows = table.take(np.flatnonzero(~table.y.isin(small.index)))
+    notes = {**table.notes, "left_out": {str(label): int(size) for label, size in small.items()}}
+    return pg.Table(kept_rows.X, kept_rows.y, task="classification", name=table.name, notes=notes)
 
 
 def read_npz(path: Path, target: str) -> pg.Table:
     """Read arrays X (n_samples, n_genes) and y (n_samples,) from a file without pickled objects."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             X, y = file["X"].astype(np.float32), file["y"].astype(str)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise pg.PermGradError(f"{path} must be an .npz file with arrays X and y: {error}") from error
+    if X.ndim != 2 or y.shape != X.shape[:1] or not np.isfinite(X).all():
+        raise pg.PermGradError(
+            f"{path}: X must be finite numbers (n_samples, n_genes) and y (n_samples,), got {X.shape} and {y.shape},"
+            f" {np.size(X) - np.isfinite(X).sum()} numbers not finite"
+        )
     names = [f"gene_{i}" for i in range(X.shape[1])]
     return pg.Table(pd.DataFrame(X, columns=names), pd.Series(y, name=target), task="classification", name=path.stem)
 
@@ -180,8 +192,12 @@ def split(table: pg.Table, study: Study) -> networks.Parts:
 
 
 def check_same(study: Study, table: pg.Table, out: Path) -> None:
-    """Refuse a directory whose results were made by other settings; trainings and penalties may become more."""
+    """Refuse a directory whose results were made otherwise: by other settings, another table, another precision.
+
+    Trainings and penalties may become more, and what only the report shows may change.
+    """
     settings = study.model_dump(mode="json")
+    settings["network"]["precision"] = choose_precision(study.network.precision)
     del settings["best"], settings["sweep"]["penalties"], settings["importance"]["trainings"], settings["data"]
     check_same_study(out / "units" / "study.json", KIND, {"settings": settings, "sha256": table.sha256})
 
@@ -189,27 +205,29 @@ def check_same(study: Study, table: pg.Table, out: Path) -> None:
 def run(study: Study, out: Path, *, verbose: bool = False) -> dict[str, Any]:
     """Do the study, or what is left of it; return the table, the parts' sizes, and all units by name."""
     table = load_table(study.data)
+    if min(study.best) >= len(table.features):
+        raise pg.PermGradError(f"best must have a count below that of the genes, {len(table.features)}: {study.best}")
     parts = split(table, study)
-    check_same(study, table, out)
+    check_same(study, table, out)  # genes go by their numbers: whatever they are called, the results are the same
+    if study.data.names:
+        table = rename_columns(table, study.data.names)
     units = out / "units"
     done: dict[str, Any] = {}
 
     def training(seed: int) -> dict[str, Any]:
         groups = {f"group {i}": columns for i, columns in enumerate(done["groups"]["groups"])}
-        first = seed == study.importance.first_seed
-        return networks.measure(study, parts, seed, groups, first=first)
+        closer = seed == study.importance.first_seed
+        return networks.measure(study, parts, seed, groups, done["anova"]["anova"], closer=closer)
 
     steps: dict[str, Callable[[], dict[str, Any]]] = {
         "groups": lambda: networks.cluster(study, parts),
         "anova": lambda: networks.anova(parts),
     }
     steps |= {f"seed_{seed}": lambda seed=seed: training(seed) for seed in study.seeds}
-    others = [
-        penalty for penalty in study.sweep.penalties if penalty != study.importance.penalty
-    ]  # seed_0 has that one
-    steps |= {
-        f"penalty_{penalty:g}": lambda penalty=penalty: networks.sweep(study, parts, penalty) for penalty in others
-    }
+    for penalty in study.sweep.penalties:
+        steps.setdefault(
+            penalty_unit_name(study, penalty), lambda penalty=penalty: networks.sweep(study, parts, penalty)
+        )
     with tqdm(steps.items(), desc="tumour study", unit="unit", disable=not verbose) as progress:
         for name, work in progress:
             progress.set_postfix_str(name)
@@ -228,16 +246,22 @@ def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 @click.option("--config", type=click.Path(path_type=Path), default=HERE / "rna_tumour.yaml", help="Settings (YAML).")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one, such as network.epochs=5.")
 @click.option("--fast", is_flag=True, help="A narrow network, three trainings: a look, in a minute or two.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/rna_tumour"), show_default=True)
-def main(source: str | None, config: Path, overrides: tuple[str, ...], fast: bool, out: Path) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="results/rna_tumour; rna_tumour_fast with --fast.")
+@click.option("--report", type=click.Path(path_type=Path), help="Where tables and pictures go; by default --out.")
+def main(
+    source: str | None, config: Path, overrides: tuple[str, ...], fast: bool, out: Path | None, report: Path | None
+) -> None:
     """Train the wide network, and say which genes it relies on, by five methods."""
+    out = out or Path("results/rna_tumour_fast" if fast else "results/rna_tumour")
     try:
         given = (f"data.source={source}",) if source else ()
         study = pg.read_settings(Study, config, [*(FAST if fast else ()), *given, *overrides])
-        write_report(study, run(study, out, verbose=True), out)
+        done = run(study, out, verbose=True)
+        write_report(study, done, out, report)
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{out}/report.md, and the tables and pictures that it is made of")
+    click.echo(facts(study, done))
+    click.echo(f"{report or out}/report.md, and the tables and pictures that it is made of")
 
 
 if __name__ == "__main__":

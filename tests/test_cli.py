@@ -80,6 +80,7 @@ def evaluated(twins, tmp_path_factory):
     return permgrad("rank", twins, "--target", "y", "--out", out, *options), out
 
 
+@pytest.mark.slow
 def test_evaluate_gives_all_of_it(evaluated):
     done, out = evaluated
     assert done.returncode == 0, done.stderr
@@ -110,6 +111,7 @@ def test_a_ranking_is_put_to_the_test_later(evaluated, twins):
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_only_the_table_that_was_ranked_is_evaluated(evaluated, csv, tmp_path):
     _, out = evaluated
     done = permgrad("evaluate", out)

@@ -112,6 +112,7 @@ def test_a_categorys_columns_are_permuted_together(mixed_fit):
     assert ranking.components["permutation"].scores[1] == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_same_seed_same_ranking(cancer):
     train, _, test = cancer
     rankings = [
@@ -157,6 +158,7 @@ def test_the_keras_file_alone_takes_raw_rows(fitted, cancer, tmp_path):
     np.testing.assert_allclose(network.predict(rows, verbose=0), fitted.predict_proba(cancer[2].X), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_class_weight_and_labels_of_any_kind(cancer, tmp_path):
     train = cancer[0]
     y = (train.y == "malignant").to_numpy()
@@ -232,7 +234,7 @@ EXTENSIONS = [
 
 
 @pytest.mark.parametrize("settings", EXTENSIONS, ids=["piecewise", "periodic"])
-@pytest.mark.parametrize("kind", [pg.HybridClassifier, pg.HybridRegressor])
+@pytest.mark.parametrize("kind", [pg.HybridClassifier, pytest.param(pg.HybridRegressor, marks=pytest.mark.slow)])
 def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     X = rng.random((60, 6))
     y = (X[:, 0] > 0.5).astype(int)

@@ -48,6 +48,7 @@ def change(path, name, old, new):
         ("labels.csv", "Class", "Type", "must begin with a header row"),
         ("labels.csv", "sample_1", "sample_7", "in row 2 data.csv has 'sample_1', labels.csv 'sample_7'"),
         ("labels.csv", "sample_3,BRCA\n", "", "in row 4 data.csv has 'sample_3', labels.csv 'none'"),
+        ("labels.csv", "sample_2,NA", "sample_2,NA,old", "two columns in every row, found 3 in 'sample_2,NA,old'"),
         ("data.csv", "gene_5,", "gene_4,", "gene names must differ, twice there are 'gene_4'"),
         ("data.csv", "sample_2,", "sample_2,much", "no readable table"),
         ("data.csv", "sample_2,", "sample_2,1,", "no readable table"),
@@ -76,6 +77,9 @@ def test_absent_and_empty_files(tmp_path):
     (tmp_path / "data.csv").write_text("")
     with pytest.raises(pg.PermGradError, match="one for each gene"):
         read_expression(tmp_path)
+    (tmp_path / "data.csv").write_text(",gene_1,gene_2\n")
+    with pytest.raises(pg.PermGradError, match="a header row and no samples"):
+        read_expression(tmp_path)
 
 
 def test_columns_get_names(directory):
@@ -88,6 +92,7 @@ def test_columns_get_names(directory):
     for text, message in {
         "id\ngene_1\n": "must have two columns",
         "id,symbol\ngene_1,A\ngene_1,B\n": "names 'gene_1' more than once",
+        "id,symbol\ngene_1,A,B\n": "two columns in every row, found 3",
         "id,symbol\nother,A\n": "names no column of the table",
     }.items():
         (path / "names.csv").write_text(text)

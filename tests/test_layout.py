@@ -109,6 +109,7 @@ def test_wide_table_is_laid_out_in_seconds(rng):
     seed=st.integers(0, 99),
 )
 @settings(max_examples=30, deadline=None)
+@pytest.mark.slow
 def test_every_value_is_drawn_once(n_features, n_rows, size, constant, seed):
     """Unique layouts: a row's image holds its scaled values, each at its feature's pixel, and zeros."""
     X = np.random.default_rng(seed).normal(size=(n_rows, n_features))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from permgrad.backend import keras
+from permgrad import penalty
+from permgrad.backend import fused, keras
 from permgrad.models.wide import WideConfig, build_wide_mlp
 from permgrad.penalty import PenalisedAdam, mean_absolute_weight, penalised
 from permgrad.training import TrainingConfig, fit_network
@@ -47,9 +48,12 @@ def test_one_step_is_the_one_that_adam_takes_of_the_sum():
     np.testing.assert_allclose(ops.convert_to_numpy(bias), [2.1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("l2", [0.0, 1e-2])
-def test_training_is_that_of_a_penalty_in_the_loss(rows, l2):
-    """Twenty epochs, weight by weight, against the slow way."""
+@pytest.mark.parametrize(("l2", "fused_from"), [(0.0, 10**9), (1e-2, 1)])
+def test_training_is_that_of_a_penalty_in_the_loss(rows, monkeypatch, l2, fused_from):
+    """Twenty epochs, weight by weight, against the slow way; no update fused, and all of them."""
+    monkeypatch.setattr(penalty, "FUSED_FROM", fused_from)
+    fused_ones = []
+    monkeypatch.setattr(penalty, "fused", lambda step: fused_ones.append(step) or fused(step))
     config = TrainingConfig(l1=50.0, l2=l2, schedule="constant", keep="last", max_epochs=20, learning_rate=1e-3)
     fast, slow = network(rows), network(rows)
     fit_network(fast, rows, None, config, task="classification")
@@ -59,13 +63,15 @@ def test_training_is_that_of_a_penalty_in_the_loss(rows, l2):
     slow.fit(Batches(*rows, 32, 0), epochs=20, shuffle=False, verbose=0)
     for a, b in zip(fast.get_weights(), slow.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-3)
+    assert bool(fused_ones) == (fused_from < 10**9)
     free = network(rows)
     fit_network(free, rows, None, TrainingConfig(**{**vars(config), "l1": 0.0}), task="classification")
     assert mean_absolute_weight(fast) < 0.8 * mean_absolute_weight(free)
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_shrinks_weights_as_float32_does(rows, precision):
+def test_mixed_precision_shrinks_weights_as_float32_does(rows, monkeypatch, precision):
+    monkeypatch.setattr(penalty, "FUSED_FROM", 100)  # as the weights of a wide layer are
     config = TrainingConfig(l1=50.0, schedule="constant", keep="last", max_epochs=20)
     plain, mixed = network(rows), network(rows, precision=precision)
     for model in (plain, mixed):

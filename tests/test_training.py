@@ -87,23 +87,17 @@ def test_divergence_is_reported():
         fit_network(linear_model(), (X, X[:, 1]), None, TrainingConfig(max_epochs=3), task="regression")
 
 
-def test_divergence_is_reported_where_the_last_weights_are_kept(rng):
-    """A loss that is a number at first and none later leaves no network, unless an earlier one is kept."""
-    X = rng.normal(size=(32, 2)).astype(np.float32)
-
-    def fit(keep):
-        rows = keras.Input((2,))
-        model = keras.Model(rows, keras.layers.Dense(2, activation="softmax")(rows))
-        spoil = keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: epoch and model.set_weights([w * np.nan for w in model.get_weights()])
-        )
-        config = TrainingConfig(max_epochs=3, keep=keep, schedule="constant")
-        fit_network(model, (X, X[:, 0] > 0), None, config, task="classification", callbacks=[spoil])
-        return model.get_weights()
-
+def test_divergence_after_the_first_epoch(rng):
+    """Where the last epoch's weights are kept, they are no numbers; the best epoch's are sound."""
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    spoil = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: epoch == 1 and spoil.model.layers[-1].kernel.assign(np.full((2, 1), np.nan))
+    )
+    last, best = (TrainingConfig(max_epochs=4, keep=keep, schedule="constant") for keep in ("last", "best"))
+    given = {"task": "regression", "callbacks": [spoil]}
     with pytest.raises(pg.PermGradError, match="training diverged"):
-        fit("last")
-    assert all(np.isfinite(weight).all() for weight in fit("best"))
+        fit_network(linear_model(), (X, X[:, 1]), None, last, **given)
+    assert len(fit_network(linear_model(), (X, X[:, 1]), None, best, **given)[0]["loss"]) == 3
 
 
 def test_precision_without_an_accelerator(monkeypatch):
@@ -123,3 +117,23 @@ def test_mixed_float16_scales_its_loss(rng):
     )
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="how TensorFlow traces")
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_step_is_traced_once(rng, task, monkeypatch):
+    """A step that makes variables, of the optimizer or of a metric, would be traced a second time."""
+    traced = []
+    step = keras.Model.train_step
+
+    def counted(model, data):
+        traced.append(data)
+        return step(model, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    rows = keras.Input((2,))
+    outputs = 2 if task == "classification" else 1
+    model = keras.Model(rows, keras.layers.Dense(outputs, "softmax" if outputs > 1 else None)(rows))
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    fit_network(model, (X, (X[:, 0] > 0).astype(int)), None, TrainingConfig(max_epochs=2, batch_size=16), task=task)
+    assert len(traced) == 1

@@ -62,8 +62,9 @@ def plot_layout(layout: FeatureLayout) -> Figure:
 
 def _number_pixels(axes: Axes, layout: FeatureLayout, **style: Any) -> None:
     """Write the number of each pixel that features sit at, as in the key of `plot_layout`."""
-    size = min(9.0, 150 / max(layout.shape))
-    for i, pixel in enumerate(np.unique(layout.pixels), 1):
+    pixels = np.unique(layout.pixels)
+    size = min(9.0, 150 / max(layout.shape)) * min(1, 2 / len(str(len(pixels))))
+    for i, pixel in enumerate(pixels, 1):
         row, column = divmod(int(pixel), layout.shape[1])
         axes.text(column, row, str(i), ha="center", va="center", fontsize=size, **style)
 

@@ -371,6 +371,7 @@ def test_meetings_that_cannot_be_split(body, quantized, rng):
     np.testing.assert_allclose(found.scores, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_image_given_as_an_input_of_its_own(layout, rng):
     """Only the feature's own pixel changes, in all channels; in both branches, by the same row order."""
     table, image = keras.Input((6,)), keras.Input((8, 8, 2))

@@ -644,12 +644,19 @@ def test_small_networks_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(
         study, "load_table", lambda name, _: make_table("regression" if name == "puma8nh" else "classification")
     )
-    overrides = [part for override in TINY for part in ("--set", override)]
+    fewer = (
+        "seeds=1",
+        "networks={hybrid: {space: hybrid, settings: {}, ranges: {base_filters: [8, 8]}}, "
+        "beyond: {space: batch_ensemble, settings: {}, ranges: {base_filters: [8, 8]}}}",
+        "ensembles={both: [hybrid, beyond]}",
+        "layouts.kinds={TINTO: {layout: tinto, unique: false}, IGTD: {layout: igtd, unique: true}}",
+    )
+    overrides = [part for override in (*TINY, *fewer) for part in ("--set", override)]
     chosen = ["--dataset", "heloc", "--dataset", "puma8nh", "--out", str(tmp_path)]
     invoked = CliRunner().invoke(study.main, [*overrides, *chosen], catch_exceptions=False)
     assert invoked.exit_code == 0, invoked.output
     mistaken = pd.read_csv(tmp_path / "mistakes.csv")
-    assert len(mistaken) == 4 + 5
-    assert len(pd.read_csv(tmp_path / "layouts.csv")) == 2 * 4
+    assert len(mistaken) == 3 + 4
+    assert len(pd.read_csv(tmp_path / "layouts.csv")) == 2 * 2
     assert set(pd.read_csv(tmp_path / "recall.csv")["model"]) >= {"hybrid, balanced classes", "random forest"}
     assert len(pd.read_csv(tmp_path / "puma.csv")) == 4

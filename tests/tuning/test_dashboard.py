@@ -13,6 +13,8 @@ import permgrad as pg
 from permgrad.tuning.dashboard import make_server
 from tests.tuning.conftest import small_space
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 

@@ -103,6 +103,7 @@ def has_study(url: str) -> bool:
     return (path == url or Path(path).is_file()) and "small" in optuna.get_all_study_names(storage_at(url))
 
 
+@pytest.mark.slow
 def test_killed_in_a_trial_the_study_goes_on_and_meets_its_total(csv, table):
     url = f"sqlite:///{csv.parent}/r/study.db"
     with begun(csv, 3, epochs=100_000) as process:  # it would go on for hours

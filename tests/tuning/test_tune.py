@@ -178,6 +178,7 @@ def test_stopped_and_started_a_study_equals_one_that_ran_through(table, tmp_path
     assert [t.value for t in stopped.study.trials] == [t.value for t in through.study.trials]
 
 
+@pytest.mark.slow
 def test_a_named_metric_is_maximised_pruned_by_and_stored(table, tmp_path):
     result = pg.tune(table, n_trials=4, metric="balanced_accuracy", out=tmp_path / "r", **FAST)
     complete = [trial for trial in result.study.trials if trial.state == TrialState.COMPLETE]
@@ -188,6 +189,7 @@ def test_a_named_metric_is_maximised_pruned_by_and_stored(table, tmp_path):
     assert curve[result.best_trial.user_attrs["kept_epoch"] - 1] == result.best_value
 
 
+@pytest.mark.slow
 def test_two_objectives_give_a_front(table, tmp_path):
     result = pg.tune(table, n_trials=5, metric=("loss", "parameters"), out=tmp_path / "r", **FAST)
     values = [trial.values for trial in result.study.trials]
@@ -200,6 +202,7 @@ def test_two_objectives_give_a_front(table, tmp_path):
     assert kept == {f"trial_{trial.number:04d}" for trial in result.best_trials}
 
 
+@pytest.mark.slow
 def test_a_study_of_a_single_parameter_is_drawn(table, tmp_path):
     def space(trial):
         return {**small_space(optuna.trial.FixedTrial({"units": 8, "lr": trial.suggest_float("lr", 1e-3, 1e-1)}))}
@@ -255,6 +258,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(table, tmp_pa
     assert not (tmp_path / "r" / "study.json").exists()
 
 
+@pytest.mark.slow
 def test_a_mistake_before_the_first_trial_may_be_mended(table, tmp_path):
     with pytest.raises(pg.PermGradError, match="no trial is complete"):
         pg.tune(table, n_trials=1, timeout=0, out=tmp_path / "r", **FAST)

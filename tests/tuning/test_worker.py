@@ -50,6 +50,7 @@ def test_an_impossible_network_and_a_loss_that_is_no_number_are_failures_too(tab
     assert reasons[2] == ""
 
 
+@pytest.mark.slow
 def test_five_failures_in_a_row_end_it_with_their_reason(table, tmp_path):
     space = failing_at({1, 2, 3, 4, 5}, OSError, "no device")
     with pytest.raises(pg.PermGradError, match="5 trials in a row failed; the last: trial 5, OSError: no device"):
@@ -65,6 +66,7 @@ def test_a_space_of_unknown_settings_ends_it_at_once(table, tmp_path):
         pg.tune(table, lambda trial: (), n_trials=3, out=tmp_path / "s", **FAST)
 
 
+@pytest.mark.slow
 def test_an_interrupted_trial_is_tried_again_with_its_suggestions(table, tmp_path):
     interrupted = []
 

@@ -1,13 +1,11 @@
-"""What the tumour study trains and measures: one network at a time, released before the next one is built."""
+"""What the tumour study trains and measures: one network at a time, freed before the next one is built."""
 
 from __future__ import annotations
 
-import gc
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +60,9 @@ def peak_memory() -> float:
     return float(most) * (1 if sys.platform == "darwin" else 1024)
 
 
-@contextmanager
-def trained(
-    study: Any, parts: Parts, *, penalty: float, seed: int, selector: bool = False
-) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield a trained network and how its training went; afterwards its memory is free for the next."""
-    keras.utils.clear_session()
+def train(study: Any, parts: Parts, *, penalty: float, seed: int, selector: bool = False) -> tuple[Any, dict[str, Any]]:
+    """Return a trained network and how its training went; those that nobody holds any more are freed before."""
+    keras.utils.clear_session()  # also collects garbage: a network refers to itself
     network = study.network
     config = WideConfig(
         study.selector.hidden_units if selector else network.hidden_units,
@@ -75,8 +70,8 @@ def trained(
         choose_precision(network.precision),
         seed,
     )
-    train, validation = parts["train"], parts["validation"]
-    model = build_wide_mlp(config, train.X, int(train.y.max()) + 1)
+    rows, validation = parts["train"], parts["validation"]
+    model = build_wide_mlp(config, rows.X, int(rows.y.max()) + 1)
     epochs = study.selector.epochs if selector else network.epochs
     training = TrainingConfig(
         learning_rate=network.learning_rate,
@@ -92,12 +87,10 @@ def trained(
     )
     clock = EpochSeconds()
     history, _ = fit_network(
-        model, (train.X, train.y), (validation.X, validation.y), training, task="classification", callbacks=[clock]
+        model, (rows.X, rows.y), (validation.X, validation.y), training, task="classification", callbacks=[clock]
     )
     model.compile()  # lets go of Adam's moments, twice the weights
-    yield model, {"history": history, "epoch_seconds": clock.seconds}
-    del model
-    gc.collect()
+    return model, {"history": history, "epoch_seconds": clock.seconds}
 
 
 def judge(model: Any, parts: Parts) -> dict[str, dict[str, float]]:
@@ -112,8 +105,8 @@ def judge(model: Any, parts: Parts) -> dict[str, dict[str, float]]:
 
 def sweep(study: Any, parts: Parts, penalty: float) -> dict[str, Any]:
     """Train with one factor of the penalty, and describe the weights."""
-    with trained(study, parts, penalty=penalty, seed=study.importance.first_seed) as (model, went):
-        return summary(study, model, went, parts)
+    model, went = train(study, parts, penalty=penalty, seed=study.importance.first_seed)
+    return summary(study, model, went, parts)
 
 
 def summary(study: Any, model: Any, went: dict[str, Any], parts: Parts) -> dict[str, Any]:
@@ -122,24 +115,50 @@ def summary(study: Any, model: Any, went: dict[str, Any], parts: Parts) -> dict[
     return {"weights": weights, "scores": judge(model, parts), **went, "peak_memory": peak_memory()}
 
 
-def measure(study: Any, parts: Parts, seed: int, groups: Mapping[str, Sequence[int]], *, first: bool) -> dict[str, Any]:
-    """Train once, and rank all genes by each method that looks at a network; the first one is looked at closer."""
-    with trained(study, parts, penalty=study.importance.penalty, seed=seed) as (model, went):
-        found = summary(study, model, went, parts)
-        found["first_layer"] = rounded(pg.weight_importance(model).scores)
-        found |= shuffle_every_gene(study, model, parts["test"], seed)
-        found |= shuffle_groups(study, model, parts["test"], seed, groups, found["permutation"])
-        if first:
-            found["heaviest"] = shuffle_heaviest(study, model, parts["test"], np.array(found["first_layer"]), seed)
-            found["plain_seconds"] = seconds_of_plain_loop(model, parts["test"])
-            orders = {name: np.argsort(-np.array(found[name]), kind="stable") for name in NETWORK_METHODS}
-            found["masking"] = masking(model, parts, orders)
-    with trained(study, parts, penalty=0.0, seed=seed, selector=True) as (model, went):
-        gates = model.get_layer("selector").columnwise_scale()
-        found["selector"] = rounded(np.abs(gates))
-        found["selector_scores"] = judge(model, parts)
-        found["selector_epoch_seconds"] = went["epoch_seconds"]
-    return {**found, "peak_memory": peak_memory()}
+def measure(
+    study: Any,
+    parts: Parts,
+    seed: int,
+    groups: Mapping[str, Sequence[int]],
+    f_values: Sequence[float],
+    *,
+    closer: bool,
+) -> dict[str, Any]:
+    """Train both networks once, and rank all genes by each method that looks at one; look closer at one training."""
+    found = measure_wide(study, parts, seed, groups, f_values, closer=closer)
+    return {**found, **measure_selector(study, parts, seed), "peak_memory": peak_memory()}
+
+
+def measure_wide(
+    study: Any,
+    parts: Parts,
+    seed: int,
+    groups: Mapping[str, Sequence[int]],
+    f_values: Sequence[float],
+    *,
+    closer: bool,
+) -> dict[str, Any]:
+    """Rank by the wide network: first-layer sums, each gene shuffled, each group; closer: masking and accuracy too."""
+    model, went = train(study, parts, penalty=study.importance.penalty, seed=seed)
+    found = summary(study, model, went, parts)
+    found["first_layer"] = rounded(pg.weight_importance(model).scores)
+    found |= shuffle_every_gene(study, model, parts["test"], seed)
+    found |= shuffle_groups(study, model, parts["test"], seed, groups, found["permutation"])
+    if closer:
+        found["heaviest"] = shuffle_heaviest(study, model, parts["test"], np.array(found["first_layer"]), seed)
+        found["plain_seconds"] = seconds_of_plain_loop(model, parts["test"])
+        scores = {name: found[name] for name in NETWORK_METHODS} | {"anova": f_values}
+        orders = {name: np.argsort(-np.array(values), kind="stable") for name, values in scores.items()}
+        orders["random"] = np.random.default_rng([seed, 1]).permutation(len(f_values))
+        found["masking"] = masking(model, parts, orders)
+    return found
+
+
+def measure_selector(study: Any, parts: Parts, seed: int) -> dict[str, Any]:
+    """Rank by the gates of the small network."""
+    model, _ = train(study, parts, penalty=0.0, seed=seed, selector=True)
+    gates = model.get_layer("selector").columnwise_scale()
+    return {"selector": rounded(np.abs(gates)), "selector_scores": judge(model, parts)}
 
 
 NETWORK_METHODS = ("first_layer", "permutation", "group_permutation")
@@ -157,7 +176,7 @@ def shuffle_every_gene(study: Any, model: Any, test: Rows, seed: int) -> dict[st
         seed=seed,
     )
     seconds = time.perf_counter() - begun
-    return {"permutation": rounded(ranking.scores), "permutation_p": rounded(ranking.p_values), "seconds": seconds}
+    return {"permutation": rounded(ranking.scores), "seconds": seconds}
 
 
 def shuffle_groups(
@@ -198,7 +217,7 @@ def shuffle_heaviest(study: Any, model: Any, test: Rows, weights: np.ndarray, se
 
 def seconds_of_plain_loop(model: Any, test: Rows) -> float:
     """Return what permuting and predicting takes for one gene, by the loop that was published."""
-    predict = lambda rows: model.predict(rows, verbose=0)  # noqa: E731
+    predict = lambda rows: model.predict(rows, batch_size=len(rows), verbose=0)  # noqa: E731
     predict(test.X)
     begun = time.perf_counter()
     for column in range(min(PLAIN_GENES, test.X.shape[1])):

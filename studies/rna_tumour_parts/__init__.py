@@ -1,0 +1,1 @@
+"""The parts of rna_tumour.py."""
