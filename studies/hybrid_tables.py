@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import click
 import numpy as np
@@ -40,7 +40,7 @@ else:  # run as a script: its own directory is what Python looks in
 HERE = Path(__file__).parent
 DATASETS = ("puma8nh", "heloc", "dengue", "gas_drift", "covertype")
 PARTS = ("baselines", "networks", "permgrad", "mistakes", "layouts", "imbalance")
-GROWING = {"seeds", "networks", "ensembles", "baselines", "layouts", "level"}
+GROWING = {"seeds", "networks", "ensembles", "baselines", "layouts", "mistakes", "level"}
 """Settings of which more may be asked for later; `permgrad.tune` watches over those of tuning, layouts over theirs."""
 FAST = (
     "rows=2000",
@@ -115,6 +115,7 @@ class Study(pg.Settings):
     baselines: tuple[str, ...]
     explained: str
     permgrad_repeats: Count
+    mistakes: tuple[Literal["shared pixels", "PNG files", "fitted on all rows", "target among features"], ...]
     layouts: Layouts
     level: Annotated[float, Field(gt=0, lt=1)]
 
@@ -269,6 +270,8 @@ class Dataset:
         yield "corrected", partial(self._explained, "mistakes/corrected", networks.measure)
         yield "misread", partial(self._explained, "mistakes/misread", mistakes.misread)
         for name in mistakes.TRAININGS[str(self.table.task)]:
+            if name not in self.study.mistakes:
+                continue
             work = partial(mistakes.retrain, name, every_row=self.table.X)
             yield name, partial(self._explained, f"mistakes/{name}", work)
 

@@ -638,6 +638,20 @@ def test_what_is_committed_is_small_and_says_what_it_rests_on():
     assert scores.loc[partial, "dataset"].str.endswith("(part)").all()
 
 
+@pytest.mark.parametrize(
+    ("name", "made"), [("puma8nh", ["PNG files", "target among features"]), ("heloc", ["PNG files"])]
+)
+def test_only_the_mistakes_that_are_asked_for_are_made(name, made, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        study, "load_table", lambda name, _: make_table("regression" if name == "puma8nh" else "classification")
+    )
+    asked = settings("mistakes=[target among features, PNG files]")
+    steps = [step for step, _ in study.Dataset(name, asked, tmp_path).steps(("mistakes",))]
+    assert steps == ["corrected", "misread", *made]
+    with pytest.raises(pg.PermGradError, match="mistakes"):
+        settings("mistakes=[typing error]")
+
+
 @pytest.mark.slow
 def test_small_networks_from_end_to_end(tmp_path, monkeypatch):
     """Real tuning and training, on small tables of both tasks, of every part."""
