@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import click
 import numpy as np
@@ -115,7 +115,7 @@ class Study(pg.Settings):
     baselines: tuple[str, ...]
     explained: str
     permgrad_repeats: Count
-    mistakes: tuple[Literal["shared pixels", "PNG files", "fitted on all rows", "target among features"], ...]
+    mistakes: tuple[str, ...]
     layouts: Layouts
     level: Annotated[float, Field(gt=0, lt=1)]
 
@@ -125,6 +125,14 @@ class Study(pg.Settings):
         unknown = sorted(set(names) - set(baselines.BASELINES))
         if unknown:
             raise ValueError(f"there is no baseline {unknown[0]!r}; there are {', '.join(baselines.BASELINES)}")
+        return names
+
+    @field_validator("mistakes")
+    @classmethod
+    def _can_be_made(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(names) - set(mistakes.TRAININGS["regression"]))
+        if unknown:
+            raise ValueError(f"there is no {unknown[0]!r}; there are {', '.join(mistakes.TRAININGS['regression'])}")
         return names
 
     @model_validator(mode="after")

@@ -217,7 +217,8 @@ def run(study: Study, out: Path, *, verbose: bool = False) -> dict[str, Any]:
     def training(seed: int) -> dict[str, Any]:
         groups = {f"group {i}": columns for i, columns in enumerate(done["groups"]["groups"])}
         closer = seed == study.importance.first_seed
-        return networks.measure(study, parts, seed, groups, done["anova"]["anova"], closer=closer)
+        wide = networks.measure_wide(study, parts, seed, groups, done["anova"]["anova"], closer=closer)
+        return wide | networks.measure_selector(study, parts, seed)
 
     steps: dict[str, Callable[[], dict[str, Any]]] = {
         "groups": lambda: networks.cluster(study, parts),

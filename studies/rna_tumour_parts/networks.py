@@ -115,20 +115,6 @@ def summary(study: Any, model: Any, went: dict[str, Any], parts: Parts) -> dict[
     return {"weights": weights, "scores": judge(model, parts), **went, "peak_memory": peak_memory()}
 
 
-def measure(
-    study: Any,
-    parts: Parts,
-    seed: int,
-    groups: Mapping[str, Sequence[int]],
-    f_values: Sequence[float],
-    *,
-    closer: bool,
-) -> dict[str, Any]:
-    """Train both networks once, and rank all genes by each method that looks at one; look closer at one training."""
-    found = measure_wide(study, parts, seed, groups, f_values, closer=closer)
-    return {**found, **measure_selector(study, parts, seed), "peak_memory": peak_memory()}
-
-
 def measure_wide(
     study: Any,
     parts: Parts,
@@ -138,7 +124,10 @@ def measure_wide(
     *,
     closer: bool,
 ) -> dict[str, Any]:
-    """Rank by the wide network: first-layer sums, each gene shuffled, each group; closer: masking and accuracy too."""
+    """Train the wide network and rank all genes by it: first-layer sums, each gene shuffled, each group.
+
+    Closer: masking, and the fall of the accuracy, too.
+    """
     model, went = train(study, parts, penalty=study.importance.penalty, seed=seed)
     found = summary(study, model, went, parts)
     found["first_layer"] = rounded(pg.weight_importance(model).scores)
@@ -155,10 +144,10 @@ def measure_wide(
 
 
 def measure_selector(study: Any, parts: Parts, seed: int) -> dict[str, Any]:
-    """Rank by the gates of the small network."""
+    """Train the small network and rank all genes by its gates."""
     model, _ = train(study, parts, penalty=0.0, seed=seed, selector=True)
     gates = model.get_layer("selector").columnwise_scale()
-    return {"selector": rounded(np.abs(gates)), "selector_scores": judge(model, parts)}
+    return {"selector": rounded(np.abs(gates)), "selector_scores": judge(model, parts), "peak_memory": peak_memory()}
 
 
 NETWORK_METHODS = ("first_layer", "permutation", "group_permutation")

@@ -648,7 +648,7 @@ def test_only_the_mistakes_that_are_asked_for_are_made(name, made, tmp_path, mon
     asked = settings("mistakes=[target among features, PNG files]")
     steps = [step for step, _ in study.Dataset(name, asked, tmp_path).steps(("mistakes",))]
     assert steps == ["corrected", "misread", *made]
-    with pytest.raises(pg.PermGradError, match="mistakes"):
+    with pytest.raises(pg.PermGradError, match="there is no 'typing error'; there are shared pixels, "):
         settings("mistakes=[typing error]")
 
 

@@ -118,7 +118,7 @@ def test_what_was_lost_is_done_again(out, done, monkeypatch):
     units = out / "units"
     (units / "penalty_1000.0.json").rename(units / ".penalty_1000.0.json.1.part")
     (units / ".penalty_1000.0.json.1.part").write_text('{"kind": "permgrad.st')
-    monkeypatch.setattr(networks, "measure", lambda *given, **named: pytest.fail("a training was done twice"))
+    monkeypatch.setattr(networks, "measure_wide", lambda *given, **named: pytest.fail("a training was done twice"))
     again, before = study.run(settings(), out)["penalty_1000.0"], done["penalty_1000.0"]
     assert again["weights"]["n"] == before["weights"]["n"]
     assert again["scores"]["test"]["loss"] == pytest.approx(before["scores"]["test"]["loss"], rel=0.05)
@@ -202,7 +202,8 @@ def test_one_network_is_in_memory_at_a_time(monkeypatch):
     few = settings("network.epochs=1", "selector.epochs=1")
     parts = study.split(study.load_table(few.data), few)
     monkeypatch.setattr(networks, "build_wide_mlp", build)
-    networks.measure(few, parts, 0, {"group 0": [0, 1]}, np.arange(150.0), closer=True)
+    networks.measure_wide(few, parts, 0, {"group 0": [0, 1]}, np.arange(150.0), closer=True)
+    networks.measure_selector(few, parts, 0)
     assert len(built) == 2
 
 
