@@ -76,7 +76,7 @@ tumour-study: install
 # Hours on two cores, for all data sets; DATASET=worm does one. The .h5ad files are looked for in PERMGRAD_DATA.
 panel-study: install
 	$(BIN)/python -m pip install --quiet --editable ".[cells]"
-	$(BIN)/python -m studies.selector_mlp $(DATASET:%=--dataset %)
+	$(BIN)/python -m studies.selector_mlp $(DATASET:%=--dataset %) --report studies/results/selector_mlp
 
 # Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install

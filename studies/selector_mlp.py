@@ -36,11 +36,13 @@ from permgrad.training import choose_precision
 from permgrad.units import check_same_study, kept
 
 if __package__:
-    from studies import selector_mlp_networks as networks
-    from studies.selector_mlp_report import rankings_of, write_report
+    from studies.selector_mlp_parts import networks
+    from studies.selector_mlp_parts.report import write_report
+    from studies.selector_mlp_parts.tables import rankings_of
 else:  # run as a script: its own directory is what Python looks in
-    import selector_mlp_networks as networks
-    from selector_mlp_report import rankings_of, write_report
+    from selector_mlp_parts import networks
+    from selector_mlp_parts.report import write_report
+    from selector_mlp_parts.tables import rankings_of
 
 HERE = Path(__file__).parent
 KIND = "permgrad.study.selector_mlp"
@@ -305,14 +307,18 @@ def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str,
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one, such as network.epochs=5.")
 @click.option("--fast", is_flag=True, help="Few cells, genes and trainings: a look, in minutes.")
 @click.option("--out", type=click.Path(path_type=Path), help="results/selector_mlp; selector_mlp_fast with --fast.")
-def main(names: tuple[str, ...], config: Path, overrides: tuple[str, ...], fast: bool, out: Path | None) -> None:
+@click.option("--report", type=click.Path(path_type=Path), help="Where tables and pictures go; by default --out.")
+def main(
+    names: tuple[str, ...], config: Path, overrides: tuple[str, ...], fast: bool, out: Path | None, report: Path | None
+) -> None:
     """Choose gene panels by networks with a feature-selection layer, and say what the panels are worth."""
     out = out or Path("results/selector_mlp_fast" if fast else "results/selector_mlp")
     try:
         study = pg.read_settings(Study, config, [*(FAST if fast else ()), *overrides])
         for name in names or study.datasets:
-            write_report(study, name, run(study, name, out / name, verbose=True), out / name)
-            click.echo(f"{out / name}/report.md, and the tables and pictures that it is made of")
+            shown = (report or out) / name
+            write_report(study, name, run(study, name, out / name, verbose=True), shown)
+            click.echo(f"{shown}/report.md, and the tables and pictures that it is made of")
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -35,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_check = getattr(item, "originalname", "") == "test_scikit_learns_checks"
         if is_check and item.callspec.params["check"].func.__name__ not in FAST_CHECKS:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: TINTOlib and Keras collect garbage often, and need not look through all of TensorFlow."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

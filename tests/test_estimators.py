@@ -19,7 +19,7 @@ EXPECTED_FAILURES = {
 
 
 def checked_estimators():
-    settings = {**SMALL, "learning_rate": 0.01, "max_epochs": 60, "patience": 60, "batch_size": 8, "dropout": 0.0}
+    settings = {**SMALL, "learning_rate": 0.03, "max_epochs": 20, "patience": 20, "batch_size": 8, "dropout": 0.0}
     mlp = pg.MLPClassifier(hidden_units=(16,), learning_rate=0.03, epochs=25, batch_size=8, dropout=0.0)
     selecting = pg.SelectorClassifier(
         hidden_units=(16,),
@@ -27,7 +27,7 @@ def checked_estimators():
         noise=0.0,
         dropout=0.0,
         learning_rate=0.03,
-        epochs=40,
+        epochs=20,
         batch_size=8,
         scaling="standard",
     )

@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 import permgrad as pg
 from studies import selector_mlp as study
-from studies import selector_mlp_networks as networks
-from studies import selector_mlp_report as report
+from studies.selector_mlp_parts import networks, tables
 
 pytest.importorskip("anndata")
 pytest.importorskip("scanpy")
@@ -78,7 +77,7 @@ def test_every_published_condition_is_there():
 
 @pytest.mark.slow
 def test_every_condition_has_its_row(done):
-    table = report.conditions(settings(), done)
+    table = tables.conditions(settings(), done)
     assert table["condition"].tolist() == [*settings().conditions, *networks.SVMS]
     assert table["test low"].le(table["test"]).all()
     assert table["test high"].ge(table["test"]).all()
@@ -90,10 +89,10 @@ def test_every_condition_has_its_row(done):
 
 @pytest.mark.slow
 def test_planted_markers_are_found(done):
-    table = report.planted(settings(), done).set_index("ranking")
+    table = tables.planted(settings(), done).set_index("ranking")
     for scheme in ("selector L1", "stochastic", "narrowing"):
         assert table.loc[scheme, "best-2k"] >= 0.9
-    panel = report.panels(settings(), done).iloc[0]
+    panel = tables.panels(settings(), done).iloc[0]
     assert panel["accuracy"] > 0.8
     assert panel["low"] < panel["accuracy"] < panel["high"]
     assert panel["trainings"] == 3
@@ -103,7 +102,7 @@ def test_planted_markers_are_found(done):
 def test_masking_ends_with_the_network_as_it_is(done):
     y = done["parts"]["test"].y
     for condition in ("MLP", "selector L1", "SVM L1"):
-        unit = report.unit(done, condition, 0)
+        unit = tables.unit(done, condition, 0)
         whole = pd.DataFrame(unit["masking"]).iloc[-1]
         assert whole["kept"] == 120
         assert whole["accuracy"] == pytest.approx(np.mean(unit["right"]["test"]))
@@ -113,40 +112,40 @@ def test_masking_ends_with_the_network_as_it_is(done):
 @pytest.mark.slow
 def test_a_panel_is_what_its_ranking_says(done):
     for condition in settings().crop.rankings:
-        ranking = report.rankings_of(done, condition, [1])[0]
+        ranking = tables.rankings_of(done, condition, [1])[0]
         assert done[f"{condition}, 1, best 24"]["genes"] == ranking.top(24)
     units = [done[f"selector L1, {seed}"] for seed in (0, 1)]
-    once = report.one_training(settings(), done).set_index("scheme")
+    once = tables.one_training(settings(), done).set_index("scheme")
     assert once.loc["narrowing", "genes"].tolist() == [60, 24, 12]
     assert once.loc["selector L1", "genes"].tolist() == [60, 24, 12]  # all schemes on one curve
     masked = [dict(zip(u["masking"]["kept"], u["masking"]["balanced_accuracy"], strict=True))[24] for u in units]
     assert once.loc["selector L1", "accuracy"].tolist()[1] == pytest.approx(np.mean(masked))
-    assert report.size_curve(settings(), done)["genes"].tolist() == [24, 12] * 3
-    less = report.cropped(settings(), done).set_index("ranking")
+    assert tables.size_curve(settings(), done)["genes"].tolist() == [24, 12] * 3
+    less = tables.cropped(settings(), done).set_index("ranking")
     assert less.loc["MLP", "less MLP"] == 0
-    genes = report.panel_genes(settings(), done)
-    assert genes["gene"].tolist() == report.panel_unit(settings(), done, "stochastic")["genes"]
+    genes = tables.panel_genes(settings(), done)
+    assert genes["gene"].tolist() == tables.panel_unit(settings(), done, "stochastic")["genes"]
 
 
 @pytest.mark.slow
 def test_a_path_is_judged_on_test_cells_that_its_training_did_not_see(done):
     y = done["parts"]["test"].y
     for seed in (0, 1):
-        unit = report.unit(done, "narrowing", seed)
+        unit = tables.unit(done, "narrowing", seed)
         assert unit["path"]["size"] == [60, 24, 12]
         assert unit["path"]["balanced_accuracy"][-1] == pytest.approx(networks.class_mean(unit["right"]["test"], y))
     # On a panel, what a path leaves is a plain MLP: it is held to the MLP with all genes, not to the path's end.
-    row = report.cropped(settings(), done).set_index("ranking").loc["narrowing"]
-    assert row["own of all genes"] == pytest.approx(row["own"] / report.all_genes(settings(), done, "MLP"))
+    row = tables.cropped(settings(), done).set_index("ranking").loc["narrowing"]
+    assert row["own of all genes"] == pytest.approx(row["own"] / tables.all_genes(settings(), done, "MLP"))
 
 
 @pytest.mark.slow
 def test_what_is_wanted_is_said(done):
-    table = report.targets(settings(), done).set_index("ranking")
+    table = tables.targets(settings(), done).set_index("ranking")
     assert table.index.tolist() == ["selector L1", "narrowing"]
-    cropped = report.cropped(settings(), done).set_index("ranking")
+    cropped = tables.cropped(settings(), done).set_index("ranking")
     for ranking, row in table.iterrows():
-        whole = report.all_genes(settings(), done, "MLP")
+        whole = tables.all_genes(settings(), done, "MLP")
         assert row["of all genes"] == pytest.approx(cropped.loc[ranking, "referee"] / whole)
         assert row["95 % kept"] == ("yes" if cropped.loc[ranking, "referee"] >= 0.95 * whole else "no")
         verdict = "higher" if row["less low"] > 0 else "lower" if row["less high"] < 0 else "level"
@@ -157,7 +156,7 @@ def test_what_is_wanted_is_said(done):
 @pytest.mark.slow
 def test_everything_is_written_and_done_once(out, done, monkeypatch):
     names = {path.name for path in out.iterdir()}
-    tables = {
+    expected = {
         "conditions",
         "cropped",
         "one_training",
@@ -168,7 +167,7 @@ def test_everything_is_written_and_done_once(out, done, monkeypatch):
         "targets",
         "panel_genes",
     }
-    assert {f"{name}.csv" for name in tables} | {"report.md"} <= names
+    assert {f"{name}.csv" for name in expected} | {"report.md"} <= names
     assert {f"{name}.png" for name in ("masking", "cropped", "sizes", "learning", "frequency")} <= names
     before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
     for work in ("train", "train_svm", "crop", "retrain", "rank_only", "panel"):
@@ -202,12 +201,13 @@ def test_a_look_goes_elsewhere(monkeypatch):
     made = []
     monkeypatch.setattr(study, "run", lambda given, name, out, verbose: {})
     monkeypatch.setattr(study, "write_report", lambda given, name, done, out: made.append(out))
-    for options in ([], ["--fast"], ["--fast", "--out", "here"]):
+    for options in ([], ["--fast"], ["--fast", "--out", "here"], ["--report", "shown"]):
         assert CliRunner().invoke(study.main, ["--dataset", "planted", *options]).exit_code == 0
     assert made == [
         Path("results/selector_mlp/planted"),
         Path("results/selector_mlp_fast/planted"),
         Path("here/planted"),
+        Path("shown/planted"),
     ]
 
 

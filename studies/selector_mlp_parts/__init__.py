@@ -1,0 +1,1 @@
+"""The parts of selector_mlp.py."""
