@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,18 +60,20 @@ def by_lassonet(parts: Parts, seed: int, small: bool) -> pg.FeatureRanking:
 
     Genes that leave at one penalty keep the table's order.
     """
-    from lassonet import LassoNetClassifier
-
     (train, val, _), classes = parts, parts[0].classes
-    short = {"n_iters": (100, 10), "path_multiplier": 1.1} if small else {"path_multiplier": 1.02}
-    model = LassoNetClassifier(hidden_dims=(128, 64), M=10, torch_seed=seed, verbose=0, **short)
-    model.path(
-        train.X.toarray(),
-        np.searchsorted(classes, train.y),
-        X_val=val.X.toarray(),
-        y_val=np.searchsorted(classes, val.y),
-    )
-    leaves = model.feature_importances_.numpy().astype(float)
+    with tempfile.TemporaryDirectory() as directory:
+        given, found = (str(Path(directory) / name) for name in ("cells.npz", "scores.npy"))
+        np.savez(
+            given,
+            X=train.X.toarray(),
+            y=np.searchsorted(classes, train.y),
+            X_val=val.X.toarray(),
+            y_val=np.searchsorted(classes, val.y),
+            seed=seed,
+            small=small,
+        )
+        subprocess.run([sys.executable, "-m", "benchmarks.lassonet_path", given, found], check=True)  # noqa: S603
+        leaves = np.load(found, allow_pickle=False).astype(float)
     stays = np.isinf(leaves)
     last = np.where(stays, 0, leaves).max() if (~stays).any() else 1.0
     return pg.FeatureRanking(train.features, np.where(stays, 2 * last, leaves), method="lassonet")
