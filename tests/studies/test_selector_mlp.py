@@ -27,6 +27,7 @@ TINY = (
     "generated.fold=6",
     "network.hidden_units=[32]",
     "network.epochs=20",
+    "network.alpha=0.03",
     "conditions=[MLP, selector L1, stochastic, narrowing]",
     "beyond.narrowing_epochs=10",
     "beyond.sizes=[60, 24, 12]",
