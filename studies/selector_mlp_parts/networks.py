@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance.masking import mean_class_accuracy
 from permgrad.judging import judged
+from permgrad.models.selector import SelectorConfig, build_selector_mlp
 from permgrad.panels import bootstrap_score
 
 Parts = Mapping[str, pg.Cells]
@@ -103,6 +105,18 @@ def estimator(study: Any, condition: str, seed: int) -> pg.SelectorClassifier:
 def own_seed(condition: str, seed: int) -> int:
     """Return a condition's seed of its training on all genes: begun alike, rankings would be alike for that alone."""
     return 1000 * list(CONDITIONS).index(condition) + seed
+
+
+def start_of(study: Any, condition: str, seed: int, n_genes: int) -> np.ndarray | None:
+    """Return the selector's absolute weights before training, (n_genes,); None without one, or where all are equal."""
+    given = estimator(study, condition, own_seed(condition, seed)).get_params()
+    config = SelectorConfig(
+        **{field.name: given[field.name] for field in fields(SelectorConfig)} | {"precision": "float32"}
+    )
+    if config.selector == "none":
+        return None
+    start = build_selector_mlp(config, n_genes, 2).get_layer("selector").importance()
+    return start if np.ptp(start) else None
 
 
 def timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

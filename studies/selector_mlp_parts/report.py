@@ -86,8 +86,10 @@ def _text(study: Any, name: str, done: Done, tables: Mapping[str, pd.DataFrame])
 _CONDITIONS = (
     "Mean per-class accuracy; *low* and *high*: 95 % interval over trainings and test cells. *masked to k*: the best k"
     " genes kept, the others 0. *narrowing* is the network that a path ends with, of its smallest size; masking it"
-    " would change nothing. *seconds*: of one training and all that was measured of it. The picture is of the first"
-    " training, without noise and dropout; losses without the penalty."
+    " would change nothing. *like its start*: Spearman's correlation of a selector's ranking with its weights before"
+    " training; near 1, it ranks genes by the numbers it happened to start with. *seconds*: of one training and all"
+    " that was measured of it. The picture is of the first training, without noise and dropout; losses without the"
+    " penalty."
 )
 _MASKING = (
     "Test cells; means over the trainings. Dashed: random orders, masked in the MLP; the band is one standard deviation"

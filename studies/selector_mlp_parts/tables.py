@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 import permgrad as pg
 from permgrad.panels import bootstrap_score
@@ -54,9 +55,26 @@ def conditions(study: Any, done: Done) -> pd.DataFrame:
         row["validation"] = score([each["right"]["validation"] for each in units], done, "validation")["accuracy"]
         row |= {f"test {what}": value for what, value in score([u["right"]["test"] for u in units], done).items()}
         row |= {f"masked to {k}": np.nan if "path" in units[0] else masked_at(units, k) for k in masked_sizes(study)}
+        row["like its start"] = like_start(study, done, condition)
         row["seconds"] = float(np.mean([each["seconds"] for each in units]))
         rows.append(row)
     return pd.DataFrame(rows).rename(columns={"test accuracy": "test"})
+
+
+def like_start(study: Any, done: Done, condition: str) -> float:
+    """Return Spearman's correlation of a selector's ranking with its weights before training; a mean over trainings.
+
+    Near 1, it ranks genes by the numbers that it happened to start with. NaN for what has no selector, or one whose
+    weights start equal.
+    """
+    if condition not in networks.CONDITIONS:
+        return np.nan
+    found = []
+    for seed in study.seeds:
+        scores = unit(done, condition, seed)["ranking"]
+        start = networks.start_of(study, condition, seed, len(scores))
+        found.append(np.nan if start is None else spearmanr(start, scores).statistic)
+    return float(np.mean(found))
 
 
 def masked_sizes(study: Any) -> list[int]:

@@ -88,6 +88,33 @@ def test_every_condition_has_its_row(done):
     }
 
 
+def test_a_ranking_that_is_its_start_is_told():
+    """Before the first step it is the start itself; what has no start to speak of has none."""
+    given = settings("conditions=[MLP, selector, selector L1, stochastic, narrowing]")
+    start = networks.start_of(given, "selector", 1, 300)
+    other = networks.start_of(given, "selector", 2, 300)
+    done = {f"selector, {seed}": {"ranking": start} for seed in given.seeds}
+    done |= {f"{name}, {seed}": {"ranking": start} for name in ("MLP", "stochastic") for seed in given.seeds}
+    assert networks.start_of(given, "MLP", 1, 300) is None
+    assert np.isnan(tables.like_start(given, done, "stochastic"))
+    assert np.isnan(tables.like_start(given, done, "SVM L1"))
+    assert abs(np.corrcoef(start, other)[0, 1]) < 0.2
+    one = given.model_copy(update={"trainings": study.Trainings(n=2, first_seed=1)})
+    done["selector, 2"] = {"ranking": other**2}
+    assert tables.like_start(one, done, "selector") == pytest.approx(1.0)
+    done["selector, 2"] = {"ranking": -other}
+    assert tables.like_start(one, done, "selector") == pytest.approx(0.0)
+
+
+@pytest.mark.slow
+def test_the_start_is_that_of_the_training(done):
+    """A network trained for no time to speak of still has the weights that `start_of` says it begins with."""
+    given = settings("network.learning_rate=1e-9", "network.epochs=1")
+    model = networks.estimator(given, "selector L1", networks.own_seed("selector L1", 0)).fit(done["parts"]["train"])
+    start = networks.start_of(given, "selector L1", 0, len(done["parts"]["train"].features))
+    np.testing.assert_allclose(np.abs(model.selector_weights_), start, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_planted_markers_are_found(done):
     table = tables.planted(settings(), done).set_index("ranking")
