@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results tumour-study panel-study bench bench-gpu bench-tuning bench-cells evidence pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results bench bench-gpu bench-tuning bench-cells evidence pictures clean
 
 install: .venv/installed
 
@@ -75,9 +75,17 @@ tumour-study: install
 	$(BIN)/python -m studies.rna_tumour --source generated --report studies/results/rna_tumour
 
 # Hours on two cores, for all data sets; DATASET=worm does one. The .h5ad files are looked for in PERMGRAD_DATA.
+PANELS := $(BIN)/python -m studies.selector_mlp --report studies/results/selector_mlp
 panel-study: install
 	$(BIN)/python -m pip install --quiet --editable ".[cells]"
-	$(BIN)/python -m studies.selector_mlp $(DATASET:%=--dataset %) --report studies/results/selector_mlp
+	$(PANELS) $(DATASET:%=--dataset %)
+
+# What studies/results/selector_mlp/ rests on: all trainings on the worm's cells, fewer on the others.
+panel-results: install
+	$(BIN)/python -m pip install --quiet --editable ".[cells]"
+	$(PANELS) --dataset worm
+	$(PANELS) --dataset planted --set trainings.n=3 --set panels.trainings=10
+	$(PANELS) --dataset mouse --set trainings.n=2 --set panels.trainings=5
 
 # Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install
