@@ -24,9 +24,8 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -n auto -m slow
 
-# What computes with a network, on Keras's other backend; tests share what is compiled. (The referee only puts together
-# what the other tests compute.)
-NETWORKS := $(filter-out %/test_referee.py,$(wildcard tests/evaluation/test_*.py)) $(addprefix tests/,importance tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
+# What computes with a network, on Keras's other backend; tests share what is compiled.
+NETWORKS := $(addprefix tests/,importance evaluation tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
 	test_cli.py test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
 	test_penalty.py test_quantiles.py test_selectors.py test_selector_classifier.py test_training.py)
 test-jax: install

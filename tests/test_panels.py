@@ -76,6 +76,7 @@ def test_intervals_end_where_scores_do():
     assert bootstrap_score(np.array([[1] * 8, [-1] * 8]), y).low == -1
 
 
+@pytest.mark.slow
 def test_planted_markers_are_chosen_and_suffice():
     cells = pg.toy.single_cells(900, 80, n_classes=3, n_markers=9, n_programs=2, program_size=10, fold=6)
     cells = pg.Cells(cells.X.log1p(), cells.y, cells.features, notes=cells.notes)

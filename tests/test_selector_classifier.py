@@ -89,6 +89,7 @@ def test_a_path_narrows_in_one_training(fitted, parts):
     assert model.path_["accuracy"].iloc[-1] == pytest.approx((model.predict(val) == val.y).mean())
 
 
+@pytest.mark.slow
 def test_a_stronger_penalty_leaves_smaller_weights(parts):
     sizes = [
         np.abs(pg.SelectorClassifier(**{**QUICK, "alpha": alpha}).fit(parts[0]).selector_weights_).sum()

@@ -38,6 +38,7 @@ def found(numeric):
     )
 
 
+@pytest.mark.slow
 def test_the_ranking_stands_beside_its_components_and_others(found):
     assert tuple(found.rankings) == ("permgrad", "permutation", "gradient_input", "end_to_end", *BASELINES)
     assert found.tested == "permgrad"
@@ -48,6 +49,7 @@ def test_the_ranking_stands_beside_its_components_and_others(found):
     assert "shap" in found.settings["versions"]
 
 
+@pytest.mark.slow
 def test_what_is_planted_wins(found):
     summary = found.summary.set_index("ranking")
     assert set(found.rankings["permutation"].top(2)) == {"b", "d"}
@@ -56,6 +58,7 @@ def test_what_is_planted_wins(found):
     assert found.summary["ranking"].iloc[-1] in ("random", "mutual_information")
 
 
+@pytest.mark.slow
 def test_agreement_is_spearmans(found):
     a, b = (pd.Series(found.rankings[name].scores) for name in ("random_forest", "random"))
     assert found.agreement.loc["random_forest", "random"] == pytest.approx(a.corr(b, method="spearman"))
@@ -63,11 +66,13 @@ def test_agreement_is_spearmans(found):
     assert found.summary.set_index("ranking").loc["random", "spearman"] == found.agreement.loc["permgrad", "random"]
 
 
+@pytest.mark.slow
 def test_what_is_explained_again_is_explained_alike(found):
     """The ranking under test has two repeats, so has the MLP's."""
     assert found.rankings["mlp_permutation"].settings["n_repeats"] == 2
 
 
+@pytest.mark.slow
 def test_saved_and_loaded(found, tmp_path):
     found.save(tmp_path / "e")
     loaded = pg.RankingEvaluation.load(tmp_path / "e")
@@ -80,6 +85,7 @@ def test_saved_and_loaded(found, tmp_path):
         found.save(tmp_path / "e")
 
 
+@pytest.mark.slow
 def test_a_damaged_directory(found, tmp_path):
     found.save(tmp_path / "e")
     (tmp_path / "e" / "areas.csv").write_text("nothing\n1\n")
@@ -164,6 +170,7 @@ def test_bad_input(numeric):
             pg.evaluate_ranking(estimator, given, train, test, **options)
 
 
+@pytest.mark.slow
 def test_strict_json(found, tmp_path):
     found.save(tmp_path / "e")
     content = json.loads(

@@ -66,6 +66,7 @@ def test_the_published_settings_are_the_defaults():
     assert (given.network.epochs, given.network.l2, given.importance.penalty) == (25, 1e-5, 0.01)
 
 
+@pytest.mark.slow
 def test_planted_groups_come_first(done):
     """The network relies on the marker groups, which shuffling them together shows; no other group is before them."""
     groups = tables.group_table(done)
@@ -76,11 +77,13 @@ def test_planted_groups_come_first(done):
     assert planted.loc["ANOVA F", "markers"] == 1
 
 
+@pytest.mark.slow
 def test_a_large_penalty_shrinks_the_weights(done):
     table = tables.penalties(settings(), done).set_index("λ")
     assert table.loc["1000", "mean_absolute"] < 0.7 * table.loc["0.01", "mean_absolute"]
 
 
+@pytest.mark.slow
 def test_masking_begins_with_the_network_as_it_is(done):
     unit = done["seed_0"]
     assert set(unit["masking"]) == {"first_layer", "permutation", "group_permutation", "anova", "random"}
@@ -89,6 +92,7 @@ def test_masking_begins_with_the_network_as_it_is(done):
         assert curve["masked"][-1] == 150
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_done_once(out, done):
     names = {path.name for path in out.iterdir()}
     assert {"report.md", "agreement.png", "weights.png", "masking.png", "agreement.csv", "planted.csv"} <= names
@@ -105,6 +109,7 @@ def test_everything_is_written_and_done_once(out, done):
             study.run(settings(change), out)
 
 
+@pytest.mark.slow
 def test_the_report_may_go_elsewhere(done, tmp_path):
     """But for every gene's scores, which are large."""
     study.write_report(settings(), done, tmp_path / "out", tmp_path / "report")
@@ -113,6 +118,7 @@ def test_the_report_may_go_elsewhere(done, tmp_path):
     assert "scores.csv" not in {path.name for path in (tmp_path / "report").iterdir()}
 
 
+@pytest.mark.slow
 def test_what_was_lost_is_done_again(out, done, monkeypatch):
     """As it was; a file that a killed process left half-written is none of the study's."""
     units = out / "units"
@@ -124,6 +130,7 @@ def test_what_was_lost_is_done_again(out, done, monkeypatch):
     assert again["scores"]["test"]["loss"] == pytest.approx(before["scores"]["test"]["loss"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_damaged_unit_is_named(out, done):
     path = out / "units" / "anova.json"
     whole = path.read_text()
@@ -145,6 +152,7 @@ def test_a_look_has_a_directory_of_its_own(tmp_path, monkeypatch):
     assert made == ["results/rna_tumour", "results/rna_tumour_fast"]
 
 
+@pytest.mark.slow
 def test_names_may_come_later(out, done, tmp_path):
     """Trainings know genes by their numbers."""
     path = tmp_path / "data.csv"
@@ -155,6 +163,7 @@ def test_names_may_come_later(out, done, tmp_path):
     assert study.run(named, out)["table"].features[:2] == ["TP53", done["table"].features[1]]
 
 
+@pytest.mark.slow
 def test_the_report_explains_its_columns_and_says_what_was_asked(out, done):
     text = (out / "report.md").read_text()
     for said in ("*best alone*", "*low* and *high*", "(Jaccard)", "no width for two", "agree by construction"):
@@ -168,6 +177,7 @@ def test_the_report_explains_its_columns_and_says_what_was_asked(out, done):
     assert "2 trainings rank genes; test accuracy" in report.facts(settings(), done)
 
 
+@pytest.mark.slow
 def test_classes_left_out_are_reported(done):
     table = done["table"]
     fewer = pg.Table(table.X, table.y, name="t", notes={**table.notes, "left_out": {"rare": 4, "rarer": 2}})

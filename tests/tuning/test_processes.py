@@ -163,7 +163,7 @@ def test_killed_between_and_after_trials_nothing_is_lost(csv):
     assert "Traceback" not in other.stderr
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopped_the_trial_waits_for_the_next_run(csv, stop):
     url = f"sqlite:///{csv.parent}/r/study.db"
     with begun(csv, 3, epochs=100_000) as process:
