@@ -102,7 +102,7 @@ evidence: install
 	$(BIN)/python -m benchmarks.planted --out results/evidence/planted.csv
 	$(BIN)/python studies/breast_cancer_choices.py --out results/evidence/breast_cancer_choices
 
-# An epoch on a million cells that stay on disk; then panels beside LassoNet's, which take an hour or more.
+# An epoch on a million cells that stay on disk; then panels beside LassoNet's, which take hours (--coarse: minutes).
 bench-cells: install
 	$(BIN)/python -m pip install --quiet --editable ".[bench,cells]"
 	$(BIN)/python -m benchmarks.out_of_core
