@@ -125,6 +125,12 @@ def new_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole, see `new_file`."""
+    with new_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def plain(content: Any) -> Any:
     """Return `content` as JSON has it: text keys, lists, Python numbers; null for NaN and infinity."""
     if isinstance(content, Mapping):
@@ -138,9 +144,7 @@ def plain(content: Any) -> Any:
 
 def write_json(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` as strict JSON (see `plain`), whole or not at all."""
-    text = json.dumps(plain(content), indent=1, allow_nan=False) + "\n"
-    with new_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(plain(content), indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path, *, kind: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import permgrad as pg
 from permgrad import plotting
 from permgrad.evaluation.comparison import WITHIN_NOISE
 from permgrad.evaluation.stability import nogueira
-from permgrad.files import new_file
+from permgrad.files import new_file, write_text
 from permgrad.markdown import markdown
 
 GOALS = {"accuracy": 0.98, "recall": 0.97}
@@ -132,14 +132,14 @@ def write_report(study: Any, done: Mapping[str, Any], out: Path) -> None:
         if "ranking" in found:
             tables[f"permutation_{name}"] = pg.FeatureRanking.from_dict(found["ranking"]).table
         for part in ("validation", "test"):
-            _write(out / f"report_{name}_{part}.txt", found[part]["report"])
+            write_text(out / f"report_{name}_{part}.txt", found[part]["report"])
     for name, table in tables.items():
-        _write(out / f"{name}.csv", table.to_csv(index=False))
+        write_text(out / f"{name}.csv", table.to_csv(index=False))
     for name, figure in pictures(study, done, compared).items():
         with new_file(out / f"{name}.png") as path:
             figure.savefig(path, format="png", dpi=120)
     text = _text(study, done, seeds, compared, tables["goals"], frequencies, beside, agreement)
-    _write(out / "report.md", text)
+    write_text(out / "report.md", text)
 
 
 def pictures(study: Any, done: Mapping[str, Any], compared: Mapping[str, pg.Comparison]) -> dict[str, Figure]:
@@ -282,8 +282,3 @@ def _stability(done: Mapping[str, Any], frequencies: Mapping[str, tuple[pd.DataF
         )
         found.append(markdown(table[table["folds"] > 0].drop(columns="pool").head(SHOWN), 2))
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    with new_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from permgrad.files import new_file
+from permgrad.files import new_file, write_text
 from permgrad.markdown import markdown
 
 from .found import Found, read_found
@@ -55,14 +55,14 @@ def write_report(study: Any, order: tuple[str, ...], out: Path, to: Path) -> Non
     tables = make_tables(found, [*beyond, *study.ensembles])
     for name, table in tables.items():
         if len(table):
-            _write(to / f"{name}.csv", table.to_csv(index=False, float_format=f"%.{DIGITS}g"))
+            write_text(to / f"{name}.csv", table.to_csv(index=False, float_format=f"%.{DIGITS}g"))
     drawn = pictures(found, tables["scores"], tables["layouts"], tables["recall"], [*beyond, *study.ensembles])
     names = []
     for name, figure in drawn:
         names.append(name)
         with new_file(to / f"{name}.png") as path:
             _save_small(figure, path, None if name.startswith("sample") else COLOURS)
-    _write(to / "report.md", "\n\n".join(_text(found, tables, names, study)) + "\n")
+    write_text(to / "report.md", "\n\n".join(_text(found, tables, names, study)) + "\n")
 
 
 def make_tables(found: Sequence[Found], ours: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -306,8 +306,3 @@ def _save_small(figure: Figure, path: Path, colours: int | None) -> None:
     image = Image.open(drawn).convert("RGB")
     small = image.quantize(colours, dither=Image.Dither.NONE) if colours else image
     small.save(path, "PNG", optimize=True)
-
-
-def _write(path: Path, text: str) -> None:
-    with new_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

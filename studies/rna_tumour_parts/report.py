@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from permgrad.files import new_file
+from permgrad.files import new_file, write_text
 from permgrad.markdown import markdown
 
 from .pictures import pictures
@@ -53,18 +53,13 @@ def write_report(study: Any, done: Done, out: Path, report: Path | None = None) 
     if "groups" in notes:
         tables["planted"] = planted_recall(found, notes)
     scores = pd.DataFrame({METHODS[method]: ranking.scores for method, ranking in averaged(found).items()})
-    _write(out / "scores.csv", scores.assign(gene=done["table"].features).to_csv(index=False))
+    write_text(out / "scores.csv", scores.assign(gene=done["table"].features).to_csv(index=False))
     for name, table in tables.items():
-        _write(report / f"{name}.csv", table.to_csv(index=False))
+        write_text(report / f"{name}.csv", table.to_csv(index=False))
     for name, figure in pictures(study, done, found, best).items():
         with new_file(report / f"{name}.png") as path:
             figure.savefig(path, format="png", dpi=120)
-    _write(report / "report.md", _text(study, done, tables))
-
-
-def _write(path: Path, text: str) -> None:
-    with new_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(report / "report.md", _text(study, done, tables))
 
 
 def _text(study: Any, done: Done, tables: Mapping[str, pd.DataFrame]) -> str:

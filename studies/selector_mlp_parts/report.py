@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from permgrad.files import new_file
+from permgrad.files import new_file, write_text
 from permgrad.markdown import markdown
 
 from .pictures import draw_cropped, draw_frequency, draw_learning, draw_masking, draw_sizes
@@ -46,7 +46,7 @@ def write_report(study: Any, name: str, done: Done, out: Path) -> None:
     if "relevant" in done["parts"]["train"].notes:
         tables["planted"] = planted(study, done)
     for table_name, table in tables.items():
-        _write(out / f"{table_name}.csv", table.to_csv(index=False))
+        write_text(out / f"{table_name}.csv", table.to_csv(index=False))
     pictures = {
         "masking": draw_masking(study, done),
         "cropped": draw_cropped(study, done),
@@ -57,12 +57,7 @@ def write_report(study: Any, name: str, done: Done, out: Path) -> None:
     for picture, figure in pictures.items():
         with new_file(out / f"{picture}.png") as path:
             figure.savefig(path, format="png", dpi=120)
-    _write(out / "report.md", _text(study, name, done, tables))
-
-
-def _write(path: Path, text: str) -> None:
-    with new_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(out / "report.md", _text(study, name, done, tables))
 
 
 def _text(study: Any, name: str, done: Done, tables: Mapping[str, pd.DataFrame]) -> str:
