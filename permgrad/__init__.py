@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from permgrad import toy
+    from permgrad.augmentation import Augmentation, StainJitter
     from permgrad.averaging import AveragedClassifier, AveragedRegressor
     from permgrad.cells import Cells, read_cells
     from permgrad.config import Settings, read_settings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from permgrad.evaluation.comparison import Comparison, compare_models
     from permgrad.evaluation.referee import evaluate_ranking
     from permgrad.evaluation.result import RankingEvaluation
+    from permgrad.evaluation.roc import auc_interval, compare_auc
     from permgrad.evaluation.stability import RankStability, rank_stability
     from permgrad.importance.ablation import BranchWeights, branch_weights
     from permgrad.importance.branches import CutModel, cut_model
@@ -38,7 +40,13 @@ if TYPE_CHECKING:
     from permgrad.importance.weights import weight_importance
     from permgrad.layout import FeatureLayout, fit_layout
     from permgrad.mlp import MLPClassifier
+    from permgrad.models.backbone import backbone_classifier
     from permgrad.panels import Panel, choose_panel, panel_of, score_panel
+    from permgrad.patches.checks import PatchCheck, check_patches
+    from permgrad.patches.files import Patches
+    from permgrad.patches.heat import patch_heat
+    from permgrad.patches.predicting import predict_patches, write_submission
+    from permgrad.patches.training import PatchTraining, fit_patches
     from permgrad.saving import load
     from permgrad.scoring import get_scorer
     from permgrad.selector_classifier import SelectorClassifier
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Augmentation": "augmentation",
     "AveragedClassifier": "averaging",
     "AveragedRegressor": "averaging",
     "BranchWeights": "importance.ablation",
@@ -70,26 +79,35 @@ _HOMES = {
     "MLPClassifier": "mlp",
     "PUBLISHED": "importance.permgrad",
     "Panel": "panels",
+    "PatchCheck": "patches.checks",
+    "PatchTraining": "patches.training",
+    "Patches": "patches.files",
     "PermGradError": "errors",
     "RankStability": "evaluation.stability",
     "RankingEvaluation": "evaluation.result",
     "Selector": "selectors",
     "SelectorClassifier": "selector_classifier",
-    "Settings": "config",
     "SelectorPenalty": "selectors",
+    "Settings": "config",
+    "StainJitter": "augmentation",
     "StochasticSelector": "selectors",
     "Table": "table",
     "TuneResult": "tuning.results",
     "UnfittedError": "errors",
+    "auc_interval": "evaluation.roc",
+    "backbone_classifier": "models.backbone",
     "branch_weights": "importance.ablation",
     "capped_split": "splitting",
+    "check_patches": "patches.checks",
     "choose_panel": "panels",
+    "compare_auc": "evaluation.roc",
     "compare_models": "evaluation.comparison",
     "compare_rankings": "evaluation.agreement",
     "correlated_groups": "importance.correlated",
     "cut_model": "importance.branches",
     "evaluate_ranking": "evaluation.referee",
     "fit_layout": "layout",
+    "fit_patches": "patches.training",
     "fuse": "importance.fusion",
     "get_scorer": "scoring",
     "grad_cam": "importance.grad_cam",
@@ -99,7 +117,9 @@ _HOMES = {
     "load_dataset": "datasets",
     "masking_curve": "importance.masking",
     "panel_of": "panels",
+    "patch_heat": "patches.heat",
     "permutation_importance": "importance.permutation",
+    "predict_patches": "patches.predicting",
     "random_masking": "importance.masking",
     "rank_features": "importance.permgrad",
     "rank_stability": "evaluation.stability",
@@ -110,6 +130,7 @@ _HOMES = {
     "score_panel": "panels",
     "tune": "tuning.api",
     "weight_importance": "importance.weights",
+    "write_submission": "patches.predicting",
 }
 
 __all__ = [

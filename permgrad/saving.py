@@ -17,15 +17,13 @@ from permgrad.mlp import MLPClassifier
 from permgrad.selector_classifier import SelectorClassifier
 
 KIND = "permgrad.Estimator"
+NETWORK = "network.keras"
 KINDS: tuple[Any, ...] = (HybridClassifier, HybridRegressor, MLPClassifier, SelectorClassifier)
 
 
 def write_estimator(estimator: Any, directory: Path) -> None:
     """Write a fitted estimator's files into an existing directory; `load` reads them."""
-    network = estimator.network_
-    # A model built anew from the same tensors is not compiled: no optimizer state in the file.
-    with quiet_start():
-        keras.Model(network.inputs, network.outputs).save(directory / "network.keras")
+    write_network(estimator.network_, directory)
     content = {
         "kind": KIND,
         "class": type(estimator).__name__,
@@ -34,6 +32,19 @@ def write_estimator(estimator: Any, directory: Path) -> None:
         **estimator.state_to_dict(),
     }
     write_json(directory / "estimator.json", content)
+
+
+def write_network(network: Any, directory: Path) -> None:
+    """Write ``network.keras`` into an existing directory, without the optimizer's state."""
+    with quiet_start():
+        # A model built anew from the same tensors is not compiled.
+        keras.Model(network.inputs, network.outputs).save(directory / NETWORK)
+
+
+def read_network(directory: Path) -> Any:
+    """Load what `write_network` wrote."""
+    with quiet_start():
+        return keras.models.load_model(directory / NETWORK, compile=False)
 
 
 def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClassifier | SelectorClassifier:
@@ -51,9 +62,7 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClass
         raise FileFormatError(f"{directory} holds an estimator of unknown class {content.get('class')!r}")
     try:
         estimator = kinds[content["class"]](**_params_from_json(content["params"]))
-        with quiet_start():
-            network = keras.models.load_model(directory / "network.keras", compile=False)
-        estimator.restore_state(content, network)
+        estimator.restore_state(content, read_network(directory))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise FileFormatError(f"{directory} is damaged ({error}); save the estimator again") from error
     return estimator

@@ -12,11 +12,15 @@ def final_activation(model: Any) -> tuple[Any, str]:
     """Return the logits of a model's output, and the activation that follows them.
 
     Seen are a softmax or sigmoid as a layer, as an operation of `keras.ops`, and as the activation of a
-    last Dense or Activation layer. Anything else is an output as it is, "".
+    last Dense or Activation layer; also as the end of a model that is the last layer. Anything else is an output as it
+    is, "".
     """
     output = model.outputs[0]
     node = node_of(output)
     operation, source = node.operation, node.input_tensors[0] if node.input_tensors else output
+    if isinstance(operation, keras.Model) and operation.outputs:
+        inner, activation = final_activation(operation)
+        return keras.Model(operation.inputs, inner)(list(node.input_tensors)), activation
     kind = type(operation).__name__.lower()
     if kind in ("softmax", "sigmoid"):
         return source, kind

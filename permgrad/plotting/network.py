@@ -100,15 +100,24 @@ def plot_sample(image: np.ndarray, heat: np.ndarray, title: str = "", layout: Fe
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lay a heat map over an image with OpenCV: both enlarged, jet colours at alpha 0.4.
 
+    Parameters
+    ----------
+    image : ndarray of shape (height, width) or (height, width, 1), of any range; or (height, width, 3), uint8, RGB
+    heat : ndarray of shape (map_height, map_width)
+        Between 0 and 1.
+
     Returns
     -------
     ndarray of shape (height, width, 3), uint8, RGB
     """
     scale = max(1, OVERLAY_PIXELS // max(image.shape))
     size = (image.shape[1] * scale, image.shape[0] * scale)
-    low, high = float(image.min()), float(image.max())
-    grey = np.uint8(255 * (image - low) / (high - low if high > low else 1))
-    base = cv2.cvtColor(cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)
+    if image.ndim == 3 and image.shape[2] == 3:
+        base = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_RGB2BGR)
+    else:
+        low, high = float(image.min()), float(image.max())
+        grey = np.uint8(255 * (image - low) / (high - low if high > low else 1))
+        base = cv2.cvtColor(cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)
     warm = cv2.resize(np.uint8(255 * np.clip(heat, 0, 1)), size, interpolation=cv2.INTER_LINEAR)
     mixed = cv2.addWeighted(cv2.applyColorMap(warm, cv2.COLORMAP_JET), OVERLAY_ALPHA, base, 1 - OVERLAY_ALPHA, 0)
     return cv2.cvtColor(mixed, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,325 @@
+"""Which patches of a directory can be used: every file is read once, and everything that is wrong is listed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from permgrad.errors import PermGradError, listing
+from permgrad.patches.files import Patches, quiet_opencv, read_patch
+
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+LABELS = "train_labels.csv"
+LEFT_OUT, KEPT_ONCE, LISTED = "left out", "kept once", "listed, and kept"
+PRIOR = "predicted as the share of positives"
+"""A test patch that cannot be read needs its row in a submission all the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchCheck:
+    """What `check_patches` found.
+
+    Attributes
+    ----------
+    train : Patches
+        All that have a readable file and one label, sorted by file name.
+    test : Patches or None
+        All readable ones, without labels, sorted by file name; None if there is no test directory.
+    test_ids : tuple of str
+        Ids of all test files, also of those that cannot be read, sorted by file name.
+    problems : DataFrame
+        One row for each: ``where`` ("labels", "train" or "test"), ``kind``, ``id``, ``detail``, and ``consequence``:
+        what is done about it.
+    pixels : ndarray of shape (2, 3, 256), int64
+        How often each value occurs, by label (0, 1) and channel (red, green, blue), over all labelled files.
+    shapes : DataFrame
+        ``where``, ``shape``, how many ``files`` have it, and the ``lowest`` and ``highest`` value in them.
+    sha256 : str
+        Over ids, labels and pixels of `train`: equal patches, equal hash.
+    """
+
+    train: Patches
+    test: Patches | None
+    test_ids: tuple[str, ...]
+    problems: pd.DataFrame
+    pixels: np.ndarray
+    shapes: pd.DataFrame
+    sha256: str
+
+    @property
+    def classes(self) -> pd.DataFrame:
+        """Number and share of each label among the patches that are used: ``label``, ``patches``, ``share``."""
+        counts = np.bincount(self.train.y, minlength=2)  # type: ignore[arg-type]
+        return pd.DataFrame({"label": [0, 1], "patches": counts, "share": counts / counts.sum()})
+
+    def __str__(self) -> str:
+        height, width = self.train.shape[:2]
+        tests = "no test directory" if self.test is None else f"{len(self.test_ids):,} to predict"
+        kinds = self.problems.groupby(["where", "kind"], sort=False).size()
+        found = "; ".join(f"{n:,} × {kind} ({where})" for (where, kind), n in kinds.items())
+        return (
+            f"{len(self.train):,} labelled patches of {height} × {width} pixels, {self.classes['share'][1]:.1%}"
+            f" positive; {tests}; {found or 'nothing is wrong with them'}"
+        )
+
+
+def check_patches(
+    directory: str | Path, *, strict: bool = False, workers: int | None = None, verbose: bool = False
+) -> PatchCheck:
+    """Read all patches of a directory in the layout of Kaggle's competition, and say which can be used.
+
+    Parameters
+    ----------
+    directory : path
+        With ``train_labels.csv`` (columns ``id`` and ``label``, 0 or 1), ``train/<id>.tif`` and, optionally,
+        ``test/<id>.tif``. PNG, JPEG and BMP files will do as well.
+    strict : bool
+        Stop where anything has to be left out.
+    workers : int, optional
+        Files read at a time; by default one a core.
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    PatchCheck
+        Left out are: labels that are missing, or neither 0 nor 1; ids without a file, files without a label; files
+        that cannot be read, or are of another shape than most. An id or an image that comes twice is kept once, and
+        not at all if its labels differ. Images of one colour, and test images that are labelled ones too, are listed
+        and kept.
+
+    Raises
+    ------
+    PermGradError
+        If the layout is another one, or what can be used is not of both classes; with `strict`, if anything has to be
+        left out.
+    """
+    directory, problems = Path(directory), _Problems()
+    labels = _read_labels(directory / LABELS, problems)
+    files = _list_files(directory / "train", "train", problems)
+    has_test = (directory / "test").is_dir()
+    test_files = _list_files(directory / "test", "test", problems) if has_test else {}
+    pixels = np.zeros((2, 3, 256), np.int64)
+    seen = _read_all(files, "train", workers, verbose, labels, pixels)
+    seen_test = _read_all(test_files, "test", workers, verbose, {}, pixels)
+    shape = _most_common_shape(seen.values(), directory)
+    labelled = _match(labels, files, problems)
+    train = _without_copies(_usable(labelled, seen, shape, "train", LEFT_OUT, problems), seen, labels, problems)
+    test = _usable(test_files, seen_test, shape, "test", PRIOR, problems)
+    known = {seen[one].digest: one for one in train}
+    for one in test:
+        if seen_test[one].digest in known:
+            problems.add("test", "labelled image too", one, f"the same as {known[seen_test[one].digest]}", LISTED)
+    problems.stop_if(strict, directory)
+    y = np.array([labels[one] for one in train], np.int8)
+    if set(y.tolist()) != {0, 1}:
+        found = listing(sorted(set(y.tolist()))) or "none at all"
+        raise PermGradError(f"{directory}: patches labelled 0 and patches labelled 1 are needed, found {found}")
+    return PatchCheck(
+        train=Patches(tuple(train), tuple(files[one] for one in train), shape, y),
+        test=Patches(tuple(test), tuple(test_files[one] for one in test), shape) if has_test else None,
+        test_ids=tuple(test_files),
+        problems=pd.DataFrame(problems.rows, columns=["where", "kind", "id", "detail", "consequence"]),
+        pixels=pixels,
+        shapes=_shapes({"train": seen, "test": seen_test}),
+        sha256=_hash(train, y, seen),
+    )
+
+
+@dataclass
+class _Problems:
+    rows: list[tuple[str, str, str, str, str]] = field(default_factory=list)
+
+    def add(self, where: str, kind: str, name: str, detail: str, consequence: str) -> None:
+        self.rows.append((where, kind, name, detail, consequence))
+
+    def stop_if(self, strict: bool, directory: Path) -> None:
+        """Refuse to go on if something has to be left out."""
+        serious = [
+            f"{name} ({where}: {kind})" for where, kind, name, _, consequence in self.rows if consequence != LISTED
+        ]
+        if strict and serious:
+            raise PermGradError(
+                f"{directory}: {len(serious)} patches or labels cannot be used as they are, and strict checks were asked"
+                f" for: {listing(serious)}; mend them, or leave strict away to go on without them"
+            )
+
+
+class _Seen(NamedTuple):
+    """What is remembered of a file that was read."""
+
+    error: str
+    shape: tuple[int, ...] = ()
+    lowest: int = 0
+    highest: int = 0
+    digest: bytes = b""
+
+
+def _read_labels(path: Path, problems: _Problems) -> dict[str, int]:
+    """Return the label of each id that has one."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise PermGradError(
+            f"cannot read {path}: {error.strerror}; the directory must hold {LABELS}, train/ and, optionally, test/"
+        ) from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise PermGradError(f"{path} is no CSV file with columns id and label: {error}") from error
+    if not {"id", "label"} <= set(table.columns):
+        raise PermGradError(f"{path} must have columns 'id' and 'label', found {listing(table.columns)}")
+    given: dict[str, list[int]] = {}
+    for name, label in zip(table["id"].str.strip(), table["label"].str.strip(), strict=True):
+        if not name:
+            problems.add("labels", "no id", "", f"label {label!r}", LEFT_OUT)
+        elif label not in ("0", "1"):
+            problems.add("labels", "no label of 0 or 1", name, f"label {label!r}", LEFT_OUT)
+        else:
+            given.setdefault(name, []).append(int(label))
+    for name, found in given.items():
+        if len(found) > 1:
+            same = len(set(found)) == 1
+            kind = "id comes twice" if same else "id comes twice with different labels"
+            problems.add("labels", kind, name, f"{len(found)} times", KEPT_ONCE if same else LEFT_OUT)
+    return {name: found[0] for name, found in given.items() if len(set(found)) == 1}
+
+
+def _list_files(directory: Path, where: str, problems: _Problems) -> dict[str, Path]:
+    """Return the file of each id, sorted by name."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
+    except OSError as error:
+        raise PermGradError(f"cannot read {directory}: {error.strerror}; patches are looked for there") from error
+    files: dict[str, Path] = {}
+    for name in names:
+        path = directory / name
+        if name.startswith("."):
+            continue
+        if path.suffix.lower() not in SUFFIXES:
+            problems.add(where, "no image by its name", path.stem, name, LEFT_OUT)
+        elif path.stem in files:
+            problems.add(where, "second file of an id", path.stem, name, LEFT_OUT)
+        else:
+            files[path.stem] = path
+    return files
+
+
+def _read_all(
+    files: Mapping[str, Path],
+    where: str,
+    workers: int | None,
+    verbose: bool,
+    labels: Mapping[str, int],
+    pixels: np.ndarray,
+) -> dict[str, _Seen]:
+    """Read every file once, several at a time; count the values of labelled ones in `pixels`."""
+    seen = {}
+    with quiet_opencv(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        found = tqdm(pool.map(_look, files.values()), where, len(files), unit="file", disable=not verbose or not files)
+        for name, (one, counts) in zip(files, found, strict=True):
+            seen[name] = one
+            if name in labels and counts is not None:
+                pixels[labels[name]] += counts
+    return seen
+
+
+def _look(path: Path) -> tuple[_Seen, np.ndarray | None]:
+    try:
+        image = read_patch(path)
+    except PermGradError as error:
+        return _Seen(str(error).removeprefix(f"{path}: ")), None
+    digest = hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
+    counts = np.stack([cv2.calcHist([image], [c], None, [256], [0, 256]).ravel() for c in range(3)])  # exact below 2²⁴
+    return _Seen("", image.shape, int(image.min()), int(image.max()), digest), counts.astype(np.int64)
+
+
+def _most_common_shape(seen: Iterable[_Seen], directory: Path) -> tuple[int, int, int]:
+    shapes = Counter(one.shape for one in seen if not one.error)
+    if not shapes:
+        raise PermGradError(f"{directory}: there is no image in train/ that can be read")
+    return shapes.most_common(1)[0][0]  # type: ignore[return-value]
+
+
+def _match(labels: Mapping[str, int], files: Mapping[str, Path], problems: _Problems) -> list[str]:
+    """Return ids that have both a file and a label, in the files' order."""
+    for name in labels:
+        if name not in files:
+            problems.add("labels", "id without file", name, "", LEFT_OUT)
+    for name, path in files.items():
+        if name not in labels:
+            problems.add("train", "file without label", name, path.name, LEFT_OUT)
+    return [name for name in files if name in labels]
+
+
+def _usable(
+    names: Iterable[str],
+    seen: Mapping[str, _Seen],
+    shape: tuple[int, ...],
+    where: str,
+    consequence: str,
+    problems: _Problems,
+) -> list[str]:
+    usable = []
+    for name in names:
+        one = seen[name]
+        if one.error:
+            problems.add(where, "cannot be read", name, one.error, consequence)
+        elif one.shape != shape:
+            found, most = (" × ".join(map(str, each)) for each in (one.shape, shape))
+            problems.add(where, "another shape", name, f"{found}, most are {most}", consequence)
+        else:
+            usable.append(name)
+            if one.lowest == one.highest:
+                problems.add(where, "one colour", name, f"all values are {one.lowest}", LISTED)
+    return usable
+
+
+def _without_copies(
+    names: list[str], seen: Mapping[str, _Seen], labels: Mapping[str, int], problems: _Problems
+) -> list[str]:
+    """Keep the first of images that are equal pixel by pixel, or none if they are labelled differently."""
+    alike: dict[bytes, list[str]] = {}
+    for name in names:
+        alike.setdefault(seen[name].digest, []).append(name)
+    kept = []
+    for first, *others in alike.values():
+        same = len({labels[name] for name in (first, *others)}) == 1
+        kept += [first] if same else []
+        kind = "image comes twice" if same else "image comes twice with different labels"
+        for name in others if same else (first, *others) if others else ():
+            detail = f"the same as {first}" if name != first else f"the same as {listing(others)}"
+            problems.add("train", kind, name, detail, LEFT_OUT)
+    order = {name: i for i, name in enumerate(names)}
+    return sorted(kept, key=order.__getitem__)
+
+
+def _shapes(seen: Mapping[str, Mapping[str, _Seen]]) -> pd.DataFrame:
+    rows = [
+        {"where": where, "shape": " × ".join(map(str, one.shape)), "lowest": one.lowest, "highest": one.highest}
+        for where, files in seen.items()
+        for one in files.values()
+        if not one.error
+    ]
+    table = pd.DataFrame(rows, columns=["where", "shape", "lowest", "highest"])
+    return (
+        table.groupby(["where", "shape"], sort=False)
+        .agg(files=("lowest", "size"), lowest=("lowest", "min"), highest=("highest", "max"))
+        .reset_index()
+    )
+
+
+def _hash(names: list[str], y: np.ndarray, seen: Mapping[str, _Seen]) -> str:
+    digest = hashlib.sha256()
+    for name, label in zip(names, y.tolist(), strict=True):
+        digest.update(f"{name},{label},".encode() + seen[name].digest)
+    return digest.hexdigest()

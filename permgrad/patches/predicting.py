@@ -1,0 +1,102 @@
+"""What a classifier says of patches, also over the eight symmetries of a square; and the file that hands it in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.errors import PermGradError
+from permgrad.files import write_text
+from permgrad.patches.files import Patches
+from permgrad.patches.reading import N_SYMMETRIES, PatchBatches
+
+PREDICTED_ROWS = 256
+"""Images that are predicted at a time."""
+
+
+def predict_logits(model: Any, patches: Patches, *, symmetries: int = 1, workers: int | None = None) -> np.ndarray:
+    """Return the logit of the positive class.
+
+    Parameters
+    ----------
+    model : keras.Model
+        See `permgrad.backbone_classifier`.
+    patches : Patches
+        Read from their files as they are needed, each once.
+    symmetries : {1, 8}
+        8 predicts each patch turned and flipped in all ways, see `permgrad.patches.reading.symmetric`.
+    workers : int, optional
+        Threads that read; by default one a core.
+
+    Returns
+    -------
+    ndarray of shape (n_patches, symmetries), float32
+    """
+    if symmetries not in (1, N_SYMMETRIES):
+        raise PermGradError(f"symmetries must be 1 or {N_SYMMETRIES}, got {symmetries}")
+    size = max(1, PREDICTED_ROWS // symmetries)
+    batches = PatchBatches(patches, size, symmetries=symmetries, workers=workers)
+    logits = model.predict(batches, verbose=0)[:, 0]
+    # A batch is its patches once for each symmetry: (symmetry, patch) within it.
+    starts = range(0, len(patches) * symmetries, size * symmetries)
+    parts = [logits[start : start + size * symmetries].reshape(symmetries, -1).T for start in starts]
+    return np.concatenate(parts)
+
+
+def probability(logits: np.ndarray) -> np.ndarray:
+    """Return ``1 / (1 + exp(-logit))``, of any shape, float64."""
+    from scipy.special import expit
+
+    return expit(np.asarray(logits, float))
+
+
+def predict_patches(models: Any, patches: Patches, *, symmetries: int = 1, workers: int | None = None) -> np.ndarray:
+    """Return the probability of the positive class: the mean over networks and symmetries.
+
+    Parameters
+    ----------
+    models : keras.Model or sequence of them
+        One network, or an ensemble.
+    patches, symmetries, workers
+        See `predict_logits`.
+
+    Returns
+    -------
+    ndarray of shape (n_patches,), float64
+    """
+    each = list(models) if isinstance(models, (list, tuple)) else [models]
+    if not each:
+        raise PermGradError("an ensemble needs at least one network")
+    logits = [predict_logits(model, patches, symmetries=symmetries, workers=workers) for model in each]
+    return np.mean([probability(one).mean(axis=1) for one in logits], axis=0)
+
+
+def write_submission(
+    path: str | Path, ids: Sequence[str], probabilities: Sequence[float] | np.ndarray, *, column: str = "label"
+) -> None:
+    """Write ids and probabilities as CSV, in the order given, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+    ids : sequence of str
+    probabilities : sequence of float
+        Of the positive class, within [0, 1]: what the competition scores is their order.
+    column : str
+        What their column is called; "label" is the competition's own name for it.
+
+    Raises
+    ------
+    PermGradError
+        If there are not as many of both, an id comes twice, or a number is no probability.
+    """
+    values = np.asarray(probabilities, float)
+    if len(ids) != len(values) or len(set(ids)) != len(ids):
+        raise PermGradError(f"each of {len(ids)} ids must come once, with its probability; got {len(values)} of them")
+    if not ((values >= 0) & (values <= 1)).all():
+        raise PermGradError("a submission holds probabilities, numbers from 0 to 1; logits, labels or gaps were given")
+    write_text(path, pd.DataFrame({"id": list(ids), column: values}).to_csv(index=False))

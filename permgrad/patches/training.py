@@ -1,0 +1,251 @@
+"""Training a classifier of patches: rates step by step, what is frozen when, how the classes are weighed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import log_loss, roc_auc_score
+from tqdm.auto import tqdm
+
+from permgrad.backend import keras, released_graphs
+from permgrad.errors import PermGradError, listing
+from permgrad.patches.files import Patches, check_labelled
+from permgrad.patches.predicting import predict_logits, probability
+from permgrad.patches.reading import PatchBatches, epoch_order
+
+WARMUP_SHARE = 0.25
+START_DIVISOR = 25
+CHOICES = {
+    "schedule": ("constant", "cosine", "one_cycle"),
+    "sampling": ("plain", "balanced"),
+    "unfreezing": ("free", "frozen", "gradual"),
+    "keep": ("last", "best"),
+}
+
+
+@dataclass(frozen=True)
+class PatchTraining:
+    """How a classifier of patches is trained.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+    learning_rate : float
+        Peak of the schedule.
+    weight_decay : float
+        Of AdamW; BatchNorm's parameters and biases are left out.
+    schedule : {"constant", "cosine", "one_cycle"}
+        See `rate_at`.
+    positive_weight : float or "balanced", optional
+        Weight of a positive patch in the loss; "balanced" is n_negative / n_positive of the training patches.
+    sampling : {"plain", "balanced"}
+        See `permgrad.patches.reading.epoch_order`.
+    unfreezing : {"free", "frozen", "gradual"}
+        What of the backbone is trained: all of it, nothing, or nothing in the first epoch, all of it in the last, and
+        from epoch to epoch as many layers more, from the head's end on. Whatever is frozen keeps its BatchNorm's means.
+    keep : {"last", "best"}
+        Which epoch's weights the network ends with; "best" by validation AUC, whose value is then too good.
+    workers : int, optional
+        Threads that read files; by default one a core.
+    seed : int
+        Of the order of the patches.
+    """
+
+    epochs: int = 2
+    batch_size: int = 64
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-4
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    positive_weight: float | Literal["balanced"] | None = None
+    sampling: Literal["plain", "balanced"] = "plain"
+    unfreezing: Literal["free", "frozen", "gradual"] = "free"
+    keep: Literal["last", "best"] = "last"
+    workers: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise PermGradError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise PermGradError(f"{name} must be at least 0, got {getattr(self, name)}")
+        weight = self.positive_weight
+        if weight not in (None, "balanced") and not (isinstance(weight, (int, float)) and weight > 0):
+            raise PermGradError(f"positive_weight must be a positive number, 'balanced' or None, got {weight!r}")
+        if self.unfreezing == "gradual" and self.epochs < 2:
+            raise PermGradError("gradual unfreezing takes at least 2 epochs: from the head alone to the whole network")
+
+    def trained_share(self, epoch: int) -> float:
+        """Return the share of the backbone's layers that is trained in an epoch (from 0)."""
+        if self.unfreezing == "gradual":
+            return epoch / (self.epochs - 1)
+        return 1.0 if self.unfreezing == "free" else 0.0
+
+
+def rate_at(step: int, n_steps: int, config: PatchTraining) -> float:
+    """Return the learning rate of a step, from 0 of `n_steps`.
+
+    "constant": the peak. "cosine": half a cosine from the peak to 0 (Loshchilov & Hutter, SGDR, 2017, without restarts).
+    "one_cycle": linear from a 25th of the peak up to it over the first quarter, then half a cosine to 0 (Smith & Topin,
+    Super-Convergence, 2019).
+    """
+    peak, share = config.learning_rate, step / n_steps
+    if config.schedule == "constant":
+        return peak
+    if config.schedule == "one_cycle":
+        if share < WARMUP_SHARE:
+            start = peak / START_DIVISOR
+            return start + (peak - start) * share / WARMUP_SHARE
+        share = (share - WARMUP_SHARE) / (1 - WARMUP_SHARE)
+    return peak * (1 + math.cos(math.pi * share)) / 2
+
+
+def unfreeze(model: Any, share: float) -> int:
+    """Let the last `share` of the backbone's layers be trained, and no others of it; return how many these are.
+
+    Layers without weights do not count. BatchNorm that is frozen uses and keeps the means that it has.
+    """
+    layers = [layer for layer in model.get_layer("backbone").layers if layer.weights]
+    n_trained = math.ceil(share * len(layers))
+    for i, layer in enumerate(layers):
+        layer.trainable = i >= len(layers) - n_trained
+    return n_trained
+
+
+def fit_patches(
+    model: Any,
+    train: Patches,
+    validation: Patches,
+    config: PatchTraining,
+    *,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    verbose: bool = False,
+) -> pd.DataFrame:
+    """Train a classifier of patches in place, by binary cross-entropy on its logit.
+
+    Parameters
+    ----------
+    model : keras.Model
+        See `permgrad.backbone_classifier`.
+    train, validation : Patches
+        With labels. Validation patches are looked at after each epoch, and weigh nothing but what `keep` says.
+    config : PatchTraining
+    on_epoch : callable, optional
+        Takes each row of the result as it comes.
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    DataFrame
+        One row an epoch: ``epoch`` (from 1), ``loss`` (mean over the training patches as they were seen, augmented and
+        weighed), ``val_loss`` (mean, not weighed), ``val_auc``, ``learning_rate`` (of the last step), ``seconds`` of
+        training, ``images_per_second``.
+
+    Raises
+    ------
+    PermGradError
+        If a class is missing among the patches, or the loss is not a number.
+    """
+    y = check_labelled(train, "training")
+    check_labelled(validation, "validation")
+    weight = (y == 0).sum() / (y == 1).sum() if config.positive_weight == "balanced" else config.positive_weight
+    per_epoch = math.ceil(len(train) / config.batch_size)
+    rows: list[dict[str, float]] = []
+    best: tuple[float, Any] = (-1.0, None)
+    compiled_for = None
+    with (
+        released_graphs(),
+        tqdm(total=per_epoch * config.epochs, desc=model.name, unit="batch", disable=not verbose) as bar,
+    ):
+        for epoch in range(config.epochs):
+            n_trained = unfreeze(model, config.trained_share(epoch))
+            if n_trained != compiled_for:
+                compiled_for = n_trained
+                _compile(model, config)
+            order = epoch_order(train, epoch, config.seed, config.sampling)
+            batches = PatchBatches(
+                train,
+                config.batch_size,
+                order=order,
+                labelled=True,
+                positive_weight=None if weight is None else float(weight),
+                workers=config.workers,
+            )
+            step = _Step(config, epoch * per_epoch, per_epoch * config.epochs, bar)
+            begun = time.perf_counter()
+            history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[step]).history
+            seconds = time.perf_counter() - begun
+            row = _judge(model, validation, config, epoch, history["loss"][0], step.rate, seconds, len(train))
+            rows.append(row)
+            if on_epoch:
+                on_epoch(row)
+            if config.keep == "best" and row["val_auc"] > best[0]:
+                best = (row["val_auc"], model.get_weights())
+    if config.keep == "best":
+        model.set_weights(best[1])
+    return pd.DataFrame(rows)
+
+
+def _compile(model: Any, config: PatchTraining) -> None:
+    """Begin AdamW anew: its moments are of the weights that are trained."""
+    optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if any(layer.dtype_policy.name == "mixed_float16" for layer in model._flatten_layers()):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
+    optimizer.build(model.trainable_variables)  # now: TensorFlow traces a step twice that makes variables
+
+
+class _Step(keras.callbacks.Callback):
+    """Set each step's rate, and show how far the training is."""
+
+    def __init__(self, config: PatchTraining, first: int, n_steps: int, bar: Any) -> None:
+        super().__init__()
+        self.config, self.first, self.n_steps, self.bar = config, first, n_steps, bar
+        self.rate = 0.0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self.rate = rate_at(self.first + batch, self.n_steps, self.config)
+        self.model.optimizer.learning_rate = self.rate
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {}).get("loss", math.nan)
+        if not np.isfinite(loss):
+            raise PermGradError(
+                f"training diverged in step {self.first + batch + 1} (the loss is {loss}); lower the rate"
+            )
+        self.bar.set_postfix({"loss": f"{loss:.4f}"}, refresh=False)
+        self.bar.update()
+
+
+def _judge(
+    model: Any,
+    validation: Patches,
+    config: PatchTraining,
+    epoch: int,
+    loss: float,
+    rate: float,
+    seconds: float,
+    n_trained: int,
+) -> dict[str, float]:
+    predicted = probability(predict_logits(model, validation, workers=config.workers)[:, 0])
+    return {
+        "epoch": epoch + 1,
+        "loss": float(loss),
+        "val_loss": float(log_loss(validation.y, predicted.astype(float))),
+        "val_auc": float(roc_auc_score(validation.y, predicted)),
+        "learning_rate": rate,
+        "seconds": seconds,
+        "images_per_second": n_trained / seconds,
+    }

@@ -1,0 +1,366 @@
+"""Metastasis in pathology patches: transfer learning, what it gains over training from scratch, and where it looks.
+
+    python -m studies.histopathology [--data DIR] [--from-scratch] [--set baseline.epochs=3] [--fast] [--out DIR]
+
+The published study fine-tunes backbones that were pretrained on ImageNet on Kaggle's 96 × 96 patches, compares them, tries
+a grid of settings and trains the best of them longer. This one does the same; then changes one thing at a time of the
+best; validates it, a small network from scratch and a random forest on colour and texture in k folds; averages
+networks, and the eight symmetries of a square; shows by Grad-CAM where the network looks; and writes the submission.
+
+Every training's result is kept in ``units/``: stopped and started again, the study goes on from there. Other recipes can be
+asked for later; another split, other patches or another grid need another directory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import Field, model_validator
+from sklearn.model_selection import StratifiedKFold, train_test_split
+from tqdm.auto import tqdm
+
+import permgrad as pg
+from permgrad.patches.files import Patches
+from permgrad.patches.heat import notable_patches, patch_heat
+from permgrad.patches.predicting import probability
+from permgrad.training import choose_precision
+from permgrad.units import check_same_study
+
+if __package__:
+    from studies.histopathology_parts.forest import colour_texture
+    from studies.histopathology_parts.grid import search
+    from studies.histopathology_parts.recipes import Changes, Count, Grid, Recipe
+    from studies.histopathology_parts.report import facts, write_checks, write_report
+    from studies.histopathology_parts.trainings import KIND, Bench
+else:  # run as a script: its own directory is what Python looks in
+    from histopathology_parts.forest import colour_texture
+    from histopathology_parts.grid import search
+    from histopathology_parts.recipes import Changes, Count, Grid, Recipe
+    from histopathology_parts.report import facts, write_checks, write_report
+    from histopathology_parts.trainings import KIND, Bench
+
+HERE = Path(__file__).parent
+HEAT_SAMPLE = 200
+"""Validation patches over which the shares of heat are averaged."""
+FROM_SCRATCH = (
+    "baseline.weights=random",
+    "baseline.image_size=null",
+    "baseline.learning_rate=1e-3",
+    "baseline.epochs=3",
+    "grid.changes={backbone: SmallCNN, epochs: 8, batch_size: 32, weight_decay: 1e-3}",
+    "grid.learning_rate=[1e-3, 3e-3]",
+    "longer.epochs=20",
+    "variants.larger inputs={image_size: 128}",
+)
+"""No pretrained weights, patches at their own size: what about a thousand patches teach, in an hour on two cores."""
+FAST = (
+    *FROM_SCRATCH,
+    "comparison.backbones=[SmallCNN]",
+    "grid.changes={backbone: SmallCNN, epochs: 2, batch_size: 32}",
+    "grid.dropout=[0.2]",
+    "grid.schedule=[cosine]",
+    "longer.epochs=4",
+    "variants={balanced sampling: {sampling: balanced}}",
+    "small_cnn.epochs=4",
+    "folds.n=3",
+    "forest_trees=100",
+)
+"""Small networks, few epochs: a look, in a minute or two."""
+
+
+class Data(pg.Settings):
+    """Where the patches are, and which of them validate."""
+
+    directory: str
+    strict: bool
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Comparison(pg.Settings):
+    """The baseline with each of these backbones."""
+
+    backbones: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Longer(pg.Settings):
+    """The grid's best combination, trained for so long."""
+
+    epochs: Count
+
+
+class Folds(pg.Settings):
+    """Cross-validation of all labelled patches."""
+
+    n: Annotated[int, Field(ge=2)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Study(pg.Settings):
+    """All settings; see histopathology.yaml."""
+
+    data: Data
+    baseline: Recipe
+    precision: str
+    seed: Annotated[int, Field(ge=0)]
+    workers: Count | None
+    comparison: Comparison
+    grid: Grid
+    longer: Longer
+    variants: dict[str, Changes]
+    small_cnn: Changes
+    folds: Folds
+    forest_trees: Count
+    shown: Count
+    submission_column: str
+
+    @model_validator(mode="after")
+    def _every_recipe_is_one(self) -> Study:
+        """Find mistakes before hours of training."""
+        best = self.longest(self.grid.cells[0])
+        for name, make in {
+            "comparison": lambda: [self.with_backbone(name) for name in self.comparison.backbones],
+            "grid.changes": lambda: self.cell(self.grid.cells[0]),
+            "small_cnn": lambda: self.small,
+            **{f"variants.{name}": lambda c=changes: best.but(c) for name, changes in self.variants.items()},
+        }.items():
+            try:
+                make()
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        return self
+
+    @property
+    def small(self) -> Recipe:
+        """The small network from random weights."""
+        return self.baseline.but(self.small_cnn)
+
+    def with_backbone(self, name: str) -> Recipe:
+        """Return the baseline with another backbone."""
+        return self.baseline.but({"backbone": name})
+
+    def cell(self, params: dict[str, Any]) -> Recipe:
+        """Return the recipe of a combination of the grid."""
+        return self.baseline.but({**self.grid.changes, **params})
+
+    def longest(self, params: dict[str, Any]) -> Recipe:
+        """Return that of a combination, trained longer."""
+        return self.cell(params).but({"epochs": self.longer.epochs})
+
+
+def find_directory(name: str) -> Path:
+    """Return the directory of the patches: in what PERMGRAD_DATA names, or as it is given."""
+    places = [Path(os.environ.get("PERMGRAD_DATA", ".")) / name, Path(name)]
+    found = next((path for path in places if path.is_dir()), None)
+    if found is None:
+        raise pg.PermGradError(
+            f"there is no directory {name}, neither here nor in the one that PERMGRAD_DATA names; say where the patches"
+            " are (--data DIR): train_labels.csv, train/ and test/, as Kaggle's Histopathologic Cancer Detection has them"
+        )
+    return found
+
+
+def check_backbones(study: Study, patch_shape: tuple[int, int, int]) -> None:
+    """Build each network once: weights that are missing and sizes that do not fit are known before hours of training."""
+    recipes = [*map(study.with_backbone, study.comparison.backbones), study.cell(study.grid.cells[0]), study.small]
+    for recipe in {(r.backbone, r.weights, r.image_size): r for r in recipes}.values():
+        recipe.network(patch_shape, "float32", 0)
+
+
+def check_same(study: Study, check: pg.PatchCheck, out: Path) -> None:
+    """Refuse a directory whose results are of other patches, another split or another grid."""
+    settings = {
+        "precision": choose_precision(study.precision),
+        "seed": study.seed,
+        "data": {"validation": study.data.validation, "seed": study.data.seed},
+        "folds": study.folds.model_dump(mode="json"),
+        "grid": {**study.grid.space, "recipe": study.cell(study.grid.cells[0]).key()},
+    }
+    check_same_study(out / "units" / "study.json", KIND, {"settings": settings, "patches": check.sha256})
+
+
+def check_data(study: Study, *, verbose: bool = False) -> pg.PatchCheck:
+    """Read all patches, and say which can be used."""
+    directory = find_directory(study.data.directory)
+    return pg.check_patches(directory, strict=study.data.strict, workers=study.workers, verbose=verbose)
+
+
+def run(study: Study, check: pg.PatchCheck, out: Path, *, verbose: bool = False) -> dict[str, Any]:
+    """Do the study, or do what is left of it; return the check of the patches and all units."""
+    out.mkdir(parents=True, exist_ok=True)
+    check_backbones(study, check.train.shape)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            check_same(study, check, out)
+            return _run(study, check, out, verbose)
+    except Timeout as error:
+        raise pg.PermGradError(f"another process is at work in {out}; wait for it, or choose another --out") from error
+
+
+def _run(study: Study, check: pg.PatchCheck, out: Path, verbose: bool) -> dict[str, Any]:
+    bench = Bench(out, choose_precision(study.precision), study.seed, study.workers)
+    train, validation = split(study, check.train)
+    recipes = [*(study.with_backbone(name) for name in study.comparison.backbones), study.small]
+    n_units = len(recipes) + len(study.grid.cells) + 1 + len(study.variants) + 4 * study.folds.n
+    done: dict[str, Any] = {"check": check, "validation": validation}
+    with tqdm(total=n_units, desc="histopathology", unit="unit", disable=not verbose) as progress:
+
+        def unit(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+            progress.set_postfix_str(name)
+            found = work()
+            progress.update()
+            return found
+
+        def trained(name: str, recipe: Recipe, keep: bool = False) -> dict[str, Any]:
+            return unit(name, lambda: bench.train(recipe, "split", train, validation, keep=keep, verbose=verbose))
+
+        done["comparison"] = {recipe.backbone: trained(recipe.backbone, recipe) for recipe in recipes}
+        done["grid"] = run_grid(study, check, out, trained)
+        params = max(done["grid"], key=lambda cell: cell["auc"])["params"]
+        longer = study.longest(params)
+        done["best"], done["longer"] = params, trained("longer", longer, keep=True)
+        done["variants"] = {name: trained(name, longer.but(changes)) for name, changes in study.variants.items()}
+        done |= run_folds(study, check.train, bench, {"small CNN": study.small, "best": longer}, unit, verbose=verbose)
+        done["submitted"] = max(done["folds"], key=lambda name: np.mean([one["auc"] for one in done["folds"][name]]))
+        if check.test is not None and len(check.test):
+            keys = [one["network"] for one in done["folds"][done["submitted"]]]
+            done["test"] = [
+                unit(f"test patches, fold {i}", lambda key=key: bench.predict(key, check.test))
+                for i, key in enumerate(keys)
+            ]
+    done["shown"] = look(bench, done, study.shown)
+    return done
+
+
+def split(study: Study, patches: Patches) -> tuple[Patches, Patches]:
+    """Split the patches into training and validation, stratified."""
+    rows = np.arange(len(patches))
+    try:
+        parts = train_test_split(
+            rows, test_size=study.data.validation, stratify=patches.y, random_state=study.data.seed
+        )
+    except ValueError as error:
+        raise pg.PermGradError(f"{len(patches)} patches cannot be split: {error}") from error
+    train, validation = (patches.take(np.sort(part)) for part in parts)
+    return train, validation
+
+
+def run_grid(
+    study: Study, check: pg.PatchCheck, out: Path, trained: Callable[[str, Recipe], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Train every combination as a trial of an Optuna study; return their units in the order of the grid."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def train(params: dict[str, Any]) -> dict[str, Any]:
+        name = ", ".join(f"{key} {value}" for key, value in params.items())
+        found[str(study.cell(params))] = one = trained(name, study.cell(params))
+        return one
+
+    search(
+        out,
+        study.grid.space,
+        {"patches": check.sha256, "recipe": study.cell({}).key(), "grid": study.grid.space},
+        train,
+    )
+    return [{"params": cell, **(found.get(str(study.cell(cell))) or train(cell))} for cell in study.grid.cells]
+
+
+def run_folds(
+    study: Study,
+    patches: Patches,
+    bench: Bench,
+    recipes: dict[str, Recipe],
+    unit: Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]],
+    *,
+    verbose: bool,
+) -> dict[str, Any]:
+    """Cross-validate networks and a forest on the same folds: ``rows`` of each fold, and its units."""
+    splits = StratifiedKFold(study.folds.n, shuffle=True, random_state=study.folds.seed)
+    parts = list(splits.split(np.zeros(len(patches)), patches.y))
+    folds: dict[str, list[dict[str, Any]]] = {name: [] for name in recipes}
+    forests = []
+    statistics = colour_texture(patches)
+    for i, (train, judged) in enumerate(parts):
+        for name, recipe in recipes.items():
+            rows = f"fold {i} of {study.folds.n}"
+            work = lambda r=recipe, w=rows, t=train, j=judged: bench.train(  # noqa: E731 - made to be called at once
+                r, w, patches.take(t), patches.take(j), keep=True, verbose=verbose
+            )
+            folds[name].append(unit(f"{name}, {rows}", work))
+        pairs = [(statistics[part], patches.y[part]) for part in (train, judged)]
+        forests.append(unit(f"forest, fold {i}", lambda i=i, p=pairs: bench.forest(i, *p, study.forest_trees)))
+    return {"rows": [judged.tolist() for _, judged in parts], "folds": folds, "forests": forests}
+
+
+def look(bench: Bench, done: dict[str, Any], k: int) -> dict[str, Any]:
+    """Compute the heat of the validation patches that are shown, and of 200 at random for the shares of it."""
+    patches, unit = done["validation"], done["longer"]
+    probabilities = probability(np.array(unit["logits"])[:, 0])
+    shown = notable_patches(patches.y, probabilities, k)
+    sample = np.random.default_rng(bench.seed).permutation(len(patches))[:HEAT_SAMPLE]
+    rows = np.unique(np.concatenate([sample, *shown.values()]))
+    images = patches.pixels(rows)
+    heat = patch_heat(bench.load(unit["network"]), images)
+    return {
+        "rows": rows,
+        "images": images,
+        "heat": heat,
+        "kinds": shown,
+        "sample": np.isin(rows, sample),
+        "probabilities": probabilities,
+    }
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--data", help="Directory with train_labels.csv, train/ and test/: --set data.directory.")
+@click.option("--from-scratch", is_flag=True, help="No pretrained weights, few patches: within an hour on two cores.")
+@click.option("--fast", is_flag=True, help="The same with small networks and few epochs: a look, in a minute or two.")
+@click.option("--strict", is_flag=True, help="Stop where a patch has to be left out: --set data.strict=true.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), default=HERE / "histopathology.yaml", help="Settings (YAML)."
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one, such as baseline.epochs=3.")
+@click.option("--seed", type=int, help="Of networks, order and augmentation: --set seed.")
+@click.option("--out", type=click.Path(path_type=Path), help="results/histopathology; histopathology_fast with --fast.")
+@click.option("--report", type=click.Path(path_type=Path), help="Where tables and pictures go; by default --out.")
+def main(
+    data: str | None,
+    from_scratch: bool,
+    fast: bool,
+    strict: bool,
+    config: Path,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    out: Path | None,
+    report: Path | None,
+) -> None:
+    """Tell metastasis in pathology patches: backbones, a grid, folds, ensembles, and where the network looks."""
+    out = out or Path("results/histopathology_fast" if fast else "results/histopathology")
+    given = [f"data.directory={json.dumps(data)}"] if data else []
+    given += ["data.strict=true"] if strict else []
+    given += [] if seed is None else [f"seed={seed}"]
+    changes = FAST if fast else FROM_SCRATCH if from_scratch else ()
+    try:
+        study = pg.read_settings(Study, config, [*changes, *given, *overrides])
+        check = check_data(study, verbose=True)
+        click.echo(f"{check}; pictures of them are in {report or out}")
+        write_checks(check, report or out)
+        done = run(study, check, out, verbose=True)
+        write_report(study, done, out, report)
+    except pg.PermGradError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(facts(study, done))
+    click.echo(f"{report or out}/report.md, and the tables and pictures that it is made of")
+    if "test" in done:
+        click.echo(f"{out}/submission.csv: {len(done['check'].test_ids):,} test patches")
+
+
+if __name__ == "__main__":
+    main()
