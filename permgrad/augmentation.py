@@ -1,6 +1,7 @@
 """Random changes of pathology patches in training, as Keras layers: flips, rotations, colour and stain.
 
-They take and give images of 0 to 255, (batch, height, width, 3), red first, float32; outside of training they do nothing.
+They take and give images of 0 to 255, (batch, height, width, 3), red first, float32. Outside of training they do
+nothing.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
     python -m studies.histopathology [--data DIR] [--from-scratch] [--set baseline.epochs=3] [--fast] [--out DIR]
 
-The published study fine-tunes backbones that were pretrained on ImageNet on Kaggle's 96 × 96 patches, compares them, tries
-a grid of settings and trains the best of them longer. This one does the same; then changes one thing at a time of the
-best; validates it, a small network from scratch and a random forest on colour and texture in k folds; averages
+The published study fine-tunes backbones that were pretrained on ImageNet on Kaggle's 96 × 96 patches, compares them,
+tries a grid of settings and trains the best of them longer. This one does the same; then changes one thing at a time of
+the best; validates it, a small network from scratch and a random forest on colour and texture in k folds; averages
 networks, and the eight symmetries of a square; shows by Grad-CAM where the network looks; and writes the submission.
 
-Every training's result is kept in ``units/``: stopped and started again, the study goes on from there. Other recipes can be
-asked for later; another split, other patches or another grid need another directory.
+Every training's result is kept in ``units/``: stopped and started again, the study goes on from there. Other recipes
+can be asked for later; another split, other patches or another grid need another directory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,15 +54,15 @@ FROM_SCRATCH = (
     "baseline.weights=random",
     "baseline.image_size=null",
     "baseline.learning_rate=1e-3",
-    "baseline.epochs=3",
-    "grid.changes={backbone: SmallCNN, epochs: 8, batch_size: 32, weight_decay: 1e-3}",
+    "grid.changes={backbone: SmallCNN, epochs: 6, batch_size: 32, weight_decay: 1e-3}",
     "grid.learning_rate=[1e-3, 3e-3]",
-    "longer.epochs=20",
+    "longer.epochs=15",
     "variants.larger inputs={image_size: 128}",
 )
 """No pretrained weights, patches at their own size: what about a thousand patches teach, in an hour on two cores."""
 FAST = (
     *FROM_SCRATCH,
+    "data.at_most=300",
     "comparison.backbones=[SmallCNN]",
     "grid.changes={backbone: SmallCNN, epochs: 2, batch_size: 32}",
     "grid.dropout=[0.2]",
@@ -79,6 +80,7 @@ class Data(pg.Settings):
     """Where the patches are, and which of them validate."""
 
     directory: str
+    at_most: Annotated[int, Field(ge=20)] | None
     strict: bool
     validation: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0)]
@@ -125,8 +127,8 @@ class Study(pg.Settings):
     def _every_recipe_is_one(self) -> Study:
         """Find mistakes before hours of training."""
         best = self.longest(self.grid.cells[0])
-        for name, make in {
-            "comparison": lambda: [self.with_backbone(name) for name in self.comparison.backbones],
+        for part, make in {
+            "comparison": lambda: [*map(self.with_backbone, self.comparison.backbones)],
             "grid.changes": lambda: self.cell(self.grid.cells[0]),
             "small_cnn": lambda: self.small,
             **{f"variants.{name}": lambda c=changes: best.but(c) for name, changes in self.variants.items()},
@@ -134,7 +136,7 @@ class Study(pg.Settings):
             try:
                 make()
             except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
+                raise ValueError(f"{part}: {error}") from error
         return self
 
     @property
@@ -161,14 +163,15 @@ def find_directory(name: str) -> Path:
     found = next((path for path in places if path.is_dir()), None)
     if found is None:
         raise pg.PermGradError(
-            f"there is no directory {name}, neither here nor in the one that PERMGRAD_DATA names; say where the patches"
-            " are (--data DIR): train_labels.csv, train/ and test/, as Kaggle's Histopathologic Cancer Detection has them"
+            f"there is no directory {name}, neither here nor in the one that PERMGRAD_DATA names; say where the"
+            " patches are (--data DIR): train_labels.csv, train/ and test/, in the layout of Kaggle's Histopathologic"
+            " Cancer Detection"
         )
     return found
 
 
 def check_backbones(study: Study, patch_shape: tuple[int, int, int]) -> None:
-    """Build each network once: weights that are missing and sizes that do not fit are known before hours of training."""
+    """Build each network once: weights that are missing are known before hours of training."""
     recipes = [*map(study.with_backbone, study.comparison.backbones), study.cell(study.grid.cells[0]), study.small]
     for recipe in {(r.backbone, r.weights, r.image_size): r for r in recipes}.values():
         recipe.network(patch_shape, "float32", 0)
@@ -179,7 +182,7 @@ def check_same(study: Study, check: pg.PatchCheck, out: Path) -> None:
     settings = {
         "precision": choose_precision(study.precision),
         "seed": study.seed,
-        "data": {"validation": study.data.validation, "seed": study.data.seed},
+        "data": study.data.model_dump(include={"at_most", "validation", "seed"}),
         "folds": study.folds.model_dump(mode="json"),
         "grid": {**study.grid.space, "recipe": study.cell(study.grid.cells[0]).key()},
     }
@@ -189,7 +192,13 @@ def check_same(study: Study, check: pg.PatchCheck, out: Path) -> None:
 def check_data(study: Study, *, verbose: bool = False) -> pg.PatchCheck:
     """Read all patches, and say which can be used."""
     directory = find_directory(study.data.directory)
-    return pg.check_patches(directory, strict=study.data.strict, workers=study.workers, verbose=verbose)
+    check = pg.check_patches(directory, strict=study.data.strict, workers=study.workers, verbose=verbose)
+    if study.data.at_most is None or study.data.at_most >= len(check.train):
+        return check
+    rows = train_test_split(
+        np.arange(len(check.train)), train_size=study.data.at_most, stratify=check.train.y, random_state=study.data.seed
+    )[0]
+    return replace(check, train=check.train.take(np.sort(rows)))
 
 
 def run(study: Study, check: pg.PatchCheck, out: Path, *, verbose: bool = False) -> dict[str, Any]:

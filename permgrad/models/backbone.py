@@ -1,4 +1,7 @@
-"""A classifier of image patches: pixels → [resize] → [augment] → scale → backbone → mean over space → dropout → a logit."""
+"""A classifier of image patches around a known network.
+
+pixels ─ [augment] ─ [resize] ─ scale ─ backbone ─ mean over space ─ dropout ─ Dense: a logit
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ def backbone_classifier(
         "ResNet18" (of KerasHub: ``pip install 'permgrad[hub]'``), or "SmallCNN", which is made for few patches and has
         no pretrained weights.
     weights : str or path
-        "imagenet": pretrained, from Keras's cache (``~/.keras``; KerasHub's is Kaggle's), downloaded once; a weight file
-        of the network without its head (``.weights.h5``, or Keras's own ``..._notop.h5``); or "random".
+        "imagenet": pretrained, from Keras's cache (``~/.keras``; KerasHub's is Kaggle's), downloaded once; a weight
+        file of the network without its head (``.weights.h5``, or Keras's own ``..._notop.h5``); or "random".
     patch_shape : (int, int, int)
         Height, width and 3 channels of the patches.
     image_size : int, optional

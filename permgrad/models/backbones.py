@@ -1,6 +1,7 @@
 """Networks for images by name, without their heads: Keras's applications, KerasHub's ResNet18, and a small one.
 
-Each is rebuilt from the layers that its library makes, so that seeds, precision and the pace of BatchNorm are the caller's.
+Each is rebuilt from the layers that its library makes, so that seeds, precision and the pace of BatchNorm are the
+caller's.
 """
 
 from __future__ import annotations

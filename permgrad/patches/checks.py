@@ -151,8 +151,8 @@ class _Problems:
         ]
         if strict and serious:
             raise PermGradError(
-                f"{directory}: {len(serious)} patches or labels cannot be used as they are, and strict checks were asked"
-                f" for: {listing(serious)}; mend them, or leave strict away to go on without them"
+                f"{directory}: {len(serious)} patches or labels cannot be used as they are, and strict checks were"
+                f" asked for: {listing(serious)}; mend them, or leave strict away to go on without them"
             )
 
 

@@ -95,9 +95,9 @@ class PatchTraining:
 def rate_at(step: int, n_steps: int, config: PatchTraining) -> float:
     """Return the learning rate of a step, from 0 of `n_steps`.
 
-    "constant": the peak. "cosine": half a cosine from the peak to 0 (Loshchilov & Hutter, SGDR, 2017, without restarts).
-    "one_cycle": linear from a 25th of the peak up to it over the first quarter, then half a cosine to 0 (Smith & Topin,
-    Super-Convergence, 2019).
+    "constant": the peak. "cosine": half a cosine from the peak to 0 (Loshchilov & Hutter, SGDR, 2017, without
+    restarts). "one_cycle": linear from a 25th of the peak up to it over the first quarter, then half a cosine to 0
+    (Smith & Topin, Super-Convergence, 2019).
     """
     peak, share = config.learning_rate, step / n_steps
     if config.schedule == "constant":
@@ -166,7 +166,14 @@ def fit_patches(
     compiled_for = None
     with (
         released_graphs(),
-        tqdm(total=per_epoch * config.epochs, desc=model.name, unit="batch", disable=not verbose) as bar,
+        tqdm(
+            total=per_epoch * config.epochs,
+            desc=model.name,
+            unit="batch",
+            leave=False,
+            mininterval=1,
+            disable=not verbose,
+        ) as bar,
     ):
         for epoch in range(config.epochs):
             n_trained = unfreeze(model, config.trained_share(epoch))
