@@ -70,10 +70,19 @@ class Augmentation:
             made.append(layers.RandomContrast(self.contrast, seed=next(seeds), **values))
         if self.saturation:  # Keras takes 0.5 for no change
             around = (0.5 - self.saturation / 2, 0.5 + self.saturation / 2)
-            made.append(layers.RandomSaturation(around, seed=next(seeds), **values))
+            made.append(InRangeSaturation(around, seed=next(seeds), **values))
         if self.hue:
             made.append(layers.RandomHue(self.hue, seed=next(seeds), **values))
         return made
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class InRangeSaturation(keras.layers.RandomSaturation):
+    """Keras's `RandomSaturation`, whose values leave 0 to 255 where a colour is saturated already, cut off there."""
+
+    def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:
+        """Change a batch."""
+        return ops.clip(super().transform_images(images, transformation, training), *self.value_range)
 
 
 @keras.saving.register_keras_serializable("permgrad")

@@ -54,7 +54,8 @@ def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
     -------
     AUC
         The interval is DeLong's on the scale of log-odds, so it stays within (0, 1). Where all pairs are in order (or
-        none) DeLong's variance is 0; the interval then is the one for 0.5 of a pair out of order.
+        none) DeLong's variance is 0; the interval then is that of half a pair out of order, with a standard error of
+        one pair.
 
     Raises
     ------

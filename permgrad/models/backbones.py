@@ -7,6 +7,7 @@ caller's.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,6 +56,10 @@ SCALINGS = {
     "xception": "symmetric",
 }
 """Module of `keras.applications` → how its weights expect their input, see `scale_input`."""
+
+
+LOAD_ERRORS = (ValueError, OSError, KeyError, TypeError, AttributeError, UserWarning)
+"""What Keras raises for weights of another network, or for none."""
 
 
 def backbone_names() -> list[str]:
@@ -130,7 +135,7 @@ def scale_input(images: Any, name: str) -> Any:
         return layers.Normalization(mean=255 * MEAN, variance=(255 * STD) ** 2, dtype="float32", name="scale")(images)
     if kind == "blue_first":
         swapped = keras.ops.flip(images, axis=-1)
-        return layers.Normalization(mean=BLUE_MEAN, variance=1.0, dtype="float32", name="scale")(swapped)
+        return layers.Normalization(mean=BLUE_MEAN, variance=np.ones(3), dtype="float32", name="scale")(swapped)
     return images
 
 
@@ -239,24 +244,30 @@ class _Remake:
 
 def _copy_weights(source: Any, fresh: Any) -> None:
     for layer in source.layers:
-        copy = fresh.get_layer(layer.name)
-        if copy.weights:  # a scaling layer that was left out has none
-            copy.set_weights(layer.get_weights())
+        if layer.weights and fresh.get_layer(layer.name).weights:  # a scaling layer that was left out has none
+            fresh.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def _load_file(path: Path, name: str, source: Any, fresh: Any) -> None:
     """Load a file of the library's own network, or of what `make_backbone` returned."""
     try:
-        source.load_weights(path)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        _load_whole(source, path)
+    except LOAD_ERRORS as error:
         try:
-            fresh.load_weights(path)
-        except (ValueError, OSError, KeyError, TypeError, AttributeError):
+            _load_whole(fresh, path)
+        except LOAD_ERRORS:
             raise PermGradError(
                 f"the weights in {path} are not those of {name} without its head: {_first_line(error)}"
             ) from error
         return
     _copy_weights(source, fresh)
+
+
+def _load_whole(model: Any, path: Path) -> None:
+    with warnings.catch_warnings():
+        # Keras only warns where a part of the network is not in the file, and leaves it as it was.
+        warnings.simplefilter("error", UserWarning)
+        model.load_weights(path)
 
 
 def _first_line(error: Exception) -> str:

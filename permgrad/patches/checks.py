@@ -66,7 +66,7 @@ class PatchCheck:
     def __str__(self) -> str:
         height, width = self.train.shape[:2]
         tests = "no test directory" if self.test is None else f"{len(self.test_ids):,} to predict"
-        kinds = self.problems.groupby(["where", "kind"], sort=False).size()
+        kinds = Counter(zip(self.problems["where"], self.problems["kind"], strict=True))
         found = "; ".join(f"{n:,} × {kind} ({where})" for (where, kind), n in kinds.items())
         return (
             f"{len(self.train):,} labelled patches of {height} × {width} pixels, {self.classes['share'][1]:.1%}"

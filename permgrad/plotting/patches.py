@@ -95,7 +95,7 @@ def plot_heat(images: np.ndarray, heat: np.ndarray, titles: Sequence[str], rows:
         Name of the line → its patches.
     """
     widest = max(1, *(len(line) for line in rows.values()))
-    figure = new_figure((2.3 * widest + 0.9, 1.75 * len(rows)))
+    figure = new_figure((2.3 * widest + 0.9, 1.4 * len(rows)))
     grid = figure.subplots(len(rows), 2 * widest, squeeze=False)
     for line, (name, places) in zip(grid, rows.items(), strict=True):
         for axes in line:

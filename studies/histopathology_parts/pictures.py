@@ -23,7 +23,7 @@ from permgrad.plotting.patches import (
 from .tables import Done, mean_probability, out_of_fold
 
 LABELS = ("no tumour", "tumour")
-IN_GRID = 32
+IN_GRID = 24
 """Patches of the overview."""
 
 
@@ -55,8 +55,9 @@ def pictures(done: Done, tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 
 def _named(grid: pd.DataFrame) -> pd.DataFrame:
     """Give each combination a name."""
+    weighed = {True: ", positives weighed", False: ""}
     names = [
-        f"rate {row.learning_rate:g}, dropout {row.dropout:g}, {row.schedule}{', weighed' if row.positive_weight else ''}"
+        f"rate {row.learning_rate:g}, dropout {row.dropout:g}, {row.schedule}{weighed[row.positive_weight]}"
         for row in grid.itertuples()
     ]
     return grid.assign(name=names)

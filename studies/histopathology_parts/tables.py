@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,8 @@ def beside(done: Done, others: Mapping[str, np.ndarray]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``name``, ``auc``, ``low``, ``high``, ``difference`` from the first row with its interval ``from``, ``to``, ``p``
-        by Holm over the rows, and ``verdict``.
+        ``name``, ``auc``, ``low``, ``high``, ``difference`` from the first row with its interval ``from``, ``to``,
+        ``p`` by Holm over the rows, and ``verdict``.
     """
     y, base = done["validation"].y, mean_probability(done["longer"])
     rows = []
@@ -154,12 +155,18 @@ def folds(done: Done) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores = {
         name: [auc_interval(y[at], p).auc for at, p in zip(rows, each, strict=True)] for name, each in found.items()
     }
-    compared = pg.compare_models(scores, test_share=1 / len(rows), bounds=(0, 1))
+    compared = pg.compare_models(scores, test_share=1 / len(rows), bounds=(0, 1), pairs=_pairs())
     order = np.concatenate(rows)
     summary = compared.summary.rename(columns={"model": "name", "mean": "auc"}).drop(columns="splits")
     summary["lowest"] = [min(scores[name]) for name in summary["name"]]
     summary["pooled"] = [auc_interval(y[order], np.concatenate(found[name])).auc for name in summary["name"]]
     return summary, compared.pairs
+
+
+def _pairs() -> list[tuple[str, str]]:
+    """Return which models are compared over the folds: each with each, and each with its own symmetries' mean."""
+    models = [*NAMES.values(), FOREST]
+    return [*combinations(models, 2), *((f"{name}{EIGHT}", name) for name in NAMES.values())]
 
 
 def heat(done: Done) -> pd.DataFrame:

@@ -117,7 +117,8 @@ class Bench:
             return read_network(self.place(key))
         except (OSError, ValueError) as error:
             raise FileFormatError(
-                f"the network in {self.place(key)} cannot be loaded ({error}); remove that directory, and it is trained again"
+                f"the network in {self.place(key)} cannot be loaded ({error}); remove that directory, and it is trained"
+                " again"
             ) from error
 
     def predict(self, key: str, test: Patches) -> dict[str, Any]:

@@ -1,0 +1,153 @@
+"""Training patches: rates by hand, what is frozen stays, weights in the loss, seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.patches.predicting import predict_logits, probability
+from permgrad.patches.training import rate_at, unfreeze
+
+
+def small(seed=0, **given):
+    given = {"weights": "random", "patch_shape": (48, 48, 3), "image_size": None, "dropout": 0, "seed": seed, **given}
+    return pg.backbone_classifier("SmallCNN", **given)
+
+
+def config(**given):
+    return pg.PatchTraining(**{"epochs": 1, "batch_size": 16, "learning_rate": 1e-3, **given})
+
+
+def test_rates_by_hand():
+    constant, cosine, one_cycle = (config(schedule=name) for name in ("constant", "cosine", "one_cycle"))
+    assert rate_at(7, 10, constant) == 1e-3
+    assert [rate_at(step, 4, cosine) for step in (0, 2)] == pytest.approx([1e-3, 0.5e-3])
+    assert rate_at(1, 4, cosine) == pytest.approx(1e-3 * (1 + np.sqrt(0.5)) / 2)
+    rates = [rate_at(step, 16, one_cycle) for step in range(16)]
+    assert rates[0] == pytest.approx(1e-3 / 25)
+    assert rates[2] == pytest.approx((1e-3 + 1e-3 / 25) / 2)
+    assert rates[4] == pytest.approx(1e-3)
+    assert rates[10] == pytest.approx(0.5e-3)
+    assert np.argmax(rates) == 4
+    assert rates[15] < 0.03 * 1e-3
+
+
+def test_shares_of_the_network():
+    model = small()
+    names = [layer.name for layer in model.get_layer("backbone").layers if layer.weights]
+    assert names == ["conv_0", "norm_0", "conv_1", "norm_1", "conv_2", "norm_2"]
+
+    def trained(share):
+        unfreeze(model, share)
+        return {v.path.split("/")[-2] for v in model.trainable_variables}
+
+    assert trained(0) == {"logit"}
+    assert trained(0.5) == {"norm_1", "conv_2", "norm_2", "logit"}
+    assert trained(1) == {*names, "logit"}
+    gradual = config(unfreezing="gradual", epochs=3)
+    assert [gradual.trained_share(epoch) for epoch in range(3)] == [0, 0.5, 1]
+    assert config(unfreezing="frozen").trained_share(0) == 0
+
+
+def test_what_is_frozen_stays(patches):
+    model = small()
+    backbone = model.get_layer("backbone")
+    before = backbone.get_weights()  # BatchNorm's means too
+    pg.fit_patches(model, patches, patches, config(unfreezing="frozen"))
+    assert all(np.array_equal(a, b) for a, b in zip(before, backbone.get_weights(), strict=True))
+    seen = []
+    pg.fit_patches(
+        model,
+        patches,
+        patches,
+        config(unfreezing="gradual", epochs=3),
+        on_epoch=lambda row: seen.append(backbone.get_layer("conv_0").get_weights()[0].copy()),
+    )
+    assert np.array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[1], seen[2])
+
+
+def test_the_loss_of_a_step(patches):
+    """Binary cross-entropy on the logit, positives weighed, mean over patches: computed by hand."""
+    few = patches.take(np.r_[np.flatnonzero(patches.y == 0)[:9], np.flatnonzero(patches.y == 1)[:3]])
+    model = small()
+    model.get_layer("backbone").trainable = False  # BatchNorm as in prediction
+    logits = predict_logits(model, few)[:, 0].astype(float)
+    loss = -np.log(np.where(few.y == 1, probability(logits), probability(-logits)))
+    weight = np.where(few.y == 1, 3, 1)  # 9 / 3
+    frozen = config(unfreezing="frozen", learning_rate=1e-9)
+    found = pg.fit_patches(model, few, few, config(**{**vars(frozen), "positive_weight": "balanced"}))
+    assert found["loss"][0] == pytest.approx((weight * loss).mean(), rel=1e-4)
+    assert found["val_loss"][0] == pytest.approx(loss.mean(), rel=1e-4)
+    assert pg.fit_patches(model, few, few, frozen)["loss"][0] == pytest.approx(loss.mean(), rel=1e-4)
+
+
+def test_it_learns_what_is_planted(patches, tmp_path):
+    """Large nuclei in the middle; and the same seed gives the same network."""
+    given = config(epochs=12, learning_rate=5e-3, schedule="one_cycle", batch_size=8)
+    train, held = patches.take(range(30)), patches.take(range(30, 40))
+    model = small()
+    history = pg.fit_patches(model, train, held, given)
+    assert history["val_auc"].iloc[-1] == 1
+    assert history["loss"].iloc[-1] < 0.7 * history["loss"].iloc[0]
+    assert history.columns.tolist() == [
+        *("epoch", "loss", "val_loss", "val_auc", "learning_rate", "seconds", "images_per_second")
+    ]
+    again = small()
+    once_more = pg.fit_patches(again, train, held, given)
+    pd.testing.assert_frame_equal(
+        history.drop(columns=["seconds", "images_per_second"]),
+        once_more.drop(columns=["seconds", "images_per_second"]),
+        rtol=1e-3,
+    )
+
+
+def test_the_best_epoch_may_be_kept(patches, monkeypatch):
+    aucs = iter([0.6, 0.9, 0.7])
+    monkeypatch.setattr("permgrad.patches.training.roc_auc_score", lambda *given: next(aucs))
+    model, weights = small(), []
+    pg.fit_patches(
+        model,
+        patches,
+        patches,
+        config(epochs=3, keep="best"),
+        on_epoch=lambda row: weights.append(model.get_layer("logit").get_weights()[0].copy()),
+    )
+    np.testing.assert_array_equal(model.get_layer("logit").get_weights()[0], weights[1])
+
+
+def test_a_step_is_traced_once(patches, monkeypatch):
+    """Batches of two sizes, two epochs, another rate in each step: one program."""
+    model, calls = small(), []
+    call = type(model.get_layer("logit")).call
+    monkeypatch.setattr(
+        type(model.get_layer("logit")), "call", lambda self, x, training=None: calls.append(training) or call(self, x)
+    )
+    pg.fit_patches(model, patches, patches, config(epochs=2, schedule="cosine"))
+    if keras.backend.backend() == "tensorflow":
+        assert len(calls) <= 2  # training, and predicting
+
+
+def test_bad_input(patches):
+    with pytest.raises(pg.PermGradError, match="schedule must be one of 'constant', 'cosine', 'one_cycle', got 'step'"):
+        config(schedule="step")
+    with pytest.raises(pg.PermGradError, match="gradual unfreezing takes at least 2 epochs"):
+        config(unfreezing="gradual")
+    with pytest.raises(pg.PermGradError, match="positive_weight must be"):
+        config(positive_weight="even")
+    with pytest.raises(pg.PermGradError, match="batch_size must be positive, got 0"):
+        config(batch_size=0)
+    with pytest.raises(pg.PermGradError, match="weight_decay must be at least 0"):
+        config(weight_decay=-1)
+    negative = patches.take(np.flatnonzero(patches.y == 0))
+    with pytest.raises(pg.PermGradError, match="training needs patches of both classes, 0 and 1; found 0"):
+        pg.fit_patches(small(), negative, patches, config())
+    with pytest.raises(pg.PermGradError, match="validation needs patches with labels"):
+        pg.fit_patches(small(), patches, pg.Patches(patches.ids, patches.files, patches.shape), config())
+    model = small()
+    model.get_layer("logit").bias.assign([np.nan])
+    with pytest.raises(pg.PermGradError, match="training diverged in step 1"):
+        pg.fit_patches(model, patches, patches, config())
