@@ -85,7 +85,8 @@ def _one_line(error: ValidationError, path: str) -> str:
         message = "missing; it must be given"
     else:
         message = first["msg"].removeprefix("Value error, ")
-        message = f"{message[0].lower()}{message[1:]}, got {listing([first['input']])}"
+        got = "" if isinstance(first["input"], dict) else f", got {listing([first['input']])}"  # all of it: too long
+        message = f"{message[0].lower()}{message[1:]}{got}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{path}: {key}: {message}{more}"
 

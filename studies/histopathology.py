@@ -126,13 +126,15 @@ class Study(pg.Settings):
     @model_validator(mode="after")
     def _every_recipe_is_one(self) -> Study:
         """Find mistakes before hours of training."""
-        best = self.longest(self.grid.cells[0])
-        for part, make in {
+        cell = self.grid.cells[0]
+        makes: dict[str, Callable[[], Any]] = {
             "comparison": lambda: [*map(self.with_backbone, self.comparison.backbones)],
-            "grid.changes": lambda: self.cell(self.grid.cells[0]),
+            "grid.changes": lambda: self.longest(cell),
             "small_cnn": lambda: self.small,
-            **{f"variants.{name}": lambda c=changes: best.but(c) for name, changes in self.variants.items()},
-        }.items():
+        }
+        for name, changes in self.variants.items():
+            makes[f"variants.{name}"] = lambda changes=changes: self.longest(cell).but(changes)
+        for part, make in makes.items():
             try:
                 make()
             except ValueError as error:

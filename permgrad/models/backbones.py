@@ -224,6 +224,8 @@ class _Remake:
         self.seeds: Iterator[int] = iter(lambda: int(rng.integers(2**31)), None)
 
     def __call__(self, layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):  # an operation, such as the sum of two tensors, has no settings
+            return type(layer).from_config(layer.get_config())
         scales = isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization))
         if scales and self.scaled:
             return keras.layers.Identity(name=layer.name)

@@ -1,0 +1,280 @@
+"""The histopathology study: its recipes, its grid, what it writes, and that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from filelock import FileLock
+from optuna.trial import TrialState
+
+import permgrad as pg
+from permgrad.patches.planted import write_planted_patches
+from permgrad.tuning.dashboard import make_server
+from studies import histopathology as study
+from studies.histopathology_parts import forest, grid, tables, trainings
+
+YAML = Path(study.__file__).with_suffix(".yaml")
+TINY = (
+    *study.FAST,
+    "data.validation=0.3",
+    "grid.changes={backbone: SmallCNN, epochs: 1, batch_size: 8}",
+    "grid.learning_rate=[3e-3]",
+    "longer.epochs=2",
+    "small_cnn.epochs=2",
+    "small_cnn.batch_size=8",
+    "comparison.backbones=[MobileNetV3Small]",
+    "baseline.epochs=1",
+    "variants={frozen backbone: {unfreezing: frozen}, stain: {augmentation: {stain: 0.1}}}",
+    "folds.n=2",
+    "forest_trees=20",
+    "shown=2",
+)
+
+
+def settings(*overrides: str) -> study.Study:
+    return pg.read_settings(study.Study, YAML, [*TINY, *overrides])
+
+
+def command(directory: Path, *overrides: str) -> list[str]:
+    changes = (*TINY, f"data.directory='{directory}'", *overrides)
+    return [part for setting in changes for part in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """40 labelled patches and 6 others, of which one cannot be read."""
+    path = tmp_path_factory.mktemp("patches")
+    write_planted_patches(path, 40, 6, size=48)
+    sorted((path / "test").iterdir())[2].write_bytes(b"II*\x00")
+    return path
+
+
+@pytest.fixture(scope="module")
+def out(directory, tmp_path_factory):
+    path = tmp_path_factory.mktemp("histopathology")
+    result = CliRunner().invoke(study.main, ["--out", str(path), *command(directory)])
+    assert result.exit_code == 0, result.output
+    assert (
+        "40 labelled patches of 48 × 48 pixels, 50.0% positive; 6 to predict; 1 × cannot be read (test)"
+        in result.output
+    )
+    assert "submission.csv: 6 test patches" in result.output
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(directory, out):
+    given = settings(f"data.directory='{directory}'")
+    return study.run(given, study.check_data(given), out)
+
+
+def test_the_published_settings_are_the_defaults():
+    given = pg.read_settings(study.Study, YAML)
+    recipe = given.baseline
+    assert (recipe.backbone, recipe.epochs, recipe.batch_size, recipe.image_size) == ("EfficientNetB0", 2, 64, 224)
+    assert (recipe.learning_rate, recipe.weight_decay, recipe.dropout) == (3e-4, 1e-4, 0.2)
+    assert (recipe.weights, recipe.augmentation.rotation, given.data.validation) == ("imagenet", 90, 0.15)
+    assert len(given.grid.cells) == 16
+    assert {"ResNet18", "EfficientNetB0", "EfficientNetB2"} <= set(given.comparison.backbones)
+    assert given.longest(given.grid.cells[0]).epochs == 3
+
+
+def test_recipes_are_the_baseline_with_changes():
+    given = pg.read_settings(study.Study, YAML)
+    changed = given.baseline.but({"augmentation": {"stain": 0.1}, "epochs": 5})
+    assert (changed.epochs, changed.augmentation.stain, changed.augmentation.rotation) == (5, 0.1, 90)
+    assert changed.but({"epochs": 2, "augmentation": {"stain": 0}}) == given.baseline
+    assert changed.key() != given.baseline.key() == given.baseline.but({}).key()
+    assert given.baseline.key("fold 0") != given.baseline.key("fold 1")
+    training = given.baseline.but({"positive_weight": True, "schedule": "cosine"}).training(None, 3)
+    assert (training.positive_weight, training.schedule, training.keep, training.seed) == (
+        "balanced",
+        "cosine",
+        "last",
+        3,
+    )
+    for short in (study.FROM_SCRATCH, study.FAST):
+        scratch = pg.read_settings(study.Study, YAML, short)
+        assert scratch.baseline.weights == scratch.small.weights == "random"
+
+
+def test_mistakes_are_found_before_hours_of_training():
+    for change, message in {
+        "variants={larger: {image_sise: 288}}": r"variants\.larger: image_sise",
+        "variants={gradual: {unfreezing: gradual, epochs: 1}}": r"variants\.gradual: gradual unfreezing takes at least 2",
+        "small_cnn.epochs=0": r"small_cnn: epochs: .*greater than or equal to 1, got 0",
+        "grid.changes={schedul: cosine}": r"grid\.changes: schedul",
+        "baseline.schedule=step": r"baseline\.schedule",
+        "data.validation=1": r"data\.validation",
+    }.items():
+        with pytest.raises(pg.PermGradError, match=message):
+            settings(change)
+
+
+def test_the_grid_goes_on_where_it_died(tmp_path):
+    space = {"a": [1, 2, 3], "b": [True, False]}
+    seen = []
+
+    def train(params):
+        seen.append(dict(params))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        history = [
+            {"epoch": 1, "val_auc": 0.5, "loss": 1.0, "seconds": 2.0},
+            {"epoch": 2, "val_auc": 0.6, "loss": 0.9, "seconds": 2.0},
+        ]
+        return {"history": history, "auc": params["a"] / 10 + params["b"] / 100}
+
+    with pytest.raises(KeyboardInterrupt):
+        grid.search(tmp_path, space, {"patches": "x"}, train)
+    grid.search(tmp_path, space, {"patches": "x"}, train)
+    cells = [{"a": a, "b": b} for a in (1, 2, 3) for b in (True, False)]
+    assert sorted(map(str, seen[:2] + seen[3:])) == sorted(map(str, cells))  # each once, but for the one that died
+    found = optuna.load_study(study_name=grid.NAME, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    states = [trial.state for trial in found.trials]
+    assert (states.count(TrialState.COMPLETE), states.count(TrialState.FAIL)) == (6, 1)
+    assert next(t for t in found.trials if t.state == TrialState.FAIL).user_attrs["failure"] == "its process died"
+    assert found.best_params == {"a": 3, "b": True}
+    assert found.best_trial.intermediate_values == {1: 0.5, 2: 0.6}
+    assert found.best_trial.user_attrs == {"loss": 0.9, "seconds": 4.0}
+    grid.search(tmp_path, space, {"patches": "x"}, lambda params: pytest.fail("all are done"))
+    with pytest.raises(pg.PermGradError, match="patches was x, is y"):
+        grid.search(tmp_path, space, {"patches": "y"}, train)
+
+
+@pytest.mark.slow
+def test_everything_is_written(out, done, directory):
+    names = {path.name for path in out.iterdir()}
+    assert {"report.md", "submission.csv", "study.db", "problems.csv", "classes.png", "patches.png"} <= names
+    assert {"pixels.png", "learning.png", "roc.png", "heat.png", "comparison.csv", "grid.csv", "folds.csv"} <= names
+    text = (out / "report.md").read_text()
+    assert "cannot be read" in text
+    assert (
+        "MobileNetV3Small, random weights, patches as they are, 1 epochs" not in text
+    )  # the baseline is named, not it
+    assert set(done["comparison"]) == {"MobileNetV3Small", "SmallCNN"}
+    assert len(done["grid"]) == 2
+    server, url = make_server(out, None, 0)
+    server.server_close()
+    assert url.endswith("dashboard/studies/1")
+
+
+@pytest.mark.slow
+def test_the_submission(out, done, directory):
+    """In the order of the directory; the mean of networks and symmetries; one that cannot be read has the share of 1s."""
+    table = pd.read_csv(out / "submission.csv")
+    assert table["id"].tolist() == sorted(path.stem for path in (directory / "test").iterdir())
+    assert table["label"][2] == 0.5
+    assert table["label"].between(0, 1).all()
+    units = done["folds"][done["submitted"]]
+    models = [trainings.Bench(out, "float32", 0, None).load(unit["network"]) for unit in units]
+    expected = pg.predict_patches(models, done["check"].test, symmetries=8)
+    np.testing.assert_allclose(table["label"].drop(2), expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_all_is_done_once(out, done, directory, monkeypatch):
+    monkeypatch.setattr(trainings, "fit_patches", lambda *given, **named: pytest.fail("a training was done twice"))
+    given = settings(f"data.directory='{directory}'")
+    before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
+    again = study.run(given, study.check_data(given), out)
+    assert before == {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
+    assert again["longer"] == done["longer"]
+
+
+@pytest.mark.slow
+def test_a_network_that_was_lost_is_trained_again(out, done, directory):
+    given = settings(f"data.directory='{directory}'")
+    key = done["longer"]["network"]
+    shutil.rmtree(out / "networks" / key)
+    again = study.run(given, study.check_data(given), out)
+    np.testing.assert_allclose(again["longer"]["logits"], done["longer"]["logits"], atol=0.01)
+
+
+@pytest.mark.slow
+def test_other_patches_and_other_settings_are_refused(out, done, directory, tmp_path):
+    given = settings(f"data.directory='{directory}'")
+    for change, message in {
+        "seed=1": "seed was 0, now 1",
+        "data.seed=1": "data.seed was 42, now 1",
+        "folds.n=3": "folds.n was 2, now 3",
+        "grid.dropout=[0.2, 0.4]": "grid.dropout was",
+        "data.at_most=30": "data.at_most was 300, now 30",
+    }.items():
+        other = settings(f"data.directory='{directory}'", change)
+        with pytest.raises(pg.PermGradError, match=message):
+            study.run(other, study.check_data(other), out)
+    write_planted_patches(tmp_path, 40, 0, size=48, seed=1)
+    others = settings(f"data.directory='{tmp_path}'")
+    with pytest.raises(pg.PermGradError, match="patches was"):
+        study.run(others, study.check_data(others), out)
+    with FileLock(out / ".lock"), pytest.raises(pg.PermGradError, match="another process is at work in"):
+        study.run(given, done["check"], out)
+
+
+@pytest.mark.slow
+def test_what_is_judged_has_no_say(done, directory, tmp_path):
+    """Other validation patches, other labels on them: the same network."""
+    given = settings()
+    train = done["check"].train.take(range(30))
+    judged = done["check"].train.take(range(30, 40))
+    other = pg.Patches(judged.ids, judged.files[::-1], judged.shape, 1 - judged.y)
+    weights = []
+    for i, held in enumerate((judged, other)):
+        bench = trainings.Bench(tmp_path / str(i), "float32", 0, None)
+        key = bench.train(given.small.but({"epochs": 1}), "split", train, held, keep=True)["network"]
+        weights.append(bench.load(key).get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_tables_by_hand(done):
+    y, units = done["validation"].y, {**done["comparison"], "longer": done["longer"]}
+    probabilities = [1 / (1 + np.exp(-np.array(unit["logits"])[:, 0])) for unit in units.values()]
+    found = tables.ensembles(done).set_index("name")
+    assert found.loc["every backbone and it", "auc"] == pytest.approx(
+        pg.auc_interval(y, np.mean(probabilities, axis=0)).auc
+    )
+    eight = (1 / (1 + np.exp(-np.array(done["longer"]["logits"])))).mean(axis=1)
+    assert found.loc["it, eight-fold", "auc"] == pytest.approx(pg.auc_interval(y, eight).auc)
+    summary, pairs = tables.folds(done)
+    aucs = [unit["auc"] for unit in done["folds"]["small CNN"]]
+    assert summary.set_index("name").loc["small CNN", "auc"] == pytest.approx(np.mean(aucs))
+    assert summary.set_index("name").loc["small CNN", "lowest"] == pytest.approx(min(aucs))
+    assert len(pairs) == 5
+    assert sorted(np.concatenate(done["rows"])) == list(range(40))
+    assert tables.grid_effects(done)["combinations"].sum() == 2 * 4
+    shares = tables.heat(done)
+    assert shares["patches"].sum() == len(y)
+    asked = tables.asked(done, summary.assign(auc=[0.86, *[0.5] * 4])).set_index("asked")["met"]
+    assert asked.iloc[0] == "yes"
+    assert tables.asked(done, summary.assign(auc=0.84))["met"][0] == "no"
+
+
+def test_colour_and_texture_by_hand(directory):
+    """A patch's numbers are its own; some of them, computed plainly."""
+    patches = pg.check_patches(directory).train.take(range(3))
+    found = forest.colour_texture(patches)
+    red = patches.pixels([1])[0, :, :, 0].ravel()
+    np.testing.assert_allclose(found[1, :4], [red.mean(), red.std(), *np.percentile(red, [5, 25])], rtol=1e-5)
+    counts = [((red >= low) & (red < low + 16)).mean() for low in range(0, 256, 16)]
+    np.testing.assert_allclose(found[1, 7:23], counts, atol=1e-6)
+    np.testing.assert_array_equal(found[2], forest.colour_texture(patches.take([2]))[0])
+
+
+def test_strict_and_absent_directories(directory, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PERMGRAD_DATA", raising=False)
+    result = CliRunner().invoke(study.main, ["--fast", "--data", str(directory), "--strict"])
+    assert result.exit_code == 1
+    assert "strict checks were asked for" in result.output
+    result = CliRunner().invoke(study.main, ["--fast"])
+    assert "there is no directory histopathology, neither here nor" in result.output
+    assert list(tmp_path.iterdir()) == []
