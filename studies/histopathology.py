@@ -54,6 +54,7 @@ FROM_SCRATCH = (
     "baseline.weights=random",
     "baseline.image_size=null",
     "baseline.learning_rate=1e-3",
+    "baseline.epochs=5",
     "grid.changes={backbone: SmallCNN, epochs: 6, batch_size: 32, weight_decay: 1e-3}",
     "grid.learning_rate=[1e-3, 3e-3]",
     "longer.epochs=15",

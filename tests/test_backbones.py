@@ -35,6 +35,7 @@ def test_scaling_is_the_librarys_own(pixels, name, module):
     np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_scaling_in_backbones_that_have_it_inside():
     inputs = keras.Input(SHAPE)
     assert scale_input(inputs, "EfficientNetV2B0") is inputs
@@ -49,6 +50,7 @@ def test_every_name_is_listed():
         build("ResNet19")
 
 
+@pytest.mark.slow
 def test_imagenets_network_and_its_file_are_one(tmp_path, monkeypatch, pixels):
     """Keras's own pretrained EfficientNetB0, ours from its cache, and ours from the file alone predict the same.
 
@@ -73,7 +75,7 @@ def test_imagenets_network_and_its_file_are_one(tmp_path, monkeypatch, pixels):
     assert np.abs(expected).max() > 1e-6
 
 
-@pytest.mark.parametrize("name", ["SmallCNN", "ResNet18"])
+@pytest.mark.parametrize("name", ["SmallCNN", pytest.param("ResNet18", marks=pytest.mark.slow)])
 def test_a_file_of_ones_own(tmp_path, pixels, name):
     first = build(name, seed=1)
     path = tmp_path / "mine.weights.h5"
@@ -91,9 +93,31 @@ def test_files_that_do_not_fit(tmp_path):
     path.write_text("no weights")
     with pytest.raises(pg.PermGradError, match="are not those of SmallCNN without its head"):
         build(weights=path)
-    build().get_layer("backbone").save_weights(path)
+
+
+@pytest.mark.slow
+def test_weights_of_another_network(tmp_path):
+    """Keras would load what it finds, and warn."""
+    build().get_layer("backbone").save_weights(path := tmp_path / "small.weights.h5")
     with pytest.raises(pg.PermGradError, match="are not those of MobileNetV2 without its head"):
         build("MobileNetV2", weights=path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["ConvNeXtTiny", "DenseNet121", "EfficientNetV2B0", "MobileNet", "MobileNetV3Small",
+     "ResNet50", "ResNet18", "VGG16", "Xception"],
+)  # fmt: skip
+def test_every_family_is_built(name, rng):
+    """In half precision, from its layers anew: what it says is a number, and depends on the image."""
+    model = build(name, patch_shape=(96, 96, 3), precision="mixed_bfloat16")
+    logits = model.predict(rng.uniform(0, 255, (2, 96, 96, 3)), verbose=0)
+    assert np.isfinite(logits).all()
+    assert logits[0] != logits[1]
+    layers = model.get_layer("backbone").layers
+    assert sum(layer.dtype_policy.name == "mixed_bfloat16" for layer in layers if layer.weights) > 5
+    keras.utils.clear_session(free_memory=False)
 
 
 def test_weights_that_cannot_be_had(monkeypatch):
@@ -116,7 +140,7 @@ def test_without_kerashub(monkeypatch):
         build("ResNet18")
 
 
-@pytest.mark.parametrize("name", ["SmallCNN", "MobileNetV2"])
+@pytest.mark.parametrize("name", ["SmallCNN", pytest.param("MobileNetV2", marks=pytest.mark.slow)])
 def test_seeds(name):
     first, again, other = (build(name, seed=seed).get_weights() for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
@@ -124,6 +148,7 @@ def test_seeds(name):
     assert not any(np.array_equal(first[i], other[i]) for i in kernels)
 
 
+@pytest.mark.slow
 def test_the_global_seed_is_left_alone():
     keras.utils.set_random_seed(5)
     expected = np.random.random(3)  # noqa: NPY002 - the state that must not be touched
@@ -132,6 +157,7 @@ def test_the_global_seed_is_left_alone():
     np.testing.assert_array_equal(np.random.random(3), expected)  # noqa: NPY002
 
 
+@pytest.mark.slow
 def test_precision_and_momentum():
     model = build("MobileNetV2", precision="mixed_bfloat16")
     assert model.output.dtype == "float32"

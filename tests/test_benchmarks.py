@@ -34,6 +34,19 @@ def test_an_epoch_from_disk():
 
 
 @pytest.mark.slow
+def test_rates_of_patches():
+    done = run("benchmarks.patches", "--backbones", "SmallCNN", "--images", "64", "--batch", "16")
+    assert done.returncode == 0, done.stderr
+    for said in (
+        "decoded, 1 thread",
+        "trained from files",
+        "predicted from memory",
+        "trained: the network is the limit",
+    ):
+        assert said in done.stdout
+
+
+@pytest.mark.slow
 def test_every_precision_is_measured():
     done = run("benchmarks.gpu", "--small")
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
-MAX_SECONDS = {"04_selector_mlp": 240}
+MAX_SECONDS = {"04_selector_mlp": 240, "05_histopathology": 240}
 OTHERS_SECONDS = 300
 MAX_BYTES = 1_000_000
 

@@ -292,3 +292,73 @@ def test_a_network_is_drawn_branch_by_branch(rng):
     alone = pg.HybridClassifier(**sizes, branches=("tabular",), max_epochs=1).fit(X, y)
     assert list(plotting.network_boxes(alone.network_)) == ["tabular"]
     assert_nothing_cut_off(plotting.plot_network(alone.network_))
+
+
+@pytest.fixture
+def some_patches(rng) -> np.ndarray:
+    return rng.integers(0, 256, (5, 24, 24, 3)).astype(np.uint8)
+
+
+def test_overlay_of_a_colour_image(some_patches):
+    """Where there is no heat, the image shines through, in its own colours, beside jet's blue."""
+    heat = np.zeros((24, 24), np.float32)
+    mixed = plotting.overlay(some_patches[0], heat)
+    scale = mixed.shape[0] // 24
+    blue = np.array(mpl.colormaps["jet"](0.0)[:3]) * 255
+    expected = 0.6 * some_patches[0] + 0.4 * blue
+    np.testing.assert_allclose(mixed[scale // 2 :: scale, scale // 2 :: scale], expected, atol=3)
+
+
+def test_classes_and_pixels():
+    classes = pd.DataFrame({"label": [0, 1], "patches": [1500, 500], "share": [0.75, 0.25]})
+    figure = plotting.plot_classes(classes)
+    assert_nothing_cut_off(figure)
+    assert {"1,500 (75.0%)", "500 (25.0%)", "negative", "positive"} <= set(texts(figure))
+    pixels = np.zeros((2, 3, 256), int)
+    pixels[0, 1, 7] = 3
+    pixels[:, :, 100] += 1
+    figure = plotting.plot_pixels(pixels, ("no", "yes"))
+    negative = next(line for line in figure.axes[1].lines if line.get_label() == "no")
+    assert negative.get_ydata()[7] == 0.75
+    assert {"red", "green", "blue", "value", "share of pixels"} <= set(texts(figure))
+
+
+def test_patches_in_a_grid(some_patches):
+    figure = plotting.plot_patches(some_patches, [f"patch {i} $a$" for i in range(5)], columns=3)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 5
+    np.testing.assert_array_equal(shown[3].images[0].get_array(), some_patches[3])
+    assert r"patch 4 \$a\$" in texts(figure)
+    assert_nothing_cut_off(figure)
+
+
+def test_heat_beside_patches(some_patches):
+    heat = np.zeros((5, 24, 24), np.float32)
+    heat[1, 3, 3] = 1
+    lines = {"surest": [0, 1], "most mistaken": [4]}
+    figure = plotting.plot_heat(some_patches, heat, [f"{i / 10:.1f}" for i in range(5)], lines)
+    assert {"surest", "most mistaken", "0.0", "0.1", "0.4", "Grad-CAM"} <= set(texts(figure))
+    assert texts(figure).count("no heat") == 2  # of patches 0 and 4
+    assert_nothing_cut_off(figure)
+
+
+def test_roc_curves(rng):
+    y = np.repeat([0, 1], 20)
+    figure = plotting.plot_roc({"good": y, "poor": y}, {"good": y, "poor": rng.random(40)}, {"good": 1.0, "poor": 0.5})
+    good = figure.axes[0].lines[0]
+    assert (0.0, 1.0) in list(zip(good.get_xdata(), good.get_ydata(), strict=True))
+    assert {"good: 1.000", "poor: 0.500"} <= set(texts(figure))
+    assert_nothing_cut_off(figure)
+
+
+def test_learning_and_areas():
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5], "val_auc": [0.6, 0.9], "learning_rate": [1e-3, 1e-4]})
+    figure = plotting.plot_learning({"first": history, "second": history.iloc[:1]})
+    assert figure.axes[1].lines[0].get_ydata().tolist() == [0.6, 0.9]
+    assert_nothing_cut_off(figure)
+    table = pd.DataFrame({"name": ["a", "b"], "auc": [0.9, 0.6], "low": [0.85, 0.4], "high": [0.93, 0.7]})
+    figure = plotting.plot_areas(table)
+    bars = figure.axes[0].patches
+    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars] == [(0.5, 0.9), (0.5, pytest.approx(0.6))]
+    assert figure.axes[0].get_xlim() == (0.4, 1.0)
+    assert_nothing_cut_off(figure)

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_curve
 from permgrad.plotting.network import overlay
 from permgrad.plotting.style import colours, literal, new_figure
 
+CHANCE = 0.5
 CHANNELS = {"red": "tab:red", "green": "tab:green", "blue": "tab:blue"}
 
 
@@ -74,7 +75,8 @@ def plot_patches(images: np.ndarray, titles: Sequence[str], columns: int = 8) ->
     figure = new_figure((1.3 * columns, 1.55 * rows))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid:
-        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
     for axes, image, title in zip(grid, images, titles, strict=False):
         axes.imshow(image)
         axes.set_title(literal(title), fontsize=8)
@@ -153,21 +155,20 @@ def plot_learning(histories: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def plot_areas(table: pd.DataFrame) -> Figure:
-    """Draw areas under the curve with their intervals, a bar a row.
+    """Draw areas under the curve with their intervals: a bar a row, from chance on.
 
     Parameters
     ----------
     table : DataFrame
         ``name``, ``auc``, ``low``, ``high``.
     """
-    figure = new_figure((7.0, 1.4 + 0.34 * len(table)))
+    figure = new_figure((7.0, 1.4 + 0.3 * len(table)))
     axes = figure.add_subplot()
     places = np.arange(len(table))
     errors = np.array([table["auc"] - table["low"], table["high"] - table["auc"]])
-    axes.barh(places, table["auc"], xerr=errors, color=colours(1)[0], alpha=0.75, ecolor="black", capsize=2)
-    axes.axvline(0.5, color="grey", linestyle=":")
-    lowest = max(0.0, min(0.5, float(table["low"].min())) - 0.05)
+    above = table["auc"] - CHANCE
+    axes.barh(places, above, left=CHANCE, xerr=errors, color=colours(1)[0], alpha=0.75, ecolor="black", capsize=2)
     axes.set_yticks(places, [literal(name) for name in table["name"]], fontsize=8)
-    axes.set(xlabel="AUC, 95 % interval", xlim=(lowest, 1.0))
+    axes.set(xlabel="AUC with its 95 % interval; 0.5 is chance", xlim=(min(CHANCE, float(table["low"].min())), 1.0))
     axes.invert_yaxis()
     return figure

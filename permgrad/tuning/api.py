@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import optuna
 
 from permgrad.errors import PermGradError, listing
 from permgrad.estimators import MAX_EPOCHS, HybridClassifier, HybridRegressor
@@ -23,7 +20,7 @@ from permgrad.tuning.ranges import Narrowed, narrowed
 from permgrad.tuning.results import TuneResult, write_study
 from permgrad.tuning.spaces import FIRST, Space, as_space, describe
 from permgrad.tuning.strategy import make_pruner, make_sampler
-from permgrad.tuning.study import finished, queue_forgotten
+from permgrad.tuning.study import finished, queue_forgotten, quiet_optuna
 from permgrad.tuning.worker import Job, Worker
 
 
@@ -110,7 +107,7 @@ def tune(
     if workers < 1 or n_trials < 1 or keep < 1:
         raise PermGradError(f"n_trials, workers and keep must be at least 1, got {n_trials}, {workers} and {keep}")
     metrics = (metric,) if isinstance(metric, str) else tuple(metric)
-    with _quiet_optuna():
+    with quiet_optuna():
         within = narrowed(as_space(space), ranges or {})
     _check_metrics(metrics, table)
     train, val, test = table.split(seed=split_seed)
@@ -133,7 +130,7 @@ def tune(
     make_sampler(sampler, seed)
     make_pruner(pruner, settings["max_epochs"], job.steps_per_epoch)
     check_directory(job)
-    with _quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
+    with quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
         study = progress.study
         queue_forgotten(study)
         if not study.get_trials(deepcopy=False):
@@ -186,14 +183,3 @@ def _identity(
             "split_seed": split_seed,
         }
     )
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's own line for each trial off the terminal: the progress bar says it."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)

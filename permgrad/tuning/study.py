@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -148,3 +149,14 @@ def _queue_again(study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
             system_attrs={**fixed, "failed_trial": history[0], "retry_history": history, DEATHS: deaths},
         )
     )
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's own line for each trial off the terminal: the progress bar says it."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from permgrad.tuning.storage import open_storage
-from permgrad.tuning.study import DIED, FAILURE, open_study
+from permgrad.tuning.study import DIED, FAILURE, open_study, quiet_optuna
 
 NAME = "histopathology grid"
 
@@ -44,7 +44,8 @@ def search(
         One combination → its unit: ``history`` (rows with ``epoch`` and ``val_auc``), ``auc`` and ``seconds``.
     """
     storage = open_storage(f"sqlite:///{out / 'study.db'}")
-    study = open_study(storage, NAME, {"metric": ["auc"], **settings}, ["maximize"])
+    with quiet_optuna():
+        study = open_study(storage, NAME, {"metric": ["auc"], **settings}, ["maximize"])
     study.sampler = AskedGrid(space, seed=0)
     distributions: Any = {name: CategoricalDistribution(values) for name, values in space.items()}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

@@ -23,7 +23,7 @@ from permgrad.plotting.patches import (
 from .tables import Done, mean_probability, out_of_fold
 
 LABELS = ("no tumour", "tumour")
-IN_GRID = 24
+IN_GRID = 16
 """Patches of the overview."""
 
 
@@ -41,9 +41,9 @@ def check_pictures(check: pg.PatchCheck) -> dict[str, Figure]:
 
 def pictures(done: Done, tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     """Draw learning curves, ROC curves, areas with intervals, and the heat of notable patches."""
-    histories = {**done["comparison"], "the grid's best, longer": done["longer"], **done["variants"]}
     return {
-        "learning": plot_learning({name: pd.DataFrame(unit["history"]) for name, unit in histories.items()}),
+        "learning": _learning(done["comparison"]),
+        "learning_variants": _learning({"the grid's best, longer": done["longer"], **done["variants"]}),
         "comparison": plot_areas(tables["comparison"]),
         "grid": plot_areas(_named(tables["grid"])),
         "variants": plot_areas(tables["variants"]),
@@ -51,6 +51,10 @@ def pictures(done: Done, tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         "roc": draw_roc(done),
         "heat": draw_heat(done),
     }
+
+
+def _learning(units: dict[str, Any]) -> Figure:
+    return plot_learning({name: pd.DataFrame(unit["history"]) for name, unit in units.items()})
 
 
 def _named(grid: pd.DataFrame) -> pd.DataFrame:

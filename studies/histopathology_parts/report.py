@@ -20,6 +20,8 @@ from .pictures import check_pictures, pictures
 from .recipes import Recipe
 
 SHOWN_PROBLEMS = 20
+PHOTOS, PHOTO_DPI, DPI = ("patches", "heat"), 80, 100
+"""Tissue in PNG is large."""
 
 
 def write_checks(check: pg.PatchCheck, report: Path) -> None:
@@ -56,7 +58,7 @@ def _write(report: Path, tables: Mapping[str, pd.DataFrame], figures: Mapping[st
         write_text(report / f"{name}.csv", table.to_csv(index=False))
     for name, figure in figures.items():
         with new_file(report / f"{name}.png") as path:
-            figure.savefig(path, format="png", dpi=100)
+            figure.savefig(path, format="png", dpi=PHOTO_DPI if name in PHOTOS else DPI)
 
 
 def facts(study: Any, done: t.Done) -> str:
@@ -80,13 +82,14 @@ def _text(study: Any, done: t.Done, tables: Mapping[str, pd.DataFrame]) -> str:
             f"{markdown(tables['comparison'])}\n\n![Backbones](comparison.png)\n\n![Learning](learning.png)"
         ),
         "The grid": (
-            f"{len(done['grid'])} combinations for {best.backbone}, {study.cell({}).epochs} epochs each, as trials of"
+            f"{len(done['grid'])} combinations for {best.backbone}, {_epochs(study.cell({}))} each, as trials of"
             f" an Optuna study in study.db, which `permgrad dashboard` shows. {_EFFECTS}\n\n"
             f"{markdown(tables['grid'])}\n\n![Grid](grid.png)\n\n{markdown(tables['grid_effects'])}"
         ),
         "One thing changed": (
             f"The grid's best combination, trained longer: {_recipe(best)}; and the same with one thing changed."
-            f" {_BESIDE}\n\n{markdown(tables['variants'])}\n\n![Variants](variants.png)"
+            f" {_BESIDE}\n\n{markdown(tables['variants'])}\n\n![Variants](variants.png)\n\n"
+            "![Learning](learning_variants.png)"
         ),
         "Folds": (
             f"{study.folds.n} folds of all {len(done['check'].train):,} patches. *small CNN*: {_recipe(small)}. *the"
@@ -122,6 +125,10 @@ def _baseline(study: Any) -> str:
     return f"The baseline: {_recipe(study.baseline)}. "
 
 
+def _epochs(recipe: Recipe) -> str:
+    return "1 epoch" if recipe.epochs == 1 else f"{recipe.epochs} epochs"
+
+
 def _recipe(recipe: Recipe) -> str:
     size = "patches as they are" if recipe.image_size is None else f"{recipe.image_size} × {recipe.image_size} pixels"
     weights = {"random": "random weights", "imagenet": "ImageNet's weights"}.get(recipe.weights, "weights from a file")
@@ -132,7 +139,7 @@ def _recipe(recipe: Recipe) -> str:
         f"{recipe.unfreezing} backbone" if recipe.unfreezing != "free" else "",
     ]
     return (
-        f"{recipe.backbone}, {weights}, {size}, {recipe.epochs} epochs in batches of {recipe.batch_size},"
+        f"{recipe.backbone}, {weights}, {size}, {_epochs(recipe)} in batches of {recipe.batch_size},"
         f" {recipe.schedule.replace('_', '-')} rate of {recipe.learning_rate:g}, decay {recipe.weight_decay:g}, dropout"
         f" {recipe.dropout:g}, augmentation"
         f" {', '.join(f'{k} {v:g}' if v is not True else k for k, v in changed.items()) or 'none'}"

@@ -52,6 +52,7 @@ def test_shares_of_the_network():
     assert config(unfreezing="frozen").trained_share(0) == 0
 
 
+@pytest.mark.slow
 def test_what_is_frozen_stays(patches):
     model = small()
     backbone = model.get_layer("backbone")
@@ -85,6 +86,7 @@ def test_the_loss_of_a_step(patches):
     assert pg.fit_patches(model, few, few, frozen)["loss"][0] == pytest.approx(loss.mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_planted(patches, tmp_path):
     """Large nuclei in the middle; and the same seed gives the same network."""
     given = config(epochs=12, learning_rate=5e-3, schedule="one_cycle", batch_size=8)

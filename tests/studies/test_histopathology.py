@@ -107,7 +107,7 @@ def test_recipes_are_the_baseline_with_changes():
 def test_mistakes_are_found_before_hours_of_training():
     for change, message in {
         "variants={larger: {image_sise: 288}}": r"variants\.larger: image_sise",
-        "variants={gradual: {unfreezing: gradual, epochs: 1}}": r"variants\.gradual: gradual unfreezing takes at least 2",
+        "variants={slow: {unfreezing: gradual, epochs: 1}}": r"variants\.slow: gradual unfreezing takes at least 2",
         "small_cnn.epochs=0": r"small_cnn: epochs: .*greater than or equal to 1, got 0",
         "grid.changes={schedul: cosine}": r"grid\.changes: schedul",
         "baseline.schedule=step": r"baseline\.schedule",
@@ -155,9 +155,7 @@ def test_everything_is_written(out, done, directory):
     assert {"pixels.png", "learning.png", "roc.png", "heat.png", "comparison.csv", "grid.csv", "folds.csv"} <= names
     text = (out / "report.md").read_text()
     assert "cannot be read" in text
-    assert (
-        "MobileNetV3Small, random weights, patches as they are, 1 epochs" not in text
-    )  # the baseline is named, not it
+    assert "The baseline: EfficientNetB0, random weights, patches as they are, 1 epoch in batches of 64" in text
     assert set(done["comparison"]) == {"MobileNetV3Small", "SmallCNN"}
     assert len(done["grid"]) == 2
     server, url = make_server(out, None, 0)
@@ -167,7 +165,7 @@ def test_everything_is_written(out, done, directory):
 
 @pytest.mark.slow
 def test_the_submission(out, done, directory):
-    """In the order of the directory; the mean of networks and symmetries; one that cannot be read has the share of 1s."""
+    """In the directory's order, the mean of networks and symmetries; what cannot be read has the share of positives."""
     table = pd.read_csv(out / "submission.csv")
     assert table["id"].tolist() == sorted(path.stem for path in (directory / "test").iterdir())
     assert table["label"][2] == 0.5
