@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results bench bench-gpu bench-tuning bench-cells evidence pictures clean
+.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-gpu bench-tuning bench-cells bench-patches evidence pictures clean
 
 install: .venv/installed
 
@@ -25,8 +25,8 @@ test-slow: install
 	$(BIN)/python -m pytest -n auto -m slow
 
 # What computes with a network, on Keras's other backend; tests share what is compiled.
-NETWORKS := $(addprefix tests/,importance evaluation tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
-	test_cli.py test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
+NETWORKS := $(addprefix tests/,importance evaluation patches tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
+	test_augmentation.py test_cli.py test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
 	test_penalty.py test_quantiles.py test_selectors.py test_selector_classifier.py test_training.py)
 test-jax: install
 	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
@@ -86,6 +86,18 @@ panel-results: install
 	$(PANELS) --dataset planted --set trainings.n=3 --set panels.trainings=10
 	$(PANELS) --dataset mouse --set trainings.n=2 --set panels.trainings=5
 
+# Pretrained networks on the whole competition, which takes an accelerator: DATA=the directory of Kaggle's files.
+PATCHES := $(BIN)/python -m studies.histopathology
+patch-study: install
+	$(BIN)/python -m pip install --quiet --editable ".[hub]"
+	$(PATCHES) $(DATA:%=--data %)
+
+# What studies/results/histopathology/ rests on: half an hour on two cores, from random weights, on the 992 patches of
+# the directory histopathology, which is looked for in PERMGRAD_DATA; goes on where it was stopped.
+patch-results: install
+	$(BIN)/python -m pip install --quiet --editable ".[hub]"
+	$(PATCHES) --from-scratch --report studies/results/histopathology
+
 # Half an hour; `make bench ROWS="puma captum_mlp"` runs some rows. PyTorch, captum and shap are for this alone.
 bench: install
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
@@ -107,6 +119,10 @@ bench-cells: install
 	$(BIN)/python -m pip install --quiet --editable ".[bench,cells]"
 	$(BIN)/python -m benchmarks.out_of_core
 	$(BIN)/python -m benchmarks.panel_peer
+
+# Images a second that are decoded, trained and predicted; DATA=a directory of patches, by default drawn ones.
+bench-patches: install
+	$(BIN)/python -m benchmarks.patches $(DATA:%=--data %)
 
 bench-tuning: install
 	$(BIN)/python -m benchmarks.tuning

@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -298,7 +299,7 @@ def run_folds(
     parts = list(splits.split(np.zeros(len(patches)), patches.y))
     folds: dict[str, list[dict[str, Any]]] = {name: [] for name in recipes}
     forests = []
-    statistics = colour_texture(patches)
+    statistics = cache(lambda: colour_texture(patches))  # of all patches at once, if a forest has to be fitted
     for i, (train, judged) in enumerate(parts):
         for name, recipe in recipes.items():
             rows = f"fold {i} of {study.folds.n}"
@@ -306,8 +307,10 @@ def run_folds(
                 r, w, patches.take(t), patches.take(j), keep=True, verbose=verbose
             )
             folds[name].append(unit(f"{name}, {rows}", work))
-        pairs = [(statistics[part], patches.y[part]) for part in (train, judged)]
-        forests.append(unit(f"forest, fold {i}", lambda i=i, p=pairs: bench.forest(i, *p, study.forest_trees)))
+        fit = lambda i=i, t=train, j=judged: bench.forest(  # noqa: E731 - made to be called at once
+            i, lambda: [(statistics()[part], patches.y[part]) for part in (t, j)], study.forest_trees
+        )
+        forests.append(unit(f"forest, fold {i}", fit))
     return {"rows": [judged.tolist() for _, judged in parts], "folds": folds, "forests": forests}
 
 

@@ -19,6 +19,7 @@ from permgrad.patches.files import Patches, check_labelled
 from permgrad.patches.predicting import predict_logits, probability
 from permgrad.patches.reading import PatchBatches, epoch_order
 
+ops = keras.ops
 WARMUP_SHARE = 0.25
 START_DIVISOR = 25
 CHOICES = {
@@ -92,22 +93,35 @@ class PatchTraining:
         return 1.0 if self.unfreezing == "free" else 0.0
 
 
-def rate_at(step: int, n_steps: int, config: PatchTraining) -> float:
-    """Return the learning rate of a step, from 0 of `n_steps`.
+def rate_at(step: Any, n_steps: int, config: PatchTraining) -> Any:
+    """Return the learning rate of a step, from 0 of `n_steps`; a tensor, float32.
 
     "constant": the peak. "cosine": half a cosine from the peak to 0 (Loshchilov & Hutter, SGDR, 2017, without
     restarts). "one_cycle": linear from a 25th of the peak up to it over the first quarter, then half a cosine to 0
     (Smith & Topin, Super-Convergence, 2019).
     """
-    peak, share = config.learning_rate, step / n_steps
+    peak, share = config.learning_rate, ops.cast(step, "float32") / n_steps
     if config.schedule == "constant":
-        return peak
-    if config.schedule == "one_cycle":
-        if share < WARMUP_SHARE:
-            start = peak / START_DIVISOR
-            return start + (peak - start) * share / WARMUP_SHARE
-        share = (share - WARMUP_SHARE) / (1 - WARMUP_SHARE)
-    return peak * (1 + math.cos(math.pi * share)) / 2
+        return ops.full_like(share, peak)
+    if config.schedule == "cosine":
+        return _half_cosine(peak, share)
+    start = peak / START_DIVISOR
+    rising = start + (peak - start) * share / WARMUP_SHARE
+    return ops.where(share < WARMUP_SHARE, rising, _half_cosine(peak, (share - WARMUP_SHARE) / (1 - WARMUP_SHARE)))
+
+
+def _half_cosine(peak: float, share: Any) -> Any:
+    return peak * (1 + ops.cos(math.pi * share)) / 2
+
+
+class _Rates(keras.optimizers.schedules.LearningRateSchedule):
+    """`rate_at`, for an optimizer whose own count begins at a later step."""
+
+    def __init__(self, config: PatchTraining, first: int, n_steps: int) -> None:
+        self.config, self.first, self.n_steps = config, first, n_steps
+
+    def __call__(self, step: Any) -> Any:
+        return rate_at(ops.cast(step, "float32") + self.first, self.n_steps, self.config)
 
 
 def unfreeze(model: Any, share: float) -> int:
@@ -161,52 +175,51 @@ def fit_patches(
     check_labelled(validation, "validation")
     weight = (y == 0).sum() / (y == 1).sum() if config.positive_weight == "balanced" else config.positive_weight
     per_epoch = math.ceil(len(train) / config.batch_size)
+    n_steps = per_epoch * config.epochs
     rows: list[dict[str, float]] = []
     best: tuple[float, Any] = (-1.0, None)
     compiled_for = None
-    with (
-        released_graphs(),
-        tqdm(
-            total=per_epoch * config.epochs,
-            desc=model.name,
-            unit="batch",
-            leave=False,
-            mininterval=1,
-            disable=not verbose,
-        ) as bar,
-    ):
+    bar = tqdm(total=n_steps, desc=model.name, unit="batch", leave=False, mininterval=1, disable=not verbose)
+    with released_graphs(), bar:
         for epoch in range(config.epochs):
             n_trained = unfreeze(model, config.trained_share(epoch))
             if n_trained != compiled_for:
                 compiled_for = n_trained
-                _compile(model, config)
-            order = epoch_order(train, epoch, config.seed, config.sampling)
+                _compile(model, config, _Rates(config, epoch * per_epoch, n_steps))
             batches = PatchBatches(
                 train,
                 config.batch_size,
-                order=order,
+                order=epoch_order(train, epoch, config.seed, config.sampling),
                 labelled=True,
                 positive_weight=None if weight is None else float(weight),
                 workers=config.workers,
             )
-            step = _Step(config, epoch * per_epoch, per_epoch * config.epochs, bar)
             begun = time.perf_counter()
-            history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[step]).history
+            history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[_Watch(epoch, bar)]).history
             seconds = time.perf_counter() - begun
-            row = _judge(model, validation, config, epoch, history["loss"][0], step.rate, seconds, len(train))
+            row = {
+                "epoch": epoch + 1,
+                "loss": float(history["loss"][0]),
+                **_judge(model, validation, config.workers),
+                "learning_rate": float(rate_at((epoch + 1) * per_epoch - 1, n_steps, config)),
+                "seconds": seconds,
+                "images_per_second": len(train) / seconds,
+            }
             rows.append(row)
             if on_epoch:
                 on_epoch(row)
             if config.keep == "best" and row["val_auc"] > best[0]:
                 best = (row["val_auc"], model.get_weights())
+    if config.keep == "best" and row["val_auc"] > best[0]:
+        best = (row["val_auc"], model.get_weights())
     if config.keep == "best":
         model.set_weights(best[1])
     return pd.DataFrame(rows)
 
 
-def _compile(model: Any, config: PatchTraining) -> None:
+def _compile(model: Any, config: PatchTraining, rates: _Rates) -> None:
     """Begin AdamW anew: its moments are of the weights that are trained."""
-    optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = keras.optimizers.AdamW(rates, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     if any(layer.dtype_policy.name == "mixed_float16" for layer in model._flatten_layers()):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
@@ -214,45 +227,27 @@ def _compile(model: Any, config: PatchTraining) -> None:
     optimizer.build(model.trainable_variables)  # now: TensorFlow traces a step twice that makes variables
 
 
-class _Step(keras.callbacks.Callback):
-    """Set each step's rate, and show how far the training is."""
+class _Watch(keras.callbacks.Callback):
+    """Show how far the training is, and stop it where it diverges."""
 
-    def __init__(self, config: PatchTraining, first: int, n_steps: int, bar: Any) -> None:
+    def __init__(self, epoch: int, bar: Any) -> None:
         super().__init__()
-        self.config, self.first, self.n_steps, self.bar = config, first, n_steps, bar
-        self.rate = 0.0
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.rate = rate_at(self.first + batch, self.n_steps, self.config)
-        self.model.optimizer.learning_rate = self.rate
+        self.epoch, self.bar = epoch, bar
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at the mean loss of the epoch so far."""
         loss = (logs or {}).get("loss", math.nan)
         if not np.isfinite(loss):
             raise PermGradError(
-                f"training diverged in step {self.first + batch + 1} (the loss is {loss}); lower the rate"
+                f"training diverged in epoch {self.epoch + 1}, batch {batch + 1} (the loss is {loss}); lower the rate"
             )
         self.bar.set_postfix({"loss": f"{loss:.4f}"}, refresh=False)
         self.bar.update()
 
 
-def _judge(
-    model: Any,
-    validation: Patches,
-    config: PatchTraining,
-    epoch: int,
-    loss: float,
-    rate: float,
-    seconds: float,
-    n_trained: int,
-) -> dict[str, float]:
-    predicted = probability(predict_logits(model, validation, workers=config.workers)[:, 0])
+def _judge(model: Any, validation: Patches, workers: int | None) -> dict[str, float]:
+    predicted = probability(predict_logits(model, validation, workers=workers)[:, 0])
     return {
-        "epoch": epoch + 1,
-        "loss": float(loss),
-        "val_loss": float(log_loss(validation.y, predicted.astype(float))),
+        "val_loss": float(log_loss(validation.y, predicted)),
         "val_auc": float(roc_auc_score(validation.y, predicted)),
-        "learning_rate": rate,
-        "seconds": seconds,
-        "images_per_second": n_trained / seconds,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
@@ -15,12 +17,13 @@ QUANTILES = (5, 25, 50, 75, 95)
 
 
 def colour_texture(patches: Patches) -> np.ndarray:
-    """Return statistics of each patch, (n_patches, n_statistics), float32, reading one patch at a time.
+    """Return statistics of each patch, (n_patches, n_statistics), float32, a patch at a time.
 
     Of each channel in RGB, HSV and Lab: mean, standard deviation, quantiles and a histogram; of the grey image in three
     scales: mean, standard deviation and quantiles of the gradient's size and of the Laplacian's.
     """
-    return np.stack([_statistics(patches.pixels([row])[0]) for row in range(len(patches))])
+    with ThreadPoolExecutor() as pool:
+        return np.stack(list(pool.map(lambda row: _statistics(patches.pixels([row])[0]), range(len(patches)))))
 
 
 def _statistics(image: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,14 +137,21 @@ class Bench:
         return kept(self.out / "units" / f"test_{key}.json", KIND, work)
 
     def forest(
-        self, fold: int, train: tuple[np.ndarray, np.ndarray], judged: tuple[np.ndarray, np.ndarray], n_trees: int
+        self, fold: int, parts: Callable[[], list[tuple[np.ndarray, np.ndarray]]], n_trees: int
     ) -> dict[str, Any]:
-        """Fit a forest and return ``probabilities`` of the judged patches, their ``auc`` and ``seconds``."""
+        """Fit a forest on the first of two parts, (statistics, labels) each, and judge it on the second.
+
+        Returns
+        -------
+        dict
+            ``probabilities`` of the judged patches, their ``auc``, and ``seconds``.
+        """
 
         def work() -> dict[str, Any]:
             begun = time.perf_counter()
-            probabilities = forest_probability(train, judged[0], n_trees, self.seed)
-            auc = float(roc_auc_score(judged[1], probabilities))
+            train, (statistics, y) = parts()
+            probabilities = forest_probability(train, statistics, n_trees, self.seed)
+            auc = float(roc_auc_score(y, probabilities))
             return {"probabilities": probabilities.tolist(), "auc": auc, "seconds": time.perf_counter() - begun}
 
         return kept(self.out / "units" / f"forest_{n_trees}_{fold}.json", KIND, work)

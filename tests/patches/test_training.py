@@ -23,16 +23,41 @@ def config(**given):
 
 def test_rates_by_hand():
     constant, cosine, one_cycle = (config(schedule=name) for name in ("constant", "cosine", "one_cycle"))
-    assert rate_at(7, 10, constant) == 1e-3
-    assert [rate_at(step, 4, cosine) for step in (0, 2)] == pytest.approx([1e-3, 0.5e-3])
-    assert rate_at(1, 4, cosine) == pytest.approx(1e-3 * (1 + np.sqrt(0.5)) / 2)
-    rates = [rate_at(step, 16, one_cycle) for step in range(16)]
+    assert float(rate_at(7, 10, constant)) == pytest.approx(1e-3)
+    assert [float(rate_at(step, 4, cosine)) for step in (0, 2)] == pytest.approx([1e-3, 0.5e-3])
+    assert float(rate_at(1, 4, cosine)) == pytest.approx(1e-3 * (1 + np.sqrt(0.5)) / 2)
+    rates = [float(rate_at(step, 16, one_cycle)) for step in range(16)]
     assert rates[0] == pytest.approx(1e-3 / 25)
     assert rates[2] == pytest.approx((1e-3 + 1e-3 / 25) / 2)
     assert rates[4] == pytest.approx(1e-3)
     assert rates[10] == pytest.approx(0.5e-3)
     assert np.argmax(rates) == 4
     assert rates[15] < 0.03 * 1e-3
+
+
+def test_each_step_has_its_rate(patches, monkeypatch):
+    """Nothing is learned while it is 0: in the first epoch, and one step into the second."""
+    after = 3 + 1  # batches of an epoch, and one
+    monkeypatch.setattr(
+        "permgrad.patches.training.rate_at",
+        lambda step, n, given: keras.ops.where(keras.ops.cast(step, "float32") < after, 0.0, 1e-3),
+    )
+    model, seen = small(), []
+    kernel = model.get_layer("logit").get_weights()[0]
+    watch = lambda row: seen.append(model.get_layer("logit").get_weights()[0])  # noqa: E731
+    pg.fit_patches(model, patches, patches, config(epochs=2), on_epoch=watch)
+    np.testing.assert_array_equal(seen[0], kernel)
+    assert np.abs(seen[1] - kernel).max() == pytest.approx(2e-3, rel=0.2)  # two of three steps, each of about its rate
+
+
+@pytest.mark.slow
+def test_half_precision(patches):
+    """With a scaled loss, as on an accelerator."""
+    model = small(precision="mixed_float16")
+    history = pg.fit_patches(model, patches, patches, config(epochs=2, schedule="one_cycle"))
+    assert type(model.optimizer).__name__ == "LossScaleOptimizer"
+    assert np.isfinite(history["loss"]).all()
+    assert model.get_layer("backbone").get_layer("conv_0").compute_dtype == "float16"
 
 
 def test_shares_of_the_network():
@@ -107,6 +132,7 @@ def test_it_learns_what_is_planted(patches, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_best_epoch_may_be_kept(patches, monkeypatch):
     aucs = iter([0.6, 0.9, 0.7])
     monkeypatch.setattr("permgrad.patches.training.roc_auc_score", lambda *given: next(aucs))
@@ -121,6 +147,7 @@ def test_the_best_epoch_may_be_kept(patches, monkeypatch):
     np.testing.assert_array_equal(model.get_layer("logit").get_weights()[0], weights[1])
 
 
+@pytest.mark.slow
 def test_a_step_is_traced_once(patches, monkeypatch):
     """Batches of two sizes, two epochs, another rate in each step: one program."""
     model, calls = small(), []
@@ -151,5 +178,5 @@ def test_bad_input(patches):
         pg.fit_patches(small(), patches, pg.Patches(patches.ids, patches.files, patches.shape), config())
     model = small()
     model.get_layer("logit").bias.assign([np.nan])
-    with pytest.raises(pg.PermGradError, match="training diverged in step 1"):
+    with pytest.raises(pg.PermGradError, match="training diverged in epoch 1, batch 1"):
         pg.fit_patches(model, patches, patches, config())
