@@ -8,12 +8,13 @@ the best; validates it, a small network from scratch and a random forest on colo
 networks, and the eight symmetries of a square; shows by Grad-CAM where the network looks; and writes the submission.
 
 Every training's result is kept in ``units/``: stopped and started again, the study goes on from there. Other recipes
-can be asked for later; another split, other patches or another grid need another directory.
+and a larger grid can be asked for later; another split and other patches need another directory.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -128,7 +129,7 @@ class Study(pg.Settings):
     @model_validator(mode="after")
     def _every_recipe_is_one(self) -> Study:
         """Find mistakes before hours of training."""
-        cell = self.grid.cells[0]
+        cell = self.grid.first
         makes: dict[str, Callable[[], Any]] = {
             "comparison": lambda: [*map(self.with_backbone, self.comparison.backbones)],
             "grid.changes": lambda: self.longest(cell),
@@ -176,19 +177,18 @@ def find_directory(name: str) -> Path:
 
 def check_backbones(study: Study, patch_shape: tuple[int, int, int]) -> None:
     """Build each network once: weights that are missing are known before hours of training."""
-    recipes = [*map(study.with_backbone, study.comparison.backbones), study.cell(study.grid.cells[0]), study.small]
+    recipes = [*map(study.with_backbone, study.comparison.backbones), study.cell(study.grid.first), study.small]
     for recipe in {(r.backbone, r.weights, r.image_size): r for r in recipes}.values():
         recipe.network(patch_shape, "float32", 0)
 
 
 def check_same(study: Study, check: pg.PatchCheck, out: Path) -> None:
-    """Refuse a directory whose results are of other patches, another split or another grid."""
+    """Refuse a directory whose results are of other patches, or of another split."""
     settings = {
         "precision": choose_precision(study.precision),
         "seed": study.seed,
         "data": study.data.model_dump(include={"at_most", "validation", "seed"}),
         "folds": study.folds.model_dump(mode="json"),
-        "grid": {**study.grid.space, "recipe": study.cell(study.grid.cells[0]).key()},
     }
     check_same_study(out / "units" / "study.json", KIND, {"settings": settings, "patches": check.sha256})
 
@@ -220,22 +220,36 @@ def run(study: Study, check: pg.PatchCheck, out: Path, *, verbose: bool = False)
 def _run(study: Study, check: pg.PatchCheck, out: Path, verbose: bool) -> dict[str, Any]:
     bench = Bench(out, choose_precision(study.precision), study.seed, study.workers)
     train, validation = split(study, check.train)
-    recipes = [*(study.with_backbone(name) for name in study.comparison.backbones), study.small]
-    n_units = len(recipes) + len(study.grid.cells) + 1 + len(study.variants) + 4 * study.folds.n
+    n_units = (
+        len(study.comparison.backbones)
+        + math.prod(map(len, study.grid.space.values()))
+        + 2
+        + len(study.variants)
+        + 4 * study.folds.n
+    )
     done: dict[str, Any] = {"check": check, "validation": validation}
+    seen: set[str] = set()
     with tqdm(total=n_units, desc="histopathology", unit="unit", disable=not verbose) as progress:
 
         def unit(name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             progress.set_postfix_str(name)
             found = work()
-            progress.update()
+            progress.update(name not in seen)
+            seen.add(name)
             return found
 
         def trained(name: str, recipe: Recipe, keep: bool = False) -> dict[str, Any]:
             return unit(name, lambda: bench.train(recipe, "split", train, validation, keep=keep, verbose=verbose))
 
-        done["comparison"] = {recipe.backbone: trained(recipe.backbone, recipe) for recipe in recipes}
-        done["grid"] = run_grid(study, check, out, trained)
+        def searched(name: str, space: dict[str, list[Any]], recipe: Callable[[dict[str, Any]], Recipe]) -> list[Any]:
+            one = recipe({key: values[0] for key, values in space.items()})
+            depends = {"patches": check.sha256, "first": one.key(bench.seed, bench.precision)}
+            return search(out, name, space, depends, lambda cell: trained(described(cell), recipe(cell)))
+
+        backbones = searched("backbones", {"backbone": [*study.comparison.backbones]}, study.baseline.but)
+        done["comparison"] = {cell["params"]["backbone"]: cell for cell in backbones}
+        done["comparison"]["small CNN"] = trained("small CNN", study.small)
+        done["grid"] = searched("grid", study.grid.space, study.cell)
         params = max(done["grid"], key=lambda cell: cell["auc"])["params"]
         longer = study.longest(params)
         done["best"], done["longer"] = params, trained("longer", longer, keep=True)
@@ -252,6 +266,11 @@ def _run(study: Study, check: pg.PatchCheck, out: Path, verbose: bool) -> dict[s
     return done
 
 
+def described(params: dict[str, Any]) -> str:
+    """Return a combination as text."""
+    return ", ".join(f"{key} {value}" for key, value in params.items())
+
+
 def split(study: Study, patches: Patches) -> tuple[Patches, Patches]:
     """Split the patches into training and validation, stratified."""
     rows = np.arange(len(patches))
@@ -263,26 +282,6 @@ def split(study: Study, patches: Patches) -> tuple[Patches, Patches]:
         raise pg.PermGradError(f"{len(patches)} patches cannot be split: {error}") from error
     train, validation = (patches.take(np.sort(part)) for part in parts)
     return train, validation
-
-
-def run_grid(
-    study: Study, check: pg.PatchCheck, out: Path, trained: Callable[[str, Recipe], dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Train every combination as a trial of an Optuna study; return their units in the order of the grid."""
-    found: dict[str, dict[str, Any]] = {}
-
-    def train(params: dict[str, Any]) -> dict[str, Any]:
-        name = ", ".join(f"{key} {value}" for key, value in params.items())
-        found[str(study.cell(params))] = one = trained(name, study.cell(params))
-        return one
-
-    search(
-        out,
-        study.grid.space,
-        {"patches": check.sha256, "recipe": study.cell({}).key(), "grid": study.grid.space},
-        train,
-    )
-    return [{"params": cell, **(found.get(str(study.cell(cell))) or train(cell))} for cell in study.grid.cells]
 
 
 def run_folds(

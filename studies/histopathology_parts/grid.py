@@ -1,8 +1,9 @@
-"""The grid as an Optuna study: each combination is a trial, which the dashboard shows."""
+"""A grid as an Optuna study: each combination is a trial, which the dashboard shows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from permgrad.tuning.storage import open_storage
-from permgrad.tuning.study import DIED, FAILURE, open_study, quiet_optuna
-
-NAME = "histopathology grid"
+from permgrad.tuning.study import DIED, FAILURE, SETTINGS, open_study, quiet_optuna
 
 
 class AskedGrid(optuna.samplers.GridSampler):
@@ -25,49 +24,65 @@ class AskedGrid(optuna.samplers.GridSampler):
 
 def search(
     out: Path,
+    name: str,
     space: Mapping[str, list[Any]],
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     train: Callable[[dict[str, Any]], Mapping[str, Any]],
-) -> None:
-    """Train every combination that has no result yet, each as a trial of the study in ``study.db``.
+) -> list[dict[str, Any]]:
+    """Train every combination that has no result yet, each as a trial of a study in ``study.db``.
 
     Parameters
     ----------
     out : path
         One process at a time works here: a trial that runs is one whose process died. It is marked as failed, and its
         combination tried again.
+    name : str
+        Of the study.
     space : mapping of str to list
         Name → values.
-    settings : dict
-        What every resumption must share.
+    settings : mapping
+        What results depend on beside the combination. With others, or another space, the study is begun anew: what was
+        trained before is kept in units, and only told to it.
     train : callable
         One combination → its unit: ``history`` (rows with ``epoch`` and ``val_auc``), ``auc`` and ``seconds``.
+
+    Returns
+    -------
+    list of dict
+        Each combination's unit with ``params``, in the order of the grid.
     """
-    storage = open_storage(f"sqlite:///{out / 'study.db'}")
-    with quiet_optuna():
-        study = open_study(storage, NAME, {"metric": ["auc"], **settings}, ["maximize"])
+    study = _open(out, name, {"metric": ["auc"], **settings, "space": space})
     study.sampler = AskedGrid(space, seed=0)
-    distributions: Any = {name: CategoricalDistribution(values) for name, values in space.items()}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        storage.set_trial_user_attr(trial._trial_id, FAILURE, DIED)
-        study.tell(trial.number, state=TrialState.FAIL)
-    while missing := _missing(study, space):
+    distributions: Any = {key: CategoricalDistribution(values) for key, values in space.items()}
+    cells = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+    while missing := _missing(study, cells):
         if study.sampler.is_exhausted(study):  # the sampler takes what failed for done
             study.enqueue_trial(missing[0])
         trial = study.ask(distributions)
         unit = train(trial.params)
         for row in unit["history"]:
             trial.report(row["val_auc"], int(row["epoch"]))
-        for name in ("loss", "seconds"):
-            trial.set_user_attr(name, sum(row[name] for row in unit["history"][-1 if name == "loss" else 0 :]))
+        trial.set_user_attr("loss", unit["history"][-1]["loss"])
+        trial.set_user_attr("seconds", unit["seconds"])
         study.tell(trial, unit["auc"])
+    return [{"params": cell, **train(cell)} for cell in cells]
 
 
-def _missing(study: optuna.Study, space: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+def _open(out: Path, name: str, settings: dict[str, Any]) -> optuna.Study:
+    """Open the study, or begin it anew where it was of other settings; mark what died."""
+    storage = open_storage(f"sqlite:///{out / 'study.db'}")
+    with quiet_optuna():
+        for known in optuna.get_all_study_summaries(storage):
+            if known.study_name == name and known.user_attrs.get(SETTINGS) != settings:
+                optuna.delete_study(study_name=name, storage=storage)
+        study = open_study(storage, name, settings, ["maximize"])
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        storage.set_trial_user_attr(trial._trial_id, FAILURE, DIED)
+        study.tell(trial.number, state=TrialState.FAIL)
+    return study
+
+
+def _missing(study: optuna.Study, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the combinations without a result."""
     done = [trial.params for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-    names = list(space)
-    grid: list[dict[str, Any]] = [{}]
-    for name in names:
-        grid = [{**cell, name: value} for cell in grid for value in space[name]]
-    return [cell for cell in grid if cell not in done]
+    return [cell for cell in cells if cell not in done]

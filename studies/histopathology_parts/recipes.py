@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from itertools import product
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -111,6 +110,6 @@ class Grid(pg.Settings):
         return {name: list(getattr(self, name)) for name in type(self).model_fields if name != "changes"}
 
     @property
-    def cells(self) -> list[dict[str, Any]]:
-        """All combinations."""
-        return [dict(zip(self.space, values, strict=True)) for values in product(*self.space.values())]
+    def first(self) -> dict[str, Any]:
+        """The first combination."""
+        return {name: values[0] for name, values in self.space.items()}

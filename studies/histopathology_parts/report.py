@@ -78,12 +78,13 @@ def _text(study: Any, done: t.Done, tables: Mapping[str, pd.DataFrame]) -> str:
         "The patches": _patches(done["check"]),
         "Backbones": (
             f"The baseline with each backbone, and the small CNN, on {len(done['validation']):,} validation patches"
-            f" (stratified, {study.data.validation:.0%}). {_baseline(study)}{_INTERVALS}\n\n"
+            f" (stratified, {study.data.validation:.0%}). The baseline: {_recipe(study.baseline)}. The small CNN:"
+            f" {_recipe(small)}. {_INTERVALS}\n\n"
             f"{markdown(tables['comparison'])}\n\n![Backbones](comparison.png)\n\n![Learning](learning.png)"
         ),
         "The grid": (
             f"{len(done['grid'])} combinations for {best.backbone}, {_epochs(study.cell({}))} each, as trials of"
-            f" an Optuna study in study.db, which `permgrad dashboard` shows. {_EFFECTS}\n\n"
+            f" an Optuna study in study.db, as the backbones are; `permgrad dashboard` shows both. {_EFFECTS}\n\n"
             f"{markdown(tables['grid'])}\n\n![Grid](grid.png)\n\n{markdown(tables['grid_effects'])}"
         ),
         "One thing changed": (
@@ -92,8 +93,8 @@ def _text(study: Any, done: t.Done, tables: Mapping[str, pd.DataFrame]) -> str:
             "![Learning](learning_variants.png)"
         ),
         "Folds": (
-            f"{study.folds.n} folds of all {len(done['check'].train):,} patches. *small CNN*: {_recipe(small)}. *the"
-            f" grid's best*: as above. {_FOLDS}\n\n{markdown(tables['folds'])}\n\n"
+            f"{study.folds.n} folds of all {len(done['check'].train):,} patches. *small CNN* and *the grid's"
+            f" best*: as above. {_FOLDS}\n\n{markdown(tables['folds'])}\n\n"
             f"{markdown(tables['fold_differences'])}\n\n![ROC curves](roc.png)"
         ),
         "Averaged": f"{_AVERAGED}\n\n{markdown(tables['ensembles'])}\n\n![Ensembles](ensembles.png)",
@@ -119,10 +120,6 @@ def _patches(check: pg.PatchCheck) -> str:
         f"{listed}{more}\n\n{markdown(check.classes)}\n\n{markdown(check.shapes)}\n\n"
         "![Classes](classes.png)\n\n![Patches](patches.png)\n\n![Values of pixels](pixels.png)"
     )
-
-
-def _baseline(study: Any) -> str:
-    return f"The baseline: {_recipe(study.baseline)}. "
 
 
 def _epochs(recipe: Recipe) -> str:

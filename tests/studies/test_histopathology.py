@@ -80,9 +80,9 @@ def test_the_published_settings_are_the_defaults():
     assert (recipe.backbone, recipe.epochs, recipe.batch_size, recipe.image_size) == ("EfficientNetB0", 2, 64, 224)
     assert (recipe.learning_rate, recipe.weight_decay, recipe.dropout) == (3e-4, 1e-4, 0.2)
     assert (recipe.weights, recipe.augmentation.rotation, given.data.validation) == ("imagenet", 90, 0.15)
-    assert len(given.grid.cells) == 16
+    assert [len(values) for values in given.grid.space.values()] == [2, 2, 2, 2]
     assert {"ResNet18", "EfficientNetB0", "EfficientNetB2"} <= set(given.comparison.backbones)
-    assert given.longest(given.grid.cells[0]).epochs == 3
+    assert given.longest(given.grid.first).epochs == 3
 
 
 def test_recipes_are_the_baseline_with_changes():
@@ -129,23 +129,29 @@ def test_the_grid_goes_on_where_it_died(tmp_path):
             {"epoch": 1, "val_auc": 0.5, "loss": 1.0, "seconds": 2.0},
             {"epoch": 2, "val_auc": 0.6, "loss": 0.9, "seconds": 2.0},
         ]
-        return {"history": history, "auc": params["a"] / 10 + params["b"] / 100}
+        return {"history": history, "auc": params["a"] / 10 + params["b"] / 100, "seconds": 4.0}
 
     with pytest.raises(KeyboardInterrupt):
-        grid.search(tmp_path, space, {"patches": "x"}, train)
-    grid.search(tmp_path, space, {"patches": "x"}, train)
+        grid.search(tmp_path, "grid", space, {"patches": "x"}, train)
     cells = [{"a": a, "b": b} for a in (1, 2, 3) for b in (True, False)]
-    assert sorted(map(str, seen[:2] + seen[3:])) == sorted(map(str, cells))  # each once, but for the one that died
-    found = optuna.load_study(study_name=grid.NAME, storage=f"sqlite:///{tmp_path / 'study.db'}")
-    states = [trial.state for trial in found.trials]
+    found = grid.search(tmp_path, "grid", space, {"patches": "x"}, train)
+    assert [cell["params"] for cell in found] == cells
+    assert sorted(map(str, seen[:2] + seen[3:7])) == sorted(map(str, cells))  # each once, but for the one that died
+
+    def trials():
+        return optuna.load_study(study_name="grid", storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+
+    states = [trial.state for trial in trials()]
     assert (states.count(TrialState.COMPLETE), states.count(TrialState.FAIL)) == (6, 1)
-    assert next(t for t in found.trials if t.state == TrialState.FAIL).user_attrs["failure"] == "its process died"
-    assert found.best_params == {"a": 3, "b": True}
-    assert found.best_trial.intermediate_values == {1: 0.5, 2: 0.6}
-    assert found.best_trial.user_attrs == {"loss": 0.9, "seconds": 4.0}
-    grid.search(tmp_path, space, {"patches": "x"}, lambda params: pytest.fail("all are done"))
-    with pytest.raises(pg.PermGradError, match="patches was x, is y"):
-        grid.search(tmp_path, space, {"patches": "y"}, train)
+    assert next(t for t in trials() if t.state == TrialState.FAIL).user_attrs["failure"] == "its process died"
+    best = max((t for t in trials() if t.value), key=lambda t: t.value)
+    assert best.params == {"a": 3, "b": True}
+    assert best.intermediate_values == {1: 0.5, 2: 0.6}
+    assert best.user_attrs == {"loss": 0.9, "seconds": 4.0}
+    grid.search(tmp_path, "grid", space, {"patches": "x"}, train)
+    assert len(trials()) == 7  # nothing was left to try
+    more = grid.search(tmp_path, "grid", {**space, "a": [1, 2, 3, 4]}, {"patches": "x"}, train)
+    assert len(more) == len(trials()) == 8  # begun anew, larger
 
 
 @pytest.mark.slow
@@ -156,11 +162,13 @@ def test_everything_is_written(out, done, directory):
     text = (out / "report.md").read_text()
     assert "cannot be read" in text
     assert "The baseline: EfficientNetB0, random weights, patches as they are, 1 epoch in batches of 64" in text
-    assert set(done["comparison"]) == {"MobileNetV3Small", "SmallCNN"}
+    assert set(done["comparison"]) == {"MobileNetV3Small", "small CNN"}
     assert len(done["grid"]) == 2
     server, url = make_server(out, None, 0)
     server.server_close()
-    assert url.endswith("dashboard/studies/1")
+    assert url.endswith("/dashboard")  # of two studies
+    names = optuna.get_all_study_names(f"sqlite:///{out / 'study.db'}")
+    assert names == ["backbones", "grid"]
 
 
 @pytest.mark.slow
@@ -202,7 +210,6 @@ def test_other_patches_and_other_settings_are_refused(out, done, directory, tmp_
         "seed=1": "seed was 0, now 1",
         "data.seed=1": "data.seed was 42, now 1",
         "folds.n=3": "folds.n was 2, now 3",
-        "grid.dropout=[0.2, 0.4]": "grid.dropout was",
         "data.at_most=30": "data.at_most was 300, now 30",
     }.items():
         other = settings(f"data.directory='{directory}'", change)
