@@ -30,8 +30,14 @@ class Augmentation:
         Left to right, and up to down, each of them half of the time.
     rotation : float
         Largest angle, in degrees, to both sides; the image is mirrored at its edges.
-    brightness, contrast, saturation, hue : float
-        Largest change, as a share of the whole range (hue: of the colour circle); 0 leaves it as it is.
+    brightness : float
+        Largest value that is added, as a share of 255.
+    contrast : float
+        Distances from each channel's mean are multiplied by 1 ± as much at most.
+    saturation : float
+        Is multiplied by 1 ± as much at most.
+    hue : float
+        Largest shift, as a share of the colour circle, up to a half.
     stain : float
         See `StainJitter`; 0 leaves it as it is.
     """
@@ -50,6 +56,8 @@ class Augmentation:
         for name in ("brightness", "contrast", "saturation", "hue", "stain"):
             if not 0 <= getattr(self, name) < 1:
                 raise PermGradError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        if self.hue > 0.5:
+            raise PermGradError(f"hue must be at most 0.5, half of the colour circle, got {self.hue}")
 
     def layers(self, seed: int = 0) -> list[Any]:
         """Return the layers, in order; each has a generator of its own, seeded by `seed`."""
@@ -66,13 +74,14 @@ class Augmentation:
             made.append(StainJitter(self.stain, seed=next(seeds)))
         if self.brightness:
             made.append(layers.RandomBrightness(self.brightness, seed=next(seeds), **values))
-        if self.contrast:
-            made.append(layers.RandomContrast(self.contrast, seed=next(seeds), **values))
-        if self.saturation:  # Keras takes 0.5 for no change
-            around = (0.5 - self.saturation / 2, 0.5 + self.saturation / 2)
+        if self.contrast:  # of a single number, Keras only takes the way up
+            both = (self.contrast, self.contrast)
+            made.append(layers.RandomContrast(both, seed=next(seeds), **values))
+        if self.saturation:  # Keras multiplies by x / (1 - x)
+            around = tuple(f / (1 + f) for f in (1 - self.saturation, 1 + self.saturation))
             made.append(InRangeSaturation(around, seed=next(seeds), **values))
         if self.hue:
-            made.append(layers.RandomHue(self.hue, seed=next(seeds), **values))
+            made.append(layers.RandomHue(2 * self.hue, seed=next(seeds), **values))  # of half the circle
         return made
 
 

@@ -17,7 +17,6 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,13 +36,11 @@ from permgrad.training import choose_precision
 from permgrad.units import check_same_study
 
 if __package__:
-    from studies.histopathology_parts.forest import colour_texture
     from studies.histopathology_parts.grid import search
     from studies.histopathology_parts.recipes import Changes, Count, Grid, Recipe
     from studies.histopathology_parts.report import facts, write_checks, write_report
     from studies.histopathology_parts.trainings import KIND, Bench
 else:  # run as a script: its own directory is what Python looks in
-    from histopathology_parts.forest import colour_texture
     from histopathology_parts.grid import search
     from histopathology_parts.recipes import Changes, Count, Grid, Recipe
     from histopathology_parts.report import facts, write_checks, write_report
@@ -163,8 +160,8 @@ class Study(pg.Settings):
 
 
 def find_directory(name: str) -> Path:
-    """Return the directory of the patches: in what PERMGRAD_DATA names, or as it is given."""
-    places = [Path(os.environ.get("PERMGRAD_DATA", ".")) / name, Path(name)]
+    """Return the directory of the patches: as it is given, or in the one that PERMGRAD_DATA names."""
+    places = [Path(name), Path(os.environ.get("PERMGRAD_DATA", ".")) / name]
     found = next((path for path in places if path.is_dir()), None)
     if found is None:
         raise pg.PermGradError(
@@ -175,11 +172,11 @@ def find_directory(name: str) -> Path:
     return found
 
 
-def check_backbones(study: Study, patch_shape: tuple[int, int, int]) -> None:
-    """Build each network once: weights that are missing are known before hours of training."""
-    recipes = [*map(study.with_backbone, study.comparison.backbones), study.cell(study.grid.first), study.small]
-    for recipe in {(r.backbone, r.weights, r.image_size): r for r in recipes}.values():
-        recipe.network(patch_shape, "float32", 0)
+def check_data(study: Study, *, verbose: bool = False) -> pg.PatchCheck:
+    """Read all patches, and say which can be used."""
+    data = study.data
+    given: Any = {"strict": data.strict, "at_most": data.at_most, "seed": data.seed, "workers": study.workers}
+    return pg.check_patches(find_directory(data.directory), **given, verbose=verbose)
 
 
 def check_same(study: Study, check: pg.PatchCheck, out: Path) -> None:
@@ -193,33 +190,72 @@ def check_same(study: Study, check: pg.PatchCheck, out: Path) -> None:
     check_same_study(out / "units" / "study.json", KIND, {"settings": settings, "patches": check.sha256})
 
 
-def check_data(study: Study, *, verbose: bool = False) -> pg.PatchCheck:
-    """Read all patches, and say which can be used."""
-    directory = find_directory(study.data.directory)
-    check = pg.check_patches(directory, strict=study.data.strict, workers=study.workers, verbose=verbose)
-    if study.data.at_most is None or study.data.at_most >= len(check.train):
-        return check
-    rows = train_test_split(
-        np.arange(len(check.train)), train_size=study.data.at_most, stratify=check.train.y, random_state=study.data.seed
-    )[0]
-    return replace(check, train=check.train.take(np.sort(rows)))
+def check_backbones(study: Study, patch_shape: tuple[int, int, int]) -> None:
+    """Build each network once: names and weights that are missing are known before hours of training."""
+    longest = study.longest(study.grid.first)
+    recipes = [*map(study.with_backbone, study.comparison.backbones), longest, study.small]
+    recipes += [longest.but(changes) for changes in study.variants.values()]
+    for recipe in {(r.backbone, r.weights, r.image_size): r for r in recipes}.values():
+        recipe.network(patch_shape, "float32", 0)
 
 
-def run(study: Study, check: pg.PatchCheck, out: Path, *, verbose: bool = False) -> dict[str, Any]:
-    """Do the study, or do what is left of it; return the check of the patches and all units."""
-    out.mkdir(parents=True, exist_ok=True)
-    check_backbones(study, check.train.shape)
+Rows = tuple[np.ndarray, np.ndarray]
+"""Of the patches that are trained on, and of those that are judged."""
+
+
+def split(study: Study, patches: Patches) -> tuple[Rows, list[Rows]]:
+    """Split the patches, stratified: into training and validation; and into folds.
+
+    Raises
+    ------
+    PermGradError
+        If some part would have fewer than two patches of a class, or if patches are not square.
+    """
+    if patches.shape[0] != patches.shape[1]:
+        raise pg.PermGradError(f"eight symmetries need square patches, these are of {patches.shape[:2]} pixels")
+    rows = np.arange(len(patches))
+    folds = StratifiedKFold(study.folds.n, shuffle=True, random_state=study.folds.seed)
     try:
+        train, validation = train_test_split(
+            rows, test_size=study.data.validation, stratify=patches.y, random_state=study.data.seed
+        )
+        parts = [(np.sort(train), np.sort(validation)), *folds.split(rows, patches.y)]
+    except ValueError as error:
+        raise pg.PermGradError(f"{len(patches)} patches cannot be split: {error}") from error
+    for _, judged in parts:
+        counts = np.bincount(patches.y[judged], minlength=2)  # type: ignore[index]
+        if counts.min() < 2:
+            raise pg.PermGradError(
+                f"a part that is judged would have {counts[0]} patches of label 0 and {counts[1]} of label 1, two of"
+                " each are needed: take more patches, a larger share for validation or fewer folds"
+            )
+    return parts[0], parts[1:]
+
+
+def run(
+    study: Study, check: pg.PatchCheck, out: Path, report: Path | None = None, *, verbose: bool = False
+) -> dict[str, Any]:
+    """Do the study, or do what is left of it; return the check of the patches and all units.
+
+    What the check found is written into `report`, or `out`, before anything is trained.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".lock", timeout=0):
             check_same(study, check, out)
+            write_checks(check, report or out)
             return _run(study, check, out, verbose)
     except Timeout as error:
         raise pg.PermGradError(f"another process is at work in {out}; wait for it, or choose another --out") from error
+    except FileExistsError as error:
+        raise pg.PermGradError(f"{out} is a file; results need a directory, choose another --out") from error
 
 
 def _run(study: Study, check: pg.PatchCheck, out: Path, verbose: bool) -> dict[str, Any]:
+    (train_rows, validation_rows), folds = split(study, check.train)
+    train, validation = check.train.take(train_rows), check.train.take(validation_rows)
+    check_backbones(study, check.train.shape)
     bench = Bench(out, choose_precision(study.precision), study.seed, study.workers)
-    train, validation = split(study, check.train)
     n_units = (
         len(study.comparison.backbones)
         + math.prod(map(len, study.grid.space.values()))
@@ -250,17 +286,18 @@ def _run(study: Study, check: pg.PatchCheck, out: Path, verbose: bool) -> dict[s
         done["comparison"] = {cell["params"]["backbone"]: cell for cell in backbones}
         done["comparison"]["small CNN"] = trained("small CNN", study.small)
         done["grid"] = searched("grid", study.grid.space, study.cell)
+        done["failed"] = math.prod(map(len, study.grid.space.values())) - len(done["grid"])
         params = max(done["grid"], key=lambda cell: cell["auc"])["params"]
         longer = study.longest(params)
         done["best"], done["longer"] = params, trained("longer", longer, keep=True)
         done["variants"] = {name: trained(name, longer.but(changes)) for name, changes in study.variants.items()}
-        done |= run_folds(study, check.train, bench, {"small CNN": study.small, "best": longer}, unit, verbose=verbose)
+        recipes = {"small CNN": study.small, "best": longer}
+        done |= run_folds(study, check, folds, bench, recipes, unit, verbose=verbose)
         done["submitted"] = max(done["folds"], key=lambda name: np.mean([one["auc"] for one in done["folds"][name]]))
         if check.test is not None and len(check.test):
             keys = [one["network"] for one in done["folds"][done["submitted"]]]
             done["test"] = [
-                unit(f"test patches, fold {i}", lambda key=key: bench.predict(key, check.test))
-                for i, key in enumerate(keys)
+                unit(f"test patches, fold {i}", lambda key=key: bench.predict(key, check)) for i, key in enumerate(keys)
             ]
     done["shown"] = look(bench, done, study.shown)
     return done
@@ -271,22 +308,10 @@ def described(params: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in params.items())
 
 
-def split(study: Study, patches: Patches) -> tuple[Patches, Patches]:
-    """Split the patches into training and validation, stratified."""
-    rows = np.arange(len(patches))
-    try:
-        parts = train_test_split(
-            rows, test_size=study.data.validation, stratify=patches.y, random_state=study.data.seed
-        )
-    except ValueError as error:
-        raise pg.PermGradError(f"{len(patches)} patches cannot be split: {error}") from error
-    train, validation = (patches.take(np.sort(part)) for part in parts)
-    return train, validation
-
-
 def run_folds(
     study: Study,
-    patches: Patches,
+    check: pg.PatchCheck,
+    parts: list[Rows],
     bench: Bench,
     recipes: dict[str, Recipe],
     unit: Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]],
@@ -294,11 +319,10 @@ def run_folds(
     verbose: bool,
 ) -> dict[str, Any]:
     """Cross-validate networks and a forest on the same folds: ``rows`` of each fold, and its units."""
-    splits = StratifiedKFold(study.folds.n, shuffle=True, random_state=study.folds.seed)
-    parts = list(splits.split(np.zeros(len(patches)), patches.y))
+    patches = check.train
     folds: dict[str, list[dict[str, Any]]] = {name: [] for name in recipes}
     forests = []
-    statistics = cache(lambda: colour_texture(patches))  # of all patches at once, if a forest has to be fitted
+    statistics = cache(lambda: bench.statistics(check))  # only where a forest has to be fitted
     for i, (train, judged) in enumerate(parts):
         for name, recipe in recipes.items():
             rows = f"fold {i} of {study.folds.n}"
@@ -364,9 +388,8 @@ def main(
     try:
         study = pg.read_settings(Study, config, [*changes, *given, *overrides])
         check = check_data(study, verbose=True)
-        click.echo(f"{check}; pictures of them are in {report or out}")
-        write_checks(check, report or out)
-        done = run(study, check, out, verbose=True)
+        click.echo(check)
+        done = run(study, check, out, report, verbose=True)
         write_report(study, done, out, report)
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -43,6 +44,28 @@ def test_each_change_is_made_and_stays_in_range(images, name):
     each = np.abs(changed - images).mean(axis=(1, 2, 3))
     assert (each > 1e-3).mean() > 0.9  # nearly every patch
     assert np.unique(each.round(5)).size > 50  # each by itself
+
+
+def in_hsv(images):
+    return np.stack([cv2.cvtColor(image / 255, cv2.COLOR_RGB2HSV) for image in images])
+
+
+def test_how_large_changes_are():
+    """Of a plain colour, measured: hue in shares of the circle, saturation as a factor, brightness of 255."""
+    image = np.broadcast_to(np.float32([180, 90, 120]), (400, 4, 4, 3)).copy()
+    before = in_hsv(image)[0, 0, 0]
+    hue = in_hsv(applied(only(hue=0.05), image))[:, 0, 0, 0]
+    shift = (hue - before[0] + 180) % 360 - 180
+    assert np.abs(shift).max() == pytest.approx(0.05 * 360, rel=0.05)
+    assert shift.min() < -10 < 10 < shift.max()
+    factor = in_hsv(applied(only(saturation=0.2), image))[:, 0, 0, 1] / before[1]
+    assert (factor.min(), factor.max()) == pytest.approx((0.8, 1.2), abs=0.02)
+    added = (applied(only(brightness=0.1), image) - image)[:, 0, 0, 0]
+    assert (added.min(), added.max()) == pytest.approx((-25.5, 25.5), abs=1)
+    striped = image.copy()
+    striped[:, ::2] += 20
+    contrast = np.ptp(applied(only(contrast=0.3), striped)[:, :, 0, 0], axis=1) / 20
+    assert (contrast.min(), contrast.max()) == pytest.approx((0.7, 1.3), abs=0.03)
 
 
 def test_flips_toss_two_coins(images):
@@ -105,5 +128,7 @@ def test_bad_settings():
         pg.Augmentation(rotation=200)
     with pytest.raises(pg.PermGradError, match=r"hue must be at least 0 and below 1, got 1\.5"):
         pg.Augmentation(hue=1.5)
+    with pytest.raises(pg.PermGradError, match=r"hue must be at most 0\.5"):
+        pg.Augmentation(hue=0.6)
     with pytest.raises(pg.PermGradError, match="strength"):
         pg.StainJitter(0)

@@ -9,6 +9,9 @@ from scipy.stats import norm, rankdata
 
 from permgrad.errors import PermGradError
 
+NO_VARIANCE = 1e-15
+"""What rounding may leave of a variance that is 0."""
+
 
 class AUC(NamedTuple):
     """An area with its interval.
@@ -53,9 +56,9 @@ def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
     Returns
     -------
     AUC
-        The interval is DeLong's on the scale of log-odds, so it stays within (0, 1). Where all pairs are in order (or
-        none) DeLong's variance is 0; the interval then is that of half a pair out of order, with a standard error of
-        one pair.
+        The interval is DeLong's on the scale of log-odds, so it stays within (0, 1). Where DeLong's variance is 0 for
+        all pairs are in order (or none), it is that of half a pair out of order with a standard error of one pair;
+        where it is 0 for all scores are alike, that of scores that tell nothing.
 
     Raises
     ------
@@ -67,14 +70,26 @@ def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
     DeLong, DeLong & Clarke-Pearson, Comparing the Areas under Two or More Correlated ROC Curves, Biometrics 44 (1988);
     the log-odds are advised by Pepe, The Statistical Evaluation of Medical Tests (2003), section 5.2.
     """
-    areas, covariance, n_pairs = _delong(y, [scores])
+    areas, covariance, sizes = _delong(y, [scores])
     auc = float(areas[0])
-    edge = float(np.clip(auc, 0.5 / n_pairs, 1 - 0.5 / n_pairs))
-    error = np.sqrt(max(float(covariance[0, 0]), 0.0)) if edge == auc else 1 / n_pairs
-    margin = norm.ppf((1 + level) / 2) * error / (edge * (1 - edge))
+    half_a_pair = 0.5 / (sizes[0] * sizes[1])
+    edge = float(np.clip(auc, half_a_pair, 1 - half_a_pair))
+    margin = norm.ppf((1 + level) / 2) * np.sqrt(_variance(auc, covariance[0, 0], sizes)) / (edge * (1 - edge))
     centre = np.log(edge / (1 - edge))
     low, high = (float(1 / (1 + np.exp(-each))) for each in (centre - margin, centre + margin))
     return AUC(auc, min(low, auc), max(high, auc))
+
+
+def _variance(auc: float, delong: float, sizes: tuple[int, int]) -> float:
+    """Return DeLong's variance of an area; where it is 0, what stands for it.
+
+    All pairs in order, or none: that of an error of one pair. Scores that are all alike: that of scores which tell
+    nothing, by Mann & Whitney.
+    """
+    m, n = sizes
+    if delong > NO_VARIANCE:
+        return float(delong)
+    return 1 / (m * n) ** 2 if auc in (0, 1) else (m + n + 1) / (12 * m * n)
 
 
 def compare_auc(y: Any, first: Any, second: Any, level: float = 0.95) -> AUCDifference:
@@ -91,17 +106,19 @@ def compare_auc(y: Any, first: Any, second: Any, level: float = 0.95) -> AUCDiff
     AUCDifference
         By DeLong's covariance, which knows that both looked at the same rows; normal.
     """
-    areas, covariance, _ = _delong(y, [first, second])
+    areas, covariance, sizes = _delong(y, [first, second])
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    if variance <= NO_VARIANCE and difference:  # neither varies, see `_variance`
+        variance = sum(_variance(float(areas[i]), covariance[i, i], sizes) for i in range(2))
     error = np.sqrt(max(variance, 0.0))
     margin = float(norm.ppf((1 + level) / 2) * error)
-    p = float(2 * norm.sf(abs(difference) / error)) if error else float(difference == 0)
+    p = float(2 * norm.sf(abs(difference) / error)) if difference else 1.0
     return AUCDifference(difference, difference - margin, difference + margin, p)
 
 
-def _delong(y: Any, scores: list[Any]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return areas (n_scores,), their covariance (n_scores, n_scores), and the number of pairs.
+def _delong(y: Any, scores: list[Any]) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Return areas (n_scores,), their covariance (n_scores, n_scores), and the sizes of the classes.
 
     Ranks give each positive row's share of negative rows below it, and the other way round, in n log n steps (Sun & Xu,
     IEEE Signal Processing Letters 21, 2014).
@@ -122,4 +139,4 @@ def _delong(y: Any, scores: list[Any]) -> tuple[np.ndarray, np.ndarray, int]:
         above[i] = (ranks[positive] - rankdata(row[positive])) / n
         below[i] = 1 - (ranks[~positive] - rankdata(row[~positive])) / m
     covariance = np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(below)) / n
-    return above.mean(axis=1), covariance, m * n
+    return above.mean(axis=1), covariance, (m, n)

@@ -18,8 +18,10 @@ def final_activation(model: Any) -> tuple[Any, str]:
     output = model.outputs[0]
     node = node_of(output)
     operation, source = node.operation, node.input_tensors[0] if node.input_tensors else output
-    if isinstance(operation, keras.Model) and operation.outputs:
-        inner, activation = final_activation(operation)
+    ends = getattr(operation, "outputs", None) if isinstance(operation, keras.Model) else None
+    if ends:  # a functional model
+        at = next(i for i, tensor in enumerate(node.outputs) if tensor is output)
+        inner, activation = final_activation(keras.Model(operation.inputs, ends[at]))
         return keras.Model(operation.inputs, inner)(list(node.input_tensors)), activation
     kind = type(operation).__name__.lower()
     if kind in ("softmax", "sigmoid"):

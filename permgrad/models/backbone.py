@@ -1,6 +1,6 @@
 """A classifier of image patches around a known network.
 
-pixels ─ [augment] ─ [resize] ─ scale ─ backbone ─ mean over space ─ dropout ─ Dense: a logit
+pixels ─ [resize] ─ [augment] ─ scale ─ backbone ─ mean over space ─ dropout ─ Dense: a logit
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def backbone_classifier(
     -------
     keras.Model
         Pixels from 0 to 255, (batch, height, width, 3), red first, of any number type → the logit of the positive
-        class, (batch, 1), float32. Its layer "backbone" is what `permgrad.patches.training.unfreeze` takes apart.
+        class, (batch, 1), float32. Its layer "backbone" is what `permgrad.patches.training.unfreeze` takes apart. It is
+        saved and loaded as any Keras model (``network.save("network.keras")``, `keras.saving.load_model`), where this
+        module was imported before.
 
     Raises
     ------
@@ -73,10 +75,10 @@ def backbone_classifier(
     shape = patch_shape if image_size is None else (image_size, image_size, 3)
     backbone = make_backbone(name, weights, shape, precision=choose_precision(precision), seed=seeds[0])
     inputs = x = keras.Input(patch_shape, name="pixels")
-    for layer in augmentation.layers(seeds[1]) if augmentation else ():
-        x = layer(x)
     if shape != patch_shape:
         x = keras.layers.Resizing(*shape[:2], dtype="float32", name="resize")(x)
+    for layer in augmentation.layers(seeds[1]) if augmentation else ():
+        x = layer(x)
     x = backbone(scale_input(x, name))  # (batch, h, w, channels)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)
     x = keras.layers.Dropout(dropout, seed=seeds[2], dtype="float32", name="dropout")(x)

@@ -177,8 +177,11 @@ def _source(name: str, pretrained: bool, image_shape: tuple[int, int, int]) -> A
     except PermGradError:
         raise
     except Exception as error:  # downloads fail in as many ways as there are hubs
-        if not pretrained:
-            raise PermGradError(f"{name} cannot be built for images of {image_shape}: {error}") from error
+        if not pretrained or isinstance(error, ValueError):
+            with_weights = " with pretrained weights" if pretrained else ""
+            raise PermGradError(
+                f"{name} cannot be built for images of {image_shape}{with_weights}: {_first_line(error)}"
+            ) from error
         raise PermGradError(
             f"the pretrained weights of {name} are neither in the cache nor to be downloaded ({_first_line(error)})."
             " Connect once, so that they are kept; or give a weight file of this network by its path; or ask for"

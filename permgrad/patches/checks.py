@@ -22,6 +22,7 @@ from permgrad.patches.files import Patches, quiet_opencv, read_patch
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 LABELS = "train_labels.csv"
 LEFT_OUT, KEPT_ONCE, LISTED = "left out", "kept once", "listed, and kept"
+NO_LABEL = "no label of 0 or 1"
 PRIOR = "predicted as the share of positives"
 """A test patch that cannot be read needs its row in a submission all the same."""
 
@@ -47,6 +48,8 @@ class PatchCheck:
         ``where``, ``shape``, how many ``files`` have it, and the ``lowest`` and ``highest`` value in them.
     sha256 : str
         Over ids, labels and pixels of `train`: equal patches, equal hash.
+    test_sha256 : str
+        Over ids and pixels of `test`.
     """
 
     train: Patches
@@ -56,6 +59,7 @@ class PatchCheck:
     pixels: np.ndarray
     shapes: pd.DataFrame
     sha256: str
+    test_sha256: str
 
     @property
     def classes(self) -> pd.DataFrame:
@@ -75,7 +79,13 @@ class PatchCheck:
 
 
 def check_patches(
-    directory: str | Path, *, strict: bool = False, workers: int | None = None, verbose: bool = False
+    directory: str | Path,
+    *,
+    strict: bool = False,
+    at_most: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    verbose: bool = False,
 ) -> PatchCheck:
     """Read all patches of a directory in the layout of Kaggle's competition, and say which can be used.
 
@@ -86,6 +96,10 @@ def check_patches(
         ``test/<id>.tif``. PNG, JPEG and BMP files will do as well.
     strict : bool
         Stop where anything has to be left out.
+    at_most : int, optional
+        Read only so many of the labelled files, drawn at random, each label's share kept.
+    seed : int
+        Of that draw.
     workers : int, optional
         Files read at a time; by default one a core.
     verbose : bool
@@ -111,10 +125,13 @@ def check_patches(
     has_test = (directory / "test").is_dir()
     test_files = _list_files(directory / "test", "test", problems) if has_test else {}
     pixels = np.zeros((2, 3, 256), np.int64)
-    seen = _read_all(files, "train", workers, verbose, labels, pixels)
+    labelled = _match(labels, files, problems)
+    _check_classes([labels[name] for name in labelled], directory, problems)
+    if at_most is not None and at_most < len(labelled):
+        labelled = _draw(labelled, labels, at_most, seed)
+    seen = _read_all({name: files[name] for name in labelled}, "train", workers, verbose, labels, pixels)
     seen_test = _read_all(test_files, "test", workers, verbose, {}, pixels)
     shape = _most_common_shape(seen.values(), directory)
-    labelled = _match(labels, files, problems)
     train = _without_copies(_usable(labelled, seen, shape, "train", LEFT_OUT, problems), seen, labels, problems)
     test = _usable(test_files, seen_test, shape, "test", PRIOR, problems)
     known = {seen[one].digest: one for one in train}
@@ -123,9 +140,7 @@ def check_patches(
             problems.add("test", "labelled image too", one, f"the same as {known[seen_test[one].digest]}", LISTED)
     problems.stop_if(strict, directory)
     y = np.array([labels[one] for one in train], np.int8)
-    if set(y.tolist()) != {0, 1}:
-        found = listing(sorted(set(y.tolist()))) or "none at all"
-        raise PermGradError(f"{directory}: patches labelled 0 and patches labelled 1 are needed, found {found}")
+    _check_classes(y.tolist(), directory, problems)
     return PatchCheck(
         train=Patches(tuple(train), tuple(files[one] for one in train), shape, y),
         test=Patches(tuple(test), tuple(test_files[one] for one in test), shape) if has_test else None,
@@ -133,7 +148,8 @@ def check_patches(
         problems=pd.DataFrame(problems.rows, columns=["where", "kind", "id", "detail", "consequence"]),
         pixels=pixels,
         shapes=_shapes({"train": seen, "test": seen_test}),
-        sha256=_hash(train, y, seen),
+        sha256=_hash([f"{name},{label}" for name, label in zip(train, y.tolist(), strict=True)], train, seen),
+        test_sha256=_hash(test, test, seen_test),
     )
 
 
@@ -183,7 +199,7 @@ def _read_labels(path: Path, problems: _Problems) -> dict[str, int]:
         if not name:
             problems.add("labels", "no id", "", f"label {label!r}", LEFT_OUT)
         elif label not in ("0", "1"):
-            problems.add("labels", "no label of 0 or 1", name, f"label {label!r}", LEFT_OUT)
+            problems.add("labels", NO_LABEL, name, f"label {label!r}", LEFT_OUT)
         else:
             given.setdefault(name, []).append(int(label))
     for name, found in given.items():
@@ -243,10 +259,21 @@ def _look(path: Path) -> tuple[_Seen, np.ndarray | None]:
     return _Seen("", image.shape, int(image.min()), int(image.max()), digest), counts.astype(np.int64)
 
 
+def _check_classes(found: list[int], directory: Path, problems: _Problems) -> None:
+    if set(found) == {0, 1}:
+        return
+    refused = [detail for _, kind, _, detail, _ in problems.rows if kind == NO_LABEL]
+    hint = f"; {len(refused)} labels are neither, such as {refused[0]}" if refused else ""
+    raise PermGradError(
+        f"{directory}: patches labelled 0 and patches labelled 1 are needed, found"
+        f" {listing(sorted(set(found))) or 'none at all'}{hint}"
+    )
+
+
 def _most_common_shape(seen: Iterable[_Seen], directory: Path) -> tuple[int, int, int]:
     shapes = Counter(one.shape for one in seen if not one.error)
     if not shapes:
-        raise PermGradError(f"{directory}: there is no image in train/ that can be read")
+        raise PermGradError(f"{directory}: there is no labelled image in train/ that can be read")
     return shapes.most_common(1)[0][0]  # type: ignore[return-value]
 
 
@@ -259,6 +286,15 @@ def _match(labels: Mapping[str, int], files: Mapping[str, Path], problems: _Prob
         if name not in labels:
             problems.add("train", "file without label", name, path.name, LEFT_OUT)
     return [name for name in files if name in labels]
+
+
+def _draw(names: list[str], labels: Mapping[str, int], n: int, seed: int) -> list[str]:
+    """Draw `n` of the ids, each label's share kept, at least two of each; in their order."""
+    rng = np.random.default_rng(seed)
+    y = np.array([labels[name] for name in names])
+    positive = int(np.clip(round(n * y.mean()), 2, max(2, n - 2)))
+    rows = [rng.permutation(np.flatnonzero(y == c))[:k] for c, k in ((0, n - positive), (1, positive))]
+    return [names[row] for row in np.sort(np.concatenate(rows))]
 
 
 def _usable(
@@ -318,8 +354,8 @@ def _shapes(seen: Mapping[str, Mapping[str, _Seen]]) -> pd.DataFrame:
     )
 
 
-def _hash(names: list[str], y: np.ndarray, seen: Mapping[str, _Seen]) -> str:
+def _hash(texts: list[str], names: list[str], seen: Mapping[str, _Seen]) -> str:
     digest = hashlib.sha256()
-    for name, label in zip(names, y.tolist(), strict=True):
-        digest.update(f"{name},{label},".encode() + seen[name].digest)
+    for text, name in zip(texts, names, strict=True):
+        digest.update(f"{text},".encode() + seen[name].digest)
     return digest.hexdigest()

@@ -14,11 +14,10 @@ from permgrad.files import write_text
 from permgrad.patches.files import Patches
 from permgrad.patches.reading import N_SYMMETRIES, PatchBatches
 
-PREDICTED_ROWS = 256
-"""Images that are predicted at a time."""
 
-
-def predict_logits(model: Any, patches: Patches, *, symmetries: int = 1, workers: int | None = None) -> np.ndarray:
+def predict_logits(
+    model: Any, patches: Patches, *, symmetries: int = 1, batch_size: int = 256, workers: int | None = None
+) -> np.ndarray:
     """Return the logit of the positive class.
 
     Parameters
@@ -29,6 +28,8 @@ def predict_logits(model: Any, patches: Patches, *, symmetries: int = 1, workers
         Read from their files as they are needed, each once.
     symmetries : {1, 8}
         8 predicts each patch turned and flipped in all ways, see `permgrad.patches.reading.symmetric`.
+    batch_size : int
+        Images that are predicted at a time.
     workers : int, optional
         Threads that read; by default one a core.
 
@@ -38,9 +39,12 @@ def predict_logits(model: Any, patches: Patches, *, symmetries: int = 1, workers
     """
     if symmetries not in (1, N_SYMMETRIES):
         raise PermGradError(f"symmetries must be 1 or {N_SYMMETRIES}, got {symmetries}")
-    size = max(1, PREDICTED_ROWS // symmetries)
+    if not len(patches):
+        raise PermGradError("there are no patches to predict")
+    size = max(1, batch_size // symmetries)
     batches = PatchBatches(patches, size, symmetries=symmetries, workers=workers)
-    logits = model.predict(batches, verbose=0)[:, 0]
+    with batches.own_errors():
+        logits = model.predict(batches, verbose=0)[:, 0]
     # A batch is its patches once for each symmetry: (symmetry, patch) within it.
     starts = range(0, len(patches) * symmetries, size * symmetries)
     parts = [logits[start : start + size * symmetries].reshape(symmetries, -1).T for start in starts]
@@ -54,14 +58,16 @@ def probability(logits: np.ndarray) -> np.ndarray:
     return expit(np.asarray(logits, float))
 
 
-def predict_patches(models: Any, patches: Patches, *, symmetries: int = 1, workers: int | None = None) -> np.ndarray:
+def predict_patches(
+    models: Any, patches: Patches, *, symmetries: int = 1, batch_size: int = 256, workers: int | None = None
+) -> np.ndarray:
     """Return the probability of the positive class: the mean over networks and symmetries.
 
     Parameters
     ----------
     models : keras.Model or sequence of them
         One network, or an ensemble.
-    patches, symmetries, workers
+    patches, symmetries, batch_size, workers
         See `predict_logits`.
 
     Returns
@@ -71,7 +77,8 @@ def predict_patches(models: Any, patches: Patches, *, symmetries: int = 1, worke
     each = list(models) if isinstance(models, (list, tuple)) else [models]
     if not each:
         raise PermGradError("an ensemble needs at least one network")
-    logits = [predict_logits(model, patches, symmetries=symmetries, workers=workers) for model in each]
+    given: Any = {"symmetries": symmetries, "batch_size": batch_size, "workers": workers}
+    logits = [predict_logits(model, patches, **given) for model in each]
     return np.mean([probability(one).mean(axis=1) for one in logits], axis=0)
 
 
@@ -98,5 +105,5 @@ def write_submission(
     if len(ids) != len(values) or len(set(ids)) != len(ids):
         raise PermGradError(f"each of {len(ids)} ids must come once, with its probability; got {len(values)} of them")
     if not ((values >= 0) & (values <= 1)).all():
-        raise PermGradError("a submission holds probabilities, numbers from 0 to 1; logits, labels or gaps were given")
+        raise PermGradError("a submission holds probabilities, numbers from 0 to 1; some are beyond, or missing")
     write_text(path, pd.DataFrame({"id": list(ids), column: values}).to_csv(index=False))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -53,13 +55,18 @@ class PatchBatches(keras.utils.PyDataset):
         self.patches, self.batch_size, self.symmetries = patches, batch_size, symmetries
         self.order = np.arange(len(patches)) if order is None else order
         self.labelled, self.positive_weight = labelled, positive_weight
+        self.failure: PermGradError | None = None
 
     def __len__(self) -> int:
         return math.ceil(len(self.order) / self.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
         rows = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        images = self.patches.pixels(rows)
+        try:
+            images = self.patches.pixels(rows)
+        except PermGradError as error:
+            self.failure = error
+            raise
         if self.symmetries > 1:
             images = np.concatenate([symmetric(images, i) for i in range(self.symmetries)])
         if not self.labelled:
@@ -68,6 +75,16 @@ class PatchBatches(keras.utils.PyDataset):
         if self.positive_weight is None:
             return images, y
         return images, y, np.where(y[:, 0] == 1, np.float32(self.positive_weight), np.float32(1))
+
+    @contextmanager
+    def own_errors(self) -> Iterator[None]:
+        """Have an error of reading come out of the block as it was raised: a worker's is wrapped by the backend."""
+        try:
+            yield
+        except Exception:
+            if self.failure is None:
+                raise
+            raise self.failure from None
 
 
 def symmetric(images: np.ndarray, number: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +22,10 @@ from permgrad.patches.reading import PatchBatches, epoch_order
 ops = keras.ops
 WARMUP_SHARE = 0.25
 START_DIVISOR = 25
+LOOK_EACH = 10
+"""Batches."""
+PREDICTED_BATCHES = 2
+"""Predicting takes less memory than training: so many batches go at once."""
 CHOICES = {
     "schedule": ("constant", "cosine", "one_cycle"),
     "sampling": ("plain", "balanced"),
@@ -114,6 +118,7 @@ def _half_cosine(peak: float, share: Any) -> Any:
     return peak * (1 + ops.cos(math.pi * share)) / 2
 
 
+@keras.saving.register_keras_serializable("permgrad")
 class _Rates(keras.optimizers.schedules.LearningRateSchedule):
     """`rate_at`, for an optimizer whose own count begins at a later step."""
 
@@ -122,6 +127,15 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         return rate_at(ops.cast(step, "float32") + self.first, self.n_steps, self.config)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings: a network that was trained is saved with its optimizer."""
+        return {"config": asdict(self.config), "first": self.first, "n_steps": self.n_steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> _Rates:
+        """Return the schedule of these settings."""
+        return cls(PatchTraining(**config["config"]), config["first"], config["n_steps"])
 
 
 def unfreeze(model: Any, share: float) -> int:
@@ -169,7 +183,7 @@ def fit_patches(
     Raises
     ------
     PermGradError
-        If a class is missing among the patches, or the loss is not a number.
+        If a class is missing among the patches, a file can no longer be read, or the loss is not a number.
     """
     y = check_labelled(train, "training")
     check_labelled(validation, "validation")
@@ -195,12 +209,14 @@ def fit_patches(
                 workers=config.workers,
             )
             begun = time.perf_counter()
-            history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[_Watch(epoch, bar)]).history
+            with batches.own_errors():
+                history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[_Watch(epoch, bar)]).history
             seconds = time.perf_counter() - begun
+            _check_loss(history["loss"][0], epoch)
             row = {
                 "epoch": epoch + 1,
                 "loss": float(history["loss"][0]),
-                **_judge(model, validation, config.workers),
+                **_judge(model, validation, config, epoch),
                 "learning_rate": float(rate_at((epoch + 1) * per_epoch - 1, n_steps, config)),
                 "seconds": seconds,
                 "images_per_second": len(train) / seconds,
@@ -210,8 +226,6 @@ def fit_patches(
                 on_epoch(row)
             if config.keep == "best" and row["val_auc"] > best[0]:
                 best = (row["val_auc"], model.get_weights())
-    if config.keep == "best" and row["val_auc"] > best[0]:
-        best = (row["val_auc"], model.get_weights())
     if config.keep == "best":
         model.set_weights(best[1])
     return pd.DataFrame(rows)
@@ -235,18 +249,27 @@ class _Watch(keras.callbacks.Callback):
         self.epoch, self.bar = epoch, bar
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at the mean loss of the epoch so far."""
-        loss = (logs or {}).get("loss", math.nan)
-        if not np.isfinite(loss):
-            raise PermGradError(
-                f"training diverged in epoch {self.epoch + 1}, batch {batch + 1} (the loss is {loss}); lower the rate"
-            )
-        self.bar.set_postfix({"loss": f"{loss:.4f}"}, refresh=False)
+        """Look at the mean loss of the epoch so far, now and then: to know it, the network must have got so far."""
+        if batch % LOOK_EACH == 0:
+            loss = float((logs or {}).get("loss", math.nan))
+            _check_loss(loss, self.epoch)
+            self.bar.set_postfix({"loss": f"{loss:.4f}"}, refresh=False)
         self.bar.update()
 
 
-def _judge(model: Any, validation: Patches, workers: int | None) -> dict[str, float]:
-    predicted = probability(predict_logits(model, validation, workers=workers)[:, 0])
+def _check_loss(loss: float, epoch: int) -> None:
+    if not np.isfinite(loss):
+        raise PermGradError(f"training diverged in epoch {epoch + 1} (the loss is {loss}); lower the rate")
+
+
+def _judge(model: Any, validation: Patches, config: PatchTraining, epoch: int) -> dict[str, float]:
+    size = PREDICTED_BATCHES * config.batch_size
+    predicted = probability(predict_logits(model, validation, batch_size=size, workers=config.workers)[:, 0])
+    if not np.isfinite(predicted).all():
+        raise PermGradError(
+            f"after epoch {epoch + 1} the network predicts what is no number for some validation patches; lower the"
+            " rate"
+        )
     return {
         "val_loss": float(log_loss(validation.y, predicted)),
         "val_auc": float(roc_auc_score(validation.y, predicted)),

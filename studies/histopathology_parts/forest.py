@@ -16,13 +16,13 @@ SCALES = (1, 2, 4)
 QUANTILES = (5, 25, 50, 75, 95)
 
 
-def colour_texture(patches: Patches) -> np.ndarray:
-    """Return statistics of each patch, (n_patches, n_statistics), float32, a patch at a time.
+def colour_texture(patches: Patches, workers: int | None = None) -> np.ndarray:
+    """Return statistics of each patch, (n_patches, n_statistics), float32; several are read at a time.
 
     Of each channel in RGB, HSV and Lab: mean, standard deviation, quantiles and a histogram; of the grey image in three
     scales: mean, standard deviation and quantiles of the gradient's size and of the Laplacian's.
     """
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(workers) as pool:
         return np.stack(list(pool.map(lambda row: _statistics(patches.pixels([row])[0]), range(len(patches)))))
 
 

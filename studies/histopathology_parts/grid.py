@@ -11,6 +11,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
+import permgrad as pg
 from permgrad.tuning.storage import open_storage
 from permgrad.tuning.study import DIED, FAILURE, SETTINGS, open_study, quiet_optuna
 
@@ -44,12 +45,18 @@ def search(
         What results depend on beside the combination. With others, or another space, the study is begun anew: what was
         trained before is kept in units, and only told to it.
     train : callable
-        One combination → its unit: ``history`` (rows with ``epoch`` and ``val_auc``), ``auc`` and ``seconds``.
+        One combination → its unit: ``history`` (rows with ``epoch`` and ``val_auc``), ``auc`` and ``seconds``. If it
+        raises `PermGradError`, as where a training diverges, the trial fails with that reason, and is not tried again.
 
     Returns
     -------
     list of dict
-        Each combination's unit with ``params``, in the order of the grid.
+        Each combination's unit with ``params``, in the order of the grid, but for those that failed.
+
+    Raises
+    ------
+    PermGradError
+        If all failed, with the last one's reason.
     """
     study = _open(out, name, {"metric": ["auc"], **settings, "space": space})
     study.sampler = AskedGrid(space, seed=0)
@@ -59,13 +66,22 @@ def search(
         if study.sampler.is_exhausted(study):  # the sampler takes what failed for done
             study.enqueue_trial(missing[0])
         trial = study.ask(distributions)
-        unit = train(trial.params)
+        try:
+            unit = train(trial.params)
+        except pg.PermGradError as error:
+            trial.set_user_attr(FAILURE, str(error))
+            study.tell(trial, state=TrialState.FAIL)
+            continue
         for row in unit["history"]:
             trial.report(row["val_auc"], int(row["epoch"]))
         trial.set_user_attr("loss", unit["history"][-1]["loss"])
         trial.set_user_attr("seconds", unit["seconds"])
         study.tell(trial, unit["auc"])
-    return [{"params": cell, **train(cell)} for cell in cells]
+    failures = _failures(study)
+    sound = [cell for cell in cells if cell not in [params for params, _ in failures]]
+    if not sound:
+        raise pg.PermGradError(f"every combination of {name} failed; the last: {failures[-1][1]}")
+    return [{"params": cell, **train(cell)} for cell in sound]
 
 
 def _open(out: Path, name: str, settings: dict[str, Any]) -> optuna.Study:
@@ -85,4 +101,11 @@ def _open(out: Path, name: str, settings: dict[str, Any]) -> optuna.Study:
 def _missing(study: optuna.Study, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the combinations without a result."""
     done = [trial.params for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
-    return [cell for cell in cells if cell not in done]
+    failed = [params for params, _ in _failures(study)]
+    return [cell for cell in cells if cell not in done and cell not in failed]
+
+
+def _failures(study: optuna.Study) -> list[tuple[dict[str, Any], str]]:
+    """Return combinations that failed of themselves, with the reason; not those whose process died."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+    return [(trial.params, trial.user_attrs[FAILURE]) for trial in trials if trial.user_attrs.get(FAILURE) != DIED]

@@ -51,15 +51,18 @@ class Recipe(pg.Settings):
     def but(self, changes: Mapping[str, Any]) -> Recipe:
         """Return this recipe with changes."""
         content = self.model_dump()
-        augmentation = {**content["augmentation"], **changes.get("augmentation", {})}
+        changed = changes.get("augmentation", {})
+        if not isinstance(changed, Mapping):
+            raise ValueError(f"augmentation: expected what is changed of it, such as {{stain: 0.05}}, got {changed!r}")
+        augmentation = {**content["augmentation"], **changed}
         try:
-            changed = Recipe.model_validate_json(json.dumps({**content, **changes, "augmentation": augmentation}))
+            recipe = Recipe.model_validate_json(json.dumps({**content, **changes, "augmentation": augmentation}))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}") from error
-        if changed.unfreezing == "gradual" and changed.epochs < 2:
+        if recipe.unfreezing == "gradual" and recipe.epochs < 2:
             raise ValueError("gradual unfreezing takes at least 2 epochs")
-        return changed
+        return recipe
 
     def network(self, patch_shape: tuple[int, int, int], precision: str, seed: int) -> Any:
         """Build the network."""

@@ -83,7 +83,8 @@ def _text(study: Any, done: t.Done, tables: Mapping[str, pd.DataFrame]) -> str:
             f"{markdown(tables['comparison'])}\n\n![Backbones](comparison.png)\n\n![Learning](learning.png)"
         ),
         "The grid": (
-            f"{len(done['grid'])} combinations for {best.backbone}, {_epochs(study.cell({}))} each, as trials of"
+            f"{_failed(done)}{len(done['grid'])} combinations for {best.backbone}, {_epochs(study.cell({}))} each, as"
+            " trials of"
             f" an Optuna study in study.db, as the backbones are; `permgrad dashboard` shows both. {_EFFECTS}\n\n"
             f"{markdown(tables['grid'])}\n\n![Grid](grid.png)\n\n{markdown(tables['grid_effects'])}"
         ),
@@ -106,6 +107,10 @@ def _text(study: Any, done: t.Done, tables: Mapping[str, pd.DataFrame]) -> str:
     }
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"# Metastasis in pathology patches\n\n{facts(study, done)}\n\n{body}\n"
+
+
+def _failed(done: t.Done) -> str:
+    return f"{done['failed']} combinations failed, see `permgrad dashboard`. " if done["failed"] else ""
 
 
 def _patches(check: pg.PatchCheck) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -203,7 +204,11 @@ def asked(done: Done, summary: pd.DataFrame) -> pd.DataFrame:
             auc["small CNN"] >= LEAST_AUC,
         ),
         ("beside it: a random forest on colour and texture", f"{auc[FOREST]:.4f}", True),
-        (f"all of it within {MOST_MINUTES} minutes on two cores", f"{total:.1f}", total <= MOST_MINUTES),
+        (
+            f"all trainings, forests and predictions within {MOST_MINUTES} minutes ({os.cpu_count()} cores here)",
+            f"{total:.1f}",
+            total <= MOST_MINUTES,
+        ),
     ]
     return pd.DataFrame([(*row, "yes" if met else "no") for *row, met in rows], columns=["asked", "found", "met"])
 
@@ -214,7 +219,7 @@ def submission(done: Done) -> tuple[Sequence[str], np.ndarray]:
     A patch that cannot be read gets the share of positives among the labelled ones.
     """
     check = done["check"]
-    predicted = np.mean([mean_probability(unit, 8) for unit in done["test"]], axis=0)
-    known = dict(zip(check.test.ids, predicted.tolist(), strict=True))
+    said = [dict(zip(unit["ids"], mean_probability(unit, 8).tolist(), strict=True)) for unit in done["test"]]
+    known = {one: float(np.mean([each[one] for each in said])) for one in check.test.ids}
     prior = float(np.mean(check.train.y))
     return check.test_ids, np.array([known.get(one, prior) for one in check.test_ids])

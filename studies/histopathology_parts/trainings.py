@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+import permgrad as pg
 from permgrad.backend import keras
 from permgrad.errors import FileFormatError
-from permgrad.files import new_directory
+from permgrad.files import new_directory, new_file
 from permgrad.patches.files import Patches
 from permgrad.patches.predicting import predict_logits
 from permgrad.patches.reading import N_SYMMETRIES
-from permgrad.patches.training import fit_patches
+from permgrad.patches.training import PREDICTED_BATCHES, fit_patches
 from permgrad.saving import read_network, write_network
 from permgrad.units import kept
 
-from .forest import forest_probability
+from .forest import colour_texture, forest_probability
 from .recipes import Recipe
 
 KIND = "permgrad.study.histopathology"
 DIGITS = 6
 """Of logits that are kept."""
+
+
+@cache
+def weights_digest(weights: str) -> str:
+    """Return what tells a weight file from another of the same name; nothing for ImageNet's and random ones."""
+    path = Path(weights)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 @dataclass(frozen=True)
@@ -67,11 +78,12 @@ class Bench:
             ``history`` (rows of `fit_patches`), ``logits`` of the judged patches, (n, 1) or (n, 8), their ``auc``,
             ``seconds``, ``parameters``, and ``network``: its key.
         """
-        key = recipe.key(rows, self.seed, self.precision, keep)
-        unit = self.out / "units" / f"train_{key}.json"
-        network = self.place(key)
-        if keep and not network.is_dir():
-            unit.unlink(missing_ok=True)
+        key = recipe.key(rows, self.seed, self.precision, keep, weights_digest(recipe.weights))
+        unit, network = self.out / "units" / f"train_{key}.json", self.place(key)
+        if not unit.is_file() or (keep and not network.is_dir()):  # half of what belongs together: a process died
+            for lost in (unit, *unit.parent.glob(f"test_{key}_*.json")):
+                lost.unlink(missing_ok=True)
+            shutil.rmtree(network, ignore_errors=True)
         symmetries = N_SYMMETRIES if keep else 1
         return kept(
             unit, KIND, lambda: self._train(recipe, train, judged, symmetries, network if keep else None, key, verbose)
@@ -90,7 +102,8 @@ class Bench:
         begun = time.perf_counter()
         model = recipe.network(train.shape, self.precision, self.seed)
         history = fit_patches(model, train, judged, recipe.training(self.workers, self.seed), verbose=verbose)
-        logits = predict_logits(model, judged, symmetries=symmetries, workers=self.workers)
+        size = PREDICTED_BATCHES * recipe.batch_size
+        logits = predict_logits(model, judged, symmetries=symmetries, batch_size=size, workers=self.workers)
         if network:
             with new_directory(network) as staging:
                 write_network(model, staging)
@@ -122,8 +135,9 @@ class Bench:
                 " again"
             ) from error
 
-    def predict(self, key: str, test: Patches) -> dict[str, Any]:
-        """Predict the test patches with a network that was kept: ``logits`` (n, 8), ``seconds``, ``images``."""
+    def predict(self, key: str, check: pg.PatchCheck) -> dict[str, Any]:
+        """Predict the test patches with a kept network: ``ids``, ``logits`` (n, 8), ``seconds``, ``images``."""
+        test = check.test
 
         def work() -> dict[str, Any]:
             model = self.load(key)
@@ -132,9 +146,21 @@ class Bench:
             seconds = time.perf_counter() - begun
             keras.utils.clear_session(free_memory=False)
             rounded = np.round(logits.astype(float), DIGITS).tolist()
-            return {"logits": rounded, "seconds": seconds, "images": logits.size}
+            return {"ids": test.ids, "logits": rounded, "seconds": seconds, "images": logits.size}
 
-        return kept(self.out / "units" / f"test_{key}.json", KIND, work)
+        return kept(self.out / "units" / f"test_{key}_{check.test_sha256[:12]}.json", KIND, work)
+
+    def statistics(self, check: pg.PatchCheck) -> np.ndarray:
+        """Return every patch's statistics, see `colour_texture`; of many patches they take long, so they are kept."""
+        path = self.out / "units" / f"statistics_{check.sha256[:12]}.npy"
+        if not path.is_file():
+            found = colour_texture(check.train, self.workers)
+            with new_file(path) as part, part.open("wb") as stream:
+                np.save(stream, found, allow_pickle=False)
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise FileFormatError(f"{path} is damaged ({error}); remove it, and it is computed again") from error
 
     def forest(
         self, fold: int, parts: Callable[[], list[tuple[np.ndarray, np.ndarray]]], n_trees: int

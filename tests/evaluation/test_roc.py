@@ -32,11 +32,11 @@ def plain(y, scores):
 def test_it_is_delongs(rng):
     y = (rng.random(60) < 0.4).astype(int)
     scores = [rng.normal(y, 1).round(1), rng.normal(0.5 * y, 1)]  # the first with ties
-    areas, covariance, pairs = _delong(y, scores)
+    areas, covariance, sizes = _delong(y, scores)
     expected, expected_covariance = plain(y, scores)
     np.testing.assert_allclose(areas, expected)
     np.testing.assert_allclose(covariance, expected_covariance)
-    assert pairs == y.sum() * (1 - y).sum()
+    assert sizes == (y.sum(), (1 - y).sum())
     assert pg.auc_interval(y, scores[0]).auc == pytest.approx(roc_auc_score(y, scores[0]))
 
 
@@ -76,6 +76,19 @@ def test_all_pairs_in_order():
     log_odds = np.log(edge / (1 - edge)) - 1.96 * error / (edge * (1 - edge))
     assert found.low == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-4)
     assert pg.auc_interval(y, -y)[::2] == (0, pytest.approx(1 - found.low))
+
+
+def test_scores_that_are_all_alike():
+    """They tell nothing, and are not told to do so with certainty."""
+    y = np.repeat([0, 1], [30, 20])
+    found = pg.auc_interval(y, np.zeros(50))
+    assert found.auc == 0.5
+    chance = [pg.auc_interval(y, np.random.default_rng(seed).random(50)) for seed in range(50)]
+    assert found.high - found.low == pytest.approx(np.mean([one.high - one.low for one in chance]), rel=0.1)
+    few = pg.compare_auc([0, 0, 1, 1], [0, 0, 1, 1], np.zeros(4))
+    assert few.difference == 0.5
+    assert few.p > 0.05
+    assert few.low < 0 < few.high
 
 
 def test_bad_input():

@@ -135,6 +135,29 @@ def test_the_hash_is_of_ids_labels_and_pixels(directory, tmp_path):
     assert pg.check_patches(other).sha256 == check.sha256
 
 
+def test_a_part_may_be_read(directory):
+    """Stratified, seeded; all that is said is of that part."""
+    part = pg.check_patches(directory, at_most=10, seed=1)
+    assert np.bincount(part.train.y).tolist() == [5, 5]
+    assert part.train.ids == pg.check_patches(directory, at_most=10, seed=1).train.ids
+    assert part.train.ids != pg.check_patches(directory, at_most=10, seed=2).train.ids
+    assert list(part.train.ids) == sorted(part.train.ids)
+    assert part.pixels.sum() == 10 * 48 * 48 * 3
+    assert part.shapes["files"].tolist() == [10, 6]
+    whole = pg.check_patches(directory)
+    assert part.sha256 != whole.sha256
+    assert part.test_sha256 == whole.test_sha256
+    assert len(pg.check_patches(directory, at_most=99).train) == 40
+
+
+def test_labels_of_another_kind(directory, tmp_path):
+    path = tmp_path / "floats"
+    shutil.copytree(directory, path)
+    pd.read_csv(path / "train_labels.csv").astype({"label": float}).to_csv(path / "train_labels.csv", index=False)
+    with pytest.raises(pg.PermGradError, match=r"found none at all; 40 labels are neither, such as label '(0|1)\.0'"):
+        pg.check_patches(path)
+
+
 def test_pixels_are_red_first(tmp_path):
     write_planted_patches(tmp_path, 4, 0, size=32)
     path = next((tmp_path / "train").iterdir())
@@ -154,10 +177,15 @@ def test_other_layouts(tmp_path, directory):
     with pytest.raises(pg.PermGradError, match="patches are looked for there"):
         pg.check_patches(tmp_path)
     (tmp_path / "train").mkdir()
-    with pytest.raises(pg.PermGradError, match="no image in train"):
+    with pytest.raises(pg.PermGradError, match="labelled 1 are needed, found none at all"):
         pg.check_patches(tmp_path)
     shutil.copy(next((directory / "train").iterdir()), tmp_path / "train" / "a.tif")
     with pytest.raises(pg.PermGradError, match="labelled 0 and patches labelled 1 are needed, found 1"):
+        pg.check_patches(tmp_path)
+    (tmp_path / "train_labels.csv").write_text("id,label\na,1\nb,0\n")
+    for name in "ab":
+        (tmp_path / "train" / f"{name}.tif").write_text("no image")
+    with pytest.raises(pg.PermGradError, match="no labelled image in train"):
         pg.check_patches(tmp_path)
     (tmp_path / "train_labels.csv").write_text("")
     with pytest.raises(pg.PermGradError, match="no CSV file"):

@@ -60,6 +60,31 @@ def test_the_last_steps_are_seen_through_a_nested_model():
     np.testing.assert_allclose(1 / (1 + np.exp(-found)), keras.ops.convert_to_numpy(model(x)), atol=1e-6)
 
 
+def test_the_last_steps_of_other_models(rng):
+    """The second output of a nested model; a model that is none of layers, whose inside is not seen."""
+    inner = keras.Input((3,))
+    first, second = keras.layers.Dense(1, "sigmoid")(inner), keras.layers.Dense(2, "softmax")(inner)
+    nested = keras.Model(inner, [first, second])
+    outer = keras.Input((3,))
+    model = keras.Model(outer, nested(outer)[1])
+    logits, activation = final_activation(model)
+    assert activation == "softmax"
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    found = keras.ops.softmax(keras.Model(outer, logits)(x))
+    np.testing.assert_allclose(*(keras.ops.convert_to_numpy(each) for each in (found, model(x))), atol=1e-6)
+
+    class Opaque(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, "sigmoid")
+
+        def call(self, x):
+            return self.dense(x)
+
+    output = Opaque()(outer)
+    assert final_activation(keras.Model(outer, output)) == (output, "")
+
+
 def test_shares_by_hand():
     images = np.full((3, 64, 64, 3), 250, np.uint8)
     images[:, :, :32] = 120  # tissue: the left half

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import permgrad as pg
-from permgrad.patches.predicting import PREDICTED_ROWS, predict_logits, probability
+from permgrad.patches.predicting import predict_logits, probability
 from permgrad.patches.reading import symmetric
 
 
@@ -19,8 +19,7 @@ def model():
 
 
 def test_logits_in_order(model, patches):
-    assert len(patches) * 8 > PREDICTED_ROWS  # several batches, the last a part of one
-    found = predict_logits(model, patches, symmetries=8, workers=2)
+    found = predict_logits(model, patches, symmetries=8, batch_size=100, workers=2)  # four batches, the last a part
     images = patches.pixels()
     for i in range(8):
         expected = model.predict(symmetric(images, i), verbose=0)[:, 0]
@@ -43,6 +42,8 @@ def test_an_ensemble_is_the_mean_of_probabilities(model, patches):
     assert probability(np.array([0.0, 2.0])).tolist() == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
     with pytest.raises(pg.PermGradError, match="at least one network"):
         pg.predict_patches([], patches)
+    with pytest.raises(pg.PermGradError, match="there are no patches to predict"):
+        predict_logits(model, patches.take([]))
     with pytest.raises(pg.PermGradError, match="symmetries must be 1 or 8, got 4"):
         predict_logits(model, patches, symmetries=4)
 

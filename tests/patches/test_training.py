@@ -51,6 +51,24 @@ def test_each_step_has_its_rate(patches, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_trained_network_is_saved(patches, tmp_path):
+    model = small()
+    pg.fit_patches(model, patches, patches, config(schedule="one_cycle"))
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(predict_logits(loaded, patches), predict_logits(model, patches), atol=1e-5)
+    assert loaded.optimizer._learning_rate.config == config(schedule="one_cycle")
+
+
+def test_a_file_that_is_lost_while_training(patches, tmp_path):
+    gone = pg.Patches(patches.ids, (*patches.files[:-1], tmp_path / "gone.tif"), patches.shape, patches.y)
+    with pytest.raises(pg.PermGradError, match=r"gone\.tif: No such file"):
+        pg.fit_patches(small(), gone, patches, config())
+    with pytest.raises(pg.PermGradError, match=r"gone\.tif: No such file"):
+        predict_logits(small(), gone)
+
+
+@pytest.mark.slow
 def test_half_precision(patches):
     """With a scaled loss, as on an accelerator."""
     model = small(precision="mixed_float16")
@@ -157,7 +175,7 @@ def test_a_step_is_traced_once(patches, monkeypatch):
     )
     pg.fit_patches(model, patches, patches, config(epochs=2, schedule="cosine"))
     if keras.backend.backend() == "tensorflow":
-        assert len(calls) <= 2  # training, and predicting
+        assert calls.count(True) == 1
 
 
 def test_bad_input(patches):
@@ -178,5 +196,5 @@ def test_bad_input(patches):
         pg.fit_patches(small(), patches, pg.Patches(patches.ids, patches.files, patches.shape), config())
     model = small()
     model.get_layer("logit").bias.assign([np.nan])
-    with pytest.raises(pg.PermGradError, match="training diverged in epoch 1, batch 1"):
+    with pytest.raises(pg.PermGradError, match="training diverged in epoch 1"):
         pg.fit_patches(model, patches, patches, config())

@@ -110,6 +110,7 @@ def test_mistakes_are_found_before_hours_of_training():
         "variants={slow: {unfreezing: gradual, epochs: 1}}": r"variants\.slow: gradual unfreezing takes at least 2",
         "small_cnn.epochs=0": r"small_cnn: epochs: .*greater than or equal to 1, got 0",
         "grid.changes={schedul: cosine}": r"grid\.changes: schedul",
+        "small_cnn.augmentation=null": r"small_cnn: augmentation: expected what is changed of it, .*got None",
         "baseline.schedule=step": r"baseline\.schedule",
         "data.validation=1": r"data\.validation",
     }.items():
@@ -152,6 +153,39 @@ def test_the_grid_goes_on_where_it_died(tmp_path):
     assert len(trials()) == 7  # nothing was left to try
     more = grid.search(tmp_path, "grid", {**space, "a": [1, 2, 3, 4]}, {"patches": "x"}, train)
     assert len(more) == len(trials()) == 8  # begun anew, larger
+
+
+def test_a_combination_that_diverges_is_left_out(tmp_path):
+    seen = []
+
+    def train(params):
+        seen.append(params["a"])
+        if params["a"] != 2:
+            raise pg.PermGradError(f"training diverged with {params['a']}")
+        return {"history": [{"epoch": 1, "val_auc": 0.5, "loss": 1.0}], "auc": 0.5, "seconds": 1.0}
+
+    for _ in range(2):
+        found = grid.search(tmp_path, "grid", {"a": [1, 2, 3]}, {}, train)
+        assert [cell["params"] for cell in found] == [{"a": 2}]
+    assert (seen.count(1), seen.count(3)) == (1, 1)  # not again
+    trials = optuna.load_study(study_name="grid", storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+    assert {t.user_attrs.get("failure") for t in trials} == {None, *(f"training diverged with {a}" for a in (1, 3))}
+    with pytest.raises(pg.PermGradError, match="every combination of other failed; the last: training diverged"):
+        grid.search(tmp_path, "other", {"a": [1, 3]}, {}, train)
+
+
+def test_parts_that_cannot_be_judged_are_refused(directory):
+    patches = pg.check_patches(directory).train
+    few = patches.take(np.r_[np.flatnonzero(patches.y == 0), np.flatnonzero(patches.y == 1)[:5]])
+    with pytest.raises(pg.PermGradError, match=r"would have .* of label 1, two of each\s+are needed"):
+        study.split(settings("folds.n=3"), few)
+    with pytest.raises(pg.PermGradError, match="cannot be split"):
+        study.split(settings("folds.n=30"), patches)
+    with pytest.raises(pg.PermGradError, match="square"):
+        study.split(settings(), pg.Patches(patches.ids, patches.files, (48, 40, 3), patches.y))
+    (train, validation), folds = study.split(settings(), patches)
+    assert sorted([*train, *validation]) == sorted(np.concatenate([judged for _, judged in folds])) == list(range(40))
+    assert not set(folds[0][0]) & set(folds[0][1])
 
 
 @pytest.mark.slow
@@ -204,6 +238,36 @@ def test_a_network_that_was_lost_is_trained_again(out, done, directory):
 
 
 @pytest.mark.slow
+def test_a_process_that_died_between_network_and_unit(out, done, directory):
+    given = settings(f"data.directory='{directory}'")
+    (out / "units" / f"train_{done['longer']['network']}.json").unlink()
+    again = study.run(given, study.check_data(given), out)
+    np.testing.assert_allclose(again["longer"]["logits"], done["longer"]["logits"], atol=0.01)
+
+
+@pytest.mark.slow
+def test_other_test_patches_are_predicted_anew(out, done, directory, tmp_path):
+    """Renamed so that the order changes, one removed, one mended: each keeps what belongs to it."""
+    other = tmp_path / "other"
+    shutil.copytree(directory, other)
+    before = pd.read_csv(out / "submission.csv").set_index("id")["label"]
+    first, second, unreadable = sorted((other / "test").iterdir())[:3]
+    first.rename(first.with_name(f"z{first.name}"))
+    second.unlink()
+    shutil.copy(sorted((other / "test").iterdir())[-2], unreadable)
+    path = tmp_path / "out"
+    shutil.copytree(out, path)
+    result = CliRunner().invoke(study.main, ["--out", str(path), *command(other)])
+    assert result.exit_code == 0, result.output
+    now = pd.read_csv(path / "submission.csv").set_index("id")["label"]
+    assert len(now) == 5
+    assert now[f"z{first.stem}"] == pytest.approx(before[first.stem], abs=1e-4)
+    for one in before.index[3:]:
+        assert now[one] == pytest.approx(before[one], abs=1e-4)
+    assert now[unreadable.stem] == pytest.approx(before.iloc[-1], abs=1e-4)
+
+
+@pytest.mark.slow
 def test_other_patches_and_other_settings_are_refused(out, done, directory, tmp_path):
     given = settings(f"data.directory='{directory}'")
     for change, message in {
@@ -217,8 +281,10 @@ def test_other_patches_and_other_settings_are_refused(out, done, directory, tmp_
             study.run(other, study.check_data(other), out)
     write_planted_patches(tmp_path, 40, 0, size=48, seed=1)
     others = settings(f"data.directory='{tmp_path}'")
+    classes = (out / "problems.csv").read_text()
     with pytest.raises(pg.PermGradError, match="patches was"):
         study.run(others, study.check_data(others), out)
+    assert (out / "problems.csv").read_text() == classes
     with FileLock(out / ".lock"), pytest.raises(pg.PermGradError, match="another process is at work in"):
         study.run(given, done["check"], out)
 
@@ -283,3 +349,9 @@ def test_strict_and_absent_directories(directory, tmp_path, monkeypatch):
     result = CliRunner().invoke(study.main, ["--fast"])
     assert "there is no directory histopathology, neither here nor" in result.output
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("mine")
+    result = CliRunner().invoke(study.main, ["--fast", "--data", str(directory), "--out", "file"])
+    assert "file is a file; results need a directory" in result.output
+    variant = ["--set", "variants={other: {backbone: ResNet19}}"]
+    result = CliRunner().invoke(study.main, ["--fast", "--data", str(directory), "--out", "new", *variant])
+    assert "no backbone 'ResNet19'" in result.output
