@@ -110,6 +110,7 @@ class Study(pg.Settings):
 
     data: Data
     baseline: Recipe
+    weight_files: dict[str, str]
     precision: str
     seed: Annotated[int, Field(ge=0)]
     workers: Count | None
@@ -133,7 +134,7 @@ class Study(pg.Settings):
             "small_cnn": lambda: self.small,
         }
         for name, changes in self.variants.items():
-            makes[f"variants.{name}"] = lambda changes=changes: self.longest(cell).but(changes)
+            makes[f"variants.{name}"] = lambda changes=changes: self.longest(cell, changes)
         for part, make in makes.items():
             try:
                 make()
@@ -144,19 +145,27 @@ class Study(pg.Settings):
     @property
     def small(self) -> Recipe:
         """The small network from random weights."""
-        return self.baseline.but(self.small_cnn)
+        return self.changed(self.small_cnn)
 
     def with_backbone(self, name: str) -> Recipe:
         """Return the baseline with another backbone."""
-        return self.baseline.but({"backbone": name})
+        return self.changed({"backbone": name})
 
     def cell(self, params: dict[str, Any]) -> Recipe:
         """Return the recipe of a combination of the grid."""
-        return self.baseline.but({**self.grid.changes, **params})
+        return self.changed({**self.grid.changes, **params})
 
-    def longest(self, params: dict[str, Any]) -> Recipe:
-        """Return that of a combination, trained longer."""
-        return self.cell(params).but({"epochs": self.longer.epochs})
+    def longest(self, params: dict[str, Any], changes: Changes | None = None) -> Recipe:
+        """Return that of a combination, trained longer, with changes."""
+        return self.changed({**self.grid.changes, **params, "epochs": self.longer.epochs}, changes or {})
+
+    def changed(self, *changes: Changes) -> Recipe:
+        """Return the baseline with changes; a weight file takes the place of what would be downloaded."""
+        recipe = self.baseline
+        for each in changes:
+            recipe = recipe.but(each)
+        file = self.weight_files.get(recipe.backbone)
+        return recipe.but({"weights": file}) if file and recipe.weights == "imagenet" else recipe
 
 
 def find_directory(name: str) -> Path:
@@ -192,11 +201,14 @@ def check_same(study: Study, check: pg.PatchCheck, out: Path) -> None:
 
 def check_backbones(study: Study, patch_shape: tuple[int, int, int]) -> None:
     """Build each network once: names and weights that are missing are known before hours of training."""
-    longest = study.longest(study.grid.first)
-    recipes = [*map(study.with_backbone, study.comparison.backbones), longest, study.small]
-    recipes += [longest.but(changes) for changes in study.variants.values()]
+    recipes = [*map(study.with_backbone, study.comparison.backbones), study.cell(study.grid.first), study.small]
+    recipes += [study.longest(study.grid.first, changes) for changes in study.variants.values()]
     for recipe in {(r.backbone, r.weights, r.image_size): r for r in recipes}.values():
-        recipe.network(patch_shape, "float32", 0)
+        try:
+            recipe.network(patch_shape, "float32", 0)
+        except pg.PermGradError as error:
+            hint = "; here: --set weight_files.NAME=FILE, or --from-scratch" if recipe.weights == "imagenet" else ""
+            raise pg.PermGradError(f"{error}{hint}") from error
 
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -282,7 +294,7 @@ def _run(study: Study, check: pg.PatchCheck, out: Path, verbose: bool) -> dict[s
             depends = {"patches": check.sha256, "first": one.key(bench.seed, bench.precision)}
             return search(out, name, space, depends, lambda cell: trained(described(cell), recipe(cell)))
 
-        backbones = searched("backbones", {"backbone": [*study.comparison.backbones]}, study.baseline.but)
+        backbones = searched("backbones", {"backbone": [*study.comparison.backbones]}, study.changed)
         done["comparison"] = {cell["params"]["backbone"]: cell for cell in backbones}
         done["comparison"]["small CNN"] = trained("small CNN", study.small)
         done["grid"] = searched("grid", study.grid.space, study.cell)
@@ -290,7 +302,9 @@ def _run(study: Study, check: pg.PatchCheck, out: Path, verbose: bool) -> dict[s
         params = max(done["grid"], key=lambda cell: cell["auc"])["params"]
         longer = study.longest(params)
         done["best"], done["longer"] = params, trained("longer", longer, keep=True)
-        done["variants"] = {name: trained(name, longer.but(changes)) for name, changes in study.variants.items()}
+        done["variants"] = {
+            name: trained(name, study.longest(params, changes)) for name, changes in study.variants.items()
+        }
         recipes = {"small CNN": study.small, "best": longer}
         done |= run_folds(study, check, folds, bench, recipes, unit, verbose=verbose)
         done["submitted"] = max(done["folds"], key=lambda name: np.mean([one["auc"] for one in done["folds"][name]]))

@@ -99,6 +99,10 @@ def test_recipes_are_the_baseline_with_changes():
         "last",
         3,
     )
+    files = pg.read_settings(study.Study, YAML, ["weight_files.EfficientNetB0=b0.h5", "weight_files.ResNet18=r.h5"])
+    assert files.with_backbone("EfficientNetB0").weights == files.longest(files.grid.first).weights == "b0.h5"
+    assert files.longest(files.grid.first, {"backbone": "ResNet18"}).weights == "r.h5"
+    assert (files.with_backbone("ResNet50V2").weights, files.small.weights) == ("imagenet", "random")
     for short in (study.FROM_SCRATCH, study.FAST):
         scratch = pg.read_settings(study.Study, YAML, short)
         assert scratch.baseline.weights == scratch.small.weights == "random"
