@@ -51,6 +51,19 @@ def test_each_step_has_its_rate(patches, monkeypatch):
 
 
 @pytest.mark.slow
+def test_decay_is_of_kernels_alone(patches):
+    """One step, rate 1e-3, decay 100: kernels lose a tenth, biases and BatchNorm's scales move by 1e-3."""
+    model = small()
+    logit, norm = model.get_layer("logit"), model.get_layer("backbone").get_layer("norm_0")
+    logit.bias.assign([1.0])
+    kernel = logit.get_weights()[0]
+    pg.fit_patches(model, patches, patches, config(batch_size=40, weight_decay=100))
+    np.testing.assert_allclose(logit.get_weights()[0], 0.9 * kernel, atol=1.1e-3)
+    assert logit.get_weights()[1] == pytest.approx([1.0], abs=1.1e-3)
+    np.testing.assert_allclose(norm.get_weights()[0], 1, atol=1.1e-3)
+
+
+@pytest.mark.slow
 def test_a_trained_network_is_saved(patches, tmp_path):
     model = small()
     pg.fit_patches(model, patches, patches, config(schedule="one_cycle"))
