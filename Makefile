@@ -21,8 +21,9 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
+# Those of one long fixture stay together, too; notebooks and others go where there is room.
 test-slow: install
-	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
 
 # What computes with a network, on Keras's other backend; tests share what is compiled.
 NETWORKS := $(addprefix tests/,importance evaluation patches tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \

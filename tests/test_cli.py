@@ -159,6 +159,7 @@ def test_existing_results_are_kept_unless_told(run, csv):
     assert (out / "ranking.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_regression_on_one_branch(csv, tmp_path):
     done = permgrad(
         "rank", csv, "--target", "c", "--branches", "tabular", "--formula", "published", *FAST, cwd=tmp_path

@@ -19,6 +19,7 @@ from permgrad.tuning.dashboard import make_server
 from studies import histopathology as study
 from studies.histopathology_parts import forest, grid, tables, trainings
 
+pytestmark = pytest.mark.xdist_group("histopathology")
 YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
     *study.FAST,

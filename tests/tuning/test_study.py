@@ -149,6 +149,7 @@ def test_a_study_of_somebody_else_is_refused(tmp_path):
         opened(url)
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_sqlite_file_neither_lose_nor_double_a_trial(tmp_path):
     """Optuna's SELECT ... FOR UPDATE does nothing in SQLite; our transactions take the lock themselves."""
     url, n = f"sqlite:///{tmp_path}/s.db", 60

@@ -17,6 +17,9 @@ from tests.tuning.conftest import small_space
 FAST = {"max_epochs": 8, "space": small_space}
 
 
+pytestmark = pytest.mark.xdist_group("tune")
+
+
 @pytest.fixture(scope="module")
 def tuned(table, tmp_path_factory):
     """Six trials of a small hybrid: the study that most tests here look at."""
@@ -35,6 +38,7 @@ def tuned(table, tmp_path_factory):
     return tuned, space
 
 
+@pytest.mark.slow
 def test_the_study_has_the_trials_and_each_has_what_the_dashboard_shows(tuned, table):
     result, _ = tuned
     trials = result.study.trials
@@ -55,6 +59,7 @@ def test_the_study_has_the_trials_and_each_has_what_the_dashboard_shows(tuned, t
             assert attributes["val_loss"] == pytest.approx(trial.value, 1e-5)  # of its last epoch
 
 
+@pytest.mark.slow
 def test_the_learning_curve_is_the_one_that_pruning_saw(tuned):
     result, _ = tuned
     for trial in result.study.trials:
@@ -65,6 +70,7 @@ def test_the_learning_curve_is_the_one_that_pruning_saw(tuned):
         np.testing.assert_allclose(curve["val_loss"], list(trial.intermediate_values.values()), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_parameters_are_counted_right(tuned):
     result, _ = tuned
     units = result.best_params["units"]
@@ -77,6 +83,7 @@ def test_parameters_are_counted_right(tuned):
     assert 0 <= seeds <= 8  # states of the dropout layers' seeds
 
 
+@pytest.mark.slow
 def test_the_best_model_is_the_best_trials(tuned, table):
     result, _ = tuned
     complete = [trial for trial in result.study.trials if trial.state == TrialState.COMPLETE]
@@ -91,6 +98,7 @@ def test_the_best_model_is_the_best_trials(tuned, table):
     assert (saved.predict(test.X) == model.predict(test.X)).all()
 
 
+@pytest.mark.slow
 def test_the_directory_has_tables_and_pictures(tuned):
     result, _ = tuned
     found = {path.name for path in result.directory.iterdir()}
@@ -129,6 +137,7 @@ def test_epochs_saved_by_hand():
     assert epochs_saved(study) == (15 - 3) + (15 - 5)
 
 
+@pytest.mark.slow
 def test_only_the_best_networks_are_kept(tuned):
     result, _ = tuned
     complete = sorted((t for t in result.study.trials if t.state == TrialState.COMPLETE), key=lambda t: t.value)
@@ -136,6 +145,7 @@ def test_only_the_best_networks_are_kept(tuned):
     assert kept == {f"trial_{trial.number:04d}" for trial in complete[:2]}
 
 
+@pytest.mark.slow
 def test_run_again_nothing_is_done(tuned, table):
     result, space = tuned
     before = {path: path.stat().st_mtime_ns for path in result.directory.rglob("*") if path.is_file()}
@@ -144,6 +154,7 @@ def test_run_again_nothing_is_done(tuned, table):
     assert again.ranking == result.ranking
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -211,6 +222,7 @@ def test_a_study_of_a_single_parameter_is_drawn(table, tmp_path):
     assert (tmp_path / "r" / "tuning_slice.png").is_file()
 
 
+@pytest.mark.slow
 def test_regression(tmp_path):
     rng = np.random.default_rng(1)
     X = pd.DataFrame(rng.normal(size=(400, 3)), columns=list("xvw"))
@@ -267,6 +279,7 @@ def test_a_mistake_before_the_first_trial_may_be_mended(table, tmp_path):
     assert result.best_value == max(trial.value for trial in result.study.trials if trial.state == TrialState.COMPLETE)
 
 
+@pytest.mark.slow
 def test_another_study_does_not_get_into_the_same_directory(tuned, table):
     result, _ = tuned
     before = sorted(result.directory.rglob("*"))
@@ -290,6 +303,7 @@ def test_a_directory_of_something_else_is_kept(table, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_a_study_is_never_overwritten_by_a_ranking(tuned):
     result, _ = tuned
     with pytest.raises(pg.PermGradError, match="holds a tuning study and is kept"):

@@ -28,6 +28,7 @@ def failing_at(numbers: set[int], error: type[BaseException], message: str):
     return space
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_study_goes_on(table, tmp_path):
     space = failing_at({1, 2}, MemoryError, "cannot allocate 3 TiB\nand more lines")
     result = pg.tune(table, space, n_trials=3, out=tmp_path / "r", **FAST)
@@ -112,6 +113,7 @@ def test_a_space_may_prune_what_it_knows_to_be_hopeless(table, tmp_path):
     assert result.epochs_saved == 0
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_after_training_is_a_failure_with_its_reason_too(table, tmp_path, monkeypatch):
     write, told = checkpoints.write, []
 
