@@ -233,8 +233,9 @@ EXTENSIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", EXTENSIONS, ids=["piecewise", "periodic"])
-@pytest.mark.parametrize("kind", [pg.HybridClassifier, pytest.param(pg.HybridRegressor, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", [pg.HybridClassifier, pg.HybridRegressor])
 def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     X = rng.random((60, 6))
     y = (X[:, 0] > 0.5).astype(int)

@@ -236,6 +236,7 @@ def test_other_outputs(output, rng):
         np.testing.assert_allclose(found.class_scores, by_class, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_groups_of_many_columns_are_taken_in_narrow_calls(rng, monkeypatch):
     """What changes is never a matrix larger than the network's widest tensor; the numbers are the plain loop's."""
     X, y = rng.normal(size=(40, 300)).astype(np.float32), rng.normal(size=40)
