@@ -298,10 +298,11 @@ def _run(study: Study, check: pg.PatchCheck, out: Path, verbose: bool) -> dict[s
         done["comparison"] = {cell["params"]["backbone"]: cell for cell in backbones}
         done["comparison"]["small CNN"] = trained("small CNN", study.small)
         done["grid"] = searched("grid", study.grid.space, study.cell)
-        done["failed"] = math.prod(map(len, study.grid.space.values())) - len(done["grid"])
+        wanted = len(study.comparison.backbones) + math.prod(map(len, study.grid.space.values()))
+        done["failed"] = wanted - len(backbones) - len(done["grid"])
         params = max(done["grid"], key=lambda cell: cell["auc"])["params"]
         longer = study.longest(params)
-        done["best"], done["longer"] = params, trained("longer", longer, keep=True)
+        done["longer"] = trained("longer", longer, keep=True)
         done["variants"] = {
             name: trained(name, study.longest(params, changes)) for name, changes in study.variants.items()
         }

@@ -203,8 +203,8 @@ def _from_hub(name: str, pretrained: bool, image_shape: tuple[int, int, int]) ->
 def _small_cnn(image_shape: tuple[int, int, int]) -> Any:
     """Build [Conv → max pooling → BatchNorm → ReLU] three times, for a few hundred patches and no weights.
 
-    The first convolution takes every second pixel, and pooling comes before what is done to each value: of 96 × 96
-    pixels, three quarters of a network's time would go into its first layer.
+    The first convolution takes every second pixel, and pooling comes before what is done to each value: else the
+    first layer, on 96 × 96 pixels, would take most of the time.
     """
     inputs = x = keras.Input(image_shape)
     for i, filters in enumerate(FILTERS):

@@ -110,7 +110,8 @@ def _text(study: Any, done: t.Done, tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _failed(done: t.Done) -> str:
-    return f"{done['failed']} combinations failed, see `permgrad dashboard`. " if done["failed"] else ""
+    failed = done["failed"]
+    return f"{failed} trainings of backbones or the grid failed; `permgrad dashboard` says why. " if failed else ""
 
 
 def _patches(check: pg.PatchCheck) -> str:
