@@ -21,7 +21,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-# Those of one long fixture stay together, too; notebooks and others go where there is room.
+# Those of one long fixture stay together (`xdist_group`); notebooks and others go where there is room.
 test-slow: install
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
 

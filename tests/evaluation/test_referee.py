@@ -14,6 +14,7 @@ from permgrad.evaluation.case import Case
 from permgrad.evaluation.frames import SCHEMAS, frame
 from tests.conftest import SMALL
 
+pytestmark = pytest.mark.xdist_group("referee")
 TABLES = (*SCHEMAS, "agreement", "summary")
 
 

@@ -16,10 +16,11 @@ from permgrad.models.wide import build_wide_mlp
 from studies import rna_tumour as study
 from studies.rna_tumour_parts import networks, report, tables
 
+pytestmark = pytest.mark.xdist_group("rna_tumour")
 YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
     "data.source=generated",
-    "data.generated.n_rows=400",
+    "data.generated.n_rows=800",
     "data.generated.n_genes=150",
     "data.generated.n_markers=5",
     "data.generated.n_others=3",
@@ -237,7 +238,7 @@ def test_rows_of_other_parts_reach_no_fit():
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert networks.anova(parts) == networks.anova(spoiled)
     assert networks.cluster(settings(), parts)["groups"] == networks.cluster(settings(), spoiled)["groups"]
-    assert sum(len(rows.y) for rows in parts.values()) == 400
+    assert sum(len(rows.y) for rows in parts.values()) == 800
 
 
 def test_tables_from_files(tmp_path, rng):

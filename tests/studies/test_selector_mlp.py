@@ -16,6 +16,7 @@ from studies.selector_mlp_parts import networks, tables
 
 pytest.importorskip("anndata")
 pytest.importorskip("scanpy")
+pytestmark = pytest.mark.xdist_group("selector_mlp")
 YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
     *study.FAST,
