@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="sizes for a CPU")
     small = parser.parse_args().small
-    n_rows, n_columns, units = (1024, 500, (512, 128)) if small else (8192, 20531, (5000, 1000, 100))
+    n_rows, n_columns, units = (512, 100, (256, 64)) if small else (8192, 20531, (5000, 1000, 100))
     image, filters, image_rows = (12, 8, 256) if small else (32, 64, 8192)
     print(f"{NAME}, {'accelerator' if has_accelerator() else 'CPU'}; {n_rows} rows, MLP {n_columns}-{units}")
     print(f"{'':<50}{'measured':>12} {'':<18}{'floor allows':>14}{'× floor':>8}  ranking against float32's")
