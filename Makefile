@@ -26,8 +26,8 @@ test-slow: install
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
 
 # What computes with a network, on Keras's other backend; tests share what is compiled.
-NETWORKS := $(addprefix tests/,importance evaluation patches tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
-	test_augmentation.py test_cli.py test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
+NETWORKS := $(addprefix tests/,importance patches evaluation/test_sanity.py tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
+	test_augmentation.py test_cli.py::test_results_directory test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
 	test_penalty.py test_quantiles.py test_selectors.py test_selector_classifier.py test_training.py)
 test-jax: install
 	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
