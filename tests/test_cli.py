@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line as a user meets it: in a process of its own, but for most errors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import permgrad as pg
+from permgrad import cli
 
 FAST = ["--epochs", "2", "--size", "8", "--repeats", "2"]
 
@@ -19,6 +21,21 @@ FAST = ["--epochs", "2", "--size", "8", "--repeats", "2"]
 def permgrad(*arguments: object, cwd=None) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "permgrad", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "PYTHONWARNINGS": ""})
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Run a command that is refused, in this process, and return what it prints of that."""
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["permgrad", *map(str, arguments)])
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+            warnings.simplefilter("default")
+            cli.main()
+        assert left.value.code == 2
+        return capsys.readouterr().err
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +170,10 @@ def test_the_terminal_shows_progress_and_results_only(run):
 def test_existing_results_are_kept_unless_told(run, csv):
     _, out = run
     before = (out / "ranking.json").read_text()
-    refused = permgrad("rank", csv, "--target", "y", "--out", out, *FAST)
-    assert refused.returncode == 2
-    assert "exists already and is kept" in refused.stderr
+    again = permgrad("rank", csv, "--target", "y", "--out", out, *FAST)
+    assert again.returncode == 2
+    assert "exists already and is kept" in again.stderr
+    assert "Traceback" not in again.stderr
     assert (out / "ranking.json").read_text() == before
 
 
@@ -185,12 +203,10 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_exit_code_2(case, csv, tmp_path):
+def test_bad_input_is_one_line_and_exit_code_2(case, csv, tmp_path, refused, monkeypatch):
     arguments, message = BAD[case]
-    done = permgrad("rank", *(a.format(csv=csv) for a in arguments), cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert message in refused("rank", *(a.format(csv=csv) for a in arguments))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,10 +217,8 @@ def test_datasets_are_listed():
 
 
 def test_what_a_time_limit_left_out_is_said(capsys):
-    from permgrad.cli import _show
-
     settings = {"test_rows": 5, "test_scores": {"r2": 0.5}}
-    _show(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
+    cli._show(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
     assert "the time limit left 1 of 2 features out" in capsys.readouterr().out
 
 
@@ -217,13 +231,9 @@ def test_what_a_time_limit_left_out_is_said(capsys):
     ],
 )
 def test_ranges_are_read(text, read):
-    from permgrad.cli import _range
-
-    assert _range(text) == read
+    assert cli._range(text) == read
 
 
 @pytest.mark.parametrize("text", ["lr", "lr=", "=1,2"])
-def test_what_is_no_range_is_one_error(text):
-    done = permgrad("tune", "iris", "--range", text)
-    assert done.returncode == 2
-    assert f"must be NAME=LOW,HIGH or NAME=CHOICE,CHOICE, got '{text}'" in done.stderr
+def test_what_is_no_range_is_one_error(text, refused):
+    assert f"must be NAME=LOW,HIGH or NAME=CHOICE,CHOICE, got '{text}'" in refused("tune", "iris", "--range", text)

@@ -13,7 +13,7 @@ import permgrad as pg
 from permgrad.tuning.dashboard import make_server
 from tests.tuning.conftest import small_space
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dashboard")]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
