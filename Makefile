@@ -50,7 +50,7 @@ wheel: install
 
 # Ten minutes; stopped and started again, it goes on.
 study: install
-	$(BIN)/python studies/breast_cancer.py --out results/breast_cancer
+	$(BIN)/python -m studies.breast_cancer --out results/breast_cancer
 
 # Days on two cores, for all five data sets; DATASET=heloc does one. The packages are what networks are compared with.
 hybrid-study: install
@@ -113,7 +113,7 @@ evidence: install
 	$(BIN)/python -m benchmarks.referee choices --out results/evidence
 	$(BIN)/python -m benchmarks.referee compare --out results/evidence
 	$(BIN)/python -m benchmarks.planted --out results/evidence/planted.csv
-	$(BIN)/python studies/breast_cancer_choices.py --out results/evidence/breast_cancer_choices
+	$(BIN)/python -m studies.breast_cancer.choices --out results/evidence/breast_cancer_choices
 
 # An epoch on a million cells that stay on disk; then panels beside LassoNet's, which take hours (--coarse: minutes).
 bench-cells: install

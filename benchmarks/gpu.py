@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 import permgrad as pg
 from benchmarks.measure import matmul_rate, operations
 from permgrad.backend import NAME, has_accelerator, keras
-from permgrad.layers import MinMaxScale
+from permgrad.layers.scaling import MinMaxScale
 from permgrad.models.hybrid import HybridConfig, build_hybrid
 
 PRECISIONS = {"float32": "float32", "mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}

@@ -12,7 +12,7 @@ import pandas as pd
 import permgrad as pg
 from benchmarks.measure import Peak, Row, first_and_later, timed
 from permgrad.backend import compiled, keras
-from permgrad.layers import FeatureImage
+from permgrad.layers.image import FeatureImage
 
 N_ROWS = 2000
 

@@ -66,7 +66,7 @@ def _plain_permgrad(model: Any, layout: pg.FeatureLayout, X: np.ndarray, y: np.n
     last = model.get_layer("conv_1").output
     before, after = keras.Model(model.inputs[0], last), keras.Model([last, cut.branches[0].code], model.outputs[0])
     groups = [[i] for i in range(X.shape[1])]
-    permutation = plain_permutation(via(model, X), X, y, groups=groups, n_repeats=N_REPEATS, seed=0)
+    permutation = plain_permutation(via(model, X), X, y, groups=groups, n_repeats=N_REPEATS, random_state=0)
     maps = plain_read(plain_grad_cam(before, after, X, codes, 1), layout)
     losses = plain_subset_losses(model, X, y, "mean")
     return [permutation.mean(axis=(1, 2)), maps.mean(axis=(0, 2)), np.array([*losses.values()])]
@@ -94,7 +94,9 @@ def _genes(n_rows: int, n_repeats: int, ratio: str, time: str) -> Row:
 
     predict(X)
     columns = [[i] for i in range(PLAIN_GENES // n_repeats)]
-    plain, seconds = timed(lambda: plain_permutation(predict, X, y, groups=columns, n_repeats=n_repeats, seed=0))
+    plain, seconds = timed(
+        lambda: plain_permutation(predict, X, y, groups=columns, n_repeats=n_repeats, random_state=0)
+    )
     behind_first = operations(model) - 2 * GENES[0] * GENES[1] + 2 * GENES[1]
     needed = n_rows * (operations(model) + GENES[0] * n_repeats * behind_first)
     return Row(
@@ -188,7 +190,7 @@ def shap_mlp() -> Row:
     def predict(rows: np.ndarray) -> np.ndarray:
         return keras.ops.convert_to_numpy(network(rows.astype(np.float32)))
 
-    explainer = shap.PermutationExplainer(predict, shap.maskers.Independent(X, 100), seed=0)
+    explainer = shap.PermutationExplainer(predict, shap.maskers.Independent(X, 100), random_state=0)
     explainer(X[:1], silent=True)
     with Peak() as other_peak:
         _, some = timed(lambda: explainer(X[:SHAP_ROWS], silent=True))
@@ -216,7 +218,7 @@ def _mlp_row(
         found, first, later = first_and_later(lambda: pg.permutation_importance(model, X, y, n_repeats=n_repeats), 3)
     some = [[0], [1], [2]]
     plain = plain_permutation(
-        lambda rows: model.predict(rows, verbose=0), X, y, groups=some, n_repeats=n_repeats, seed=0
+        lambda rows: model.predict(rows, verbose=0), X, y, groups=some, n_repeats=n_repeats, random_state=0
     )
     behind_first = operations(model) - 2 * widths[0] * widths[1] + 2 * widths[1]
     needed = len(X) * (operations(model) + widths[0] * n_repeats * behind_first)

@@ -21,7 +21,9 @@ def main() -> None:
     with np.load(source, allow_pickle=False) as given:
         coarse: dict[str, Any] = {"n_iters": (100, 10), "path_multiplier": 1.1}
         chosen = coarse if given["coarse"] else {"path_multiplier": 1.02}
-        model = LassoNetClassifier(hidden_dims=(128, 64), M=10, torch_seed=int(given["seed"]), verbose=0, **chosen)
+        model = LassoNetClassifier(
+            hidden_dims=(128, 64), M=10, torch_seed=int(given["random_state"]), verbose=0, **chosen
+        )
         model.path(given["X"], given["y"], X_val=given["X_val"], y_val=given["y_val"])
     np.save(target, model.feature_importances_.numpy())
 

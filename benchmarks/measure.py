@@ -133,13 +133,15 @@ def operations(model: Any) -> int:
     return total
 
 
-def mlp(*widths: int, batch_norm: int = 0, seed: int = 0) -> Any:
+def mlp(*widths: int, batch_norm: int = 0, random_state: int = 0) -> Any:
     """Build a ReLU network with a softmax; BatchNorm behind the first `batch_norm` layers' activations."""
     rows = x = keras.Input((widths[0],))
     for i, units in enumerate(widths[1:-1]):
-        x = keras.layers.Dense(units, "relu", kernel_initializer=keras.initializers.HeNormal(seed + i))(x)
+        x = keras.layers.Dense(units, "relu", kernel_initializer=keras.initializers.HeNormal(random_state + i))(x)
         x = keras.layers.BatchNormalization()(x) if i < batch_norm else x
-    output = keras.layers.Dense(widths[-1], "softmax", kernel_initializer=keras.initializers.GlorotNormal(seed + 99))(x)
+    output = keras.layers.Dense(
+        widths[-1], "softmax", kernel_initializer=keras.initializers.GlorotNormal(random_state + 99)
+    )(x)
     return keras.Model(rows, output)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from permgrad.cells import write_chunks
+from permgrad.data.cells import write_chunks
 
 LIMIT = 2e9
 CLASSES = 20

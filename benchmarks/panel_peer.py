@@ -25,9 +25,9 @@ import pandas as pd
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance.masking import mean_class_accuracy
-from permgrad.markdown import markdown
-from permgrad.preprocessing import log_normalise, variable_genes
+from permgrad.data.preprocessing import log_normalise, variable_genes
+from permgrad.metrics.scores import mean_class_accuracy
+from studies.kit.markdown import markdown
 
 SIZES = (200, 100, 50, 20, 10)
 TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 2e-3, "epochs": 40}
@@ -49,13 +49,13 @@ def prepared(cells: pg.Cells, n_genes: int) -> Parts:
     return train, val, test
 
 
-def by_selector(given: dict[str, Any], parts: Parts, seed: int) -> pg.FeatureRanking:
+def by_selector(given: dict[str, Any], parts: Parts, random_state: int) -> pg.FeatureRanking:
     """Rank by one of this project's networks."""
-    model = pg.SelectorClassifier(**{**TRAINING, **given}, seed=seed)
+    model = pg.SelectorClassifier(**{**TRAINING, **given}, random_state=random_state)
     return model.fit(parts[0]).rank_features()
 
 
-def by_lassonet(parts: Parts, seed: int, coarse: bool) -> pg.FeatureRanking:
+def by_lassonet(parts: Parts, random_state: int, coarse: bool) -> pg.FeatureRanking:
     """Rank by LassoNet, by the penalty at which a gene leaves the path; those that never leave come first.
 
     Genes that leave at one penalty keep the table's order.
@@ -69,7 +69,7 @@ def by_lassonet(parts: Parts, seed: int, coarse: bool) -> pg.FeatureRanking:
             y=np.searchsorted(classes, train.y),
             X_val=val.X.toarray(),
             y_val=np.searchsorted(classes, val.y),
-            seed=seed,
+            random_state=random_state,
             coarse=coarse,
         )
         subprocess.run([sys.executable, "-m", "benchmarks.lassonet_path", given, found], check=True)  # noqa: S603
@@ -79,12 +79,12 @@ def by_lassonet(parts: Parts, seed: int, coarse: bool) -> pg.FeatureRanking:
     return pg.FeatureRanking(train.features, np.where(stays, 2 * last, leaves), method="lassonet")
 
 
-def judged(ranking: pg.FeatureRanking, k: int, parts: Parts, seed: int) -> float:
+def judged(ranking: pg.FeatureRanking, k: int, parts: Parts, random_state: int) -> float:
     """Train the referee anew on the k best genes; return its mean per-class accuracy on the test cells."""
     train, _, test = parts
     genes = ranking.top(k)
     keras.utils.clear_session()
-    model = pg.SelectorClassifier(**TRAINING, selector="none", seed=seed).fit(train.only(genes))
+    model = pg.SelectorClassifier(**TRAINING, selector="none", random_state=random_state).fit(train.only(genes))
     return mean_class_accuracy(test.y, model.predict(test.only(genes)))
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="an .h5ad file of counts, looked for in PERMGRAD_DATA too")
     parser.add_argument("--target", default="cell_type")
     parser.add_argument("--genes", type=int, default=2000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--random-states", type=int, default=3)
     parser.add_argument(
         "--coarse", action="store_true", help="LassoNet in steps of 10 %%, not 2 %%: minutes, not hours"
     )
@@ -106,18 +106,19 @@ def main() -> None:
     parts = prepared(cells, 250 if options.small else options.genes)
     sizes = (20, 10) if options.small else SIZES
     methods: dict[str, Callable[[int], pg.FeatureRanking]] = {
-        name: lambda seed, given=given: by_selector(given, parts, seed) for name, given in SELECTORS.items()
+        name: lambda random_state, given=given: by_selector(given, parts, random_state)
+        for name, given in SELECTORS.items()
     }
-    methods["LassoNet"] = lambda seed: by_lassonet(parts, seed, options.small or options.coarse)
+    methods["LassoNet"] = lambda random_state: by_lassonet(parts, random_state, options.small or options.coarse)
     rows = []
-    for seed in range(1 if options.small else options.seeds):
+    for random_state in range(1 if options.small else options.seeds):
         for name, rank in methods.items():
             begun = time.perf_counter()
-            ranking = rank(seed)
-            row: dict[str, Any] = {"method": name, "seed": seed, "seconds": time.perf_counter() - begun}
-            rows.append(row | {f"{k} genes": judged(ranking, k, parts, seed) for k in sizes})
+            ranking = rank(random_state)
+            row: dict[str, Any] = {"method": name, "random_state": random_state, "seconds": time.perf_counter() - begun}
+            rows.append(row | {f"{k} genes": judged(ranking, k, parts, random_state) for k in sizes})
             print(markdown(pd.DataFrame(rows[-1:])).splitlines()[-1], flush=True)
-    table = pd.DataFrame(rows).drop(columns="seed").groupby("method", sort=False).mean().reset_index()
+    table = pd.DataFrame(rows).drop(columns="random_state").groupby("method", sort=False).mean().reset_index()
     print(f"\n{cells}: mean per-class accuracy on test cells, means over seeds\n\n{markdown(table)}")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.measure import Row, table, timed
 from permgrad.backend import keras
 from permgrad.models.wide import WideConfig, build_wide_mlp
-from permgrad.penalty import PenalisedAdam, penalised
+from permgrad.training.optimizers import PenalisedAdam, penalised
 
 GENES, CLASSES, BATCH = 20531, 5, 32
 STEPS = 8

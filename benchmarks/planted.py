@@ -32,8 +32,8 @@ from sklearn.model_selection import StratifiedKFold
 import permgrad as pg
 from benchmarks.measure import timed
 from benchmarks.referee import FAST
+from permgrad.data.toy import PROBLEMS, recall
 from permgrad.files import new_file
-from permgrad.toy import PROBLEMS, recall
 
 TREES = 300
 SETTINGS: dict[str, Any] = {
@@ -76,18 +76,18 @@ class Ranker:
     fit_seconds: float = 0.0
 
 
-def rankers(train: pg.Table, test: pg.Table, seed: int, settings: dict[str, Any]) -> Iterator[Ranker]:
+def rankers(train: pg.Table, test: pg.Table, random_state: int, settings: dict[str, Any]) -> Iterator[Ranker]:
     """Train each model once; the hybrid serves three rankings."""
     features = np.array(train.features)
-    forest, seconds = timed(lambda: RandomForestClassifier(TREES, random_state=seed).fit(train.X, train.y))
+    forest, seconds = timed(lambda: RandomForestClassifier(TREES, random_state=random_state).fit(train.X, train.y))
 
     def impurity() -> list[str]:
         return features[np.argsort(-forest.feature_importances_)].tolist()
 
     yield Ranker("random forest importance", impurity, forest.score(test.X, test.y), seconds)
-    mlp, seconds = timed(lambda: fit_network(("tabular",), train, seed, settings))
+    mlp, seconds = timed(lambda: fit_network(("tabular",), train, random_state, settings))
     yield Ranker("MLP, permutation", lambda: mlp.rank_features(test.X, test.y), mlp.score(test.X, test.y), seconds)
-    hybrid, seconds = timed(lambda: fit_network(("tabular", "image"), train, seed, settings))
+    hybrid, seconds = timed(lambda: fit_network(("tabular", "image"), train, random_state, settings))
     of_hybrid: dict[str, Callable[[], pg.FeatureRanking]] = {
         "PermGrad, published": lambda: hybrid.rank_features(test.X, test.y, **pg.PUBLISHED),
         "PermGrad, default": lambda: hybrid.rank_features(test.X, test.y),
@@ -96,11 +96,11 @@ def rankers(train: pg.Table, test: pg.Table, seed: int, settings: dict[str, Any]
     accuracy = hybrid.score(test.X, test.y)
     for name, rank in of_hybrid.items():
         yield Ranker(name, rank, accuracy, seconds)
-    yield Ranker("random order", lambda: np.random.default_rng([seed, 1]).permutation(features).tolist())
+    yield Ranker("random order", lambda: np.random.default_rng([random_state, 1]).permutation(features).tolist())
 
 
-def fit_network(branches: tuple[str, ...], train: pg.Table, seed: int, settings: dict[str, Any]) -> Any:
-    return pg.HybridClassifier(branches=branches, seed=seed, **settings).fit(train.X, train.y)
+def fit_network(branches: tuple[str, ...], train: pg.Table, random_state: int, settings: dict[str, Any]) -> Any:
+    return pg.HybridClassifier(branches=branches, random_state=random_state, **settings).fit(train.X, train.y)
 
 
 def end_to_end(model: pg.HybridClassifier, test: pg.Table) -> pg.FeatureRanking:
@@ -112,13 +112,13 @@ def end_to_end(model: pg.HybridClassifier, test: pg.Table) -> pg.FeatureRanking:
         via="both",
         layout=model.layout_,
         groups={name: columns.tolist() for name, columns in model.encoder_.groups.items()},
-        seed=model.seed,
+        random_state=model.random_state,
     )
 
 
 def fold_rows(table: pg.Table, fold: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield one row of figures for each method."""
-    folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.seed).split(table.X, table.y)
+    folds = StratifiedKFold(options.folds, shuffle=True, random_state=options.random_state).split(table.X, table.y)
     train, test = (table.take(rows) for rows in list(folds)[fold])
     relevant = table.notes["relevant"]
     for ranker in rankers(train, test, fold, options.settings):
@@ -138,7 +138,7 @@ def fold_rows(table: pg.Table, fold: int, options: argparse.Namespace) -> Iterat
 
 def measure(options: argparse.Namespace) -> pd.DataFrame:
     """Measure every fold that `options.out` does not hold yet; keep each at once."""
-    protocol = json.dumps([options.rows, options.folds, options.seed, options.settings])
+    protocol = json.dumps([options.rows, options.folds, options.random_state, options.settings])
     kept = pd.read_csv(options.out) if options.out and options.out.exists() else pd.DataFrame()
     if len(kept) and set(kept["protocol"]) != {protocol}:
         sys.exit(f"{options.out} was measured with other settings; give another --out")
@@ -149,7 +149,7 @@ def measure(options: argparse.Namespace) -> pd.DataFrame:
         if (problem, n_features, fold) in done:
             continue
         try:
-            table = PROBLEMS[problem](options.rows, n_features, seed=options.seed)
+            table = PROBLEMS[problem](options.rows, n_features, random_state=options.random_state)
         except pg.PermGradError:  # fewer columns than relevant ones
             continue
         rows, seconds = timed(lambda table=table, fold=fold: list(fold_rows(table, fold, options)))
@@ -192,7 +192,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--folds", type=int, default=6)
     parser.add_argument("--only-folds", type=int, help="how many of them to run; by default all")
     parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1, help="not 0, by which the settings were chosen")
+    parser.add_argument("--random-state", type=int, default=1, help="not 0, by which the settings were chosen")
     parser.add_argument("--out", type=Path, help="a CSV file of each fold's figures")
     parser.add_argument("--fast", action="store_true", help="two folds, tiny networks: only whether it runs")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
 """Evidence for rankings: which choices of the fusion hold up, and how PermGrad stands beside what else there is.
 
-    python -m benchmarks.referee choices [--seeds 2] [--problems puma8nh additive] [--out DIR] [--fast]
-    python -m benchmarks.referee compare [--seeds 2] [--problems ...] [--out DIR] [--fast]
+    python -m benchmarks.referee choices [--random-states 2] [--problems puma8nh additive] [--out DIR] [--fast]
+    python -m benchmarks.referee compare [--random-states 2] [--problems ...] [--out DIR] [--fast]
 
 For each problem and seed one hybrid network of the estimator's default settings is trained. `choices` ranks its columns
 by every combination of image attribution, read-out, baseline of the ablation, branch weights and scaling; `compare`
@@ -28,20 +28,20 @@ import numpy as np
 import pandas as pd
 
 import permgrad as pg
-from permgrad import toy
+from permgrad.data import toy
 from permgrad.evaluation.baselines import baseline_rankings
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case
 from permgrad.evaluation.curves import deletion_curves
+from permgrad.evaluation.explained import Case
 from permgrad.evaluation.retraining import remove_and_retrain
 
 PROBLEMS = {
-    "heloc": lambda seed: pg.load_dataset("heloc"),
-    "dengue": lambda seed: pg.load_dataset("dengue"),
-    "puma8nh": lambda seed: pg.load_dataset("puma8nh"),
-    "additive": lambda seed: toy.additive(1500, 20, seed, task="classification"),
-    "correlated nulls": lambda seed: toy.correlated_nulls(1500, 4, 8, 0.8, seed),
-    "ring+xor+sum": lambda seed: toy.ring_xor_sum(3000, 12, seed),
+    "heloc": lambda random_state: pg.load_dataset("heloc"),
+    "dengue": lambda random_state: pg.load_dataset("dengue"),
+    "puma8nh": lambda random_state: pg.load_dataset("puma8nh"),
+    "additive": lambda random_state: toy.additive(1500, 20, random_state, task="classification"),
+    "correlated nulls": lambda random_state: toy.correlated_nulls(1500, 4, 8, 0.8, random_state),
+    "ring+xor+sum": lambda random_state: toy.ring_xor_sum(3000, 12, random_state),
 }
 RELEVANT = {"puma8nh": ["theta2", "theta3"]}
 ATTRIBUTIONS = {
@@ -64,14 +64,14 @@ FAST: dict[str, Any] = {"max_epochs": 2, "dense_units": (8,), "head_units": (8,)
 """To see that it runs; the figures mean nothing."""
 
 
-def trained(problem: str, seed: int, settings: Mapping[str, Any]) -> Case:
+def trained(problem: str, random_state: int, settings: Mapping[str, Any]) -> Case:
     """Train the default hybrid on a problem; the ranking in the case is left empty."""
-    table = PROBLEMS[problem](seed)
-    train, val, test = table.split(seed=42 + seed)
+    table = PROBLEMS[problem](random_state)
+    train, val, test = table.split(random_state=42 + random_state)
     kind = pg.HybridClassifier if table.task == "classification" else pg.HybridRegressor
-    model = kind(seed=seed, **settings).fit(train.X, train.y, validation_data=(val.X, val.y))
+    model = kind(random_state=random_state, **settings).fit(train.X, train.y, validation_data=(val.X, val.y))
     nothing = pg.FeatureRanking(tuple(table.features), np.zeros(len(table.features)))
-    return Case(model, nothing, train, test, val, seed)
+    return Case(model, nothing, train, test, val, random_state)
 
 
 def fusions(case: Case) -> Iterator[tuple[dict[str, str], pg.FeatureRanking]]:
@@ -124,19 +124,19 @@ def found(case: Case, problem: str, ranking: pg.FeatureRanking) -> float:
     return float("nan") if relevant is None else toy.recall(ranking, relevant)
 
 
-def choices(problem: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
-    case = trained(problem, seed, settings)
+def choices(problem: str, random_state: int, settings: Mapping[str, Any]) -> pd.DataFrame:
+    case = trained(problem, random_state, settings)
     ranked = {tuple(choice.values()): ranking for choice, ranking in fusions(case)}
     areas = deletion(case, {str(key): ranking for key, ranking in ranked.items()}, 400)
     rows = [
         {**dict(zip(CHOICES, key, strict=True)), "deletion": areas[str(key)], "found": found(case, problem, ranking)}
         for key, ranking in ranked.items()
     ]
-    return pd.DataFrame(rows).assign(problem=problem, seed=seed)
+    return pd.DataFrame(rows).assign(problem=problem, random_state=random_state)
 
 
-def compare(problem: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFrame:
-    case = trained(problem, seed, settings)
+def compare(problem: str, random_state: int, settings: Mapping[str, Any]) -> pd.DataFrame:
+    case = trained(problem, random_state, settings)
     ranked = rankings(case)
     areas = deletion(case, ranked, 1000)
     retrained = remove_and_retrain(case, ranked, Budget(), shares=(0.25, 0.5))
@@ -145,7 +145,7 @@ def compare(problem: str, seed: int, settings: Mapping[str, Any]) -> pd.DataFram
         {"ranking": name, "deletion": areas[name], "retrain": scores[name], "found": found(case, problem, ranking)}
         for name, ranking in ranked.items()
     ]
-    return pd.DataFrame(rows).assign(problem=problem, seed=seed)
+    return pd.DataFrame(rows).assign(problem=problem, random_state=random_state)
 
 
 def print_choices(table: pd.DataFrame) -> None:
@@ -187,7 +187,7 @@ def print_comparison(table: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["choices", "compare"])
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--random-states", type=int, default=2)
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--out", type=Path, help="keep each problem's and seed's figures here, and go on from them")
     parser.add_argument("--fast", action="store_true", help="tiny networks: only whether it runs")
@@ -195,12 +195,12 @@ def main() -> None:
     settings = FAST if options.fast else {}
     work = {"choices": choices, "compare": compare}[options.what]
     parts = []
-    for problem, seed in itertools.product(options.problems, range(options.seeds)):
-        file = options.out and options.out / f"{options.what}-{problem.replace(' ', '_')}-{seed}.csv"
+    for problem, random_state in itertools.product(options.problems, range(options.seeds)):
+        file = options.out and options.out / f"{options.what}-{problem.replace(' ', '_')}-{random_state}.csv"
         if file and file.exists():
             parts.append(pd.read_csv(file))
             continue
-        parts.append(work(problem, seed, settings))
+        parts.append(work(problem, random_state, settings))
         if file:
             options.out.mkdir(parents=True, exist_ok=True)
             parts[-1].to_csv(file, index=False)

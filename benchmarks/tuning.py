@@ -6,7 +6,7 @@ space of the hybrid network with TPE and the same seed, on the same rows of HELO
 other. The time that counts is from the start of the study to the end of the first trial whose validation
 loss is at least as low as (a)'s best.
 
-    python -m benchmarks.tuning [--rows 1000] [--epochs 20] [--trials 20] [--seeds 3]
+    python -m benchmarks.tuning [--rows 1000] [--epochs 20] [--trials 20] [--random-states 3]
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def part_of_heloc(rows: int) -> pg.Table:
     return table.take(np.random.default_rng(0).permutation(len(table))[:rows])
 
 
-def published(table: pg.Table, n_trials: int, epochs: int, seed: int, directory: Path) -> optuna.Study:
+def published(table: pg.Table, n_trials: int, epochs: int, random_state: int, directory: Path) -> optuna.Study:
     train, val, _ = table.split()
 
     def objective(trial: optuna.Trial) -> float:
@@ -45,20 +45,29 @@ def published(table: pg.Table, n_trials: int, epochs: int, seed: int, directory:
         return estimator.loss(val.X, val.y)
 
     study = optuna.create_study(
-        storage=f"sqlite:///{directory}/study.db", sampler=optuna.samplers.TPESampler(seed=seed)
+        storage=f"sqlite:///{directory}/study.db", sampler=optuna.samplers.TPESampler(seed=random_state)
     )
     study.optimize(objective, n_trials=n_trials)
     return study
 
 
-def ours(table: pg.Table, n_trials: int, epochs: int, seed: int, directory: Path) -> optuna.Study:
-    return pg.tune(table, n_trials=n_trials, max_epochs=epochs, seed=seed, out=directory / "results").study
+def ours(table: pg.Table, n_trials: int, epochs: int, random_state: int, directory: Path) -> optuna.Study:
+    return pg.tune(
+        table, n_trials=n_trials, max_epochs=epochs, random_state=random_state, out=directory / "results"
+    ).study
 
 
-def trials(protocol: str, options: argparse.Namespace, seed: int) -> list[dict[str, float]]:
+def trials(protocol: str, options: argparse.Namespace, random_state: int) -> list[dict[str, float]]:
     """Run one protocol in a process of its own; return the end (seconds), value and state of each trial."""
     given = [f"--{name}={getattr(options, name)}" for name in ("rows", "epochs", "trials")]
-    command = [sys.executable, "-m", "benchmarks.tuning", f"--run={protocol}", f"--run-seed={seed}", *given]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.tuning",
+        f"--run={protocol}",
+        f"--run-seed={random_state}",
+        *given,
+    ]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])  # noqa: S603
 
 
@@ -80,9 +89,9 @@ def compare(options: argparse.Namespace) -> None:
     print(f"HELOC, {options.rows} rows, {options.trials} trials of at most {options.epochs} epochs")
     print("seed  published: best  reached      all  ours: best  as good      all  ratio")
     ratios = []
-    for seed in range(options.seeds):
+    for random_state in range(options.seeds):
         a, b = (
-            sorted(trials(protocol, options, seed), key=lambda trial: trial["end"])
+            sorted(trials(protocol, options, random_state), key=lambda trial: trial["end"])
             for protocol in ("published", "ours")
         )
         complete = [trial for trial in b if trial["state"] == "COMPLETE"]
@@ -91,7 +100,7 @@ def compare(options: argparse.Namespace) -> None:
         as_good = next((trial["end"] for trial in complete if trial["value"] <= best), float("inf"))
         ratios.append(as_good / reached)
         ours_best = min(trial["value"] for trial in complete)
-        line = f"{seed:>4}  {best:>15.5f} {reached:>6.0f} s {a[-1]['end']:>6.0f} s"
+        line = f"{random_state:>4}  {best:>15.5f} {reached:>6.0f} s {a[-1]['end']:>6.0f} s"
         print(f"{line}  {ours_best:>10.5f} {as_good:>6.0f} s {b[-1]['end']:>6.0f} s  {ratios[-1]:>5.2f}", flush=True)
     print(f"median ratio of wall time to (a)'s best loss: {statistics.median(ratios):.2f}")
 

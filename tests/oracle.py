@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from permgrad.backend import keras, vjp
-from permgrad.importance.branches import cut_model
+from permgrad.importance.network.branches import cut_model
 
 
 def plain_loss(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -32,11 +32,11 @@ def plain_permutation(
     *,
     groups: list[list[int]],
     n_repeats: int,
-    seed: int,
+    random_state: int,
     order: Callable[[int, int], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Return loss increases (n_groups, n_repeats, n_rows); `predict` takes permuted rows and predicts all of them."""
-    order = order or (lambda g, repeat: np.random.default_rng([seed, g, repeat]).permutation(len(X)))
+    order = order or (lambda g, repeat: np.random.default_rng([random_state, g, repeat]).permutation(len(X)))
     baseline = plain_loss(y, predict(X))
     result = np.empty((len(groups), n_repeats, len(X)))
     for g, columns in enumerate(groups):
@@ -106,7 +106,12 @@ def plain_read(maps: np.ndarray, layout) -> np.ndarray:
 
 
 def plain_subset_losses(
-    model: keras.Model, X: np.ndarray, y: np.ndarray, baseline: str, seed: int = 0, rows: np.ndarray | None = None
+    model: keras.Model,
+    X: np.ndarray,
+    y: np.ndarray,
+    baseline: str,
+    random_state: int = 0,
+    rows: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Return the mean loss with each subset of the two branches on: "", "tabular", "image", "tabular+image".
 
@@ -115,7 +120,7 @@ def plain_subset_losses(
     rows = np.arange(len(X)) if rows is None else rows
     cut = cut_model(model)
     codes = {branch.kind: branch.encoder.predict(X, verbose=0) for branch in cut.branches}
-    shuffled = np.random.default_rng([seed, len(X)]).permutation(len(X))
+    shuffled = np.random.default_rng([random_state, len(X)]).permutation(len(X))
     make = {
         "zero": np.zeros_like,
         "mean": lambda code: 0 * code + code.mean(axis=0),

@@ -56,7 +56,7 @@ def test_every_precision_is_measured():
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["choices", "compare"])
 def test_evidence_is_kept_and_printed(what, tmp_path):
-    options = (what, "--fast", "--problems", "puma8nh", "--seeds", "1", "--out", tmp_path)
+    options = (what, "--fast", "--problems", "puma8nh", "--random-states", "1", "--out", tmp_path)
     done = run("benchmarks.referee", *options)
     assert done.returncode == 0, done.stderr
     assert "puma8nh: deletion | puma8nh:" in done.stdout

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case
+from permgrad.evaluation.explained import Case
 from permgrad.importance.ranking import FeatureRanking
 
 BASELINES = ("random", "random_forest", "tree_shap", "mlp_permutation", "mutual_information")
@@ -52,7 +52,7 @@ def baseline_rankings(case: Case, budget: Budget) -> dict[str, FeatureRanking]:
     """
     forest = _Forest(case)
     ways: dict[str, Callable[[], np.ndarray | FeatureRanking]] = {
-        "random": lambda: np.random.default_rng([case.seed, 0]).permutation(len(case.groups)).astype(float),
+        "random": lambda: np.random.default_rng([case.random_state, 0]).permutation(len(case.groups)).astype(float),
         "random_forest": forest.impurity,
         "tree_shap": forest.shap,
         "mlp_permutation": lambda: _mlp_permutation(case),
@@ -65,7 +65,7 @@ def _ranking(case: Case, name: str, found: np.ndarray | FeatureRanking) -> Featu
     if isinstance(found, FeatureRanking):
         settings = {key: value for part in found.components.values() for key, value in part.settings.items()}
         return replace(found, method=name, components={}, branch_weights=None, settings={**settings, **found.settings})
-    ranking = FeatureRanking(tuple(case.groups), found, method=name, settings={"seed": case.seed})
+    ranking = FeatureRanking(tuple(case.groups), found, method=name, settings={"random_state": case.random_state})
     return ranking.with_unused(case.estimator.encoder_.features)
 
 
@@ -81,7 +81,7 @@ class _Forest:
 
         if self._fitted is None:
             kind = RandomForestClassifier if self.case.classification else RandomForestRegressor
-            forest = kind(TREES, max_leaf_nodes=LEAVES, random_state=self.case.seed)
+            forest = kind(TREES, max_leaf_nodes=LEAVES, random_state=self.case.random_state)
             self._fitted = forest.fit(self.case.train_rows, self.case.train_target)
         return self._fitted
 
@@ -94,7 +94,7 @@ class _Forest:
             warnings.simplefilter("ignore")  # SHAP's own use of matplotlib and NumPy
             import shap
 
-            rows = sample(len(self.case.test_rows), SHAP_ROWS, [self.case.seed, 1])
+            rows = sample(len(self.case.test_rows), SHAP_ROWS, [self.case.random_state, 1])
             values = shap.TreeExplainer(self.model()).shap_values(self.case.test_rows[rows], check_additivity=False)
         values = np.asarray(values).reshape(len(rows), self.case.test_rows.shape[1], -1)  # (rows, columns, outputs)
         return np.array([np.abs(values[:, at].sum(axis=1)).mean(axis=0).sum() for at in self.case.groups.values()])
@@ -107,12 +107,12 @@ def _mlp_permutation(case: Case) -> FeatureRanking:
 def _mutual_information(case: Case) -> np.ndarray:
     from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
-    rows = sample(len(case.train_rows), INFORMATION_ROWS, [case.seed, 2])
+    rows = sample(len(case.train_rows), INFORMATION_ROWS, [case.random_state, 2])
     encoded = case.train_rows[rows].astype(float)
     columns = np.column_stack([_as_one(encoded[:, at]) for at in case.groups.values()])
     discrete = np.array([len(at) > 1 for at in case.groups.values()])
     measure = mutual_info_classif if case.classification else mutual_info_regression
-    return measure(columns, case.train_target[rows], discrete_features=discrete, random_state=case.seed)
+    return measure(columns, case.train_target[rows], discrete_features=discrete, random_state=case.random_state)
 
 
 def _as_one(columns: np.ndarray) -> np.ndarray:
@@ -122,8 +122,8 @@ def _as_one(columns: np.ndarray) -> np.ndarray:
     return np.where(columns.any(axis=1), columns.argmax(axis=1) + 1, 0)
 
 
-def sample(n: int, most: int, seed: list[int]) -> np.ndarray:
+def sample(n: int, most: int, random_state: list[int]) -> np.ndarray:
     """Return the numbers of all `n` rows, or of `most` drawn from them, in order."""
     if n <= most:
         return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+    return np.sort(np.random.default_rng(random_state).choice(n, most, replace=False))

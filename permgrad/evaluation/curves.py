@@ -11,9 +11,9 @@ import pandas as pd
 from permgrad.errors import PermGradError, listing
 from permgrad.evaluation.baselines import sample
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case
-from permgrad.evaluation.frames import frame
+from permgrad.evaluation.explained import Case
 from permgrad.evaluation.replacing import NEIGHBOURS, Replace, replacers
+from permgrad.evaluation.tables import frame
 from permgrad.importance.ranking import FeatureRanking
 
 REPLACEMENTS = ("zero", "mean", "marginal", "conditional")
@@ -78,7 +78,7 @@ def deletion_curves(
             f"expected replacements among {listing(REPLACEMENTS)}, 1 to {NEIGHBOURS} draws and at least 2 points,"
             f" got {listing(replacements)}, {n_draws} and {n_points}"
         )
-    chosen = sample(len(case.test), max_rows, [case.seed, 7])
+    chosen = sample(len(case.test), max_rows, [case.random_state, 7])
     rows, target = case.test_rows[chosen], case.test_target[chosen]
     ways = replacers(case, rows, n_draws)
     n_features = len(case.groups)

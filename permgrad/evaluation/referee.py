@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from permgrad.data.table import Table, check_columns
 from permgrad.errors import PermGradError, UnfittedError, listing
-from permgrad.estimators import HybridClassifier, HybridRegressor
+from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+from permgrad.estimators.saving import versions
 from permgrad.evaluation.agreement import agreement
 from permgrad.evaluation.baselines import BASELINES, baseline_rankings
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case, named_parts
 from permgrad.evaluation.curves import CURVE_ROWS, N_DRAWS, deletion_curves
-from permgrad.evaluation.frames import frame
+from permgrad.evaluation.explained import Case, named_parts
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.evaluation.retraining import remove_and_retrain
 from permgrad.evaluation.sanity import sanity_checks
 from permgrad.evaluation.stability import RankStability, reseeded
+from permgrad.evaluation.tables import frame
 from permgrad.files import plain
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.saving import versions
-from permgrad.table import Table, check_columns
 
 PARTS = ("curves", "retrain", "sanity", "stability")
 
@@ -36,7 +36,7 @@ def evaluate_ranking(
     parts: Sequence[str] = PARTS,
     n_trainings: int = 3,
     retrain_with: Any = None,
-    seed: int = 0,
+    random_state: int = 0,
     timeout: float | None = None,
     verbose: bool = False,
 ) -> RankingEvaluation:
@@ -62,7 +62,7 @@ def evaluate_ranking(
         Of each kind, to see how stable the estimator's ranking is.
     retrain_with : estimator, optional
         Unfitted, for removing and retraining; see `remove_and_retrain`.
-    seed : int
+    random_state : int
     timeout : float, optional
         Seconds after which no further step is begun. What it leaves out is named in ``left_out``.
     verbose : bool
@@ -81,7 +81,7 @@ def evaluate_ranking(
     """
     rankings = _check(estimator, ranking, parts, n_trainings)
     name, first = next(iter(rankings.items()))
-    case = Case(estimator, first, train, test, validation, seed, name)
+    case = Case(estimator, first, train, test, validation, random_state, name)
     for table in (train, test):
         check_columns(table.features, estimator.encoder_.features, "the table")
     budget = Budget(timeout, verbose)
@@ -143,7 +143,7 @@ def _settings(
     rows = {"train_rows": len(case.train), "test_rows": len(case.test), "curve_rows": min(len(case.test), CURVE_ROWS)}
     settings = {
         "parts": parts,
-        "seed": case.seed,
+        "random_state": case.random_state,
         "n_trainings": n_trainings,
         "n_draws": N_DRAWS,
         "retrain_with": None if retrain_with is None else repr(retrain_with),

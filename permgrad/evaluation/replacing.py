@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from permgrad.backend import keras
 from permgrad.evaluation.baselines import sample
-from permgrad.evaluation.case import Case
+from permgrad.evaluation.explained import Case
 
 DONOR_ROWS = 5000
 """Training rows that values are taken from."""
@@ -43,8 +43,8 @@ def replacers(case: Case, rows: np.ndarray, n_draws: int) -> dict[str, Replace]:
         are kept, the farther they are, and the nearer this comes to ``marginal``.
     """
     train = case.train_rows
-    donors = train[sample(len(train), DONOR_ROWS, [case.seed, 4])]
-    rng = np.random.default_rng([case.seed, 5])
+    donors = train[sample(len(train), DONOR_ROWS, [case.random_state, 4])]
+    rng = np.random.default_rng([case.random_state, 5])
     random = np.stack([donors[rng.integers(len(donors), size=len(rows))] for _ in range(n_draws)])
     nearest = _Nearest(case, rows, donors, n_draws)
 
@@ -79,7 +79,7 @@ class _Nearest:
         scale = np.ones(rows.shape[1])
         for at in case.groups.values():
             scale[at] = np.sqrt(max(donors[:, at].var(axis=0, dtype=float).sum(), 1e-30))
-        rng = np.random.default_rng([case.seed, 6])
+        rng = np.random.default_rng([case.random_state, 6])
         noise = rng.normal(scale=TIE, size=(len(donors) + len(rows), 1))
         scaled = np.hstack([np.vstack([donors, rows]) / scale, noise]).astype(np.float32)
         self.scaled_donors, self.scaled_rows = scaled[: len(donors)], scaled[len(donors) :]

@@ -12,8 +12,8 @@ import pandas as pd
 
 from permgrad.errors import FileFormatError
 from permgrad.evaluation.agreement import rank_correlation
-from permgrad.evaluation.frames import SCHEMAS, read_frame, read_matrix, write_frame
 from permgrad.evaluation.stability import RankStability
+from permgrad.evaluation.tables import SCHEMAS, read_frame, read_matrix, write_frame
 from permgrad.files import new_directory, read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
 

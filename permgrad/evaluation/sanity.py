@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from permgrad.backend import keras
+from permgrad.data.table import Table
 from permgrad.evaluation.agreement import rank_correlation, top_overlap
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case, with_frames
-from permgrad.evaluation.frames import frame
+from permgrad.evaluation.explained import Case, with_frames
 from permgrad.evaluation.stability import default_k
+from permgrad.evaluation.tables import frame
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.table import Table
 
 MAX_STEPS = 8
 WEIGHTS, LABELS = "weights", "labels"
@@ -50,7 +50,7 @@ def sanity_checks(case: Case, budget: Budget) -> pd.DataFrame:
     steps: list[tuple[str, int, list[str]]] = [(WEIGHTS, i, layers) for i, layers in enumerate([[], *cascade])]
     original: dict[str, FeatureRanking] = {}
     rows: list[dict[str, Any]] = []
-    randomised = _Randomised(network, case.seed)
+    randomised = _Randomised(network, case.random_state)
     for test, step, layers in budget.steps("sanity", [*steps, (LABELS, 1, [])], _step):
         if test == WEIGHTS:
             estimator = copy(case.estimator)
@@ -92,8 +92,8 @@ def layer_steps(network: Any, most: int = MAX_STEPS) -> list[list[str]]:
 class _Randomised:
     """A copy of a network that forgets layer after layer."""
 
-    def __init__(self, network: Any, seed: int) -> None:
-        seeds = iter(_seeds(seed))
+    def __init__(self, network: Any, random_state: int) -> None:
+        seeds = iter(_seeds(random_state))
         # Not the initial weights of the training: those are what the trained ones still resemble.
         self.fresh = keras.models.clone_model(network, clone_function=lambda layer: _reseeded(layer, seeds))
         self.network = keras.models.clone_model(network)
@@ -106,8 +106,8 @@ class _Randomised:
         return self.network
 
 
-def _seeds(seed: int) -> Iterator[int]:
-    rng = np.random.default_rng([seed, 8])
+def _seeds(random_state: int) -> Iterator[int]:
+    rng = np.random.default_rng([random_state, 8])
     while True:
         yield int(rng.integers(2**31))
 
@@ -115,17 +115,17 @@ def _seeds(seed: int) -> Iterator[int]:
 def _reseeded(layer: Any, seeds: Iterator[int]) -> Any:
     """Return a new layer of the same settings, with other seeds: its initializers', or its own where it has one."""
     settings = layer.get_config()
-    if layer.trainable_weights and "seed" in settings:
-        settings["seed"] = next(seeds)
+    if layer.trainable_weights and "random_state" in settings:
+        settings["random_state"] = next(seeds)
     for value in settings.values():
-        if isinstance(value, dict) and "seed" in (value.get("config") or {}):
-            value["config"]["seed"] = next(seeds)
+        if isinstance(value, dict) and "random_state" in (value.get("config") or {}):
+            value["config"]["random_state"] = next(seeds)
     return type(layer).from_config(settings)
 
 
 def _shuffled_labels(case: Case) -> Any:
     """Return the estimator fitted on training and validation rows with shuffled targets."""
-    rng = np.random.default_rng([case.seed, 9])
+    rng = np.random.default_rng([case.random_state, 9])
     shuffled = [None if table is None else _shuffle(table, rng) for table in (case.train, case.validation)]
     return case.refit(case.estimator, *shuffled)  # type: ignore[arg-type]
 

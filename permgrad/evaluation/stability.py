@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.evaluation.agreement import feature_ranks, spearman
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case
+from permgrad.evaluation.explained import Case
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.table import Table
 
 KINDS = ("seeds", "bootstrap rows")
 
@@ -196,9 +196,9 @@ def reseeded(case: Case, n_trainings: int, budget: Budget) -> dict[str, dict[str
     """
     found: dict[str, dict[str, list[FeatureRanking]]] = {}
     for kind, i in budget.steps("stability", [(kind, i) for kind in KINDS for i in range(n_trainings)], _step):
-        rng = np.random.default_rng([case.seed, 3, KINDS.index(kind), i])
+        rng = np.random.default_rng([case.random_state, 3, KINDS.index(kind), i])
         train = case.train if kind == "seeds" else bootstrap(case.train, rng)
-        fitted = case.refit(case.estimator, train, case.validation, seed=int(rng.integers(2**31)))
+        fitted = case.refit(case.estimator, train, case.validation, random_state=int(rng.integers(2**31)))
         for name, part in case.named(case.explain(fitted)).items():
             # Replicates of a wide table are large, and not wanted here.
             found.setdefault(kind, {}).setdefault(name, []).append(replace(part, components={}, replicates=None))

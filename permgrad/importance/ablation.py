@@ -19,8 +19,8 @@ import numpy as np
 from permgrad.backend import compiled, keras
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
-from permgrad.importance.inputs import Inputs, Target
-from permgrad.importance.meeting import meeting
+from permgrad.importance.network.fusion_point import meeting
+from permgrad.importance.network.inputs import Inputs, Target
 
 METHODS = ("shapley", "softmax")
 BASELINES = ("shuffled", "mean", "zero")
@@ -56,7 +56,7 @@ def branch_weights(
     method: Literal["shapley", "softmax"] = "shapley",
     baseline: Literal["shuffled", "mean", "zero"] = "shuffled",
     classes: Sequence[Any] | None = None,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> BranchWeights:
     """Weigh a model's branches by ablation.
 
@@ -79,7 +79,7 @@ def branch_weights(
         knows no row.
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
-    seed : int
+    random_state : int
         Of the bootstrap and of the shuffled rows.
 
     Returns
@@ -97,8 +97,8 @@ def branch_weights(
         raise PermGradError(f"the ablation's baseline must be 'shuffled', 'mean' or 'zero', got {baseline!r}")
     data = Inputs.of(model, inputs)
     target = Target.of(y, data, classes)
-    bootstrap = target.bootstrap(seed)
-    sums = _subset_losses(data, target, baseline, bootstrap, seed)
+    bootstrap = target.bootstrap(random_state)
+    sums = _subset_losses(data, target, baseline, bootstrap, random_state)
     names = [branch.name for branch in data.cut.branches]
     losses = {on: float(bundles.sum() / len(data)) for on, bundles in sums.items()}
     replicates = {on: bootstrap.means(bundles[None])[:, 0] for on, bundles in sums.items()}
@@ -142,7 +142,7 @@ def _positive_shares(values: np.ndarray) -> np.ndarray:
 
 
 def _subset_losses(
-    data: Inputs, target: Target, baseline: str, bootstrap: Bootstrap, seed: int
+    data: Inputs, target: Target, baseline: str, bootstrap: Bootstrap, random_state: int
 ) -> dict[frozenset[int], np.ndarray]:
     """Return the losses with each subset of branches left on, added up by the bootstrap's bundles of rows."""
     n = len(data.cut.branches)
@@ -152,7 +152,7 @@ def _subset_losses(
     met = meeting(data.cut)
     predict = data.cut.once("finish", lambda: compiled(lambda *parts: met.finish(list(parts)), data.cut.model))
     constants = [] if baseline == "shuffled" else _constant_codes(data, baseline)
-    other = np.random.default_rng([seed, len(data)]).permutation(len(data))
+    other = np.random.default_rng([random_state, len(data)]).permutation(len(data))
     for rows in data.blocks(2 * data.floats_per_row()):
         shown = [met.contribute(i, data.encode(branch, rows)) for i, branch in enumerate(data.cut.branches)]
         off = constants or [data.encode_taken(branch, other[rows]) for branch in data.cut.branches]

@@ -43,14 +43,14 @@ class Bootstrap:
     weights: np.ndarray
 
     @classmethod
-    def of(cls, n_rows: int, seed: int, classes: np.ndarray | None = None) -> Bootstrap:
+    def of(cls, n_rows: int, random_state: int, classes: np.ndarray | None = None) -> Bootstrap:
         """Bundle rows at random and draw the replicates; of one seed and the same classes they are the same.
 
         References
         ----------
         Efron & Tibshirani, An Introduction to the Bootstrap (1993).
         """
-        rng = np.random.default_rng([seed, N_REPLICATES, MOST_BUNDLES])
+        rng = np.random.default_rng([random_state, N_REPLICATES, MOST_BUNDLES])
         bundle = np.zeros(n_rows, int)
         of_class, weights, n_bundles = [], [], 0
         by_class = _rows_by_class(n_rows, classes)

@@ -14,12 +14,12 @@ import numpy as np
 
 from permgrad.backend import compiled, keras, vjp
 from permgrad.errors import PermGradError, listing
+from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import Bootstrap, interval
-from permgrad.importance.branches import Branch, CutModel, Graph, largest_tensor
-from permgrad.importance.inputs import Inputs, resolve_groups
-from permgrad.importance.outputs import final_activation
+from permgrad.importance.network.branches import Branch, CutModel, Graph, largest_tensor
+from permgrad.importance.network.inputs import Inputs, resolve_groups
+from permgrad.importance.network.outputs import final_activation
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.layout import FeatureLayout
 
 ops = keras.ops
 
@@ -34,7 +34,7 @@ def grad_cam(
     readout: Literal["cell", "bilinear"] = "cell",
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> FeatureRanking:
     """Read each feature's heat at its pixel, averaged over rows.
 
@@ -58,7 +58,7 @@ def grad_cam(
         Features drawn at several pixels; the mean over their pixels is their score.
     classes : sequence, optional
         Class names, for a model that classifies.
-    seed : int
+    random_state : int
         Of the bootstrap that gives intervals.
 
     Returns
@@ -69,7 +69,7 @@ def grad_cam(
         of a bootstrap of rows.
     """
     data = Inputs.of(model, inputs)
-    return read_heat(data, layout, method, layer, readout, groups, classes, Bootstrap.of(len(data), seed))
+    return read_heat(data, layout, method, layer, readout, groups, classes, Bootstrap.of(len(data), random_state))
 
 
 def read_heat(

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from permgrad.cells import Cells
+from permgrad.data.cells import Cells
 from permgrad.errors import PermGradError
-from permgrad.importance.losses import cross_entropy
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.losses import cross_entropy
+from permgrad.metrics.scores import mean_class_accuracy
 
 ROWS_PER_CALL = 1024
 Order = np.ndarray | FeatureRanking
@@ -102,7 +103,7 @@ def masking_curve(
 
 
 def random_masking(
-    model: Any, X: Any, y: Any, step: int | None = None, *, n_orders: int = 5, seed: int = 0, **options: Any
+    model: Any, X: Any, y: Any, step: int | None = None, *, n_orders: int = 5, random_state: int = 0, **options: Any
 ) -> pd.DataFrame:
     """Return the mean of `masking_curve` over random orders: what a ranking has to beat.
 
@@ -111,7 +112,7 @@ def random_masking(
     model, X, y, step, **options
         As of `masking_curve`.
     n_orders : int
-    seed : int
+    random_state : int
 
     Returns
     -------
@@ -120,7 +121,7 @@ def random_masking(
     """
     if n_orders < 2:
         raise PermGradError(f"n_orders must be at least 2, got {n_orders}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     n_features = (X.X if isinstance(X, Cells) else X).shape[1]
     curves = [masking_curve(model, X, y, rng.permutation(n_features), step, **options) for _ in range(n_orders)]
     measures = ["loss", "accuracy", "balanced_accuracy"]
@@ -129,12 +130,6 @@ def random_masking(
     found[measures] = stacked.mean(axis=0)
     found[[f"{name}_sd" for name in measures]] = stacked.std(axis=0, ddof=1)
     return found
-
-
-def mean_class_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the share of each class's rows that are told right (recall), averaged over the classes in `y`."""
-    right = np.asarray(y) == np.asarray(predicted)
-    return float(np.mean([right[y == label].mean() for label in np.unique(y)]))
 
 
 def _counts(n_features: int, step: int | None, counts: Sequence[int] | None) -> list[int]:

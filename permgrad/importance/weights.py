@@ -9,11 +9,11 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
-from permgrad.importance.branches import cut_model
-from permgrad.importance.first_layer import first_layer
-from permgrad.importance.inputs import resolve_groups
+from permgrad.importance.network.branches import cut_model
+from permgrad.importance.network.first_layer import first_layer
+from permgrad.importance.network.inputs import resolve_groups
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.members import MemberDense
+from permgrad.layers.batch_ensemble import MemberDense
 
 
 def weight_importance(

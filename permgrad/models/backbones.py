@@ -68,7 +68,12 @@ def backbone_names() -> list[str]:
 
 
 def make_backbone(
-    name: str, weights: str | Path, image_shape: tuple[int, int, int], *, precision: str = "float32", seed: int = 0
+    name: str,
+    weights: str | Path,
+    image_shape: tuple[int, int, int],
+    *,
+    precision: str = "float32",
+    random_state: int = 0,
 ) -> Any:
     """Build a network for images without its head.
 
@@ -82,7 +87,7 @@ def make_backbone(
         Height, width and 3 channels.
     precision : str
         Keras dtype policy.
-    seed : int
+    random_state : int
         Of random weights, and of what the network does at random in training.
 
     Returns
@@ -103,7 +108,9 @@ def make_backbone(
     if weights != "imagenet" and weights != "random" and not Path(weights).is_file():
         raise PermGradError(f"weights must be 'imagenet', 'random' or a weight file; there is no file {weights}")
     source = _source(name, weights == "imagenet", image_shape)
-    fresh = keras.models.clone_model(source, clone_function=_Remake(precision, seed, scaled=_is_scaled_outside(name)))
+    fresh = keras.models.clone_model(
+        source, clone_function=_Remake(precision, random_state, scaled=_is_scaled_outside(name))
+    )
     if weights == "imagenet":
         _copy_weights(source, fresh)
     elif weights != "random":
@@ -221,9 +228,9 @@ def _small_cnn(image_shape: tuple[int, int, int]) -> Any:
 class _Remake:
     """Makes each layer anew from its settings, with seeds, a precision and a momentum of the caller's."""
 
-    def __init__(self, precision: str, seed: int, *, scaled: bool) -> None:
+    def __init__(self, precision: str, random_state: int, *, scaled: bool) -> None:
         self.precision, self.scaled = precision, scaled
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(random_state)
         self.seeds: Iterator[int] = iter(lambda: int(rng.integers(2**31)), None)
 
     def __call__(self, layer: Any) -> Any:

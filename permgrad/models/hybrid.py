@@ -18,12 +18,13 @@ from typing import Any, Literal
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.embeddings import Periodic, PiecewiseLinear
 from permgrad.errors import PermGradError, listing
-from permgrad.layers import FeatureImage, MinMaxScale
-from permgrad.layout import FeatureLayout
-from permgrad.members import MemberDense, MemberHeads, MemberMean
-from permgrad.quantiles import QuantileScale
+from permgrad.images.layout import FeatureLayout
+from permgrad.layers.batch_ensemble import MemberDense, MemberHeads, MemberMean
+from permgrad.layers.embeddings import Periodic, PiecewiseLinear
+from permgrad.layers.image import FeatureImage
+from permgrad.layers.quantile import QuantileScale
+from permgrad.layers.scaling import MinMaxScale
 
 Branch = Literal["tabular", "image"]
 BATCH_NORM_MOMENTUM = 0.9
@@ -67,7 +68,7 @@ class HybridConfig:
     precision : str
         Keras dtype policy of the hidden layers: "float32", "mixed_float16" or "mixed_bfloat16".
         Scaling, image and output stay in float32.
-    seed : int
+    random_state : int
         Of the initial weights and of dropout.
     """
 
@@ -83,7 +84,7 @@ class HybridConfig:
     dropout: float = 0.2
     batch_norm: bool = True
     precision: str = "float32"
-    seed: int = 0
+    random_state: int = 0
 
     def __post_init__(self) -> None:
         if not self.branches or not set(self.branches) <= set(BRANCHES):
@@ -96,8 +97,8 @@ class HybridConfig:
             raise PermGradError(f"layer sizes and counts must be at least 1, got {sizes}")
         if self.embedding_size < 2:
             raise PermGradError(f"embedding_size must be at least 2, got {self.embedding_size}")
-        if self.seed < 0:
-            raise PermGradError(f"seed must be at least 0, got {self.seed}")
+        if self.random_state < 0:
+            raise PermGradError(f"random_state must be at least 0, got {self.random_state}")
         if not 0 <= self.dropout < 1:
             raise PermGradError(f"dropout must be in [0, 1), got {self.dropout}")
 
@@ -175,14 +176,14 @@ class _Blocks:
 
     def __init__(self, config: HybridConfig) -> None:
         self.config = config
-        self._seeds = _seeds(config.seed)
+        self._seeds = _seeds(config.random_state)
 
     def embedding(self, x: Any) -> Any:
         size = self.config.embedding_size
         if self.config.embedding == "piecewise":
             return PiecewiseLinear(size, name="embedding")(x)
         if self.config.embedding == "periodic":
-            return Periodic(size, seed=next(self._seeds), name="embedding")(x)
+            return Periodic(size, random_state=next(self._seeds), name="embedding")(x)
         return x
 
     def dense(self, x: Any, sizes: tuple[int, ...], name: str) -> Any:
@@ -224,7 +225,7 @@ class _Blocks:
             x = self._meet(self._layer(units, "head_0", None, spread=first)(x), codes[1:], units, config.precision)
             x = self._after(keras.layers.ReLU(dtype=config.precision)(x))
             x = self.dense(x, config.head_units[1:], "head_1")
-        x = MemberHeads(n_outputs, config.members, seed=next(self._seeds), name="member_logits")(x)
+        x = MemberHeads(n_outputs, config.members, random_state=next(self._seeds), name="member_logits")(x)
         return x if config.head_units else self._meet(x, codes[1:], units, "float32")
 
     def mean(self, logits: Any, task: str) -> Any:
@@ -242,7 +243,7 @@ class _Blocks:
     def _layer(self, units: int, name: str, activation: str | None, *, spread: bool) -> Any:
         keywords = {"activation": activation, "dtype": self.config.precision, "name": name}
         if self.config.members > 1:
-            return MemberDense(units, self.config.members, spread=spread, seed=next(self._seeds), **keywords)
+            return MemberDense(units, self.config.members, spread=spread, random_state=next(self._seeds), **keywords)
         return keras.layers.Dense(units, kernel_initializer=self._he_normal(), **keywords)
 
     def _after(self, x: Any) -> Any:
@@ -260,8 +261,8 @@ class _Blocks:
         return keras.layers.Dropout(self.config.dropout, seed=next(self._seeds), dtype=self.config.precision)(x)
 
 
-def _seeds(seed: int) -> Iterator[int]:
-    generator = np.random.default_rng(seed)
+def _seeds(random_state: int) -> Iterator[int]:
+    generator = np.random.default_rng(random_state)
     while True:
         yield int(generator.integers(2**31))
 

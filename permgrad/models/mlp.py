@@ -12,7 +12,7 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
-from permgrad.layers import YeoJohnson
+from permgrad.layers.scaling import YeoJohnson
 from permgrad.models.hybrid import BATCH_NORM_MOMENTUM
 
 SMALLEST_VARIANCE = 1e-30
@@ -32,7 +32,7 @@ class MLPConfig:
         Columns standardised; or also freed of their skew (`YeoJohnson`) and standardised again.
     precision : str
         Keras dtype policy of the hidden layers; scaling and output stay in float32.
-    seed : int
+    random_state : int
         Of the initial weights and of dropout.
     """
 
@@ -40,7 +40,7 @@ class MLPConfig:
     dropout: float = 0.25
     scaling: Literal["standard", "power"] = "standard"
     precision: str = "float32"
-    seed: int = 0
+    random_state: int = 0
 
     def __post_init__(self) -> None:
         if not self.hidden_units or min(self.hidden_units) < 1:
@@ -49,8 +49,8 @@ class MLPConfig:
             raise PermGradError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.scaling not in ("standard", "power"):
             raise PermGradError(f"scaling must be 'standard' or 'power', got {self.scaling!r}")
-        if self.seed < 0:
-            raise PermGradError(f"seed must be at least 0, got {self.seed}")
+        if self.random_state < 0:
+            raise PermGradError(f"random_state must be at least 0, got {self.random_state}")
 
 
 def build_mlp(config: MLPConfig, rows: np.ndarray, n_classes: int) -> Any:
@@ -68,7 +68,7 @@ def build_mlp(config: MLPConfig, rows: np.ndarray, n_classes: int) -> Any:
     keras.Model
         (batch, n_features) → probabilities (batch, n_classes), float32.
     """
-    seeds = iter(np.random.default_rng(config.seed).integers(2**31, size=len(config.hidden_units) + 2).tolist())
+    seeds = iter(np.random.default_rng(config.random_state).integers(2**31, size=len(config.hidden_units) + 2).tolist())
 
     def dense(units: int, name: str, dtype: str) -> Any:
         return keras.layers.Dense(

@@ -12,8 +12,7 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError, listing
-from permgrad.models.hybrid import BATCH_NORM_MOMENTUM
-from permgrad.selectors import (
+from permgrad.layers.selectors import (
     PENALTIES,
     AbsoluteNormal,
     ClampedSelector,
@@ -22,6 +21,7 @@ from permgrad.selectors import (
     SelectorPenalty,
     StochasticSelector,
 )
+from permgrad.models.hybrid import BATCH_NORM_MOMENTUM
 
 SELECTORS = ("none", "free", "clamped", "stochastic", "narrowing")
 NEGATIVE_SLOPE = 0.2
@@ -51,7 +51,7 @@ class SelectorConfig:
         After each hidden layer, before its LeakyReLU.
     precision : str
         Keras dtype policy of the hidden layers; input, selector and output stay in float32.
-    seed : int
+    random_state : int
         Of weights, noise and dropout.
     """
 
@@ -63,7 +63,7 @@ class SelectorConfig:
     dropout: float = 0.3
     batch_norm: bool = False
     precision: str = "float32"
-    seed: int = 0
+    random_state: int = 0
 
     def __post_init__(self) -> None:
         if not self.hidden_units or min(self.hidden_units) < 1:
@@ -72,7 +72,7 @@ class SelectorConfig:
             raise PermGradError(f"selector must be one of {listing(SELECTORS)}, got {self.selector!r}")
         if self.penalty not in (None, *PENALTIES):
             raise PermGradError(f"penalty must be None or one of {listing(PENALTIES)}, got {self.penalty!r}")
-        for name in ("alpha", "noise", "seed"):
+        for name in ("alpha", "noise", "random_state"):
             if not getattr(self, name) >= 0:
                 raise PermGradError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
@@ -96,7 +96,7 @@ def build_selector_mlp(
     keras.Model
         (batch, n_features) → probabilities (batch, n_classes), float32.
     """
-    drawn = np.random.default_rng(config.seed).integers(2**31, size=2 * len(config.hidden_units) + 3)
+    drawn = np.random.default_rng(config.random_state).integers(2**31, size=2 * len(config.hidden_units) + 3)
     seeds = iter(drawn.tolist())
     inputs = keras.Input((n_features,), name="features")
     x = inputs
@@ -118,15 +118,15 @@ def build_selector_mlp(
     return keras.Model(inputs, keras.layers.Softmax(dtype="float32", name="probabilities")(x), name="selector_mlp")
 
 
-def make_selector(config: SelectorConfig, seed: int) -> Selector | None:
+def make_selector(config: SelectorConfig, random_state: int) -> Selector | None:
     """Return the selector's layer, "selector" by name; None for a plain MLP."""
     if config.selector == "none":
         return None
     if config.selector == "stochastic":
-        return StochasticSelector(config.alpha, seed=seed, name="selector")
+        return StochasticSelector(config.alpha, random_state=random_state, name="selector")
     penalty = SelectorPenalty(config.penalty, config.alpha) if config.penalty else None
     if config.selector == "clamped":
-        return ClampedSelector(AbsoluteNormal(seed=seed), penalty, name="selector")
+        return ClampedSelector(AbsoluteNormal(random_state=random_state), penalty, name="selector")
     if config.selector == "narrowing":
         return NarrowingSelector("ones", penalty, name="selector")
-    return Selector(keras.initializers.RandomNormal(0.0, 1.0, seed=seed), penalty, name="selector")
+    return Selector(keras.initializers.RandomNormal(0.0, 1.0, seed=random_state), penalty, name="selector")

@@ -12,8 +12,8 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
-from permgrad.layers import MinMaxScale
-from permgrad.selectors import Selector
+from permgrad.layers.scaling import MinMaxScale
+from permgrad.layers.selectors import Selector
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,22 @@ class WideConfig:
         absolute values is added to the loss.
     precision : str
         Keras dtype policy of the hidden layers; scaling and output stay in float32.
-    seed : int
+    random_state : int
         Of the initial weights.
     """
 
     hidden_units: tuple[int, ...] = (5000, 1000, 100, 10)
     gate_penalty: float | None = None
     precision: str = "float32"
-    seed: int = 0
+    random_state: int = 0
 
     def __post_init__(self) -> None:
         if not self.hidden_units or min(self.hidden_units) < 1:
             raise PermGradError(f"hidden_units must be one or more sizes of at least 1, got {self.hidden_units!r}")
         if self.gate_penalty is not None and self.gate_penalty < 0:
             raise PermGradError(f"gate_penalty must be at least 0, got {self.gate_penalty}")
-        if self.seed < 0:
-            raise PermGradError(f"seed must be at least 0, got {self.seed}")
+        if self.random_state < 0:
+            raise PermGradError(f"random_state must be at least 0, got {self.random_state}")
 
 
 def build_wide_mlp(config: WideConfig, rows: np.ndarray, n_classes: int) -> Any:
@@ -67,7 +67,7 @@ def build_wide_mlp(config: WideConfig, rows: np.ndarray, n_classes: int) -> Any:
     The order of ReLU and BatchNorm, and which layers have it, are those of the published tumour network. Initial
     weights are uniform within ±1/sqrt(inputs), as PyTorch draws them.
     """
-    seeds = iter(np.random.default_rng(config.seed).integers(2**31, size=len(config.hidden_units) + 1).tolist())
+    seeds = iter(np.random.default_rng(config.random_state).integers(2**31, size=len(config.hidden_units) + 1).tolist())
 
     def dense(units: int, name: str, dtype: str) -> Any:
         # VarianceScaling's uniform draws are within sqrt(3 * scale / fan_in).

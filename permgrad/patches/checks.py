@@ -83,7 +83,7 @@ def check_patches(
     *,
     strict: bool = False,
     at_most: int | None = None,
-    seed: int = 0,
+    random_state: int = 0,
     workers: int | None = None,
     verbose: bool = False,
 ) -> PatchCheck:
@@ -98,7 +98,7 @@ def check_patches(
         Stop where anything has to be left out.
     at_most : int, optional
         Read only so many of the labelled files, drawn at random, each label's share kept.
-    seed : int
+    random_state : int
         Of that draw.
     workers : int, optional
         Files read at a time; by default one a core.
@@ -128,7 +128,7 @@ def check_patches(
     labelled = _match(labels, files, problems)
     _check_classes([labels[name] for name in labelled], directory, problems)
     if at_most is not None and at_most < len(labelled):
-        labelled = _draw(labelled, labels, at_most, seed)
+        labelled = _draw(labelled, labels, at_most, random_state)
     seen = _read_all({name: files[name] for name in labelled}, "train", workers, verbose, labels, pixels)
     seen_test = _read_all(test_files, "test", workers, verbose, {}, pixels)
     shape = _most_common_shape(seen.values(), directory)
@@ -288,9 +288,9 @@ def _match(labels: Mapping[str, int], files: Mapping[str, Path], problems: _Prob
     return [name for name in files if name in labels]
 
 
-def _draw(names: list[str], labels: Mapping[str, int], n: int, seed: int) -> list[str]:
+def _draw(names: list[str], labels: Mapping[str, int], n: int, random_state: int) -> list[str]:
     """Draw `n` of the ids, each label's share kept, at least two of each; in their order."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     y = np.array([labels[name] for name in names])
     positive = int(np.clip(round(n * y.mean()), 2, max(2, n - 2)))
     rows = [rng.permutation(np.flatnonzero(y == c))[:k] for c, k in ((0, n - positive), (1, positive))]

@@ -19,7 +19,7 @@ SMALL, LARGE = (92, 60, 130), (128, 84, 158)
 
 
 def write_planted_patches(
-    directory: str | Path, n_train: int = 48, n_test: int = 12, *, size: int = 96, seed: int = 0
+    directory: str | Path, n_train: int = 48, n_test: int = 12, *, size: int = 96, random_state: int = 0
 ) -> np.ndarray:
     """Draw patches in the layout that `permgrad.patches.checks.check_patches` reads.
 
@@ -34,7 +34,7 @@ def write_planted_patches(
         Every second training patch is positive.
     size : int
         Height and width in pixels.
-    seed : int
+    random_state : int
 
     Returns
     -------
@@ -50,10 +50,13 @@ def write_planted_patches(
     found: dict[str, list[tuple[str, int]]] = {}
     for part, y in labels.items():
         (directory / part).mkdir(parents=True, exist_ok=True)
-        names = [hashlib.sha1(f"{seed} {part} {i}".encode(), usedforsecurity=False).hexdigest() for i in range(len(y))]
+        names = [
+            hashlib.sha1(f"{random_state} {part} {i}".encode(), usedforsecurity=False).hexdigest()
+            for i in range(len(y))
+        ]
         found[part] = list(zip(names, y.tolist(), strict=True))
         for i, (name, label) in enumerate(found[part]):
-            image = draw_patch(np.random.default_rng([seed, part == "test", i]), bool(label), size)
+            image = draw_patch(np.random.default_rng([random_state, part == "test", i]), bool(label), size)
             _, content = cv2.imencode(".tif", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             with new_file(directory / part / f"{name}.tif") as path:
                 path.write_bytes(content.tobytes())

@@ -104,13 +104,13 @@ def symmetric(images: np.ndarray, number: int) -> np.ndarray:
     return np.rot90(flipped, number % 4, axes=(1, 2))
 
 
-def epoch_order(patches: Patches, epoch: int, seed: int, sampling: Sampling = "plain") -> np.ndarray:
+def epoch_order(patches: Patches, epoch: int, random_state: int, sampling: Sampling = "plain") -> np.ndarray:
     """Draw the rows of one epoch, in order: as many as there are patches.
 
     Parameters
     ----------
     patches : Patches
-    epoch, seed : int
+    epoch, random_state : int
         The same numbers give the same order, so a training can begin at any epoch.
     sampling : {"plain", "balanced"}
         "plain": each patch once. "balanced": both classes make up half of the epoch; each patch of a class comes as
@@ -120,7 +120,7 @@ def epoch_order(patches: Patches, epoch: int, seed: int, sampling: Sampling = "p
     -------
     ndarray of shape (n_patches,), int
     """
-    rng = np.random.default_rng([seed, epoch])
+    rng = np.random.default_rng([random_state, epoch])
     if sampling == "plain":
         return rng.permutation(len(patches))
     if sampling != "balanced":

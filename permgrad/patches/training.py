@@ -58,7 +58,7 @@ class PatchTraining:
         Which epoch's weights the network ends with; "best" by validation AUC, whose value is then too good.
     workers : int, optional
         Threads that read files; by default one a core.
-    seed : int
+    random_state : int
         Of the order of the patches.
     """
 
@@ -72,7 +72,7 @@ class PatchTraining:
     unfreezing: Literal["free", "frozen", "gradual"] = "free"
     keep: Literal["last", "best"] = "last"
     workers: int | None = None
-    seed: int = 0
+    random_state: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -81,7 +81,7 @@ class PatchTraining:
         for name in ("epochs", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise PermGradError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("weight_decay", "seed"):
+        for name in ("weight_decay", "random_state"):
             if not getattr(self, name) >= 0:
                 raise PermGradError(f"{name} must be at least 0, got {getattr(self, name)}")
         weight = self.positive_weight
@@ -203,7 +203,7 @@ def fit_patches(
             batches = PatchBatches(
                 train,
                 config.batch_size,
-                order=epoch_order(train, epoch, config.seed, config.sampling),
+                order=epoch_order(train, epoch, config.random_state, config.sampling),
                 labelled=True,
                 positive_weight=None if weight is None else float(weight),
                 workers=config.workers,

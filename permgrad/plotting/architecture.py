@@ -26,7 +26,7 @@ def network_boxes(model: Any) -> dict[str, Boxes]:
 
     A network with one branch has no head of its own.
     """
-    from permgrad.importance.branches import cut_model
+    from permgrad.importance.network.branches import cut_model
 
     cut = cut_model(model)
     boxes = {branch.name: _boxes(branch.encoder) for branch in cut.branches}

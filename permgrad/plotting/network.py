@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from permgrad.layout import FeatureLayout
+from permgrad.images.layout import FeatureLayout
 from permgrad.plotting.style import NAME_LENGTH, literal, new_figure
 
 MAX_KEYED = 150

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
-from permgrad.estimators import MAX_EPOCHS, HybridClassifier, HybridRegressor
-from permgrad.evaluation.scores import SCORES
+from permgrad.estimators._base import MAX_EPOCHS
+from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.files import plain
-from permgrad.table import Table
+from permgrad.metrics.scores import SCORES
 from permgrad.tuning.directory import begin, check_directory
 from permgrad.tuning.objective import PARAMETERS, Objective
 from permgrad.tuning.pool import run_pool
@@ -39,8 +40,8 @@ def tune(
     sampler: str = "tpe",
     pruner: str = "halving",
     keep: int = 3,
-    seed: int = 0,
-    split_seed: int = 42,
+    random_state: int = 0,
+    split_random_state: int = 42,
     verbose: bool = False,
     **settings: Any,
 ) -> TuneResult:
@@ -85,9 +86,9 @@ def tune(
         Stops hopeless trials by their validation metric after each epoch. Without effect with two objectives.
     keep : int
         Number of best trials whose networks stay on disk; with two objectives, those that no other beats stay.
-    seed : int
+    random_state : int
         Of suggestions, weights, row order and permutations.
-    split_seed : int
+    split_random_state : int
         Of the split into three parts.
     verbose : bool
         Show progress.
@@ -110,24 +111,24 @@ def tune(
     with quiet_optuna():
         within = narrowed(as_space(space), ranges or {})
     _check_metrics(metrics, table)
-    train, val, test = table.split(seed=split_seed)
-    settings = _checked(settings, table, seed)
+    train, val, test = table.split(random_state=split_random_state)
+    settings = _checked(settings, table, random_state)
     directory = Path(out or Path("results") / table.name).resolve()
     job = Job(
         url=storage or f"sqlite:///{directory / 'study.db'}",
         name=name or table.name,
         objective=Objective(train, val, within, metrics, settings),
-        identity=_identity(table, within, metrics, settings, split_seed),
+        identity=_identity(table, within, metrics, settings, split_random_state),
         directory=directory,
         n_trials=n_trials,
         deadline=None if timeout is None else time.time() + timeout,
         sampler=sampler,
         pruner=pruner,
         max_epochs=settings["max_epochs"],
-        seed=seed,
+        random_state=random_state,
         keep=keep,
     )
-    make_sampler(sampler, seed)
+    make_sampler(sampler, random_state)
     make_pruner(pruner, settings["max_epochs"], job.steps_per_epoch)
     check_directory(job)
     with quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
@@ -151,7 +152,7 @@ def _check_metrics(metrics: tuple[str, ...], table: Table) -> None:
         raise PermGradError(f"metric must be one or two of {listing(known, 20)} for {table.task}, got {metrics}")
 
 
-def _checked(settings: dict[str, Any], table: Table, seed: int) -> dict[str, Any]:
+def _checked(settings: dict[str, Any], table: Table, random_state: int) -> dict[str, Any]:
     """Return the estimator's settings with those that every trial shares; a wrong name fails here, not in trials."""
     kind = HybridClassifier if table.task == "classification" else HybridRegressor
     known = kind().get_params()
@@ -160,11 +161,11 @@ def _checked(settings: dict[str, Any], table: Table, seed: int) -> dict[str, Any
         raise PermGradError(f"{kind.__name__} has no setting {listing(unknown)}; it has {listing(known, 30)}")
     given = settings.get("max_epochs")
     max_epochs = MAX_EPOCHS[str(table.task)] if given is None else given
-    return kind(**{**settings, "max_epochs": max_epochs, "seed": seed}).get_params()
+    return kind(**{**settings, "max_epochs": max_epochs, "random_state": random_state}).get_params()
 
 
 def _identity(
-    table: Table, within: Narrowed, metrics: tuple[str, ...], settings: dict[str, Any], split_seed: int
+    table: Table, within: Narrowed, metrics: tuple[str, ...], settings: dict[str, Any], split_random_state: int
 ) -> dict[str, Any]:
     """Return what every process that takes part in the study must agree on."""
     return plain(
@@ -180,6 +181,6 @@ def _identity(
             "space": {**describe(within.space), "ranges": dict(within.ranges)},
             "metric": list(metrics),
             "settings": {name: value for name, value in settings.items() if name != "verbose"},
-            "split_seed": split_seed,
+            "split_random_state": split_random_state,
         }
     )

@@ -12,10 +12,11 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError
+from permgrad.estimators.loading import load
+from permgrad.estimators.saving import write_estimator
 from permgrad.files import new_directory
-from permgrad.saving import load, write_estimator
-from permgrad.table import Table
 from permgrad.tuning.liveness import OWNER, machine
 
 LOSS = "val_loss"

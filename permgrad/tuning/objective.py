@@ -19,10 +19,10 @@ from optuna_integration import KerasPruningCallback
 
 from permgrad import plotting
 from permgrad.backend import keras
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
-from permgrad.estimators import HybridClassifier, HybridRegressor
-from permgrad.evaluation.scores import HIGHER_IS_BETTER, scores
-from permgrad.table import Table
+from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+from permgrad.metrics.scores import HIGHER_IS_BETTER, scores
 from permgrad.tuning.spaces import Space
 
 PARAMETERS = "parameters"

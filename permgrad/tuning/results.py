@@ -20,13 +20,13 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact import get_artifact_path
 
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError
-from permgrad.estimators import HybridClassifier, HybridRegressor
+from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+from permgrad.estimators.saving import versions
 from permgrad.files import move_into, read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.report import DPI, write_results
-from permgrad.saving import versions
-from permgrad.table import Table
+from permgrad.report.directory import DPI, write_results
 from permgrad.tuning import checkpoints
 from permgrad.tuning.pictures import study_pictures
 from permgrad.tuning.storage import hide_password
@@ -200,7 +200,9 @@ def _rank(job: Job, best: FrozenTrial, estimator: Any, table: Table, test: Table
     ranking = estimator.rank_features(test.X, test.y, verbose=False)
     tuning = {"study": job.name, "trial": best.number, "values": best.values, "params": best.params}
     ranking = replace(ranking, settings={**ranking.settings, "tuning": tuning})
-    return write_results(directory, estimator, ranking, table, test, split_seed=job.identity["split_seed"])
+    return write_results(
+        directory, estimator, ranking, table, test, split_random_state=job.identity["split_random_state"]
+    )
 
 
 def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]:

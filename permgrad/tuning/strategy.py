@@ -14,14 +14,14 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from permgrad.errors import PermGradError, listing
-from permgrad.training import TrainingConfig
+from permgrad.training.config import TrainingConfig
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
-    "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
+    "tpe": lambda random_state: optuna.samplers.TPESampler(seed=random_state),
+    "random": lambda random_state: optuna.samplers.RandomSampler(seed=random_state),
+    "nsgaii": lambda random_state: optuna.samplers.NSGAIISampler(seed=random_state),
+    "gp": lambda random_state: optuna.samplers.GPSampler(seed=random_state),
+    "cmaes": lambda random_state: optuna.samplers.CmaEsSampler(seed=random_state),
 }
 
 PACKAGES = {"gp": "torch", "cmaes": "cmaes"}
@@ -48,12 +48,12 @@ class SeededPerTrial(BaseSampler):
     asks or how often the study was stopped: no suggestion is repeated, and none depends on a restart.
     """
 
-    def __init__(self, name: str, seed: int) -> None:
-        self.name, self.seed = name, seed
+    def __init__(self, name: str, random_state: int) -> None:
+        self.name, self.random_state = name, random_state
         self._inner = self._make(0)
 
     def _make(self, number: int) -> BaseSampler:
-        drawn = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        drawn = int(np.random.SeedSequence([self.random_state, number]).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return SAMPLERS[self.name](drawn)
@@ -90,7 +90,7 @@ def first_comparison(max_epochs: int, steps_per_epoch: int) -> int:
     return min(peak, max(1, max_epochs // FIRST_SHARE, math.ceil(FIRST_STEPS / steps_per_epoch)))
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
+def make_sampler(name: str, random_state: int) -> BaseSampler:
     """Return the sampler called `name`: "tpe", "random", "nsgaii", "gp" or "cmaes".
 
     Raises
@@ -103,7 +103,7 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
     package = PACKAGES.get(name)
     if package and find_spec(package) is None:
         raise PermGradError(f"sampler {name!r} needs the package {package}; pip install {package}, or choose another")
-    return SeededPerTrial(name, seed)
+    return SeededPerTrial(name, random_state)
 
 
 def make_pruner(name: str, max_epochs: int, steps_per_epoch: int) -> BasePruner:

@@ -62,7 +62,7 @@ class Job:
         Seconds since the epoch after which no trial is begun.
     sampler, pruner : str
     max_epochs : int
-    seed : int
+    random_state : int
     keep : int
         Number of best trials whose networks are kept.
     """
@@ -77,7 +77,7 @@ class Job:
     sampler: str
     pruner: str
     max_epochs: int
-    seed: int
+    random_state: int
     keep: int
 
     def open(self) -> tuple[optuna.Study, Any]:
@@ -85,7 +85,7 @@ class Job:
         storage = open_storage(self.url)
         directions = [direction(metric) for metric in self.objective.metrics]
         study = open_study(storage, self.name, self.identity, directions)
-        study.sampler = make_sampler(self.sampler, self.seed)
+        study.sampler = make_sampler(self.sampler, self.random_state)
         study.pruner = make_pruner(self.pruner, self.max_epochs, self.steps_per_epoch)
         return study, storage
 

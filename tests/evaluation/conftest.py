@@ -10,8 +10,8 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.evaluation.case import Case
-from permgrad.layers import MinMaxScale
+from permgrad.evaluation.explained import Case
+from permgrad.layers.scaling import MinMaxScale
 from tests.conftest import SMALL
 
 
@@ -27,13 +27,13 @@ def linear_network(X: np.ndarray, weights: np.ndarray):
     return network
 
 
-def planted_case(X: pd.DataFrame, weights: np.ndarray, n_train: int, seed: int = 0) -> Case:
+def planted_case(X: pd.DataFrame, weights: np.ndarray, n_train: int, random_state: int = 0) -> Case:
     """A case whose target is ``X @ weights``, and whose network knows it."""
     table = pg.Table(X, X.to_numpy() @ weights, task="regression")
     train, test = table.take(np.arange(n_train)), table.take(np.arange(n_train, len(X)))
     estimator = pg.HybridRegressor(**SMALL, branches=("tabular",), max_epochs=1).fit(train.X, train.y)
     estimator.network_ = linear_network(train.X.to_numpy(np.float32), weights)
-    return Case(estimator, pg.FeatureRanking(tuple(X), np.abs(weights)), train, test, None, seed)
+    return Case(estimator, pg.FeatureRanking(tuple(X), np.abs(weights)), train, test, None, random_state)
 
 
 @pytest.fixture(scope="session")

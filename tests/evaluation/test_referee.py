@@ -10,8 +10,8 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from permgrad.evaluation.baselines import BASELINES
-from permgrad.evaluation.case import Case
-from permgrad.evaluation.frames import SCHEMAS, frame
+from permgrad.evaluation.explained import Case
+from permgrad.evaluation.tables import SCHEMAS, frame
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.xdist_group("referee")
@@ -35,7 +35,7 @@ def found(numeric):
     model, train, val, test = numeric
     ranking = model.rank_features(test.X, test.y, n_repeats=2)
     return pg.evaluate_ranking(
-        model, ranking, train, test, validation=val, n_trainings=2, retrain_with=LinearRegression(), seed=1
+        model, ranking, train, test, validation=val, n_trainings=2, retrain_with=LinearRegression(), random_state=1
     )
 
 
@@ -46,7 +46,7 @@ def test_the_ranking_stands_beside_its_components_and_others(found):
     assert found.left_out == ()
     assert set(found.areas["ranking"]) == set(found.retrain["ranking"]) == set(found.rankings)
     assert set(found.settings["seconds"]) == {"baselines", "curves", "retrain", "sanity", "stability"}
-    assert found.settings["seed"] == 1
+    assert found.settings["random_state"] == 1
     assert "shap" in found.settings["versions"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.case import Case
+from permgrad.evaluation.explained import Case
 from permgrad.evaluation.sanity import _overlap_by_chance, _Randomised, layer_steps, sanity_checks
 from permgrad.models.hybrid import HybridConfig, build_hybrid
 from tests.conftest import SMALL
@@ -49,7 +49,7 @@ def test_layers_are_forgotten_from_the_output_backwards(random_hybrid):
     steps = layer_steps(network)
     assert steps[0] == ["logits"]
     assert steps[1][-1] == "head_0"
-    randomised = _Randomised(network, seed=0)
+    randomised = _Randomised(network, random_state=0)
     trained = {layer.name: layer.get_weights() for layer in network.layers}
     forgotten: set[str] = set()
     for step in steps:
@@ -62,12 +62,12 @@ def test_layers_are_forgotten_from_the_output_backwards(random_hybrid):
 
 
 def test_forgotten_weights_are_not_those_that_training_began_with():
-    network = build_hybrid(HybridConfig(branches=("tabular",), seed=0), 5, 2, task="classification")
-    randomised = _Randomised(network, seed=0).forget(["tabular_0"])
+    network = build_hybrid(HybridConfig(branches=("tabular",), random_state=0), 5, 2, task="classification")
+    randomised = _Randomised(network, random_state=0).forget(["tabular_0"])
     first, anew = (model.get_layer("tabular_0").kernel for model in (network, randomised))
     assert abs(np.corrcoef(np.ravel(first), np.ravel(anew))[0, 1]) < 0.2
     assert np.std(anew) == pytest.approx(np.std(first), rel=0.15)  # drawn by the same initializer
-    other = _Randomised(network, seed=1).forget(["tabular_0"]).get_layer("tabular_0").kernel
+    other = _Randomised(network, random_state=1).forget(["tabular_0"]).get_layer("tabular_0").kernel
     assert not np.array_equal(anew, other)
 
 
@@ -77,7 +77,7 @@ def test_layers_with_a_seed_of_their_own_forget_too():
     network = build_hybrid(config, 6, 2, task="classification")
     names = ["embedding", "tabular_0", "head_0", "member_logits"]
     assert {name for step in layer_steps(network) for name in step} >= set(names)
-    randomised = _Randomised(network, seed=0).forget(names)
+    randomised = _Randomised(network, random_state=0).forget(names)
     X = np.random.default_rng(0).random((20, 6)).astype(np.float32)
     assert not np.allclose(randomised.predict(X, verbose=0), network.predict(X, verbose=0))
     for name in names:

@@ -112,7 +112,7 @@ def test_trained_again_on_rows_and_on_resampled_ones(mixed_fit, monkeypatch):
 
     def watched(case, estimator, train, validation=None, **settings):
         rows.append(train.X["dose"].nunique())
-        seeds.append(settings["seed"])
+        seeds.append(settings["random_state"])
         return refit(case, estimator, train, validation, **settings, max_epochs=8)
 
     monkeypatch.setattr(type(mixed_fit), "refit", watched)

@@ -94,7 +94,7 @@ def test_a_branch_trusted_too_much_is_told_by_other_rows_alone(rng):
 def test_replicates_of_weights_are_of_rows_drawn_anew(random_hybrid, rng):
     model, X = random_hybrid("regression", 1), rng.random((40, 6)).astype(np.float32)
     y = model.predict(X, verbose=0)[:, 0] + 0.01 * rng.normal(size=40)  # so that both branches are of use
-    found = pg.branch_weights(model, X, y, baseline="mean", seed=3)
+    found = pg.branch_weights(model, X, y, baseline="mean", random_state=3)
     drawn = Bootstrap.of(40, 3)
     rows = np.repeat(np.arange(40), drawn.weights[5][drawn.bundle].astype(int))
     # The mean code is that of all rows, so it is put in the place of each row's.

@@ -8,7 +8,7 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance import grad_cam as module
 from permgrad.importance.bootstrap import Bootstrap
-from permgrad.importance.branches import cut_model
+from permgrad.importance.network.branches import cut_model
 from tests.oracle import plain_grad_cam, plain_read
 
 layers = keras.layers
@@ -92,7 +92,7 @@ def test_interpolated_reading_is_opencvs(layout, rng):
 
 def test_intervals_are_of_rows_drawn_anew(random_hybrid, layout, rng):
     model, X = random_hybrid("classification", 3), rng.random((50, 6)).astype(np.float32)
-    found = pg.grad_cam(model, X, layout, seed=5)
+    found = pg.grad_cam(model, X, layout, random_state=5)
     heat = module.read_pixels(pg.grad_cam_maps(model, X), layout)
     drawn = Bootstrap.of(50, 5)
     rows = [np.repeat(np.arange(50), weights[drawn.bundle].astype(int)) for weights in drawn.weights]
@@ -111,7 +111,7 @@ def test_unknown_options(options, message, random_hybrid, layout):
 
 
 def test_small_blocks_change_nothing(random_hybrid, rng, monkeypatch):
-    from permgrad.importance import inputs
+    from permgrad.importance.network import inputs
 
     model, X = random_hybrid("classification", 3), rng.random((20, 6)).astype(np.float32)
     whole = pg.grad_cam_maps(model, X)

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.svm import LinearSVC
 
 import permgrad as pg
-from permgrad.backed import BackedRows
+from permgrad.data.on_disk import BackedRows
 from permgrad.importance import masking
 from permgrad.importance.masking import masking_curve, random_masking
 
@@ -73,14 +73,14 @@ def test_the_best_suffice(problem):
     assert curve["balanced_accuracy"][3] > 0.9
     worst = masking_curve(model, X, y, ranking.order[::-1], 1)
     assert worst["balanced_accuracy"][3] < 0.6
-    chance = random_masking(model, X, y, 1, n_orders=4, seed=1)
+    chance = random_masking(model, X, y, 1, n_orders=4, random_state=1)
     assert worst["balanced_accuracy"][3] < chance["balanced_accuracy"][3] < curve["balanced_accuracy"][3]
 
 
 def test_random_orders_are_averaged(problem):
     X, y = problem
     model = LogisticRegression().fit(X, y)
-    found = random_masking(model, X, y, 4, n_orders=3, seed=7)
+    found = random_masking(model, X, y, 4, n_orders=3, random_state=7)
     rng = np.random.default_rng(7)
     curves = [masking_curve(model, X, y, rng.permutation(8), 4) for _ in range(3)]
     for name in ("loss", "accuracy", "balanced_accuracy"):

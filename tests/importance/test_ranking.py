@@ -28,7 +28,7 @@ def ranking() -> pg.FeatureRanking:
         method="permgrad",
         components={"permutation": part},
         branch_weights={"tabular": 0.7, "image": 0.3},
-        settings={"seed": 3, "nested": {"x": [1, 2]}},
+        settings={"random_state": 3, "nested": {"x": [1, 2]}},
     )
 
 

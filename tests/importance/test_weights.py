@@ -5,8 +5,8 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.layers import MinMaxScale
-from permgrad.selectors import Selector
+from permgrad.layers.scaling import MinMaxScale
+from permgrad.layers.selectors import Selector
 
 KERNEL = np.array([[1.0, -2.0], [0.5, 0.0], [-3.0, 4.0]], np.float32)
 

@@ -137,10 +137,10 @@ def test_the_hash_is_of_ids_labels_and_pixels(directory, tmp_path):
 
 def test_a_part_may_be_read(directory):
     """Stratified, seeded; all that is said is of that part."""
-    part = pg.check_patches(directory, at_most=10, seed=1)
+    part = pg.check_patches(directory, at_most=10, random_state=1)
     assert np.bincount(part.train.y).tolist() == [5, 5]
-    assert part.train.ids == pg.check_patches(directory, at_most=10, seed=1).train.ids
-    assert part.train.ids != pg.check_patches(directory, at_most=10, seed=2).train.ids
+    assert part.train.ids == pg.check_patches(directory, at_most=10, random_state=1).train.ids
+    assert part.train.ids != pg.check_patches(directory, at_most=10, random_state=2).train.ids
     assert list(part.train.ids) == sorted(part.train.ids)
     assert part.pixels.sum() == 10 * 48 * 48 * 3
     assert part.shapes["files"].tolist() == [10, 6]

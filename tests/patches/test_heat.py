@@ -7,7 +7,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance.outputs import final_activation
+from permgrad.importance.network.outputs import final_activation
 from permgrad.patches.heat import heat_shares, notable_patches, tissue
 from permgrad.patches.planted import draw_patch
 
@@ -110,8 +110,8 @@ def test_notable_by_hand():
 
 
 def test_planted_patches_differ_in_the_middle_alone():
-    for seed in range(5):
-        without, within = (draw_patch(np.random.default_rng(seed), positive, 96) for positive in (False, True))
+    for random_state in range(5):
+        without, within = (draw_patch(np.random.default_rng(random_state), positive, 96) for positive in (False, True))
         changed = np.abs(within.astype(int) - without).max(axis=-1) > 60  # more than the noise
         rows, columns = np.nonzero(changed)
         assert len(rows) > 100

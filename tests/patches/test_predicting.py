@@ -36,7 +36,9 @@ def test_the_mean_over_symmetries_knows_none(model, patches, monkeypatch):
 
 
 def test_an_ensemble_is_the_mean_of_probabilities(model, patches):
-    other = pg.backbone_classifier("SmallCNN", weights="random", patch_shape=(48, 48, 3), image_size=None, seed=5)
+    other = pg.backbone_classifier(
+        "SmallCNN", weights="random", patch_shape=(48, 48, 3), image_size=None, random_state=5
+    )
     each = [probability(predict_logits(one, patches)[:, 0]) for one in (model, other)]
     np.testing.assert_allclose(pg.predict_patches([model, other], patches), np.mean(each, axis=0), atol=1e-6)
     assert probability(np.array([0.0, 2.0])).tolist() == pytest.approx([0.5, 1 / (1 + np.exp(-2))])

@@ -24,17 +24,17 @@ def test_batches_are_the_files(patches):
 
 
 def test_each_epoch_is_a_seeded_permutation(patches):
-    first, second = (epoch_order(patches, epoch, seed=1) for epoch in (0, 1))
+    first, second = (epoch_order(patches, epoch, random_state=1) for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(40))
     assert first.tolist() != second.tolist()
-    assert first.tolist() == epoch_order(patches, 0, seed=1).tolist()
-    assert first.tolist() != epoch_order(patches, 0, seed=2).tolist()
+    assert first.tolist() == epoch_order(patches, 0, random_state=1).tolist()
+    assert first.tolist() != epoch_order(patches, 0, random_state=2).tolist()
 
 
 def test_balanced_sampling_shares_out_evenly(patches):
     rows = np.concatenate([np.flatnonzero(patches.y == 0), np.flatnonzero(patches.y == 1)[:7]])
     few = patches.take(rows)  # 20 negative, 7 positive
-    order = epoch_order(few, 0, seed=0, sampling="balanced")
+    order = epoch_order(few, 0, random_state=0, sampling="balanced")
     assert len(order) == 27
     times = np.bincount(order, minlength=27)
     assert times[:20].sum() == 14

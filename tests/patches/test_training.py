@@ -12,8 +12,15 @@ from permgrad.patches.predicting import predict_logits, probability
 from permgrad.patches.training import rate_at, unfreeze
 
 
-def small(seed=0, **given):
-    given = {"weights": "random", "patch_shape": (48, 48, 3), "image_size": None, "dropout": 0, "seed": seed, **given}
+def small(random_state=0, **given):
+    given = {
+        "weights": "random",
+        "patch_shape": (48, 48, 3),
+        "image_size": None,
+        "dropout": 0,
+        "random_state": random_state,
+        **given,
+    }
     return pg.backbone_classifier("SmallCNN", **given)
 
 

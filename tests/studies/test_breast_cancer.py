@@ -15,9 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import permgrad as pg
-from studies import breast_cancer as study
-from studies import breast_cancer_choices as choices
-from studies import breast_cancer_report as report
+from studies.breast_cancer import choices as choices
+from studies.breast_cancer import report as report
+from studies.breast_cancer import study as study
+from studies.kit.settings import read_settings
 
 YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
@@ -34,7 +35,7 @@ TINY = (
 
 
 def settings(*overrides: str) -> study.Study:
-    return pg.read_settings(study.Study, YAML, [*TINY, *overrides])
+    return read_settings(study.Study, YAML, [*TINY, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +54,16 @@ class Models:
     def __init__(self) -> None:
         self.fitted: list[pg.Table] = []
 
-    def fit(self, parts, settings, seed, *, watch=False) -> Any:
+    def fit(self, parts, settings, random_state, *, watch=False) -> Any:
         self.fitted += [parts["train"], parts["validation"]]
         model = make_pipeline(StandardScaler(), LogisticRegression())
         epochs = [{"epoch": 1, "rows": "train", "score": "accuracy", "value": 0.5, "spread": 0.0}]
         return model.fit(parts["train"].X, parts["train"].y), epochs
 
-    def permgrad(self, parts, settings, seed) -> dict[str, Any]:
-        ranking = pg.score_importance(self.fit(parts, settings, seed)[0], parts["validation"].X, parts["validation"].y)
+    def permgrad(self, parts, settings, random_state) -> dict[str, Any]:
+        ranking = pg.score_importance(
+            self.fit(parts, settings, random_state)[0], parts["validation"].X, parts["validation"].y
+        )
         return {"ranking": ranking.to_dict()}
 
 
@@ -213,10 +216,10 @@ def leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_every_value_can_be_given_on_the_command_line():
-    default = pg.read_settings(study.Study, YAML)
+    default = read_settings(study.Study, YAML)
     for key, value in leaves(yaml.safe_load(YAML.read_text())):
         text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-        assert pg.read_settings(study.Study, YAML, [f"{key}={text}"]) == default, key
+        assert read_settings(study.Study, YAML, [f"{key}={text}"]) == default, key
 
 
 @pytest.mark.parametrize(
@@ -263,13 +266,13 @@ def test_choices_are_judged_without_test_rows(pools, monkeypatch):
     found = choices.errors(known, settings("cross_validation.repeats=2"), {"batch_size": 16})
     assert (found["missed"], found["false alarms"]) == (136 + 34, 0)
     assert [options["batch_size"] for options in made] == [16] * 4
-    assert [options["seed"] for options in made] == [0, 1, 2, 3]
+    assert [options["random_state"] for options in made] == [0, 1, 2, 3]
     test = pools["raw"]["test"].X
     assert not known.X.merge(test, how="inner").size
     made.clear()
     found = choices.on_the_split(pools["raw"], settings("published.seeds=3"), {"batch_size": 16})
     assert (found["test accuracy"], found["test recall"]) == (72 / 114, 0)
-    assert [options["seed"] for options in made] == [42, 43, 44]
+    assert [options["random_state"] for options in made] == [42, 43, 44]
 
 
 def test_choices_are_sorted_by_the_mean_loss_of_both_pools():

@@ -16,8 +16,9 @@ from optuna.trial import TrialState
 import permgrad as pg
 from permgrad.patches.planted import write_planted_patches
 from permgrad.tuning.dashboard import make_server
-from studies import histopathology as study
-from studies.histopathology_parts import forest, grid, tables, trainings
+from studies.histopathology import forest, grid, tables, trainings
+from studies.histopathology import study as study
+from studies.kit.settings import read_settings
 
 pytestmark = pytest.mark.xdist_group("histopathology")
 YAML = Path(study.__file__).with_suffix(".yaml")
@@ -39,7 +40,7 @@ TINY = (
 
 
 def settings(*overrides: str) -> study.Study:
-    return pg.read_settings(study.Study, YAML, [*TINY, *overrides])
+    return read_settings(study.Study, YAML, [*TINY, *overrides])
 
 
 def command(directory: Path, *overrides: str) -> list[str]:
@@ -76,7 +77,7 @@ def done(directory, out):
 
 
 def test_the_published_settings_are_the_defaults():
-    given = pg.read_settings(study.Study, YAML)
+    given = read_settings(study.Study, YAML)
     recipe = given.baseline
     assert (recipe.backbone, recipe.epochs, recipe.batch_size, recipe.image_size) == ("EfficientNetB0", 2, 64, 224)
     assert (recipe.learning_rate, recipe.weight_decay, recipe.dropout) == (3e-4, 1e-4, 0.2)
@@ -87,25 +88,25 @@ def test_the_published_settings_are_the_defaults():
 
 
 def test_recipes_are_the_baseline_with_changes():
-    given = pg.read_settings(study.Study, YAML)
+    given = read_settings(study.Study, YAML)
     changed = given.baseline.but({"augmentation": {"stain": 0.1}, "epochs": 5})
     assert (changed.epochs, changed.augmentation.stain, changed.augmentation.rotation) == (5, 0.1, 90)
     assert changed.but({"epochs": 2, "augmentation": {"stain": 0}}) == given.baseline
     assert changed.key() != given.baseline.key() == given.baseline.but({}).key()
     assert given.baseline.key("fold 0") != given.baseline.key("fold 1")
     training = given.baseline.but({"positive_weight": True, "schedule": "cosine"}).training(None, 3)
-    assert (training.positive_weight, training.schedule, training.keep, training.seed) == (
+    assert (training.positive_weight, training.schedule, training.keep, training.random_state) == (
         "balanced",
         "cosine",
         "last",
         3,
     )
-    files = pg.read_settings(study.Study, YAML, ["weight_files.EfficientNetB0=b0.h5", "weight_files.ResNet18=r.h5"])
+    files = read_settings(study.Study, YAML, ["weight_files.EfficientNetB0=b0.h5", "weight_files.ResNet18=r.h5"])
     assert files.with_backbone("EfficientNetB0").weights == files.longest(files.grid.first).weights == "b0.h5"
     assert files.longest(files.grid.first, {"backbone": "ResNet18"}).weights == "r.h5"
     assert (files.with_backbone("ResNet50V2").weights, files.small.weights) == ("imagenet", "random")
     for short in (study.FROM_SCRATCH, study.FAST):
-        scratch = pg.read_settings(study.Study, YAML, short)
+        scratch = read_settings(study.Study, YAML, short)
         assert scratch.baseline.weights == scratch.small.weights == "random"
 
 
@@ -276,15 +277,15 @@ def test_other_test_patches_are_predicted_anew(out, done, directory, tmp_path):
 def test_other_patches_and_other_settings_are_refused(out, done, directory, tmp_path):
     given = settings(f"data.directory='{directory}'")
     for change, message in {
-        "seed=1": "seed was 0, now 1",
-        "data.seed=1": "data.seed was 42, now 1",
+        "random_state=1": "seed was 0, now 1",
+        "data.random_state=1": "data.random_state was 42, now 1",
         "folds.n=3": "folds.n was 2, now 3",
         "data.at_most=30": "data.at_most was 300, now 30",
     }.items():
         other = settings(f"data.directory='{directory}'", change)
         with pytest.raises(pg.PermGradError, match=message):
             study.run(other, study.check_data(other), out)
-    write_planted_patches(tmp_path, 40, 0, size=48, seed=1)
+    write_planted_patches(tmp_path, 40, 0, size=48, random_state=1)
     others = settings(f"data.directory='{tmp_path}'")
     classes = (out / "problems.csv").read_text()
     with pytest.raises(pg.PermGradError, match="patches was"):

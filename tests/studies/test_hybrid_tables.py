@@ -20,8 +20,9 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from permgrad.backend import keras
-from studies import hybrid_tables as study
-from studies.hybrid_parts import baselines, ensembles, found, mistakes, networks, report, tables
+from studies.hybrid_tables import baselines, ensembles, found, mistakes, networks, report, tables
+from studies.hybrid_tables import study as study
+from studies.kit.settings import read_settings
 from tests.conftest import SMALL
 
 YAML = Path(study.__file__).with_suffix(".yaml")
@@ -37,7 +38,7 @@ TINY = (
 
 
 def settings(*overrides: str) -> study.Study:
-    return pg.read_settings(study.Study, YAML, [*TINY, *overrides])
+    return read_settings(study.Study, YAML, [*TINY, *overrides])
 
 
 def make_table(task: str = "classification", n: int = 90) -> pg.Table:
@@ -59,7 +60,7 @@ def parts() -> dict[str, pg.Table]:
 def fitted() -> tuple[pg.HybridClassifier, dict[str, pg.Table]]:
     """A network of both branches that was trained for a moment."""
     rows = dict(zip(("train", "validation", "test"), make_table().split(), strict=True))
-    model = pg.HybridClassifier(**SMALL, max_epochs=2, seed=1)
+    model = pg.HybridClassifier(**SMALL, max_epochs=2, random_state=1)
     return model.fit(rows["train"].X, rows["train"].y), rows
 
 
@@ -246,7 +247,7 @@ def planted(**changes: Any) -> found.Found:
     known: dict[str, Any] = {
         "name": "gas_drift",
         "level": 0.95,
-        "settings": {"explained": "hybrid", "split_seed": 42},
+        "settings": {"explained": "hybrid", "split_random_state": 42},
         "data": {"task": "classification", "truth": truth, "class_sizes": {"x": 30, "y": 20, "z": 10}, "features": 3},
         "note": "part: 6 of 12 rows",
         "baselines": {"random forest": {0: unit(0, 0, 0, 1, 0, 0), 1: unit(0, 0, 0, 1, 1, 0)}},
@@ -293,7 +294,10 @@ def test_the_average_of_seeds_by_hand():
     assert table.loc["hybrid", "of their average"] == 1
     assert table.loc["hybrid", "mean of single ones"] == pytest.approx((1 + 5 / 6) / 2)
     data = {"task": "regression", "truth": np.array([0.0, 2.0]), "class_sizes": {}}
-    units = {seed: {"predicted": [shift, 2 + shift], "test": {"r2": 0.75}} for seed, shift in enumerate((-0.5, 0.5))}
+    units = {
+        random_state: {"predicted": [shift, 2 + shift], "test": {"r2": 0.75}}
+        for random_state, shift in enumerate((-0.5, 0.5))
+    }
     row = tables.average_table([planted(data=data, networks={"hybrid": units}, baselines={})]).iloc[0]
     assert (row["of their average"], row["mean of single ones"]) == (1, 0.75)
 
@@ -424,7 +428,7 @@ class Stand:
     def pg_tune(self, table, space, **settings):
         assert settings["max_epochs"] == 1
         layout = pg.FeatureLayout.from_dict(small_layout())
-        model = SimpleNamespace(seed=0, layout_=layout, n_conv_layers=3)
+        model = SimpleNamespace(random_state=0, layout_=layout, n_conv_layers=3)
         return SimpleNamespace(best_trial=SimpleNamespace(number=self.best), best_model=model)
 
     def describe(self, result) -> dict[str, Any]:
@@ -432,12 +436,12 @@ class Stand:
         found["best_is_a_start"] = True
         return {**found, "validation_loss": 0.5, "params": {"lr": 0.1}, "parameters": 9, "settings": {"max_epochs": 1}}
 
-    def train(self, model, parts, repeats, *, seed, **changes) -> dict[str, Any]:
-        self.trained.append((seed, changes))
-        return self.unit(parts, seed)
+    def train(self, model, parts, repeats, *, random_state, **changes) -> dict[str, Any]:
+        self.trained.append((random_state, changes))
+        return self.unit(parts, random_state)
 
-    def unit(self, parts, seed: int) -> dict[str, Any]:
-        rng = np.random.default_rng(seed)
+    def unit(self, parts, random_state: int) -> dict[str, Any]:
+        rng = np.random.default_rng(random_state)
         predicted = rng.integers(0, 3, len(parts["test"]))
         scores = {name: float(rng.random()) for name in ("accuracy", "auc", "balanced_accuracy")}
         rankings = {name: dict(zip("abcd", rng.random(4).tolist(), strict=True)) for name in networks.FORMULAS}
@@ -510,7 +514,7 @@ def test_more_can_be_asked_for_later_and_less_is_not_forgotten(stand, no_picture
     run(tmp_path, parts=("networks",))
     before = len(stand.trained)
     files = run(tmp_path, "seeds=3", "layouts.sizes=[8, 9]", "networks.wide={space: mlp, settings: {}}")
-    assert {seed for seed, _ in stand.trained[before:]} == {0, 1, 2}
+    assert {random_state for random_state, _ in stand.trained[before:]} == {0, 1, 2}
     assert b"wide" in files["scores.csv"]
     table = pd.read_csv(tmp_path / "scores.csv")
     assert set(table["seeds"]) == {3}
@@ -584,10 +588,10 @@ def leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_every_value_can_be_given_on_the_command_line():
-    default = pg.read_settings(study.Study, YAML)
+    default = read_settings(study.Study, YAML)
     for key, value in leaves(yaml.safe_load(YAML.read_text())):
         text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-        assert pg.read_settings(study.Study, YAML, [f"{key}={text}"]) == default, key
+        assert read_settings(study.Study, YAML, [f"{key}={text}"]) == default, key
 
 
 @pytest.mark.parametrize(

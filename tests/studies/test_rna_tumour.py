@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 import permgrad as pg
-from permgrad.expression import rename_columns
+from permgrad.data.expression import rename_columns
 from permgrad.models.wide import build_wide_mlp
-from studies import rna_tumour as study
-from studies.rna_tumour_parts import networks, report, tables
+from studies.kit.settings import read_settings
+from studies.rna_tumour import networks, report, tables
+from studies.rna_tumour import study as study
 
 pytestmark = pytest.mark.xdist_group("rna_tumour")
 YAML = Path(study.__file__).with_suffix(".yaml")
@@ -38,7 +39,7 @@ TINY = (
 
 
 def settings(*overrides: str) -> study.Study:
-    return pg.read_settings(study.Study, YAML, [*TINY, *overrides])
+    return read_settings(study.Study, YAML, [*TINY, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def done(out):
 
 
 def test_the_published_settings_are_the_defaults():
-    given = pg.read_settings(study.Study, YAML)
+    given = read_settings(study.Study, YAML)
     assert given.network.hidden_units == (5000, 1000, 100, 10)
     assert given.sweep.penalties == (1e-5, 1e-3, 1e-2, 1, 10, 100)
     assert (given.network.epochs, given.network.l2, given.importance.penalty) == (25, 1e-5, 0.01)
@@ -103,7 +104,7 @@ def test_everything_is_written_and_done_once(out, done):
     for change, message in {
         "network.epochs=26": "network.epochs was 25, now 26",
         "network.precision=mixed_bfloat16": "network.precision was 'float32', now 'mixed_bfloat16'",
-        "data.generated.seed=1": "sha256 was",
+        "data.generated.random_state=1": "sha256 was",
         "selector.gate_penalty=0": "selector.gate_penalty was 0.0001, now 0.0",
     }.items():
         with pytest.raises(pg.PermGradError, match=message):
@@ -233,7 +234,9 @@ def test_rows_of_other_parts_reach_no_fit():
     parts = study.split(table, once)
     others = {name: networks.Rows(parts[name].X + 100, parts[name].y[::-1]) for name in ("validation", "test")}
     spoiled = {**parts, **others}
-    first, second = (networks.train(once, given, penalty=0.01, seed=0)[0].get_weights() for given in (parts, spoiled))
+    first, second = (
+        networks.train(once, given, penalty=0.01, random_state=0)[0].get_weights() for given in (parts, spoiled)
+    )
     for a, b in zip(first, second, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert networks.anova(parts) == networks.anova(spoiled)

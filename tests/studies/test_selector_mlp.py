@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 import permgrad as pg
-from studies import selector_mlp as study
-from studies.selector_mlp_parts import networks, tables
+from studies.kit.settings import read_settings
+from studies.selector_mlp import networks, tables
+from studies.selector_mlp import study as study
 
 pytest.importorskip("anndata")
 pytest.importorskip("scanpy")
@@ -40,7 +41,7 @@ TINY = (
 
 
 def settings(*overrides: str) -> study.Study:
-    return pg.read_settings(study.Study, YAML, [*TINY, *overrides])
+    return read_settings(study.Study, YAML, [*TINY, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def done(out):
 
 
 def test_the_published_settings_are_the_defaults():
-    given = pg.read_settings(study.Study, YAML)
+    given = read_settings(study.Study, YAML)
     network = given.network
     assert network.hidden_units == (512, 128, 64)
     assert (network.alpha, network.noise, network.dropout, network.weight_decay) == (0.1, 0.2, 0.3, 0.3)
@@ -68,7 +69,7 @@ def test_the_published_settings_are_the_defaults():
 
 
 def test_every_published_condition_is_there():
-    given = pg.read_settings(study.Study, YAML)
+    given = read_settings(study.Study, YAML)
     assert given.conditions == tuple(networks.CONDITIONS)
     models = {name: networks.estimator(given, name, 0) for name in given.conditions}
     plain = [model for model in models.values() if model.selector == "none"]
@@ -94,8 +95,10 @@ def test_a_ranking_that_is_its_start_is_told():
     given = settings("conditions=[MLP, selector, selector L1, stochastic, narrowing]")
     start = networks.start_of(given, "selector", 1, 300)
     other = networks.start_of(given, "selector", 2, 300)
-    done = {f"selector, {seed}": {"ranking": start} for seed in given.seeds}
-    done |= {f"{name}, {seed}": {"ranking": start} for name in ("MLP", "stochastic") for seed in given.seeds}
+    done = {f"selector, {random_state}": {"ranking": start} for random_state in given.seeds}
+    done |= {
+        f"{name}, {random_state}": {"ranking": start} for name in ("MLP", "stochastic") for random_state in given.seeds
+    }
     assert networks.start_of(given, "MLP", 1, 300) is None
     assert np.isnan(tables.like_start(given, done, "stochastic"))
     assert np.isnan(tables.like_start(given, done, "SVM L1"))
@@ -143,7 +146,7 @@ def test_a_panel_is_what_its_ranking_says(done):
     for condition in settings().crop.rankings:
         ranking = tables.rankings_of(done, condition, [1])[0]
         assert done[f"{condition}, 1, best 24"]["genes"] == ranking.top(24)
-    units = [done[f"selector L1, {seed}"] for seed in (0, 1)]
+    units = [done[f"selector L1, {random_state}"] for random_state in (0, 1)]
     once = tables.one_training(settings(), done).set_index("scheme")
     assert once.loc["narrowing", "genes"].tolist() == [60, 24, 12]
     assert once.loc["selector L1", "genes"].tolist() == [60, 24, 12]  # all schemes on one curve
@@ -159,8 +162,8 @@ def test_a_panel_is_what_its_ranking_says(done):
 @pytest.mark.slow
 def test_a_path_is_judged_on_test_cells_that_its_training_did_not_see(done):
     y = done["parts"]["test"].y
-    for seed in (0, 1):
-        unit = tables.unit(done, "narrowing", seed)
+    for random_state in (0, 1):
+        unit = tables.unit(done, "narrowing", random_state)
         assert unit["path"]["size"] == [60, 24, 12]
         assert unit["path"]["balanced_accuracy"][-1] == pytest.approx(networks.class_mean(unit["right"]["test"], y))
     # On a panel, what a path leaves is a plain MLP: it is held to the MLP with all genes, not to the path's end.
@@ -206,7 +209,7 @@ def test_everything_is_written_and_done_once(out, done, monkeypatch):
     with pytest.raises(pg.PermGradError, match="network.epochs was 20, now 9"):
         study.run(settings("network.epochs=9"), "planted", out)
     with pytest.raises(pg.PermGradError, match="cells was"):
-        study.run(settings("generated.seed=1"), "planted", out)
+        study.run(settings("generated.random_state=1"), "planted", out)
 
 
 @pytest.mark.slow
@@ -256,7 +259,7 @@ def test_cells_of_other_parts_reach_no_fit():
     given = settings()
     cells = study.load_cells(given, "planted")
     parts = study.prepare(given, cells)
-    rows = pg.capped_split(cells.y, given.split.caps, seed=given.split.seed)
+    rows = pg.capped_split(cells.y, given.split.caps, random_state=given.split.random_state)
     spoiled = cells.X.toarray()
     spoiled[np.concatenate(rows[1:]), :40] *= 50
     other = study.prepare(given, pg.Cells(spoiled, cells.y, cells.features))

@@ -8,10 +8,10 @@ from permgrad.tuning import strategy
 from permgrad.tuning.strategy import PRUNERS, first_comparison, make_pruner, make_sampler
 
 
-def run(storage, n_trials: int, sampler: str = "tpe", seed: int = 0, bests: list | None = None) -> list[dict]:
+def run(storage, n_trials: int, sampler: str = "tpe", random_state: int = 0, bests: list | None = None) -> list[dict]:
     """Ask for trials of a smooth function in a study that is opened anew, as after a restart."""
     study = optuna.create_study(
-        storage=storage, study_name="s", load_if_exists=True, sampler=make_sampler(sampler, seed)
+        storage=storage, study_name="s", load_if_exists=True, sampler=make_sampler(sampler, random_state)
     )
     for _ in range(n_trials):
         trial = study.ask()
@@ -28,7 +28,7 @@ def test_a_study_stopped_twice_is_suggested_what_one_that_ran_through_is(sampler
         stopped = run(storage, n, sampler)
     assert stopped == through
     assert len({params["x"] for params in through}) == 24  # nothing is suggested twice
-    assert run(optuna.storages.InMemoryStorage(), 24, sampler, seed=1) != through
+    assert run(optuna.storages.InMemoryStorage(), 24, sampler, random_state=1) != through
 
 
 def test_a_sampler_seeded_once_would_repeat_itself():

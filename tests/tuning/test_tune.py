@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
-from permgrad.evaluation.scores import scores
+from permgrad.metrics.scores import scores
 from tests.tuning.conftest import small_space
 
 FAST = {"max_epochs": 8, "space": small_space}
@@ -163,8 +163,8 @@ def test_run_again_nothing_is_done(tuned, table):
         ({"ranges": {"units": (4, 8)}}, "space ranges units was .*, is"),
         ({"metric": "auc"}, r"metric was \['loss'\], is \['auc'\]"),
         ({"max_epochs": 5}, "settings max_epochs was 12, is 5"),
-        ({"seed": 3}, "settings seed was 0, is 3"),
-        ({"split_seed": 1}, "split_seed was 42, is 1"),
+        ({"random_state": 3}, "settings seed was 0, is 3"),
+        ({"split_random_state": 1}, "split_random_state was 42, is 1"),
     ],
 )
 def test_a_study_is_not_continued_with_anything_else(tuned, table, change, message):

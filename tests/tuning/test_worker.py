@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
-from permgrad.evaluation.scores import scores
+from permgrad.metrics.scores import scores
 from permgrad.tuning import checkpoints
 from permgrad.tuning.study import DIED, FAILURE, INTERRUPTED
 from tests.tuning.conftest import small_space

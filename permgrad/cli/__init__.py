@@ -1,0 +1,56 @@
+"""The command line: a file for each command.
+
+Only click is imported before a command runs, so that ``permgrad --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from permgrad import __version__
+from permgrad.cli.dashboard import dashboard
+from permgrad.cli.datasets import datasets
+from permgrad.cli.evaluate import evaluate
+from permgrad.cli.rank import rank
+from permgrad.cli.tune import tune
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def cli() -> None:
+    """Hybrid neural networks on tables, and a feature ranking that you can defend."""
+
+
+for command in (rank, evaluate, tune, dashboard, datasets):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line: 0 on success, 2 with one line for bad input, 130 when interrupted."""
+    warnings.showwarning = _show_warning
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        study = sys.argv[1:2] == ["tune"]
+        click.echo(f"\ninterrupted; {'the same command goes on' if study else 'nothing was written'}", err=True)
+        sys.exit(130)
+    except Exception as error:
+        from permgrad.errors import PermGradError
+
+        if not isinstance(error, PermGradError):
+            raise
+        click.echo(f"permgrad: {error}", err=True)
+        sys.exit(2)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Print permgrad's warnings as one line; those of libraries about themselves are not the user's concern."""
+    if category is UserWarning:
+        click.echo(f"note: {message}", err=True)

@@ -1,0 +1,68 @@
+"""``permgrad evaluate``: put a ranking to the test."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from permgrad.cli.shown import show_evaluation
+from permgrad.cli.tables import same_table
+
+PARTS = ("curves", "retrain", "sanity", "stability")
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("table", required=False)
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Some of the tests.  [default: all]")
+@click.option("--trainings", type=click.IntRange(2), default=3, show_default=True, help="Of each kind, for stability.")
+@click.option("--timeout", type=click.FloatRange(0), metavar="S", help="Seconds after which no test is begun.")
+@click.option("--random-state", type=click.IntRange(0), default=0, show_default=True)
+def evaluate(
+    results: Path, table: str | None, parts: tuple[str, ...], trainings: int, timeout: float | None, random_state: int
+) -> None:
+    """Put the ranking in RESULTS, a directory of `permgrad rank` or `tune`, to the test.
+
+    TABLE is the file that it ranks; a data set's name need not be repeated. The tests: the network's loss as columns
+    are replaced, networks trained without the best columns, rankings of networks that forgot or never
+    learned, and of networks trained again; beside a random forest, SHAP, a plain MLP, mutual information and chance.
+    """
+    import permgrad as pg
+    from permgrad.files import move_into
+    from permgrad.report.directory import write_results
+
+    ranking = pg.FeatureRanking.load(results / "ranking.json")
+    settings = ranking.settings
+    data = same_table(table, settings["data"])
+    estimator = pg.load(results / "model")
+    train, val, test = data.split(random_state=settings["split_random_state"])
+    found = pg.evaluate_ranking(
+        estimator,
+        ranking,
+        train,
+        test,
+        validation=val,
+        parts=parts or PARTS,
+        n_trainings=trainings,
+        random_state=random_state,
+        timeout=timeout,
+        verbose=True,
+    )
+    groups = results / "groups.json"
+    with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
+        write_results(
+            Path(staging),
+            estimator,
+            ranking,
+            data,
+            test,
+            split_random_state=settings["split_random_state"],
+            groups=pg.FeatureRanking.load(groups) if groups.exists() else None,
+            evaluation=found,
+            command=settings.get("command"),
+        )
+        move_into(Path(staging), results)
+    show_evaluation(found)
+    click.echo(f"\nresults in {results}/: report.html, evaluation/ and pictures")

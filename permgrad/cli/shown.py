@@ -1,0 +1,68 @@
+"""What commands print of their results."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from permgrad.evaluation.result import RankingEvaluation
+    from permgrad.importance.ranking import FeatureRanking
+    from permgrad.tuning.results import TuneResult
+
+
+SHOWN = 10
+
+
+def show_ranking(ranking: FeatureRanking) -> None:
+    test = ", ".join(f"{name} {value:.4g}" for name, value in ranking.settings["test_scores"].items())
+    click.echo(f"\ntest rows ({ranking.settings['test_rows']}): {test}")
+    weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
+    click.echo(f"branch weights: {weights}\n")
+    if ranking.pending:
+        click.echo(
+            f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"
+            " measured = False in ranking.csv\n"
+        )
+    agreement = ranking.settings.get("agreement", {})
+    if "end_to_end" in agreement:
+        click.echo(f"agreement with permutation end to end: Spearman {agreement['end_to_end']:.2f}\n")
+    shown = ["feature", "score", "low", "high", *ranking.components, "conditional_p", "conditional_q"]
+    columns = [name for name in shown if name in ranking.table]
+    click.echo(ranking.table[columns].head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+
+
+def show_evaluation(evaluation: RankingEvaluation) -> None:
+    click.echo("\nrankings, best place first:\n")
+    click.echo(evaluation.summary.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    if evaluation.losses:
+        click.echo(f"\nwhere {evaluation.tested} is beaten:")
+        click.echo("\n".join(f"  {line}" for line in evaluation.losses))
+    if evaluation.left_out:
+        click.echo(
+            f"\nthe time limit left out {len(evaluation.left_out)} steps: {', '.join(evaluation.left_out[:3])}, ..."
+        )
+
+
+def show_study(result: TuneResult, n_trials: int) -> None:
+    states = result.trials["state"].value_counts()
+    done = int(states.get("complete", 0) + states.get("pruned", 0))
+    counts = ", ".join(f"{n} {state}" for state, n in states.items())
+    click.echo(f"\n{done} of {n_trials} trials finished ({counts}); pruning saved about {result.epochs_saved} epochs")
+    for trial in result.best_trials:
+        values = ", ".join(f"{name} {value:.5g}" for name, value in zip(result.metrics, trial.values, strict=True))
+        click.echo(f"trial {trial.number}: validation {values}")
+    params = ", ".join(f"{name} {_short(value)}" for name, value in result.best_params.items())
+    click.echo(f"best: {params}")
+    if result.ranking is not None:
+        show_ranking(result.ranking)
+    place = os.path.relpath(result.directory)
+    ranked = "" if result.ranking is None else "ranking.csv, model/, "
+    click.echo(f"\nresults in {place}/: tuning.json, trials.csv, {ranked}pictures")
+    click.echo(f"to look at the study: permgrad dashboard {place}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,316 @@
+"""A table with its target: checked once, split without leaking."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+from sklearn.utils import column_or_1d
+
+from permgrad.errors import PermGradError, as_permgrad_error, listing
+
+Task = Literal["regression", "classification"]
+
+MAX_INTEGER_CLASSES = 20
+"""A target of whole numbers with at most this many distinct values is taken for classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows and columns with one target.
+
+    Parameters
+    ----------
+    X : DataFrame or array of shape (n_rows, n_features)
+        Numeric, text, category and boolean columns. An array's columns are named ``x0``, ``x1``, ...
+    y : Series, array or list of length n_rows
+        The target: numbers for regression, labels of any kind for classification.
+    task : {"regression", "classification"}, optional
+        Inferred when not given: text, booleans, and whole numbers with at most 20 distinct values are
+        classes; every other number is regression.
+    name : str
+        Shown in tables and pictures.
+    notes : dict
+        Facts about where the table comes from (source, licence, hash), carried into results.
+
+    Raises
+    ------
+    PermGradError
+        For duplicate column names, infinite values, a target that is absent, missing in some rows,
+        of another length, among the columns, or of a single value, and for fewer rows than classes.
+    """
+
+    X: pd.DataFrame
+    y: pd.Series
+    task: Task | None = None
+    name: str = "table"
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        X = as_frame(self.X).reset_index(drop=True)
+        y = as_target(self.y)
+        _check_target(X, y)
+        task = self.task or infer_task(y)
+        if task not in ("regression", "classification"):
+            raise PermGradError(f"task must be 'regression' or 'classification', got {task!r}")
+        if task == "classification":
+            _check_classes(y)
+        elif not pd.api.types.is_numeric_dtype(y):
+            raise PermGradError(f"regression needs a numeric target, {y.name!r} is of type {y.dtype}")
+        object.__setattr__(self, "X", X)
+        object.__setattr__(self, "y", y)
+        object.__setattr__(self, "task", task)
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, target: str, **keywords: Any) -> Table:
+        """Split `frame` into its column `target` and the others."""
+        _check_unique(frame)
+        if target not in frame.columns:
+            raise PermGradError(
+                f"target column {target!r} is not in the table; its columns are {listing(frame.columns, 12)}"
+            )
+        return cls(frame.drop(columns=target), frame[target], **keywords)
+
+    @classmethod
+    def from_csv(cls, path: str | Path, target: str, **keywords: Any) -> Table:
+        """Read a CSV file (compressed ones too) whose first line names the columns."""
+        return cls.from_frame(_read(read_csv, path), target, **{"name": _stem(path), **keywords})
+
+    @classmethod
+    def from_parquet(cls, path: str | Path, target: str, **keywords: Any) -> Table:
+        """Read a Parquet file."""
+        return cls.from_frame(_read(pd.read_parquet, path), target, **{"name": _stem(path), **keywords})
+
+    @classmethod
+    def from_file(cls, path: str | Path, target: str, **keywords: Any) -> Table:
+        """Read a CSV or Parquet file, whichever its name says."""
+        parquet = Path(path).suffix in (".parquet", ".pq")
+        return (cls.from_parquet if parquet else cls.from_csv)(path, target, **keywords)
+
+    @property
+    def features(self) -> list[str]:
+        """Column names of `X`, in order."""
+        return list(self.X.columns)
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """Sorted labels, or None for regression."""
+        return np.unique(self.y).tolist() if self.task == "classification" else None
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over column names, values and target: equal tables, equal hash."""
+        digest = hashlib.sha256()
+        for column, values in [*self.X.items(), (str(self.y.name), self.y)]:
+            digest.update(str(column).encode())
+            digest.update(pd.util.hash_pandas_object(values, index=False, categorize=True).to_numpy().tobytes())
+        return digest.hexdigest()
+
+    def split(
+        self, sizes: tuple[float, float, float] = (0.6, 0.2, 0.2), *, random_state: int = 42
+    ) -> tuple[Table, Table, Table]:
+        """Split the rows at random into train, validation and test, stratified for classification.
+
+        Parameters
+        ----------
+        sizes : three floats that sum to 1
+            Shares of the rows.
+        random_state : int
+            Passed to `sklearn.model_selection.train_test_split`, first for train against the rest,
+            then for validation against test: the published protocol.
+
+        Raises
+        ------
+        PermGradError
+            If a class has too few rows to be in every part.
+        """
+        train_size, val_size, test_size = sizes
+        if min(sizes) <= 0 or not np.isclose(sum(sizes), 1.0):
+            raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
+        classification = self.task == "classification"
+        if classification:
+            _check_class_sizes(self.y)
+        with as_permgrad_error():
+            train, rest = train_test_split(
+                np.arange(len(self.y)),
+                train_size=train_size,
+                random_state=random_state,
+                stratify=self.y if classification else None,
+            )
+            val, test = train_test_split(
+                rest,
+                test_size=test_size / (val_size + test_size),
+                random_state=random_state,
+                stratify=self.y[rest] if classification else None,
+            )
+        return self.take(train), self.take(val), self.take(test)
+
+    def take(self, rows: np.ndarray) -> Table:
+        """Return the table of these rows (positions), target and notes kept."""
+        part = copy(self)  # not checked again: a part may well hold a single class
+        object.__setattr__(part, "X", self.X.iloc[rows].reset_index(drop=True))
+        object.__setattr__(part, "y", self.y.iloc[rows].reset_index(drop=True))
+        return part
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"Table({self.name!r}, {len(self)} rows × {self.X.shape[1]} features, {self.task}{classes})"
+
+
+def as_frame(X: Any) -> pd.DataFrame:
+    """Return `X` as a DataFrame with unique string column names and no infinite value.
+
+    Raises
+    ------
+    PermGradError
+        If `X` is sparse, not two-dimensional, empty, complex, holds infinities or repeats a name.
+    """
+    if hasattr(X, "toarray"):
+        raise PermGradError("expected a dense table, got a sparse matrix; pass X.toarray()")
+    if isinstance(X, pd.DataFrame):
+        if X.columns.nlevels > 1:
+            raise PermGradError("expected one name per column, got several levels; join them first")
+        X = X.set_axis(X.columns.astype(str), axis=1)
+    else:
+        array = np.asarray(X)
+        if array.ndim != 2:
+            raise PermGradError(
+                f"Expected 2D array, got {array.ndim}D array instead. Reshape your data: X.reshape(-1, 1) if it"
+                " has a single feature, X.reshape(1, -1) if it is a single row."
+            )
+        X = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+    X = X.infer_objects()
+    _check_unique(X)
+    for axis, what in enumerate(("sample", "feature")):
+        if X.shape[axis] == 0:
+            raise PermGradError(f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required.")
+    numbers = X.select_dtypes("number")
+    if any(np.iscomplexobj(column) for _, column in numbers.items()):
+        raise PermGradError("Complex data not supported; pass real and imaginary parts as columns of their own")
+    infinite = [name for name, column in numbers.items() if np.isinf(column.to_numpy(float, na_value=np.nan)).any()]
+    if infinite:
+        raise PermGradError(
+            f"expected finite numbers, found infinity in {listing(infinite)}; replace it by a number or by NaN"
+        )
+    return X
+
+
+def check_columns(found: Iterable[str], expected: Iterable[str], what: str) -> None:
+    """Raise `PermGradError`, naming the difference, unless `what` has the expected columns in their order."""
+    found, expected = list(found), list(expected)
+    if found == expected:
+        return
+    absent, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    if not absent and not extra:
+        raise PermGradError(f"{what} has the expected columns in another order; they must be {listing(expected)}")
+    raise PermGradError(
+        f"{what} must have the expected columns in their order;"
+        f" absent: {listing(absent) or 'none'}; not expected: {listing(extra) or 'none'}"
+    )
+
+
+def as_target(y: Any) -> pd.Series:
+    """Return `y` as a Series of plain rows 0, 1, ... with a name ("target" if it has none).
+
+    Raises
+    ------
+    PermGradError
+        If `y` has more than one column.
+    """
+    if not isinstance(y, pd.Series):
+        with as_permgrad_error():
+            y = pd.Series(column_or_1d(y, warn=True))
+    return y.reset_index(drop=True).infer_objects().rename("target" if y.name is None else y.name)
+
+
+def infer_task(y: pd.Series) -> Task:
+    """Return "classification" for text, booleans and few whole numbers, "regression" for other numbers."""
+    if not pd.api.types.is_numeric_dtype(y) or pd.api.types.is_bool_dtype(y):
+        return "classification"
+    values = y.to_numpy(float)
+    whole = (values == np.floor(values)).all()
+    return "classification" if whole and y.nunique() <= MAX_INTEGER_CLASSES else "regression"
+
+
+def read_csv(path: str | Path, **keywords: Any) -> pd.DataFrame:
+    """Read a CSV file, every number as the nearest float64 (pandas' default may be off by the last bit)."""
+    if keywords.get("header", "infer") == "infer":  # pandas would rename repeated columns: a, a.1
+        names = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
+        _check_unique(pd.DataFrame(columns=names))
+    return pd.read_csv(path, float_precision="round_trip", **keywords)
+
+
+def _read(reader: Any, path: str | Path) -> pd.DataFrame:
+    try:
+        return reader(path)
+    except PermGradError:
+        raise
+    except OSError as error:
+        raise PermGradError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # pandas's and pyarrow's parser errors
+        raise PermGradError(f"{path} is no readable table: {error}") from error
+
+
+def _stem(path: str | Path) -> str:
+    return Path(path).name.split(".")[0]
+
+
+def _check_unique(frame: pd.DataFrame) -> None:
+    repeated = frame.columns[frame.columns.duplicated()].unique()
+    if len(repeated):
+        raise PermGradError(f"column names must be unique, found {listing(repeated)} more than once; rename them")
+
+
+def _check_target(X: pd.DataFrame, y: pd.Series) -> None:
+    if len(X) != len(y):
+        raise PermGradError(f"X and y must have the same number of rows, got {len(X)} and {len(y)}")
+    missing = int(y.isna().sum())
+    if missing:
+        raise PermGradError(f"the target {y.name!r} is missing in {missing} of {len(y)} rows; drop those rows first")
+    if pd.api.types.is_numeric_dtype(y) and np.isinf(y.to_numpy(float)).any():
+        raise PermGradError(f"the target {y.name!r} has infinite values; drop those rows or replace the values")
+    if len(y) < 2:
+        raise PermGradError("found 1 sample; a table needs at least two rows to learn from")
+    if y.nunique() < 2:
+        raise PermGradError(f"the target {y.name!r} has one value (one class), {y.iloc[0]!r}; at least two are needed")
+    _check_no_leak(X, y)
+
+
+def _check_no_leak(X: pd.DataFrame, y: pd.Series) -> None:
+    """Raise if a column of `X` is the target itself: by name, or by value where that can be no coincidence."""
+    if str(y.name) in X.columns:
+        raise PermGradError(f"the target {y.name!r} is among the features; drop that column from X")
+    for name, column in X.items():
+        alike = pd.notna(column.iloc[0]) and column.iloc[0] == y.iloc[0]  # spares most columns the full comparison
+        if alike and column.nunique() > 2 and (column.astype(object) == y.astype(object)).fillna(False).all():
+            raise PermGradError(f"column {name!r} equals the target {y.name!r} in every row; drop it from X")
+
+
+def _check_classes(y: pd.Series) -> None:
+    if len({isinstance(label, str) for label in y.unique()}) > 1:
+        raise PermGradError(f"labels must be all text or all numbers, the target {y.name!r} mixes them; convert it")
+    if y.nunique() > len(y) // 2 and y.nunique() > 2:
+        raise PermGradError(
+            f"the target {y.name!r} has {y.nunique()} classes in {len(y)} rows; give rows enough to learn each"
+            " class, or pass task='regression'"
+        )
+
+
+def _check_class_sizes(y: pd.Series, minimum: int = 5) -> None:
+    small = [label for label, count in Counter(y).items() if count < minimum]
+    if small:
+        raise PermGradError(
+            f"a stratified split into three parts needs at least {minimum} rows of every class;"
+            f" too few of {listing(small)}: drop or merge these classes"
+        )

@@ -1,0 +1,54 @@
+"""A fitted estimator ⇄ a directory: ``network.keras`` and ``estimator.json``. No pickle."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from permgrad.backend import NAME as BACKEND
+from permgrad.backend import keras, quiet_start
+from permgrad.files import write_json
+
+KIND = "permgrad.Estimator"
+NETWORK = "network.keras"
+
+
+def write_estimator(estimator: Any, directory: Path) -> None:
+    """Write a fitted estimator's files into an existing directory; `load` reads them."""
+    write_network(estimator.network_, directory)
+    content = {
+        "kind": KIND,
+        "class": type(estimator).__name__,
+        "params": _params_to_json(estimator.get_params()),
+        "versions": versions(),
+        **estimator.state_to_dict(),
+    }
+    write_json(directory / "estimator.json", content)
+
+
+def write_network(network: Any, directory: Path) -> None:
+    """Write ``network.keras`` into an existing directory, without the optimizer's state."""
+    with quiet_start():
+        # A model built anew from the same tensors is not compiled.
+        keras.Model(network.inputs, network.outputs).save(directory / NETWORK)
+
+
+def read_network(directory: Path) -> Any:
+    """Load what `write_network` wrote."""
+    with quiet_start():
+        return keras.models.load_model(directory / NETWORK, compile=False)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, permgrad and what its numbers depend on."""
+    names = ("permgrad", "keras", BACKEND, "numpy", "pandas", "scikit-learn", "TINTOlib", "optuna")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def _params_to_json(params: dict[str, Any]) -> dict[str, Any]:
+    weight = params.get("class_weight")
+    pairs = {"class_weight": list(map(list, weight.items()))} if isinstance(weight, Mapping) else {}
+    return {**params, **pairs}  # a dict's keys would become text

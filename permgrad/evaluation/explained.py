@@ -1,0 +1,138 @@
+"""What every part of the referee starts from: the network, its rows as arrays, and its explainer."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone, is_classifier
+from sklearn.utils.validation import has_fit_parameter
+
+from permgrad.data.table import Table, as_target
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.losses import cross_entropy, squared_error
+
+PREDICT_ROWS = 1024
+EXPLAINED_BY = ("weights", "baseline", "scaling", "attribution", "layer", "readout", "n_repeats", "random_state")
+"""Options of `rank_features` that a ranking's settings hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A fitted estimator, the ranking that is tested, and the tables.
+
+    Attributes
+    ----------
+    estimator : HybridClassifier or HybridRegressor
+        Fitted.
+    ranking : FeatureRanking
+        The ranking under test: what is explained again is explained with its settings.
+    train, test : Table
+    validation : Table or None
+        For early stopping wherever a network is trained.
+    random_state : int
+    name : str
+        Of the ranking under test; by default its method's.
+    """
+
+    estimator: Any
+    ranking: FeatureRanking
+    train: Table
+    test: Table
+    validation: Table | None = None
+    random_state: int = 0
+    name: str = ""
+
+    @cached_property
+    def classification(self) -> bool:
+        """Whether the estimator tells classes apart."""
+        return bool(is_classifier(self.estimator))
+
+    @cached_property
+    def groups(self) -> dict[str, np.ndarray]:
+        """For each column of the table that the network sees: the positions of its encoded columns."""
+        return self.estimator.encoder_.groups
+
+    @cached_property
+    def train_rows(self) -> np.ndarray:
+        """Encoded training rows, float32."""
+        return self.estimator.encoder_.transform(self.train.X)
+
+    @cached_property
+    def test_rows(self) -> np.ndarray:
+        """Encoded test rows, float32."""
+        return self.estimator.encoder_.transform(self.test.X)
+
+    @cached_property
+    def train_target(self) -> np.ndarray:
+        """Class numbers, or target values, of the training rows."""
+        return self.estimator._encode_target(as_target(self.train.y))
+
+    @cached_property
+    def test_target(self) -> np.ndarray:
+        """Class numbers, or target values, of the test rows."""
+        return self.estimator._encode_target(as_target(self.test.y))
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Return the network's output for encoded rows."""
+        return self.estimator.network_.predict(rows, batch_size=PREDICT_ROWS, verbose=0)
+
+    def losses(self, target: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """Return each row's cross-entropy, or squared error over the variance of the training target."""
+        if self.classification:
+            return cross_entropy(target, output)
+        return squared_error(target, output) / np.var(self.train_target, dtype=float)
+
+    def explain(self, estimator: Any) -> FeatureRanking:
+        """Rank the columns on the test rows, by the settings of the ranking under test."""
+        known: dict[str, Any] = {}
+        for part in (*self.ranking.components.values(), self.ranking):
+            known.update(part.settings)
+        options = {name: known[name] for name in EXPLAINED_BY if known.get(name) is not None}
+        options["end_to_end"] = "end_to_end" in self.ranking.components
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a resample may lack a category, and says so
+            return estimator.rank_features(self.test.X, self.test.y, **options, verbose=False)
+
+    def named(self, explained: FeatureRanking) -> dict[str, FeatureRanking]:
+        """Return what `explain` gave by name: the one that corresponds to the ranking under test under that one's."""
+        own = self.name if self.name and explained.method == self.ranking.method else explained.method
+        return {own: explained, **_others(explained)}
+
+    def refit(self, estimator: Any, train: Table, validation: Table | None = None, **settings: Any) -> Any:
+        """Fit an unfitted copy of `estimator`, with these settings changed, silently."""
+        fresh = clone(estimator)
+        if "verbose" in fresh.get_params():
+            settings = {"verbose": False, **settings}
+        fresh.set_params(**settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # columns that no longer vary
+            if validation is None or not has_fit_parameter(fresh, "validation_data"):
+                return fresh.fit(train.X, train.y)
+            return fresh.fit(train.X, train.y, validation_data=(validation.X, validation.y))
+
+
+def named_parts(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
+    """Return a ranking under its method's name, and its components under theirs."""
+    return {ranking.method or "ranking": ranking, **_others(ranking)}
+
+
+def _others(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
+    return {name: part for name, part in ranking.components.items() if name != ranking.method}
+
+
+def columns_of(table: Table, names: list[str]) -> Table:
+    """Return the table with these columns only."""
+    return with_frames(table, table.X[names], table.y)
+
+
+def with_frames(table: Table, X: pd.DataFrame, y: pd.Series) -> Table:
+    """Return a copy of a table with other rows or columns, unchecked: they are a checked table's."""
+    part = table.take(np.arange(0))
+    object.__setattr__(part, "X", X)
+    object.__setattr__(part, "y", y)
+    return part

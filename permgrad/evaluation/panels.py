@@ -1,0 +1,218 @@
+"""A panel of columns: how often each is chosen over reseeded trainings, and what the panel is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm as normal
+from scipy.stats import t as student
+from sklearn.base import clone
+from tqdm.auto import tqdm
+
+from permgrad.data.cells import Cells
+from permgrad.errors import PermGradError
+from permgrad.evaluation.stability import rank_stability
+from permgrad.importance.ranking import FeatureRanking
+
+N_REPLICATES = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What several rankings of the same columns choose.
+
+    Attributes
+    ----------
+    k : int
+        Columns of the panel.
+    n_trainings : int
+    table : DataFrame
+        One row per column, the most often chosen first: ``feature``, ``frequency`` (share of the rankings in which it
+        is among the k best), ``mean_rank``. Equal frequencies are ordered by mean rank.
+    stability : float
+        Nogueira's index of the choices: 1 for equal ones, 0 expected for random ones.
+    stability_interval : (float, float)
+        Its asymptotic 95 % interval: too narrow for few rankings, of no width for two.
+    """
+
+    k: int
+    n_trainings: int
+    table: pd.DataFrame
+    stability: float
+    stability_interval: tuple[float, float]
+
+    @property
+    def features(self) -> list[str]:
+        """The recommended panel: the k columns that are chosen most often."""
+        return self.table["feature"].head(self.k).tolist()
+
+    def __repr__(self) -> str:
+        low, high = self.stability_interval
+        always = int((self.table["frequency"] == 1).sum())
+        return (
+            f"Panel(k={self.k}, {self.n_trainings} trainings, {always} columns always chosen,"
+            f" Nogueira {self.stability:.2f} [{low:.2f}, {high:.2f}])"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PanelScore:
+    """Mean per-class accuracy of networks trained on a panel alone.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        Mean over trainings; the interval covers trainings and test rows, see `score_panel`.
+    by_training : tuple of float
+    """
+
+    mean: float
+    low: float
+    high: float
+    by_training: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return f"PanelScore({self.mean:.4f} [{self.low:.4f}, {self.high:.4f}], {len(self.by_training)} trainings)"
+
+
+def panel_of(rankings: Sequence[FeatureRanking], k: int) -> Panel:
+    """Count how often each column is among the `k` best.
+
+    Parameters
+    ----------
+    rankings : sequence of FeatureRanking
+        Of reseeded trainings; at least two, of the same features.
+    k : int
+
+    Raises
+    ------
+    PermGradError
+        For fewer than two rankings, different features, or a `k` that is no choice.
+    """
+    stable = rank_stability(rankings, k)
+    shown = pd.DataFrame(
+        {"feature": stable.features, "frequency": stable.chosen.mean(axis=0), "mean_rank": stable.ranks.mean(axis=0)}
+    )
+    table = shown.sort_values(["frequency", "mean_rank"], ascending=[False, True], kind="stable", ignore_index=True)
+    return Panel(k, len(stable.chosen), table, stable.nogueira, stable.nogueira_interval)
+
+
+def choose_panel(
+    estimator: Any, X: Any, y: Any = None, *, k: int = 100, n_trainings: int = 20, verbose: bool = False
+) -> Panel:
+    """Train again and again with other seeds, and choose the columns that are chosen most often.
+
+    Parameters
+    ----------
+    estimator : SelectorClassifier
+        Unfitted; clones of it are fitted, with the seeds from its own on.
+    X, y
+        Training rows, as for its ``fit``.
+    k, n_trainings : int
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Panel
+
+    Raises
+    ------
+    PermGradError
+        For fewer than two trainings, or a `k` that is no choice.
+    """
+    n_columns = X.X.shape[1] if isinstance(X, Cells) else np.shape(X)[1]
+    if n_trainings < 2:
+        raise PermGradError(f"n_trainings must be at least 2, got {n_trainings}")
+    if not 1 <= k < n_columns:
+        raise PermGradError(f"k must be at least 1 and less than the number of columns, {n_columns}, got {k}")
+    seeds = range(estimator.random_state, estimator.random_state + n_trainings)
+    rankings = [
+        clone(estimator).set_params(random_state=random_state).fit(X, y).rank_features()
+        for random_state in tqdm(seeds, "trainings", disable=not verbose)
+    ]
+    return panel_of(rankings, k)
+
+
+def score_panel(
+    estimator: Any,
+    panel: Panel | Sequence[str],
+    train: Cells,
+    test: Cells,
+    *,
+    n_trainings: int = 5,
+    random_state: int = 0,
+) -> PanelScore:
+    """Train on a panel's columns alone, and judge on rows that chose neither panel nor network.
+
+    Parameters
+    ----------
+    estimator : classifier with a ``random_state``
+        Unfitted, such as ``SelectorClassifier(selector="none")``.
+    panel : Panel or sequence of str
+    train, test : Cells
+    n_trainings : int
+        With the seeds from the estimator's own on.
+    random_state : int
+        Of the bootstrap.
+    """
+    names = panel.features if isinstance(panel, Panel) else list(panel)
+    rows, seen = train.only(names), test.only(names)
+    right = []
+    for own in range(estimator.random_state, estimator.random_state + n_trainings):
+        fitted = clone(estimator).set_params(random_state=own).fit(rows.X, rows.y)
+        right.append(fitted.predict(seen.X) == seen.y)
+    return bootstrap_score(np.array(right), seen.y, random_state=random_state)
+
+
+def bootstrap_score(right: np.ndarray, y: np.ndarray, *, random_state: int = 0) -> PanelScore:
+    """Return the mean per-class accuracy of several trainings, with an interval over trainings and test rows.
+
+    Parameters
+    ----------
+    right : ndarray of shape (n_trainings, n_rows), bool
+        Whether each training's network tells each row right.
+    y : ndarray of shape (n_rows,)
+        Labels. Rows are drawn anew within each class, so that no class is lost.
+    random_state : int
+
+    Returns
+    -------
+    PanelScore
+        The interval: 2.5 % and 97.5 % quantiles of 2,000 replicates, each the mean over as many trainings and rows,
+        drawn with replacement. Draws from a few trainings vary less than new trainings would: each training's weight
+        is moved away from the mean weight by what makes its part of the interval as wide as Student's. It ends at 0
+        and 1, where scores do (of differences, at -1 and 1).
+    """
+    right = np.asarray(right, float)
+    if right.ndim != 2 or right.shape[1] != len(y) or not len(y):
+        raise PermGradError(f"right must have a row for each training and a column for each label, got {right.shape}")
+    rng = np.random.default_rng(random_state)
+    replicates = np.zeros(N_REPLICATES)
+    trainings = rng.integers(len(right), size=(N_REPLICATES, len(right)))
+    weight = np.stack([np.bincount(drawn, minlength=len(right)) for drawn in trainings]) / len(right)
+    weight = 1 / len(right) + _widening(len(right)) * (weight - 1 / len(right))
+    classes = np.unique(y)
+    for label in classes:
+        # Rows on which the trainings are right and wrong alike are drawn as one: few patterns, however many rows.
+        rows, alike = np.unique(right[:, y == label], axis=1, return_counts=True)
+        drawn = rng.multinomial(alike.sum(), alike / alike.sum(), size=N_REPLICATES) / alike.sum()
+        replicates += np.einsum("rt,tn,rn->r", weight, rows, drawn, optimize=True) / len(classes)
+    by_class = np.stack([right[:, y == label].mean(axis=1) for label in classes])  # (n_classes, n_trainings)
+    by_training = tuple(by_class.mean(axis=0).tolist())
+    low, high = np.quantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).clip(-1.0 if right.min() < 0 else 0.0, 1.0)
+    mean = float(np.mean(by_training))
+    return PanelScore(mean, min(float(low), mean), max(float(high), mean), by_training)  # rounding errors apart
+
+
+def _widening(n_trainings: int) -> float:
+    """Return Student's 97.5 % quantile over the normal's, times what a bootstrap of so few falls short by."""
+    if n_trainings == 1:
+        return 1.0
+    top = (1 + LEVEL) / 2
+    return float(student.ppf(top, n_trainings - 1) / normal.ppf(top) * np.sqrt(n_trainings / (n_trainings - 1)))

@@ -1,0 +1,1 @@
+"""Which pixel of an image each feature takes."""

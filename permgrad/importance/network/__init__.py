@@ -1,0 +1,1 @@
+"""A model in parts that explainers work with."""

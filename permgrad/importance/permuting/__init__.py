@@ -1,0 +1,1 @@
+"""Permuting columns, exactly and without computing anything twice."""

@@ -1,0 +1,107 @@
+"""Permutation importance by any score: how much accuracy, a recall, ... falls when a column is shuffled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.data.table import as_frame, as_target
+from permgrad.errors import PermGradError
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.scorers import PredictedAtOnce, Scorer, get_scorer, scoring_name
+
+CELLS_PER_CALL = 5_000_000
+"""Of permuted copies of the table that are predicted at once (one copy at least)."""
+
+
+def score_importance(
+    estimator: Any, X: Any, y: Any, *, scoring: str | Scorer = "accuracy", n_repeats: int = 5, random_state: int = 0
+) -> FeatureRanking:
+    """Permute each column and measure the fall of a score.
+
+    For any fitted estimator, of this package or scikit-learn's. (By the loss, exactly and faster:
+    `permutation_importance` and an estimator's ``rank_features``.) Repeats and columns are predicted
+    together, as many as memory allows.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    X : DataFrame or array of shape (n_rows, n_features)
+        Rows that the estimator was not fitted on.
+    y : array of shape (n_rows,)
+    scoring : str or callable
+        See `get_scorer`: "accuracy", "recall[malignant]", "roc_auc", ...
+    n_repeats : int
+        Independent permutations of each column.
+    random_state : int
+        Column number j in repeat r is permuted by ``numpy.random.default_rng([random_state, j, r])``.
+
+    Returns
+    -------
+    FeatureRanking
+        ``scores``: the score less that of the permuted table, in the score's unit, averaged over repeats; ``std``
+        over repeats (ddof 1). ``method``: "score_permutation". ``settings["baseline_score"]``: nothing permuted.
+
+    Raises
+    ------
+    PermGradError
+        For a scorer that does not exist, rows and targets that do not fit, or fewer than one repeat.
+
+    Notes
+    -----
+    A score that counts rows moves in steps of one row: with 91 rows, an accuracy falls by multiples of 0.011 in each
+    repeat. A loss tells apart what such a score cannot.
+
+    References
+    ----------
+    Breiman, Random Forests (2001); `sklearn.inspection.permutation_importance`.
+    """
+    if n_repeats < 1:
+        raise PermGradError(f"n_repeats must be at least 1, got {n_repeats}")
+    scorer = get_scorer(scoring)
+    frame, target = as_frame(X), as_target(y).to_numpy()
+    if len(frame) != len(target):
+        raise PermGradError(f"X and y must have the same number of rows, got {len(frame)} and {len(target)}")
+    rows = frame if isinstance(X, pd.DataFrame) else np.asarray(X)
+    baseline = PredictedAtOnce(estimator, rows, len(rows)).score(0, scorer, target)
+    pairs = [(j, r) for j in range(frame.shape[1]) for r in range(n_repeats)]
+    at_once = max(1, CELLS_PER_CALL // frame.size)
+    scores: list[float] = []
+    for begin in range(0, len(pairs), at_once):
+        part = pairs[begin : begin + at_once]
+        stacked = PredictedAtOnce(estimator, _permuted(rows, part, random_state), len(rows))
+        scores += [stacked.score(i, scorer, target) for i in range(len(part))]
+    falls = baseline - np.reshape(scores, (frame.shape[1], n_repeats))
+    return FeatureRanking(
+        tuple(frame.columns),
+        falls.mean(axis=1),
+        std=falls.std(axis=1, ddof=1) if n_repeats > 1 else np.zeros(len(falls)),
+        method="score_permutation",
+        settings={
+            "scoring": scoring_name(scoring),
+            "n_repeats": n_repeats,
+            "random_state": random_state,
+            "n_rows": len(rows),
+            "baseline_score": baseline,
+        },
+    )
+
+
+def _permuted(rows: Any, pairs: list[tuple[int, int]], random_state: int) -> Any:
+    """Return one copy of the rows below the other, in copy (j, r) column `j` permuted for the r-th time."""
+    n = len(rows)
+    places = {j: [i for i, (column, _) in enumerate(pairs) if column == j] for j in {j for j, _ in pairs}}
+    same = np.tile(np.arange(n), len(pairs))
+
+    def order(j: int) -> np.ndarray:
+        taken = same.copy()
+        for i in places.get(j, ()):
+            taken[i * n : (i + 1) * n] = np.random.default_rng([random_state, j, pairs[i][1]]).permutation(n)
+        return taken
+
+    if isinstance(rows, pd.DataFrame):
+        columns = {name: column.take(order(j)).reset_index(drop=True) for j, (name, column) in enumerate(rows.items())}
+        return pd.DataFrame(columns)
+    return np.column_stack([rows[order(j), j] for j in range(rows.shape[1])])

@@ -1,0 +1,1 @@
+"""Keras layers that belong to a table."""

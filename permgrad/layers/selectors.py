@@ -1,0 +1,259 @@
+"""Layers that choose columns: a weight, or a gate, for each; and the penalties on them, which see nothing else.
+
+In front of a Dense layer, columns that are not needed are weighed down to nothing. The penalty is the regularizer of
+the layer's one weight vector, so it reaches no other weight of the network. They compute in float32 whatever the
+model's precision, and are registered, so that a saved ``.keras`` file loads without custom objects.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+from permgrad.backend import keras
+from permgrad.errors import PermGradError, listing
+
+ops = keras.ops
+PENALTIES = ("l1", "l2", "l1/l2")
+SMALLEST_SQUARE = 1e-12
+"""Added under square roots, whose slope at 0 is infinite."""
+HALF_GATE = 0.5
+"""Where stochastic gates begin."""
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class SelectorPenalty(keras.regularizers.Regularizer):
+    """A norm of the weights w of a selector, times a factor.
+
+    Parameters
+    ----------
+    kind : {"l1", "l2", "l1/l2"}
+        Σ|w|; √Σw² (the norm, not its square); or the first over the second, which does not change with the size of w
+        and is least where few weights are not 0.
+    factor : float
+    """
+
+    def __init__(self, kind: str = "l1", factor: float = 0.1) -> None:
+        if kind not in PENALTIES:
+            raise PermGradError(f"a penalty must be one of {listing(PENALTIES)}, got {kind!r}")
+        if not factor >= 0:
+            raise PermGradError(f"a penalty's factor must be at least 0, got {factor}")
+        self.kind, self.factor = kind, float(factor)
+
+    def __call__(self, weights: Any) -> Any:
+        """Return the penalty of the weights, a scalar."""
+        total = ops.sum(ops.abs(weights))
+        norm = ops.sqrt(ops.sum(ops.square(weights)) + SMALLEST_SQUARE)
+        return self.factor * {"l1": total, "l2": norm, "l1/l2": total / norm}[self.kind]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return kind and factor."""
+        return {"kind": self.kind, "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class Selector(keras.layers.Layer):
+    """Multiply each column by a weight of its own: (batch, n_features) → (batch, n_features), float32.
+
+    Parameters
+    ----------
+    initializer : keras initializer
+        Of the weights, shape (n_features,).
+    regularizer : keras regularizer, optional
+        The penalty on them, such as a `SelectorPenalty`.
+    """
+
+    selects_columns = True
+    constraint: Any = None
+
+    def __init__(self, initializer: Any = "ones", regularizer: Any = None, **keywords: Any) -> None:
+        super().__init__(**{"dtype": "float32", **keywords})
+        self.initializer = keras.initializers.get(initializer)
+        self.regularizer = keras.regularizers.get(regularizer)
+
+    def build(self, input_shape: tuple[int | None, int]) -> None:
+        """Create the weights."""
+        self.gate = self.add_weight(
+            shape=input_shape[-1:],
+            initializer=self.initializer,
+            regularizer=self.regularizer,
+            constraint=self.constraint,
+            name="gate",
+        )
+
+    def call(self, x: Any) -> Any:
+        """Weigh a batch."""
+        return x * self.gate
+
+    def columnwise_scale(self) -> np.ndarray:
+        """Return what each column is multiplied by when the network predicts, shape (n_features,)."""
+        return ops.convert_to_numpy(self.gate)
+
+    def importance(self) -> np.ndarray:
+        """Return what columns are ranked by, shape (n_features,), float64: the absolute weights."""
+        return np.abs(self.columnwise_scale().astype(float))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {
+            **super().get_config(),
+            "initializer": keras.initializers.serialize(self.initializer),
+            "regularizer": keras.regularizers.serialize(self.regularizer),
+        }
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class UnitInterval(keras.constraints.Constraint):
+    """Bring weights back into [0, 1]."""
+
+    def __call__(self, weights: Any) -> Any:
+        """Return the weights, clipped."""
+        return ops.clip(weights, 0.0, 1.0)
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class AbsoluteNormal(keras.initializers.RandomNormal):
+    """The absolute values of normal numbers of mean 0.
+
+    Parameters
+    ----------
+    stddev : float
+    random_state : int, optional
+    """
+
+    def __init__(self, stddev: float = 0.2, random_state: int | None = None) -> None:
+        super().__init__(0.0, stddev, random_state)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """Draw them."""
+        return ops.abs(super().__call__(shape, dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {"stddev": self.stddev, "random_state": self._init_seed}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class ClampedSelector(Selector):
+    """A `Selector` whose weights are kept within [0, 1] after each step of training.
+
+    Parameters
+    ----------
+    initializer : keras initializer
+        By default |N(0, 0.2²)|, as published.
+    regularizer : keras regularizer, optional
+    """
+
+    constraint = UnitInterval()
+
+    def __init__(self, initializer: Any = None, regularizer: Any = None, **keywords: Any) -> None:
+        super().__init__(AbsoluteNormal() if initializer is None else initializer, regularizer, **keywords)
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class NarrowingSelector(Selector):
+    """A `Selector` of whose columns some can be closed for good, while the network is trained: see `close`.
+
+    A second weight, not trained, holds 1 for each open column and 0 for a closed one. The penalty is still that of all
+    weights; closed ones get nothing but its pull.
+    """
+
+    def build(self, input_shape: tuple[int | None, int]) -> None:
+        """Create both."""
+        super().build(input_shape)
+        self.open = self.add_weight(shape=input_shape[-1:], initializer="ones", trainable=False, name="open")
+
+    def call(self, x: Any) -> Any:
+        """Weigh a batch; closed columns are 0."""
+        return x * (self.gate * self.open)
+
+    def columnwise_scale(self) -> np.ndarray:
+        """Return the weights of the open columns, 0 for the others; shape (n_features,)."""
+        return ops.convert_to_numpy(self.gate * self.open)
+
+    def close(self, n_open: int) -> np.ndarray:
+        """Close all but the `n_open` columns of the largest weights; return those that closed now, worst first."""
+        is_open = ops.convert_to_numpy(self.open) > 0
+        order = np.argsort(np.where(is_open, self.importance(), -1.0), kind="stable")  # those closed before come first
+        closing = order[int((~is_open).sum()) : max(len(order) - n_open, int((~is_open).sum()))]
+        is_open[closing] = False
+        self.open.assign(is_open.astype(np.float32))
+        return closing
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class ExpectedOpen(keras.regularizers.Regularizer):
+    """The expected number of stochastic gates that are not 0, times a factor: ``factor * Σ Φ(μ / sigma)``.
+
+    Parameters
+    ----------
+    factor, sigma : float
+    """
+
+    def __init__(self, factor: float = 0.01, sigma: float = 0.5) -> None:
+        if not factor >= 0:
+            raise PermGradError(f"a penalty's factor must be at least 0, got {factor}")
+        self.factor, self.sigma = float(factor), float(sigma)
+
+    def __call__(self, means: Any) -> Any:
+        """Return the penalty, a scalar."""
+        return self.factor * ops.sum(0.5 * (1 + ops.erf(means / (self.sigma * math.sqrt(2)))))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {"factor": self.factor, "sigma": self.sigma}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class StochasticSelector(Selector):
+    """A gate for each column, open at random in training: ``clip(μ + sigma * ε, 0, 1)``, ε normal, anew for each row.
+
+    Its chance Φ(μ / sigma) of not being 0 has a gradient, so their expected number can be penalised: the number of
+    columns itself, not the size of weights. Without training, gates are ``clip(μ, 0, 1)``. Columns are ranked by that
+    chance.
+
+    Parameters
+    ----------
+    penalty : float
+        Times the expected number of open gates is added to the loss.
+    sigma : float
+    random_state : int, optional
+        Of the noise.
+
+    References
+    ----------
+    Yamada, Lindenbaum, Negahban & Kluger, Feature Selection using Stochastic Gates (ICML 2020).
+    """
+
+    def __init__(
+        self, penalty: float = 0.01, sigma: float = 0.5, random_state: int | None = None, **keywords: Any
+    ) -> None:
+        if not sigma > 0:
+            raise PermGradError(f"the noise of stochastic gates must be above 0, got {sigma}")
+        super().__init__(keras.initializers.Constant(HALF_GATE), ExpectedOpen(penalty, sigma), **keywords)
+        self.penalty, self.sigma, self.random_state = penalty, sigma, random_state
+        self.noise = keras.random.SeedGenerator(random_state)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """Gate a batch."""
+        gate = self.gate
+        if training:
+            gate = gate + self.sigma * keras.random.normal(ops.shape(x), dtype=x.dtype, seed=self.noise)
+        return x * ops.clip(gate, 0.0, 1.0)
+
+    def columnwise_scale(self) -> np.ndarray:
+        """Return the gates without noise, shape (n_features,)."""
+        return np.clip(ops.convert_to_numpy(self.gate), 0, 1)
+
+    def importance(self) -> np.ndarray:
+        """Return each gate's chance of not being 0, shape (n_features,), float64."""
+        return ndtr(ops.convert_to_numpy(self.gate).astype(float) / self.sigma)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings."""
+        config = super().get_config()
+        del config["initializer"], config["regularizer"]
+        return {**config, "penalty": self.penalty, "sigma": self.sigma, "random_state": self.random_state}

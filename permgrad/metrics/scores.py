@@ -1,0 +1,68 @@
+"""Scores of a fitted estimator on rows that it has not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn import metrics
+
+from permgrad.data.table import Table
+
+HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "r2")
+SCORES = {
+    "classification": ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "log_loss", "auc"),
+    "regression": ("r2", "rmse", "mae", "mape"),
+}
+"""Names that `scores` gives for each task."""
+
+
+def scores(estimator: Any, table: Table) -> dict[str, float]:
+    """Score `estimator` on `table`.
+
+    Returns
+    -------
+    dict
+        Classification: ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall`` and ``f1`` (means over
+        classes), ``auc`` (area under the ROC curve; one against the rest, mean over classes; left out
+        where a class has no rows) and ``log_loss``. Regression: ``r2``, ``rmse``, ``mae``, ``mape``.
+    """
+    if table.task == "regression":
+        return regression_scores(np.asarray(table.y, float), estimator.predict(table.X))
+    return classification_scores(np.asarray(table.y), estimator.predict_proba(table.X), estimator.classes_)
+
+
+def regression_scores(y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Score numbers predicted of rows whose true ones are `y`; see `scores`."""
+    return {
+        "r2": float(metrics.r2_score(y, predicted)),
+        "rmse": float(metrics.root_mean_squared_error(y, predicted)),
+        "mae": float(metrics.mean_absolute_error(y, predicted)),
+        "mape": float(metrics.mean_absolute_percentage_error(y, predicted)),
+    }
+
+
+def classification_scores(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    """Score probabilities, (n_rows, n_classes), of rows whose labels are `y`; see `scores`."""
+    predicted = classes[probabilities.argmax(axis=1)]
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+        y, predicted, labels=classes, average="macro", zero_division=0
+    )
+    found = {
+        "accuracy": metrics.accuracy_score(y, predicted),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y, predicted),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "log_loss": metrics.log_loss(y, probabilities, labels=classes),
+    }
+    if len(np.unique(y)) == len(classes):
+        p = probabilities[:, 1] if len(classes) == 2 else probabilities / probabilities.sum(axis=1, keepdims=True)
+        found["auc"] = metrics.roc_auc_score(y, p, multi_class="ovr", labels=classes)
+    return {name: float(value) for name, value in found.items()}
+
+
+def mean_class_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of each class's rows that are told right (recall), averaged over the classes in `y`."""
+    right = np.asarray(y) == np.asarray(predicted)
+    return float(np.mean([right[y == label].mean() for label in np.unique(y)]))

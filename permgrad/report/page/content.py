@@ -1,0 +1,264 @@
+"""What the page says in words: the question, facts about the data, what numbers mean, how to repeat them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from permgrad.data.table import Table
+from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.plotting import method_title
+from permgrad.report.page.tables import number, percent
+
+SCORES = {
+    "accuracy": "share of test rows whose class is predicted correctly",
+    "balanced_accuracy": "the same, but every class counts alike",
+    "precision": "of the rows predicted to be a class, the share that is; mean over classes",
+    "recall": "of a class’s rows, the share that is found; mean over classes",
+    "f1": "harmonic mean of precision and recall; mean over classes",
+    "auc": "area under the ROC curve; 0.5 is guessing, 1 perfect",
+    "log_loss": "mean cross-entropy; 0 is perfect",
+    "r2": "share of the variance explained; 0 is what predicting the mean achieves",
+    "rmse": "root of the mean squared error, in the target’s unit",
+    "mae": "mean absolute error, in the target’s unit",
+    "mape": "mean absolute error as a share of the true value",
+}
+SCORE_NAMES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "auc": "AUC",
+    "log_loss": "Log loss",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mape": "MAPE",
+}
+MAX_LISTED = 12
+
+
+def question(table: Table) -> str:
+    """Say in one sentence what was asked."""
+    n = len(table.features)
+    aim = f"predict {table.y.name}"
+    if table.classes:
+        aim = f"tell the {len(table.classes)} classes of {table.y.name} apart"
+    return f"Which of {number(n)} columns does the network rely on to {aim}?"
+
+
+def data_facts(ranking: FeatureRanking, table: Table) -> dict[str, str]:
+    """Return what is known about the table: label → text."""
+    settings, notes = ranking.settings, table.notes
+    n_test = settings["test_rows"]
+    target = f"{table.y.name}, {table.task}"
+    if table.classes:
+        counts = [f"{label}: {number(int(n))}" for label, n in table.y.value_counts().items()]
+        target += f" ({_cut(counts)})"
+    else:
+        target += f" ({number(float(table.y.min()))} to {number(float(table.y.max()))})"
+    return {
+        "Table": table.name,
+        "Rows": f"{number(len(table))}: {number(len(table) - n_test)} to train and validate, {number(n_test)} to test"
+        f" (split with seed {settings['split_random_state']})",
+        "Columns": number(len(table.features)),
+        "Target": target,
+        "Missing values": _missing(table),
+        **{label: str(notes[key]) for key, label in NOTES.items() if notes.get(key)},
+        "SHA-256": settings["data"]["sha256"],
+    }
+
+
+NOTES = {"note": "Note", "source": "Source", "license": "Licence", "citation": "Citation"}
+"""Facts of `Table.notes` that the page shows."""
+
+
+def trivial(test: Table) -> tuple[str, float] | None:
+    """Return a score's name and what a constant answer achieves in it on the test rows."""
+    if test.task == "regression":
+        return "r2", 0.0
+    return "accuracy", float(test.y.value_counts(normalize=True).max())
+
+
+def verdict(ranking: FeatureRanking, test: Table) -> tuple[str, bool]:
+    """Say how the network compares with a constant answer, and whether it is better."""
+    name, level = trivial(test)  # type: ignore[misc]
+    reached = ranking.settings["test_scores"][name]
+    if test.task == "regression":
+        constant = "Predicting the mean of the test rows for all of them would give R² = 0"
+    else:
+        constant = f"Always answering “{test.y.mode().iloc[0]}” would be right in {percent(level, 1)} of the test rows"
+    if reached > level:
+        return f"{constant}; the network reaches {_score(name, reached)}.", True
+    return (
+        f"{constant}; the network reaches {_score(name, reached)} and is no better. Its ranking says what a network"
+        " that has learned nothing useful looks at, and nothing about the table.",
+        False,
+    )
+
+
+def meaning(ranking: FeatureRanking) -> list[str]:
+    """Say in a few sentences what the scores are and what they are not."""
+    return [_definition(ranking), *_uncertainty(ranking)]
+
+
+def _definition(ranking: FeatureRanking) -> str:
+    if ranking.method != "permgrad":
+        return EXPLAINERS.get(ranking.method, f"A column’s score is that of the method {ranking.method}.")
+    fused = " and ".join(method_title(name) for name in ranking.components if name not in BESIDE)
+    weights = " and ".join(f"{percent(weight)} to the {branch} branch" for branch, weight in _weights(ranking).items())
+    whole = " Scores are shares: over all columns they add up to 1." if np.isclose(ranking.scores.sum(), 1) else ""
+    return (
+        "A column’s score says how much this network relies on the column, in both of its branches: the one that reads"
+        f" the row and the one that reads the row’s image. It is fused from {fused};"
+        f" ablation gives {weights}.{whole}"
+    )
+
+
+BESIDE = ("end_to_end", "conditional")
+"""Components that stand beside the fused score and are no part of it."""
+EXPLAINERS = {
+    "permutation": "A column’s score is the growth of the network’s loss on the test rows when the column is permuted"
+    " among them, so that it no longer tells anything about the row.",
+    "grad_cam": "A column’s score is the Grad-CAM heat at its pixel, averaged over the test rows.",
+    "layer_cam": "A column’s score is the LayerCAM heat at its pixel, averaged over the test rows.",
+    "gradient_input": "A column’s score is the size of gradient × value at its pixel, relative to the largest in the"
+    " row’s image, averaged over the test rows.",
+}
+
+
+def _uncertainty(ranking: FeatureRanking) -> list[str]:
+    said = []
+    table = ranking.table
+    if {"low", "high"} <= set(table):
+        said.append(
+            "The 95\u00a0% intervals come from bootstrap samples: columns whose intervals overlap widely should not be"
+            " told apart. They do not cover what another training of the network would find."
+        )
+    if "conditional" in ranking.components:
+        said.append(
+            "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to"
+            " it: what then is lost is what the column alone has to tell. Its p-values are the ones to go by"
+            + (
+                "."
+                if ranking.components["conditional"].settings["n_rows"] >= ROWS_PER_PREDICTOR * len(ranking.features)
+                else ", with care: with so few rows for so many columns, ties among columns may be missed."
+            )
+        )
+    if "q" in table or "conditional" in ranking.components:
+        said.append(
+            "q is the p-value after the Benjamini–Hochberg correction for the number of columns: among the columns with"
+            " q < 0.05, at most about 5\u00a0% are expected to be false finds."
+        )
+    if ranking.unused:
+        said.append(f"Never varying, so not seen by the network and ranked last: {_cut(list(ranking.unused))}.")
+    if ranking.pending:
+        said.append(
+            f"The time limit left out {number(len(ranking.pending))} of {number(len(ranking.features))} columns; they"
+            " were not measured and rank after the others."
+        )
+    return said
+
+
+def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
+    """List what the page does not say."""
+    said = [
+        "Nothing here is a cause. The scores describe what this network uses to predict; whether changing a column"
+        " would change the outcome is another question, and needs another study.",
+        "A low score is no proof that a column is uninformative. Columns that carry the same information share"
+        " their score, and the network may get from one what it leaves in another.",
+        "It is one network, trained once on one split. Another seed or another network may rely on other columns"
+        + (": see the stability above." if getattr(evaluation, "stability", None) else "."),
+    ]
+    if {"grad_cam", "layer_cam"} & set(ranking.components):
+        said.append(
+            "Heat maps of the image branch are coarse: one cell of the map covers several pixels, and so"
+            " several columns."
+        )
+    return said
+
+
+def agreement(ranking: FeatureRanking) -> dict[str, float]:
+    """Return the rank correlation of the score with each component, known ones only."""
+    found = ranking.settings.get("agreement") or {}
+    return {name: float(value) for name, value in found.items() if value is not None and np.isfinite(value)}
+
+
+def agreement_verdict(value: float) -> str:
+    """Say what the correlation with end-to-end permutation means for the reader."""
+    if value >= 0.8:
+        return "The score and the plain experiment order the columns alike."
+    if value >= 0.5:
+        return "The score and the plain experiment order the columns similarly, not equally: compare both columns."
+    return "The score and the plain experiment order the columns differently: trust neither without the other."
+
+
+def python_calls(ranking: FeatureRanking, table: Table, estimator: Any) -> str:
+    """Return the Python calls that train the network and rank again."""
+    from permgrad.data.datasets import list_datasets
+
+    default = type(estimator)().get_params()
+    params = {name: value for name, value in estimator.get_params().items() if value != default[name]}
+    params.pop("verbose", None)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in params.items())
+    named = table.name in set(list_datasets()["name"]) and table.notes.get("title")
+    read = (
+        f"pg.load_dataset({table.name!r})" if named else f"pg.Table(X, y, task={table.task!r})  # your columns, target"
+    )
+    return "\n".join(
+        [
+            "import permgrad as pg",
+            "",
+            f"table = {read}",
+            f"assert table.sha256 == {ranking.settings['data']['sha256']!r}",
+            f"train, val, test = table.split(random_state={ranking.settings['split_random_state']})",
+            f"model = pg.{type(estimator).__name__}({arguments})",
+            "model.fit(train.X, train.y, validation_data=(val.X, val.y))",
+            f"ranking = model.rank_features(test.X, test.y{_ranking_arguments(ranking, estimator)})",
+        ]
+    )
+
+
+def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
+    """Return the options of `rank_features` that differ from the defaults, as source."""
+    settings = ranking.settings
+    given = {
+        "weights": (settings.get("weights", "shapley"), "shapley"),
+        "baseline": (settings.get("baseline", "shuffled"), "shuffled"),
+        "scaling": (settings.get("scaling", "share"), "share"),
+        "attribution": (settings.get("attribution", "gradient_input"), "gradient_input"),
+        "layer": (settings.get("layer", "last"), "last"),
+        "readout": (settings.get("readout", "cell"), "cell"),
+        "conditional": ("conditional" in ranking.components, False),
+        "n_repeats": (settings.get("n_repeats", 5), 5),
+        "random_state": (settings.get("random_state", estimator.random_state), estimator.random_state),
+    }
+    return "".join(f", {name}={value!r}" for name, (value, default) in given.items() if value != default)
+
+
+def _missing(table: Table) -> str:
+    counts = table.X.isna().sum()
+    counts = counts[counts > 0].sort_values(ascending=False, kind="stable")
+    if counts.empty:
+        return "none"
+    listed = [f"{name}: {number(int(n))}" for name, n in counts.items()]
+    return (
+        f"{number(int(counts.sum()))} in {number(len(counts))} of the columns ({_cut(listed)}); filled with the"
+        " training rows’ median, or a category of their own"
+    )
+
+
+def _cut(names: list[str]) -> str:
+    more = len(names) - MAX_LISTED
+    return ", ".join(names[:MAX_LISTED]) + (f" and {number(more)} more" if more > 0 else "")
+
+
+def _score(name: str, value: float) -> str:
+    return f"R² = {number(value)}" if name == "r2" else percent(value, 1)
+
+
+def _weights(ranking: FeatureRanking) -> dict[str, float]:
+    return ranking.branch_weights or {}

@@ -1,0 +1,141 @@
+"""Rows in batches for training: from arrays, from sparse matrices, or from a file that is larger than memory.
+
+Rows stay as they are stored until their batch is put together; it alone is dense, float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+
+from permgrad.backend import keras
+from permgrad.data.on_disk import BackedRows
+
+BLOCK_ROWS = 256
+"""Neighbouring rows of a file that are read together."""
+BUFFER_ROWS = 16_384
+"""Rows of a file that are held at a time, still sparse, and mixed before they are dealt out."""
+PREDICTED_ROWS = 1024
+
+
+def is_dense(X: Any) -> bool:
+    """Tell whether `X` is an array in memory."""
+    return not sparse.issparse(X) and not isinstance(X, BackedRows)
+
+
+def dense(rows: Any) -> np.ndarray:
+    """Return rows as a dense array, float32."""
+    return np.asarray(rows.toarray() if sparse.issparse(rows) else rows, np.float32)
+
+
+def moments(X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance (ddof 0) of each column, (n_features,) float64, from one reading, block by block."""
+    scaler = StandardScaler(with_mean=False)  # which takes sparse blocks as they are
+    for start in range(0, X.shape[0], BUFFER_ROWS):
+        block = X[start : start + BUFFER_ROWS]
+        scaler.partial_fit(block.astype(np.float64))
+    return scaler.mean_, scaler.var_
+
+
+class Batches(keras.utils.PyDataset):
+    """Rows in a new seeded order each epoch, without touching any global random state.
+
+    Rows in memory come in any order. Of a file, blocks of neighbours come in a random order, and the rows of as many
+    blocks as fill the buffer are mixed: a row at a time, a compressed file would be read over and over.
+
+    Parameters
+    ----------
+    X : ndarray, scipy.sparse CSR matrix or BackedRows of shape (n_rows, n_features)
+    y : ndarray of shape (n_rows,)
+    batch_size, random_state : int
+    class_weight : ndarray of shape (n_classes,), optional
+        Weight of each class's rows.
+    drop_last : bool
+        Leave out the last batch of an epoch if it is a part of one.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: np.ndarray,
+        batch_size: int,
+        random_state: int,
+        class_weight: np.ndarray | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.X, self.y, self.batch_size = X, y, batch_size
+        n_rows = X.shape[0]
+        self.n_batches = max(1, n_rows // batch_size) if drop_last else math.ceil(n_rows / batch_size)
+        self.row_weight = None if class_weight is None else class_weight[y]
+        self.generator = np.random.default_rng(random_state)
+        backed = isinstance(X, BackedRows)
+        # A buffer holds whole batches, so that each batch comes from one.
+        self.buffer_rows = max(1, BUFFER_ROWS // batch_size) * batch_size if backed else 0
+        self.order = self._draw()
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
+        places = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        rows = self.order[places]
+        weight = () if self.row_weight is None else (self.row_weight[rows],)
+        return (self._rows(places, rows), self.y[rows], *weight)
+
+    def on_epoch_end(self) -> None:
+        """Draw the next epoch's order."""
+        self.order = self._draw()
+
+    def _draw(self) -> np.ndarray:
+        n_rows = self.X.shape[0]
+        self._held: tuple[int, Any] = (-1, None)
+        if not self.buffer_rows:
+            return self.generator.permutation(n_rows)
+        return mixed_order(n_rows, self.buffer_rows, self.generator)
+
+    def _rows(self, places: slice, rows: np.ndarray) -> np.ndarray:
+        if not self.buffer_rows:
+            return dense(self.X[rows])
+        buffer, start = divmod(places.start, self.buffer_rows)
+        if self._held[0] != buffer:
+            self._held = (-1, None)  # lets go of the old one first
+            wanted = self.order[buffer * self.buffer_rows : (buffer + 1) * self.buffer_rows]
+            self._held = (buffer, self.X[wanted])
+        return dense(self._held[1][start : start + self.batch_size])
+
+
+def mixed_order(n_rows: int, buffer_rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Return an order of all rows: blocks of neighbours in random order, each `buffer_rows` of them mixed."""
+    blocks = rng.permutation(math.ceil(n_rows / BLOCK_ROWS))
+    order = (blocks[:, None] * BLOCK_ROWS + np.arange(BLOCK_ROWS)).ravel()
+    order = order[order < n_rows]
+    for start in range(0, n_rows, buffer_rows):
+        rng.shuffle(order[start : start + buffer_rows])
+    return order
+
+
+class InOrder(keras.utils.PyDataset):
+    """Rows as they come, for predicting and judging.
+
+    Parameters
+    ----------
+    X : ndarray, scipy.sparse CSR matrix or BackedRows
+    *others : ndarray of shape (n_rows,)
+        Such as class numbers, and weights.
+    """
+
+    def __init__(self, X: Any, *others: np.ndarray, batch_size: int = PREDICTED_ROWS) -> None:
+        super().__init__()
+        self.X, self.others, self.batch_size = X, others, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(self.X.shape[0] / self.batch_size)
+
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
+        rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        return (dense(self.X[rows]), *(values[rows] for values in self.others))

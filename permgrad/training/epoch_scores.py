@@ -1,0 +1,151 @@
+"""A callback that scores a network after every epoch: recall of one class, or any of scikit-learn's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
+
+from permgrad.backend import keras
+from permgrad.errors import PermGradError
+from permgrad.metrics.scorers import Scorer, get_scorer, scoring_name
+
+ROWS_PER_CALL = 1024
+
+
+class EpochScores(keras.callbacks.Callback):
+    """Record scores on several sets of rows after each epoch, the network as it would be used (no dropout).
+
+    For an estimator: ``EpochScores(["recall[malignant]"], {"train": (X, y)}, estimator=model)``, then
+    ``model.fit(..., callbacks=[it])``. For a Keras model: ``keras_model.fit(..., callbacks=[it])``.
+
+    Parameters
+    ----------
+    scoring : sequence of str or callable
+        See `get_scorer`.
+    rows : mapping of str to (X, y)
+        Such as ``{"train": (X, y), "validation": (X_val, y_val)}``. With an estimator, as its `fit` takes them;
+        else the model's inputs (an array, or a list of arrays) and class numbers or target values.
+    estimator : estimator, optional
+        The estimator whose network is trained: it encodes X.
+    classes : sequence, optional
+        For a Keras model, the label of each output; y then holds labels. By default the numbers 0, 1, ...; a model
+        with a single output predicts a number, unless two classes are given (the output is the second one's
+        probability).
+    window : int
+        Epochs over which the spread is taken.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row for each epoch, set of rows and score: ``epoch`` (from 1), ``rows``, ``score``, ``value``, and
+        ``spread``: the standard deviation (ddof 0) of the last `window` values, fewer at the start.
+
+    Raises
+    ------
+    PermGradError
+        For an unknown scorer or class, nothing to score, or a window that is none.
+    """
+
+    def __init__(
+        self,
+        scoring: Sequence[str | Scorer],
+        rows: Mapping[str, tuple[Any, Any]],
+        *,
+        estimator: Any = None,
+        classes: Sequence[Any] | None = None,
+        window: int = 3,
+    ) -> None:
+        super().__init__()
+        if isinstance(scoring, str) or not scoring or not rows:
+            raise PermGradError("EpochScores needs a list of at least one score, and at least one set of rows")
+        if window < 1:
+            raise PermGradError(f"window must be at least 1 epoch, got {window}")
+        self.scorers = {scoring_name(each): get_scorer(each) for each in scoring}
+        self.rows, self.estimator, self.classes, self.window = dict(rows), estimator, classes, window
+        self._found: list[dict[str, Any]] = []
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Forget an earlier training."""
+        self._found = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Predict each set of rows once, and take all scores from that."""
+        for name, (X, y) in self.rows.items():
+            predicted = self._predicted(X)
+            for score, scorer in self.scorers.items():
+                value = float(scorer(predicted, predicted.rows, np.asarray(y)))
+                self._found.append({"epoch": epoch + 1, "rows": name, "score": score, "value": value})
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """What was found, see the class."""
+        table = pd.DataFrame(self._found, columns=["epoch", "rows", "score", "value"])
+        values = table.groupby(["rows", "score"], sort=False)["value"]
+        spread = values.transform(lambda each: each.rolling(self.window, min_periods=1).std(ddof=0))
+        return table.assign(spread=spread.astype(float))
+
+    def _predicted(self, X: Any) -> _Predicted | _PredictedNumbers:
+        inputs = X if self.estimator is None else self.estimator._encode(X)
+        output = _output(self.model, inputs)
+        if self.estimator is None:
+            classes = range(output.shape[1]) if self.classes is None and output.shape[1] > 1 else self.classes
+        else:
+            classes = self.estimator.classes_ if is_classifier(self.estimator) else None
+        if classes is None:
+            return _PredictedNumbers(output[:, 0])
+        if output.shape[1] == 1 and len(classes) == 2:
+            output = np.hstack([1 - output, output])
+        if output.shape[1] != len(classes):
+            raise PermGradError(f"the model has {output.shape[1]} outputs, {len(classes)} classes were given")
+        return _Predicted(output, np.array(classes))
+
+
+def _output(model: Any, inputs: Any) -> np.ndarray:
+    """Return the model's output, float32 (n_rows, n_outputs).
+
+    The model is called, not told to `predict`: that would take the place of what Keras has compiled for training.
+    """
+    many = isinstance(inputs, (list, tuple))
+    parts = [np.asarray(each) for each in (inputs if many else [inputs])]
+    blocks = [slice(i, i + ROWS_PER_CALL) for i in range(0, len(parts[0]), ROWS_PER_CALL)]
+    outputs = [
+        keras.ops.convert_to_numpy(
+            model([part[block] for part in parts] if many else parts[0][block], training=False)
+        ).astype(np.float32)
+        for block in blocks
+    ]
+    output = np.concatenate(outputs)
+    return output.reshape(len(output), -1)
+
+
+class _Predicted(ClassifierMixin, BaseEstimator):
+    """A classifier that has predicted already: what a scorer needs."""
+
+    def __init__(self, output: np.ndarray, classes: np.ndarray) -> None:
+        self.output, self.classes_ = output, classes
+
+    @property
+    def rows(self) -> np.ndarray:
+        return self.output
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        return self.output
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.classes_[self.output.argmax(axis=1)]
+
+
+class _PredictedNumbers(RegressorMixin, BaseEstimator):
+    def __init__(self, output: np.ndarray) -> None:
+        self.output = output
+
+    @property
+    def rows(self) -> np.ndarray:
+        return self.output[:, None]
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.output

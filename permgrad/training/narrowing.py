@@ -1,0 +1,70 @@
+"""From dense to sparse in one training: ever fewer columns stay open, and each size is judged on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.backend import keras
+from permgrad.training.evaluation_log import judged
+
+
+class Narrowing(keras.callbacks.Callback):
+    """Close columns of a `NarrowingSelector` as training goes on.
+
+    Parameters
+    ----------
+    selector : NarrowingSelector
+    sizes : sequence of int
+        How many columns stay open, from many to few.
+    start : int
+        Epochs with all columns, before.
+    epochs_per_size : int
+    rows : (X, y)
+        What each size is judged on: validation rows.
+
+    Attributes
+    ----------
+    closed : list of int
+        Columns in the order in which they closed.
+    found : list of dict
+        ``size``, ``loss``, ``accuracy`` and ``balanced_accuracy`` at the end of each size's epochs.
+    """
+
+    def __init__(
+        self, selector: Any, sizes: Sequence[int], start: int, epochs_per_size: int, rows: tuple[Any, np.ndarray]
+    ) -> None:
+        super().__init__()
+        self.selector, self.sizes, self.start = selector, list(sizes), start
+        self.epochs_per_size, self.rows = epochs_per_size, rows
+        self.closed: list[int] = []
+        self.found: list[dict[str, float]] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Close columns where a size's epochs begin."""
+        stage, since = divmod(epoch - self.start, self.epochs_per_size)
+        if stage >= 0 and since == 0:
+            self.closed += self.selector.close(self.sizes[stage]).tolist()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Judge where they end."""
+        stage, since = divmod(epoch - self.start, self.epochs_per_size)
+        if stage >= 0 and since == self.epochs_per_size - 1:
+            self.found.append({"size": self.sizes[stage], **judged(self.model, *self.rows)})
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """What was found, a row for each size."""
+        return pd.DataFrame(self.found)
+
+    def places(self) -> np.ndarray:
+        """Return a score of each column, (n_columns,): how many were closed before it; open ones by their weights."""
+        weights = self.selector.importance()
+        still = np.setdiff1d(np.arange(len(weights)), self.closed)
+        order = [*self.closed, *still[np.argsort(weights[still], kind="stable")]]
+        scores = np.empty(len(order))
+        scores[order] = np.arange(len(order))
+        return scores

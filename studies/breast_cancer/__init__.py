@@ -1,0 +1,1 @@
+"""Breast cancer from thirty measurements."""

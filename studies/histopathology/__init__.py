@@ -1,0 +1,1 @@
+"""Metastasis in pathology patches."""

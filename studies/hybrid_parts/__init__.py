@@ -1,1 +1,0 @@
-"""The parts of hybrid_tables.py."""

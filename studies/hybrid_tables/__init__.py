@@ -1,0 +1,1 @@
+"""PermGrad on its five tables."""

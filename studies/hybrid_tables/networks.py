@@ -1,0 +1,135 @@
+"""Networks of the study: tuned, trained again with other seeds or settings, judged and ranked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.metrics import recall_score
+
+import permgrad as pg
+from permgrad import plotting
+from permgrad.metrics.scores import scores
+from permgrad.report.directory import sample_with_heat
+
+FORMULAS: dict[str, dict[str, Any]] = {"default": {}, "published": pg.PUBLISHED}
+"""Options of `rank_features`."""
+Parts = Mapping[str, pg.Table]
+"""train, validation and test rows of one table."""
+
+
+def numbered(parts: Parts) -> Parts:
+    """Return the parts with class numbers 0, 1, ... in place of labels; numbers to predict stay as they are."""
+    if parts["train"].task == "regression":
+        return parts
+    classes = np.unique(parts["train"].y)
+    return {
+        part: pg.Table(rows.X, rows.y.map({label: i for i, label in enumerate(classes)}).astype(int), task=rows.task)
+        for part, rows in parts.items()
+    }
+
+
+def judge(model: Any, parts: Parts) -> dict[str, Any]:
+    """Return the scores of a fitted model on validation and test rows, and what it predicts of the latter.
+
+    ``predicted``: class numbers, or numbers; only for classification, ``recall`` of each class, and ``probabilities``,
+    (n_rows, n_classes).
+    """
+    test = parts["test"]
+    found: dict[str, Any] = {part: scores(model, parts[part]) for part in ("validation", "test")}
+    predicted = np.ravel(model.predict(test.X))
+    if test.task == "classification":
+        classes = np.unique(parts["train"].y)
+        predicted = np.searchsorted(classes, predicted)
+        truth = np.searchsorted(classes, test.y)
+        found["recall"] = recall_score(truth, predicted, labels=range(len(classes)), average=None, zero_division=0)
+        found["predicted"] = predicted
+        found["probabilities"] = np.round(np.asarray(model.predict_proba(test.X), float), 5)
+    else:
+        found["predicted"] = [float(f"{value:.6g}") for value in predicted]
+    return found
+
+
+def train(template: Any, parts: Parts, **changes: Any) -> Any:
+    """Train an estimator with the template's settings but for some; validation rows decide when it stops."""
+    model = clone(template).set_params(**changes)
+    validation = (parts["validation"].X, parts["validation"].y)
+    return model.fit(parts["train"].X, parts["train"].y, validation_data=validation)
+
+
+def measure(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
+    """Judge a trained network; where it has both branches, score its features by both formulas, on the test rows."""
+    found = {**judge(model, parts), "parameters": model.network_.count_params(), "epochs": len(model.history_["loss"])}
+    if model.layout_ is not None:
+        found["layout"] = model.layout_.to_dict()
+    if len(model.branches) == 2:
+        rankings = {name: _ranked(model, parts["test"], repeats, formula) for name, formula in FORMULAS.items()}
+        found["branch_weights"] = {name: ranking.branch_weights for name, ranking in rankings.items()}
+        found["rankings"] = {
+            name: dict(zip(ranking.features, ranking.scores.tolist(), strict=True))
+            for name, ranking in rankings.items()
+        }
+    return found
+
+
+def _ranked(model: Any, rows: pg.Table, repeats: int, formula: Mapping[str, Any]) -> pg.FeatureRanking:
+    return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, **{"end_to_end": False, **formula})
+
+
+def train_and_measure(template: Any, parts: Parts, repeats: int, **changes: Any) -> dict[str, Any]:
+    """Do both, and say how long the training took."""
+    begun = time.monotonic()
+    model = train(template, parts, **changes)
+    return {**measure(model, parts, repeats), "seconds": time.monotonic() - begun}
+
+
+def describe_tuning(result: pg.TuneResult) -> dict[str, Any]:
+    """Return what was tried and what came of it."""
+    trials, best = result.trials, result.best_trial
+    states = trials["state"].value_counts().to_dict()
+    return {
+        "trials": int(states.get("complete", 0) + states.get("pruned", 0)),
+        "states": states,
+        "seconds": float(trials["seconds"].sum()),
+        "best": best.number,
+        "best_is_a_start": "fixed_params" in best.system_attrs,
+        "validation_loss": result.best_value,
+        "params": best.params,
+        "parameters": best.user_attrs["parameters"],
+        "settings": result.best_model.get_params(),
+    }
+
+
+def too_small(model: Any, size: int, *, unique: bool) -> str:
+    """Say why an image of `size` pixels a side cannot take the place of a trained network's; empty if it can."""
+    n_features = len(model.layout_.features)
+    if unique and size**2 < n_features:
+        return f"{n_features} features with a pixel each do not fit into {size} × {size}"
+    if size < 2**model.n_conv_layers:
+        return f"{size} × {size} pixels cannot be halved {model.n_conv_layers} times, as the network does"
+    return ""
+
+
+def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
+    """Rank a network by both formulas on the test rows, and keep what the pictures need."""
+    test = parts["test"]
+    rankings = {}
+    for name, formula in FORMULAS.items():  # what is permuted end to end does not depend on the formula
+        ranking = _ranked(model, test, repeats, {"end_to_end": not rankings, **formula})
+        known = next(iter(rankings.values()), ranking).components["end_to_end"]
+        rankings[name] = replace(ranking, components={**ranking.components, "end_to_end": known})
+    image, heat, title = sample_with_heat(model, test)
+    return {
+        "rankings": {name: ranking.to_dict() for name, ranking in rankings.items()},
+        "layout": model.layout_.to_dict(),
+        "boxes": plotting.network_boxes(model.network_),
+        "sample": {
+            "image": np.round(image[:, :, 0].astype(float), 4),
+            "heat": np.round(heat.astype(float), 4),
+            "title": title,
+        },
+    }

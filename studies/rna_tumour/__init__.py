@@ -1,0 +1,1 @@
+"""Tumour type from 20,531 genes."""

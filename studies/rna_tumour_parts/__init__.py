@@ -1,1 +1,0 @@
-"""The parts of rna_tumour.py."""

@@ -1,0 +1,1 @@
+"""Gene panels with a feature-selection layer."""

@@ -1,1 +1,0 @@
-"""The parts of selector_mlp.py."""

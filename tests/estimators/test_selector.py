@@ -1,0 +1,199 @@
+"""The classifier that selects columns: planted markers, every kind of rows, the path from dense to sparse, saving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.data.on_disk import BackedRows
+
+QUICK = {"hidden_units": (32,), "epochs": 15, "batch_size": 32, "learning_rate": 1e-2, "alpha": 0.01}
+SELECTORS = ("free", "clamped", "stochastic", "narrowing", "none")
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """Logarithms of planted counts: 9 markers of three classes and 20 genes that vary for no reason, among 80."""
+    counts = pg.toy.single_cells(900, 80, n_classes=3, n_markers=9, n_programs=2, program_size=10, fold=6)
+    return pg.Cells(counts.X.log1p(), counts.y, counts.features, notes=counts.notes)
+
+
+@pytest.fixture(scope="module")
+def parts(cells):
+    return [cells.take(rows) for rows in pg.capped_split(cells.y, (500, 50, 100))]
+
+
+@pytest.fixture(scope="module")
+def fitted(parts):
+    models = {}
+    for selector in SELECTORS:
+        given = {"selector": selector, "sizes": (500, 30, 15, 9)} if selector == "narrowing" else {"selector": selector}
+        models[selector] = pg.SelectorClassifier(**QUICK, **given).fit(parts[0], validation_data=parts[1])
+    return models
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_planted_markers_are_found(selector, fitted, parts):
+    """At twice as many columns as there are markers; and no more than a few of the genes that vary for no reason."""
+    ranking = fitted[selector].rank_features()
+    assert pg.toy.recall(ranking, parts[0].notes["relevant"], k=18) >= 0.9
+    assert len(set(ranking.top(9)) & set(parts[0].notes["programs"])) <= 1
+    assert fitted[selector].select(9) == ranking.top(9)
+    test = parts[2]
+    assert (fitted[selector].predict(test) == test.y).mean() > 0.9
+
+
+def test_selectors_rank_by_their_weights(fitted):
+    for selector in ("free", "clamped"):
+        model = fitted[selector]
+        np.testing.assert_allclose(model.rank_features().scores, np.abs(model.selector_weights_), rtol=1e-6)
+    plain = fitted["none"]
+    assert plain.selector_weights_ is None
+    kernel = keras.ops.convert_to_numpy(plain.network_.get_layer("hidden_0").kernel)
+    np.testing.assert_allclose(plain.rank_features().scores, np.abs(kernel).sum(axis=1), rtol=1e-6)
+
+
+def test_every_kind_of_rows_trains_the_same_network(parts):
+    """Sparse, dense, named: one seed, one network. Of a file, rows come in another order: as good a network."""
+    train, _, test = parts
+    model = pg.SelectorClassifier(**{**QUICK, "epochs": 4}, scaling="standard")
+    frame = pd.DataFrame(train.X.toarray(), columns=list(train.features))
+    expected = clone(model).fit(train).predict_proba(test)
+    for X in (train.X, train.X.toarray(), frame):
+        found = clone(model).fit(X, train.y)
+        given = pd.DataFrame(test.X.toarray(), columns=list(test.features)) if X is frame else test.X
+        np.testing.assert_allclose(found.predict_proba(given), expected, atol=1e-4)
+    on_disk = pg.Cells(BackedRows(train.X), train.y, train.features)
+    backed = clone(model).fit(on_disk, validation_data=pg.Cells(BackedRows(test.X), test.y, test.features))
+    assert (backed.predict(test) == test.y).mean() > 0.9
+    assert backed.features_ == train.features
+    assert len(backed.history_["val_loss"]) == 4
+
+
+def test_a_path_narrows_in_one_training(fitted, parts):
+    model = fitted["narrowing"]
+    assert model.path_["size"].tolist() == [30, 15, 9]  # of 80 columns there are no 500 to keep
+    assert len(model.history_["loss"]) == 15 + 3 * 3
+    weights = model.selector_weights_
+    assert (weights != 0).sum() == 9
+    assert set(model.select(9)) == {name for name, w in zip(model.features_, weights, strict=True) if w}
+    assert model.path_["balanced_accuracy"].iloc[-1] > 0.7  # of nine genes; chance: a third
+    # The last row is the network that is left; the validation rows are what it was judged on.
+    val = parts[1]
+    assert model.path_["loss"].iloc[-1] == pytest.approx(model.loss(val), rel=1e-4)
+    assert model.path_["accuracy"].iloc[-1] == pytest.approx((model.predict(val) == val.y).mean())
+
+
+@pytest.mark.slow
+def test_a_stronger_penalty_leaves_smaller_weights(parts):
+    sizes = [
+        np.abs(pg.SelectorClassifier(**{**QUICK, "alpha": alpha}).fit(parts[0]).selector_weights_).sum()
+        for alpha in (0.0, 0.01, 0.1)
+    ]
+    assert sizes[0] > 2 * sizes[1] > 4 * sizes[2]
+
+
+def test_what_is_logged_is_without_noise_and_penalty(parts):
+    train, val, _ = parts
+    model = pg.SelectorClassifier(**{**QUICK, "epochs": 2}, log_evaluation=True).fit(train, validation_data=val)
+    history = model.history_
+    p = model.predict_proba(train)
+    numbers = np.searchsorted(model.classes_, train.y)
+    assert history["train_loss"][-1] == pytest.approx(-np.log(p[np.arange(len(p)), numbers]).mean(), rel=1e-4)
+    assert history["train_accuracy"][-1] == pytest.approx((model.predict(train) == train.y).mean())
+    assert history["validation_loss"][-1] == pytest.approx(model.loss(val), rel=1e-4)
+    assert history["penalty"][-1] == pytest.approx(0.01 * np.abs(model.selector_weights_).sum(), rel=1e-4)
+    assert history["val_loss"][-1] == pytest.approx(history["validation_loss"][-1] + history["penalty"][-1], rel=1e-4)
+
+
+def test_one_seed_one_network(parts):
+    small = pg.SelectorClassifier(**{**QUICK, "epochs": 2}, selector="stochastic")
+    first, second, other = (clone(small).set_params(random_state=s).fit(parts[0]).rank_features() for s in (1, 1, 2))
+    assert first == second
+    assert first != other
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_saved_and_loaded(selector, fitted, parts, tmp_path):
+    model = fitted[selector]
+    model.save(tmp_path / "model")
+    loaded = pg.load(tmp_path / "model")
+    assert type(loaded) is pg.SelectorClassifier
+    np.testing.assert_array_equal(loaded.predict_proba(parts[2]), model.predict_proba(parts[2]))
+    assert loaded.rank_features() == model.rank_features()
+    assert loaded.get_params() == model.get_params()
+    assert (loaded.path_ is None) == (model.path_ is None)
+
+
+def test_columns_that_never_vary_rank_last(parts):
+    train = parts[0]
+    X = train.X.toarray()[:, :12]
+    X[:, 3] = 0
+    X[:, 7] = 2.5
+    model = pg.SelectorClassifier(**{**QUICK, "alpha": 0.0, "epochs": 1}).fit(X, train.y)
+    assert model.constant_ == ("x3", "x7")
+    ranking = model.rank_features()
+    assert set(ranking.top(12)[-2:]) == {"x3", "x7"}
+    assert ranking.unused == ("x3", "x7")
+    with pytest.raises(pg.PermGradError, match="only 10 columns vary"):
+        model.select(11)
+
+
+def test_permutation_importance_takes_the_network(fitted, parts):
+    """What is ranked by weights can be ranked by what the network does, on test rows that stay sparse."""
+    test, model = parts[2], fitted["free"]
+    numbers = np.searchsorted(model.classes_, test.y)
+    found = pg.permutation_importance(model.network_, test.X, numbers, features=test.features)
+    assert pg.toy.recall(found, test.notes["relevant"], k=18) >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"selector": "narrowing", "sizes": (10, 20)}, "sizes must go down"),
+        ({"selector": "narrowing", "sizes": ()}, "sizes must go down"),
+        ({"selector": "narrowing", "sizes": (90, 80)}, "less than the number of columns, 80"),
+        ({"selector": "narrowing", "epochs_per_size": 0}, "epochs_per_size must be at least 1"),
+        ({"scaling": "other"}, "scaling must be one of"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"class_weight": {"type_0": 1.0}}, "class_weight must name the classes"),
+    ],
+)
+def test_settings_that_cannot_be(wrong, message, parts):
+    with pytest.raises(pg.PermGradError, match=message):
+        pg.SelectorClassifier(**{**QUICK, "epochs": 1, **wrong}).fit(parts[1])
+
+
+def test_rows_that_cannot_be(fitted, parts):
+    model, train = pg.SelectorClassifier(**{**QUICK, "epochs": 1}), parts[1]
+    dense = train.X.toarray()
+    with pytest.raises(pg.PermGradError, match="the target y is None"):
+        model.fit(dense)
+    with pytest.raises(pg.PermGradError, match="NaN"):
+        model.fit(np.where(dense == dense.max(), np.nan, dense), train.y)
+    spoiled = train.X.copy()
+    spoiled.data[3] = np.nan
+    for X in (spoiled, spoiled.toarray()):
+        with pytest.raises(pg.PermGradError, match="NaN"):
+            model.fit(pg.Cells(X, train.y, train.features))
+    with pytest.raises(pg.PermGradError, match="one class"):
+        model.fit(dense, np.zeros(len(train)))
+    with pytest.raises(pg.PermGradError, match="same number of rows"):
+        model.fit(dense, train.y[:-1])
+    with pytest.raises(pg.PermGradError, match="no column varies"):
+        model.fit(np.ones((10, 3)), np.arange(10) % 2)
+    with pytest.raises(pg.PermGradError, match="labels not seen in training: 'other'"):
+        model.fit(train, validation_data=(train.X, np.repeat("other", len(train))))
+    with pytest.raises(pg.UnfittedError):
+        pg.SelectorClassifier().predict(dense)
+    with pytest.raises(pg.UnfittedError):
+        pg.SelectorClassifier().rank_features()
+    with pytest.raises(pg.PermGradError, match="has the expected columns in another order"):
+        fitted["free"].predict(train.only([*train.features[1:], train.features[0]]))
+    with pytest.raises(pg.PermGradError, match="columns|features"):
+        fitted["free"].predict(sparse.csr_matrix(dense[:, :5]))

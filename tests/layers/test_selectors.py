@@ -1,0 +1,183 @@
+"""The layers that select columns: what they multiply by, what they cost, what survives saving."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.layers.selectors import (
+    AbsoluteNormal,
+    ClampedSelector,
+    ExpectedOpen,
+    NarrowingSelector,
+    Selector,
+    SelectorPenalty,
+    StochasticSelector,
+)
+from permgrad.models.selector import SelectorConfig, build_selector_mlp
+
+numpy = keras.ops.convert_to_numpy
+LAYERS = {
+    "free": lambda: Selector(keras.initializers.RandomNormal(seed=1), SelectorPenalty("l1/l2", 0.2), name="selector"),
+    "clamped": lambda: ClampedSelector(AbsoluteNormal(random_state=2), SelectorPenalty("l2"), name="selector"),
+    "narrowing": lambda: NarrowingSelector("ones", SelectorPenalty(), name="selector"),
+    "stochastic": lambda: StochasticSelector(0.03, 0.4, random_state=5, name="selector"),
+}
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("l1", 7.0), ("l2", 5.0), ("l1/l2", 1.4)])
+def test_penalties_by_hand(kind, expected):
+    weights = keras.ops.convert_to_tensor(np.array([3.0, 0.0, -4.0], np.float32))
+    assert float(SelectorPenalty(kind, 0.5)(weights)) == pytest.approx(0.5 * expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2", "l1/l2"])
+def test_penalties_have_a_slope_where_all_weights_are_zero(kind):
+    """A square root has none there: without care the first step would make every weight NaN."""
+    layer = Selector("zeros", SelectorPenalty(kind, 1.0))
+    model = keras.Sequential([keras.Input((3,)), layer, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(np.ones((4, 3)), np.ones(4), verbose=0)
+    assert np.isfinite(numpy(layer.gate)).all()
+
+
+def test_open_gates_are_counted_as_they_are_drawn(rng):
+    means = np.array([-1.0, 0.0, 0.3, 2.0], np.float32)
+    drawn = means + 0.5 * rng.normal(size=(200_000, 4))
+    found = float(ExpectedOpen(2.0, 0.5)(keras.ops.convert_to_tensor(means)))
+    assert found == pytest.approx(2 * (drawn > 0).mean(axis=0).sum(), rel=5e-3)
+    assert found == pytest.approx(2 * norm.cdf(means / 0.5).sum(), rel=1e-5)
+
+
+def test_the_penalty_sees_the_selector_alone():
+    """One step of plain descent on a loss of slope 0: the selector moves by the penalty's slope, nothing else moves."""
+    model = build_selector_mlp(SelectorConfig((4,), "free", "l1", alpha=0.3, noise=0, dropout=0), 3, 2)
+    model.get_layer("logits").set_weights([np.zeros((4, 2), np.float32), np.zeros(2, np.float32)])
+    before = {weight.path: numpy(weight) for weight in model.trainable_variables}
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    X = np.ones((2, 3), np.float32)
+    model.train_on_batch(X, np.array([0, 1]))  # equal rows of both classes, even odds: no slope
+    for weight in model.trainable_variables:
+        moved = numpy(weight) - before[weight.path]
+        gate = weight.path.startswith("selector/")
+        np.testing.assert_allclose(moved, -0.03 * np.sign(before[weight.path]) if gate else 0 * moved, atol=1e-7)
+
+
+def test_clamped_weights_stay_within_bounds_after_each_step(rng):
+    layer = ClampedSelector(AbsoluteNormal(0.2, random_state=0))
+    model = keras.Sequential([keras.Input((50,)), layer, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(5.0), "mse")  # steps far beyond
+    start = numpy(layer.gate)
+    assert start.min() >= 0
+    assert start.std() == pytest.approx(0.2 * math.sqrt(1 - 2 / math.pi), rel=0.3)
+    for _ in range(3):
+        model.train_on_batch(rng.normal(size=(20, 50)), rng.normal(size=20))
+        now = numpy(layer.gate)
+        assert 0 <= now.min() <= now.max() <= 1
+    assert {0.0, 1.0} <= set(now.tolist())
+
+
+def test_stochastic_gates_by_hand():
+    layer = StochasticSelector(sigma=0.5, random_state=0)
+    layer.build((None, 3))
+    layer.set_weights([np.array([-0.4, 0.25, 1.7], np.float32), *layer.get_weights()[1:]])
+    rows = np.ones((50_000, 3), np.float32)
+    np.testing.assert_allclose(numpy(layer(rows[:1], training=False))[0], [0, 0.25, 1])
+    drawn = numpy(layer(rows, training=True))
+    assert drawn.min() == 0
+    assert drawn.max() == 1
+    np.testing.assert_allclose((drawn > 0).mean(axis=0), layer.importance(), atol=0.01)
+    np.testing.assert_allclose(layer.importance(), norm.cdf([-0.8, 0.5, 3.4]), rtol=1e-5)
+    again = numpy(layer(rows, training=True))
+    assert (drawn[:, 1] != again[:, 1]).any()
+
+
+def test_closed_columns_stay_closed():
+    layer = NarrowingSelector("ones")
+    layer.build((None, 5))
+    layer.set_weights([np.array([3.0, -1.0, 2.0, 0.5, -4.0], np.float32), np.ones(5, np.float32)])
+    assert layer.close(3).tolist() == [3, 1]
+    np.testing.assert_allclose(numpy(layer(np.ones((1, 5)))), [[3, 0, 2, 0, -4]])
+    layer.set_weights([np.array([3.0, -9.0, 2.0, 9.0, -4.0], np.float32), layer.get_weights()[1]])
+    assert layer.close(3).tolist() == []
+    assert layer.close(1).tolist() == [2, 0]
+    np.testing.assert_allclose(layer.columnwise_scale(), [0, 0, 0, 0, -4])
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_they_survive_saving_in_any_model(kind, rng, tmp_path):
+    rows = keras.Input((6,))
+    model = keras.Model(rows, keras.layers.Dense(2)(LAYERS[kind]()(keras.layers.BatchNormalization()(rows))))
+    if kind == "narrowing":
+        model.get_layer("selector").close(2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    X = rng.normal(size=(9, 6)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    ours, theirs = model.get_layer("selector"), loaded.get_layer("selector")
+    assert theirs.get_config() == ours.get_config()
+    assert float(theirs.losses[0]) == pytest.approx(float(ours.losses[0]))
+    np.testing.assert_array_equal(theirs.importance(), ours.importance())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_permutation_takes_its_fast_way_through_them(kind, rng):
+    """What a column is multiplied by is what the network multiplies by."""
+    layer = LAYERS[kind]()
+    layer.build((None, 6))
+    X = rng.normal(size=(4, 6)).astype(np.float32)
+    np.testing.assert_allclose(numpy(layer(X, training=False)), X * layer.columnwise_scale(), rtol=1e-6)
+
+
+def test_the_network_is_as_published():
+    config = SelectorConfig(batch_norm=True)
+    model = build_selector_mlp(config, 30, 4)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    hidden = ["Dense", "BatchNormalization", "LeakyReLU", "Dropout"]
+    assert kinds == ["InputLayer", "GaussianNoise", "Selector", *hidden * 3, "Dense", "Softmax"]
+    assert [layer.units for layer in model.layers if type(layer).__name__ == "Dense"] == [512, 128, 64, 4]
+    assert {layer.negative_slope for layer in model.layers if type(layer).__name__ == "LeakyReLU"} == {0.2}
+    assert {layer.rate for layer in model.layers if type(layer).__name__ == "Dropout"} == {0.3}
+    assert model.get_layer("noise").stddev == 0.2
+    plain = build_selector_mlp(SelectorConfig(selector="none"), 30, 4)
+    assert [type(layer).__name__ for layer in plain.layers][:3] == ["InputLayer", "GaussianNoise", "Dense"]
+
+
+def test_noise_is_in_training_alone(rng):
+    model = build_selector_mlp(SelectorConfig((8,), "none", noise=0.5, dropout=0), 5, 2)
+    X = rng.normal(size=(10, 5)).astype(np.float32)
+    np.testing.assert_array_equal(model(X, training=False), model(X, training=False))
+    assert (numpy(model(X, training=True)) != numpy(model(X, training=True))).any()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden_units": ()},
+        {"selector": "other"},
+        {"penalty": "l3"},
+        {"alpha": -1.0},
+        {"noise": -0.1},
+        {"dropout": 1.0},
+        {"random_state": -1},
+    ],
+)
+def test_settings_that_cannot_be(wrong):
+    with pytest.raises(pg.PermGradError, match="must be"):
+        SelectorConfig(**wrong)
+
+
+def test_penalties_that_cannot_be():
+    for make in (
+        lambda: SelectorPenalty("l3"),
+        lambda: SelectorPenalty("l1", -1),
+        lambda: ExpectedOpen(-1),
+        lambda: StochasticSelector(sigma=0),
+    ):
+        with pytest.raises(pg.PermGradError, match="must be"):
+            make()

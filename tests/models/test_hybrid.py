@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.importance.grad_cam import split_at_convolution, split_at_image
+from permgrad.importance.network.branches import cut_model
+from permgrad.importance.network.first_layer import first_layer
+from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
+from tests.oracle import plain_grad_cam, plain_permutation, plain_subset_losses, via
+
+
+def kinds(model: keras.Model) -> list[str]:
+    return [type(layer).__name__ for layer in model.layers]
+
+
+def test_published_architecture(layout):
+    config = HybridConfig(dense_units=(7, 5), n_conv_layers=2, base_filters=3, head_units=(6,), dropout=0.25)
+    model = build_hybrid(config, 6, 4, layout=layout, task="classification")
+    assert [model.get_layer(f"tabular_{i}").units for i in range(2)] == [7, 5]
+    assert [model.get_layer(f"conv_{i}").filters for i in range(2)] == [3, 6]
+    assert kinds(model).count("BatchNormalization") == 5
+    assert kinds(model).count("Dropout") == 5
+    assert {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)} == {0.25}
+    # 8 × 8 pixels, halved twice, 6 filters; and the last tabular layer
+    assert model.get_layer("meet").output.shape == (None, 5 + 2 * 2 * 6)
+    assert model.output_shape == (None, 4)
+    initializers = {
+        type(layer.kernel_initializer).__name__ for layer in model.layers if hasattr(layer, "kernel_initializer")
+    }
+    assert initializers == {"HeNormal"}
+
+
+def test_weights_follow_the_seed(layout):
+    first, again, other = (
+        build_hybrid(HybridConfig(random_state=random_state), 6, 1, layout=layout, task="regression").get_weights()
+        for random_state in (1, 1, 2)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    kernels = [w for w in first if w.ndim > 1]
+    assert len({w.flat[0] for w in kernels}) == len(kernels)  # each layer has a seed of its own
+
+
+def test_output_is_in_the_targets_unit(layout, rng):
+    config = HybridConfig(head_units=(4,))
+    plain = build_hybrid(config, 6, 1, layout=layout, task="regression")
+    scaled = build_hybrid(config, 6, 1, layout=layout, task="regression", target_mean=100.0, target_std=5.0)
+    X = rng.random((3, 6))
+    np.testing.assert_allclose(scaled.predict(X, verbose=0), 100 + 5 * plain.predict(X, verbose=0), rtol=1e-5)
+
+
+def extended(layout: pg.FeatureLayout, task: str = "classification", **settings) -> keras.Model:
+    sizes = {"dense_units": (12,), "base_filters": 4, "head_units": (10,)}
+    scale = {"target_mean": 3.0, "target_std": 2.0} if task == "regression" else {}
+    config = HybridConfig(**{**sizes, **settings})
+    return build_hybrid(config, 6, 1 if task == "regression" else 3, layout=layout, task=task, **scale)
+
+
+@pytest.mark.parametrize("embedding", ["piecewise", "periodic"])
+def test_only_the_tabular_branch_is_embedded(embedding, layout, rng):
+    model = extended(layout, embedding=embedding, embedding_size=5)
+    assert model.get_layer("tabular_0").kernel.shape == (6 * {"piecewise": 5, "periodic": 4}[embedding], 12)
+    image = cut_model(model).of_kind("image")[0]
+    assert not [layer for layer in image.encoder.layers if layer.name == "embedding"]
+    assert "embedding" not in {layer.name for layer in extended(layout).layers}
+
+
+def test_bins_clip_what_lies_outside_and_the_image_does_not(layout, rng):
+    tabular, image = cut_model(extended(layout, embedding="piecewise")).branches
+    inside = rng.random((5, 6)).astype(np.float32)
+    inside[:, 0] = 1
+    outside = inside.copy()
+    outside[:, 0] = 3
+    codes = [[b.encoder.predict(X, verbose=0) for X in (inside, outside)] for b in (tabular, image)]
+    np.testing.assert_array_equal(*codes[0])
+    assert not np.allclose(*codes[1])
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "quantile"])
+def test_training_rows_fit_scaling_and_bins(scaling, layout, rng):
+    """Edges are quantiles of what the scaling gives, and the image is in [0, 1]."""
+    model = extended(layout, scaling=scaling, embedding="piecewise", embedding_size=4)
+    X = rng.exponential(size=(1500, 6)).astype(np.float32)  # more than one block
+    adapt(model, X)
+    scaled = keras.ops.convert_to_numpy(model.get_layer("scale")(X))
+    assert (scaled.min(axis=0), scaled.max(axis=0)) == (pytest.approx([0] * 6), pytest.approx([1] * 6))
+    edges = keras.ops.convert_to_numpy(model.get_layer("embedding").edges)
+    np.testing.assert_allclose(edges, np.quantile(scaled, [0, 0.25, 0.5, 0.75, 1], axis=0), atol=0.01)
+
+
+def test_half_precision_begins_behind_scaling_and_embedding(layout):
+    model = extended(layout, scaling="quantile", embedding="piecewise", members=3, precision="mixed_float16")
+    assert {model.get_layer(name).compute_dtype for name in ("scale", "embedding", "logits")} == {"float32"}
+    assert {model.get_layer(name).compute_dtype for name in ("tabular_0", "head_0", "image_code", "meet")} == {
+        "float16"
+    }
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+
+
+def test_without_batch_norm(layout):
+    assert "BatchNormalization" not in kinds(extended(layout, batch_norm=False))
+
+
+@pytest.mark.parametrize("head", [(10,), (10, 7), ()])
+@pytest.mark.parametrize("branches", [("tabular", "image"), ("tabular",), ("image",)])
+def test_members_meet_one_code_of_the_image(head, branches, layout, rng):
+    """Each member's logits in training, one by one, from the layers' own weights; the mean when it predicts."""
+    config = HybridConfig(
+        branches=branches, members=3, dense_units=(12,), base_filters=4, head_units=head, dropout=0.0, batch_norm=False
+    )
+    model = build_hybrid(config, 6, 2, layout=layout, task="classification")
+    X = rng.random((7, 6)).astype(np.float32)
+    each = keras.ops.convert_to_numpy(model(X, training=True))
+    assert each.shape == (7, 3, 2)
+    assert np.ptp(each, axis=1).min() > 0
+    np.testing.assert_allclose(model.predict(X, verbose=0), each.mean(axis=1), rtol=1e-5)
+    cut = cut_model(model)
+    assert [branch.kind for branch in cut.branches] == list(branches)
+    codes = {branch.kind: branch.encoder.predict(X, verbose=0) for branch in cut.branches}
+    if len(branches) == 2:
+        width = head[0] if head else 2
+        assert (codes["tabular"].shape, codes["image"].shape) == ((7, 3, width), (7, 1, width))
+        x = np.maximum(codes["tabular"] + codes["image"], 0) if head else codes["tabular"] + codes["image"]
+        if head:
+            x = plain_members(x, model, [f"head_1_{i}" for i in range(len(head) - 1)])
+        np.testing.assert_allclose(softmax(x, axis=2), each, rtol=1e-4)
+
+
+def plain_members(x: np.ndarray, model: keras.Model, names: list[str]) -> np.ndarray:
+    """Member by member through the Dense layers of those names, then to its logits: (n_rows, members, outputs)."""
+    found = []
+    for i in range(x.shape[1]):
+        own = x[:, i]
+        for name in names:
+            W, r, s, b = model.get_layer(name).get_weights()
+            own = np.maximum((own * r[i]) @ W * s[i] + b[i], 0)
+        W, b = model.get_layer("member_logits").get_weights()
+        found.append(own @ W[i] + b[i])
+    return np.stack(found, axis=1)
+
+
+def test_members_of_a_regression_are_in_the_targets_unit(layout, rng):
+    model = extended(layout, "regression", members=4, dropout=0.0, batch_norm=False)
+    X = rng.random((5, 6)).astype(np.float32)
+    each = keras.ops.convert_to_numpy(model(X, training=True))
+    assert each.shape == (5, 4, 1)
+    np.testing.assert_allclose(model.predict(X, verbose=0), each.mean(axis=1), rtol=1e-5)
+
+
+EXTENDED = {
+    "bins": {"embedding": "piecewise", "embedding_size": 4},
+    "waves": {"embedding": "periodic", "embedding_size": 5},
+    "ranks": {"scaling": "quantile"},
+    "members": {"members": 3},
+    "all": {"scaling": "quantile", "embedding": "piecewise", "members": 3, "batch_norm": False},
+}
+
+
+SINGLE, GROUPS = None, {"a": [0], "pair": [2, 4], "b": [5]}
+
+
+@pytest.mark.parametrize(
+    ("case", "way", "groups"),
+    [
+        *[(case, "both", SINGLE) for case in EXTENDED],
+        *[("all", way, GROUPS) for way in ("tabular", "image", "both")],
+        ("members", "tabular", SINGLE),
+        ("bins", "tabular", GROUPS),
+    ],
+)
+def test_permutation_agrees_with_plain_loop(case, way, groups, layout, rng):
+    """A column is several inputs of the first layer, or not linear in it; its sums are updated all the same."""
+    model, X = extended(layout, **EXTENDED[case]), rng.random((90, 6)).astype(np.float32)
+    assert first_layer(cut_model(model).of_kind("tabular")[0].encoder) is not None
+    adapt(model, X)
+    y = (X[:, 0] * 3).astype(int)
+    found = pg.permutation_importance(
+        model, X, y, via=way, features=layout.features, groups=groups, n_repeats=3, random_state=7
+    )
+    columns = [[i] for i in range(6)] if groups is None else list(groups.values())
+    plain = plain_permutation(via(model, X, way), X, y, groups=columns, n_repeats=3, random_state=7).mean(axis=(1, 2))
+    assert np.abs(plain).max() > 1e-4
+    np.testing.assert_allclose(found.scores, plain, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("baseline", ["zero", "mean", "shuffled"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_ablation_of_members_agrees_with_plain_loop(task, baseline, layout, rng):
+    model, X = extended(layout, task, **EXTENDED["all"]), rng.random((90, 6)).astype(np.float32)
+    adapt(model, X)
+    y = (X[:, 0] * 3).astype(int) if task == "classification" else X[:, 0]
+    found = pg.branch_weights(model, X, y, baseline=baseline).losses
+    plain = plain_subset_losses(model, X, y, baseline)
+    assert max(plain.values()) - min(plain.values()) > 1e-3
+    assert found == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "layer_cam", "gradient_input"])
+def test_heat_maps_of_members_agree_with_plain_loop(method, layout, rng):
+    """The heat is of the log-odds of the mean probability, whose gradient is a positive multiple of its own."""
+    model, X = extended(layout, **EXTENDED["all"]), rng.random((6, 6)).astype(np.float32)
+    adapt(model, X)
+    cut = cut_model(model)
+    tabular, image = (branch.encoder for branch in cut.branches)
+    before, after = split_at_image(image) if method == "gradient_input" else split_at_convolution(image)
+    activations, code = keras.Input(before.outputs[0].shape[1:]), keras.Input(tabular.outputs[0].shape[1:])
+    rest = keras.Model([activations, code], cut.head([code, after(activations)]))
+    plain = plain_grad_cam(before, rest, X, tabular.predict(X, verbose=0), 3, method)
+    found = pg.grad_cam_maps(model, X, method=method)
+    assert plain.max() > 0
+    np.testing.assert_allclose(found, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("settings", [{"embedding": "piecewise"}, {"members": 3}])
+def test_weights_that_are_no_columns_own_are_refused(settings, layout):
+    with pytest.raises(pg.PermGradError, match="begins with a Dense layer"):
+        pg.weight_importance(extended(layout, **settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scaling": "rank"}, "scaling must be one of 'minmax', 'quantile', got 'rank'"),
+        ({"embedding": "bins"}, "embedding must be one of 'none', 'piecewise', 'periodic', got 'bins'"),
+        ({"embedding_size": 1}, "embedding_size must be at least 2, got 1"),
+        ({"members": 0}, "at least 1"),
+    ],
+)
+def test_bad_extensions(settings, message):
+    with pytest.raises(pg.PermGradError, match=message):
+        HybridConfig(**settings)
+
+
+def test_bad_configs(layout):
+    with pytest.raises(pg.PermGradError, match="4 convolution blocks .* at least 16 pixels a side, got 8 × 8"):
+        build_hybrid(HybridConfig(n_conv_layers=4), 6, 1, layout=layout, task="regression")
+    with pytest.raises(pg.PermGradError, match="needs a layout of the 5 features"):
+        build_hybrid(HybridConfig(), 5, 1, layout=layout, task="regression")

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.training.config import TrainingConfig, choose_precision
+from permgrad.training.fit import Batches, fit_network
+from permgrad.training.schedules import one_cycle_rate
+
+
+def test_one_cycle_by_hand():
+    """40 epochs, peak 0.01: 10 epochs up from 1e-5, then half a cosine, at its middle after 15 more."""
+    config = TrainingConfig(max_epochs=40, learning_rate=0.01)
+    rates = [one_cycle_rate(epoch, config) for epoch in range(40)]
+    assert rates[0] == 1e-5
+    assert rates[5] == pytest.approx((1e-5 + 0.01) / 2)
+    assert rates[10] == 0.01
+    assert rates[25] == pytest.approx(0.005)
+    assert rates[39] == pytest.approx(0.005 * (1 + math.cos(math.pi * 29 / 30)))
+    assert one_cycle_rate(0, TrainingConfig(max_epochs=1)) > 0
+
+
+def test_a_constant_rate_has_no_warmup(rng):
+    """Patience counts from the first epoch on."""
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    y = X.sum(axis=1)
+    config = TrainingConfig(learning_rate=0.1, schedule="constant", max_epochs=30, patience=4)
+    history, kept = fit_network(linear_model(), (X, y), (X, -y), config, task="regression")
+    assert set(history["learning_rate"]) == {np.float32(0.1)}
+    assert (kept, len(history["loss"])) == (1, 5)
+
+
+def test_batches_hold_every_row_once_in_an_order_of_their_own():
+    X, y = np.arange(10.0)[:, None], np.arange(10)
+    orders = []
+    for _ in range(2):
+        batches = Batches(X, y, 4, random_state=1, class_weight=np.arange(10) * 2.0)
+        for _epoch in range(2):
+            parts = [batches[i] for i in range(len(batches))]
+            assert [len(part[0]) for part in parts] == [4, 4, 2]
+            orders.append(np.concatenate([part[1] for part in parts]).tolist())
+            np.testing.assert_array_equal(np.concatenate([part[2] for part in parts]), 2 * np.array(orders[-1]))
+            batches.on_epoch_end()
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert orders[0] == orders[2] != orders[1] == orders[3]
+
+
+def linear_model() -> keras.Model:
+    rows = keras.Input((2,))
+    return keras.Model(rows, keras.layers.Dense(1, kernel_initializer="zeros")(rows))
+
+
+def test_best_epoch_is_kept(rng):
+    """Validation rows contradict the training rows: the longer it trains, the worse they get."""
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    y = X.sum(axis=1)
+    model = linear_model()
+    config = TrainingConfig(learning_rate=0.1, max_epochs=30, patience=4)
+    history, kept = fit_network(model, (X, y), (X, -y), config, task="regression")
+    rate_at_peak = int(np.argmax(history["learning_rate"]))
+    assert rate_at_peak == 7
+    best = rate_at_peak + int(np.argmin(history["val_loss"][rate_at_peak:]))
+    assert kept == best + 1
+    assert len(history["val_loss"]) == kept + 4
+    error = np.mean((model.predict(X, verbose=0)[:, 0] + y) ** 2) / np.var(y)
+    assert error == pytest.approx(history["val_loss"][best], rel=1e-4)
+
+
+def test_loss_is_free_of_the_targets_unit(rng):
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    losses = []
+    for unit in (1.0, 1e4):
+        rows = keras.Input((2,))
+        output = keras.layers.Rescaling(unit)(keras.layers.Dense(1, kernel_initializer="zeros")(rows))
+        config = TrainingConfig(max_epochs=3, learning_rate=0.01)
+        losses.append(
+            fit_network(keras.Model(rows, output), (X, unit * X[:, 0]), None, config, task="regression")[0]["loss"]
+        )
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+
+
+def test_divergence_is_reported():
+    X = np.array([[np.nan, 1.0], [1.0, 2.0]], np.float32)
+    with pytest.raises(pg.PermGradError, match="training diverged"):
+        fit_network(linear_model(), (X, X[:, 1]), None, TrainingConfig(max_epochs=3), task="regression")
+
+
+def test_divergence_after_the_first_epoch(rng):
+    """Where the last epoch's weights are kept, they are no numbers; the best epoch's are sound."""
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    spoil = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: epoch == 1 and spoil.model.layers[-1].kernel.assign(np.full((2, 1), np.nan))
+    )
+    last, best = (TrainingConfig(max_epochs=4, keep=keep, schedule="constant") for keep in ("last", "best"))
+    given = {"task": "regression", "callbacks": [spoil]}
+    with pytest.raises(pg.PermGradError, match="training diverged"):
+        fit_network(linear_model(), (X, X[:, 1]), None, last, **given)
+    assert len(fit_network(linear_model(), (X, X[:, 1]), None, best, **given)[0]["loss"]) == 3
+
+
+def test_precision_without_an_accelerator(monkeypatch):
+    monkeypatch.setattr("permgrad.training.fit.has_accelerator", lambda: False)
+    assert choose_precision("auto") == "float32"
+    monkeypatch.setattr("permgrad.training.fit.has_accelerator", lambda: True)
+    assert choose_precision("auto") == "mixed_float16"
+
+
+def test_mixed_float16_scales_its_loss(rng):
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    rows = keras.Input((2,))
+    hidden = keras.layers.Dense(8, "relu", dtype="mixed_float16")(rows)
+    model = keras.Model(rows, keras.layers.Dense(1, dtype="float32")(hidden))
+    history, _ = fit_network(
+        model, (X, X[:, 0]), None, TrainingConfig(max_epochs=20, learning_rate=0.05), task="regression"
+    )
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="how TensorFlow traces")
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_step_is_traced_once(rng, task, monkeypatch):
+    """A step that makes variables, of the optimizer or of a metric, would be traced a second time."""
+    traced = []
+    step = keras.Model.train_step
+
+    def counted(model, data):
+        traced.append(data)
+        return step(model, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", counted)
+    rows = keras.Input((2,))
+    outputs = 2 if task == "classification" else 1
+    model = keras.Model(rows, keras.layers.Dense(outputs, "softmax" if outputs > 1 else None)(rows))
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    fit_network(model, (X, (X[:, 0] > 0).astype(int)), None, TrainingConfig(max_epochs=2, batch_size=16), task=task)
+    assert len(traced) == 1
