@@ -34,6 +34,7 @@ SHARED = [
 
 
 def shared_options(command: Any) -> Any:
+    """Add the options that `rank` and `tune` share to a command."""
     return functools.reduce(lambda decorated, option: option(decorated), reversed(SHARED), command)
 
 

@@ -133,6 +133,7 @@ def _rankings(
 
 
 def build_estimator(data: Table, options: dict[str, Any]) -> HybridClassifier | HybridRegressor:
+    """Build the estimator that a table's task and the options ask for."""
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 
     branches = ("tabular", "image") if options["branches"] == "both" else (options["branches"],)

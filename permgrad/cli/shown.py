@@ -17,6 +17,7 @@ SHOWN = 10
 
 
 def show_ranking(ranking: FeatureRanking) -> None:
+    """Print scores on the test rows, branch weights and the first features."""
     test = ", ".join(f"{name} {value:.4g}" for name, value in ranking.settings["test_scores"].items())
     click.echo(f"\ntest rows ({ranking.settings['test_rows']}): {test}")
     weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
@@ -35,6 +36,7 @@ def show_ranking(ranking: FeatureRanking) -> None:
 
 
 def show_evaluation(evaluation: RankingEvaluation) -> None:
+    """Print the rankings by place, and where the one tested is beaten."""
     click.echo("\nrankings, best place first:\n")
     click.echo(evaluation.summary.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     if evaluation.losses:
@@ -47,6 +49,7 @@ def show_evaluation(evaluation: RankingEvaluation) -> None:
 
 
 def show_study(result: TuneResult, n_trials: int) -> None:
+    """Print trials, the best settings and their ranking."""
     states = result.trials["state"].value_counts()
     done = int(states.get("complete", 0) + states.get("pruned", 0))
     counts = ", ".join(f"{n} {state}" for state, n in states.items())

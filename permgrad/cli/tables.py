@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 
 def load_table(table: str, target: str | None, task: Any) -> Table:
+    """Load a data set by its name, or read a file."""
     from permgrad.data.datasets import load_dataset
     from permgrad.data.table import Table
     from permgrad.errors import PermGradError
