@@ -65,7 +65,7 @@ def train(path: Path) -> dict[str, float]:
     """Train for one epoch, rows left on disk; judge on the last 20,000 cells."""
     import permgrad as pg
 
-    cells = pg.read_cells(path, "type", backed=True)
+    cells = pg.read_cells(path, "type", on_disk=True)
     held = min(20_000, len(cells) // 5)
     rows = np.arange(len(cells))
     before = peak()

@@ -79,7 +79,7 @@ def by_lassonet(parts: Parts, random_state: int, coarse: bool) -> pg.FeatureRank
     return pg.FeatureRanking(train.features, np.where(stays, 2 * last, leaves), method="lassonet")
 
 
-def judged(ranking: pg.FeatureRanking, k: int, parts: Parts, random_state: int) -> float:
+def evaluate_network(ranking: pg.FeatureRanking, k: int, parts: Parts, random_state: int) -> float:
     """Train the referee anew on the k best genes; return its mean per-class accuracy on the test cells."""
     train, _, test = parts
     genes = ranking.top(k)
@@ -116,7 +116,7 @@ def main() -> None:
             begun = time.perf_counter()
             ranking = rank(random_state)
             row: dict[str, Any] = {"method": name, "random_state": random_state, "seconds": time.perf_counter() - begun}
-            rows.append(row | {f"{k} genes": judged(ranking, k, parts, random_state) for k in sizes})
+            rows.append(row | {f"{k} genes": evaluate_network(ranking, k, parts, random_state) for k in sizes})
             print(markdown(pd.DataFrame(rows[-1:])).splitlines()[-1], flush=True)
     table = pd.DataFrame(rows).drop(columns="random_state").groupby("method", sort=False).mean().reset_index()
     print(f"\n{cells}: mean per-class accuracy on test cells, means over seeds\n\n{markdown(table)}")

@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {
     "weight_decay": 2.0,
     "learning_rate": 5e-3,
     "batch_size": 64,
-    "max_epochs": 80,
+    "epochs": 80,
     "patience": 80,
     "embedding": "piecewise",
     "embedding_size": 8,

@@ -32,7 +32,7 @@ from permgrad.data import toy
 from permgrad.evaluation.baselines import baseline_rankings
 from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.curves import deletion_curves
-from permgrad.evaluation.explained import Case
+from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.retraining import remove_and_retrain
 
 PROBLEMS = {
@@ -60,23 +60,23 @@ CHOICES = {
 REPLACEMENTS = ("marginal", "conditional")
 
 
-FAST: dict[str, Any] = {"max_epochs": 2, "dense_units": (8,), "head_units": (8,), "base_filters": 2, "n_conv_layers": 1}
+FAST: dict[str, Any] = {"epochs": 2, "dense_units": (8,), "head_units": (8,), "base_filters": 2, "n_conv_layers": 1}
 """To see that it runs; the figures mean nothing."""
 
 
-def trained(problem: str, random_state: int, settings: Mapping[str, Any]) -> Case:
-    """Train the default hybrid on a problem; the ranking in the case is left empty."""
+def trained(problem: str, random_state: int, settings: Mapping[str, Any]) -> ExplainedModel:
+    """Train the default hybrid on a problem; the ranking in the explained is left empty."""
     table = PROBLEMS[problem](random_state)
     train, val, test = table.split(random_state=42 + random_state)
     kind = pg.HybridClassifier if table.task == "classification" else pg.HybridRegressor
     model = kind(random_state=random_state, **settings).fit(train.X, train.y, validation_data=(val.X, val.y))
     nothing = pg.FeatureRanking(tuple(table.features), np.zeros(len(table.features)))
-    return Case(model, nothing, train, test, val, random_state)
+    return ExplainedModel(model, nothing, train, test, val, random_state)
 
 
-def fusions(case: Case) -> Iterator[tuple[dict[str, str], pg.FeatureRanking]]:
+def fusions(explained: ExplainedModel) -> Iterator[tuple[dict[str, str], pg.FeatureRanking]]:
     """Rank the columns by every combination of choices."""
-    model, X, y = case.estimator, case.test.X, case.test.y
+    model, X, y = explained.estimator, explained.test.X, explained.test.y
     parts = {}
     for name, (attribution, layer) in ATTRIBUTIONS.items():
         for readout in CHOICES["readout"]:
@@ -84,19 +84,21 @@ def fusions(case: Case) -> Iterator[tuple[dict[str, str], pg.FeatureRanking]]:
             found = model.rank_features(X, y, **options).components
             parts[name, readout] = [replace(found[part], replicates=None) for part in ("permutation", attribution)]
     for weights, baseline in itertools.product(CHOICES["weights"], CHOICES["baseline"]):
-        share = pg.branch_weights(model.network_, case.test_rows, case.test_target, method=weights, baseline=baseline)
+        share = pg.branch_weights(
+            model.network_, explained.test_rows, explained.test_target, method=weights, baseline=baseline
+        )
         for (attribution, readout), scaling in itertools.product(parts, CHOICES["scaling"]):
             choice = (attribution, readout, baseline, weights, scaling)
             fused = pg.fuse(*parts[attribution, readout], share, scaling=scaling)
-            yield dict(zip(CHOICES, choice, strict=True)), fused.with_unused(case.test.features)
+            yield dict(zip(CHOICES, choice, strict=True)), fused.with_unused(explained.test.features)
 
 
-def rankings(case: Case) -> dict[str, pg.FeatureRanking]:
+def rankings(explained: ExplainedModel) -> dict[str, pg.FeatureRanking]:
     """Rank the columns by PermGrad, published and default, and by what else there is."""
-    X, y = case.test.X, case.test.y
-    default = case.estimator.rank_features(X, y, end_to_end=True)
-    published = case.estimator.rank_features(X, y, end_to_end=False, **pg.PUBLISHED)
-    peers = baseline_rankings(case, Budget())
+    X, y = explained.test.X, explained.test.y
+    default = explained.estimator.rank_features(X, y, end_to_end=True)
+    published = explained.estimator.rank_features(X, y, end_to_end=False, **pg.PUBLISHED)
+    peers = baseline_rankings(explained, Budget())
     return {
         "PermGrad, published formula": published,
         "PermGrad, default": default,
@@ -107,42 +109,46 @@ def rankings(case: Case) -> dict[str, pg.FeatureRanking]:
     }
 
 
-def deletion(case: Case, ranked: Mapping[str, pg.FeatureRanking], max_rows: int) -> pd.Series:
+def deletion(explained: ExplainedModel, ranked: Mapping[str, pg.FeatureRanking], max_rows: int) -> pd.Series:
     """Measure each ranking by deletion; rankings of one order are measured once."""
     orders = {name: tuple(ranking.order) for name, ranking in ranked.items()}
     once = {order: name for name, order in orders.items()}
     distinct = {name: ranked[name] for name in once.values()}
     _, areas = deletion_curves(
-        case, distinct, Budget(), replacements=REPLACEMENTS, n_draws=2, n_points=11, max_rows=max_rows
+        explained, distinct, Budget(), replacements=REPLACEMENTS, n_draws=2, n_points=11, max_rows=max_rows
     )
     by_name = areas.groupby("ranking")["normalised"].mean()
     return pd.Series({name: by_name[once[order]] for name, order in orders.items()})
 
 
-def found(case: Case, problem: str, ranking: pg.FeatureRanking) -> float:
-    relevant = case.test.notes.get("relevant", RELEVANT.get(problem))
+def found(explained: ExplainedModel, problem: str, ranking: pg.FeatureRanking) -> float:
+    relevant = explained.test.notes.get("relevant", RELEVANT.get(problem))
     return float("nan") if relevant is None else toy.recall(ranking, relevant)
 
 
 def choices(problem: str, random_state: int, settings: Mapping[str, Any]) -> pd.DataFrame:
-    case = trained(problem, random_state, settings)
-    ranked = {tuple(choice.values()): ranking for choice, ranking in fusions(case)}
-    areas = deletion(case, {str(key): ranking for key, ranking in ranked.items()}, 400)
+    explained = trained(problem, random_state, settings)
+    ranked = {tuple(choice.values()): ranking for choice, ranking in fusions(explained)}
+    areas = deletion(explained, {str(key): ranking for key, ranking in ranked.items()}, 400)
     rows = [
-        {**dict(zip(CHOICES, key, strict=True)), "deletion": areas[str(key)], "found": found(case, problem, ranking)}
+        {
+            **dict(zip(CHOICES, key, strict=True)),
+            "deletion": areas[str(key)],
+            "found": found(explained, problem, ranking),
+        }
         for key, ranking in ranked.items()
     ]
     return pd.DataFrame(rows).assign(problem=problem, random_state=random_state)
 
 
 def compare(problem: str, random_state: int, settings: Mapping[str, Any]) -> pd.DataFrame:
-    case = trained(problem, random_state, settings)
-    ranked = rankings(case)
-    areas = deletion(case, ranked, 1000)
-    retrained = remove_and_retrain(case, ranked, Budget(), shares=(0.25, 0.5))
+    explained = trained(problem, random_state, settings)
+    ranked = rankings(explained)
+    areas = deletion(explained, ranked, 1000)
+    retrained = remove_and_retrain(explained, ranked, Budget(), shares=(0.25, 0.5))
     scores = retrained[retrained["removed"] > 0].groupby("ranking")["score"].mean()
     rows = [
-        {"ranking": name, "deletion": areas[name], "retrain": scores[name], "found": found(case, problem, ranking)}
+        {"ranking": name, "deletion": areas[name], "retrain": scores[name], "found": found(explained, problem, ranking)}
         for name, ranking in ranked.items()
     ]
     return pd.DataFrame(rows).assign(problem=problem, random_state=random_state)

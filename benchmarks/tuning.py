@@ -40,7 +40,7 @@ def published(table: pg.Table, n_trials: int, epochs: int, random_state: int, di
         checkpoint = keras.callbacks.ModelCheckpoint(
             directory / f"best_{trial.number}.keras", monitor="val_loss", save_best_only=True
         )
-        estimator = pg.HybridClassifier(**hybrid(trial), max_epochs=epochs, patience=epochs)
+        estimator = pg.HybridClassifier(**hybrid(trial), epochs=epochs, patience=epochs)
         estimator.fit(train.X, train.y, validation_data=(val.X, val.y), callbacks=[checkpoint])
         return estimator.loss(val.X, val.y)
 
@@ -52,9 +52,7 @@ def published(table: pg.Table, n_trials: int, epochs: int, random_state: int, di
 
 
 def ours(table: pg.Table, n_trials: int, epochs: int, random_state: int, directory: Path) -> optuna.Study:
-    return pg.tune(
-        table, n_trials=n_trials, max_epochs=epochs, random_state=random_state, out=directory / "results"
-    ).study
+    return pg.tune(table, n_trials=n_trials, epochs=epochs, random_state=random_state, out=directory / "results").study
 
 
 def trials(protocol: str, options: argparse.Namespace, random_state: int) -> list[dict[str, float]]:

@@ -144,7 +144,7 @@ def test_only_the_table_that_was_ranked_is_evaluated(evaluated, csv, tmp_path):
 def test_every_result_carries_where_it_comes_from(run, csv):
     settings = json.loads((run[1] / "ranking.json").read_text())["settings"]
     assert settings["data"]["sha256"] == pg.Table.from_csv(csv, "y").sha256
-    assert settings["estimator"]["max_epochs"] == 2
+    assert settings["estimator"]["epochs"] == 2
     assert settings["split_random_state"] == 42
     assert {"keras", "numpy", "permgrad", "python"} <= set(settings["versions"])
     assert 0 <= settings["test_scores"]["accuracy"] <= 1

@@ -142,7 +142,7 @@ def build_estimator(data: Table, options: dict[str, Any]) -> HybridClassifier | 
         "layout": options["layout"],
         "image_size": options["size"],
         "unique": not options["shared_pixels"],
-        "max_epochs": options["epochs"],
+        "epochs": options["epochs"],
         "batch_size": options["batch_size"],
         "learning_rate": options["learning_rate"],
         "precision": options["precision"],

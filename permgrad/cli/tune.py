@@ -52,7 +52,7 @@ def tune(
         "layout": options.pop("layout"),
         "image_size": options.pop("size"),
         "unique": not options.pop("shared_pixels"),
-        "max_epochs": options.pop("epochs"),
+        "epochs": options.pop("epochs"),
         "precision": options.pop("precision"),
     }
     balance = options.pop("class_weight")

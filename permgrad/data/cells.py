@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from permgrad.data.on_disk import BackedRows
+from permgrad.data.on_disk import RowsOnDisk
 from permgrad.errors import PermGradError, listing
 from permgrad.files import new_file
 
@@ -26,7 +26,7 @@ class Cells:
 
     Attributes
     ----------
-    X : ndarray, scipy.sparse.csr_matrix or BackedRows of shape (n_cells, n_genes)
+    X : ndarray, scipy.sparse.csr_matrix or RowsOnDisk of shape (n_cells, n_genes)
         Float32.
     y : ndarray of shape (n_cells,)
         Labels, text.
@@ -64,7 +64,7 @@ class Cells:
     def take(self, rows: np.ndarray) -> Cells:
         """Return some of the cells, by position or as a mask; a file's are not read."""
         at = np.arange(len(self))[rows]
-        X = self.X.take(at) if isinstance(self.X, BackedRows) else self.X[at]
+        X = self.X.take(at) if isinstance(self.X, RowsOnDisk) else self.X[at]
         return replace(self, X=X, y=self.y[at])
 
     def only(self, features: Sequence[str]) -> Cells:
@@ -80,15 +80,15 @@ class Cells:
         if absent:
             raise PermGradError(f"no such gene: {listing(absent)}; there are {listing(self.features)}")
         at = np.array([place[gene] for gene in features], int)
-        X = self.X.only(at) if isinstance(self.X, BackedRows) else self.X[:, at]
+        X = self.X.only(at) if isinstance(self.X, RowsOnDisk) else self.X[:, at]
         return replace(self, X=X, features=tuple(features))
 
     def __repr__(self) -> str:
-        where = {BackedRows: "on disk"}.get(type(self.X), "sparse" if sparse.issparse(self.X) else "dense")
+        where = {RowsOnDisk: "on disk"}.get(type(self.X), "sparse" if sparse.issparse(self.X) else "dense")
         return f"Cells({self.name!r}, {len(self)} cells × {len(self.features)} genes, {where})"
 
 
-def read_cells(path: str | Path, target: str, *, backed: bool = False) -> Cells:
+def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells:
     """Read an ``.h5ad`` file.
 
     Parameters
@@ -96,7 +96,7 @@ def read_cells(path: str | Path, target: str, *, backed: bool = False) -> Cells:
     path : path
     target : str
         Column of ``obs`` with the classes. Cells without one are left out.
-    backed : bool
+    on_disk : bool
         Leave the matrix in the file, which must then stay where it is: each batch is read when it is wanted. Sparse
         matrices must be stored by row (CSR).
 
@@ -114,7 +114,7 @@ def read_cells(path: str | Path, target: str, *, backed: bool = False) -> Cells:
     if not path.is_file():
         raise PermGradError(f"cannot read {path}: no such file")
     try:
-        data = anndata.read_h5ad(path, backed="r" if backed else None)
+        data = anndata.read_h5ad(path, backed="r" if on_disk else None)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise PermGradError(f"{path} is no readable .h5ad file: {str(error).splitlines()[0]}") from error
     return cells_of(data, target, name=path.stem)
@@ -124,7 +124,7 @@ def cells_of(data: Any, target: str, *, name: str = "cells") -> Cells:
     """Return an ``AnnData`` in memory, or opened in backed mode, as `Cells`; see `read_cells`."""
     if target not in data.obs:
         raise PermGradError(f"{name} has no column {target!r} in obs; its columns are {listing(data.obs.columns)}")
-    X = BackedRows(data.X) if data.isbacked else data.X
+    X = RowsOnDisk(data.X) if data.isbacked else data.X
     if data.isbacked and getattr(data.X, "format", "csr") == "csc":
         raise PermGradError(f"{name} is stored by column, and is read by row; convert X to CSR and write it again")
     if sparse.issparse(X):

@@ -13,7 +13,7 @@ SPAN = 4096
 """Rows of the file that are read at once at most: thinly spread, a few wanted ones would else bring the whole file."""
 
 
-class BackedRows:
+class RowsOnDisk:
     """A matrix in a file, of which some rows and columns are seen.
 
     Parameters
@@ -47,14 +47,14 @@ class BackedRows:
         found = found[back]
         return found if self.column_positions is None else found[:, self.column_positions]
 
-    def take(self, rows: np.ndarray) -> BackedRows:
+    def take(self, rows: np.ndarray) -> RowsOnDisk:
         """Return a view of some of the rows."""
-        return BackedRows(self.dataset, self.rows[rows], self.column_positions)
+        return RowsOnDisk(self.dataset, self.rows[rows], self.column_positions)
 
-    def only(self, columns: np.ndarray) -> BackedRows:
+    def only(self, columns: np.ndarray) -> RowsOnDisk:
         """Return a view of some of the columns."""
         seen = columns if self.column_positions is None else self.column_positions[columns]
-        return BackedRows(self.dataset, self.rows, np.asarray(seen))
+        return RowsOnDisk(self.dataset, self.rows, np.asarray(seen))
 
     def _read(self, wanted: np.ndarray) -> Any:
         """Read rows that are sorted, in runs of near neighbours that lie within one span of the file."""

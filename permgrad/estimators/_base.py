@@ -31,7 +31,7 @@ from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
 from permgrad.training.config import TrainingConfig, choose_precision
 from permgrad.training.fit import fit_network
 
-MAX_EPOCHS = {"classification": 70, "regression": 200}
+EPOCHS = {"classification": 70, "regression": 200}
 """As published."""
 MIN_VALIDATION_ROWS = 5
 PREDICT_ROWS = 1024
@@ -49,7 +49,7 @@ class _HybridEstimator(BaseEstimator):
         layout: str = "tinto",
         image_size: int | None = None,
         unique: bool = True,
-        scaling: str = "minmax",
+        scaling: str = "min-max",
         embedding: str = "none",
         embedding_size: int = 16,
         members: int = 1,
@@ -64,7 +64,7 @@ class _HybridEstimator(BaseEstimator):
         optimizer: str = "adam",
         weight_decay: float = 1e-4,
         batch_size: int = 32,
-        max_epochs: int | None = None,
+        epochs: int | None = None,
         patience: int = 6,
         validation_fraction: float = 0.2,
         precision: str = "auto",
@@ -90,7 +90,7 @@ class _HybridEstimator(BaseEstimator):
         self.optimizer = optimizer
         self.weight_decay = weight_decay
         self.batch_size = batch_size
-        self.max_epochs = max_epochs
+        self.epochs = epochs
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.precision = precision
@@ -362,7 +362,7 @@ class _HybridEstimator(BaseEstimator):
             optimizer=self.optimizer,  # type: ignore[arg-type]
             weight_decay=self.weight_decay,
             batch_size=self.batch_size,
-            max_epochs=MAX_EPOCHS[self._task] if self.max_epochs is None else self.max_epochs,
+            epochs=EPOCHS[self._task] if self.epochs is None else self.epochs,
             patience=self.patience,
             random_state=self.random_state,
         )

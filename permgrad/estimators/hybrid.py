@@ -30,7 +30,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         Height and width of the image; by default chosen from the number of columns.
     unique : bool
         Whether each feature gets a pixel of its own.
-    scaling : {"minmax", "quantile"}
+    scaling : {"min-max", "quantile"}
         How each column comes to [0, 1]: linearly, or by its rank among the training rows, which evens out long tails
         and codes that lie far from all numbers; see `permgrad.quantiles.QuantileScale`.
     embedding : {"none", "piecewise", "periodic"}
@@ -58,7 +58,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
     weight_decay : float
         Only for "adamw".
     batch_size : int
-    max_epochs : int, optional
+    epochs : int, optional
         By default 70, for regression 200, as published.
     patience : int
         Epochs without a better validation loss after which training stops, counted once the learning
@@ -98,7 +98,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         layout: str = "tinto",
         image_size: int | None = None,
         unique: bool = True,
-        scaling: str = "minmax",
+        scaling: str = "min-max",
         embedding: str = "none",
         embedding_size: int = 16,
         members: int = 1,
@@ -113,7 +113,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
         optimizer: str = "adam",
         weight_decay: float = 1e-4,
         batch_size: int = 32,
-        max_epochs: int | None = None,
+        epochs: int | None = None,
         patience: int = 6,
         validation_fraction: float = 0.2,
         precision: str = "auto",
@@ -141,7 +141,7 @@ class HybridClassifier(ClassifierMixin, _HybridEstimator):
             optimizer=optimizer,
             weight_decay=weight_decay,
             batch_size=batch_size,
-            max_epochs=max_epochs,
+            epochs=epochs,
             patience=patience,
             validation_fraction=validation_fraction,
             precision=precision,

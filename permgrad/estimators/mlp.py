@@ -99,8 +99,8 @@ class MLPClassifier(HybridClassifier):
             clip_norm=self.clip_norm,
             schedule="cosine",
             batch_size=self.batch_size,
-            max_epochs=self.epochs,
-            patience=self.epochs,
+            epochs=self.epochs,  # type: ignore[arg-type]
+            patience=self.epochs,  # type: ignore[arg-type]
             keep=self.keep,  # type: ignore[arg-type]
             random_state=self.random_state,
         )

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from permgrad.data.cells import Cells
-from permgrad.data.on_disk import BackedRows
+from permgrad.data.on_disk import RowsOnDisk
 from permgrad.data.table import as_target, check_columns
 from permgrad.errors import PermGradError, UnfittedError, as_permgrad_error, listing
 from permgrad.files import new_directory
@@ -37,7 +37,7 @@ SCALINGS = ("none", "standard")
 class SelectorClassifier(ClassifierMixin, BaseEstimator):
     """MLP behind a layer that weighs, or gates, each column; trained for a fixed number of epochs.
 
-    Rows may be arrays, data frames of numbers, sparse matrices, `Cells`, or left in a file (`BackedRows`): they stay
+    Rows may be arrays, data frames of numbers, sparse matrices, `Cells`, or left in a file (`RowsOnDisk`): they stay
     as they are until their batch is put together.
 
     Parameters
@@ -148,7 +148,7 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array, DataFrame, sparse matrix, BackedRows or Cells of shape (n_rows, n_features)
+        X : array, DataFrame, sparse matrix, RowsOnDisk or Cells of shape (n_rows, n_features)
             Numbers, none missing.
         y : array of shape (n_rows,), optional
             Labels; of `Cells`, by default their own.
@@ -328,7 +328,7 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
             weight_decay=self.weight_decay,
             schedule="constant",
             batch_size=self.batch_size,
-            max_epochs=epochs,
+            epochs=epochs,
             patience=epochs,
             keep="last",
             random_state=self.random_state,
@@ -366,10 +366,10 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
 
     def _rows(self, X: Any, *, reset: bool = False) -> Any:
         """Return the rows as they are stored, once checked."""
-        if isinstance(X, (Cells, BackedRows)):
+        if isinstance(X, (Cells, RowsOnDisk)):
             rows = X.X if isinstance(X, Cells) else X
             names = X.features if isinstance(X, Cells) else None
-            if not isinstance(rows, BackedRows):
+            if not isinstance(rows, RowsOnDisk):
                 with as_permgrad_error():
                     rows = check_array(rows, accept_sparse="csr", dtype=np.float32, input_name="X")
             if reset:
@@ -390,7 +390,7 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
     def _look_at(self, rows: Any) -> tuple[np.ndarray, np.ndarray] | None:
         """Find columns that never vary; return what the network's scaling needs."""
         self.constant_ = ()
-        if isinstance(rows, BackedRows) and self.scaling == "none":
+        if isinstance(rows, RowsOnDisk) and self.scaling == "none":
             return None
         found = moments(rows)
         self.constant_ = tuple(np.array(self.features_, object)[found[1] == 0])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.explained import Case
+from permgrad.evaluation.explained import ExplainedModel
 from permgrad.importance.ranking import FeatureRanking
 
 BASELINES = ("random", "random_forest", "tree_shap", "mlp_permutation", "mutual_information")
@@ -21,12 +21,12 @@ SHAP_ROWS = 200
 INFORMATION_ROWS = 5000
 
 
-def baseline_rankings(case: Case, budget: Budget) -> dict[str, FeatureRanking]:
+def baseline_rankings(explained: ExplainedModel, budget: Budget) -> dict[str, FeatureRanking]:
     """Rank the table's columns in five other ways.
 
     Parameters
     ----------
-    case : Case
+    explained : ExplainedModel
     budget : Budget
         Those that its time limit leaves out are noted there.
 
@@ -50,69 +50,81 @@ def baseline_rankings(case: Case, budget: Budget) -> dict[str, FeatureRanking]:
     Breiman (2001); Lundberg et al., From local explanations to global understanding with explainable AI
     for trees (2020); Kraskov, Stögbauer & Grassberger (2004) and Ross (2014) for mutual information.
     """
-    forest = _Forest(case)
+    forest = _Forest(explained)
     ways: dict[str, Callable[[], np.ndarray | FeatureRanking]] = {
-        "random": lambda: np.random.default_rng([case.random_state, 0]).permutation(len(case.groups)).astype(float),
+        "random": lambda: (
+            np.random.default_rng([explained.random_state, 0]).permutation(len(explained.groups)).astype(float)
+        ),
         "random_forest": forest.impurity,
         "tree_shap": forest.shap,
-        "mlp_permutation": lambda: _mlp_permutation(case),
-        "mutual_information": lambda: _mutual_information(case),
+        "mlp_permutation": lambda: _mlp_permutation(explained),
+        "mutual_information": lambda: _mutual_information(explained),
     }
-    return {name: _ranking(case, name, ways[name]()) for name in budget.steps("baselines", ways)}
+    return {name: _ranking(explained, name, ways[name]()) for name in budget.steps("baselines", ways)}
 
 
-def _ranking(case: Case, name: str, found: np.ndarray | FeatureRanking) -> FeatureRanking:
+def _ranking(explained: ExplainedModel, name: str, found: np.ndarray | FeatureRanking) -> FeatureRanking:
     if isinstance(found, FeatureRanking):
         settings = {key: value for part in found.components.values() for key, value in part.settings.items()}
         return replace(found, method=name, components={}, branch_weights=None, settings={**settings, **found.settings})
-    ranking = FeatureRanking(tuple(case.groups), found, method=name, settings={"random_state": case.random_state})
-    return ranking.with_unused(case.estimator.encoder_.features)
+    ranking = FeatureRanking(
+        tuple(explained.groups), found, method=name, settings={"random_state": explained.random_state}
+    )
+    return ranking.with_unused(explained.estimator.encoder_.features)
 
 
 class _Forest:
     """A random forest on the encoded training rows, fitted when first asked for."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, explained: ExplainedModel) -> None:
+        self.explained = explained
         self._fitted: Any = None
 
     def model(self) -> Any:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
         if self._fitted is None:
-            kind = RandomForestClassifier if self.case.classification else RandomForestRegressor
-            forest = kind(TREES, max_leaf_nodes=LEAVES, random_state=self.case.random_state)
-            self._fitted = forest.fit(self.case.train_rows, self.case.train_target)
+            kind = RandomForestClassifier if self.explained.classification else RandomForestRegressor
+            forest = kind(TREES, max_leaf_nodes=LEAVES, random_state=self.explained.random_state)
+            self._fitted = forest.fit(self.explained.train_rows, self.explained.train_target)
         return self._fitted
 
     def impurity(self) -> np.ndarray:
         decrease = self.model().feature_importances_
-        return np.array([decrease[columns].sum() for columns in self.case.groups.values()])
+        return np.array([decrease[columns].sum() for columns in self.explained.groups.values()])
 
     def shap(self) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SHAP's own use of matplotlib and NumPy
             import shap
 
-            rows = sample(len(self.case.test_rows), SHAP_ROWS, [self.case.random_state, 1])
-            values = shap.TreeExplainer(self.model()).shap_values(self.case.test_rows[rows], check_additivity=False)
-        values = np.asarray(values).reshape(len(rows), self.case.test_rows.shape[1], -1)  # (rows, columns, outputs)
-        return np.array([np.abs(values[:, at].sum(axis=1)).mean(axis=0).sum() for at in self.case.groups.values()])
+            rows = sample(len(self.explained.test_rows), SHAP_ROWS, [self.explained.random_state, 1])
+            values = shap.TreeExplainer(self.model()).shap_values(
+                self.explained.test_rows[rows], check_additivity=False
+            )
+        values = np.asarray(values).reshape(
+            len(rows), self.explained.test_rows.shape[1], -1
+        )  # (rows, columns, outputs)
+        return np.array([np.abs(values[:, at].sum(axis=1)).mean(axis=0).sum() for at in self.explained.groups.values()])
 
 
-def _mlp_permutation(case: Case) -> FeatureRanking:
-    return case.explain(case.refit(case.estimator, case.train, case.validation, branches=("tabular",)))
+def _mlp_permutation(explained: ExplainedModel) -> FeatureRanking:
+    return explained.explain(
+        explained.refit(explained.estimator, explained.train, explained.validation, branches=("tabular",))
+    )
 
 
-def _mutual_information(case: Case) -> np.ndarray:
+def _mutual_information(explained: ExplainedModel) -> np.ndarray:
     from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
-    rows = sample(len(case.train_rows), INFORMATION_ROWS, [case.random_state, 2])
-    encoded = case.train_rows[rows].astype(float)
-    columns = np.column_stack([_as_one(encoded[:, at]) for at in case.groups.values()])
-    discrete = np.array([len(at) > 1 for at in case.groups.values()])
-    measure = mutual_info_classif if case.classification else mutual_info_regression
-    return measure(columns, case.train_target[rows], discrete_features=discrete, random_state=case.random_state)
+    rows = sample(len(explained.train_rows), INFORMATION_ROWS, [explained.random_state, 2])
+    encoded = explained.train_rows[rows].astype(float)
+    columns = np.column_stack([_as_one(encoded[:, at]) for at in explained.groups.values()])
+    discrete = np.array([len(at) > 1 for at in explained.groups.values()])
+    measure = mutual_info_classif if explained.classification else mutual_info_regression
+    return measure(
+        columns, explained.train_target[rows], discrete_features=discrete, random_state=explained.random_state
+    )
 
 
 def _as_one(columns: np.ndarray) -> np.ndarray:

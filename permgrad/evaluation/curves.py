@@ -11,7 +11,7 @@ import pandas as pd
 from permgrad.errors import PermGradError, listing
 from permgrad.evaluation.baselines import sample
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.explained import Case
+from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.replacing import NEIGHBOURS, Replace, replacers
 from permgrad.evaluation.tables import frame
 from permgrad.importance.ranking import FeatureRanking
@@ -28,7 +28,7 @@ State = frozenset[int]
 
 
 def deletion_curves(
-    case: Case,
+    explained: ExplainedModel,
     rankings: Mapping[str, FeatureRanking],
     budget: Budget,
     *,
@@ -41,7 +41,7 @@ def deletion_curves(
 
     Parameters
     ----------
-    case : Case
+    explained : ExplainedModel
     rankings : mapping of str to FeatureRanking
         Over the table's columns. Columns that the network does not see are passed over.
     budget : Budget
@@ -78,18 +78,18 @@ def deletion_curves(
             f"expected replacements among {listing(REPLACEMENTS)}, 1 to {NEIGHBOURS} draws and at least 2 points,"
             f" got {listing(replacements)}, {n_draws} and {n_points}"
         )
-    chosen = sample(len(case.test), max_rows, [case.random_state, 7])
-    rows, target = case.test_rows[chosen], case.test_target[chosen]
-    ways = replacers(case, rows, n_draws)
-    n_features = len(case.groups)
+    chosen = sample(len(explained.test), max_rows, [explained.random_state, 7])
+    rows, target = explained.test_rows[chosen], explained.test_target[chosen]
+    ways = replacers(explained, rows, n_draws)
+    n_features = len(explained.groups)
     counts = np.unique(np.round(np.linspace(0, n_features, n_points)).astype(int))
-    measured = {name: _Measured(case, target, ways[name]) for name in replacements}
+    measured = {name: _Measured(explained, target, ways[name]) for name in replacements}
     curves: list[dict[str, Any]] = []
     areas: list[dict[str, Any]] = []
     steps = [(replacement, name) for replacement in replacements for name in rankings]
     for replacement, name in budget.steps("curves", steps, ", ".join):
         key = {"ranking": name, "replacement": replacement}
-        order = _seen_order(case, rankings[name])
+        order = _seen_order(explained, rankings[name])
         states = {
             "most": [frozenset(order[:k]) for k in counts],
             "least": [frozenset(order[n_features - k :]) for k in counts],
@@ -101,9 +101,9 @@ def deletion_curves(
     return frame("curves", curves), frame("areas", areas)
 
 
-def _seen_order(case: Case, ranking: FeatureRanking) -> list[int]:
-    """Return the numbers, within `Case.groups`, of the features that the network sees, best first."""
-    number = {name: i for i, name in enumerate(case.groups)}
+def _seen_order(explained: ExplainedModel, ranking: FeatureRanking) -> list[int]:
+    """Return the numbers, within `ExplainedModel.groups`, of the features that the network sees, best first."""
+    number = {name: i for i, name in enumerate(explained.groups)}
     names = [ranking.features[i] for i in ranking.order]
     return [number[name] for name in names if name in number]
 
@@ -111,9 +111,9 @@ def _seen_order(case: Case, ranking: FeatureRanking) -> list[int]:
 class _Measured:
     """Losses and scores by state, each computed once, for one kind of replacement."""
 
-    def __init__(self, case: Case, target: np.ndarray, replace: Replace) -> None:
-        self.case, self.target, self.replace = case, target, replace
-        self.columns = list(case.groups.values())
+    def __init__(self, explained: ExplainedModel, target: np.ndarray, replace: Replace) -> None:
+        self.explained, self.target, self.replace = explained, target, replace
+        self.columns = list(explained.groups.values())
         self._kept: dict[State, tuple[np.ndarray, float]] = {}
 
     def of(self, states: list[State]) -> tuple[np.ndarray, np.ndarray]:
@@ -138,19 +138,19 @@ class _Measured:
         if not waiting:
             return
         width = waiting[0][1].shape[-1]
-        output = self.case.predict(np.concatenate([rows.reshape(-1, width) for _, rows in waiting]))
+        output = self.explained.predict(np.concatenate([rows.reshape(-1, width) for _, rows in waiting]))
         start = 0
         for state, rows in waiting:
             n_draws, n_rows, _ = rows.shape
             part = output[start : start + n_draws * n_rows].reshape(n_draws, n_rows, -1)
-            losses = np.stack([self.case.losses(self.target, draw) for draw in part]).mean(axis=0)
+            losses = np.stack([self.explained.losses(self.target, draw) for draw in part]).mean(axis=0)
             self._kept[state] = losses, self._score(part, losses)
             start += n_draws * n_rows
 
     def _score(self, output: np.ndarray, losses: np.ndarray) -> float:
-        if self.case.classification:
+        if self.explained.classification:
             return float((output.argmax(axis=-1) == self.target).mean())
-        ratio = np.var(self.case.train_target, dtype=float) / max(np.var(self.target, dtype=float), 1e-30)
+        ratio = np.var(self.explained.train_target, dtype=float) / max(np.var(self.target, dtype=float), 1e-30)
         return float(1 - losses.mean() * ratio)
 
 

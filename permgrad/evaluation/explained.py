@@ -22,7 +22,7 @@ EXPLAINED_BY = ("weights", "baseline", "scaling", "attribution", "layer", "reado
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class ExplainedModel:
     """A fitted estimator, the ranking that is tested, and the tables.
 
     Attributes

@@ -14,7 +14,7 @@ from permgrad.evaluation.agreement import agreement
 from permgrad.evaluation.baselines import BASELINES, baseline_rankings
 from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.curves import CURVE_ROWS, N_DRAWS, deletion_curves
-from permgrad.evaluation.explained import Case, named_parts
+from permgrad.evaluation.explained import ExplainedModel, named_parts
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.evaluation.retraining import remove_and_retrain
 from permgrad.evaluation.sanity import sanity_checks
@@ -81,24 +81,24 @@ def evaluate_ranking(
     """
     rankings = _check(estimator, ranking, parts, n_trainings)
     name, first = next(iter(rankings.items()))
-    case = Case(estimator, first, train, test, validation, random_state, name)
+    explained = ExplainedModel(estimator, first, train, test, validation, random_state, name)
     for table in (train, test):
         check_columns(table.features, estimator.encoder_.features, "the table")
     budget = Budget(timeout, verbose)
     with budget.part("baselines"):
-        rankings = {**rankings, **baseline_rankings(case, budget)}
+        rankings = {**rankings, **baseline_rankings(explained, budget)}
     curves, areas, retrain, sanity = (frame(name, []) for name in ("curves", "areas", "retrain", "sanity"))
     stability: dict[str, dict[str, RankStability]] = {}
     for part in parts:
         with budget.part(part):
             if part == "curves":
-                curves, areas = deletion_curves(case, rankings, budget)
+                curves, areas = deletion_curves(explained, rankings, budget)
             elif part == "retrain":
-                retrain = remove_and_retrain(case, rankings, budget, retrain_with=retrain_with)
+                retrain = remove_and_retrain(explained, rankings, budget, retrain_with=retrain_with)
             elif part == "sanity":
-                sanity = sanity_checks(case, budget)
+                sanity = sanity_checks(explained, budget)
             else:
-                stability = reseeded(case, n_trainings, budget)
+                stability = reseeded(explained, n_trainings, budget)
     return RankingEvaluation(
         rankings=rankings,
         curves=curves,
@@ -107,7 +107,7 @@ def evaluate_ranking(
         sanity=sanity,
         agreement=agreement(rankings),
         stability=stability,
-        settings=_settings(case, parts, n_trainings, retrain_with, timeout, budget),
+        settings=_settings(explained, parts, n_trainings, retrain_with, timeout, budget),
         left_out=tuple(budget.left_out),
     )
 
@@ -138,19 +138,28 @@ def _check(
 
 
 def _settings(
-    case: Case, parts: Sequence[str], n_trainings: int, retrain_with: Any, timeout: float | None, budget: Budget
+    explained: ExplainedModel,
+    parts: Sequence[str],
+    n_trainings: int,
+    retrain_with: Any,
+    timeout: float | None,
+    budget: Budget,
 ) -> dict[str, Any]:
-    rows = {"train_rows": len(case.train), "test_rows": len(case.test), "curve_rows": min(len(case.test), CURVE_ROWS)}
+    rows = {
+        "train_rows": len(explained.train),
+        "test_rows": len(explained.test),
+        "curve_rows": min(len(explained.test), CURVE_ROWS),
+    }
     settings = {
         "parts": parts,
-        "random_state": case.random_state,
+        "random_state": explained.random_state,
         "n_trainings": n_trainings,
         "n_draws": N_DRAWS,
         "retrain_with": None if retrain_with is None else repr(retrain_with),
         "timeout": timeout,
         **rows,
-        "validation_rows": 0 if case.validation is None else len(case.validation),
-        "estimator": {"class": type(case.estimator).__name__, **case.estimator.get_params()},
+        "validation_rows": 0 if explained.validation is None else len(explained.validation),
+        "estimator": {"class": type(explained.estimator).__name__, **explained.estimator.get_params()},
         "versions": {**versions(), "shap": version("shap")},
         "seconds": budget.seconds,
     }

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from permgrad.backend import keras
 from permgrad.evaluation.baselines import sample
-from permgrad.evaluation.explained import Case
+from permgrad.evaluation.explained import ExplainedModel
 
 DONOR_ROWS = 5000
 """Training rows that values are taken from."""
@@ -21,12 +21,12 @@ Replace = Callable[[np.ndarray], np.ndarray]
 """Positions of the encoded columns to replace → rows of shape (n_draws, n_rows, n_columns)."""
 
 
-def replacers(case: Case, rows: np.ndarray, n_draws: int) -> dict[str, Replace]:
+def replacers(explained: ExplainedModel, rows: np.ndarray, n_draws: int) -> dict[str, Replace]:
     """Return the ways of replacing columns of encoded rows.
 
     Parameters
     ----------
-    case : Case
+    explained : ExplainedModel
     rows : ndarray of shape (n_rows, n_columns)
         Encoded test rows.
     n_draws : int
@@ -42,26 +42,26 @@ def replacers(case: Case, rows: np.ndarray, n_draws: int) -> dict[str, Replace]:
         *kept*, each table column scaled to variance 1. In few columns neighbours are alike; the more columns
         are kept, the farther they are, and the nearer this comes to ``marginal``.
     """
-    train = case.train_rows
-    donors = train[sample(len(train), DONOR_ROWS, [case.random_state, 4])]
-    rng = np.random.default_rng([case.random_state, 5])
+    train = explained.train_rows
+    donors = train[sample(len(train), DONOR_ROWS, [explained.random_state, 4])]
+    rng = np.random.default_rng([explained.random_state, 5])
     random = np.stack([donors[rng.integers(len(donors), size=len(rows))] for _ in range(n_draws)])
-    nearest = _Nearest(case, rows, donors, n_draws)
+    nearest = _Nearest(explained, rows, donors, n_draws)
 
     def constant(values: np.ndarray) -> Replace:
         whole = np.broadcast_to(values.astype(np.float32), (1, *rows.shape))
         return lambda at: _put(rows, whole, at)
 
     return {
-        "zero": constant(_scaled_zero(case)),
+        "zero": constant(_scaled_zero(explained)),
         "mean": constant(train.mean(axis=0, dtype=float)),
         "marginal": lambda at: _put(rows, random, at),
         "conditional": lambda at: _put(rows, nearest.donors_of(at), at),
     }
 
 
-def _scaled_zero(case: Case) -> np.ndarray:
-    return keras.ops.convert_to_numpy(case.estimator.network_.get_layer("scale").minimum)
+def _scaled_zero(explained: ExplainedModel) -> np.ndarray:
+    return keras.ops.convert_to_numpy(explained.estimator.network_.get_layer("scale").minimum)
 
 
 def _put(rows: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -74,12 +74,12 @@ def _put(rows: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
 class _Nearest:
     """Training rows that are alike in the kept columns."""
 
-    def __init__(self, case: Case, rows: np.ndarray, donors: np.ndarray, n_draws: int) -> None:
+    def __init__(self, explained: ExplainedModel, rows: np.ndarray, donors: np.ndarray, n_draws: int) -> None:
         self.donors = donors
         scale = np.ones(rows.shape[1])
-        for at in case.groups.values():
+        for at in explained.groups.values():
             scale[at] = np.sqrt(max(donors[:, at].var(axis=0, dtype=float).sum(), 1e-30))
-        rng = np.random.default_rng([case.random_state, 6])
+        rng = np.random.default_rng([explained.random_state, 6])
         noise = rng.normal(scale=TIE, size=(len(donors) + len(rows), 1))
         scaled = np.hstack([np.vstack([donors, rows]) / scale, noise]).astype(np.float32)
         self.scaled_donors, self.scaled_rows = scaled[: len(donors)], scaled[len(donors) :]

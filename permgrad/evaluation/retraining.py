@@ -11,9 +11,9 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 
 from permgrad.errors import PermGradError
-from permgrad.estimators._base import MAX_EPOCHS
+from permgrad.estimators._base import EPOCHS
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.explained import Case, columns_of
+from permgrad.evaluation.explained import ExplainedModel, columns_of
 from permgrad.evaluation.tables import frame
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scores import scores
@@ -24,7 +24,7 @@ BATCHES_PER_EPOCH = 50
 
 
 def remove_and_retrain(
-    case: Case,
+    explained: ExplainedModel,
     rankings: Mapping[str, FeatureRanking],
     budget: Budget,
     *,
@@ -35,7 +35,7 @@ def remove_and_retrain(
 
     Parameters
     ----------
-    case : Case
+    explained : ExplainedModel
     rankings : mapping of str to FeatureRanking
     budget : Budget
     retrain_with : estimator, optional
@@ -60,31 +60,31 @@ def remove_and_retrain(
     """
     if not shares or min(shares) <= 0 or max(shares) >= 1:
         raise PermGradError(f"shares to remove must lie between 0 and 1, got {tuple(shares)}")
-    model = plain_mlp(case) if retrain_with is None else retrain_with
-    if bool(is_classifier(model)) != case.classification:
+    model = plain_mlp(explained) if retrain_with is None else retrain_with
+    if bool(is_classifier(model)) != explained.classification:
         raise PermGradError(f"retrain_with must be of the ranked estimator's kind, got {type(model).__name__}")
-    d = len(case.groups)
+    d = len(explained.groups)
     counts = [0, *sorted({min(max(1, round(share * d)), d - 1) for share in shares})]
     known: dict[frozenset[str], dict[str, float]] = {}
     rows = []
     # Number by number: where time runs out, every ranking has the same numbers, but for the last.
     for k, name in budget.steps("retrain", [(k, name) for k in counts for name in rankings], _step):
-        order = [feature for feature in rankings[name].top(len(rankings[name].features)) if feature in case.groups]
+        order = [feature for feature in rankings[name].top(len(rankings[name].features)) if feature in explained.groups]
         kept = frozenset(order[k:])
         if kept not in known:
-            known[kept] = _retrained(case, model, kept)
+            known[kept] = _retrained(explained, model, kept)
         rows.append({"ranking": name, "share": k / d, "removed": k, "kept": d - k, **known[kept]})
     return frame("retrain", rows)
 
 
-def plain_mlp(case: Case) -> Any:
+def plain_mlp(explained: ExplainedModel) -> Any:
     """Return an unfitted estimator with the tabular branch alone, at most 30 epochs and 50 batches in each."""
-    estimator = case.estimator
-    own = estimator.max_epochs or MAX_EPOCHS[estimator._task]
+    estimator = explained.estimator
+    own = estimator.epochs or EPOCHS[estimator._task]
     return clone(estimator).set_params(
         branches=("tabular",),
-        max_epochs=min(own, RETRAIN_EPOCHS),
-        batch_size=max(estimator.batch_size, math.ceil(len(case.train) / BATCHES_PER_EPOCH)),
+        epochs=min(own, RETRAIN_EPOCHS),
+        batch_size=max(estimator.batch_size, math.ceil(len(explained.train) / BATCHES_PER_EPOCH)),
     )
 
 
@@ -92,11 +92,11 @@ def _step(step: tuple[int, str]) -> str:
     return f"{step[1]} without its {step[0]} best"
 
 
-def _retrained(case: Case, model: Any, kept: frozenset[str]) -> dict[str, float]:
-    names = [name for name in case.groups if name in kept]
-    tables = [None if table is None else columns_of(table, names) for table in (case.train, case.validation)]
-    fitted = case.refit(model, *tables)  # type: ignore[arg-type]
-    found = scores(fitted, columns_of(case.test, names))
-    if case.classification:
+def _retrained(explained: ExplainedModel, model: Any, kept: frozenset[str]) -> dict[str, float]:
+    names = [name for name in explained.groups if name in kept]
+    tables = [None if table is None else columns_of(table, names) for table in (explained.train, explained.validation)]
+    fitted = explained.refit(model, *tables)  # type: ignore[arg-type]
+    found = scores(fitted, columns_of(explained.test, names))
+    if explained.classification:
         return {"loss": found["log_loss"], "score": found["accuracy"]}
-    return {"loss": found["rmse"] ** 2 / float(np.var(case.train_target, dtype=float)), "score": found["r2"]}
+    return {"loss": found["rmse"] ** 2 / float(np.var(explained.train_target, dtype=float)), "score": found["r2"]}

@@ -13,7 +13,7 @@ from permgrad.backend import keras
 from permgrad.data.table import Table
 from permgrad.evaluation.agreement import rank_correlation, top_overlap
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.explained import Case, with_frames
+from permgrad.evaluation.explained import ExplainedModel, with_frames
 from permgrad.evaluation.stability import default_k
 from permgrad.evaluation.tables import frame
 from permgrad.importance.ranking import FeatureRanking
@@ -22,12 +22,12 @@ MAX_STEPS = 8
 WEIGHTS, LABELS = "weights", "labels"
 
 
-def sanity_checks(case: Case, budget: Budget) -> pd.DataFrame:
+def sanity_checks(explained: ExplainedModel, budget: Budget) -> pd.DataFrame:
     """Rank again with a network that is randomised layer by layer, and with one that learned shuffled labels.
 
     Parameters
     ----------
-    case : Case
+    explained : ExplainedModel
     budget : Budget
 
     Returns
@@ -45,26 +45,28 @@ def sanity_checks(case: Case, budget: Budget) -> pd.DataFrame:
     Adebayo et al., Sanity checks for saliency maps (2018): cascading randomisation of the model's parameters, and
     randomisation of the data.
     """
-    network = case.estimator.network_
+    network = explained.estimator.network_
     cascade = layer_steps(network)
     steps: list[tuple[str, int, list[str]]] = [(WEIGHTS, i, layers) for i, layers in enumerate([[], *cascade])]
     original: dict[str, FeatureRanking] = {}
     rows: list[dict[str, Any]] = []
-    randomised = _Randomised(network, case.random_state)
+    randomised = _Randomised(network, explained.random_state)
     for test, step, layers in budget.steps("sanity", [*steps, (LABELS, 1, [])], _step):
         if test == WEIGHTS:
-            estimator = copy(case.estimator)
+            estimator = copy(explained.estimator)
             estimator.network_ = randomised.forget(layers)
         else:
-            estimator = _shuffled_labels(case)
-        found = case.named(case.explain(estimator))
+            estimator = _shuffled_labels(explained)
+        found = explained.named(explained.explain(estimator))
         original = original or found
-        k = default_k(len(case.groups))
+        k = default_k(len(explained.groups))
         for name, ranking in found.items():
             first = original[name]
             agreed = {"spearman": rank_correlation(first, ranking), "overlap": top_overlap(first, ranking, k)}
             changed = {"test": test, "step": step, "layers": " ".join(layers) or "none"}
-            rows.append({**changed, "ranking": name, **agreed, "by_chance": _overlap_by_chance(k, len(case.groups))})
+            rows.append(
+                {**changed, "ranking": name, **agreed, "by_chance": _overlap_by_chance(k, len(explained.groups))}
+            )
     return frame("sanity", rows)
 
 
@@ -123,11 +125,11 @@ def _reseeded(layer: Any, seeds: Iterator[int]) -> Any:
     return type(layer).from_config(settings)
 
 
-def _shuffled_labels(case: Case) -> Any:
+def _shuffled_labels(explained: ExplainedModel) -> Any:
     """Return the estimator fitted on training and validation rows with shuffled targets."""
-    rng = np.random.default_rng([case.random_state, 9])
-    shuffled = [None if table is None else _shuffle(table, rng) for table in (case.train, case.validation)]
-    return case.refit(case.estimator, *shuffled)  # type: ignore[arg-type]
+    rng = np.random.default_rng([explained.random_state, 9])
+    shuffled = [None if table is None else _shuffle(table, rng) for table in (explained.train, explained.validation)]
+    return explained.refit(explained.estimator, *shuffled)  # type: ignore[arg-type]
 
 
 def _shuffle(table: Table, rng: np.random.Generator) -> Table:

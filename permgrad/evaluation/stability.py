@@ -14,7 +14,7 @@ from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.evaluation.agreement import feature_ranks, spearman
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.explained import Case
+from permgrad.evaluation.explained import ExplainedModel
 from permgrad.importance.ranking import FeatureRanking
 
 KINDS = ("seeds", "bootstrap rows")
@@ -177,12 +177,12 @@ def nogueira(chosen: np.ndarray) -> tuple[float, float]:
     return float(index), float(variance)
 
 
-def reseeded(case: Case, n_trainings: int, budget: Budget) -> dict[str, dict[str, RankStability]]:
+def reseeded(explained: ExplainedModel, n_trainings: int, budget: Budget) -> dict[str, dict[str, RankStability]]:
     """Train again with other seeds, on the same rows and on resampled ones, and rank the test rows each time.
 
     Parameters
     ----------
-    case : Case
+    explained : ExplainedModel
     n_trainings : int
         Of each kind.
     budget : Budget
@@ -196,10 +196,12 @@ def reseeded(case: Case, n_trainings: int, budget: Budget) -> dict[str, dict[str
     """
     found: dict[str, dict[str, list[FeatureRanking]]] = {}
     for kind, i in budget.steps("stability", [(kind, i) for kind in KINDS for i in range(n_trainings)], _step):
-        rng = np.random.default_rng([case.random_state, 3, KINDS.index(kind), i])
-        train = case.train if kind == "seeds" else bootstrap(case.train, rng)
-        fitted = case.refit(case.estimator, train, case.validation, random_state=int(rng.integers(2**31)))
-        for name, part in case.named(case.explain(fitted)).items():
+        rng = np.random.default_rng([explained.random_state, 3, KINDS.index(kind), i])
+        train = explained.train if kind == "seeds" else bootstrap(explained.train, rng)
+        fitted = explained.refit(
+            explained.estimator, train, explained.validation, random_state=int(rng.integers(2**31))
+        )
+        for name, part in explained.named(explained.explain(fitted)).items():
             # Replicates of a wide table are large, and not wanted here.
             found.setdefault(kind, {}).setdefault(name, []).append(replace(part, components={}, replicates=None))
     return {

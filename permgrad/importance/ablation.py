@@ -19,7 +19,7 @@ import numpy as np
 from permgrad.backend import compiled, keras
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
-from permgrad.importance.network.fusion_point import meeting
+from permgrad.importance.network.fusion_point import fusion_point
 from permgrad.importance.network.inputs import Inputs, Target
 
 METHODS = ("shapley", "softmax")
@@ -149,15 +149,15 @@ def _subset_losses(
     losses = {
         frozenset(on): np.zeros(bootstrap.n_bundles) for size in range(n + 1) for on in combinations(range(n), size)
     }
-    met = meeting(data.cut)
-    predict = data.cut.once("finish", lambda: compiled(lambda *parts: met.finish(list(parts)), data.cut.model))
+    point = fusion_point(data.cut)
+    predict = data.cut.once("finish", lambda: compiled(lambda *parts: point.finish(list(parts)), data.cut.model))
     constants = [] if baseline == "shuffled" else _constant_codes(data, baseline)
     other = np.random.default_rng([random_state, len(data)]).permutation(len(data))
     for rows in data.blocks(2 * data.floats_per_row()):
-        shown = [met.contribute(i, data.encode(branch, rows)) for i, branch in enumerate(data.cut.branches)]
+        shown = [point.contribute(i, data.encode(branch, rows)) for i, branch in enumerate(data.cut.branches)]
         off = constants or [data.encode_taken(branch, other[rows]) for branch in data.cut.branches]
         hidden = [
-            keras.ops.broadcast_to(met.contribute(i, code), whole.shape)
+            keras.ops.broadcast_to(point.contribute(i, code), whole.shape)
             for i, (code, whole) in enumerate(zip(off, shown, strict=True))
         ]
         at = np.arange(rows.start, rows.stop)

@@ -48,7 +48,7 @@ def masking_curve(
     model : keras.Model or fitted estimator
         A network (n_rows, n_features) → class probabilities; or anything with ``predict`` and ``classes_``, such as a
         `SelectorClassifier` or scikit-learn's ``LinearSVC``.
-    X : ndarray, DataFrame, sparse matrix, BackedRows or Cells of shape (n_rows, n_features)
+    X : ndarray, DataFrame, sparse matrix, RowsOnDisk or Cells of shape (n_rows, n_features)
         Rows that the model was not trained on. Some are made dense at a time.
     y : array of shape (n_rows,)
         Class numbers for a network, labels for an estimator.

@@ -30,7 +30,7 @@ Branch = Literal["tabular", "image"]
 BATCH_NORM_MOMENTUM = 0.9
 """Keras's 0.99 needs hundreds of steps to follow the data: too slow for the few batches of a small table."""
 BRANCHES: tuple[Branch, ...] = ("tabular", "image")
-SCALINGS = {"minmax": MinMaxScale, "quantile": QuantileScale}
+SCALINGS = {"min-max": MinMaxScale, "quantile": QuantileScale}
 EMBEDDINGS = ("none", "piecewise", "periodic")
 ROWS_PER_CALL = 1024
 
@@ -43,7 +43,7 @@ class HybridConfig:
     ----------
     branches : tuple of {"tabular", "image"}
         Both for the hybrid, one for a control.
-    scaling : {"minmax", "quantile"}
+    scaling : {"min-max", "quantile"}
         How each column comes to [0, 1] in front of both branches: linearly, as published, or by its rank among the
         training rows, see `QuantileScale`.
     embedding : {"none", "piecewise", "periodic"}
@@ -73,7 +73,7 @@ class HybridConfig:
     """
 
     branches: tuple[Branch, ...] = BRANCHES
-    scaling: str = "minmax"
+    scaling: str = "min-max"
     embedding: str = "none"
     embedding_size: int = 16
     members: int = 1

@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
 from permgrad.backend import keras
-from permgrad.data.on_disk import BackedRows
+from permgrad.data.on_disk import RowsOnDisk
 
 BLOCK_ROWS = 256
 """Neighbouring rows of a file that are read together."""
@@ -24,7 +24,7 @@ PREDICTED_ROWS = 1024
 
 def is_dense(X: Any) -> bool:
     """Tell whether `X` is an array in memory."""
-    return not sparse.issparse(X) and not isinstance(X, BackedRows)
+    return not sparse.issparse(X) and not isinstance(X, RowsOnDisk)
 
 
 def dense(rows: Any) -> np.ndarray:
@@ -49,7 +49,7 @@ class Batches(keras.utils.PyDataset):
 
     Parameters
     ----------
-    X : ndarray, scipy.sparse CSR matrix or BackedRows of shape (n_rows, n_features)
+    X : ndarray, scipy.sparse CSR matrix or RowsOnDisk of shape (n_rows, n_features)
     y : ndarray of shape (n_rows,)
     batch_size, random_state : int
     class_weight : ndarray of shape (n_classes,), optional
@@ -73,7 +73,7 @@ class Batches(keras.utils.PyDataset):
         self.n_batches = max(1, n_rows // batch_size) if drop_last else math.ceil(n_rows / batch_size)
         self.row_weight = None if class_weight is None else class_weight[y]
         self.generator = np.random.default_rng(random_state)
-        backed = isinstance(X, BackedRows)
+        backed = isinstance(X, RowsOnDisk)
         # A buffer holds whole batches, so that each batch comes from one.
         self.buffer_rows = max(1, BUFFER_ROWS // batch_size) * batch_size if backed else 0
         self.order = self._draw()
@@ -124,7 +124,7 @@ class InOrder(keras.utils.PyDataset):
 
     Parameters
     ----------
-    X : ndarray, scipy.sparse CSR matrix or BackedRows
+    X : ndarray, scipy.sparse CSR matrix or RowsOnDisk
     *others : ndarray of shape (n_rows,)
         Such as class numbers, and weights.
     """

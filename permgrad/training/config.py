@@ -35,7 +35,7 @@ class TrainingConfig:
     batch_size : int
     drop_last : bool
         Leave out each epoch's last batch if it is a part of one: BatchNorm's means of few rows are rough.
-    max_epochs : int
+    epochs : int
     patience : int
         Epochs without a better validation loss after which training stops; the best weights are kept.
         Both count from the epoch at which the rate is at its peak: before, a loss that stalls says little.
@@ -54,7 +54,7 @@ class TrainingConfig:
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     batch_size: int = 32
     drop_last: bool = False
-    max_epochs: int = 70
+    epochs: int = 70
     patience: int = 6
     keep: Literal["best", "last"] = "best"
     random_state: int = 0
@@ -62,12 +62,12 @@ class TrainingConfig:
     @property
     def warmup_epochs(self) -> int:
         """Epochs in which the learning rate rises."""
-        return max(1, int(self.max_epochs * WARMUP_SHARE)) if self.schedule == "one_cycle" else 0
+        return max(1, int(self.epochs * WARMUP_SHARE)) if self.schedule == "one_cycle" else 0
 
     def __post_init__(self) -> None:
         if self.random_state < 0:
             raise PermGradError(f"random_state must be at least 0, got {self.random_state}")
-        for name in ("batch_size", "max_epochs", "patience", "learning_rate"):
+        for name in ("batch_size", "epochs", "patience", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise PermGradError(f"{name} must be positive, got {getattr(self, name)}")
         for name, choices in CHOICES.items():

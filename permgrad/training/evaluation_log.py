@@ -19,7 +19,7 @@ def probabilities(model: Any, X: Any) -> np.ndarray:
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
-def judged(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
+def evaluate_network(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
     """Return ``loss`` (mean cross-entropy), ``accuracy`` and ``balanced_accuracy`` of a network, in evaluation mode."""
     p = probabilities(model, X)
     best = p.argmax(axis=1)
@@ -51,6 +51,6 @@ class EvaluationLog(keras.callbacks.Callback):
         if logs is None:
             return
         for name, rows in self.rows.items():
-            found = judged(self.model, *rows)
+            found = evaluate_network(self.model, *rows)
             logs |= {f"{name}_loss": found["loss"], f"{name}_accuracy": found["accuracy"]}
         logs["penalty"] = float(sum(keras.ops.convert_to_numpy(loss) for loss in self.model.losses))

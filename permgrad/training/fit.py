@@ -127,7 +127,7 @@ def fit_network(
         mode="min",
         patience=config.patience,
         restore_best_weights=True,
-        start_from_epoch=min(config.warmup_epochs, config.max_epochs - 1),
+        start_from_epoch=min(config.warmup_epochs, config.epochs - 1),
     )
     called = [
         *callbacks,
@@ -142,7 +142,7 @@ def fit_network(
             validation_data=seen,
             validation_batch_size=VALIDATION_ROWS if seen is validation else None,
             shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
-            epochs=config.max_epochs,
+            epochs=config.epochs,
             callbacks=called,
             verbose=0,
         ).history

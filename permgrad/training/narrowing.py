@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from permgrad.backend import keras
-from permgrad.training.evaluation_log import judged
+from permgrad.training.evaluation_log import evaluate_network
 
 
 class Narrowing(keras.callbacks.Callback):
@@ -53,7 +53,7 @@ class Narrowing(keras.callbacks.Callback):
         """Judge where they end."""
         stage, since = divmod(epoch - self.start, self.epochs_per_size)
         if stage >= 0 and since == self.epochs_per_size - 1:
-            self.found.append({"size": self.sizes[stage], **judged(self.model, *self.rows)})
+            self.found.append({"size": self.sizes[stage], **evaluate_network(self.model, *self.rows)})
 
     @property
     def curve(self) -> pd.DataFrame:

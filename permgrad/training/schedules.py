@@ -20,7 +20,7 @@ def one_cycle_rate(epoch: int, config: TrainingConfig) -> float:
     warmup, peak = config.warmup_epochs, config.learning_rate
     if epoch < warmup:
         return START_RATE + (peak - START_RATE) * epoch / warmup
-    return peak / 2 * (1 + math.cos(math.pi * (epoch - warmup) / max(1, config.max_epochs - warmup)))
+    return peak / 2 * (1 + math.cos(math.pi * (epoch - warmup) / max(1, config.epochs - warmup)))
 
 
 def cosine_rate(epoch: int, config: TrainingConfig) -> float:
@@ -28,7 +28,7 @@ def cosine_rate(epoch: int, config: TrainingConfig) -> float:
 
     Source: Loshchilov & Hutter, SGDR (2017), without restarts, per epoch.
     """
-    share = (1 + math.cos(math.pi * epoch / config.max_epochs)) / 2
+    share = (1 + math.cos(math.pi * epoch / config.epochs)) / 2
     return END_RATE + (config.learning_rate - END_RATE) * share
 
 

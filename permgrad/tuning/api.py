@@ -9,7 +9,7 @@ from typing import Any
 
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
-from permgrad.estimators._base import MAX_EPOCHS
+from permgrad.estimators._base import EPOCHS
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.files import plain
 from permgrad.metrics.scores import SCORES
@@ -93,7 +93,7 @@ def tune(
     verbose : bool
         Show progress.
     **settings
-        Of the estimator, where the space does not decide: ``max_epochs=30``, ``class_weight="balanced"``, ...
+        Of the estimator, where the space does not decide: ``epochs=30``, ``class_weight="balanced"``, ...
 
     Returns
     -------
@@ -124,12 +124,12 @@ def tune(
         deadline=None if timeout is None else time.time() + timeout,
         sampler=sampler,
         pruner=pruner,
-        max_epochs=settings["max_epochs"],
+        epochs=settings["epochs"],
         random_state=random_state,
         keep=keep,
     )
     make_sampler(sampler, random_state)
-    make_pruner(pruner, settings["max_epochs"], job.steps_per_epoch)
+    make_pruner(pruner, settings["epochs"], job.steps_per_epoch)
     check_directory(job)
     with quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
         study = progress.study
@@ -159,9 +159,9 @@ def _checked(settings: dict[str, Any], table: Table, random_state: int) -> dict[
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise PermGradError(f"{kind.__name__} has no setting {listing(unknown)}; it has {listing(known, 30)}")
-    given = settings.get("max_epochs")
-    max_epochs = MAX_EPOCHS[str(table.task)] if given is None else given
-    return kind(**{**settings, "max_epochs": max_epochs, "random_state": random_state}).get_params()
+    given = settings.get("epochs")
+    epochs = EPOCHS[str(table.task)] if given is None else given
+    return kind(**{**settings, "epochs": epochs, "random_state": random_state}).get_params()
 
 
 def _identity(

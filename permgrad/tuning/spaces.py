@@ -56,7 +56,7 @@ def batch_ensemble(trial: Any) -> dict[str, Any]:
     units = trial.suggest_int("dense_units", 64, 384, step=32)
     chosen = {
         "branches": ("tabular", "image"),
-        "scaling": trial.suggest_categorical("scaling", ["minmax", "quantile"]),
+        "scaling": trial.suggest_categorical("scaling", ["min-max", "quantile"]),
         "embedding": trial.suggest_categorical("embedding", ["none", "piecewise", "periodic"]),
         "members": trial.suggest_categorical("members", [1, 8, 16, 32]),
         "dense_units": (units,) * depth,

@@ -80,14 +80,14 @@ class SeededPerTrial(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
 
-def first_comparison(max_epochs: int, steps_per_epoch: int) -> int:
+def first_comparison(epochs: int, steps_per_epoch: int) -> int:
     """Return the epoch, from 0, after which trials are first compared.
 
     A sixteenth of all epochs, put off to the 500th step where the table is small, but not beyond the epoch at
     which the learning rate is at its peak: the losses of a few dozen steps at a low rate tell little.
     """
-    peak = TrainingConfig(max_epochs=max_epochs).warmup_epochs
-    return min(peak, max(1, max_epochs // FIRST_SHARE, math.ceil(FIRST_STEPS / steps_per_epoch)))
+    peak = TrainingConfig(epochs=epochs).warmup_epochs
+    return min(peak, max(1, epochs // FIRST_SHARE, math.ceil(FIRST_STEPS / steps_per_epoch)))
 
 
 def make_sampler(name: str, random_state: int) -> BaseSampler:
@@ -106,7 +106,7 @@ def make_sampler(name: str, random_state: int) -> BaseSampler:
     return SeededPerTrial(name, random_state)
 
 
-def make_pruner(name: str, max_epochs: int, steps_per_epoch: int) -> BasePruner:
+def make_pruner(name: str, epochs: int, steps_per_epoch: int) -> BasePruner:
     """Return the pruner called `name`: "halving" (a third goes on, thrice as far), "hyperband", "median" or "none".
 
     Raises
@@ -116,4 +116,4 @@ def make_pruner(name: str, max_epochs: int, steps_per_epoch: int) -> BasePruner:
     """
     if name not in PRUNERS:
         raise PermGradError(f"pruner must be one of {listing(PRUNERS)}, got {name!r}")
-    return PRUNERS[name](max_epochs, first_comparison(max_epochs, steps_per_epoch))
+    return PRUNERS[name](epochs, first_comparison(epochs, steps_per_epoch))

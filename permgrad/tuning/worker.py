@@ -61,7 +61,7 @@ class Job:
     deadline : float or None
         Seconds since the epoch after which no trial is begun.
     sampler, pruner : str
-    max_epochs : int
+    epochs : int
     random_state : int
     keep : int
         Number of best trials whose networks are kept.
@@ -76,7 +76,7 @@ class Job:
     deadline: float | None
     sampler: str
     pruner: str
-    max_epochs: int
+    epochs: int
     random_state: int
     keep: int
 
@@ -86,7 +86,7 @@ class Job:
         directions = [direction(metric) for metric in self.objective.metrics]
         study = open_study(storage, self.name, self.identity, directions)
         study.sampler = make_sampler(self.sampler, self.random_state)
-        study.pruner = make_pruner(self.pruner, self.max_epochs, self.steps_per_epoch)
+        study.pruner = make_pruner(self.pruner, self.epochs, self.steps_per_epoch)
         return study, storage
 
     @property
@@ -208,7 +208,7 @@ class Worker:
             raise TAKEN(str(error)) from error
 
     def _epochs(self, trial: Trial) -> Any:
-        epochs = self.job.max_epochs
+        epochs = self.job.epochs
         return keras.callbacks.LambdaCallback(
             on_epoch_end=lambda epoch, logs: self.on_progress(f"trial {trial.number}, epoch {epoch + 1} of {epochs}")
         )

@@ -74,7 +74,7 @@ def on_the_split(parts: study.Parts, settings: study.Study, choice: dict[str, An
     return dict(zip(("test accuracy", "test recall"), np.median(found, axis=0).tolist(), strict=True))
 
 
-def judged(parts: study.Parts, settings: study.Study, choice: dict[str, Any]) -> dict[str, Any]:
+def evaluate_network(parts: study.Parts, settings: study.Study, choice: dict[str, Any]) -> dict[str, Any]:
     """Return what cross-validation, and then the one split, say of a choice."""
     return {"found": {**errors(known_rows(parts), settings, choice), **on_the_split(parts, settings, choice)}}
 
@@ -93,7 +93,7 @@ def main(config: Path, overrides: tuple[str, ...], out: Path) -> None:
         for pool, *values in tqdm(list(product(pools, *CHOICES.values())), desc="choices", unit="choice"):
             choice = dict(zip(CHOICES, values, strict=True))
             path, parts = out / "units" / f"{'_'.join(map(str, (pool, *values)))}.json", pools[pool]
-            unit = kept(path, study.KIND, lambda parts=parts, choice=choice: judged(parts, settings, choice))
+            unit = kept(path, study.KIND, lambda parts=parts, choice=choice: evaluate_network(parts, settings, choice))
             rows.append({"pool": pool, **{name: str(value) for name, value in choice.items()}, **unit["found"]})
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error

@@ -295,7 +295,7 @@ def fit_hybrid(parts: Parts, study: Study, random_state: int) -> pg.HybridClassi
     """Train the hybrid network; validation rows decide when it stops."""
     validation = (parts["validation"].X, parts["validation"].y)
     model = pg.HybridClassifier(
-        random_state=random_state, max_epochs=study.others.hybrid_epochs, precision=study.network.precision
+        random_state=random_state, epochs=study.others.hybrid_epochs, precision=study.network.precision
     )
     return model.fit(parts["train"].X, parts["train"].y, validation_data=validation)
 

@@ -68,7 +68,7 @@ class Bench:
         ----------
         recipe : Recipe
         rows : str
-            Says which patches `train` and `judged` are.
+            Says which patches `train` and `evaluate_network` are.
         keep : bool
             Keep the network, and predict with all symmetries.
 

@@ -217,7 +217,7 @@ def tuning_table(found: Sequence[Found]) -> pd.DataFrame:
             "pruner": unit["pruner"],
             "pruned": unit["states"].get("pruned", 0),
             "failed": unit["states"].get("fail", 0),
-            "most epochs": unit["settings"]["max_epochs"],
+            "most epochs": unit["settings"]["epochs"],
             "hours": unit["seconds"] / 3600,
             "best trial": unit["best"],
             "a start": "yes" if unit["best_is_a_start"] else "no",

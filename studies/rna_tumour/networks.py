@@ -15,7 +15,7 @@ from sklearn.feature_selection import f_classif
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance.masking import masking_curve
-from permgrad.importance.network.partial_model import HeldColumns
+from permgrad.importance.network.partial_model import PartialModel
 from permgrad.models.wide import WideConfig, build_wide_mlp
 from permgrad.training.config import TrainingConfig, choose_precision
 from permgrad.training.fit import fit_network
@@ -83,7 +83,7 @@ def train(
         schedule="constant",
         batch_size=network.batch_size,
         drop_last=True,
-        max_epochs=epochs,
+        epochs=epochs,
         patience=epochs,
         keep="last",
         random_state=random_state,
@@ -198,7 +198,7 @@ def shuffle_groups(
 def shuffle_heaviest(study: Any, model: Any, test: Rows, weights: np.ndarray, random_state: int) -> dict[str, Any]:
     """Permute each of the genes with the largest first-layer sums, as published: the fall of the accuracy."""
     columns = np.argsort(-weights, kind="stable")[: study.importance.heaviest]
-    held = HeldColumns(model, test.X, columns)
+    held = PartialModel(model, test.X, columns)
     ranking = pg.score_importance(
         held, test.X[:, columns], test.y, n_repeats=study.importance.repeats, random_state=random_state
     )

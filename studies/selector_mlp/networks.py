@@ -16,7 +16,7 @@ from permgrad.backend import keras
 from permgrad.evaluation.panels import bootstrap_score
 from permgrad.metrics.scores import mean_class_accuracy
 from permgrad.models.selector import SelectorConfig, build_selector_mlp
-from permgrad.training.evaluation_log import judged
+from permgrad.training.evaluation_log import evaluate_network
 
 Parts = Mapping[str, pg.Cells]
 """train, validation and test."""
@@ -173,7 +173,7 @@ def path_on(X: Any, y: np.ndarray, model: pg.SelectorClassifier, snapshots: Snap
     rows = []
     for size, weights in zip(model.path_["size"], snapshots.found, strict=True):
         model.network_.set_weights(weights)
-        rows.append({"size": size, **judged(model.network_, X, y)})
+        rows.append({"size": size, **evaluate_network(model.network_, X, y)})
     return pd.DataFrame(rows)
 
 

@@ -9,7 +9,7 @@ from scipy import sparse
 
 import permgrad as pg
 from permgrad.data.cells import Cells, cells_of, read_cells
-from permgrad.data.on_disk import SPAN, BackedRows
+from permgrad.data.on_disk import SPAN, RowsOnDisk
 from permgrad.training import batches as batching
 from permgrad.training.batches import Batches, InOrder, mixed_order, moments
 
@@ -36,7 +36,7 @@ def files(counts, tmp_path_factory):
 @pytest.mark.parametrize("backed", [False, True])
 @pytest.mark.parametrize("form", ["csr", "dense"])
 def test_every_form_has_the_same_rows(files, counts, form, backed, rng):
-    cells = read_cells(files / f"{form}.h5ad", "kind", backed=backed)
+    cells = read_cells(files / f"{form}.h5ad", "kind", on_disk=backed)
     assert len(cells) == 699
     assert cells.features == counts.features
     assert cells.y.tolist() == counts.y[1:].tolist()
@@ -53,7 +53,7 @@ def test_every_form_has_the_same_rows(files, counts, form, backed, rng):
 def test_matrices_by_column_are_read_in_memory_alone(files, counts):
     np.testing.assert_array_equal(read_cells(files / "csc.h5ad", "kind").X.toarray(), counts.X.toarray()[1:])
     with pytest.raises(pg.PermGradError, match="stored by column"):
-        read_cells(files / "csc.h5ad", "kind", backed=True)
+        read_cells(files / "csc.h5ad", "kind", on_disk=True)
 
 
 def test_what_cannot_be_read(files, tmp_path):
@@ -83,13 +83,13 @@ def test_only_the_rows_asked_for_are_read():
             read.append((rows.start, rows.stop))
             return np.arange(rows.start, rows.stop)[:, None] * np.ones((1, 3))
 
-    rows = BackedRows(Watched())[np.array([9_000, 10, 12, 40])]
+    rows = RowsOnDisk(Watched())[np.array([9_000, 10, 12, 40])]
     assert rows[:, 0].tolist() == [9000, 10, 12, 40]
     assert read == [(10, 41), (9000, 9001)]
-    assert BackedRows(Watched())[np.arange(0)].shape == (0, 3)
+    assert RowsOnDisk(Watched())[np.arange(0)].shape == (0, 3)
     read.clear()
     thin = np.arange(0, 10_000, 50)
-    assert BackedRows(Watched())[thin][:, 0].tolist() == thin.tolist()
+    assert RowsOnDisk(Watched())[thin][:, 0].tolist() == thin.tolist()
     assert max(stop - start for start, stop in read) <= SPAN  # rows near each other, of all the file: not all at once
 
 
@@ -100,7 +100,7 @@ def test_a_file_is_dealt_out_whole_in_mixed_order(n_rows, batch_size, monkeypatc
     monkeypatch.setattr(batching, "BLOCK_ROWS", 64)
     X = sparse.csr_matrix(np.arange(1, n_rows + 1, dtype=np.float32)[:, None])
     dealt = []
-    data = Batches(BackedRows(X), np.arange(n_rows), batch_size, random_state=3)
+    data = Batches(RowsOnDisk(X), np.arange(n_rows), batch_size, random_state=3)
     for _ in range(2):
         rows = [data[i] for i in range(len(data))]
         assert all(isinstance(x, np.ndarray) and len(x) <= batch_size for x, _ in rows)
@@ -112,15 +112,15 @@ def test_a_file_is_dealt_out_whole_in_mixed_order(n_rows, batch_size, monkeypatc
         data.on_epoch_end()
     assert dealt[0].tolist() != dealt[1].tolist()
     assert abs(np.corrcoef(dealt[0], np.arange(n_rows))[0, 1]) < 0.5
-    again = Batches(BackedRows(X), np.arange(n_rows), batch_size, random_state=3)
+    again = Batches(RowsOnDisk(X), np.arange(n_rows), batch_size, random_state=3)
     assert np.concatenate([again[i][1] for i in range(len(again))]).tolist() == dealt[0].tolist()
 
 
 def test_a_buffer_is_read_once(monkeypatch):
     monkeypatch.setattr(batching, "BUFFER_ROWS", 320)
     reads = []
-    monkeypatch.setattr(BackedRows, "__getitem__", lambda self, rows: reads.append(len(rows)) or self.dataset[rows])
-    data = Batches(BackedRows(np.ones((1000, 2), np.float32)), np.zeros(1000, int), 32, random_state=0)
+    monkeypatch.setattr(RowsOnDisk, "__getitem__", lambda self, rows: reads.append(len(rows)) or self.dataset[rows])
+    data = Batches(RowsOnDisk(np.ones((1000, 2), np.float32)), np.zeros(1000, int), 32, random_state=0)
     for i in range(len(data)):
         data[i]
     assert reads == [320, 320, 320, 40]
@@ -147,7 +147,7 @@ def test_sparse_rows_stay_sparse_until_the_batch(counts):
 @pytest.mark.parametrize("form", ["dense", "sparse", "backed"])
 def test_moments_are_those_of_the_whole(form, counts, monkeypatch):
     monkeypatch.setattr(batching, "BUFFER_ROWS", 90)
-    X = {"dense": counts.X.toarray(), "sparse": counts.X, "backed": BackedRows(counts.X)}[form]
+    X = {"dense": counts.X.toarray(), "sparse": counts.X, "backed": RowsOnDisk(counts.X)}[form]
     mean, variance = moments(X)
     dense = counts.X.toarray().astype(float)
     np.testing.assert_allclose(mean, dense.mean(axis=0), rtol=1e-9)
@@ -174,13 +174,13 @@ class TestPreprocessing:
         with pytest.raises(pg.PermGradError, match="negative numbers"):
             log_normalise(Cells(-counts.X, counts.y, counts.features))
         with pytest.raises(pg.PermGradError, match="on disk; normalise_file"):
-            log_normalise(Cells(BackedRows(counts.X), counts.y, counts.features))
+            log_normalise(Cells(RowsOnDisk(counts.X), counts.y, counts.features))
 
     def test_a_file_is_normalised_chunk_by_chunk(self, files, tmp_path):
         from permgrad.data.preprocessing import log_normalise, normalise_file
 
         normalise_file(files / "csr.h5ad", tmp_path / "out.h5ad", chunk_rows=150)
-        found = read_cells(tmp_path / "out.h5ad", "kind", backed=True)
+        found = read_cells(tmp_path / "out.h5ad", "kind", on_disk=True)
         expected = log_normalise(read_cells(files / "csr.h5ad", "kind"))
         np.testing.assert_allclose(found.X[:].toarray(), expected.X.toarray(), rtol=1e-6)
         assert found.features == expected.features
@@ -202,7 +202,7 @@ class TestPreprocessing:
         assert variable_genes(cells, 60) == list(cells.features)
         some = np.sort(np.random.default_rng(1).choice(700, 300, replace=False))
         assert variable_genes(cells, 20, max_rows=300, random_state=1) == variable_genes(cells.take(some), 20)
-        on_disk = Cells(BackedRows(cells.X), cells.y, cells.features)
+        on_disk = Cells(RowsOnDisk(cells.X), cells.y, cells.features)
         assert variable_genes(on_disk, 20) == variable_genes(cells, 20)
 
 

@@ -35,7 +35,7 @@ def test_predictions_are_averaged_by_hand(rng):
 @pytest.mark.slow
 def test_networks_of_several_seeds(rng):
     X, y = rng.random((60, 4)), rng.integers(0, 2, 60)
-    seeds = [pg.HybridClassifier(**SMALL, max_epochs=1, random_state=random_state) for random_state in (0, 1)]
+    seeds = [pg.HybridClassifier(**SMALL, epochs=1, random_state=random_state) for random_state in (0, 1)]
     model = pg.AveragedClassifier(seeds).fit(X, y, validation_data=(X, y))
     first, second = (network.predict_proba(X) for network in model.estimators_)
     assert not np.allclose(first, second)

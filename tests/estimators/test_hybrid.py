@@ -28,7 +28,7 @@ OF_TRAINED = {
 
 
 def checked_estimators():
-    settings = {**SMALL, "learning_rate": 0.03, "max_epochs": 20, "patience": 20, "batch_size": 8, "dropout": 0.0}
+    settings = {**SMALL, "learning_rate": 0.03, "epochs": 20, "patience": 20, "batch_size": 8, "dropout": 0.0}
     mlp = pg.MLPClassifier(hidden_units=(16,), learning_rate=0.03, epochs=25, batch_size=8, dropout=0.0)
     selecting = pg.SelectorClassifier(
         hidden_units=(16,),
@@ -47,8 +47,7 @@ def checked_estimators():
 def test_scikit_learns_checks(estimator, check):
     """Those outside `conftest.FAST_CHECKS` fit many networks and are marked slow."""
     if check.func.__name__ not in OF_TRAINED:
-        epochs = "max_epochs" if "max_epochs" in estimator.get_params() else "epochs"
-        estimator = clone(estimator).set_params(**{epochs: 2})
+        estimator = clone(estimator).set_params(epochs=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check(estimator)
@@ -62,7 +61,7 @@ def cancer():
 @pytest.fixture(scope="module")
 def fitted(cancer):
     train, val, _ = cancer
-    model = pg.HybridClassifier(**SMALL, max_epochs=8, learning_rate=5e-3)
+    model = pg.HybridClassifier(**SMALL, epochs=8, learning_rate=5e-3)
     return model.fit(train.X, train.y, validation_data=(val.X, val.y))
 
 
@@ -82,7 +81,7 @@ def mixed_fit():
         }
     )
     y = 1e6 * (3 * X["dose"] + 2 * (X["colour"] == "red"))
-    model = pg.HybridRegressor(**SMALL, max_epochs=40, learning_rate=1e-2)
+    model = pg.HybridRegressor(**SMALL, epochs=40, learning_rate=1e-2)
     with pytest.warns(UserWarning, match="no information in 'same', 'empty'"):
         model.fit(X[:300], y[:300])
     return model, X[300:], y[300:]
@@ -128,7 +127,7 @@ def test_a_categorys_columns_are_permuted_together(mixed_fit):
 def test_same_seed_same_ranking(cancer):
     train, _, test = cancer
     rankings = [
-        pg.HybridClassifier(**SMALL, max_epochs=3, random_state=random_state)
+        pg.HybridClassifier(**SMALL, epochs=3, random_state=random_state)
         .fit(train.X, train.y)
         .rank_features(test.X, test.y)
         for random_state in (1, 1, 2)
@@ -141,14 +140,14 @@ def test_global_random_state_is_left_alone(cancer):
     train, _, test = cancer
     np.random.random_state(0)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    pg.HybridClassifier(**SMALL, max_epochs=1).fit(train.X, train.y).rank_features(test.X, test.y)
+    pg.HybridClassifier(**SMALL, epochs=1).fit(train.X, train.y).rank_features(test.X, test.y)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 @pytest.mark.parametrize("branches", [("tabular",), ("image",), "tabular"])
 def test_one_branch(branches, cancer):
     train, _, test = cancer
-    model = pg.HybridClassifier(**SMALL, max_epochs=2, branches=branches).fit(train.X, train.y)
+    model = pg.HybridClassifier(**SMALL, epochs=2, branches=branches).fit(train.X, train.y)
     ranking = model.rank_features(test.X, test.y)
     kind = branches if isinstance(branches, str) else branches[0]
     assert ranking.branch_weights == {kind: 1.0}
@@ -179,7 +178,7 @@ def test_class_weight_and_labels_of_any_kind(cancer, tmp_path):
     X = train.X.to_numpy() + np.random.default_rng(0).normal(scale=50, size=train.X.shape)
     shares = []
     for weight in ({True: 50.0, False: 1.0}, {True: 1.0, False: 50.0}, "balanced"):
-        model = pg.HybridClassifier(**SMALL, max_epochs=6, class_weight=weight).fit(X, y)
+        model = pg.HybridClassifier(**SMALL, epochs=6, class_weight=weight).fit(X, y)
         shares.append(model.predict(X).mean())
     assert shares[1] < shares[2] < shares[0]
     model.set_params(class_weight={True: 2.0, False: 1.0}).save(tmp_path / "m")
@@ -190,7 +189,7 @@ def test_class_weight_and_labels_of_any_kind(cancer, tmp_path):
 
 def test_mixed_precision_learns_and_stays_float32_outside(cancer):
     train, _, test = cancer
-    model = pg.HybridClassifier(**SMALL, max_epochs=8, learning_rate=5e-3, precision="mixed_bfloat16")
+    model = pg.HybridClassifier(**SMALL, epochs=8, learning_rate=5e-3, precision="mixed_bfloat16")
     model.fit(train.X, train.y)
     assert model.network_.get_layer("tabular_0").compute_dtype == "bfloat16"
     assert model.network_.get_layer("scale").compute_dtype == "float32"
@@ -201,14 +200,14 @@ def test_mixed_precision_learns_and_stays_float32_outside(cancer):
 
 def test_validation_rows_only_decide_when_to_stop(cancer):
     train, val, _ = cancer
-    model = pg.HybridClassifier(**SMALL, max_epochs=2)
+    model = pg.HybridClassifier(**SMALL, epochs=2)
     model.fit(train.X, train.y, validation_data=(val.X * 100, val.y))
     np.testing.assert_array_equal(model.layout_.maximum, train.X.max().to_numpy(np.float32))
 
 
 def test_validation_rows_may_be_arrays_and_few(cancer):
     train, val, _ = cancer
-    model = pg.HybridClassifier(**SMALL, max_epochs=1)
+    model = pg.HybridClassifier(**SMALL, epochs=1)
     benign = (val.y == "benign").to_numpy()
     model.fit(train.X, train.y, validation_data=(val.X[benign].to_numpy(), val.y[benign]))
     for data, message in [
@@ -224,7 +223,7 @@ def test_target_that_float32_would_blur(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.random((400, 3))
     y = 1e8 + 3 * X[:, 0]
-    model = pg.HybridRegressor(**SMALL, max_epochs=20, learning_rate=1e-2).fit(X[:300], y[:300])
+    model = pg.HybridRegressor(**SMALL, epochs=20, learning_rate=1e-2).fit(X[:300], y[:300])
     assert model.score(X[300:], y[300:]) > 0.8
     assert model.rank_features(X[300:], y[300:]).top(1) == ["x0"]
     model.save(tmp_path / "m")
@@ -233,9 +232,7 @@ def test_target_that_float32_would_blur(tmp_path):
 
 def test_numpy_settings_are_saved(cancer, tmp_path):
     train = cancer[0]
-    model = pg.HybridClassifier(
-        **SMALL, max_epochs=np.int64(1), learning_rate=np.float32(0.5), random_state=np.int64(3)
-    )
+    model = pg.HybridClassifier(**SMALL, epochs=np.int64(1), learning_rate=np.float32(0.5), random_state=np.int64(3))
     model.fit(train.X, train.y).save(tmp_path / "m")
     assert pg.load(tmp_path / "m").learning_rate == 0.5
     ranking = model.rank_features(train.X, train.y)
@@ -255,7 +252,7 @@ EXTENSIONS = [
 def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     X = rng.random((60, 6))
     y = (X[:, 0] > 0.5).astype(int)
-    model = kind(**SMALL, **settings, max_epochs=1).fit(X, y)
+    model = kind(**SMALL, **settings, epochs=1).fit(X, y)
     model.save(tmp_path / "m")
     loaded = pg.load(tmp_path / "m")
     assert loaded.get_params() == model.get_params()
@@ -267,7 +264,7 @@ def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
 def test_members_find_a_planted_feature(rng):
     X = rng.random((400, 6))
     y = (np.abs(X[:, 2] - 0.5) < 0.25).astype(int)  # a bend that no straight line sees
-    settings = {**SMALL, **EXTENSIONS[0], "schedule": "constant", "learning_rate": 1e-2, "max_epochs": 15}
+    settings = {**SMALL, **EXTENSIONS[0], "schedule": "constant", "learning_rate": 1e-2, "epochs": 15}
     model = pg.HybridClassifier(**settings).fit(X[:300], y[:300])
     assert model.score(X[300:], y[300:]) > 0.85
     ranking = model.rank_features(X[300:], y[300:])
@@ -282,7 +279,7 @@ def test_bins_find_a_ring_among_noise():
     train, test = table.take(np.arange(833)), table.take(np.arange(833, 1000))
     settings = {"optimizer": "adamw", "weight_decay": 2.0, "learning_rate": 5e-3, "batch_size": 64}
     model = pg.HybridClassifier(
-        branches=("tabular",), embedding="piecewise", embedding_size=8, max_epochs=80, patience=80, **settings
+        branches=("tabular",), embedding="piecewise", embedding_size=8, epochs=80, patience=80, **settings
     )
     model.fit(train.X, train.y)
     assert model.score(test.X, test.y) > 0.7
@@ -298,7 +295,7 @@ BAD_FIT = {
     "dropout": ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
     "precision": ({"precision": "float8"}, "precision must be"),
     "optimizer": ({"optimizer": "sgd"}, "'adam', 'adamw'"),
-    "epochs": ({"max_epochs": 0}, "max_epochs must be positive"),
+    "epochs": ({"epochs": 0}, "epochs must be positive"),
     "random_state": ({"random_state": -1}, "random_state must be at least 0"),
     "batch": ({"batch_size": 0}, "batch_size must be positive"),
     "fraction": ({"validation_fraction": 1.0}, "validation_fraction"),
@@ -372,7 +369,7 @@ def test_images_are_what_the_image_branch_sees():
     """Ranks are drawn where the columns are scaled by rank, not the layout's own scaling."""
     rng = np.random.default_rng(0)
     X, y = rng.lognormal(sigma=2, size=(80, 4)).astype(np.float32), rng.integers(0, 2, 80)
-    model = pg.HybridClassifier(**SMALL, scaling="quantile", max_epochs=1, random_state=0).fit(X, y)
+    model = pg.HybridClassifier(**SMALL, scaling="quantile", epochs=1, random_state=0).fit(X, y)
     drawn = model.images(X)[:, model.layout_.rows, model.layout_.cols, 0]
     scaled = np.asarray(model.network_.get_layer("scale")(X))
     np.testing.assert_allclose(drawn, scaled, atol=1e-6)

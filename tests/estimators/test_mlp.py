@@ -32,7 +32,7 @@ def fitted(problem):
 
 
 def test_cosine_by_hand():
-    config = TrainingConfig(schedule="cosine", max_epochs=20, learning_rate=1e-3)
+    config = TrainingConfig(schedule="cosine", epochs=20, learning_rate=1e-3)
     rates = [cosine_rate(epoch, config) for epoch in range(21)]
     assert rates[0] == pytest.approx(1e-3)
     assert rates[10] == pytest.approx((1e-3 + 1e-5) / 2)
@@ -149,7 +149,7 @@ def test_best_epoch_by_validation_rows(problem):
         ({"clip_norm": 0}, "clip_norm must be positive, or None"),
         ({"keep": "first"}, "keep must be one of 'best', 'last', got 'first'"),
         ({"random_state": -1}, "random_state must be at least 0"),
-        ({"epochs": 0}, "max_epochs must be positive"),
+        ({"epochs": 0}, "epochs must be positive"),
     ],
 )
 def test_settings_out_of_range(settings, message, problem):

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.data.on_disk import BackedRows
+from permgrad.data.on_disk import RowsOnDisk
 
 QUICK = {"hidden_units": (32,), "epochs": 15, "batch_size": 32, "learning_rate": 1e-2, "alpha": 0.01}
 SELECTORS = ("free", "clamped", "stochastic", "narrowing", "none")
@@ -68,8 +68,8 @@ def test_every_kind_of_rows_trains_the_same_network(parts):
         found = clone(model).fit(X, train.y)
         given = pd.DataFrame(test.X.toarray(), columns=list(test.features)) if X is frame else test.X
         np.testing.assert_allclose(found.predict_proba(given), expected, atol=1e-4)
-    on_disk = pg.Cells(BackedRows(train.X), train.y, train.features)
-    backed = clone(model).fit(on_disk, validation_data=pg.Cells(BackedRows(test.X), test.y, test.features))
+    on_disk = pg.Cells(RowsOnDisk(train.X), train.y, train.features)
+    backed = clone(model).fit(on_disk, validation_data=pg.Cells(RowsOnDisk(test.X), test.y, test.features))
     assert (backed.predict(test) == test.y).mean() > 0.9
     assert backed.features_ == train.features
     assert len(backed.history_["val_loss"]) == 4

@@ -10,7 +10,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.evaluation.explained import Case
+from permgrad.evaluation.explained import ExplainedModel
 from permgrad.layers.scaling import MinMaxScale
 from tests.conftest import SMALL
 
@@ -27,13 +27,13 @@ def linear_network(X: np.ndarray, weights: np.ndarray):
     return network
 
 
-def planted_case(X: pd.DataFrame, weights: np.ndarray, n_train: int, random_state: int = 0) -> Case:
-    """A case whose target is ``X @ weights``, and whose network knows it."""
+def planted_case(X: pd.DataFrame, weights: np.ndarray, n_train: int, random_state: int = 0) -> ExplainedModel:
+    """A explained whose target is ``X @ weights``, and whose network knows it."""
     table = pg.Table(X, X.to_numpy() @ weights, task="regression")
     train, test = table.take(np.arange(n_train)), table.take(np.arange(n_train, len(X)))
-    estimator = pg.HybridRegressor(**SMALL, branches=("tabular",), max_epochs=1).fit(train.X, train.y)
+    estimator = pg.HybridRegressor(**SMALL, branches=("tabular",), epochs=1).fit(train.X, train.y)
     estimator.network_ = linear_network(train.X.to_numpy(np.float32), weights)
-    return Case(estimator, pg.FeatureRanking(tuple(X), np.abs(weights)), train, test, None, random_state)
+    return ExplainedModel(estimator, pg.FeatureRanking(tuple(X), np.abs(weights)), train, test, None, random_state)
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +41,11 @@ def planted() -> SimpleNamespace:
     """Six independent columns, of which the last has no weight; 400 training rows, 200 test rows."""
     weights = np.array([1.0, -4.0, 0.5, 3.0, 2.0, 0.0])
     X = pd.DataFrame(np.random.default_rng(1).uniform(-2, 5, (600, 6)), columns=list("abcdef"))
-    return SimpleNamespace(case=planted_case(X, weights, 400), weights=weights)
+    return SimpleNamespace(explained=planted_case(X, weights, 400), weights=weights)
 
 
 @pytest.fixture(scope="session")
-def mixed_fit() -> Case:
+def mixed_fit() -> ExplainedModel:
     """A regressor on a category, numbers with gaps and a constant; ``dose`` and ``colour`` decide the target."""
     rng = np.random.default_rng(5)
     n = 500
@@ -61,7 +61,7 @@ def mixed_fit() -> Case:
     )
     table = pg.Table(X, 3 * X["dose"] + 2 * (X["colour"] == "red"), task="regression")
     train, test = table.take(np.arange(350)), table.take(np.arange(350, n))
-    estimator = pg.HybridRegressor(**SMALL, max_epochs=15, learning_rate=2e-2)
+    estimator = pg.HybridRegressor(**SMALL, epochs=15, learning_rate=2e-2)
     with pytest.warns(UserWarning, match="no information in 'same'"):
         estimator.fit(train.X, train.y)
-    return Case(estimator, estimator.rank_features(test.X, test.y), train, test)
+    return ExplainedModel(estimator, estimator.rank_features(test.X, test.y), train, test)

@@ -13,7 +13,7 @@ from tests.evaluation.conftest import planted_case
 
 def orders(planted) -> dict[str, pg.FeatureRanking]:
     size = np.abs(planted.weights)
-    names = planted.case.ranking.features
+    names = planted.explained.ranking.features
     chance = np.array([3.0, 1, 6, 2, 4, 5])
     return {
         name: pg.FeatureRanking(names, scores)
@@ -23,21 +23,21 @@ def orders(planted) -> dict[str, pg.FeatureRanking]:
 
 @pytest.fixture(scope="module")
 def found(planted):
-    return deletion_curves(planted.case, orders(planted), Budget())
+    return deletion_curves(planted.explained, orders(planted), Budget())
 
 
 def by_hand(planted, replaced: list[int], fill: np.ndarray) -> float:
     """Loss of the linear network, this columns' values replaced."""
-    case = planted.case
-    X = case.test.X.to_numpy().copy()
+    explained = planted.explained
+    X = explained.test.X.to_numpy().copy()
     X[:, replaced] = fill[replaced]
-    return np.mean((X @ planted.weights - case.test.y) ** 2) / np.var(case.train.y)
+    return np.mean((X @ planted.weights - explained.test.y) ** 2) / np.var(explained.train.y)
 
 
 @pytest.mark.parametrize("replacement", ["zero", "mean"])
 def test_deletion_and_insertion_by_hand(planted, found, replacement):
     curves, _ = found
-    X = planted.case.train.X.to_numpy()
+    X = planted.explained.train.X.to_numpy()
     fill = {"zero": X.min(axis=0), "mean": X.mean(axis=0)}[replacement]
     best_first = np.argsort(-np.abs(planted.weights), kind="stable")
     order = {"most": best_first, "least": best_first[::-1]}
@@ -48,7 +48,7 @@ def test_deletion_and_insertion_by_hand(planted, found, replacement):
         replaced = done if row.curve == "deletion" else np.setdiff1d(best_first, done)
         expected = by_hand(planted, list(replaced), fill)
         assert row.loss == pytest.approx(expected, rel=1e-4, abs=1e-6)
-        ratio = np.var(planted.case.train.y) / np.var(planted.case.test.y)
+        ratio = np.var(planted.explained.train.y) / np.var(planted.explained.test.y)
         assert row.score == pytest.approx(1 - expected * ratio, abs=1e-4)
 
 
@@ -56,7 +56,7 @@ def test_marginal_replacement_adds_twice_the_variance(planted, found):
     """Of independent columns: E (x - x')² = 2 var x, times the squared weight."""
     curves, _ = found
     most = curves.query("ranking == 'true' and replacement == 'marginal' and curve == 'deletion' and order == 'most'")
-    added = 2 * np.sort(planted.weights**2)[::-1].cumsum() * 49 / 12 / np.var(planted.case.train.y)
+    added = 2 * np.sort(planted.weights**2)[::-1].cumsum() * 49 / 12 / np.var(planted.explained.train.y)
     np.testing.assert_allclose(most["loss"].to_numpy()[1:], added, rtol=0.2)
 
 
@@ -87,9 +87,9 @@ def test_conditional_replacement_of_a_twin_changes_nothing():
     rng = np.random.default_rng(2)
     x = rng.normal(size=1500)
     X = pd.DataFrame({"twin": x, "used": x, "other": rng.normal(size=1500)})
-    case = planted_case(X, np.array([0.0, 2.0, 0.0]), 1200)
+    explained = planted_case(X, np.array([0.0, 2.0, 0.0]), 1200)
     used_first = {"used": pg.FeatureRanking(tuple(X), np.array([0.0, 2.0, 1.0]))}
-    curves, _ = deletion_curves(case, used_first, Budget(), replacements=("marginal", "conditional"))
+    curves, _ = deletion_curves(explained, used_first, Budget(), replacements=("marginal", "conditional"))
     losses = curves.query("curve == 'deletion' and order == 'most'").set_index(["replacement", "k"])["loss"]
     assert losses["conditional", 1] < 0.02
     assert losses["marginal", 1] > 1.5
@@ -101,9 +101,9 @@ def test_rows_with_equal_kept_values_are_equally_likely_donors():
     rng = np.random.default_rng(3)
     X = pd.DataFrame({"flag": np.tile([0.0, 1.0], 500), "number": np.arange(1000.0)})
     X.loc[800:, "number"] = rng.normal(size=200)
-    case = planted_case(X, np.array([1.0, 1.0]), 800)
-    taken = replacers(case, case.test_rows, 3)["conditional"](np.array([1]))
-    np.testing.assert_array_equal(taken[..., 0], np.broadcast_to(case.test_rows[:, 0], (3, 200)))
+    explained = planted_case(X, np.array([1.0, 1.0]), 800)
+    taken = replacers(explained, explained.test_rows, 3)["conditional"](np.array([1]))
+    np.testing.assert_array_equal(taken[..., 0], np.broadcast_to(explained.test_rows[:, 0], (3, 200)))
     given = taken[..., 1]
     assert set((given % 2 == taken[..., 0]).ravel()) == {True}  # a donor with the same flag
     assert 0.4 < (given < 400).mean() < 0.6
@@ -111,26 +111,27 @@ def test_rows_with_equal_kept_values_are_equally_likely_donors():
 
 
 def test_replaced_columns_come_from_one_row_and_a_category_stays_whole(mixed_fit):
-    case = mixed_fit
-    at = np.concatenate([case.groups["colour"], case.groups["dose"]])
-    pairs = {tuple(row) for row in case.train_rows[:, at]}
+    explained = mixed_fit
+    at = np.concatenate([explained.groups["colour"], explained.groups["dose"]])
+    pairs = {tuple(row) for row in explained.train_rows[:, at]}
     for way in ("marginal", "conditional"):
-        replaced = replacers(case, case.test_rows, 2)[way](at)
+        replaced = replacers(explained, explained.test_rows, 2)[way](at)
         kept = np.setdiff1d(np.arange(replaced.shape[-1]), at)
         np.testing.assert_array_equal(
-            replaced[:, :, kept], np.broadcast_to(case.test_rows[:, kept], (2, *case.test_rows[:, kept].shape))
+            replaced[:, :, kept],
+            np.broadcast_to(explained.test_rows[:, kept], (2, *explained.test_rows[:, kept].shape)),
         )
         assert {tuple(row) for row in replaced[..., at].reshape(-1, len(at))} <= pairs
-    zero = replacers(case, case.test_rows, 2)["zero"](case.groups["colour"])
-    assert (zero[..., case.groups["colour"]] == 0).all()
+    zero = replacers(explained, explained.test_rows, 2)["zero"](explained.groups["colour"])
+    assert (zero[..., explained.groups["colour"]] == 0).all()
 
 
 def test_wide_tables_have_few_points(planted):
-    curves, _ = deletion_curves(planted.case, orders(planted), Budget(), replacements=("mean",), n_points=3)
+    curves, _ = deletion_curves(planted.explained, orders(planted), Budget(), replacements=("mean",), n_points=3)
     assert sorted(curves["k"].unique()) == [0, 3, 6]
 
 
 def test_bad_settings(planted):
     for settings in ({"replacements": ("median",)}, {"n_draws": 9}, {"n_points": 1}):
         with pytest.raises(pg.PermGradError, match="expected replacements among"):
-            deletion_curves(planted.case, orders(planted), Budget(), **settings)
+            deletion_curves(planted.explained, orders(planted), Budget(), **settings)

@@ -10,7 +10,7 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from permgrad.evaluation.baselines import BASELINES
-from permgrad.evaluation.explained import Case
+from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.tables import SCHEMAS, frame
 from tests.conftest import SMALL
 
@@ -26,7 +26,7 @@ def numeric():
     table = pg.Table(X, 3 * X["b"] - 2 * X["d"], task="regression")
     parts = [table.take(rows) for rows in np.split(np.arange(500), [300, 400])]
     train, val, _ = parts
-    model = pg.HybridRegressor(**SMALL, max_epochs=10, learning_rate=2e-2)
+    model = pg.HybridRegressor(**SMALL, epochs=10, learning_rate=2e-2)
     return model.fit(train.X, train.y, validation_data=(val.X, val.y)), *parts
 
 
@@ -183,5 +183,5 @@ def test_strict_json(found, tmp_path):
 def test_what_is_explained_again_goes_by_the_name_of_the_ranking_under_test():
     part = pg.FeatureRanking(("a", "b"), [1.0, 2.0], method="permutation")
     whole = replace(part, method="permgrad", components={"permutation": part})
-    assert list(Case(None, whole, None, None, name="mine").named(whole)) == ["mine", "permutation"]
-    assert list(Case(None, part, None, None, name="mine").named(whole)) == ["permgrad", "permutation"]
+    assert list(ExplainedModel(None, whole, None, None, name="mine").named(whole)) == ["mine", "permutation"]
+    assert list(ExplainedModel(None, part, None, None, name="mine").named(whole)) == ["permgrad", "permutation"]

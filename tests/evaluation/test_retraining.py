@@ -23,7 +23,7 @@ class Counting(LinearRegression):
 
 @pytest.fixture
 def rankings(planted):
-    names, size = planted.case.ranking.features, np.abs(planted.weights)
+    names, size = planted.explained.ranking.features, np.abs(planted.weights)
     return {
         "true": pg.FeatureRanking(names, size),
         "again": pg.FeatureRanking(names, size * 2),
@@ -32,8 +32,8 @@ def rankings(planted):
 
 
 def test_scores_are_those_of_a_plain_loop(planted, rankings):
-    found = remove_and_retrain(planted.case, rankings, Budget(), retrain_with=LinearRegression())
-    train, test = planted.case.train, planted.case.test
+    found = remove_and_retrain(planted.explained, rankings, Budget(), retrain_with=LinearRegression())
+    train, test = planted.explained.train, planted.explained.test
     assert sorted(found["removed"].unique()) == [0, 1, 2, 3, 4, 5]  # of 6: 0.6 → 1, 1.5 → 2, 3, 4.5 → 4, 5.4 → 5
     for row in found.itertuples():
         kept = [name for name in train.features if name not in rankings[row.ranking].top(row.removed)]
@@ -47,7 +47,7 @@ def test_scores_are_those_of_a_plain_loop(planted, rankings):
 
 def test_equal_sets_of_columns_are_trained_on_once(planted, rankings):
     Counting.fits.clear()
-    remove_and_retrain(planted.case, rankings, Budget(), retrain_with=Counting())
+    remove_and_retrain(planted.explained, rankings, Budget(), retrain_with=Counting())
     assert len(Counting.fits) == len(set(Counting.fits))
     # All columns once; "true" and "again" share all five of theirs; "worst" has five others, all different.
     assert len(Counting.fits) == 1 + 5 + 5
@@ -56,7 +56,7 @@ def test_equal_sets_of_columns_are_trained_on_once(planted, rankings):
 def test_by_default_a_plain_mlp_of_few_epochs(mixed_fit, monkeypatch):
     monkeypatch.setattr(retraining, "RETRAIN_EPOCHS", 12)
     model = retraining.plain_mlp(mixed_fit)
-    assert (model.branches, model.max_epochs, model.batch_size) == (("tabular",), 12, 32)
+    assert (model.branches, model.epochs, model.batch_size) == (("tabular",), 12, 32)
     found = remove_and_retrain(mixed_fit, {"permgrad": mixed_fit.ranking}, Budget(), shares=(0.4,))
     assert found["removed"].tolist() == [0, 2]
     assert found["score"].iloc[0] > 0.7
@@ -65,7 +65,7 @@ def test_by_default_a_plain_mlp_of_few_epochs(mixed_fit, monkeypatch):
 
 def test_time_limit_names_what_it_left_out(planted, rankings):
     budget = Budget(timeout=0)
-    found = remove_and_retrain(planted.case, rankings, budget, shares=(0.5,))
+    found = remove_and_retrain(planted.explained, rankings, budget, shares=(0.5,))
     assert found.empty
     assert list(found) == ["ranking", "share", "removed", "kept", "loss", "score"]
     assert "retrain: worst without its 3 best" in budget.left_out
@@ -73,6 +73,6 @@ def test_time_limit_names_what_it_left_out(planted, rankings):
 
 def test_bad_settings(planted, rankings):
     with pytest.raises(pg.PermGradError, match="between 0 and 1"):
-        remove_and_retrain(planted.case, rankings, Budget(), shares=(0.5, 1.0))
+        remove_and_retrain(planted.explained, rankings, Budget(), shares=(0.5, 1.0))
     with pytest.raises(pg.PermGradError, match="kind, got LogisticRegression"):
-        remove_and_retrain(planted.case, rankings, Budget(), retrain_with=LogisticRegression())
+        remove_and_retrain(planted.explained, rankings, Budget(), retrain_with=LogisticRegression())

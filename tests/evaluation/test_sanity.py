@@ -8,22 +8,22 @@ import pytest
 
 import permgrad as pg
 from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.explained import Case
+from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.sanity import _overlap_by_chance, _Randomised, layer_steps, sanity_checks
 from permgrad.models.hybrid import HybridConfig, build_hybrid
 from tests.conftest import SMALL
 
 
 @pytest.fixture(scope="module")
-def graded() -> Case:
+def graded() -> ExplainedModel:
     """Twelve columns of falling weight: a ranking with an order to lose."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(900, 12)), columns=[f"f{i}" for i in range(12)])
     score = X.to_numpy() @ (np.linspace(2, 0, 12) * np.tile([1, -1], 6))
     table = pg.Table(X, np.where(score > 0, "yes", "no"))
     train, test = table.take(np.arange(600)), table.take(np.arange(600, 900))
-    estimator = pg.HybridClassifier(**SMALL, max_epochs=25, learning_rate=1e-2).fit(train.X, train.y)
-    return Case(estimator, estimator.rank_features(test.X, test.y), train, test)
+    estimator = pg.HybridClassifier(**SMALL, epochs=25, learning_rate=1e-2).fit(train.X, train.y)
+    return ExplainedModel(estimator, estimator.rank_features(test.X, test.y), train, test)
 
 
 def test_the_ranking_falls_apart(graded):

@@ -110,10 +110,10 @@ def test_trained_again_on_rows_and_on_resampled_ones(mixed_fit, monkeypatch):
     rows, seeds = [], []
     refit = type(mixed_fit).refit
 
-    def watched(case, estimator, train, validation=None, **settings):
+    def watched(explained, estimator, train, validation=None, **settings):
         rows.append(train.X["dose"].nunique())
         seeds.append(settings["random_state"])
-        return refit(case, estimator, train, validation, **settings, max_epochs=8)
+        return refit(explained, estimator, train, validation, **settings, epochs=8)
 
     monkeypatch.setattr(type(mixed_fit), "refit", watched)
     found = reseeded(mixed_fit, 2, Budget())

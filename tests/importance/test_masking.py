@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.svm import LinearSVC
 
 import permgrad as pg
-from permgrad.data.on_disk import BackedRows
+from permgrad.data.on_disk import RowsOnDisk
 from permgrad.importance import masking
 from permgrad.importance.masking import masking_curve, random_masking
 
@@ -97,7 +97,7 @@ def test_every_kind_of_rows_gives_one_curve(problem, rng):
     order = rng.permutation(8)
     expected = masking_curve(model, X, y, order, 2)
     by_row = sparse.csr_matrix(X)
-    for rows in (pg.Cells(by_row, y, tuple("abcdefgh")), by_row, BackedRows(by_row)):
+    for rows in (pg.Cells(by_row, y, tuple("abcdefgh")), by_row, RowsOnDisk(by_row)):
         pd.testing.assert_frame_equal(masking_curve(model, rows, y, order, 2), expected)
     network = masking_curve(model.network_, X, np.searchsorted(model.classes_, y), order, 2)
     pd.testing.assert_frame_equal(network, expected, rtol=1e-5)

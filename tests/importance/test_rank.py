@@ -116,7 +116,7 @@ def test_trained_network_finds_the_planted_feature(kind, rng):
     X = rng.random((900, 8)).astype(np.float32)
     y = (X[:, 5] > 0.5).astype(int) if kind == "classification" else np.sin(4 * X[:, 5])
     estimator = pg.HybridClassifier if kind == "classification" else pg.HybridRegressor
-    model = estimator(**SMALL, max_epochs=20, learning_rate=5e-3).fit(X[:700], y[:700])
+    model = estimator(**SMALL, epochs=20, learning_rate=5e-3).fit(X[:700], y[:700])
     ranking = model.rank_features(X[700:], y[700:])
     assert ranking.top(1) == ["x5"]
     assert ranking.components["permutation"].top(1) == ["x5"]

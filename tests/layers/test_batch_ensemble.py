@@ -114,7 +114,7 @@ def test_training_minimises_the_mean_of_the_members_losses(n_out, rng):
         rows = -np.log(p[np.arange(40), y]) if n_out > 1 else (p[:, 0] - y) ** 2 / y.var()
         return float(rows.mean())
 
-    config = TrainingConfig(learning_rate=1e-12, schedule="constant", batch_size=40, max_epochs=1)
+    config = TrainingConfig(learning_rate=1e-12, schedule="constant", batch_size=40, epochs=1)
     task = "classification" if n_out > 1 else "regression"
     history, _ = fit_network(model, (X, y), (X, y), config, task=task)
     assert history["loss"][0] == pytest.approx(np.mean([loss(p) for p in predictions]), rel=1e-4)
@@ -127,7 +127,7 @@ def test_class_weights_reach_each_member(rng):
     model, *members = two_members(3)
     weight = np.array([1.0, 5.0, 0.5], np.float32)
     rows = np.mean([-np.log(member.predict(X, verbose=0)[np.arange(40), y]) for member in members], axis=0)
-    config = TrainingConfig(learning_rate=1e-12, schedule="constant", batch_size=40, max_epochs=1)
+    config = TrainingConfig(learning_rate=1e-12, schedule="constant", batch_size=40, epochs=1)
     history, _ = fit_network(model, (X, y), None, config, task="classification", class_weight=weight)
     assert history["loss"][0] == pytest.approx(float(np.mean(rows * weight[y])), rel=1e-4)
 
@@ -138,9 +138,7 @@ def test_trained_members_can_be_cloned(n_out, rng, tmp_path):
     X = rng.normal(size=(40, 4)).astype(np.float32)
     y = rng.integers(0, 3, 40) if n_out > 1 else X[:, 0]
     model = two_members(n_out)[0]
-    fit_network(
-        model, (X, y), (X, y), TrainingConfig(max_epochs=1), task="classification" if n_out > 1 else "regression"
-    )
+    fit_network(model, (X, y), (X, y), TrainingConfig(epochs=1), task="classification" if n_out > 1 else "regression")
     model.save(tmp_path / "m.keras")
     for copy in (keras.models.clone_model(model), keras.models.load_model(tmp_path / "m.keras")):
         copy.set_weights(model.get_weights())

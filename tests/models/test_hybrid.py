@@ -80,7 +80,7 @@ def test_bins_clip_what_lies_outside_and_the_image_does_not(layout, rng):
     assert not np.allclose(*codes[1])
 
 
-@pytest.mark.parametrize("scaling", ["minmax", "quantile"])
+@pytest.mark.parametrize("scaling", ["min-max", "quantile"])
 def test_training_rows_fit_scaling_and_bins(scaling, layout, rng):
     """Edges are quantiles of what the scaling gives, and the image is in [0, 1]."""
     model = extended(layout, scaling=scaling, embedding="piecewise", embedding_size=4)
@@ -224,7 +224,7 @@ def test_weights_that_are_no_columns_own_are_refused(settings, layout):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scaling": "rank"}, "scaling must be one of 'minmax', 'quantile', got 'rank'"),
+        ({"scaling": "rank"}, "scaling must be one of 'min-max', 'quantile', got 'rank'"),
         ({"embedding": "bins"}, "embedding must be one of 'none', 'piecewise', 'periodic', got 'bins'"),
         ({"embedding_size": 1}, "embedding_size must be at least 2, got 1"),
         ({"members": 0}, "at least 1"),

@@ -280,7 +280,7 @@ def test_a_network_is_drawn_branch_by_branch(rng):
     """Layers, sizes and the meeting's width by hand: 4 of the MLP, 4 filters on 4 × 4 pixels of the CNN."""
     X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
     sizes = {"image_size": 8, "dense_units": (4,), "n_conv_layers": 1, "base_filters": 4, "head_units": (5,)}
-    model = pg.HybridClassifier(**sizes, max_epochs=1).fit(X, y)
+    model = pg.HybridClassifier(**sizes, epochs=1).fit(X, y)
     boxes = plotting.network_boxes(model.network_)
     assert boxes["tabular"][-1] == ["Dense 4", "BatchNormalization", "Dropout 0.2"]
     assert ["Conv2D 4  (8 × 8 × 4)", "BatchNormalization", "MaxPooling2D", "Dropout 0.2"] in boxes["image"]
@@ -289,7 +289,7 @@ def test_a_network_is_drawn_branch_by_branch(rng):
     figure = plotting.plot_network(model.network_)
     assert {"tabular branch", "image branch"} <= set(texts(figure))
     assert_nothing_cut_off(figure)
-    alone = pg.HybridClassifier(**sizes, branches=("tabular",), max_epochs=1).fit(X, y)
+    alone = pg.HybridClassifier(**sizes, branches=("tabular",), epochs=1).fit(X, y)
     assert list(plotting.network_boxes(alone.network_)) == ["tabular"]
     assert_nothing_cut_off(plotting.plot_network(alone.network_))
 

@@ -79,7 +79,7 @@ def report(table, tmp_path_factory):
         ranking, page = written(
             out,
             table,
-            pg.HybridClassifier(**SMALL, max_epochs=2, random_state=3),
+            pg.HybridClassifier(**SMALL, epochs=2, random_state=3),
             evaluation=evaluation(),
             command="permgrad rank 'a & b.csv' --target y",
         )
@@ -91,7 +91,7 @@ def wide(tmp_path_factory):
     """More columns than the page holds; a network without images that learned nothing."""
     rng = np.random.default_rng(1)
     table = pg.Table(pd.DataFrame(rng.normal(size=(60, 230))).add_prefix("x"), rng.normal(size=60), name="wide")
-    estimator = pg.HybridRegressor(branches=("tabular",), dense_units=(4,), max_epochs=1, learning_rate=1e-6)
+    estimator = pg.HybridRegressor(branches=("tabular",), dense_units=(4,), epochs=1, learning_rate=1e-6)
     return written(tmp_path_factory.mktemp("wide"), table, estimator)
 
 
@@ -169,7 +169,7 @@ def test_the_data_and_the_way_back_are_named(report, table):
     assert "ranked last: same." in text
     assert "table.split(random_state=7)" in text
     assert "pg.HybridClassifier(" in text
-    assert "max_epochs=2" in text
+    assert "epochs=2" in text
     assert "model.rank_features(test.X, test.y, n_repeats=2)" in text
     assert f"permgrad {ranking.settings['versions']['permgrad']}" in text
 
@@ -180,7 +180,7 @@ def test_python_calls_are_those_that_were_made(report):
     source = next(line for line in "".join(Reader(page).words).splitlines() if line.startswith("model = pg."))
     call = re.fullmatch(r"model = pg\.HybridClassifier\((.*)\)", source)
     assert call is not None
-    for name, value in {**SMALL, "max_epochs": 2, "random_state": 3}.items():
+    for name, value in {**SMALL, "epochs": 2, "random_state": 3}.items():
         assert f"{name}={value!r}" in call[1]
     assert "dropout" not in call[1]
 
@@ -230,7 +230,7 @@ def test_equal_results_give_equal_pages(tmp_path):
     pages = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        pages.append(written(tmp_path / name, table, pg.HybridClassifier(**SMALL, max_epochs=1))[1])
+        pages.append(written(tmp_path / name, table, pg.HybridClassifier(**SMALL, epochs=1))[1])
     assert pages[0] == pages[1]
 
 

@@ -60,7 +60,7 @@ def parts() -> dict[str, pg.Table]:
 def fitted() -> tuple[pg.HybridClassifier, dict[str, pg.Table]]:
     """A network of both branches that was trained for a moment."""
     rows = dict(zip(("train", "validation", "test"), make_table().split(), strict=True))
-    model = pg.HybridClassifier(**SMALL, max_epochs=2, random_state=1)
+    model = pg.HybridClassifier(**SMALL, epochs=2, random_state=1)
     return model.fit(rows["train"].X, rows["train"].y), rows
 
 
@@ -147,7 +147,7 @@ def test_fitted_on_all_rows_sees_test_rows(fitted):
     model, rows = fitted
     every = pd.concat([rows["train"].X, rows["test"].X + 10])
     kind = mistakes.fitted_on_all_rows(pg.HybridClassifier, every)
-    spoilt = kind(**{**model.get_params(), "max_epochs": 1}).fit(rows["train"].X, rows["train"].y)
+    spoilt = kind(**{**model.get_params(), "epochs": 1}).fit(rows["train"].X, rows["train"].y)
     np.testing.assert_allclose(spoilt.layout_.maximum, every.max(), rtol=1e-6)
     scaled = keras.ops.convert_to_numpy(spoilt.network_.get_layer("scale")(every.to_numpy(np.float32)))
     assert scaled.min() == 0
@@ -426,7 +426,7 @@ class Stand:
         monkeypatch.setattr(networks, "explain", lambda model, parts, repeats: self.explained())
 
     def pg_tune(self, table, space, **settings):
-        assert settings["max_epochs"] == 1
+        assert settings["epochs"] == 1
         layout = pg.FeatureLayout.from_dict(small_layout())
         model = SimpleNamespace(random_state=0, layout_=layout, n_conv_layers=3)
         return SimpleNamespace(best_trial=SimpleNamespace(number=self.best), best_model=model)
@@ -434,7 +434,7 @@ class Stand:
     def describe(self, result) -> dict[str, Any]:
         found = {"trials": self.best + 1, "states": {"complete": 1}, "seconds": 1.0, "best": self.best}
         found["best_is_a_start"] = True
-        return {**found, "validation_loss": 0.5, "params": {"lr": 0.1}, "parameters": 9, "settings": {"max_epochs": 1}}
+        return {**found, "validation_loss": 0.5, "params": {"lr": 0.1}, "parameters": 9, "settings": {"epochs": 1}}
 
     def train(self, model, parts, repeats, *, random_state, **changes) -> dict[str, Any]:
         self.trained.append((random_state, changes))

@@ -14,21 +14,21 @@ from permgrad.training.schedules import one_cycle_rate
 
 def test_one_cycle_by_hand():
     """40 epochs, peak 0.01: 10 epochs up from 1e-5, then half a cosine, at its middle after 15 more."""
-    config = TrainingConfig(max_epochs=40, learning_rate=0.01)
+    config = TrainingConfig(epochs=40, learning_rate=0.01)
     rates = [one_cycle_rate(epoch, config) for epoch in range(40)]
     assert rates[0] == 1e-5
     assert rates[5] == pytest.approx((1e-5 + 0.01) / 2)
     assert rates[10] == 0.01
     assert rates[25] == pytest.approx(0.005)
     assert rates[39] == pytest.approx(0.005 * (1 + math.cos(math.pi * 29 / 30)))
-    assert one_cycle_rate(0, TrainingConfig(max_epochs=1)) > 0
+    assert one_cycle_rate(0, TrainingConfig(epochs=1)) > 0
 
 
 def test_a_constant_rate_has_no_warmup(rng):
     """Patience counts from the first epoch on."""
     X = rng.normal(size=(64, 2)).astype(np.float32)
     y = X.sum(axis=1)
-    config = TrainingConfig(learning_rate=0.1, schedule="constant", max_epochs=30, patience=4)
+    config = TrainingConfig(learning_rate=0.1, schedule="constant", epochs=30, patience=4)
     history, kept = fit_network(linear_model(), (X, y), (X, -y), config, task="regression")
     assert set(history["learning_rate"]) == {np.float32(0.1)}
     assert (kept, len(history["loss"])) == (1, 5)
@@ -59,7 +59,7 @@ def test_best_epoch_is_kept(rng):
     X = rng.normal(size=(64, 2)).astype(np.float32)
     y = X.sum(axis=1)
     model = linear_model()
-    config = TrainingConfig(learning_rate=0.1, max_epochs=30, patience=4)
+    config = TrainingConfig(learning_rate=0.1, epochs=30, patience=4)
     history, kept = fit_network(model, (X, y), (X, -y), config, task="regression")
     rate_at_peak = int(np.argmax(history["learning_rate"]))
     assert rate_at_peak == 7
@@ -76,7 +76,7 @@ def test_loss_is_free_of_the_targets_unit(rng):
     for unit in (1.0, 1e4):
         rows = keras.Input((2,))
         output = keras.layers.Rescaling(unit)(keras.layers.Dense(1, kernel_initializer="zeros")(rows))
-        config = TrainingConfig(max_epochs=3, learning_rate=0.01)
+        config = TrainingConfig(epochs=3, learning_rate=0.01)
         losses.append(
             fit_network(keras.Model(rows, output), (X, unit * X[:, 0]), None, config, task="regression")[0]["loss"]
         )
@@ -86,7 +86,7 @@ def test_loss_is_free_of_the_targets_unit(rng):
 def test_divergence_is_reported():
     X = np.array([[np.nan, 1.0], [1.0, 2.0]], np.float32)
     with pytest.raises(pg.PermGradError, match="training diverged"):
-        fit_network(linear_model(), (X, X[:, 1]), None, TrainingConfig(max_epochs=3), task="regression")
+        fit_network(linear_model(), (X, X[:, 1]), None, TrainingConfig(epochs=3), task="regression")
 
 
 def test_divergence_after_the_first_epoch(rng):
@@ -95,7 +95,7 @@ def test_divergence_after_the_first_epoch(rng):
     spoil = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: epoch == 1 and spoil.model.layers[-1].kernel.assign(np.full((2, 1), np.nan))
     )
-    last, best = (TrainingConfig(max_epochs=4, keep=keep, schedule="constant") for keep in ("last", "best"))
+    last, best = (TrainingConfig(epochs=4, keep=keep, schedule="constant") for keep in ("last", "best"))
     given = {"task": "regression", "callbacks": [spoil]}
     with pytest.raises(pg.PermGradError, match="training diverged"):
         fit_network(linear_model(), (X, X[:, 1]), None, last, **given)
@@ -115,7 +115,7 @@ def test_mixed_float16_scales_its_loss(rng):
     hidden = keras.layers.Dense(8, "relu", dtype="mixed_float16")(rows)
     model = keras.Model(rows, keras.layers.Dense(1, dtype="float32")(hidden))
     history, _ = fit_network(
-        model, (X, X[:, 0]), None, TrainingConfig(max_epochs=20, learning_rate=0.05), task="regression"
+        model, (X, X[:, 0]), None, TrainingConfig(epochs=20, learning_rate=0.05), task="regression"
     )
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert history["loss"][-1] < 0.5 * history["loss"][0]
@@ -137,5 +137,5 @@ def test_a_step_is_traced_once(rng, task, monkeypatch):
     outputs = 2 if task == "classification" else 1
     model = keras.Model(rows, keras.layers.Dense(outputs, "softmax" if outputs > 1 else None)(rows))
     X = rng.normal(size=(64, 2)).astype(np.float32)
-    fit_network(model, (X, (X[:, 0] > 0).astype(int)), None, TrainingConfig(max_epochs=2, batch_size=16), task=task)
+    fit_network(model, (X, (X[:, 0] > 0).astype(int)), None, TrainingConfig(epochs=2, batch_size=16), task=task)
     assert len(traced) == 1

@@ -55,7 +55,7 @@ def test_training_is_that_of_a_penalty_in_the_loss(rows, monkeypatch, l2, fused_
     monkeypatch.setattr(penalty, "FUSED_FROM", fused_from)
     fused_ones = []
     monkeypatch.setattr(penalty, "fused", lambda step: fused_ones.append(step) or fused(step))
-    config = TrainingConfig(l1=50.0, l2=l2, schedule="constant", keep="last", max_epochs=20, learning_rate=1e-3)
+    config = TrainingConfig(l1=50.0, l2=l2, schedule="constant", keep="last", epochs=20, learning_rate=1e-3)
     fast, slow = network(rows), network(rows)
     fit_network(fast, rows, None, config, task="classification")
     from permgrad.training.fit import Batches
@@ -74,7 +74,7 @@ def test_training_is_that_of_a_penalty_in_the_loss(rows, monkeypatch, l2, fused_
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_shrinks_weights_as_float32_does(rows, monkeypatch, precision):
     monkeypatch.setattr(penalty, "FUSED_FROM", 100)  # as the weights of a wide layer are
-    config = TrainingConfig(l1=50.0, schedule="constant", keep="last", max_epochs=20)
+    config = TrainingConfig(l1=50.0, schedule="constant", keep="last", epochs=20)
     plain, mixed = network(rows), network(rows, precision=precision)
     for model in (plain, mixed):
         fit_network(model, rows, None, config, task="classification")
@@ -83,7 +83,7 @@ def test_mixed_precision_shrinks_weights_as_float32_does(rows, monkeypatch, prec
 
 def test_it_is_saved_with_the_network(rows, tmp_path):
     model = network(rows)
-    config = TrainingConfig(l1=2.0, l2=0.5, schedule="constant", keep="last", max_epochs=1)
+    config = TrainingConfig(l1=2.0, l2=0.5, schedule="constant", keep="last", epochs=1)
     fit_network(model, rows, None, config, task="classification")
     model.save(tmp_path / "network.keras")
     loaded = keras.models.load_model(tmp_path / "network.keras")

@@ -21,7 +21,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 @pytest.fixture(scope="module")
 def served(table, tmp_path_factory) -> Iterator[tuple[pg.TuneResult, str]]:
     out = tmp_path_factory.mktemp("dashboard") / "results"
-    result = pg.tune(table, small_space, n_trials=3, out=out, max_epochs=5, pruner="none")
+    result = pg.tune(table, small_space, n_trials=3, out=out, epochs=5, pruner="none")
     server, url = make_server(out, None, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield result, url

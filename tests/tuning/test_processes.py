@@ -116,7 +116,7 @@ def test_killed_in_a_trial_the_study_goes_on_and_meets_its_total(csv, table):
         n_trials=3,
         out=csv.parent / "r",
         pruner="none",
-        max_epochs=100_000,
+        epochs=100_000,
     )
     dead, again, *_ = result.study.trials
     assert dead.state == TrialState.FAIL
@@ -132,7 +132,7 @@ def _stopping(csv: Path) -> Callable:
     space = as_space(f"{csv.parent}/spaces.py:space")
 
     def stopping(trial):
-        return {**space(trial), "max_epochs": 3}
+        return {**space(trial), "epochs": 3}
 
     stopping.__wrapped__ = space  # inspect.getsource follows it
     stopping.__qualname__ = "space"
@@ -241,7 +241,7 @@ def test_a_space_of_a_notebook_reaches_the_workers_and_its_error_comes_back(tabl
         return {"dense_unit": 3}
 
     with pytest.raises(pg.PermGradError, match="a worker stopped: .* found 'dense_unit'"):
-        pg.tune(table, broken, n_trials=2, workers=2, out=tmp_path / "r", max_epochs=2)
+        pg.tune(table, broken, n_trials=2, workers=2, out=tmp_path / "r", epochs=2)
 
 
 @pytest.mark.slow
@@ -253,7 +253,7 @@ def test_memory_does_not_grow_from_trial_to_trial(table, tmp_path):
         sizes.append(psutil.Process().memory_info().rss / 1e6)
         return {"image_size": 8, "dense_units": (trial.suggest_int("u", 4, 64),), "n_conv_layers": 1, "base_filters": 4}
 
-    pg.tune(table, space, n_trials=20, out=tmp_path / "r", max_epochs=3, pruner="none")
+    pg.tune(table, space, n_trials=20, out=tmp_path / "r", epochs=3, pruner="none")
     print(f"memory grew by {sizes[-1] - sizes[5]:.0f} MB in {len(sizes) - 6} trials")
     assert len(sizes) == 20
     assert sizes[-1] - sizes[5] < 2.5 * 14

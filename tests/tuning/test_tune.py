@@ -14,7 +14,7 @@ import permgrad as pg
 from permgrad.metrics.scores import scores
 from tests.tuning.conftest import small_space
 
-FAST = {"max_epochs": 8, "space": small_space}
+FAST = {"epochs": 8, "space": small_space}
 
 
 pytestmark = pytest.mark.xdist_group("tune")
@@ -34,7 +34,7 @@ def tuned(table, tmp_path_factory):
             "base_filters": 4,
         }
 
-    tuned = pg.tune(table, space, n_trials=6, out=out, max_epochs=12, keep=2, pruner="median")
+    tuned = pg.tune(table, space, n_trials=6, out=out, epochs=12, keep=2, pruner="median")
     return tuned, space
 
 
@@ -149,7 +149,7 @@ def test_only_the_best_networks_are_kept(tuned):
 def test_run_again_nothing_is_done(tuned, table):
     result, space = tuned
     before = {path: path.stat().st_mtime_ns for path in result.directory.rglob("*") if path.is_file()}
-    again = pg.tune(table, space, n_trials=6, out=result.directory, max_epochs=12, keep=2, pruner="median")
+    again = pg.tune(table, space, n_trials=6, out=result.directory, epochs=12, keep=2, pruner="median")
     assert {path: path.stat().st_mtime_ns for path in result.directory.rglob("*") if path.is_file()} == before
     assert again.ranking == result.ranking
 
@@ -162,14 +162,14 @@ def test_run_again_nothing_is_done(tuned, table):
         ({"space": small_space}, "space name was .*, is small_space"),
         ({"ranges": {"units": (4, 8)}}, "space ranges units was .*, is"),
         ({"metric": "auc"}, r"metric was \['loss'\], is \['auc'\]"),
-        ({"max_epochs": 5}, "settings max_epochs was 12, is 5"),
+        ({"epochs": 5}, "settings epochs was 12, is 5"),
         ({"random_state": 3}, "settings seed was 0, is 3"),
         ({"split_random_state": 1}, "split_random_state was 42, is 1"),
     ],
 )
 def test_a_study_is_not_continued_with_anything_else(tuned, table, change, message):
     result, space = tuned
-    given = {"table": table, "space": space, "max_epochs": 12, **change}
+    given = {"table": table, "space": space, "epochs": 12, **change}
     if "table" in change:
         given["table"] = table.take(np.arange(100))
     before = (result.directory / "tuning.json").read_bytes()
@@ -218,7 +218,7 @@ def test_a_study_of_a_single_parameter_is_drawn(table, tmp_path):
     def space(trial):
         return {**small_space(optuna.trial.FixedTrial({"units": 8, "lr": trial.suggest_float("lr", 1e-3, 1e-1)}))}
 
-    pg.tune(table, space, n_trials=3, out=tmp_path / "r", max_epochs=3, pruner="none")
+    pg.tune(table, space, n_trials=3, out=tmp_path / "r", epochs=3, pruner="none")
     assert (tmp_path / "r" / "tuning_slice.png").is_file()
 
 

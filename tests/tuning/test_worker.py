@@ -16,7 +16,7 @@ from permgrad.tuning import checkpoints
 from permgrad.tuning.study import DIED, FAILURE, INTERRUPTED
 from tests.tuning.conftest import small_space
 
-FAST = {"max_epochs": 4, "pruner": "none"}
+FAST = {"epochs": 4, "pruner": "none"}
 
 
 def failing_at(numbers: set[int], error: type[BaseException], message: str):

@@ -20,7 +20,7 @@ ops = keras.ops
 
 
 @dataclass(frozen=True, eq=False)
-class Meeting:
+class FusionPoint:
     """The head in two steps: ``finish([contribute(b, code_b) for each branch b])`` is the prediction.
 
     Attributes
@@ -41,12 +41,12 @@ class Meeting:
     widest: int
 
 
-def meeting(cut: CutModel) -> Meeting:
+def fusion_point(cut: CutModel) -> FusionPoint:
     """Split the head of a cut model."""
     dense = _dense_of_concatenation(cut) if len(cut.branches) > 1 else None
     if dense is None:
         shapes = [tuple(branch.code.shape[1:]) for branch in cut.branches]
-        return Meeting(
+        return FusionPoint(
             lambda at, code: code,
             lambda codes: cut.head(codes if len(codes) > 1 else codes[0], training=False),
             lambda at: shapes[at],
@@ -66,7 +66,7 @@ def meeting(cut: CutModel) -> Meeting:
         return met if rest is None else rest(met, training=False)
 
     widest = max(layer.units, 0 if rest is None else largest_tensor(rest))
-    return Meeting(contribute, finish, lambda at: (layer.units,), widest)
+    return FusionPoint(contribute, finish, lambda at: (layer.units,), widest)
 
 
 def _dense_of_concatenation(cut: CutModel) -> tuple[Any, Any] | None:

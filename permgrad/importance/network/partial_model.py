@@ -16,7 +16,7 @@ from permgrad.importance.network.inputs import even_size
 ROWS_PER_CALL = 4096
 
 
-class HeldColumns(ClassifierMixin, BaseEstimator):
+class PartialModel(ClassifierMixin, BaseEstimator):
     """A Keras classifier of one wide table, as an estimator of some columns of given rows.
 
     `score_importance` takes it: any score of permuting a few columns out of many thousand, where the product of all
@@ -43,7 +43,7 @@ class HeldColumns(ClassifierMixin, BaseEstimator):
         branches = cut_model(model).branches
         first = first_layer(model) if len(branches) == 1 else None
         if first is None or not first.linear:
-            raise PermGradError("HeldColumns needs a model of one table that begins with a Dense layer behind scaling")
+            raise PermGradError("PartialModel needs a model of one table that begins with a Dense layer behind scaling")
         self.classes_ = np.arange(model.outputs[0].shape[1]) if classes is None else np.asarray(classes)
         self._sums = keras.ops.convert_to_numpy(first.sums(rows))  # (n_rows, units)
         kernel = keras.ops.convert_to_numpy(first.kernel_rows(columns))

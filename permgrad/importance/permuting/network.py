@@ -23,7 +23,7 @@ import numpy as np
 from permgrad.backend import compiled, fused, has_accelerator, keras
 from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
 from permgrad.importance.network.first_layer import FirstLayer, first_layer, spread
-from permgrad.importance.network.fusion_point import Meeting, meeting
+from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
 from permgrad.importance.network.inputs import Inputs, joined, select
 
 ops = keras.ops
@@ -114,14 +114,14 @@ class PermutedNetwork:
     """A cut model with some of its branches permuted; it holds no data."""
 
     def __init__(self, cut: CutModel, permuted: Sequence[Branch], classification: bool) -> None:
-        self.meeting, self.classification = meeting(cut), classification
+        self.fusion_point, self.classification = fusion_point(cut), classification
         self.ways = [
-            _way(branch) if branch in permuted else Kept(self.meeting, i, branch)
+            _way(branch) if branch in permuted else Kept(self.fusion_point, i, branch)
             for i, branch in enumerate(cut.branches)
         ]
         self.floats_per_row = sum(way.floats_per_row for way in self.ways)
         """Floats that are computed beforehand for each row."""
-        self.widest = max(self.meeting.widest, *(way.widest for way in self.ways))
+        self.widest = max(self.fusion_point.widest, *(way.widest for way in self.ways))
         models = [cut.model, *(model for way in self.ways for model in way.models)]
         narrow = self.widest <= NARROW and not any(isinstance(way, Recomputed) for way in self.ways)
         self._predict = compiled(self._selected, *models, fuse=narrow)
@@ -188,8 +188,8 @@ class PermutedNetwork:
         contributions = []
         for i, (way, *given) in enumerate(zip(self.ways, prepared, begun, parts, strict=True)):
             code = way.code(local, *given)
-            contributions.append(code if isinstance(way, Kept) else self.meeting.contribute(i, code))
-        return select(self.meeting.finish(contributions), truth, self.classification)
+            contributions.append(code if isinstance(way, Kept) else self.fusion_point.contribute(i, code))
+        return select(self.fusion_point.finish(contributions), truth, self.classification)
 
 
 class Kept:
@@ -197,16 +197,16 @@ class Kept:
 
     size = 1
 
-    def __init__(self, meeting: Meeting, position: int, branch: Branch) -> None:
-        self.meeting, self.position, self.branch = meeting, position, branch
-        self.floats_per_row = self.widest = math.prod(meeting.shape(position))
+    def __init__(self, point: FusionPoint, position: int, branch: Branch) -> None:
+        self.fusion_point, self.position, self.branch = point, position, branch
+        self.floats_per_row = self.widest = math.prod(point.shape(position))
         self.models: list[Any] = []
 
     def prepare(self, data: Inputs, rows: slice) -> Any:
         """Return the contributions of a block of rows; codes may be far larger than contributions."""
         floats = max(largest_tensor(self.branch.encoder), math.prod(self.branch.code.shape[1:]))
         parts = data.parts(rows, floats)
-        contributions = [self.meeting.contribute(self.position, data.encode(self.branch, part)) for part in parts]
+        contributions = [self.fusion_point.contribute(self.position, data.encode(self.branch, part)) for part in parts]
         return joined(contributions)
 
     def seen(self, change: Change) -> Change:

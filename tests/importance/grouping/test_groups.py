@@ -109,7 +109,7 @@ def fitted():
     X["same"] = 1.0
     y = X["u"] + X["v"] + 0.5 * (X["kind"] == "p")
     with pytest.warns(UserWarning, match="no information"):
-        model = pg.HybridRegressor(**SMALL, max_epochs=12, learning_rate=5e-3).fit(X[:350], y[:350])
+        model = pg.HybridRegressor(**SMALL, epochs=12, learning_rate=5e-3).fit(X[:350], y[:350])
     return model, X[350:], y[350:]
 
 

@@ -68,7 +68,7 @@ def test_a_planted_case_by_hand():
 
 def test_categories_stay_what_they_are_in_an_estimator_of_ours(mixed_frame, rng):
     y = np.where(mixed_frame["colour"] == "red", "red", "no")
-    model = pg.HybridClassifier(**SMALL, max_epochs=12, learning_rate=1e-2, branches=("tabular",))
+    model = pg.HybridClassifier(**SMALL, epochs=12, learning_rate=1e-2, branches=("tabular",))
     with pytest.warns(UserWarning, match="no information"):
         model.fit(mixed_frame, y)
     found = pg.score_importance(model, mixed_frame, y, scoring="recall[red]", n_repeats=3)

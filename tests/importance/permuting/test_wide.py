@@ -7,7 +7,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.importance.masking import masking_counts, masking_curve
-from permgrad.importance.network.partial_model import HeldColumns
+from permgrad.importance.network.partial_model import PartialModel
 from permgrad.models.wide import WideConfig, build_wide_mlp
 
 
@@ -31,7 +31,7 @@ def test_the_published_order_of_layers(network):
 def test_held_columns_predict_what_the_whole_network_does(network, rng):
     model, X, _ = network
     columns = np.array([28, 3, 7])
-    held = HeldColumns(model, X, columns, classes=["a", "b", "c"])
+    held = PartialModel(model, X, columns, classes=["a", "b", "c"])
     changed = np.concatenate([X, X])
     changed[:, columns] = rng.normal(size=(80, 3))
     expected = model.predict(changed, verbose=0)
@@ -44,7 +44,7 @@ def test_held_columns_predict_what_the_whole_network_does(network, rng):
 def test_accuracy_of_shuffled_columns_is_that_of_a_plain_loop(network):
     model, X, y = network
     columns = np.array([1, 20])
-    ranking = pg.score_importance(HeldColumns(model, X, columns), X[:, columns], y, n_repeats=2, random_state=5)
+    ranking = pg.score_importance(PartialModel(model, X, columns), X[:, columns], y, n_repeats=2, random_state=5)
     accuracy = lambda rows: (model.predict(rows, verbose=0).argmax(axis=1) == y).mean()  # noqa: E731
     for place, column in enumerate(columns):
         falls = []
