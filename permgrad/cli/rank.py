@@ -63,7 +63,7 @@ def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanki
     train, val, test = data.split(random_state=options["split_random_state"])
     _check_feasible(data, test, options)
     estimator = build_estimator(data, options).fit(train.X, train.y, validation_data=(val.X, val.y))
-    missing = estimator.encoder_.missing
+    missing = estimator.encoder_.missing_
     if missing:
         counts = ", ".join(f"{name} {count}" for name, count in missing.items())
         click.echo(f"missing training values, filled with the median or a category of their own: {counts}")

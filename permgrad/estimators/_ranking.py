@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -28,9 +28,9 @@ class RanksFeatures:
     layout_: Any
     network_: Any
     classes_: Any
-    random_state: Any
+    random_state_: int
     verbose: bool
-    _task: Any
+    _task: ClassVar[Any]
 
     def _encode(self, X: Any) -> np.ndarray:
         raise NotImplementedError
@@ -81,7 +81,7 @@ class RanksFeatures:
         UnfittedError, PermGradError
         """
         begun = time.monotonic()
-        encoded, columns = self._encode(X), self.encoder_.groups
+        encoded, columns = self._encode(X), self.encoder_.groups_
         levels = self._levels(groups, encoded)
         target = self._encode_target(as_target(y))
         timeout, checkpoint = options.pop("timeout", None), options.pop("checkpoint", None)
@@ -96,7 +96,7 @@ class RanksFeatures:
                 },
                 classes=self.classes_.tolist() if self._task == "classification" else None,
                 n_repeats=n_repeats,
-                random_state=self.random_state if random_state is None else random_state,
+                random_state=self.random_state_ if random_state is None else random_state,
                 timeout=None if timeout is None else max(0.0, timeout - (time.monotonic() - begun)),
                 checkpoint=beside(checkpoint, f"groups{i + 1}" if i < len(levels) else ""),
                 verbose=self.verbose if verbose is None else verbose,
@@ -105,15 +105,15 @@ class RanksFeatures:
             for i, level in enumerate([*levels, {name: [name] for name in columns}])
         ]
         ranking = with_members(rankings, levels)
-        return ranking.with_unused([*ranking.features, *self.encoder_.constant] if levels else self.encoder_.features)
+        return ranking.with_unused([*ranking.features, *self.encoder_.constant_] if levels else self.encoder_.features_)
 
     def _levels(self, groups: Any, encoded: np.ndarray) -> list[dict[str, list[str]]]:
         """Return the levels of groups to measure above single columns, from coarse to fine."""
-        columns = self.encoder_.groups
+        columns = self.encoder_.groups_
         if groups is None:
             return []
         if not isinstance(groups, str):
-            return [complete_groups(groups, list(columns), self.encoder_.constant)]
+            return [complete_groups(groups, list(columns), self.encoder_.constant_)]
         if groups != "correlated":
             raise PermGradError(f"groups must map names to columns, or be 'correlated', got {groups!r}")
         found = correlated_groups(encoded, columns={name: at.tolist() for name, at in columns.items()})

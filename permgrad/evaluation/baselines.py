@@ -70,7 +70,7 @@ def _ranking(explained: ExplainedModel, name: str, found: np.ndarray | FeatureRa
     ranking = FeatureRanking(
         tuple(explained.groups), found, method=name, settings={"random_state": explained.random_state}
     )
-    return ranking.with_unused(explained.estimator.encoder_.features)
+    return ranking.with_unused(explained.estimator.encoder_.features_)
 
 
 class _Forest:

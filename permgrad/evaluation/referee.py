@@ -83,7 +83,7 @@ def evaluate_ranking(
     name, first = next(iter(rankings.items()))
     explained = ExplainedModel(estimator, first, train, test, validation, random_state, name)
     for table in (train, test):
-        check_columns(table.features, estimator.encoder_.features, "the table")
+        check_columns(table.features, estimator.encoder_.features_, "the table")
     budget = Budget(timeout, verbose)
     with budget.part("baselines"):
         rankings = {**rankings, **baseline_rankings(explained, budget)}
@@ -131,8 +131,8 @@ def _check(
     if taken:
         raise PermGradError(f"{listing(sorted(taken))} is the name of a ranking to compare with; choose another")
     for name, one in rankings.items():
-        check_columns(one.features, estimator.encoder_.features, f"the ranking {name!r}")
-    if len(estimator.encoder_.groups) < 2:
+        check_columns(one.features, estimator.encoder_.features_, f"the ranking {name!r}")
+    if len(estimator.encoder_.groups_) < 2:
         raise PermGradError("the network sees one column only; there is nothing to rank")
     return rankings
 

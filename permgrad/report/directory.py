@@ -76,7 +76,7 @@ def write_results(
                 "rows": len(table),
                 **table.notes,
             },
-            "missing_values_in_training": estimator.encoder_.missing,
+            "missing_values_in_training": estimator.encoder_.missing_,
             "split_random_state": split_random_state,
             "test_rows": len(test),
             "test_scores": scores(estimator, test),

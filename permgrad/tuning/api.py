@@ -9,10 +9,10 @@ from typing import Any
 
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
-from permgrad.estimators._base import EPOCHS
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.files import plain
 from permgrad.metrics.scores import SCORES
+from permgrad.training.config import EPOCHS
 from permgrad.tuning.directory import begin, check_directory
 from permgrad.tuning.objective import PARAMETERS, Objective
 from permgrad.tuning.pool import run_pool
@@ -57,7 +57,7 @@ def tune(
         Split 60/20/20: networks are fitted on the first part, compared on the second; the ranking and the test
         scores are of the third.
     space : {"hybrid", "mlp", "cnn", "batch_ensemble"} or callable
-        The published search spaces; hybrids with embeddings of columns, scaling by rank and members of a batch
+        The published search spaces; hybrids with embeddings of columns, scaling by rank and networks of a batch
         ensemble; or a function ``config = space(trial)`` that returns settings of
         `HybridClassifier` or `HybridRegressor`.
     ranges : mapping, optional

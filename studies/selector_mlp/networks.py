@@ -134,7 +134,7 @@ def train(study: Any, parts: Parts, condition: str, random_state: int) -> dict[s
     snapshots = Snapshots(model.epochs, model.epochs_per_size)
     watching = [snapshots] if condition == "narrowing" else []
     model.fit(parts["train"], validation_data=parts["validation"], callbacks=watching)
-    ranking, numbers = model.rank_features(), np.searchsorted(model.classes_, test.y)
+    ranking, numbers = model.rank_by_weights(), np.searchsorted(model.classes_, test.y)
     found: dict[str, Any] = {
         "ranking": rounded(ranking.scores),
         "right": {name: told_right(model, parts[name]) for name in ("validation", "test")},
@@ -211,7 +211,7 @@ def crop(study: Any, parts: Parts, condition: str, genes: list[str], random_stat
         ranking, model, labels = svm_ranking(own, rows.features), own, test.y
     else:
         own = referee if condition == REFEREE else estimator(study, own_network(condition), random_state).fit(rows)
-        ranking, model = own.rank_features(), own.network_
+        ranking, model = own.rank_by_weights(), own.network_
         labels = np.searchsorted(own.classes_, test.y)
     curve = pg.masking_curve(model, test.X, labels, ranking, study.crop.step)
     return {**found, "own": told_right(own, test), "masking": curve.to_dict("list")}
@@ -231,7 +231,7 @@ def retrain(study: Any, parts: Parts, genes: list[str], random_state: int) -> di
 def rank_only(study: Any, parts: Parts, condition: str, random_state: int) -> dict[str, Any]:
     """Train one network on all genes, for its ranking alone."""
     model = estimator(study, condition, own_seed(condition, random_state)).fit(parts["train"])
-    return {"ranking": rounded(model.rank_features().scores)}
+    return {"ranking": rounded(model.rank_by_weights().scores)}
 
 
 def panel_name(study: Any, condition: str) -> str:

@@ -113,7 +113,7 @@ def test_a_categorys_columns_are_permuted_together(mixed_fit):
     """Permuting the raw column and encoding it again is what the ranking must equal."""
     model, X, y = mixed_fit
     ranking = model.rank_features(X, y, n_repeats=1, random_state=3)
-    ranked = list(model.encoder_.groups)
+    ranked = list(model.encoder_.groups_)
     order = np.random.default_rng([3, ranked.index("colour"), 0]).permutation(len(X))
     shuffled = X.assign(colour=X["colour"].to_numpy()[order])
     tabular, image = (model.encoder_.transform(frame) for frame in (shuffled, X))
@@ -138,7 +138,7 @@ def test_same_seed_same_ranking(cancer):
 
 def test_global_random_state_is_left_alone(cancer):
     train, _, test = cancer
-    np.random.random_state(0)
+    np.random.seed(0)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     pg.HybridClassifier(**SMALL, epochs=1).fit(train.X, train.y).rank_features(test.X, test.y)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
@@ -241,8 +241,8 @@ def test_numpy_settings_are_saved(cancer, tmp_path):
 
 
 EXTENSIONS = [
-    {"scaling": "quantile", "embedding": "piecewise", "embedding_size": 4, "members": 3, "batch_norm": False},
-    {"embedding": "periodic", "members": 2, "schedule": "constant"},
+    {"scaling": "quantile", "embedding": "piecewise", "embedding_size": 4, "ensemble_size": 3, "batch_norm": False},
+    {"embedding": "periodic", "ensemble_size": 2, "schedule": "constant"},
 ]
 
 

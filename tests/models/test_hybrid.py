@@ -93,7 +93,7 @@ def test_training_rows_fit_scaling_and_bins(scaling, layout, rng):
 
 
 def test_half_precision_begins_behind_scaling_and_embedding(layout):
-    model = extended(layout, scaling="quantile", embedding="piecewise", members=3, precision="mixed_float16")
+    model = extended(layout, scaling="quantile", embedding="piecewise", ensemble_size=3, precision="mixed_float16")
     assert {model.get_layer(name).compute_dtype for name in ("scale", "embedding", "logits")} == {"float32"}
     assert {model.get_layer(name).compute_dtype for name in ("tabular_0", "head_0", "image_code", "meet")} == {
         "float16"
@@ -110,7 +110,13 @@ def test_without_batch_norm(layout):
 def test_members_meet_one_code_of_the_image(head, branches, layout, rng):
     """Each member's logits in training, one by one, from the layers' own weights; the mean when it predicts."""
     config = HybridConfig(
-        branches=branches, members=3, dense_units=(12,), base_filters=4, head_units=head, dropout=0.0, batch_norm=False
+        branches=branches,
+        ensemble_size=3,
+        dense_units=(12,),
+        base_filters=4,
+        head_units=head,
+        dropout=0.0,
+        batch_norm=False,
     )
     model = build_hybrid(config, 6, 2, layout=layout, task="classification")
     X = rng.random((7, 6)).astype(np.float32)
@@ -138,13 +144,13 @@ def plain_members(x: np.ndarray, model: keras.Model, names: list[str]) -> np.nda
         for name in names:
             W, r, s, b = model.get_layer(name).get_weights()
             own = np.maximum((own * r[i]) @ W * s[i] + b[i], 0)
-        W, b = model.get_layer("member_logits").get_weights()
+        W, b = model.get_layer("ensemble_logits").get_weights()
         found.append(own @ W[i] + b[i])
     return np.stack(found, axis=1)
 
 
 def test_members_of_a_regression_are_in_the_targets_unit(layout, rng):
-    model = extended(layout, "regression", members=4, dropout=0.0, batch_norm=False)
+    model = extended(layout, "regression", ensemble_size=4, dropout=0.0, batch_norm=False)
     X = rng.random((5, 6)).astype(np.float32)
     each = keras.ops.convert_to_numpy(model(X, training=True))
     assert each.shape == (5, 4, 1)
@@ -155,8 +161,8 @@ EXTENDED = {
     "bins": {"embedding": "piecewise", "embedding_size": 4},
     "waves": {"embedding": "periodic", "embedding_size": 5},
     "ranks": {"scaling": "quantile"},
-    "members": {"members": 3},
-    "all": {"scaling": "quantile", "embedding": "piecewise", "members": 3, "batch_norm": False},
+    "members": {"ensemble_size": 3},
+    "all": {"scaling": "quantile", "embedding": "piecewise", "ensemble_size": 3, "batch_norm": False},
 }
 
 
@@ -215,7 +221,7 @@ def test_heat_maps_of_members_agree_with_plain_loop(method, layout, rng):
     np.testing.assert_allclose(found, plain, atol=1e-3)
 
 
-@pytest.mark.parametrize("settings", [{"embedding": "piecewise"}, {"members": 3}])
+@pytest.mark.parametrize("settings", [{"embedding": "piecewise"}, {"ensemble_size": 3}])
 def test_weights_that_are_no_columns_own_are_refused(settings, layout):
     with pytest.raises(pg.PermGradError, match="begins with a Dense layer"):
         pg.weight_importance(extended(layout, **settings))
@@ -227,7 +233,7 @@ def test_weights_that_are_no_columns_own_are_refused(settings, layout):
         ({"scaling": "rank"}, "scaling must be one of 'min-max', 'quantile', got 'rank'"),
         ({"embedding": "bins"}, "embedding must be one of 'none', 'piecewise', 'periodic', got 'bins'"),
         ({"embedding_size": 1}, "embedding_size must be at least 2, got 1"),
-        ({"members": 0}, "at least 1"),
+        ({"ensemble_size": 0}, "at least 1"),
     ],
 )
 def test_bad_extensions(settings, message):

@@ -62,7 +62,7 @@ def test_training_is_that_of_a_penalty_in_the_loss(rows, monkeypatch, l2, fused_
     from permgrad.training.optimizers import AdamL2
 
     slow.compile(AdamL2(1e-3, l2=l2), loss_with_penalty(slow, 50.0))
-    slow.fit(Batches(*rows, 32, 0), epochs=20, shuffle=False, verbose=0)
+    slow.fit(Batches(*rows, batch_size=32, random_state=0), epochs=20, shuffle=False, verbose=0)
     for a, b in zip(fast.get_weights(), slow.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-3)
     assert bool(fused_ones) == (fused_from < 10**9)
@@ -115,5 +115,5 @@ def test_the_last_batch_may_be_left_out(rows):
     from permgrad.training.fit import Batches
 
     X, y = rows[0][:70], rows[1][:70]
-    assert [len(Batches(X, y, 32, 0, drop_last=drop)) for drop in (False, True)] == [3, 2]
-    assert len(Batches(X[:9], y[:9], 32, 0, drop_last=True)) == 1
+    assert [len(Batches(X, y, batch_size=32, random_state=0, drop_last=drop)) for drop in (False, True)] == [3, 2]
+    assert len(Batches(X[:9], y[:9], batch_size=32, random_state=0, drop_last=True)) == 1
