@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,9 @@ from scipy import sparse
 from permgrad.data.cells import Cells
 from permgrad.data.table import Table, Task
 from permgrad.errors import PermGradError, listing
-from permgrad.importance.ranking import FeatureRanking
+
+if TYPE_CHECKING:
+    from permgrad.importance.ranking import FeatureRanking
 
 RING_RADIUS = 0.35
 RING_WIDTH = 0.1151
@@ -517,11 +519,12 @@ def recall(ranking: FeatureRanking | Sequence[str], relevant: Sequence[str], k: 
     PermGradError
         If a name occurs twice or is text instead of a list, nothing is relevant, or `k` is not positive.
     """
-    names = ranking.top(len(ranking.features)) if isinstance(ranking, FeatureRanking) else ranking
+    whole = not isinstance(ranking, Sequence)  # a FeatureRanking, of all columns
+    names = ranking if isinstance(ranking, Sequence) else [ranking.features[i] for i in ranking.order]
     for what, given in (("ranking", names), ("relevant", relevant)):
         if isinstance(given, str) or len(set(given)) != len(given) or not len(given):
             raise PermGradError(f"{what} must be distinct column names, at least one, got {listing([given])}")
-    if isinstance(ranking, FeatureRanking) and not set(relevant) <= set(names):
+    if whole and not set(relevant) <= set(names):
         raise PermGradError(f"not in the ranking: {listing(sorted(set(relevant) - set(names)))}")
     k = len(relevant) if k is None else k
     if k < 1:
