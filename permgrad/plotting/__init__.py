@@ -5,7 +5,7 @@ Every function returns a `matplotlib.figure.Figure`: shown by a notebook, writte
 
 import matplotlib.pyplot  # noqa: F401 - makes notebooks show figures
 
-from permgrad.plotting.architecture import network_boxes, plot_network
+from permgrad.plotting.architecture import plot_network
 from permgrad.plotting.evaluation import plot_agreement, plot_curves, plot_retraining, plot_sanity, plot_stability
 from permgrad.plotting.learning import plot_comparison, plot_epoch_scores
 from permgrad.plotting.network import overlay, plot_confusion, plot_history, plot_layout, plot_predictions, plot_sample
@@ -23,7 +23,6 @@ from permgrad.plotting.style import method_title
 
 __all__ = [
     "method_title",
-    "network_boxes",
     "overlay",
     "plot_agreement",
     "plot_areas",

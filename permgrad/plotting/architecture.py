@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -15,51 +15,16 @@ BOX = {"boxstyle": "round,pad=0.45", "edgecolor": "grey"}
 COLOURS = {"tabular": "#dbe9f6", "image": "#fde3cd", "head": "#e3f1e0"}
 COLUMN, LINE, GAP = 3.4, 0.2, 0.5
 """Inches: width of a branch, height of a line of text, between boxes."""
-STARTS = ("FeatureImage", "Concatenate", "Add", "Softmax", "Rescaling", "Flatten")
-"""Layers that start a box, as those with weights do; the others, and BatchNorm, are named in the box before."""
-SHAPED = ("Conv2D", "FeatureImage", "Concatenate", "Flatten")
-"""Layers whose size does not say what they give out: its shape stands with them."""
 
 
-def network_boxes(model: Any) -> dict[str, Boxes]:
-    """Return what `plot_network` draws of a Keras model: "tabular", "image" and "head" → boxes.
-
-    A network with one branch has no head of its own.
-    """
-    from permgrad.importance.network.branches import cut_model
-
-    cut = cut_model(model)
-    boxes = {branch.name: _boxes(branch.encoder) for branch in cut.branches}
-    return {**boxes, "head": _boxes(cut.head)} if len(boxes) > 1 else {next(iter(boxes)): _boxes(model)}
-
-
-def _boxes(model: Any) -> Boxes:
-    boxes: Boxes = []
-    for layer in model.layers:
-        kind = type(layer).__name__
-        if kind == "InputLayer":
-            continue
-        if not boxes or kind in STARTS or (layer.weights and kind != "BatchNormalization"):
-            boxes.append([])
-        boxes[-1].append(_line(layer, kind))
-    return [box for box in boxes if box]
-
-
-def _line(layer: Any, kind: str) -> str:
-    size = next((layer.__dict__[name] for name in ("units", "filters", "rate") if name in layer.__dict__), None)
-    shape = f"  ({' × '.join(map(str, layer.output.shape[1:]))})" if kind in SHAPED else ""
-    return f"{kind}{'' if size is None else f' {size:.3g}'}{shape}"
-
-
-def plot_network(network: Any) -> Figure:
+def plot_network(boxes: Mapping[str, Boxes]) -> Figure:
     """Draw a hybrid network's layers, with the shape that convolutions and what joins them give out.
 
     Parameters
     ----------
-    network : keras.Model or dict
-        A model that `permgrad.cut_model` can cut, or what `network_boxes` said of one.
+    boxes : mapping
+        What `permgrad.network_boxes` says of a model.
     """
-    boxes = network if isinstance(network, dict) else network_boxes(network)
     branches = {name: column for name, column in boxes.items() if name != "head"}
     tallest = max(map(_height, branches.values()))
     head = boxes.get("head", [])
