@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-gpu bench-tuning bench-cells bench-patches evidence pictures clean
+.PHONY: install demo test test-slow test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-gpu bench-tuning bench-cells bench-patches evidence pictures clean
 
 install: .venv/installed
 
@@ -17,21 +17,22 @@ install: .venv/installed
 demo: install
 	$(BIN)/permgrad rank breast_cancer --out results/demo --overwrite
 
-# Files stay together: what they share is made once.
+# What is fast, in four minutes on two cores. Files stay together: what they share is made once.
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-# Those of one long fixture stay together (`xdist_group`); notebooks and others go where there is room.
+# Long trainings, processes that are killed, notebooks. Those of one long fixture stay together (`xdist_group`).
 test-slow: install
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
 
-# What computes with a network, on Keras's other backend; tests share what is compiled.
-NETWORKS := $(addprefix tests/,importance patches evaluation/test_sanity.py tuning/test_worker.py tuning/test_tune.py::test_test_rows_reach_no_trial \
-	test_augmentation.py test_cli.py::test_results_directory test_embeddings.py test_epoch_scores.py test_estimators.py test_hybrid.py test_layers.py test_members.py test_mlp.py \
-	test_penalty.py test_quantiles.py test_selectors.py test_selector_classifier.py test_training.py)
+# What differs by backend, on Keras's other one; tests share what is compiled.
 test-jax: install
 	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.pytest_cache/jax JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-		$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" $(NETWORKS)
+		$(BIN)/python -m pytest -n auto --dist loadfile -m "backend and not slow"
+
+# Lines of permgrad/ that the fast tests run.
+coverage: install
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --cov=permgrad --cov-report=term:skip-covered
 
 lint: install
 	$(BIN)/ruff check .

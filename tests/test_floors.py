@@ -73,7 +73,7 @@ def floor(name: str) -> int | None:
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
-    """Return the modules of circles of imports: what is left when those are taken off that import none, or none imports."""
+    """Return the modules in circles: what is left when those are taken off that import none, or that none imports."""
     left = {name: set(known) & set(graph) for name, known in graph.items()}
     while True:
         known_by_some = set().union(*left.values())

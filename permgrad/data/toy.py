@@ -519,12 +519,12 @@ def recall(ranking: FeatureRanking | Sequence[str], relevant: Sequence[str], k: 
     PermGradError
         If a name occurs twice or is text instead of a list, nothing is relevant, or `k` is not positive.
     """
-    scored = hasattr(ranking, "order")
-    names = [ranking.features[i] for i in ranking.order] if scored else ranking  # type: ignore[union-attr]
+    whole = not isinstance(ranking, Sequence)  # a FeatureRanking, of all columns
+    names = ranking if isinstance(ranking, Sequence) else [ranking.features[i] for i in ranking.order]
     for what, given in (("ranking", names), ("relevant", relevant)):
         if isinstance(given, str) or len(set(given)) != len(given) or not len(given):
             raise PermGradError(f"{what} must be distinct column names, at least one, got {listing([given])}")
-    if scored and not set(relevant) <= set(names):
+    if whole and not set(relevant) <= set(names):
         raise PermGradError(f"not in the ranking: {listing(sorted(set(relevant) - set(names)))}")
     k = len(relevant) if k is None else k
     if k < 1:

@@ -163,7 +163,7 @@ def test_run_again_nothing_is_done(tuned, table):
         ({"ranges": {"units": (4, 8)}}, "space ranges units was .*, is"),
         ({"metric": "auc"}, r"metric was \['loss'\], is \['auc'\]"),
         ({"epochs": 5}, "settings epochs was 12, is 5"),
-        ({"random_state": 3}, "settings seed was 0, is 3"),
+        ({"random_state": 3}, "settings random_state was 0, is 3"),
         ({"split_random_state": 1}, "split_random_state was 42, is 1"),
     ],
 )
