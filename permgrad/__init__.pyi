@@ -44,7 +44,6 @@ from .importance.grad_cam import grad_cam_maps as grad_cam_maps
 from .importance.grouping.correlated import correlated_groups as correlated_groups
 from .importance.masking import masking_curve as masking_curve
 from .importance.masking import random_masking as random_masking
-from .importance.network.boxes import network_boxes as network_boxes
 from .importance.network.branches import CutModel as CutModel
 from .importance.network.branches import cut_model as cut_model
 from .importance.permuting.permutation import permutation_importance as permutation_importance

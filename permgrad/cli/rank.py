@@ -74,7 +74,7 @@ def _rank(data: Table, directory: Path, options: dict[str, Any]) -> FeatureRanki
             ranking,
             train,
             test,
-            validation=val,
+            validation_data=val,
             random_state=options["random_state"],
             timeout=options["evaluate_timeout"],
             verbose=True,

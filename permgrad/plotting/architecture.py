@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from permgrad.plotting.style import literal, new_figure
+
+if TYPE_CHECKING:
+    from permgrad.importance.network.branches import CutModel
 
 Boxes = list[list[str]]
 """Boxes from top to bottom, each with its lines of text."""
@@ -15,16 +18,51 @@ BOX = {"boxstyle": "round,pad=0.45", "edgecolor": "grey"}
 COLOURS = {"tabular": "#dbe9f6", "image": "#fde3cd", "head": "#e3f1e0"}
 COLUMN, LINE, GAP = 3.4, 0.2, 0.5
 """Inches: width of a branch, height of a line of text, between boxes."""
+STARTS = ("FeatureImage", "Concatenate", "Add", "Softmax", "Rescaling", "Flatten")
+"""Layers that start a box, as those with weights do; the others, and BatchNorm, are named in the box before."""
+SHAPED = ("Conv2D", "FeatureImage", "Concatenate", "Flatten")
+"""Layers whose size does not say what they give out: its shape stands with them."""
 
 
-def plot_network(boxes: Mapping[str, Boxes]) -> Figure:
+def network_boxes(network: CutModel) -> dict[str, Boxes]:
+    """Return what `plot_network` draws of a network: name of the branch, or "head" → boxes.
+
+    Parameters
+    ----------
+    network : CutModel
+        See `permgrad.cut_model`. A network with one branch has no head of its own.
+    """
+    boxes = {branch.name: _boxes(branch.encoder) for branch in network.branches}
+    return {**boxes, "head": _boxes(network.head)} if len(boxes) > 1 else {next(iter(boxes)): _boxes(network.model)}
+
+
+def _boxes(model: Any) -> Boxes:
+    boxes: Boxes = []
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if kind == "InputLayer":
+            continue
+        if not boxes or kind in STARTS or (layer.weights and kind != "BatchNormalization"):
+            boxes.append([])
+        boxes[-1].append(_line(layer, kind))
+    return [box for box in boxes if box]
+
+
+def _line(layer: Any, kind: str) -> str:
+    size = next((layer.__dict__[name] for name in ("units", "filters", "rate") if name in layer.__dict__), None)
+    shape = f"  ({' × '.join(map(str, layer.output.shape[1:]))})" if kind in SHAPED else ""
+    return f"{kind}{'' if size is None else f' {size:.3g}'}{shape}"
+
+
+def plot_network(network: CutModel | dict[str, Boxes]) -> Figure:
     """Draw a hybrid network's layers, with the shape that convolutions and what joins them give out.
 
     Parameters
     ----------
-    boxes : mapping
-        What `permgrad.network_boxes` says of a model.
+    network : CutModel or dict
+        See `permgrad.cut_model`; or what `network_boxes` returned for one.
     """
+    boxes = network if isinstance(network, dict) else network_boxes(network)
     branches = {name: column for name, column in boxes.items() if name != "head"}
     tallest = max(map(_height, branches.values()))
     head = boxes.get("head", [])
@@ -33,13 +71,13 @@ def plot_network(boxes: Mapping[str, Boxes]) -> Figure:
     axes = figure.add_subplot()
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axes.axis("off")
-    meeting = (width / 2, tallest + 0.4)
+    fusion = (width / 2, tallest + 0.4)
     for i, (name, column) in enumerate(branches.items()):
         end = _draw(axes, column, (COLUMN * (i + 0.5), 0.4), COLOURS.get(name, "white"), f"{name} branch")
         if head:
-            axes.annotate("", meeting, end, arrowprops={"arrowstyle": "->", "color": "grey"})
+            axes.annotate("", fusion, end, arrowprops={"arrowstyle": "->", "color": "grey"})
     if head:
-        _draw(axes, head, meeting, COLOURS["head"])
+        _draw(axes, head, fusion, COLOURS["head"])
     return figure
 
 

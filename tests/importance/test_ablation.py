@@ -110,7 +110,7 @@ def test_replicates_of_weights_are_of_rows_drawn_anew(random_hybrid, rng):
 
 def test_unknown_options():
     inputs = [np.ones((2, 1)), np.ones((2, 1, 1, 1))]
-    with pytest.raises(pg.PermGradError, match="'shapley' or 'softmax'"):
+    with pytest.raises(pg.PermGradError, match="'shapley', 'softmax'"):
         pg.branch_weights(additive_model(), inputs, np.ones(2), weights="max")
-    with pytest.raises(pg.PermGradError, match="'shuffled', 'mean' or 'zero'"):
+    with pytest.raises(pg.PermGradError, match="'shuffled', 'mean', 'zero'"):
         pg.branch_weights(additive_model(), inputs, np.ones(2), baseline="one")

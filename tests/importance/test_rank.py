@@ -54,7 +54,7 @@ def ranked(model, layout, rows, **options):
 
 @pytest.mark.parametrize("attribution", ["gradient_input", "layer_cam", "grad_cam"])
 def test_planted_feature_is_first_everywhere(attribution, planted_model, layout, planted_rows):
-    ranking = ranked(planted_model, layout, planted_rows, attribution=attribution)
+    ranking = ranked(planted_model, layout, planted_rows, formula=pg.Formula(attribution=attribution))
     assert ranking.select(1) == ["f3"]
     assert ranking.components["permutation"].select(1) == ["f3"]
     assert ranking.components[attribution].select(1) == ["f3"]

@@ -238,7 +238,7 @@ def test_selection_by_hand():
     assert pending.select(2) == ["b"]
 
 
-@pytest.mark.parametrize("choice", [{}, {"threshold": 0.1, "top": 2}, {"top": 0}, {"threshold": float("nan")}])
+@pytest.mark.parametrize("choice", [{}, {"threshold": 0.1, "k": 2}, {"k": 0}, {"threshold": float("nan")}])
 def test_selection_needs_one_rule(choice):
-    with pytest.raises(pg.PermGradError, match="either threshold or top|must be"):
+    with pytest.raises(pg.PermGradError, match="either k or threshold|must be"):
         pg.FeatureRanking(("a",), np.ones(1)).select(**choice)

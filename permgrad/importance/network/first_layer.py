@@ -6,8 +6,8 @@ change by ``d_j scale_j kernel_j``: the product of all columns with the kernel n
 
 Layers may also bend each column on its own, or embed it as several numbers f_j(x_j) (`of_columns`). The sums are then
 ``constant + sum_j f_j(x_j) @ kernel_j`` and change by ``(f_j(new) - f_j(old)) @ kernel_j``: `FirstLayer.embedded`
-computes f_j of the columns that change, alone. The first layer of a batch ensemble (`MemberDense`) is one wide Dense layer here,
-member after member.
+computes f_j of the columns that change, alone. The first layer of a batch ensemble (`MemberDense`) is one wide Dense
+layer here, member after member.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
         " would change the outcome is another question, and needs another study.",
         "A low score is no proof that a column is uninformative. Columns that carry the same information share"
         " their score, and the network may get from one what it leaves in another.",
-        "It is one network, trained once on one split. Another random state or another network may rely on other columns"
+        "It is one network, trained once on one split. Another training or another network may rely on other columns"
         + (": see the stability above." if getattr(evaluation, "stability", None) else "."),
     ]
     if {"grad_cam", "layer_cam"} & set(ranking.components):

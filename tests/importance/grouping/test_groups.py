@@ -178,10 +178,10 @@ def test_groups_that_make_no_sense(groups, message, fitted):
 
 def test_groups_can_be_stopped_and_resumed(fitted, tmp_path):
     model, X, y = fitted
-    options = {"groups": "correlated", "n_repeats": 2, "checkpoint": tmp_path / "kept.npz"}
-    stopped = model.rank_features(X, y, **options, budget=pg.Budget(timeout=0))
+    options, file = {"groups": "correlated", "n_repeats": 2}, tmp_path / "kept.npz"
+    stopped = model.rank_features(X, y, **options, budget=pg.Budget(timeout=0, checkpoint=file))
     assert stopped.pending
-    resumed = model.rank_features(X, y, **options)
+    resumed = model.rank_features(X, y, **options, budget=pg.Budget(checkpoint=file))
     assert not resumed.pending
     np.testing.assert_array_equal(resumed.scores, model.rank_features(X, y, groups="correlated", n_repeats=2).scores)
 
