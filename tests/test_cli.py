@@ -14,6 +14,8 @@ import pytest
 
 import permgrad as pg
 from permgrad import cli
+from permgrad.cli.shown import show_ranking
+from permgrad.cli.tune import _range
 
 FAST = ["--epochs", "2", "--size", "8", "--repeats", "2"]
 
@@ -218,7 +220,7 @@ def test_datasets_are_listed():
 
 def test_what_a_time_limit_left_out_is_said(capsys):
     settings = {"test_rows": 5, "test_scores": {"r2": 0.5}}
-    cli._show(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
+    show_ranking(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
     assert "the time limit left 1 of 2 features out" in capsys.readouterr().out
 
 
@@ -231,7 +233,7 @@ def test_what_a_time_limit_left_out_is_said(capsys):
     ],
 )
 def test_ranges_are_read(text, read):
-    assert cli._range(text) == read
+    assert _range(text) == read
 
 
 @pytest.mark.parametrize("text", ["lr", "lr=", "=1,2"])

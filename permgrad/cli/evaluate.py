@@ -43,7 +43,7 @@ def evaluate(
         ranking,
         train,
         test,
-        validation=val,
+        validation_data=val,
         parts=parts or PARTS,
         n_trainings=trainings,
         random_state=random_state,

@@ -15,7 +15,7 @@ from permgrad.data.encoding import ColumnEncoder
 from permgrad.data.table import Table, as_frame
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
-from permgrad.estimators._ranking import RanksFeatures
+from permgrad.estimators._ranking import ExplainsImages
 from permgrad.estimators._weights import check_sample_weight
 from permgrad.training.config import TrainingConfig
 from permgrad.training.fit import Rows, fit_network
@@ -27,7 +27,7 @@ WeightedTable = tuple[Table, np.ndarray | None]
 """Rows, and the weight of each where they are weighted: in training 1 on average."""
 
 
-class TableEstimator(RanksFeatures, NetworkEstimator):
+class TableEstimator(ExplainsImages, NetworkEstimator):
     """A network on the encoded columns of a table.
 
     Attributes

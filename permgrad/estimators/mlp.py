@@ -82,8 +82,6 @@ class MLPClassifier(NetworkClassifier, TableEstimator):
     verbose: bool = False
     class_weight: str | Mapping[Any, float] | None = None
 
-    layout_ = None  # no image branch
-
     @property
     def feature_importances_(self) -> np.ndarray:
         """Σ|first-layer weights| of each column, (n_features,), float64: columns are standardised in front of it.

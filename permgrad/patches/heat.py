@@ -39,7 +39,7 @@ def patch_heat(model: Any, images: np.ndarray, *, method: str = "grad_cam", laye
     """
     said = keras.layers.Activation("sigmoid", dtype="float32")(model.outputs[0])
     two_sided = keras.Model(model.inputs[0], said)  # as many maps as classes
-    maps = grad_cam_maps(two_sided, images, method=method, layer=layer)  # (n, h, w, 2)
+    maps = grad_cam_maps(two_sided, images, attribution=method, layer=layer)  # (n, h, w, 2)
     positive = model.predict(np.asarray(images), verbose=0)[:, 0] > 0
     own = maps[np.arange(len(maps)), :, :, positive.astype(int)]
     size = images.shape[2], images.shape[1]
@@ -112,5 +112,4 @@ def notable_patches(y: np.ndarray, probabilities: np.ndarray, k: int) -> dict[st
     of_class = [surest[y[surest] == c] for c in (1, 0)]
     in_turn = [rows[i] for i in range(k) for rows in of_class if i < len(rows)]
     mistaken = by_doubt[::-1][~right[by_doubt[::-1]]]
-    found = (np.array(in_turn[:k], int), mistaken[:k], by_doubt[:k])
-    return dict(zip(KINDS, found, strict=True))
+    return dict(zip(KINDS, (np.array(in_turn[:k], int), mistaken[:k], by_doubt[:k]), strict=True))

@@ -16,8 +16,7 @@ from permgrad import plotting
 from permgrad.metrics.scores import scores
 from permgrad.report.directory import sample_with_heat
 
-FORMULAS: dict[str, dict[str, Any]] = {"default": {}, "published": pg.PUBLISHED}
-"""Options of `rank_features`."""
+FORMULAS = {"default": pg.Formula(), "published": pg.PUBLISHED}
 Parts = Mapping[str, pg.Table]
 """train, validation and test rows of one table."""
 
@@ -76,8 +75,8 @@ def measure(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     return found
 
 
-def _ranked(model: Any, rows: pg.Table, repeats: int, formula: Mapping[str, Any]) -> pg.FeatureRanking:
-    return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, **{"end_to_end": False, **formula})
+def _ranked(model: Any, rows: pg.Table, repeats: int, formula: pg.Formula) -> pg.FeatureRanking:
+    return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, end_to_end=False, formula=formula)
 
 
 def train_and_measure(template: Any, parts: Parts, repeats: int, **changes: Any) -> dict[str, Any]:
@@ -126,7 +125,7 @@ def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     return {
         "rankings": {name: ranking.to_dict() for name, ranking in rankings.items()},
         "layout": model.layout_.to_dict(),
-        "boxes": plotting.network_boxes(model.network_),
+        "boxes": plotting.network_boxes(pg.cut_model(model.network_)),
         "sample": {
             "image": np.round(image[:, :, 0].astype(float), 4),
             "heat": np.round(heat.astype(float), 4),

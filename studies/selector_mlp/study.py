@@ -34,7 +34,7 @@ import permgrad as pg
 from permgrad.data.preprocessing import log_normalise, variable_genes
 from permgrad.training.config import choose_precision
 from studies.kit.settings import Settings, read_settings
-from studies.kit.steps import check_same_study, kept
+from studies.kit.steps import cached_step, check_same_study
 
 if __package__:
     from studies.selector_mlp import networks
@@ -267,7 +267,7 @@ def run(study: Study, name: str, out: Path, *, verbose: bool = False) -> dict[st
         for unit, work in progress:
             progress.set_postfix_str(unit)
             path = out / "units" / f"{re.sub('[^a-z0-9]+', '_', unit.lower())}.json"
-            done[unit] = kept(path, KIND, lambda work=work: networks.timed(work))
+            done[unit] = cached_step(path, KIND, lambda work=work: networks.timed(work))
     return done
 
 
@@ -275,7 +275,7 @@ def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str,
     """Return all units in the order in which they are done; later ones look up earlier ones in `done`."""
 
     def best(condition: str, random_state: int, k: int) -> list[str]:
-        return rankings_of(done, condition, [random_state])[0].top(k)
+        return rankings_of(done, condition, [random_state])[0].select(k)
 
     steps: dict[str, Callable[[], dict[str, Any]]] = {}
     for condition in networks.SVMS:

@@ -42,8 +42,8 @@ def test_planted_markers_are_found(selector, fitted, parts):
     """At twice as many columns as there are markers; and no more than a few of the genes that vary for no reason."""
     ranking = fitted[selector].rank_by_weights()
     assert pg.toy.recall(ranking, parts[0].notes["relevant"], k=18) >= 0.9
-    assert len(set(ranking.top(9)) & set(parts[0].notes["programs"])) <= 1
-    assert set(fitted[selector].set_params(n_features_to_select=9).get_feature_names_out()) == set(ranking.top(9))
+    assert len(set(ranking.select(9)) & set(parts[0].notes["programs"])) <= 1
+    assert set(fitted[selector].set_params(n_features_to_select=9).get_feature_names_out()) == set(ranking.select(9))
     test = parts[2]
     assert (fitted[selector].predict(test) == test.y).mean() > 0.9
 
@@ -81,7 +81,9 @@ def test_a_path_narrows_in_one_training(fitted, parts):
     assert len(model.history_["loss"]) == 15 + 3 * 3
     weights = model.selector_weights_
     assert (weights != 0).sum() == 9
-    assert set(model.rank_by_weights().top(9)) == {name for name, w in zip(model.features_, weights, strict=True) if w}
+    assert set(model.rank_by_weights().select(9)) == {
+        name for name, w in zip(model.features_, weights, strict=True) if w
+    }
     assert model.path_["balanced_accuracy"].iloc[-1] > 0.7  # of nine genes; chance: a third
     # The last row is the network that is left; the validation rows are what it was judged on.
     val = parts[1]
@@ -139,7 +141,7 @@ def test_columns_that_never_vary_rank_last(parts):
         model = pg.SelectorClassifier(**{**QUICK, "alpha": 0.0, "epochs": 1}).fit(X, train.y)
     assert model.constant_ == ("x3", "x7")
     ranking = model.rank_by_weights()
-    assert set(ranking.top(12)[-2:]) == {"x3", "x7"}
+    assert set(ranking.select(12)[-2:]) == {"x3", "x7"}
     assert ranking.unused == ("x3", "x7")
     assert model.feature_importances_[[3, 7]].tolist() == [0, 0]
     assert model.set_params(n_features_to_select=10).get_support(indices=True).tolist() == [

@@ -122,13 +122,13 @@ def test_training_minimises_the_mean_of_the_networks_losses(n_out, rng):
     assert history["loss"][0] > history["val_loss"][0]  # disagreement costs the networks, not their mean
 
 
-def test_class_weights_reach_each_member(rng):
+def test_weights_of_rows_reach_each_network(rng):
     X, y = rng.normal(size=(40, 4)).astype(np.float32), rng.integers(0, 3, 40)
     model, *networks = two_networks(3)
     weight = np.array([1.0, 5.0, 0.5], np.float32)
     rows = np.mean([-np.log(network.predict(X, verbose=0)[np.arange(40), y]) for network in networks], axis=0)
     config = TrainingConfig(learning_rate=1e-12, schedule="constant", batch_size=40, epochs=1)
-    history, _ = fit_network(model, (X, y), None, config, task="classification", class_weight=weight)
+    history, _ = fit_network(model, (X, y, weight[y]), None, config, task="classification")
     assert history["loss"][0] == pytest.approx(float(np.mean(rows * weight[y])), rel=1e-4)
 
 

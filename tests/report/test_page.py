@@ -165,7 +165,7 @@ def test_the_data_and_the_way_back_are_named(report, table):
     text = Reader(page).text
     assert table.sha256 in text
     assert "3 in 1 of the columns (cost in $ per $: 3)" in text
-    assert "120: 96 to train and validate, 24 to test (split with seed 7)" in text
+    assert "120: 96 to train and validate, 24 to test (split with random state 7)" in text
     assert "ranked last: same." in text
     assert "table.split(random_state=7)" in text
     assert "pg.HybridClassifier(" in text

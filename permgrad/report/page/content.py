@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from permgrad.data.table import Table
+from permgrad.importance.formula import PUBLISHED, Formula
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
@@ -63,7 +65,7 @@ def data_facts(ranking: FeatureRanking, table: Table) -> dict[str, str]:
     return {
         "Table": table.name,
         "Rows": f"{number(len(table))}: {number(len(table) - n_test)} to train and validate, {number(n_test)} to test"
-        f" (split with seed {settings['split_random_state']})",
+        f" (split with random state {settings['split_random_state']})",
         "Columns": number(len(table.features)),
         "Target": target,
         "Missing values": _missing(table),
@@ -170,7 +172,7 @@ def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
         " would change the outcome is another question, and needs another study.",
         "A low score is no proof that a column is uninformative. Columns that carry the same information share"
         " their score, and the network may get from one what it leaves in another.",
-        "It is one network, trained once on one split. Another seed or another network may rely on other columns"
+        "It is one network, trained once on one split. Another training or another network may rely on other columns"
         + (": see the stability above." if getattr(evaluation, "stability", None) else "."),
     ]
     if {"grad_cam", "layer_cam"} & set(ranking.components):
@@ -226,17 +228,23 @@ def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
     """Return the options of `rank_features` that differ from the defaults, as source."""
     settings = ranking.settings
     given = {
-        "weights": (settings.get("weights", "shapley"), "shapley"),
-        "baseline": (settings.get("baseline", "shuffled"), "shuffled"),
-        "scaling": (settings.get("scaling", "share"), "share"),
-        "attribution": (settings.get("attribution", "gradient_input"), "gradient_input"),
-        "layer": (settings.get("layer", "last"), "last"),
-        "readout": (settings.get("readout", "cell"), "cell"),
         "conditional": ("conditional" in ranking.components, False),
         "n_repeats": (settings.get("n_repeats", 5), 5),
         "random_state": (settings.get("random_state", estimator.random_state), estimator.random_state),
     }
-    return "".join(f", {name}={value!r}" for name, (value, default) in given.items() if value != default)
+    formula = _formula_call(settings)
+    arguments = f", formula={formula}" if formula else ""
+    return arguments + "".join(f", {name}={value!r}" for name, (value, default) in given.items() if value != default)
+
+
+def _formula_call(settings: Mapping[str, Any]) -> str:
+    """Return the formula of a ranking as source; nothing for the default."""
+    formula = Formula.from_settings(settings)
+    if formula == PUBLISHED:
+        return "pg.PUBLISHED"
+    default, used = Formula().to_settings(), formula.to_settings()
+    choices = ", ".join(f"{name}={value!r}" for name, value in used.items() if value != default[name])
+    return f"pg.Formula({choices})" if choices else ""
 
 
 def _missing(table: Table) -> str:
