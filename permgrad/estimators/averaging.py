@@ -7,11 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import validate_data
 
-from permgrad.errors import PermGradError, UnfittedError, listing
+from permgrad.data.cells import Cells
+from permgrad.data.table import Table
+from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 
 
 class _Averaged(BaseEstimator):
@@ -20,16 +21,29 @@ class _Averaged(BaseEstimator):
     def __init__(self, estimators: Sequence[Any]) -> None:
         self.estimators = estimators
 
-    def fit(self, X: Any, y: Any, **options: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Self:
         """Fit a clone of each estimator on the same rows.
 
         Parameters
         ----------
-        X, y, **options
-            Go to each estimator's ``fit``, such as ``validation_data=(X_val, y_val)``.
+        X, y
+            As the estimators take them.
+        sample_weight, validation_data, callbacks
+            Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`.
         """
         self._check_any(self.estimators)
-        self.estimators_ = [clone(estimator).fit(X, y, **options) for estimator in self.estimators]
+        self._check_columns(X, reset=True)
+        given = {"sample_weight": sample_weight, "validation_data": validation_data, "callbacks": callbacks or None}
+        given = {name: value for name, value in given.items() if value is not None}
+        self.estimators_ = [clone(estimator).fit(X, y, **given) for estimator in self.estimators]
         self._check_classes(self.estimators_)
         return self
 
@@ -40,14 +54,20 @@ class _Averaged(BaseEstimator):
         cls._check_classes(fitted)
         averaged = cls(list(fitted))
         averaged.estimators_ = list(fitted)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(fitted[0], name):
+                setattr(averaged, name, getattr(fitted[0], name))
         return averaged
 
     def _mean(self, X: Any, response: str) -> np.ndarray:
-        try:
-            check_is_fitted(self, "estimators_")
-        except NotFittedError as error:
-            raise UnfittedError(str(error)) from error
+        check_fitted(self)
+        self._check_columns(X, reset=False)
         return np.mean([getattr(estimator, response)(X) for estimator in self.estimators_], axis=0)
+
+    def _check_columns(self, X: Any, *, reset: bool) -> None:
+        """Learn number and names of the columns, or compare them; values are the estimators' to check."""
+        with as_permgrad_error():
+            validate_data(self, X.X if isinstance(X, (Table, Cells)) else X, reset=reset, skip_check_array=True)
 
     @staticmethod
     def _check_any(estimators: Sequence[Any]) -> None:
@@ -57,6 +77,9 @@ class _Averaged(BaseEstimator):
     @staticmethod
     def _check_classes(fitted: Sequence[Any]) -> None:
         pass
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimators_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
