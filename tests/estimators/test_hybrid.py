@@ -96,7 +96,7 @@ def test_same_seed_same_ranking(cancer):
 
 
 def test_global_random_state_is_left_alone(cancer):
-    train, _, test = cancer
+    train = cancer[0]
     np.random.seed(0)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     pg.HybridClassifier(**SMALL, epochs=1).fit(train.X, train.y)

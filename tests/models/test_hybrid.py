@@ -108,7 +108,7 @@ def test_without_batch_norm(layout):
 @pytest.mark.parametrize("head", [(10,), (10, 7), ()])
 @pytest.mark.parametrize("branches", [("tabular", "image"), ("tabular",), ("image",)])
 def test_ensembles_meet_one_code_of_the_image(head, branches, layout, rng):
-    """Each member's logits in training, one by one, from the layers' own weights; the mean when it predicts."""
+    """Each network's logits in training, one by one, from the layers' own weights; the mean when it predicts."""
     config = HybridConfig(
         branches=branches,
         ensemble_size=3,
@@ -137,7 +137,7 @@ def test_ensembles_meet_one_code_of_the_image(head, branches, layout, rng):
 
 
 def plain_networks(x: np.ndarray, model: keras.Model, names: list[str]) -> np.ndarray:
-    """Network by network through the Dense layers of those names, then to its logits: (n_rows, ensemble_size, outputs)."""
+    """Each network through the Dense layers of those names, then to its logits: (n_rows, ensemble_size, outputs)."""
     found = []
     for i in range(x.shape[1]):
         own = x[:, i]
