@@ -13,9 +13,10 @@ from sklearn.utils.validation import validate_data
 from permgrad.data.cells import Cells
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
+from permgrad.estimators._ranking import RanksByAveraging
 
 
-class _Averaged(BaseEstimator):
+class _Averaged(RanksByAveraging, BaseEstimator):
     """What classifier and regressor share; see `AveragedClassifier`."""
 
     def __init__(self, estimators: Sequence[Any]) -> None:
