@@ -219,7 +219,8 @@ def _constant(X: pd.DataFrame) -> list[str]:
     except TypeError as error:
         raise PermGradError(f"expected one value per cell, a column holds lists or the like ({error})") from error
     if len(constant) == X.shape[1]:
-        raise PermGradError(f"no column varies in these {len(X)} rows; there is nothing to learn from")
+        rows = "this 1 sample" if len(X) == 1 else f"these {len(X)} rows"
+        raise PermGradError(f"no column varies in {rows}; there is nothing to learn from")
     if constant:
         warnings.warn(
             f"no information in {listing(constant)}: constant or all missing in training; ranked last, score 0",

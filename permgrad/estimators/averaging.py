@@ -11,7 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from permgrad.data.cells import Cells
-from permgrad.data.table import Table
+from permgrad.data.table import Table, as_target
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._ranking import RanksByAveraging
 
@@ -41,10 +41,11 @@ class _Averaged(RanksByAveraging, BaseEstimator):
             Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`.
         """
         self._check_any(self.estimators)
-        self._check_columns(X, reset=True)
+        y = y if y is None else as_target(y)
         given = {"sample_weight": sample_weight, "validation_data": validation_data, "callbacks": callbacks or None}
         given = {name: value for name, value in given.items() if value is not None}
         self.estimators_ = [clone(estimator).fit(X, y, **given) for estimator in self.estimators]
+        self._check_columns(X, reset=True)
         self._check_classes(self.estimators_)
         return self
 
@@ -62,8 +63,9 @@ class _Averaged(RanksByAveraging, BaseEstimator):
 
     def _mean(self, X: Any, response: str) -> np.ndarray:
         check_fitted(self)
+        predictions = [getattr(estimator, response)(X) for estimator in self.estimators_]
         self._check_columns(X, reset=False)
-        return np.mean([getattr(estimator, response)(X) for estimator in self.estimators_], axis=0)
+        return np.mean(predictions, axis=0)
 
     def _check_columns(self, X: Any, *, reset: bool) -> None:
         """Learn number and names of the columns, or compare them; values are the estimators' to check."""
@@ -84,8 +86,9 @@ class _Averaged(RanksByAveraging, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        if len(self.estimators):
-            tags.input_tags = get_tags(self.estimators[0]).input_tags
+        for kind in ("sparse", "allow_nan", "string", "categorical"):
+            every = all(getattr(get_tags(estimator).input_tags, kind) for estimator in self.estimators)
+            setattr(tags.input_tags, kind, every)
         return tags
 
 
@@ -123,7 +126,8 @@ class AveragedClassifier(ClassifierMixin, _Averaged):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of the highest mean probability."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     @staticmethod
     def _check_classes(fitted: Sequence[Any]) -> None:

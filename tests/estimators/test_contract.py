@@ -29,8 +29,17 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.data import table as tables
 
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the .tf.config")  # see `eager`
+
 ONE_STEP = {"epochs": 1, "batch_size": 512}
-HYBRID = {**ONE_STEP, "branches": ("tabular",), "dense_units": (4,), "head_units": (4,), "dropout": 0.0}
+HYBRID = {
+    **ONE_STEP,
+    "branches": ("tabular",),
+    "dense_units": (8,),
+    "head_units": (8,),
+    "dropout": 0.0,
+    "schedule": "constant",
+}
 NETWORKS = {
     "hybrid": pg.HybridClassifier(**HYBRID),
     "regressor": pg.HybridRegressor(**HYBRID),
