@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from studies.kit import Settings
 from studies.kit.settings import Count, NotNegative, Positive, Seed
-
 from studies.selector_mlp.conditions import CONDITIONS, REFEREE, SPARSE, SVMS
 
 FAST = (
@@ -23,8 +22,8 @@ FAST = (
     "network.hidden_units=[64, 32]",
     "network.batch_size=32",
     "network.learning_rate=1e-2",
-    "network.epochs=10",
-    "network.alpha=0.01",
+    "network.epochs=15",
+    "network.alpha=0.03",
     "beyond.narrowing_epochs=8",
     "beyond.sizes=[100, 50, 20, 10]",
     "beyond.epochs_per_size=2",

@@ -53,9 +53,7 @@ def rank_by_svm(settings: PanelSettings, parts: Parts, name: str) -> dict[str, A
     return measure_ranking(settings, parts, model, svm_ranking(model, train.features))
 
 
-def measure_ranking(
-    settings: PanelSettings, parts: Parts, model: Any, ranking: pg.FeatureRanking
-) -> dict[str, Any]:
+def measure_ranking(settings: PanelSettings, parts: Parts, model: Any, ranking: pg.FeatureRanking) -> dict[str, Any]:
     """Return what is measured of each model that ranked all genes."""
     test = parts["test"]
     curve = masking_curve(model, test, ranking, counts=settings.masking_counts(len(test.features)))
@@ -115,14 +113,19 @@ def choose_panel(settings: PanelSettings, parts: Parts, rankings: Sequence[pg.Fe
         ``table`` of the genes, Nogueira's ``stability`` and its ``stability_interval``; ``accuracy`` of the referee,
         trained anew on the panel, with ``low`` and ``high``.
     """
-    panel = pg.panel_of(rankings, settings.panels.size)
-    correct = [train_referee(settings, parts, panel.features, seed)["referee"] for seed in settings.seeds]
+    chosen = panel_of_rankings(rankings, settings.panels.size)
+    correct = [train_referee(settings, parts, chosen["genes"], seed)["referee"] for seed in settings.seeds]
+    return {**chosen, **panel_accuracy(correct, parts["test"].y)}
+
+
+def panel_of_rankings(rankings: Sequence[pg.FeatureRanking], k: int) -> dict[str, Any]:
+    """Return `permgrad.panel_of` without a score; of the table, twice as many genes as the panel has."""
+    panel = pg.panel_of(rankings, k)
     return {
         "genes": panel.features,
-        "table": panel.table.head(2 * panel.k).to_dict("list"),
+        "table": panel.table.head(2 * k).to_dict("list"),
         "stability": panel.stability,
         "stability_interval": panel.stability_interval,
-        **panel_accuracy(correct, parts["test"].y),
     }
 
 
@@ -133,7 +136,7 @@ def correct_predictions(model: Any, cells: pg.Cells) -> list[int]:
 
 
 def masking_curve(model: Any, cells: pg.Cells, ranking: pg.FeatureRanking, **counts: Any) -> pd.DataFrame:
-    """Return `permgrad.masking_curve` of an SVM, or of an estimator's Keras model, which needs no checks at each call."""
+    """Return `permgrad.masking_curve` of an SVM, or of an estimator's Keras model, which is quicker to call."""
     if isinstance(model, pg.SelectorClassifier):
         return pg.masking_curve(model.network_, cells.X, class_numbers(model, cells), ranking, **counts)
     return pg.masking_curve(model, cells.X, cells.y, ranking, **counts)
