@@ -88,7 +88,7 @@ class Results:
 
     def best(self, ranking: str, random_state: int, k: int) -> list[str]:
         """Return the k best genes."""
-        return self.ranking(ranking, random_state).top(k)
+        return self.ranking(ranking, random_state).select(k)
 
     def crops(self, ranking: str, seeds: Iterable[int], k: int) -> list[Mapping[str, Any]]:
         """Return what was trained anew on each seed's k best genes."""

@@ -183,7 +183,7 @@ def panels(settings: PanelSettings, results: Results) -> pd.DataFrame:
     size, rows = settings.panels.size, []
     for scheme in settings.panels.conditions:
         panel = results.panel(settings, scheme)
-        chosen = [ranking.top(size) for ranking in results.rankings(scheme, settings.panel_seeds)]
+        chosen = [ranking.select(size) for ranking in results.rankings(scheme, settings.panel_seeds)]
         low, high = panel["stability_interval"]
         rows.append(
             {

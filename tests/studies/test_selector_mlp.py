@@ -25,7 +25,7 @@ TINY = (
     "generated.n_markers=12",
     "generated.fold=6",
     "network.hidden_units=[32]",
-    "network.epochs=20",
+    "network.epochs=15",
     "conditions=[MLP, selector L1, narrowing]",
     "beyond.narrowing_epochs=10",
     "beyond.sizes=[60, 24, 12]",
@@ -155,14 +155,14 @@ def test_all_schemes_are_on_one_curve_of_sizes(given, drawn):
 
 
 def test_genes_of_a_panel_are_counted(given, drawn):
-    chosen = [set(ranking.top(24)) for ranking in drawn.rankings("selector L1", range(3))]
+    chosen = [set(ranking.select(24)) for ranking in drawn.rankings("selector L1", range(3))]
     row = tables.panels(given, drawn).iloc[0]
     assert (row["always chosen"], row["ever chosen"]) == (len(set.intersection(*chosen)), len(set.union(*chosen)))
     genes = tables.panel_genes(given, drawn)
     assert len(genes) == 24
     assert genes["frequency"].tolist() == [sum(gene in each for each in chosen) / 3 for gene in genes["gene"]]
     # A marker that is not among the variable genes is found by none.
-    best = [set(ranking.top(24)) for ranking in drawn.rankings("MLP", (0, 1))]
+    best = [set(ranking.select(24)) for ranking in drawn.rankings("MLP", (0, 1))]
     shares = [len(each & set(GENES[:10])) / 12 for each in best]
     markers = tables.planted(given, drawn).set_index("ranking").loc["MLP"]
     assert (markers["best-2k"], markers["best-2k least"]) == pytest.approx((np.mean(shares), min(shares)))
