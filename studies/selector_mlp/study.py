@@ -175,7 +175,6 @@ def facts(settings: PanelSettings, results: Results, tables: Mapping[str, Any]) 
     }
 
 
-<<<<<<< HEAD
 STUDY = Study(
     name="selector_mlp",
     directory=Path(__file__).parent,
@@ -190,64 +189,3 @@ STUDY = Study(
     datasets=lambda settings: list(settings.datasets),
 )
 main = STUDY.command()
-=======
-def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Return all units in the order in which they are done; later ones look up earlier ones in `done`."""
-
-    def best(condition: str, random_state: int, k: int) -> list[str]:
-        return rankings_of(done, condition, [random_state])[0].select(k)
-
-    steps: dict[str, Callable[[], dict[str, Any]]] = {}
-    for condition in networks.SVMS:
-        steps[condition] = lambda c=condition: networks.train_svm(study, parts, c)
-    for random_state in study.seeds:
-        for condition in study.conditions:
-            steps[f"{condition}, {random_state}"] = lambda c=condition, s=random_state: networks.train(
-                study, parts, c, s
-            )
-        for k in study.crop.sizes:
-            for condition in study.crop.rankings:
-                steps[f"{condition}, {random_state}, best {k}"] = lambda c=condition, s=random_state, k=k: (
-                    networks.crop(study, parts, c, best(c, s, k), s)
-                )
-        for k, condition in product(sorted({*study.curve, *study.crop.sizes}), networks.sparse(study)):
-            if f"{condition}, {random_state}, best {k}" not in steps:
-                steps[f"{condition}, {random_state}, size {k}"] = lambda c=condition, s=random_state, k=k: (
-                    networks.retrain(study, parts, best(c, s, k), s)
-                )
-    for condition in study.panels.conditions:
-        for random_state in sorted(set(study.panel_seeds) - set(study.seeds)):
-            steps[f"{condition}, {random_state}, ranking"] = lambda c=condition, s=random_state: networks.rank_only(
-                study, parts, c, s
-            )
-        steps[networks.panel_name(study, condition)] = lambda c=condition: networks.panel(
-            study, parts, rankings_of(done, c, study.panel_seeds)
-        )
-    return steps
-
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--dataset", "names", multiple=True, help="One of the settings' data sets; may be given again; all.")
-@click.option("--config", type=click.Path(path_type=Path), default=HERE / "study.yaml", help="Settings (YAML).")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one, such as network.epochs=5.")
-@click.option("--fast", is_flag=True, help="Few cells, genes and trainings: a look, in minutes.")
-@click.option("--out", type=click.Path(path_type=Path), help="results/selector_mlp; selector_mlp_fast with --fast.")
-@click.option("--report", type=click.Path(path_type=Path), help="Where tables and pictures go; by default --out.")
-def main(
-    names: tuple[str, ...], config: Path, overrides: tuple[str, ...], fast: bool, out: Path | None, report: Path | None
-) -> None:
-    """Choose gene panels by networks with a feature-selection layer, and say what the panels are worth."""
-    out = out or Path("results/selector_mlp_fast" if fast else "results/selector_mlp")
-    try:
-        study = read_settings(Study, config, [*(FAST if fast else ()), *overrides])
-        for name in names or study.datasets:
-            shown = (report or out) / name
-            write_report(study, name, run(study, name, out / name, verbose=True), shown)
-            click.echo(f"{shown}/report.md, and the tables and pictures that it is made of")
-    except pg.PermGradError as error:
-        raise click.ClickException(str(error)) from error
-
-
-if __name__ == "__main__":
-    main()
->>>>>>> main
