@@ -63,7 +63,7 @@ def test_the_ranking_stands_beside_its_components_and_others(evaluation):
 @pytest.mark.slow
 def test_what_is_planted_wins(evaluation):
     summary = evaluation.summary.set_index("ranking")
-    assert set(evaluation.rankings["permutation"].top(2)) == {"b", "d"}
+    assert set(evaluation.rankings["permutation"].select(2)) == {"b", "d"}
     assert summary.loc["permutation", "deletion_mean"] > summary.loc["random", "deletion_mean"]
     assert summary.loc["permutation", "retrain"] < summary.loc["random", "retrain"] - 0.3
     assert evaluation.summary["ranking"].iloc[-1] in ("random", "mutual_information")
