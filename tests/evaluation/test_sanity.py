@@ -44,8 +44,8 @@ def test_the_ranking_falls_apart(graded, monkeypatch):
     permutation = checks[checks["ranking"] == "permutation"].set_index(["test", "step"])
     assert permutation.loc[("weights", 0), ["spearman", "overlap"]].tolist() == [1, 1]
     last = permutation.loc["weights"].index.max()
-    assert abs(permutation.loc[("weights", last), "spearman"]) < 0.6
-    assert abs(permutation.loc[("labels", 1), "spearman"]) < 0.6
+    assert permutation.loc[("weights", last), "spearman"] < 0.5
+    assert permutation.loc[("labels", 1), "spearman"] < 0.5
     assert permutation["by_chance"].iloc[0] == pytest.approx(_overlap_by_chance(6, 12))
     for old, new in zip(before, graded.estimator.network_.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
