@@ -30,10 +30,10 @@ import pandas as pd
 import permgrad as pg
 from permgrad.data import toy
 from permgrad.evaluation.baselines import baseline_rankings
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.curves import deletion_curves
 from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.retraining import remove_and_retrain
+from permgrad.evaluation.time_limit import TimeLimit
 
 PROBLEMS = {
     "heloc": lambda random_state: pg.load_dataset("heloc"),
@@ -98,7 +98,7 @@ def rankings(explained: ExplainedModel) -> dict[str, pg.FeatureRanking]:
     X, y = explained.test.X, explained.test.y
     default = explained.estimator.rank_features(X, y, end_to_end=True)
     published = explained.estimator.rank_features(X, y, end_to_end=False, **pg.PUBLISHED)
-    peers = baseline_rankings(explained, Budget())
+    peers = baseline_rankings(explained, TimeLimit())
     return {
         "PermGrad, published formula": published,
         "PermGrad, default": default,
@@ -115,7 +115,7 @@ def deletion(explained: ExplainedModel, ranked: Mapping[str, pg.FeatureRanking],
     once = {order: name for name, order in orders.items()}
     distinct = {name: ranked[name] for name in once.values()}
     _, areas = deletion_curves(
-        explained, distinct, Budget(), replacements=REPLACEMENTS, n_draws=2, n_points=11, max_rows=max_rows
+        explained, distinct, TimeLimit(), replacements=REPLACEMENTS, n_draws=2, n_points=11, max_rows=max_rows
     )
     by_name = areas.groupby("ranking")["normalised"].mean()
     return pd.Series({name: by_name[once[order]] for name, order in orders.items()})
@@ -145,7 +145,7 @@ def compare(problem: str, random_state: int, settings: Mapping[str, Any]) -> pd.
     explained = trained(problem, random_state, settings)
     ranked = rankings(explained)
     areas = deletion(explained, ranked, 1000)
-    retrained = remove_and_retrain(explained, ranked, Budget(), shares=(0.25, 0.5))
+    retrained = remove_and_retrain(explained, ranked, TimeLimit(), shares=(0.25, 0.5))
     scores = retrained[retrained["removed"] > 0].groupby("ranking")["score"].mean()
     rows = [
         {"ranking": name, "deletion": areas[name], "retrain": scores[name], "found": found(explained, problem, ranking)}

@@ -7,7 +7,7 @@ import pandas as pd
 
 import permgrad as pg
 from permgrad.evaluation.stability import rank_stability
-from permgrad.evaluation.tables import frame
+from permgrad.evaluation.tables import evaluation_table
 
 RANKINGS = ("permgrad", "random_forest")
 
@@ -63,10 +63,10 @@ def evaluation() -> pg.RankingEvaluation:
     stable = rank_stability([pg.FeatureRanking(tuple("abcd"), np.array(one)) for one in scores], k=2)
     return pg.RankingEvaluation(
         rankings={name: pg.FeatureRanking(tuple("abcd"), np.arange(4.0)) for name in RANKINGS},
-        curves=frame("curves", curves),
-        areas=frame("areas", areas),
-        retrain=frame("retrain", retrain),
-        sanity=frame("sanity", sanity),
+        curves=evaluation_table("curves", curves),
+        areas=evaluation_table("areas", areas),
+        retrain=evaluation_table("retrain", retrain),
+        sanity=evaluation_table("sanity", sanity),
         agreement=pd.DataFrame([[1, 0.25], [np.nan, 1]], index=RANKINGS, columns=RANKINGS),
         stability={"seeds": {"permgrad": stable}, "bootstrap rows": {"permgrad": stable}},
         left_out=("retrain: share 0.7",),

@@ -53,7 +53,7 @@ def evaluate(
         ranking,
         train,
         test,
-        validation=val,
+        validation_data=val,
         parts=parts or PARTS,
         n_trainings=n_trainings,
         random_state=random_state,

@@ -99,7 +99,7 @@ class Steps:
             ranking,
             train,
             test,
-            validation=val,
+            validation_data=val,
             random_state=self.random_state,
             timeout=self.evaluate_timeout,
             verbose=True,

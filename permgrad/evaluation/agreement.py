@@ -30,8 +30,8 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 def rank_correlation(a: FeatureRanking, b: FeatureRanking) -> float:
     """Return the Spearman correlation of two rankings' places, over the features that are not unused in both."""
-    seen = ~(np.isin(a.features, a.unused) & np.isin(b.features, b.unused))
-    return spearman(feature_ranks(a)[seen], feature_ranks(b)[seen])
+    used = ~(np.isin(a.features, a.unused) & np.isin(b.features, b.unused))
+    return spearman(feature_ranks(a)[used], feature_ranks(b)[used])
 
 
 def top_overlap(a: FeatureRanking, b: FeatureRanking, k: int) -> float:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.explained import ExplainedModel
+from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 
 BASELINES = ("random", "random_forest", "tree_shap", "mlp_permutation", "mutual_information")
@@ -21,13 +21,13 @@ SHAP_ROWS = 200
 INFORMATION_ROWS = 5000
 
 
-def baseline_rankings(explained: ExplainedModel, budget: Budget) -> dict[str, FeatureRanking]:
+def baseline_rankings(explained: ExplainedModel, time_limit: TimeLimit) -> dict[str, FeatureRanking]:
     """Rank the table's columns in five other ways.
 
     Parameters
     ----------
     explained : ExplainedModel
-    budget : Budget
+    time_limit : TimeLimit
         Those that its time limit leaves out are noted there.
 
     Returns
@@ -60,16 +60,16 @@ def baseline_rankings(explained: ExplainedModel, budget: Budget) -> dict[str, Fe
         "mlp_permutation": lambda: _mlp_permutation(explained),
         "mutual_information": lambda: _mutual_information(explained),
     }
-    return {name: _ranking(explained, name, ways[name]()) for name in budget.steps("baselines", ways)}
+    return {name: _as_ranking(explained, name, ways[name]()) for name in time_limit.steps("baselines", ways)}
 
 
-def _ranking(explained: ExplainedModel, name: str, found: np.ndarray | FeatureRanking) -> FeatureRanking:
-    if isinstance(found, FeatureRanking):
-        settings = {key: value for part in found.components.values() for key, value in part.settings.items()}
-        return replace(found, method=name, components={}, branch_weights=None, settings={**settings, **found.settings})
-    ranking = FeatureRanking(
-        tuple(explained.groups), found, method=name, settings={"random_state": explained.random_state}
-    )
+def _as_ranking(explained: ExplainedModel, name: str, scores: np.ndarray | FeatureRanking) -> FeatureRanking:
+    if isinstance(scores, FeatureRanking):
+        settings = {key: value for part in scores.components.values() for key, value in part.settings.items()}
+        settings |= scores.settings
+        return replace(scores, method=name, components={}, branch_weights=None, settings=settings)
+    settings = {"random_state": explained.random_state}
+    ranking = FeatureRanking(tuple(explained.groups), scores, method=name, settings=settings)
     return ranking.with_unused(explained.estimator.encoder_.features)
 
 
@@ -109,9 +109,8 @@ class _Forest:
 
 
 def _mlp_permutation(explained: ExplainedModel) -> FeatureRanking:
-    return explained.explain(
-        explained.refit(explained.estimator, explained.train, explained.validation, branches=("tabular",))
-    )
+    mlp = explained.refit(explained.estimator, explained.train, explained.validation_data, branches=("tabular",))
+    return explained.explain(mlp)
 
 
 def _mutual_information(explained: ExplainedModel) -> np.ndarray:

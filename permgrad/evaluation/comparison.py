@@ -18,7 +18,7 @@ WITHIN_NOISE = "within noise"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What `compare_models` found.
+    """Models compared over the same splits: what `compare_models` returns.
 
     Attributes
     ----------
@@ -102,9 +102,10 @@ def compare_models(
         raise PermGradError(f"pairs name models without scores: {unknown}")
     rows: list[dict[str, Any]] = []
     for first, second in chosen:
-        found = _interval(arrays[first] - arrays[second], test_share, level)
-        p = corrected_t_test(arrays[first] - arrays[second], test_share)
-        rows.append({"first": first, "second": second, "difference": found.pop("mean"), **found, "p": p})
+        differences = arrays[first] - arrays[second]
+        interval = _interval(differences, test_share, level)
+        p = corrected_t_test(differences, test_share)
+        rows.append({"first": first, "second": second, "difference": interval.pop("mean"), **interval, "p": p})
     adjusted = holm(np.array([row["p"] for row in rows]))
     for row, p in zip(rows, adjusted, strict=True):
         higher = row["first"] if row["difference"] > 0 else row["second"]

@@ -10,10 +10,10 @@ import pandas as pd
 
 from permgrad.errors import PermGradError, listing
 from permgrad.evaluation.baselines import sample
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.replacing import NEIGHBOURS, Replace, replacers
-from permgrad.evaluation.tables import frame
+from permgrad.evaluation.tables import evaluation_table
+from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 
 REPLACEMENTS = ("zero", "mean", "marginal", "conditional")
@@ -30,7 +30,7 @@ State = frozenset[int]
 def deletion_curves(
     explained: ExplainedModel,
     rankings: Mapping[str, FeatureRanking],
-    budget: Budget,
+    time_limit: TimeLimit,
     *,
     replacements: Sequence[str] = REPLACEMENTS,
     n_draws: int = N_DRAWS,
@@ -44,7 +44,7 @@ def deletion_curves(
     explained : ExplainedModel
     rankings : mapping of str to FeatureRanking
         Over the table's columns. Columns that the network does not see are passed over.
-    budget : Budget
+    time_limit : TimeLimit
     replacements : sequence of {"zero", "mean", "marginal", "conditional"}
         What stands in a feature's place, see `replacers`.
     n_draws : int
@@ -87,21 +87,21 @@ def deletion_curves(
     curves: list[dict[str, Any]] = []
     areas: list[dict[str, Any]] = []
     steps = [(replacement, name) for replacement in replacements for name in rankings]
-    for replacement, name in budget.steps("curves", steps, ", ".join):
+    for replacement, name in time_limit.steps("curves", steps, ", ".join):
         key = {"ranking": name, "replacement": replacement}
-        order = _seen_order(explained, rankings[name])
+        order = _order_of_used(explained, rankings[name])
         states = {
             "most": [frozenset(order[:k]) for k in counts],
             "least": [frozenset(order[n_features - k :]) for k in counts],
         }
         measured[replacement].measure([*states["most"], *states["least"]])
-        found = {which: measured[replacement].of(of_order) for which, of_order in states.items()}
-        curves += [{**key, **row} for row in _curve_rows(counts, found)]
-        areas.append({**key, **_areas(counts / n_features, *(found[which][0] for which in ("most", "least")))})
-    return frame("curves", curves), frame("areas", areas)
+        deletions = {which: measured[replacement].of(of_order) for which, of_order in states.items()}
+        curves += [{**key, **row} for row in _curve_rows(counts, deletions)]
+        areas.append({**key, **_areas(counts / n_features, *(deletions[which][0] for which in ("most", "least")))})
+    return evaluation_table("curves", curves), evaluation_table("areas", areas)
 
 
-def _seen_order(explained: ExplainedModel, ranking: FeatureRanking) -> list[int]:
+def _order_of_used(explained: ExplainedModel, ranking: FeatureRanking) -> list[int]:
     """Return the numbers, within `ExplainedModel.groups`, of the features that the network sees, best first."""
     number = {name: i for i, name in enumerate(explained.groups)}
     names = [ranking.features[i] for i in ranking.order]
@@ -114,18 +114,18 @@ class _Measured:
     def __init__(self, explained: ExplainedModel, target: np.ndarray, replace: Replace) -> None:
         self.explained, self.target, self.replace = explained, target, replace
         self.columns = list(explained.groups.values())
-        self._kept: dict[State, tuple[np.ndarray, float]] = {}
+        self._known: dict[State, tuple[np.ndarray, float]] = {}
 
     def of(self, states: list[State]) -> tuple[np.ndarray, np.ndarray]:
         """Return losses of shape (n_states, n_rows) and scores of shape (n_states,)."""
-        losses, scores = zip(*(self._kept[state] for state in states), strict=True)
+        losses, scores = zip(*(self._known[state] for state in states), strict=True)
         return np.stack(losses), np.array(scores)
 
     def measure(self, states: list[State]) -> None:
         """Compute what is not known yet, many states in each call of the network."""
         waiting: list[tuple[State, np.ndarray]] = []
         for state in dict.fromkeys(states):
-            if state in self._kept:
+            if state in self._known:
                 continue
             at = np.concatenate([self.columns[i] for i in sorted(state)]) if state else np.array([], int)
             waiting.append((state, self.replace(at)))
@@ -144,7 +144,7 @@ class _Measured:
             n_draws, n_rows, _ = rows.shape
             part = output[start : start + n_draws * n_rows].reshape(n_draws, n_rows, -1)
             losses = np.stack([self.explained.losses(self.target, draw) for draw in part]).mean(axis=0)
-            self._kept[state] = losses, self._score(part, losses)
+            self._known[state] = losses, self._score(part, losses)
             start += n_draws * n_rows
 
     def _score(self, output: np.ndarray, losses: np.ndarray) -> float:
@@ -154,16 +154,16 @@ class _Measured:
         return float(1 - losses.mean() * ratio)
 
 
-def _curve_rows(counts: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
-    """Return the rows of the four curves; the insertion curves are the deletion curves read backwards."""
+def _curve_rows(counts: np.ndarray, deletions: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
+    """Return the rows of the four curves from losses and scores by order; insertion is deletion read backwards."""
     n = int(counts[-1])
     rows = []
     for which, other in (("most", "least"), ("least", "most")):
         for curve, order, step in (("deletion", which, 1), ("insertion", other, -1)):
-            losses, scores = (values[::step] for values in found[which])
+            losses, scores = (values[::step] for values in deletions[which])
             for k, loss, score in zip(counts[::step], losses.mean(axis=1), scores, strict=True):
-                done = int(k) if curve == "deletion" else n - int(k)
-                point = {"k": done, "share": done / n, "loss": float(loss), "score": float(score)}
+                changed = int(k) if curve == "deletion" else n - int(k)
+                point = {"k": changed, "share": changed / n, "loss": float(loss), "score": float(score)}
                 rows.append({"curve": curve, "order": order, **point})
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,8 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
-from permgrad.data.table import Table, as_target
+from permgrad.data.table import Table, as_frame, as_target, check_columns
+from permgrad.errors import PermGradError
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.losses import cross_entropy, squared_error
 
@@ -32,7 +34,7 @@ class ExplainedModel:
     ranking : FeatureRanking
         The ranking under test: what is explained again is explained with its settings.
     train, test : Table
-    validation : Table or None
+    validation_data : Table or None
         For early stopping wherever a network is trained.
     random_state : int
     name : str
@@ -43,7 +45,7 @@ class ExplainedModel:
     ranking: FeatureRanking
     train: Table
     test: Table
-    validation: Table | None = None
+    validation_data: Table | None = None
     random_state: int = 0
     name: str = ""
 
@@ -103,7 +105,7 @@ class ExplainedModel:
         own = self.name if self.name and explained.method == self.ranking.method else explained.method
         return {own: explained, **_others(explained)}
 
-    def refit(self, estimator: Any, train: Table, validation: Table | None = None, **settings: Any) -> Any:
+    def refit(self, estimator: Any, train: Table, validation_data: Table | None = None, **settings: Any) -> Any:
         """Fit an unfitted copy of `estimator`, with these settings changed, silently."""
         fresh = clone(estimator)
         if "verbose" in fresh.get_params():
@@ -111,9 +113,9 @@ class ExplainedModel:
         fresh.set_params(**settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # columns that no longer vary
-            if validation is None or not has_fit_parameter(fresh, "validation_data"):
+            if validation_data is None or not has_fit_parameter(fresh, "validation_data"):
                 return fresh.fit(train.X, train.y)
-            return fresh.fit(train.X, train.y, validation_data=(validation.X, validation.y))
+            return fresh.fit(train.X, train.y, validation_data=(validation_data.X, validation_data.y))
 
 
 def named_parts(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
@@ -125,12 +127,33 @@ def _others(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
     return {name: part for name, part in ranking.components.items() if name != ranking.method}
 
 
+def as_validation_table(validation_data: Table | tuple[Any, Any] | None, train: Table) -> Table | None:
+    """Return validation rows, ``(X, y)`` or a table, as a table of the training rows' task.
+
+    Raises
+    ------
+    PermGradError
+        If it is neither, X and y are of different lengths, or the columns are not those of the training rows.
+    """
+    if validation_data is None:
+        return None
+    if not isinstance(validation_data, Table):
+        if not isinstance(validation_data, Sequence) or len(validation_data) != 2:
+            raise PermGradError(f"validation_data must be (X, y) or a Table, got {type(validation_data).__name__}")
+        X, y = as_frame(validation_data[0]).reset_index(drop=True), as_target(validation_data[1])
+        if len(X) != len(y):
+            raise PermGradError(f"validation_data must have a target for each row, got {len(X)} rows and {len(y)}")
+        validation_data = with_data(train, X, y)
+    check_columns(validation_data.features, train.features, "validation_data")
+    return validation_data
+
+
 def columns_of(table: Table, names: list[str]) -> Table:
     """Return the table with these columns only."""
-    return with_frames(table, table.X[names], table.y)
+    return with_data(table, table.X[names], table.y)
 
 
-def with_frames(table: Table, X: pd.DataFrame, y: pd.Series) -> Table:
+def with_data(table: Table, X: pd.DataFrame, y: pd.Series) -> Table:
     """Return a copy of a table with other rows or columns, unchecked: they are a checked table's."""
     part = table.take(np.arange(0))
     object.__setattr__(part, "X", X)

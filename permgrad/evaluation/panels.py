@@ -148,7 +148,7 @@ def score_panel(
     n_trainings: int = 5,
     random_state: int = 0,
 ) -> PanelScore:
-    """Train on a panel's columns alone, and judge on rows that chose neither panel nor network.
+    """Train on a panel's columns alone, and score on rows that chose neither panel nor network.
 
     Parameters
     ----------
@@ -162,12 +162,12 @@ def score_panel(
         Of the bootstrap.
     """
     names = panel.features if isinstance(panel, Panel) else list(panel)
-    rows, seen = train.only(names), test.only(names)
+    train, test = train.only(names), test.only(names)
     right = []
     for own in range(estimator.random_state, estimator.random_state + n_trainings):
-        fitted = clone(estimator).set_params(random_state=own).fit(rows.X, rows.y)
-        right.append(fitted.predict(seen.X) == seen.y)
-    return bootstrap_score(np.array(right), seen.y, random_state=random_state)
+        fitted = clone(estimator).set_params(random_state=own).fit(train.X, train.y)
+        right.append(fitted.predict(test.X) == test.y)
+    return bootstrap_score(np.array(right), test.y, random_state=random_state)
 
 
 def bootstrap_score(right: np.ndarray, y: np.ndarray, *, random_state: int = 0) -> PanelScore:

@@ -12,14 +12,14 @@ from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions
 from permgrad.evaluation.agreement import agreement
 from permgrad.evaluation.baselines import BASELINES, baseline_rankings
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.curves import CURVE_ROWS, N_DRAWS, deletion_curves
-from permgrad.evaluation.explained import ExplainedModel, named_parts
+from permgrad.evaluation.explained import ExplainedModel, as_validation_table, named_parts
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.evaluation.retraining import remove_and_retrain
 from permgrad.evaluation.sanity import sanity_checks
 from permgrad.evaluation.stability import RankStability, reseeded
-from permgrad.evaluation.tables import frame
+from permgrad.evaluation.tables import SCHEMAS, evaluation_table
+from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.files import plain
 from permgrad.importance.ranking import FeatureRanking
 
@@ -32,7 +32,7 @@ def evaluate_ranking(
     train: Table,
     test: Table,
     *,
-    validation: Table | None = None,
+    validation_data: Table | tuple[Any, Any] | None = None,
     parts: Sequence[str] = PARTS,
     n_trainings: int = 3,
     retrain_with: Any = None,
@@ -53,7 +53,7 @@ def evaluate_ranking(
         The rows that the network was fitted on; other networks are fitted on them too.
     test : Table
         Rows that the network never saw.
-    validation : Table, optional
+    validation_data : Table or (X, y), optional
         For early stopping wherever a network is trained; without it each training sets a share of its rows apart.
     parts : sequence of {"curves", "retrain", "sanity", "stability"}
         What to do, in this order; rankings to compare with (see `baseline_rankings`) and the agreement of
@@ -81,34 +81,32 @@ def evaluate_ranking(
     """
     rankings = _check(estimator, ranking, parts, n_trainings)
     name, first = next(iter(rankings.items()))
-    explained = ExplainedModel(estimator, first, train, test, validation, random_state, name)
     for table in (train, test):
         check_columns(table.features, estimator.encoder_.features, "the table")
-    budget = Budget(timeout, verbose)
-    with budget.part("baselines"):
-        rankings = {**rankings, **baseline_rankings(explained, budget)}
-    curves, areas, retrain, sanity = (frame(name, []) for name in ("curves", "areas", "retrain", "sanity"))
+    validation_data = as_validation_table(validation_data, train)
+    explained = ExplainedModel(estimator, first, train, test, validation_data, random_state, name)
+    time_limit = TimeLimit(timeout, verbose)
+    with time_limit.part("baselines"):
+        rankings = {**rankings, **baseline_rankings(explained, time_limit)}
+    tables = {name: evaluation_table(name, []) for name in SCHEMAS}
     stability: dict[str, dict[str, RankStability]] = {}
     for part in parts:
-        with budget.part(part):
+        with time_limit.part(part):
             if part == "curves":
-                curves, areas = deletion_curves(explained, rankings, budget)
+                tables["curves"], tables["areas"] = deletion_curves(explained, rankings, time_limit)
             elif part == "retrain":
-                retrain = remove_and_retrain(explained, rankings, budget, retrain_with=retrain_with)
+                tables[part] = remove_and_retrain(explained, rankings, time_limit, retrain_with=retrain_with)
             elif part == "sanity":
-                sanity = sanity_checks(explained, budget)
+                tables[part] = sanity_checks(explained, time_limit)
             else:
-                stability = reseeded(explained, n_trainings, budget)
+                stability = reseeded(explained, n_trainings, time_limit)
     return RankingEvaluation(
         rankings=rankings,
-        curves=curves,
-        areas=areas,
-        retrain=retrain,
-        sanity=sanity,
+        **tables,
         agreement=agreement(rankings),
         stability=stability,
-        settings=_settings(explained, parts, n_trainings, retrain_with, timeout, budget),
-        left_out=tuple(budget.left_out),
+        settings=_settings(explained, parts, n_trainings, retrain_with, timeout, time_limit),
+        left_out=tuple(time_limit.left_out),
     )
 
 
@@ -143,7 +141,7 @@ def _settings(
     n_trainings: int,
     retrain_with: Any,
     timeout: float | None,
-    budget: Budget,
+    time_limit: TimeLimit,
 ) -> dict[str, Any]:
     rows = {
         "train_rows": len(explained.train),
@@ -158,9 +156,9 @@ def _settings(
         "retrain_with": None if retrain_with is None else repr(retrain_with),
         "timeout": timeout,
         **rows,
-        "validation_rows": 0 if explained.validation is None else len(explained.validation),
+        "validation_rows": len(explained.validation_data or ()),
         "estimator": {"class": type(explained.estimator).__name__, **explained.estimator.get_params()},
         "versions": {**versions(), "shap": version("shap")},
-        "seconds": budget.seconds,
+        "seconds": time_limit.seconds,
     }
     return plain(settings)

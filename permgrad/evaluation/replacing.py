@@ -89,7 +89,9 @@ class _Nearest:
 
     def donors_of(self, replaced: np.ndarray) -> np.ndarray:
         """Return one like row for each row and draw, shape (n_draws, n_rows, n_columns)."""
-        kept = np.setdiff1d(np.arange(self.scaled_rows.shape[1]), replaced)  # the noise is never replaced
+        unchanged = np.setdiff1d(np.arange(self.scaled_rows.shape[1]), replaced)  # the noise is never replaced
         search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(self.donors)), algorithm="brute")
-        near = search.fit(self.scaled_donors[:, kept]).kneighbors(self.scaled_rows[:, kept], return_distance=False)
+        near = search.fit(self.scaled_donors[:, unchanged]).kneighbors(
+            self.scaled_rows[:, unchanged], return_distance=False
+        )
         return self.donors[np.take_along_axis(near, self.drawn, axis=1).T]

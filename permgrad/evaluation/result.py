@@ -1,4 +1,4 @@
-"""What the referee found: tables, a verdict, and a directory that holds both."""
+"""The referee's result: tables, a verdict, and a directory that holds both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from permgrad.errors import FileFormatError
 from permgrad.evaluation.agreement import rank_correlation
 from permgrad.evaluation.stability import RankStability
-from permgrad.evaluation.tables import SCHEMAS, read_frame, read_matrix, write_frame
+from permgrad.evaluation.tables import SCHEMAS, read_matrix, read_table, write_table
 from permgrad.files import new_directory, read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
 
@@ -161,7 +161,7 @@ class RankingEvaluation:
         directory = Path(directory)
         content = read_json(directory / FILE, kind=KIND)
         try:
-            tables = {name: read_frame(name, directory / f"{name}.csv") for name in SCHEMAS}
+            tables = {name: read_table(name, directory / f"{name}.csv") for name in SCHEMAS}
             return cls(
                 rankings={name: FeatureRanking.from_dict(part) for name, part in content["rankings"].items()},
                 **tables,
@@ -188,16 +188,16 @@ def write_evaluation(evaluation: RankingEvaluation, directory: Path) -> None:
     ``stability.csv`` and ``losses.txt``; and ``evaluation.json`` with rankings, stability and settings.
     """
     for name in SCHEMAS:
-        write_frame(getattr(evaluation, name), directory / f"{name}.csv")
-    write_frame(evaluation.agreement, directory / "agreement.csv", index=True)
-    write_frame(evaluation.summary, directory / "summary.csv")
+        write_table(getattr(evaluation, name), directory / f"{name}.csv")
+    write_table(evaluation.agreement, directory / "agreement.csv", index=True)
+    write_table(evaluation.summary, directory / "summary.csv")
     tables = [
         part.table.assign(kind=kind, ranking=name)
         for kind, parts in evaluation.stability.items()
         for name, part in parts.items()
     ]
     if tables:
-        write_frame(pd.concat(tables), directory / "stability.csv")
+        write_table(pd.concat(tables), directory / "stability.csv")
     (directory / "losses.txt").write_text("".join(f"{line}\n" for line in evaluation.losses), encoding="utf-8")
     content = {
         "kind": KIND,

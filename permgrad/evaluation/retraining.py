@@ -12,9 +12,9 @@ from sklearn.base import clone, is_classifier
 
 from permgrad.errors import PermGradError
 from permgrad.estimators._base import EPOCHS
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.explained import ExplainedModel, columns_of
-from permgrad.evaluation.tables import frame
+from permgrad.evaluation.tables import evaluation_table
+from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scores import scores
 
@@ -26,7 +26,7 @@ BATCHES_PER_EPOCH = 50
 def remove_and_retrain(
     explained: ExplainedModel,
     rankings: Mapping[str, FeatureRanking],
-    budget: Budget,
+    time_limit: TimeLimit,
     *,
     retrain_with: Any = None,
     shares: Sequence[float] = SHARES,
@@ -37,7 +37,7 @@ def remove_and_retrain(
     ----------
     explained : ExplainedModel
     rankings : mapping of str to FeatureRanking
-    budget : Budget
+    time_limit : TimeLimit
     retrain_with : estimator, optional
         Unfitted; a scikit-learn estimator or pipeline does too. By default the estimator's MLP branch alone, for at
         most 30 epochs of at most 50 batches: there are as many trainings as different sets of columns, up to
@@ -68,13 +68,13 @@ def remove_and_retrain(
     known: dict[frozenset[str], dict[str, float]] = {}
     rows = []
     # Number by number: where time runs out, every ranking has the same numbers, but for the last.
-    for k, name in budget.steps("retrain", [(k, name) for k in counts for name in rankings], _step):
+    for k, name in time_limit.steps("retrain", [(k, name) for k in counts for name in rankings], _step):
         order = [feature for feature in rankings[name].top(len(rankings[name].features)) if feature in explained.groups]
-        kept = frozenset(order[k:])
-        if kept not in known:
-            known[kept] = _retrained(explained, model, kept)
-        rows.append({"ranking": name, "share": k / d, "removed": k, "kept": d - k, **known[kept]})
-    return frame("retrain", rows)
+        left = frozenset(order[k:])
+        if left not in known:
+            known[left] = _retrained(explained, model, left)
+        rows.append({"ranking": name, "share": k / d, "removed": k, "kept": d - k, **known[left]})
+    return evaluation_table("retrain", rows)
 
 
 def plain_mlp(explained: ExplainedModel) -> Any:
@@ -92,11 +92,11 @@ def _step(step: tuple[int, str]) -> str:
     return f"{step[1]} without its {step[0]} best"
 
 
-def _retrained(explained: ExplainedModel, model: Any, kept: frozenset[str]) -> dict[str, float]:
-    names = [name for name in explained.groups if name in kept]
-    tables = [None if table is None else columns_of(table, names) for table in (explained.train, explained.validation)]
-    fitted = explained.refit(model, *tables)  # type: ignore[arg-type]
-    found = scores(fitted, columns_of(explained.test, names))
+def _retrained(explained: ExplainedModel, model: Any, columns: frozenset[str]) -> dict[str, float]:
+    names = [name for name in explained.groups if name in columns]
+    validation_data = explained.validation_data and columns_of(explained.validation_data, names)
+    fitted = explained.refit(model, columns_of(explained.train, names), validation_data)
+    test = scores(fitted, columns_of(explained.test, names))
     if explained.classification:
-        return {"loss": found["log_loss"], "score": found["accuracy"]}
-    return {"loss": found["rmse"] ** 2 / float(np.var(explained.train_target, dtype=float)), "score": found["r2"]}
+        return {"loss": test["log_loss"], "score": test["accuracy"]}
+    return {"loss": test["rmse"] ** 2 / float(np.var(explained.train_target, dtype=float)), "score": test["r2"]}

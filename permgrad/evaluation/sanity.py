@@ -12,23 +12,25 @@ import pandas as pd
 from permgrad.backend import keras
 from permgrad.data.table import Table
 from permgrad.evaluation.agreement import rank_correlation, top_overlap
-from permgrad.evaluation.budget import Budget
-from permgrad.evaluation.explained import ExplainedModel, with_frames
+from permgrad.evaluation.explained import ExplainedModel, with_data
 from permgrad.evaluation.stability import default_k
-from permgrad.evaluation.tables import frame
+from permgrad.evaluation.tables import evaluation_table
+from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 
 MAX_STEPS = 8
 WEIGHTS, LABELS = "weights", "labels"
+SEEDS = ("seed", "random_state")
+"""What Keras and this package call it in the settings of a layer or an initializer."""
 
 
-def sanity_checks(explained: ExplainedModel, budget: Budget) -> pd.DataFrame:
+def sanity_checks(explained: ExplainedModel, time_limit: TimeLimit) -> pd.DataFrame:
     """Rank again with a network that is randomised layer by layer, and with one that learned shuffled labels.
 
     Parameters
     ----------
     explained : ExplainedModel
-    budget : Budget
+    time_limit : TimeLimit
 
     Returns
     -------
@@ -51,23 +53,22 @@ def sanity_checks(explained: ExplainedModel, budget: Budget) -> pd.DataFrame:
     original: dict[str, FeatureRanking] = {}
     rows: list[dict[str, Any]] = []
     randomised = _Randomised(network, explained.random_state)
-    for test, step, layers in budget.steps("sanity", [*steps, (LABELS, 1, [])], _step):
+    for test, step, layers in time_limit.steps("sanity", [*steps, (LABELS, 1, [])], _step):
         if test == WEIGHTS:
             estimator = copy(explained.estimator)
             estimator.network_ = randomised.forget(layers)
         else:
             estimator = _shuffled_labels(explained)
-        found = explained.named(explained.explain(estimator))
-        original = original or found
+        rankings = explained.named(explained.explain(estimator))
+        original = original or rankings
         k = default_k(len(explained.groups))
-        for name, ranking in found.items():
+        by_chance = _overlap_by_chance(k, len(explained.groups))
+        changed = {"test": test, "step": step, "layers": " ".join(layers) or "none"}
+        for name, ranking in rankings.items():
             first = original[name]
             agreed = {"spearman": rank_correlation(first, ranking), "overlap": top_overlap(first, ranking, k)}
-            changed = {"test": test, "step": step, "layers": " ".join(layers) or "none"}
-            rows.append(
-                {**changed, "ranking": name, **agreed, "by_chance": _overlap_by_chance(k, len(explained.groups))}
-            )
-    return frame("sanity", rows)
+            rows.append({**changed, "ranking": name, **agreed, "by_chance": by_chance})
+    return evaluation_table("sanity", rows)
 
 
 def _step(step: tuple[str, int, list[str]]) -> str:
@@ -117,23 +118,22 @@ def _seeds(random_state: int) -> Iterator[int]:
 def _reseeded(layer: Any, seeds: Iterator[int]) -> Any:
     """Return a new layer of the same settings, with other seeds: its initializers', or its own where it has one."""
     settings = layer.get_config()
-    if layer.trainable_weights and "random_state" in settings:
-        settings["random_state"] = next(seeds)
-    for value in settings.values():
-        if isinstance(value, dict) and "random_state" in (value.get("config") or {}):
-            value["config"]["random_state"] = next(seeds)
+    nested = [value.get("config") or {} for value in settings.values() if isinstance(value, dict)]
+    for part in (settings if layer.trainable_weights else {}, *nested):
+        part.update({name: next(seeds) for name in SEEDS if name in part})
     return type(layer).from_config(settings)
 
 
 def _shuffled_labels(explained: ExplainedModel) -> Any:
     """Return the estimator fitted on training and validation rows with shuffled targets."""
     rng = np.random.default_rng([explained.random_state, 9])
-    shuffled = [None if table is None else _shuffle(table, rng) for table in (explained.train, explained.validation)]
-    return explained.refit(explained.estimator, *shuffled)  # type: ignore[arg-type]
+    train = _shuffle(explained.train, rng)
+    validation_data = explained.validation_data and _shuffle(explained.validation_data, rng)
+    return explained.refit(explained.estimator, train, validation_data)
 
 
 def _shuffle(table: Table, rng: np.random.Generator) -> Table:
-    return with_frames(table, table.X, table.y.iloc[rng.permutation(len(table))].reset_index(drop=True))
+    return with_data(table, table.X, table.y.iloc[rng.permutation(len(table))].reset_index(drop=True))
 
 
 def _overlap_by_chance(k: int, d: int) -> float:

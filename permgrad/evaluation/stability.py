@@ -13,8 +13,8 @@ import pandas as pd
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.evaluation.agreement import feature_ranks, spearman
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.explained import ExplainedModel
+from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 
 KINDS = ("seeds", "bootstrap rows")
@@ -177,7 +177,7 @@ def nogueira(chosen: np.ndarray) -> tuple[float, float]:
     return float(index), float(variance)
 
 
-def reseeded(explained: ExplainedModel, n_trainings: int, budget: Budget) -> dict[str, dict[str, RankStability]]:
+def reseeded(explained: ExplainedModel, n_trainings: int, time_limit: TimeLimit) -> dict[str, dict[str, RankStability]]:
     """Train again with other seeds, on the same rows and on resampled ones, and rank the test rows each time.
 
     Parameters
@@ -185,7 +185,7 @@ def reseeded(explained: ExplainedModel, n_trainings: int, budget: Budget) -> dic
     explained : ExplainedModel
     n_trainings : int
         Of each kind.
-    budget : Budget
+    time_limit : TimeLimit
 
     Returns
     -------
@@ -194,20 +194,19 @@ def reseeded(explained: ExplainedModel, n_trainings: int, budget: Budget) -> dic
         each class) → the ranking and each of its components by name. Kinds with fewer than two trainings, for
         lack of time, are absent.
     """
-    found: dict[str, dict[str, list[FeatureRanking]]] = {}
-    for kind, i in budget.steps("stability", [(kind, i) for kind in KINDS for i in range(n_trainings)], _step):
+    rankings: dict[str, dict[str, list[FeatureRanking]]] = {}
+    for kind, i in time_limit.steps("stability", [(kind, i) for kind in KINDS for i in range(n_trainings)], _step):
         rng = np.random.default_rng([explained.random_state, 3, KINDS.index(kind), i])
         train = explained.train if kind == "seeds" else bootstrap(explained.train, rng)
-        fitted = explained.refit(
-            explained.estimator, train, explained.validation, random_state=int(rng.integers(2**31))
-        )
+        seed = int(rng.integers(2**31))
+        fitted = explained.refit(explained.estimator, train, explained.validation_data, random_state=seed)
         for name, part in explained.named(explained.explain(fitted)).items():
             # Replicates of a wide table are large, and not wanted here.
-            found.setdefault(kind, {}).setdefault(name, []).append(replace(part, components={}, replicates=None))
+            rankings.setdefault(kind, {}).setdefault(name, []).append(replace(part, components={}, replicates=None))
     return {
-        kind: {name: rank_stability(rankings) for name, rankings in parts.items()}
-        for kind, parts in found.items()
-        if all(len(rankings) > 1 for rankings in parts.values())
+        kind: {name: rank_stability(trainings) for name, trainings in parts.items()}
+        for kind, parts in rankings.items()
+        if all(len(trainings) > 1 for trainings in parts.values())
     }
 
 

@@ -43,17 +43,17 @@ SCHEMAS: dict[str, dict[str, type]] = {
 }
 
 
-def frame(name: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def evaluation_table(name: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return the rows as the table of this name; one without rows has its columns too."""
     return pd.DataFrame(list(rows), columns=list(SCHEMAS[name])).astype(_types(name))
 
 
-def write_frame(table: pd.DataFrame, path: Path, *, index: bool = False) -> None:
+def write_table(table: pd.DataFrame, path: Path, *, index: bool = False) -> None:
     """Write a table as CSV, every number with all its digits."""
     table.to_csv(path, index=index)
 
 
-def read_frame(name: str, path: Path) -> pd.DataFrame:
+def read_table(name: str, path: Path) -> pd.DataFrame:
     """Read a table of this name. A text such as "NA" stays a text."""
     table = read_csv(path, dtype=_types(name), keep_default_na=False, na_values=[""])
     return table[list(SCHEMAS[name])]

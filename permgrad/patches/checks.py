@@ -29,7 +29,7 @@ PRIOR = "predicted as the share of positives"
 
 @dataclass(frozen=True, eq=False)
 class PatchCheck:
-    """What `check_patches` found.
+    """Which patches of a directory can be used, and everything that is wrong: what `check_patches` returns.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class PatchCheck:
         Ids of all test files, also of those that cannot be read, sorted by file name.
     problems : DataFrame
         One row for each: ``where`` ("labels", "train" or "test"), ``kind``, ``id``, ``detail``, and ``consequence``:
-        what is done about it.
+        what follows from it.
     pixels : ndarray of shape (2, 3, 256), int64
         How often each value occurs, by label (0, 1) and channel (red, green, blue), over all labelled files.
     shapes : DataFrame
@@ -71,10 +71,10 @@ class PatchCheck:
         height, width = self.train.shape[:2]
         tests = "no test directory" if self.test is None else f"{len(self.test_ids):,} to predict"
         kinds = Counter(zip(self.problems["where"], self.problems["kind"], strict=True))
-        found = "; ".join(f"{n:,} × {kind} ({where})" for (where, kind), n in kinds.items())
+        problems = "; ".join(f"{n:,} × {kind} ({where})" for (where, kind), n in kinds.items())
         return (
             f"{len(self.train):,} labelled patches of {height} × {width} pixels, {self.classes['share'][1]:.1%}"
-            f" positive; {tests}; {found or 'nothing is wrong with them'}"
+            f" positive; {tests}; {problems or 'nothing is wrong with them'}"
         )
 
 
@@ -129,15 +129,12 @@ def check_patches(
     _check_classes([labels[name] for name in labelled], directory, problems)
     if at_most is not None and at_most < len(labelled):
         labelled = _draw(labelled, labels, at_most, random_state)
-    seen = _read_all({name: files[name] for name in labelled}, "train", workers, verbose, labels, pixels)
-    seen_test = _read_all(test_files, "test", workers, verbose, {}, pixels)
-    shape = _most_common_shape(seen.values(), directory)
-    train = _without_copies(_usable(labelled, seen, shape, "train", LEFT_OUT, problems), seen, labels, problems)
-    test = _usable(test_files, seen_test, shape, "test", PRIOR, problems)
-    known = {seen[one].digest: one for one in train}
-    for one in test:
-        if seen_test[one].digest in known:
-            problems.add("test", "labelled image too", one, f"the same as {known[seen_test[one].digest]}", LISTED)
+    facts = _read_all({name: files[name] for name in labelled}, "train", workers, verbose, labels, pixels)
+    test_facts = _read_all(test_files, "test", workers, verbose, {}, pixels)
+    shape = _most_common_shape(facts.values(), directory)
+    train = _without_copies(_usable(labelled, facts, shape, "train", LEFT_OUT, problems), facts, labels, problems)
+    test = _usable(test_files, test_facts, shape, "test", PRIOR, problems)
+    _list_labelled_too(test, test_facts, {facts[name].digest: name for name in train}, problems)
     problems.stop_if(strict, directory)
     y = np.array([labels[one] for one in train], np.int8)
     _check_classes(y.tolist(), directory, problems)
@@ -147,9 +144,9 @@ def check_patches(
         test_ids=tuple(test_files),
         problems=pd.DataFrame(problems.rows, columns=["where", "kind", "id", "detail", "consequence"]),
         pixels=pixels,
-        shapes=_shapes({"train": seen, "test": seen_test}),
-        sha256=_hash([f"{name},{label}" for name, label in zip(train, y.tolist(), strict=True)], train, seen),
-        test_sha256=_hash(test, test, seen_test),
+        shapes=_shapes({"train": facts, "test": test_facts}),
+        sha256=_hash([f"{name},{label}" for name, label in zip(train, y.tolist(), strict=True)], train, facts),
+        test_sha256=_hash(test, test, test_facts),
     )
 
 
@@ -172,8 +169,8 @@ class _Problems:
             )
 
 
-class _Seen(NamedTuple):
-    """What is remembered of a file that was read."""
+class _FileFacts(NamedTuple):
+    """What a file was found to hold; its pixels are not kept."""
 
     error: str
     shape: tuple[int, ...] = ()
@@ -202,12 +199,12 @@ def _read_labels(path: Path, problems: _Problems) -> dict[str, int]:
             problems.add("labels", NO_LABEL, name, f"label {label!r}", LEFT_OUT)
         else:
             given.setdefault(name, []).append(int(label))
-    for name, found in given.items():
-        if len(found) > 1:
-            same = len(set(found)) == 1
+    for name, labels in given.items():
+        if len(labels) > 1:
+            same = len(set(labels)) == 1
             kind = "id comes twice" if same else "id comes twice with different labels"
-            problems.add("labels", kind, name, f"{len(found)} times", KEPT_ONCE if same else LEFT_OUT)
-    return {name: found[0] for name, found in given.items() if len(set(found)) == 1}
+            problems.add("labels", kind, name, f"{len(labels)} times", KEPT_ONCE if same else LEFT_OUT)
+    return {name: labels[0] for name, labels in given.items() if len(set(labels)) == 1}
 
 
 def _list_files(directory: Path, where: str, problems: _Problems) -> dict[str, Path]:
@@ -237,41 +234,42 @@ def _read_all(
     verbose: bool,
     labels: Mapping[str, int],
     pixels: np.ndarray,
-) -> dict[str, _Seen]:
+) -> dict[str, _FileFacts]:
     """Read every file once, several at a time; count the values of labelled ones in `pixels`."""
-    seen = {}
+    facts = {}
     with quiet_opencv(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        found = tqdm(pool.map(_look, files.values()), where, len(files), unit="file", disable=not verbose or not files)
-        for name, (one, counts) in zip(files, found, strict=True):
-            seen[name] = one
+        read = pool.map(_read_facts, files.values())
+        bar = tqdm(read, where, len(files), unit="file", disable=not verbose or not files)
+        for name, (of_file, counts) in zip(files, bar, strict=True):
+            facts[name] = of_file
             if name in labels and counts is not None:
                 pixels[labels[name]] += counts
-    return seen
+    return facts
 
 
-def _look(path: Path) -> tuple[_Seen, np.ndarray | None]:
+def _read_facts(path: Path) -> tuple[_FileFacts, np.ndarray | None]:
     try:
         image = read_patch(path)
     except PermGradError as error:
-        return _Seen(str(error).removeprefix(f"{path}: ")), None
+        return _FileFacts(str(error).removeprefix(f"{path}: ")), None
     digest = hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
     counts = np.stack([cv2.calcHist([image], [c], None, [256], [0, 256]).ravel() for c in range(3)])  # exact below 2²⁴
-    return _Seen("", image.shape, int(image.min()), int(image.max()), digest), counts.astype(np.int64)
+    return _FileFacts("", image.shape, int(image.min()), int(image.max()), digest), counts.astype(np.int64)
 
 
-def _check_classes(found: list[int], directory: Path, problems: _Problems) -> None:
-    if set(found) == {0, 1}:
+def _check_classes(labels: list[int], directory: Path, problems: _Problems) -> None:
+    if set(labels) == {0, 1}:
         return
     refused = [detail for _, kind, _, detail, _ in problems.rows if kind == NO_LABEL]
     hint = f"; {len(refused)} labels are neither, such as {refused[0]}" if refused else ""
     raise PermGradError(
         f"{directory}: patches labelled 0 and patches labelled 1 are needed, found"
-        f" {listing(sorted(set(found))) or 'none at all'}{hint}"
+        f" {listing(sorted(set(labels))) or 'none at all'}{hint}"
     )
 
 
-def _most_common_shape(seen: Iterable[_Seen], directory: Path) -> tuple[int, int, int]:
-    shapes = Counter(one.shape for one in seen if not one.error)
+def _most_common_shape(facts: Iterable[_FileFacts], directory: Path) -> tuple[int, int, int]:
+    shapes = Counter(each.shape for each in facts if not each.error)
     if not shapes:
         raise PermGradError(f"{directory}: there is no labelled image in train/ that can be read")
     return shapes.most_common(1)[0][0]  # type: ignore[return-value]
@@ -299,7 +297,7 @@ def _draw(names: list[str], labels: Mapping[str, int], n: int, random_state: int
 
 def _usable(
     names: Iterable[str],
-    seen: Mapping[str, _Seen],
+    facts: Mapping[str, _FileFacts],
     shape: tuple[int, ...],
     where: str,
     consequence: str,
@@ -307,44 +305,53 @@ def _usable(
 ) -> list[str]:
     usable = []
     for name in names:
-        one = seen[name]
-        if one.error:
-            problems.add(where, "cannot be read", name, one.error, consequence)
-        elif one.shape != shape:
-            found, most = (" × ".join(map(str, each)) for each in (one.shape, shape))
-            problems.add(where, "another shape", name, f"{found}, most are {most}", consequence)
+        image = facts[name]
+        if image.error:
+            problems.add(where, "cannot be read", name, image.error, consequence)
+        elif image.shape != shape:
+            own, most = (" × ".join(map(str, each)) for each in (image.shape, shape))
+            problems.add(where, "another shape", name, f"{own}, most are {most}", consequence)
         else:
             usable.append(name)
-            if one.lowest == one.highest:
-                problems.add(where, "one colour", name, f"all values are {one.lowest}", LISTED)
+            if image.lowest == image.highest:
+                problems.add(where, "one colour", name, f"all values are {image.lowest}", LISTED)
     return usable
 
 
 def _without_copies(
-    names: list[str], seen: Mapping[str, _Seen], labels: Mapping[str, int], problems: _Problems
+    names: list[str], facts: Mapping[str, _FileFacts], labels: Mapping[str, int], problems: _Problems
 ) -> list[str]:
     """Keep the first of images that are equal pixel by pixel, or none if they are labelled differently."""
     alike: dict[bytes, list[str]] = {}
     for name in names:
-        alike.setdefault(seen[name].digest, []).append(name)
-    kept = []
+        alike.setdefault(facts[name].digest, []).append(name)
+    without_copies = []
     for first, *others in alike.values():
         same = len({labels[name] for name in (first, *others)}) == 1
-        kept += [first] if same else []
+        without_copies += [first] if same else []
         kind = "image comes twice" if same else "image comes twice with different labels"
         for name in others if same else (first, *others) if others else ():
             detail = f"the same as {first}" if name != first else f"the same as {listing(others)}"
             problems.add("train", kind, name, detail, LEFT_OUT)
     order = {name: i for i, name in enumerate(names)}
-    return sorted(kept, key=order.__getitem__)
+    return sorted(without_copies, key=order.__getitem__)
 
 
-def _shapes(seen: Mapping[str, Mapping[str, _Seen]]) -> pd.DataFrame:
+def _list_labelled_too(
+    names: list[str], facts: Mapping[str, _FileFacts], labelled: Mapping[bytes, str], problems: _Problems
+) -> None:
+    """List test images that are, pixel by pixel, one of the labelled ones (digest → name)."""
+    for name in names:
+        if facts[name].digest in labelled:
+            problems.add("test", "labelled image too", name, f"the same as {labelled[facts[name].digest]}", LISTED)
+
+
+def _shapes(facts: Mapping[str, Mapping[str, _FileFacts]]) -> pd.DataFrame:
     rows = [
-        {"where": where, "shape": " × ".join(map(str, one.shape)), "lowest": one.lowest, "highest": one.highest}
-        for where, files in seen.items()
-        for one in files.values()
-        if not one.error
+        {"where": where, "shape": " × ".join(map(str, image.shape)), "lowest": image.lowest, "highest": image.highest}
+        for where, images in facts.items()
+        for image in images.values()
+        if not image.error
     ]
     table = pd.DataFrame(rows, columns=["where", "shape", "lowest", "highest"])
     return (
@@ -354,8 +361,8 @@ def _shapes(seen: Mapping[str, Mapping[str, _Seen]]) -> pd.DataFrame:
     )
 
 
-def _hash(texts: list[str], names: list[str], seen: Mapping[str, _Seen]) -> str:
+def _hash(texts: list[str], names: list[str], facts: Mapping[str, _FileFacts]) -> str:
     digest = hashlib.sha256()
     for text, name in zip(texts, names, strict=True):
-        digest.update(f"{text},".encode() + seen[name].digest)
+        digest.update(f"{text},".encode() + facts[name].digest)
     return digest.hexdigest()

@@ -103,7 +103,7 @@ def check_labelled(patches: Patches, what: str) -> np.ndarray:
     """
     if patches.y is None:
         raise PermGradError(f"{what} needs patches with labels, these have none")
-    found = np.unique(patches.y).tolist()
-    if found != [0, 1]:
-        raise PermGradError(f"{what} needs patches of both classes, 0 and 1; found {listing(found) or 'no patch'}")
+    labels = np.unique(patches.y).tolist()
+    if labels != [0, 1]:
+        raise PermGradError(f"{what} needs patches of both classes, 0 and 1; found {listing(labels) or 'no patch'}")
     return patches.y

@@ -112,5 +112,4 @@ def notable_patches(y: np.ndarray, probabilities: np.ndarray, k: int) -> dict[st
     of_class = [surest[y[surest] == c] for c in (1, 0)]
     in_turn = [rows[i] for i in range(k) for rows in of_class if i < len(rows)]
     mistaken = by_doubt[::-1][~right[by_doubt[::-1]]]
-    found = (np.array(in_turn[:k], int), mistaken[:k], by_doubt[:k])
-    return dict(zip(KINDS, found, strict=True))
+    return dict(zip(KINDS, (np.array(in_turn[:k], int), mistaken[:k], by_doubt[:k]), strict=True))

@@ -47,22 +47,22 @@ def write_planted_patches(
         )
     directory = Path(directory)
     labels = {"train": np.arange(n_train) % 2, "test": np.arange(n_test) % 2}
-    found: dict[str, list[tuple[str, int]]] = {}
+    labelled: dict[str, list[tuple[str, int]]] = {}
     for part, y in labels.items():
         (directory / part).mkdir(parents=True, exist_ok=True)
         names = [
             hashlib.sha1(f"{random_state} {part} {i}".encode(), usedforsecurity=False).hexdigest()
             for i in range(len(y))
         ]
-        found[part] = list(zip(names, y.tolist(), strict=True))
-        for i, (name, label) in enumerate(found[part]):
+        labelled[part] = list(zip(names, y.tolist(), strict=True))
+        for i, (name, label) in enumerate(labelled[part]):
             image = draw_patch(np.random.default_rng([random_state, part == "test", i]), bool(label), size)
             _, content = cv2.imencode(".tif", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             with new_file(directory / part / f"{name}.tif") as path:
                 path.write_bytes(content.tobytes())
     with new_file(directory / LABELS) as path:
-        pd.DataFrame(found["train"], columns=["id", "label"]).to_csv(path, index=False)
-    return np.array([label for _, label in sorted(found["test"])], np.int8)
+        pd.DataFrame(labelled["train"], columns=["id", "label"]).to_csv(path, index=False)
+    return np.array([label for _, label in sorted(labelled["test"])], np.int8)
 
 
 def draw_patch(rng: np.random.Generator, positive: bool, size: int = 96) -> np.ndarray:

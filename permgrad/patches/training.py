@@ -22,8 +22,8 @@ from permgrad.patches.reading import PatchBatches, epoch_order
 ops = keras.ops
 WARMUP_SHARE = 0.25
 START_DIVISOR = 25
-LOOK_EACH = 10
-"""Batches."""
+CHECK_EACH = 10
+"""Batches between two looks at the loss."""
 PREDICTED_BATCHES = 2
 """Predicting takes less memory than training: so many batches go at once."""
 CHOICES = {
@@ -153,7 +153,7 @@ def unfreeze(model: Any, share: float) -> int:
 def fit_patches(
     model: Any,
     train: Patches,
-    validation: Patches,
+    validation_data: Patches,
     config: PatchTraining,
     *,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
@@ -165,8 +165,8 @@ def fit_patches(
     ----------
     model : keras.Model
         See `permgrad.backbone_classifier`.
-    train, validation : Patches
-        With labels. Validation patches are looked at after each epoch, and weigh nothing but what `keep` says.
+    train, validation_data : Patches
+        With labels. Validation patches are predicted after each epoch, and decide nothing but what `keep` says.
     config : PatchTraining
     on_epoch : callable, optional
         Takes each row of the result as it comes.
@@ -185,63 +185,86 @@ def fit_patches(
     PermGradError
         If a class is missing among the patches, a file can no longer be read, or the loss is not a number.
     """
-    y = check_labelled(train, "training")
-    check_labelled(validation, "validation")
-    weight = (y == 0).sum() / (y == 1).sum() if config.positive_weight == "balanced" else config.positive_weight
-    per_epoch = math.ceil(len(train) / config.batch_size)
-    n_steps = per_epoch * config.epochs
+    check_labelled(train, "training")
+    check_labelled(validation_data, "validation")
+    training = _Training(model, train, config)
     rows: list[dict[str, float]] = []
-    best: tuple[float, Any] = (-1.0, None)
-    compiled_for = None
-    bar = tqdm(total=n_steps, desc=model.name, unit="batch", leave=False, mininterval=1, disable=not verbose)
+    best_auc, best_weights = -1.0, model.get_weights()
+    bar = tqdm(total=training.n_steps, desc=model.name, unit="batch", leave=False, mininterval=1, disable=not verbose)
     with released_graphs(), bar:
         for epoch in range(config.epochs):
-            n_trained = unfreeze(model, config.trained_share(epoch))
-            if n_trained != compiled_for:
-                compiled_for = n_trained
-                _compile(model, config, _Rates(config, epoch * per_epoch, n_steps))
-            batches = PatchBatches(
-                train,
-                config.batch_size,
-                order=epoch_order(train, epoch, config.random_state, config.sampling),
-                labelled=True,
-                positive_weight=None if weight is None else float(weight),
-                workers=config.workers,
-            )
-            begun = time.perf_counter()
-            with batches.own_errors():
-                history = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[_Watch(epoch, bar)]).history
-            seconds = time.perf_counter() - begun
-            _check_loss(history["loss"][0], epoch)
-            row = {
-                "epoch": epoch + 1,
-                "loss": float(history["loss"][0]),
-                **_judge(model, validation, config, epoch),
-                "learning_rate": float(rate_at((epoch + 1) * per_epoch - 1, n_steps, config)),
-                "seconds": seconds,
-                "images_per_second": len(train) / seconds,
-            }
+            row = {**training.run(epoch, bar), **_validate(model, validation_data, config, epoch)}
             rows.append(row)
             if on_epoch:
                 on_epoch(row)
-            if config.keep == "best" and row["val_auc"] > best[0]:
-                best = (row["val_auc"], model.get_weights())
+            if config.keep == "best" and row["val_auc"] > best_auc:
+                best_auc, best_weights = row["val_auc"], model.get_weights()
     if config.keep == "best":
-        model.set_weights(best[1])
-    return pd.DataFrame(rows)
+        model.set_weights(best_weights)
+    columns = ["epoch", "loss", "val_loss", "val_auc", "learning_rate", "seconds", "images_per_second"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _compile(model: Any, config: PatchTraining, rates: _Rates) -> None:
-    """Begin AdamW anew: its moments are of the weights that are trained."""
-    optimizer = keras.optimizers.AdamW(rates, weight_decay=config.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    if any(layer.dtype_policy.name == "mixed_float16" for layer in model._flatten_layers()):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
-    optimizer.build(model.trainable_variables)  # now: TensorFlow traces a step twice that makes variables
+class _Training:
+    """A network and the patches that it is trained on, epoch by epoch."""
+
+    def __init__(self, model: Any, train: Patches, config: PatchTraining) -> None:
+        self.model, self.train, self.config = model, train, config
+        self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
+        self.n_steps = self.steps_per_epoch * config.epochs
+        self._compiled_for: int | None = None
+
+    def run(self, epoch: int, bar: Any) -> dict[str, float]:
+        """Train for one epoch (from 0), and return its row of the history without what validation adds."""
+        n_trained = unfreeze(self.model, self.config.trained_share(epoch))
+        if n_trained != self._compiled_for:
+            self._compiled_for = n_trained
+            self._compile(first_step=epoch * self.steps_per_epoch)
+        batches = self._batches(epoch)
+        begun = time.perf_counter()
+        with batches.own_errors():
+            history = self.model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[_Progress(epoch, bar)])
+        seconds = time.perf_counter() - begun
+        loss = float(history.history["loss"][0])
+        _check_loss(loss, epoch)
+        last_step = (epoch + 1) * self.steps_per_epoch - 1
+        return {
+            "epoch": epoch + 1,
+            "loss": loss,
+            "learning_rate": float(rate_at(last_step, self.n_steps, self.config)),
+            "seconds": seconds,
+            "images_per_second": len(self.train) / seconds,
+        }
+
+    def _batches(self, epoch: int) -> PatchBatches:
+        config = self.config
+        return PatchBatches(
+            self.train,
+            config.batch_size,
+            order=epoch_order(self.train, epoch, config.random_state, config.sampling),
+            labelled=True,
+            positive_weight=self._positive_weight(),
+            workers=config.workers,
+        )
+
+    def _positive_weight(self) -> float | None:
+        if self.config.positive_weight != "balanced":
+            return self.config.positive_weight
+        n_negative, n_positive = np.bincount(self.train.y)  # type: ignore[arg-type]
+        return float(n_negative / n_positive)
+
+    def _compile(self, first_step: int) -> None:
+        """Begin AdamW anew: its moments are of the weights that are trained."""
+        rates = _Rates(self.config, first_step, self.n_steps)
+        optimizer = keras.optimizers.AdamW(rates, weight_decay=self.config.weight_decay)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        if any(layer.dtype_policy.name == "mixed_float16" for layer in self.model._flatten_layers()):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        self.model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
+        optimizer.build(self.model.trainable_variables)  # now: TensorFlow traces a step twice that makes variables
 
 
-class _Watch(keras.callbacks.Callback):
+class _Progress(keras.callbacks.Callback):
     """Show how far the training is, and stop it where it diverges."""
 
     def __init__(self, epoch: int, bar: Any) -> None:
@@ -249,8 +272,8 @@ class _Watch(keras.callbacks.Callback):
         self.epoch, self.bar = epoch, bar
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at the mean loss of the epoch so far, now and then: to know it, the network must have got so far."""
-        if batch % LOOK_EACH == 0:
+        """Check the mean loss of the epoch so far, now and then: to know it, the network must have got so far."""
+        if batch % CHECK_EACH == 0:
             loss = float((logs or {}).get("loss", math.nan))
             _check_loss(loss, self.epoch)
             self.bar.set_postfix({"loss": f"{loss:.4f}"}, refresh=False)
@@ -262,15 +285,12 @@ def _check_loss(loss: float, epoch: int) -> None:
         raise PermGradError(f"training diverged in epoch {epoch + 1} (the loss is {loss}); lower the rate")
 
 
-def _judge(model: Any, validation: Patches, config: PatchTraining, epoch: int) -> dict[str, float]:
+def _validate(model: Any, patches: Patches, config: PatchTraining, epoch: int) -> dict[str, float]:
     size = PREDICTED_BATCHES * config.batch_size
-    predicted = probability(predict_logits(model, validation, batch_size=size, workers=config.workers)[:, 0])
+    predicted = probability(predict_logits(model, patches, batch_size=size, workers=config.workers)[:, 0])
     if not np.isfinite(predicted).all():
-        raise PermGradError(
-            f"after epoch {epoch + 1} the network predicts what is no number for some validation patches; lower the"
-            " rate"
-        )
+        raise PermGradError(f"after epoch {epoch + 1} some predictions for validation are no numbers; lower the rate")
     return {
-        "val_loss": float(log_loss(validation.y, predicted)),
-        "val_auc": float(roc_auc_score(validation.y, predicted)),
+        "val_loss": float(log_loss(patches.y, predicted)),
+        "val_auc": float(roc_auc_score(patches.y, predicted)),
     }

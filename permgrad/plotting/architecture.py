@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from permgrad.plotting.style import literal, new_figure
+
+if TYPE_CHECKING:
+    from permgrad.importance.network.branches import CutModel
 
 Boxes = list[list[str]]
 """Boxes from top to bottom, each with its lines of text."""
@@ -21,16 +24,16 @@ SHAPED = ("Conv2D", "FeatureImage", "Concatenate", "Flatten")
 """Layers whose size does not say what they give out: its shape stands with them."""
 
 
-def network_boxes(model: Any) -> dict[str, Boxes]:
-    """Return what `plot_network` draws of a Keras model: "tabular", "image" and "head" → boxes.
+def network_boxes(network: CutModel) -> dict[str, Boxes]:
+    """Return what `plot_network` draws of a network: name of the branch, or "head" → boxes.
 
-    A network with one branch has no head of its own.
+    Parameters
+    ----------
+    network : CutModel
+        See `permgrad.cut_model`. A network with one branch has no head of its own.
     """
-    from permgrad.importance.network.branches import cut_model
-
-    cut = cut_model(model)
-    boxes = {branch.name: _boxes(branch.encoder) for branch in cut.branches}
-    return {**boxes, "head": _boxes(cut.head)} if len(boxes) > 1 else {next(iter(boxes)): _boxes(model)}
+    boxes = {branch.name: _boxes(branch.encoder) for branch in network.branches}
+    return {**boxes, "head": _boxes(network.head)} if len(boxes) > 1 else {next(iter(boxes)): _boxes(network.model)}
 
 
 def _boxes(model: Any) -> Boxes:
@@ -51,13 +54,13 @@ def _line(layer: Any, kind: str) -> str:
     return f"{kind}{'' if size is None else f' {size:.3g}'}{shape}"
 
 
-def plot_network(network: Any) -> Figure:
+def plot_network(network: CutModel | dict[str, Boxes]) -> Figure:
     """Draw a hybrid network's layers, with the shape that convolutions and what joins them give out.
 
     Parameters
     ----------
-    network : keras.Model or dict
-        A model that `permgrad.cut_model` can cut, or what `network_boxes` said of one.
+    network : CutModel or dict
+        See `permgrad.cut_model`; or what `network_boxes` returned for one.
     """
     boxes = network if isinstance(network, dict) else network_boxes(network)
     branches = {name: column for name, column in boxes.items() if name != "head"}
@@ -68,13 +71,13 @@ def plot_network(network: Any) -> Figure:
     axes = figure.add_subplot()
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axes.axis("off")
-    meeting = (width / 2, tallest + 0.4)
+    fusion = (width / 2, tallest + 0.4)
     for i, (name, column) in enumerate(branches.items()):
         end = _draw(axes, column, (COLUMN * (i + 0.5), 0.4), COLOURS.get(name, "white"), f"{name} branch")
         if head:
-            axes.annotate("", meeting, end, arrowprops={"arrowstyle": "->", "color": "grey"})
+            axes.annotate("", fusion, end, arrowprops={"arrowstyle": "->", "color": "grey"})
     if head:
-        _draw(axes, head, meeting, COLOURS["head"])
+        _draw(axes, head, fusion, COLOURS["head"])
     return figure
 
 

@@ -40,12 +40,12 @@ def plot_curves(evaluation: Any) -> Figure:
     for axes, panel in zip(grid.flat, panels, strict=False):
         shown = curves[curves["replacement"] == panel]
         for (name, order), curve in shown.groupby(["ranking", "order"], sort=False):
-            axes.plot(*_line(curve, "loss"), linestyle=ORDERS[order][1], **_look(names, name))
+            axes.plot(*_line(curve, "loss"), linestyle=ORDERS[order][1], **_style(names, name))
         axes.set_title(literal(f"replaced by: {panel}"), fontsize=10)
         axes.set_xlabel("share of columns replaced")
     for axes in grid[:, 0]:
         axes.set_ylabel("loss on test rows")
-    lines = [Line2D([], [], **_look(names, name), label=_title(name)) for name in names]
+    lines = [Line2D([], [], **_style(names, name), label=_title(name)) for name in names]
     lines += [Line2D([], [], color="black", linestyle=style, label=label) for label, style in ORDERS.values()]
     _legend(figure, lines)
     return figure
@@ -58,9 +58,9 @@ def plot_retraining(evaluation: Any) -> Figure:
     figure = new_figure((6.4, 4.4))
     axes = figure.add_subplot()
     for name, curve in retrain.groupby("ranking", sort=False):
-        axes.plot(*_line(curve, "score"), marker="o", markersize=4, **_look(names, name))
+        axes.plot(*_line(curve, "score"), marker="o", markersize=4, **_style(names, name))
     axes.set(xlabel="share of columns removed before training", ylabel="test score after training anew")
-    _legend(figure, [Line2D([], [], **_look(names, name), label=_title(name)) for name in names])
+    _legend(figure, [Line2D([], [], **_style(names, name), label=_title(name)) for name in names])
     return figure
 
 
@@ -76,18 +76,18 @@ def plot_sanity(evaluation: Any) -> Figure:
     figure = new_figure((6.4, 4.4))
     axes = figure.add_subplot()
     for name, curve in steps.groupby("ranking", sort=False):
-        axes.plot(curve["step"], curve["spearman"], marker="o", markersize=4, **_look(names, name))
+        axes.plot(curve["step"], curve["spearman"], marker="o", markersize=4, **_style(names, name))
     ticks = {int(step): "trained" if step == 0 else f"{step:g}" for step in steps["step"]}
     shuffled = sanity[sanity["test"] == "labels"]
     end = max(ticks, default=-1) + 1
     for name, value in zip(shuffled["ranking"], shuffled["spearman"], strict=True):
-        axes.plot([end], [value], marker="X", markersize=8, **_look(names, name))
+        axes.plot([end], [value], marker="X", markersize=8, **_style(names, name))
     if len(shuffled):
         ticks[end] = "shuffled\nlabels"
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set(xlabel="steps of randomised layers", ylabel="Spearman with the ranking\nof the trained network")
-    _legend(figure, [Line2D([], [], **_look(names, name), label=_title(name)) for name in names])
+    _legend(figure, [Line2D([], [], **_style(names, name), label=_title(name)) for name in names])
     return figure
 
 
@@ -157,7 +157,7 @@ def _line(curve: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series]:
     return curve["share"], curve[column]
 
 
-def _look(names: Sequence[Any], name: Any) -> dict[str, Any]:
+def _style(names: Sequence[Any], name: Any) -> dict[str, Any]:
     place = list(names).index(name)
     return {"color": colours(len(names))[place], "linewidth": 2.4 if place == 0 else 1.2}
 

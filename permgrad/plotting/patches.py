@@ -141,7 +141,7 @@ def plot_learning(histories: Mapping[str, pd.DataFrame]) -> Figure:
     Parameters
     ----------
     histories : mapping of str to DataFrame
-        What `permgrad.patches.training.fit_patches` returned, by name.
+        What `permgrad.fit_patches` returns, by name.
     """
     figure = new_figure((12.0, 3.8))
     panels = {"loss": "training loss", "val_auc": "validation AUC", "learning_rate": "learning rate, last step"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting.style import WIDTH, bars, colours, literal, method_title, name_bars
+
+if TYPE_CHECKING:
+    from permgrad.importance.ranking import FeatureRanking
 
 LABELS = {
     "permutation": "loss increase when permuted",

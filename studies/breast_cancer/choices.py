@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 import permgrad as pg
 from studies.kit.markdown import markdown
 from studies.kit.settings import read_settings
-from studies.kit.steps import kept
+from studies.kit.steps import cached_step
 
 if __package__:
     from studies.breast_cancer import study as study
@@ -93,7 +93,9 @@ def main(config: Path, overrides: tuple[str, ...], out: Path) -> None:
         for pool, *values in tqdm(list(product(pools, *CHOICES.values())), desc="choices", unit="choice"):
             choice = dict(zip(CHOICES, values, strict=True))
             path, parts = out / "units" / f"{'_'.join(map(str, (pool, *values)))}.json", pools[pool]
-            unit = kept(path, study.KIND, lambda parts=parts, choice=choice: evaluate_network(parts, settings, choice))
+            unit = cached_step(
+                path, study.KIND, lambda parts=parts, choice=choice: evaluate_network(parts, settings, choice)
+            )
             rows.append({"pool": pool, **{name: str(value) for name, value in choice.items()}, **unit["found"]})
     except pg.PermGradError as error:
         raise click.ClickException(str(error)) from error

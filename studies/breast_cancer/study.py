@@ -31,7 +31,7 @@ from tqdm.auto import tqdm
 
 import permgrad as pg
 from studies.kit.settings import Settings, read_settings
-from studies.kit.steps import check_same_study, kept
+from studies.kit.steps import cached_step, check_same_study
 
 if __package__:
     from studies.breast_cancer.report import write_report
@@ -360,7 +360,7 @@ def run(study: Study, out: Path, *, verbose: bool = False) -> dict[str, Any]:
             table, rest, test, study, cv.random_state + i
         )
     done = {
-        name: kept(units / f"{name}.json", KIND, work)
+        name: cached_step(units / f"{name}.json", KIND, work)
         for name, work in tqdm(steps.items(), desc="breast cancer", unit="unit", disable=not verbose)
     }
     return {

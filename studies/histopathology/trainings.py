@@ -24,7 +24,7 @@ from permgrad.patches.files import Patches
 from permgrad.patches.predicting import predict_logits
 from permgrad.patches.reading import N_SYMMETRIES
 from permgrad.patches.training import PREDICTED_BATCHES, fit_patches
-from studies.kit.steps import kept
+from studies.kit.steps import cached_step
 
 from .forest import colour_texture, forest_probability
 from .recipes import Recipe
@@ -85,7 +85,7 @@ class Bench:
                 lost.unlink(missing_ok=True)
             shutil.rmtree(network, ignore_errors=True)
         symmetries = N_SYMMETRIES if keep else 1
-        return kept(
+        return cached_step(
             unit, KIND, lambda: self._train(recipe, train, judged, symmetries, network if keep else None, key, verbose)
         )
 
@@ -148,7 +148,7 @@ class Bench:
             rounded = np.round(logits.astype(float), DIGITS).tolist()
             return {"ids": test.ids, "logits": rounded, "seconds": seconds, "images": logits.size}
 
-        return kept(self.out / "units" / f"test_{key}_{check.test_sha256[:12]}.json", KIND, work)
+        return cached_step(self.out / "units" / f"test_{key}_{check.test_sha256[:12]}.json", KIND, work)
 
     def statistics(self, check: pg.PatchCheck) -> np.ndarray:
         """Return every patch's statistics, see `colour_texture`; of many patches they take long, so they are kept."""
@@ -180,4 +180,4 @@ class Bench:
             auc = float(roc_auc_score(y, probabilities))
             return {"probabilities": probabilities.tolist(), "auc": auc, "seconds": time.perf_counter() - begun}
 
-        return kept(self.out / "units" / f"forest_{n_trees}_{fold}.json", KIND, work)
+        return cached_step(self.out / "units" / f"forest_{n_trees}_{fold}.json", KIND, work)

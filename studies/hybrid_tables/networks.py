@@ -126,7 +126,7 @@ def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     return {
         "rankings": {name: ranking.to_dict() for name, ranking in rankings.items()},
         "layout": model.layout_.to_dict(),
-        "boxes": plotting.network_boxes(model.network_),
+        "boxes": plotting.network_boxes(pg.cut_model(model.network_)),
         "sample": {
             "image": np.round(image[:, :, 0].astype(float), 4),
             "heat": np.round(heat.astype(float), 4),

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 import permgrad as pg
 from studies.kit.settings import Settings, read_settings
-from studies.kit.steps import check_same_study, kept
+from studies.kit.steps import cached_step, check_same_study
 
 if __package__:
     from studies.hybrid_tables import baselines, mistakes, networks
@@ -193,7 +193,7 @@ class Dataset:
 
     def unit(self, place: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do a part of the work, unless it is done."""
-        return kept(self.directory / "units" / f"{place}.json", KIND, work)
+        return cached_step(self.directory / "units" / f"{place}.json", KIND, work)
 
     def tuned(self, name: str) -> pg.TuneResult:
         """Tune a network, or go on with it; what it found is kept for the report."""

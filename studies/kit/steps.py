@@ -1,7 +1,8 @@
-"""Units of long work: each one's result is kept as a JSON file, so what was stopped goes on where it was."""
+"""Cached steps of long work: each one's result is a JSON file, so what was stopped goes on where it was."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from permgrad.errors import PermGradError
 from permgrad.files import plain, read_json, write_json
 
 
-def kept(path: str | Path, kind: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what `work` gave when it was first done.
+def cached_step(path: str | Path, kind: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the result of `work`, computed if its file is absent and read if it is there.
 
     Parameters
     ----------
     path : path
-        The unit's file; its directory is made if it is absent.
+        The step's file; its directory is made if it is absent.
     kind : str
         Entry ``"kind"`` of the file, which a file that is read must have.
     work : callable
@@ -39,15 +40,22 @@ def kept(path: str | Path, kind: str, work: Callable[[], dict[str, Any]]) -> dic
     return read_json(path, kind=kind)
 
 
+def timed(work: Callable[..., Mapping[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """Return the result of ``work(*arguments)`` with ``step_seconds``, what it took on the wall's clock."""
+    begun = time.perf_counter()
+    result = work(*arguments)
+    return {**result, "step_seconds": time.perf_counter() - begun}
+
+
 def check_same_study(path: str | Path, kind: str, now: Mapping[str, Any]) -> None:
-    """Keep what a study's results depend on beside them; refuse a directory whose results were made otherwise.
+    """Write what a study's results depend on beside them; refuse a directory whose results depend on something else.
 
     Parameters
     ----------
     path : path
         The file that says it; its directory is the study's.
     kind : str
-        As for `kept`.
+        As for `cached_step`.
     now : mapping
         Settings, and hashes of the data. Leave out what may change from run to run, such as how many repeats there are.
 
@@ -57,7 +65,7 @@ def check_same_study(path: str | Path, kind: str, now: Mapping[str, Any]) -> Non
         Naming the first difference.
     """
     path = Path(path)
-    before = _flat(kept(path, kind, lambda: dict(now)))
+    before = _flat(cached_step(path, kind, lambda: now))
     wanted = _flat(plain(now))
     changed = next((key for key, value in wanted.items() if key not in before or before[key] != value), None)
     if changed:

@@ -31,7 +31,7 @@ import permgrad as pg
 from permgrad.data.expression import read_expression, rename_columns
 from permgrad.training.config import choose_precision
 from studies.kit.settings import Settings, read_settings
-from studies.kit.steps import check_same_study, kept
+from studies.kit.steps import cached_step, check_same_study
 
 if __package__:
     from studies.rna_tumour import networks
@@ -235,7 +235,7 @@ def run(study: Study, out: Path, *, verbose: bool = False) -> dict[str, Any]:
     with tqdm(steps.items(), desc="tumour study", unit="unit", disable=not verbose) as progress:
         for name, work in progress:
             progress.set_postfix_str(name)
-            done[name] = kept(units / f"{name}.json", KIND, lambda work=work: _timed(work))
+            done[name] = cached_step(units / f"{name}.json", KIND, lambda work=work: _timed(work))
     return {"table": table, "parts": {name: len(rows.y) for name, rows in parts.items()}, **done}
 
 

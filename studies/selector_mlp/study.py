@@ -34,7 +34,7 @@ import permgrad as pg
 from permgrad.data.preprocessing import log_normalise, variable_genes
 from permgrad.training.config import choose_precision
 from studies.kit.settings import Settings, read_settings
-from studies.kit.steps import check_same_study, kept
+from studies.kit.steps import cached_step, check_same_study
 
 if __package__:
     from studies.selector_mlp import networks
@@ -267,7 +267,7 @@ def run(study: Study, name: str, out: Path, *, verbose: bool = False) -> dict[st
         for unit, work in progress:
             progress.set_postfix_str(unit)
             path = out / "units" / f"{re.sub('[^a-z0-9]+', '_', unit.lower())}.json"
-            done[unit] = kept(path, KIND, lambda work=work: networks.timed(work))
+            done[unit] = cached_step(path, KIND, lambda work=work: networks.timed(work))
     return done
 
 

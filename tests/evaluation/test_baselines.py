@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from permgrad.evaluation.baselines import BASELINES, LEAVES, TREES, baseline_rankings
-from permgrad.evaluation.budget import Budget
+from permgrad.evaluation.time_limit import TimeLimit
 
 
 @pytest.fixture(scope="module")
 def found(mixed_fit):
-    return baseline_rankings(mixed_fit, Budget())
+    return baseline_rankings(mixed_fit, TimeLimit())
 
 
 def test_planted_columns_come_first(found, mixed_fit):
@@ -50,6 +50,6 @@ def test_shap_values_of_a_linear_target(found):
 
 
 def test_time_limit_names_what_it_left_out(mixed_fit):
-    budget = Budget(timeout=0)
-    assert baseline_rankings(mixed_fit, budget) == {}
-    assert budget.left_out == [f"baselines: {name}" for name in BASELINES]
+    time_limit = TimeLimit(timeout=0)
+    assert baseline_rankings(mixed_fit, time_limit) == {}
+    assert time_limit.left_out == [f"baselines: {name}" for name in BASELINES]

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import permgrad as pg
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.curves import deletion_curves
 from permgrad.evaluation.replacing import replacers
+from permgrad.evaluation.time_limit import TimeLimit
 from tests.evaluation.conftest import planted_case
 
 
@@ -23,7 +23,7 @@ def orders(planted) -> dict[str, pg.FeatureRanking]:
 
 @pytest.fixture(scope="module")
 def found(planted):
-    return deletion_curves(planted.explained, orders(planted), Budget())
+    return deletion_curves(planted.explained, orders(planted), TimeLimit())
 
 
 def by_hand(planted, replaced: list[int], fill: np.ndarray) -> float:
@@ -89,7 +89,7 @@ def test_conditional_replacement_of_a_twin_changes_nothing():
     X = pd.DataFrame({"twin": x, "used": x, "other": rng.normal(size=1500)})
     explained = planted_case(X, np.array([0.0, 2.0, 0.0]), 1200)
     used_first = {"used": pg.FeatureRanking(tuple(X), np.array([0.0, 2.0, 1.0]))}
-    curves, _ = deletion_curves(explained, used_first, Budget(), replacements=("marginal", "conditional"))
+    curves, _ = deletion_curves(explained, used_first, TimeLimit(), replacements=("marginal", "conditional"))
     losses = curves.query("curve == 'deletion' and order == 'most'").set_index(["replacement", "k"])["loss"]
     assert losses["conditional", 1] < 0.02
     assert losses["marginal", 1] > 1.5
@@ -127,11 +127,11 @@ def test_replaced_columns_come_from_one_row_and_a_category_stays_whole(mixed_fit
 
 
 def test_wide_tables_have_few_points(planted):
-    curves, _ = deletion_curves(planted.explained, orders(planted), Budget(), replacements=("mean",), n_points=3)
+    curves, _ = deletion_curves(planted.explained, orders(planted), TimeLimit(), replacements=("mean",), n_points=3)
     assert sorted(curves["k"].unique()) == [0, 3, 6]
 
 
 def test_bad_settings(planted):
     for settings in ({"replacements": ("median",)}, {"n_draws": 9}, {"n_points": 1}):
         with pytest.raises(pg.PermGradError, match="expected replacements among"):
-            deletion_curves(planted.explained, orders(planted), Budget(), **settings)
+            deletion_curves(planted.explained, orders(planted), TimeLimit(), **settings)

@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 import permgrad as pg
 from permgrad.evaluation.baselines import BASELINES
 from permgrad.evaluation.explained import ExplainedModel
-from permgrad.evaluation.tables import SCHEMAS, frame
+from permgrad.evaluation.tables import SCHEMAS, evaluation_table
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.xdist_group("referee")
@@ -35,7 +35,7 @@ def found(numeric):
     model, train, val, test = numeric
     ranking = model.rank_features(test.X, test.y, n_repeats=2)
     return pg.evaluate_ranking(
-        model, ranking, train, test, validation=val, n_trainings=2, retrain_with=LinearRegression(), random_state=1
+        model, ranking, train, test, validation_data=val, n_trainings=2, retrain_with=LinearRegression(), random_state=1
     )
 
 
@@ -132,10 +132,10 @@ def by_hand() -> pg.RankingEvaluation:
     ]
     return pg.RankingEvaluation(
         rankings,
-        frame("curves", []),
-        frame("areas", areas),
-        frame("retrain", retrain),
-        frame("sanity", sanity),
+        evaluation_table("curves", []),
+        evaluation_table("areas", areas),
+        evaluation_table("retrain", retrain),
+        evaluation_table("sanity", sanity),
         pd.DataFrame(),
     )
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 import permgrad as pg
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.sanity import _overlap_by_chance, _Randomised, layer_steps, sanity_checks
+from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.models.hybrid import HybridConfig, build_hybrid
 from tests.conftest import SMALL
 
@@ -28,7 +28,7 @@ def graded() -> ExplainedModel:
 
 def test_the_ranking_falls_apart(graded):
     before = [weights.copy() for weights in graded.estimator.network_.get_weights()]
-    found = sanity_checks(graded, Budget())
+    found = sanity_checks(graded, TimeLimit())
     permutation = found[found["ranking"] == "permutation"].set_index(["test", "step"])
     assert permutation.loc[("weights", 0), ["spearman", "overlap"]].tolist() == [1, 1]
     last = permutation.loc["weights"].index.max()

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import permgrad as pg
-from permgrad.evaluation.budget import Budget
 from permgrad.evaluation.stability import bootstrap, nogueira, reseeded
+from permgrad.evaluation.time_limit import TimeLimit
 
 
 def ranking(scores, **keywords) -> pg.FeatureRanking:
@@ -110,13 +110,13 @@ def test_trained_again_on_rows_and_on_resampled_ones(mixed_fit, monkeypatch):
     rows, seeds = [], []
     refit = type(mixed_fit).refit
 
-    def watched(explained, estimator, train, validation=None, **settings):
+    def watched(explained, estimator, train, validation_data=None, **settings):
         rows.append(train.X["dose"].nunique())
         seeds.append(settings["random_state"])
-        return refit(explained, estimator, train, validation, **settings, epochs=8)
+        return refit(explained, estimator, train, validation_data, **settings, epochs=8)
 
     monkeypatch.setattr(type(mixed_fit), "refit", watched)
-    found = reseeded(mixed_fit, 2, Budget())
+    found = reseeded(mixed_fit, 2, TimeLimit())
     assert rows[:2] == [350, 350]
     assert max(rows[2:]) < 250
     assert len(set(seeds)) == 4

@@ -281,17 +281,17 @@ def test_a_network_is_drawn_branch_by_branch(rng):
     X, y = rng.normal(size=(40, 3)), rng.integers(0, 2, 40)
     sizes = {"image_size": 8, "dense_units": (4,), "n_conv_layers": 1, "base_filters": 4, "head_units": (5,)}
     model = pg.HybridClassifier(**sizes, epochs=1).fit(X, y)
-    boxes = plotting.network_boxes(model.network_)
+    boxes = plotting.network_boxes(pg.cut_model(model.network_))
     assert boxes["tabular"][-1] == ["Dense 4", "BatchNormalization", "Dropout 0.2"]
     assert ["Conv2D 4  (8 × 8 × 4)", "BatchNormalization", "MaxPooling2D", "Dropout 0.2"] in boxes["image"]
     assert boxes["head"][0] == [f"Concatenate  ({4 + 4 * 4 * 4})"]
     assert boxes["head"][-2:] == [["Dense 2"], ["Softmax"]]
-    figure = plotting.plot_network(model.network_)
+    figure = plotting.plot_network(boxes)
     assert {"tabular branch", "image branch"} <= set(texts(figure))
     assert_nothing_cut_off(figure)
     alone = pg.HybridClassifier(**sizes, branches=("tabular",), epochs=1).fit(X, y)
-    assert list(plotting.network_boxes(alone.network_)) == ["tabular"]
-    assert_nothing_cut_off(plotting.plot_network(alone.network_))
+    assert list(plotting.network_boxes(pg.cut_model(alone.network_))) == ["tabular"]
+    assert_nothing_cut_off(plotting.plot_network(pg.cut_model(alone.network_)))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ class Whole(Settings):
     random_state: int
 
 
-GOOD = "network: {units: [8, 4], rate: 1e-3}\nseed: 3\n"
+GOOD = "network: {units: [8, 4], rate: 1e-3}\nrandom_state: 3\n"
 
 
 @pytest.fixture
@@ -43,23 +43,23 @@ def test_values_and_overrides(read):
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [
-        (GOOD + "sed: 4", [], "settings.yaml: sed: unknown key"),
+        (GOOD + "randomstate: 4", [], "settings.yaml: randomstate: unknown key"),
         (GOOD, ["network.droput=0.3"], "network.droput: unknown key"),
         (GOOD, ["other.key=1"], "other: unknown key"),
-        ("seed: 3\nnetwork: {units: [1]}", [], "network.rate: missing"),
+        ("random_state: 3\nnetwork: {units: [1]}", [], "network.rate: missing"),
         (GOOD, ["network.rate=fast"], "network.rate: input should be a valid number, got 'fast'"),
         (GOOD, ["network.units=[8, 2.5]"], r"network.units.1: input should be a valid integer.*got 2.5"),
-        (GOOD, ["random_state='3'"], "seed: input should be a valid integer, got '3'"),
-        (GOOD, ["random_state=true"], "seed: input should be a valid integer, got True"),
+        (GOOD, ["random_state='3'"], "random_state: input should be a valid integer, got '3'"),
+        (GOOD, ["random_state=true"], "random_state: input should be a valid integer, got True"),
         (GOOD, ["network=3"], "network: input should be an object, got 3"),
-        (GOOD, ["seed.x=3"], "seed.x: seed is a value and has no keys"),
+        (GOOD, ["random_state.x=3"], "random_state.x: random_state is a value and has no keys"),
         (GOOD, ["network.rate=.inf"], "network.rate: input should be a finite number"),
-        (GOOD, ["random_state"], "expected <dotted key>=<value>.*got 'seed'"),
-        (GOOD, ["random_state=[1"], "seed: no valid YAML"),
-        (GOOD + "seed: 4", [], "key 'seed' is given twice"),
+        (GOOD, ["random_state"], "expected <dotted key>=<value>.*got 'random_state'"),
+        (GOOD, ["random_state=[1"], "random_state: no valid YAML"),
+        (GOOD + "random_state: 4", [], "key 'random_state' is given twice"),
         ("- 1", [], "must hold keys and values, found list"),
         ("a: [", [], "no valid YAML"),
-        ("network: {units: [1], rate: x}\nseed: y", [], r"network.rate: .* \(and 1 more\)"),
+        ("network: {units: [1], rate: x}\nrandom_state: y", [], r"network.rate: .* \(and 1 more\)"),
     ],
 )
 def test_errors_are_one_line_with_the_keys_path(read, text, overrides, message):

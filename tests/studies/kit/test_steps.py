@@ -4,34 +4,34 @@ import numpy as np
 import pytest
 
 import permgrad as pg
-from studies.kit.steps import check_same_study, kept
+from studies.kit.steps import cached_step, check_same_study
 
 
-def test_what_is_done_is_not_done_again(tmp_path):
+def test_a_step_is_computed_once(tmp_path):
     calls = []
 
     def work():
         calls.append(1)
         return {"scores": np.array([0.5, np.nan]), 3: (1, 2)}
 
-    first = kept(tmp_path / "deep" / "unit.json", "test", work)
-    assert first == kept(tmp_path / "deep" / "unit.json", "test", work)
+    first = cached_step(tmp_path / "deep" / "step.json", "test", work)
+    assert first == cached_step(tmp_path / "deep" / "step.json", "test", work)
     assert first == {"kind": "test", "scores": [0.5, None], "3": [1, 2]}
     assert len(calls) == 1
 
 
 def test_a_file_of_another_kind_or_half_a_file_is_an_error(tmp_path):
-    kept(tmp_path / "unit.json", "test", dict)
+    cached_step(tmp_path / "step.json", "test", dict)
     with pytest.raises(pg.FileFormatError, match="of kind 'other'"):
-        kept(tmp_path / "unit.json", "other", dict)
-    (tmp_path / "unit.json").write_text('{"kind": "te')
+        cached_step(tmp_path / "step.json", "other", dict)
+    (tmp_path / "step.json").write_text('{"kind": "te')
     with pytest.raises(pg.FileFormatError, match="damaged"):
-        kept(tmp_path / "unit.json", "test", dict)
+        cached_step(tmp_path / "step.json", "test", dict)
 
 
 def test_work_that_fails_leaves_no_file(tmp_path):
     with pytest.raises(ZeroDivisionError):
-        kept(tmp_path / "unit.json", "test", lambda: {"value": 1 / 0})
+        cached_step(tmp_path / "step.json", "test", lambda: {"value": 1 / 0})
     assert not list(tmp_path.iterdir())
 
 

@@ -14,7 +14,7 @@ from permgrad.errors import PermGradError
 T = TypeVar("T")
 
 
-class Budget:
+class TimeLimit:
     """A time limit over several parts of several steps.
 
     Parameters

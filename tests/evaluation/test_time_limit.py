@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 import permgrad as pg
-from permgrad.evaluation import budget
+from permgrad.evaluation import time_limit
 
 
 def test_steps_are_begun_until_the_time_is_over(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(budget.time, "monotonic", lambda: now[0])
-    limited = budget.Budget(timeout=25)
+    monkeypatch.setattr(time_limit.time, "monotonic", lambda: now[0])
+    limited = time_limit.TimeLimit(timeout=25)
     done = []
     with limited.part("work"):
         for step in limited.steps("work", "abcde"):
@@ -21,7 +21,7 @@ def test_steps_are_begun_until_the_time_is_over(monkeypatch):
 
 
 def test_no_limit_and_a_bar(capsys):
-    unlimited = budget.Budget(verbose=True)
+    unlimited = time_limit.TimeLimit(verbose=True)
     assert list(unlimited.steps("work", [1, 2])) == [1, 2]
     assert unlimited.left_out == []
     assert "work" in capsys.readouterr().err
@@ -29,4 +29,4 @@ def test_no_limit_and_a_bar(capsys):
 
 def test_negative_limit():
     with pytest.raises(pg.PermGradError, match="seconds, got -1"):
-        budget.Budget(-1)
+        time_limit.TimeLimit(-1)
