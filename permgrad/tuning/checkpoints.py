@@ -115,9 +115,7 @@ class ElsewhereError(PermGradError):
 def _absent(trial: FrozenTrial, path: Path) -> str:
     by = trial.system_attrs.get(OWNER, {}).get("machine", machine())
     if by == machine():
-        return (
-            f"the network of trial {trial.number}, the best, is not at {path}; was it moved, or is `out` another?"
-        )
+        return f"the network of trial {trial.number}, the best, is not at {path}; was it moved, or is `out` another?"
     return (
         f"trial {trial.number}, the best, ran on {by.split('/')[0]}, which holds its network; for the ranking, run the"
         f" same command there, or copy its {path.name} to {path} (machines that share the directory need neither)"
