@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,25 +60,24 @@ class Steps:
         self, estimator: HybridClassifier | HybridRegressor, test: Table
     ) -> tuple[FeatureRanking, FeatureRanking | None]:
         """Rank single columns and, where asked for, groups; both within one time limit."""
+        from permgrad.importance.budget import Budget
+        from permgrad.importance.formula import PUBLISHED, Formula
         from permgrad.importance.grouping.correlated import MOST_FEATURES, THRESHOLDS
         from permgrad.importance.permuting.conditional import LEAST_ROWS
 
+        settings: dict[str, Any] = {
+            "n_repeats": self.n_repeats,
+            "formula": PUBLISHED if self.formula == "published" else Formula(),
+            "budget": Budget(timeout=self.timeout).begin(),
+        }
         conditional = self.conditional or (self.evaluate and len(test) >= LEAST_ROWS)
-        settings = self._settings()
-        started = time.monotonic()
-        ranking = estimator.rank_features(test.X, test.y, conditional=conditional, timeout=self.timeout, **settings)
+        ranking = estimator.rank_features(test.X, test.y, conditional=conditional, **settings)
         if not self.groups and (not self.evaluate or len(test.features) > MOST_FEATURES):
             return ranking, None
-        left = None if self.timeout is None else max(0.0, self.timeout - (time.monotonic() - started))
-        groups = estimator.rank_features(test.X, test.y, groups="correlated", timeout=left, **settings)
+        groups = estimator.rank_features(test.X, test.y, groups="correlated", **settings)
         if not groups.children:
             click.echo(f"no columns correlate by {THRESHOLDS[0]} or more: there are no groups")
         return ranking, groups if groups.children else None
-
-    def _settings(self) -> dict[str, Any]:
-        from permgrad.importance.rank import PUBLISHED
-
-        return {"n_repeats": self.n_repeats, **(PUBLISHED if self.formula == "published" else {})}
 
     def put_to_the_test(
         self,

@@ -80,7 +80,7 @@ def _ranking(results: Results) -> dict[str, Any]:
     agreement = content.agreement(ranking)
     return {
         "ranking": ranking,
-        "best": ranking.top(3),
+        "best": ranking.select(3),
         "top": ranking_cells(ranking, PAGE_FEATURES),
         "full": ranking_cells(ranking, MAX_ROWS),
         "groups": None if groups is None else ranking_cells(groups, PAGE_FEATURES),
@@ -116,7 +116,7 @@ def _origin(results: Results) -> dict[str, Any]:
 def _columns_of_groups(ranking: FeatureRanking, depth: int = 0) -> list[tuple[str, int, Cells]]:
     """Walk a ranking's groups, best first, each followed by the groups in it: (name, depth, its columns)."""
     walked = []
-    for name in ranking.top(len(ranking.features)):
+    for name in ranking.select(len(ranking.features)):
         if name in ranking.children:
             walked.append((name, depth, ranking_cells(ranking.children[name], MAX_ROWS)))
             walked += _columns_of_groups(ranking.children[name], depth + 1)
