@@ -129,7 +129,7 @@ def tune(
     )
     _check_job(job)
     with quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
-        _run_trials(job, progress, n_workers)
+        run_trials(job, progress, n_workers)
         progress.show("drawing")
         return write_study(job, progress.study, table, test)
 
@@ -141,7 +141,7 @@ def _check_job(job: Job) -> None:
     check_directory(job)
 
 
-def _run_trials(job: Job, progress: Progress, n_workers: int = 1) -> None:
+def run_trials(job: Job, progress: Progress, n_workers: int = 1) -> None:
     """Run trials until the study has its total; the first of a new study are the space's own first ones."""
     study, space = progress.study, job.objective.space
     queue_forgotten(study)
