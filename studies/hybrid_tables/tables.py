@@ -254,7 +254,7 @@ def formula_table(found: Sequence[Found]) -> pd.DataFrame:
                     "published: image": published[1],
                     "agreement with end to end": ranking.agreement(ranking.components["end_to_end"]),
                     "with the other formula": rankings["default"].agreement(rankings["published"]),
-                    f"best {TOP}": ", ".join(ranking.top(TOP)),
+                    f"best {TOP}": ", ".join(ranking.select(TOP)),
                 }
             )
     return pd.DataFrame(rows)
