@@ -22,7 +22,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import classification_report
+from sklearn.metrics import check_scoring, classification_report
 from sklearn.model_selection import RepeatedStratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -261,12 +261,13 @@ def unite(pools: Mapping[str, Parts], selected: Mapping[str, list[str]]) -> Part
 
 def evaluate(model: Any, parts: Parts, settings: BreastCancer) -> dict[str, Any]:
     """Return a fitted model's scores, its report by class and its predictions, of validation and test rows."""
-    evaluated = {}
+    scorers = {name: pg.get_scorer(name) for name in settings.scores}
+    score, evaluated = check_scoring(model, scoring=scorers), {}
     for part in ("validation", "test"):
         X, y = parts[part].X, parts[part].y
         predicted = model.predict(X)
         evaluated[part] = {
-            "scores": {name: float(pg.get_scorer(name)(model, X, y)) for name in settings.scores},
+            "scores": {name: float(value) for name, value in score(model, X, y).items()},
             "classes": classification_report(y, predicted, output_dict=True, zero_division=0),
             "predicted": predicted.tolist(),
         }

@@ -204,8 +204,8 @@ def test_small_networks_from_end_to_end(tmp_path):
     """Real ones; trained again from the same random state, they are the same."""
     results = STUDY.run(settings(), STUDY.workspace(tmp_path))
     assert "raw" in STUDY.write_report(settings(), results, tmp_path).text()
-    again = study.three_networks(results.pools, settings(), 42, watch=True)
-    assert plain(again) == {name: results.seeds[42][name] for name in again}
+    again = study.train(results.pools["raw"], settings(), 42, watch=True)[1]
+    assert plain(again) == results.seeds[42]["raw"]["epochs"]
 
 
 def test_choices_are_compared_without_test_rows(pools, monkeypatch):
