@@ -14,7 +14,7 @@ from sklearn.metrics import recall_score
 import permgrad as pg
 from permgrad import plotting
 from permgrad.metrics.scores import scores
-from permgrad.report.directory import sample_with_heat
+from permgrad.report.pictures import sample_with_heat
 
 FORMULAS = {"default": pg.Formula(), "published": pg.PUBLISHED}
 Parts = Mapping[str, pg.Table]
@@ -75,8 +75,10 @@ def measure(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     return found
 
 
-def _ranked(model: Any, rows: pg.Table, repeats: int, formula: pg.Formula) -> pg.FeatureRanking:
-    return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, end_to_end=False, formula=formula)
+def _ranked(
+    model: Any, rows: pg.Table, repeats: int, formula: pg.Formula, end_to_end: bool = False
+) -> pg.FeatureRanking:
+    return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, end_to_end=end_to_end, formula=formula)
 
 
 def train_and_measure(template: Any, parts: Parts, repeats: int, **changes: Any) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     test = parts["test"]
     rankings = {}
     for name, formula in FORMULAS.items():  # what is permuted end to end does not depend on the formula
-        ranking = _ranked(model, test, repeats, {"end_to_end": not rankings, **formula})
+        ranking = _ranked(model, test, repeats, formula, end_to_end=not rankings)
         known = next(iter(rankings.values()), ranking).components["end_to_end"]
         rankings[name] = replace(ranking, components={**ranking.components, "end_to_end": known})
     image, heat, title = sample_with_heat(model, test)

@@ -45,7 +45,7 @@ def test_the_trained_ranking_is_right_before(graded):
 
 
 def test_layers_are_forgotten_from_the_output_backwards(random_hybrid):
-    network = random_hybrid("classification", 2)
+    network = random_hybrid("classification", 2, fresh=True)
     steps = layer_steps(network)
     assert steps[0] == ["logits"]
     assert steps[1][-1] == "head_0"

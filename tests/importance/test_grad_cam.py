@@ -12,6 +12,8 @@ from permgrad.importance.network.splitting import split_at_convolution
 from permgrad.importance.pixels import read_pixels
 from tests.oracle import plain_grad_cam, plain_read
 
+pytestmark = pytest.mark.backend
+
 layers = keras.layers
 
 
@@ -98,7 +100,7 @@ def test_intervals_are_of_rows_drawn_anew(random_hybrid, layout, rng):
     drawn = Bootstrap.of(50, 5)
     rows = [np.repeat(np.arange(50), weights[drawn.bundle].astype(int)) for weights in drawn.weights]
     replicates = np.array([heat[r].mean(axis=0) for r in rows])
-    np.testing.assert_allclose(found.replicates, replicates, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.class_replicates, replicates, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.high, np.quantile(replicates.mean(axis=2), 0.975, axis=0), rtol=1e-4)
 
 

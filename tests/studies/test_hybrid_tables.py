@@ -136,7 +136,7 @@ def test_both_formulas_explain_one_network(fitted):
     unit = networks.explain(model, rows, 2)
     for name, formula in networks.FORMULAS.items():
         ranking = pg.FeatureRanking.from_dict(unit["rankings"][name])
-        plain = model.rank_features(rows["test"].X, rows["test"].y, n_repeats=2, end_to_end=True, **formula)
+        plain = model.rank_features(rows["test"].X, rows["test"].y, n_repeats=2, end_to_end=True, formula=formula)
         np.testing.assert_allclose(ranking.scores, plain.scores, rtol=1e-5)
         shown = ranking.components["end_to_end"].scores
         np.testing.assert_allclose(shown, plain.components["end_to_end"].scores, rtol=1e-4, atol=1e-6)
