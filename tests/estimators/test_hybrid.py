@@ -321,7 +321,7 @@ def test_damaged_and_foreign_directories(fitted, tmp_path):
         (whole[:100], "damaged or no JSON"),
         (json.dumps({**json.loads(whole), "class": "Popen"}), "unknown class 'Popen'"),
         (json.dumps({**json.loads(whole), "encoder": {}}), "is damaged"),
-        (json.dumps({**json.loads(whole), "kind": "other"}), "found 'other'"),
+        (json.dumps({**json.loads(whole), "kind": "other"}), "got 'other'"),
     ]:
         settings.write_text(text)
         with pytest.raises(pg.FileFormatError, match=message):
