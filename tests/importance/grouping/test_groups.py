@@ -58,10 +58,10 @@ def test_parts_clustered_alone_are_those_of_one_tree(rng, monkeypatch, floats_pe
     X = latent[:, rng.integers(0, 12, 70)] + rng.uniform(0.1, 1.5, 70) * rng.normal(size=(60, 70))
     levels = (0.25, 0.5, 0.8)
     tree = linkage(squareform(1 - np.abs(spearmanr(X).statistic), checks=False), "average")
-    for level, found in zip(levels, pg.correlated_groups(X, levels), strict=True):
+    for level, clusters in zip(levels, pg.correlated_groups(X, levels), strict=True):
         expected = fcluster(tree, 1 - level, "distance")
         groups = {frozenset(f"x{i}" for i in np.flatnonzero(expected == c)) for c in expected}
-        assert {frozenset(group) for group in found.values()} == groups
+        assert {frozenset(group) for group in clusters.values()} == groups
     columns = {"pair": [3, 40], "other": [7], "third": [8, 9, 10], "twice": [7, 12]}
     rho = np.abs(spearmanr(X).statistic)
     joined = pg.correlated_groups(X, 0.999, columns=columns)[0]
@@ -73,9 +73,9 @@ def test_parts_clustered_alone_are_those_of_one_tree(rng, monkeypatch, floats_pe
 def test_tens_of_thousands_of_features_are_clustered(rng):
     X = rng.normal(size=(60, 21_000)).astype(np.float32)
     X[:, [5, 20_000]] = X[:, :1] + 0.01 * rng.normal(size=(60, 2))
-    found = pg.correlated_groups(X, 0.9)[0]
-    assert found["x0 + x5 + 1 more"] == ["x0", "x5", "x20000"]
-    assert len(found) == 20_998
+    clusters = pg.correlated_groups(X, 0.9)[0]
+    assert clusters["x0 + x5 + 1 more"] == ["x0", "x5", "x20000"]
+    assert len(clusters) == 20_998
 
 
 def test_too_many_features_that_hang_together(blocks, monkeypatch):
@@ -88,8 +88,8 @@ def test_too_many_features_that_hang_together(blocks, monkeypatch):
 def test_categories_are_clustered_as_one(rng):
     kind = rng.integers(0, 3, 200)
     X = np.hstack([np.eye(3)[kind], (kind == 2)[:, None] + 0.01 * rng.normal(size=(200, 1)), rng.normal(size=(200, 1))])
-    found = pg.correlated_groups(X, 0.8, columns={"kind": [0, 1, 2], "copy": [3], "other": [4]})
-    assert found == [{"kind + copy": ["kind", "copy"], "other": ["other"]}]
+    clusters = pg.correlated_groups(X, 0.8, columns={"kind": [0, 1, 2], "copy": [3], "other": [4]})
+    assert clusters == [{"kind + copy": ["kind", "copy"], "other": ["other"]}]
 
 
 @pytest.mark.parametrize("thresholds", [0.0, 1.0, (0.8, 0.5), ()])
