@@ -52,7 +52,9 @@ def published(table: pg.Table, n_trials: int, epochs: int, random_state: int, di
 
 
 def ours(table: pg.Table, n_trials: int, epochs: int, random_state: int, directory: Path) -> optuna.Study:
-    return pg.tune(table, n_trials=n_trials, epochs=epochs, random_state=random_state, out=directory / "results").study
+    return pg.tune(
+        table, n_trials=n_trials, settings={"epochs": epochs}, random_state=random_state, out=directory / "results"
+    ).study
 
 
 def trials(protocol: str, options: argparse.Namespace, random_state: int) -> list[dict[str, float]]:
