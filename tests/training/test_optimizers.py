@@ -13,6 +13,8 @@ from permgrad.training.fit import fit_network
 from permgrad.training.optimizers import PenalisedAdam, mean_absolute_weight, penalised
 from permgrad.training.weight_statistics import weight_statistics
 
+pytestmark = pytest.mark.backend
+
 ops = keras.ops
 
 
