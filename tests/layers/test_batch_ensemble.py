@@ -17,6 +17,8 @@ from permgrad.layers.batch_ensemble import (
 from permgrad.training.config import TrainingConfig
 from permgrad.training.fit import fit_network
 
+pytestmark = pytest.mark.backend
+
 L = keras.layers
 
 

@@ -11,6 +11,8 @@ from permgrad.training.config import TrainingConfig, choose_precision
 from permgrad.training.fit import Batches, fit_network
 from permgrad.training.schedules import one_cycle_rate
 
+pytestmark = pytest.mark.backend
+
 
 def test_one_cycle_by_hand():
     """40 epochs, peak 0.01: 10 epochs up from 1e-5, then half a cosine, at its middle after 15 more."""

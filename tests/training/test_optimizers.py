@@ -16,6 +16,8 @@ from permgrad.training.fit import fit_network
 from permgrad.training.optimizers import AdamL2, PenalisedAdam, mean_absolute_weight, penalised
 from permgrad.training.weight_statistics import weight_statistics
 
+pytestmark = pytest.mark.backend
+
 ops = keras.ops
 
 
