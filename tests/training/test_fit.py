@@ -38,7 +38,7 @@ def test_batches_hold_every_row_once_in_an_order_of_their_own():
     X, y = np.arange(10.0)[:, None], np.arange(10)
     orders = []
     for _ in range(2):
-        batches = Batches(X, y, 4, random_state=1, class_weight=np.arange(10) * 2.0)
+        batches = Batches(X, y, 2.0 * y, batch_size=4, random_state=1)
         for _epoch in range(2):
             parts = [batches[i] for i in range(len(batches))]
             assert [len(part[0]) for part in parts] == [4, 4, 2]
@@ -103,9 +103,9 @@ def test_divergence_after_the_first_epoch(rng):
 
 
 def test_precision_without_an_accelerator(monkeypatch):
-    monkeypatch.setattr("permgrad.training.fit.has_accelerator", lambda: False)
+    monkeypatch.setattr("permgrad.training.config.has_accelerator", lambda: False)
     assert choose_precision("auto") == "float32"
-    monkeypatch.setattr("permgrad.training.fit.has_accelerator", lambda: True)
+    monkeypatch.setattr("permgrad.training.config.has_accelerator", lambda: True)
     assert choose_precision("auto") == "mixed_float16"
 
 
