@@ -209,7 +209,7 @@ EXTENSIONS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "settings"),
-    zip([pg.HybridClassifier, pg.HybridRegressor], EXTENSIONS, strict=True),
+    [(pg.HybridClassifier, EXTENSIONS[0]), (pg.HybridRegressor, EXTENSIONS[1])],
     ids=["piecewise classifier", "periodic regressor"],
 )
 def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):

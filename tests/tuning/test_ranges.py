@@ -41,9 +41,9 @@ def test_first_trials_keep_what_lies_within():
     assert within.within(first) == {"dense_units_1": 64, "lr": 1e-3}
 
 
-@pytest.mark.parametrize(("ensemble_size", "stays"), [([1, 32], False), ([32, 16], True)])
-def test_numbers_to_choose_from_are_no_interval(members, stays):
-    within = narrowed(SPACES["batch_ensemble"], {"ensemble_size": members})
+@pytest.mark.parametrize(("sizes", "stays"), [([1, 32], False), ([32, 16], True)])
+def test_numbers_to_choose_from_are_no_interval(sizes, stays):
+    within = narrowed(SPACES["batch_ensemble"], {"ensemble_size": sizes})
     assert ("ensemble_size" in within.within({"ensemble_size": 16})) == stays
 
 
