@@ -34,9 +34,11 @@ def puma() -> Row:
     estimator.fit(train.X, train.y, validation_data=(val.X, val.y))
     model, layout = estimator.network_, estimator.layout_
     X, y = estimator.encoder_.transform(test.X), test.y.to_numpy(np.float32)
-    alike = {"attribution": "grad_cam", "baseline": "mean", "end_to_end": False}  # what the plain loops do
+    alike = pg.Formula(attribution="grad_cam", baseline="mean")  # what the plain loops do
     with Peak() as peak:
-        ranking, first, later = first_and_later(lambda: pg.rank_features(model, X, y, layout=layout, **alike))
+        ranking, first, later = first_and_later(
+            lambda: pg.rank_features(model, X, y, layout=layout, formula=alike, end_to_end=False)
+        )
     with Peak() as other_peak:
         slow, other = timed(lambda: _plain_permgrad(model, layout, X, y))
     found = [part.scores for part in ranking.components.values()] + [np.array([*ranking.settings["losses"].values()])]

@@ -82,7 +82,7 @@ def by_lassonet(parts: Parts, random_state: int, coarse: bool) -> pg.FeatureRank
 def evaluate_network(ranking: pg.FeatureRanking, k: int, parts: Parts, random_state: int) -> float:
     """Train the referee anew on the k best genes; return its mean per-class accuracy on the test cells."""
     train, _, test = parts
-    genes = ranking.top(k)
+    genes = ranking.select(k)
     keras.utils.clear_session()
     model = pg.SelectorClassifier(**TRAINING, selector="none", random_state=random_state).fit(train.only(genes))
     return mean_class_accuracy(test.y, model.predict(test.only(genes)))

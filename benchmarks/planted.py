@@ -89,7 +89,7 @@ def rankers(train: pg.Table, test: pg.Table, random_state: int, settings: dict[s
     yield Ranker("MLP, permutation", lambda: mlp.rank_features(test.X, test.y), mlp.score(test.X, test.y), seconds)
     hybrid, seconds = timed(lambda: fit_network(("tabular", "image"), train, random_state, settings))
     of_hybrid: dict[str, Callable[[], pg.FeatureRanking]] = {
-        "PermGrad, published": lambda: hybrid.rank_features(test.X, test.y, **pg.PUBLISHED),
+        "PermGrad, published": lambda: hybrid.rank_features(test.X, test.y, formula=pg.PUBLISHED),
         "PermGrad, default": lambda: hybrid.rank_features(test.X, test.y),
         "hybrid, end-to-end permutation": lambda: end_to_end(hybrid, test),
     }

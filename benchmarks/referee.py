@@ -4,7 +4,7 @@
     python -m benchmarks.referee compare [--random-states 2] [--problems ...] [--out DIR] [--fast]
 
 For each problem and seed one hybrid network of the estimator's default settings is trained. `choices` ranks its columns
-by every combination of image attribution, read-out, baseline of the ablation, branch weights and scaling; `compare`
+by every combination of image attribution, read-out, baseline of the ablation, branch weights and scale; `compare`
 sets the published formula and the default beside end-to-end permutation, SHAP, a random forest and chance.
 
 Figures, all of rows that were not trained on: *deletion*, the area between the curves of the network's loss as features
@@ -55,7 +55,7 @@ CHOICES = {
     "readout": ["cell", "bilinear"],
     "baseline": ["zero", "mean", "shuffled"],
     "weights": ["softmax", "shapley"],
-    "scaling": ["min-max", "share"],
+    "fusion_scale": ["min-max", "share"],
 }
 REPLACEMENTS = ("marginal", "conditional")
 
@@ -80,16 +80,16 @@ def fusions(explained: ExplainedModel) -> Iterator[tuple[dict[str, str], pg.Feat
     parts = {}
     for name, (attribution, layer) in ATTRIBUTIONS.items():
         for readout in CHOICES["readout"]:
-            options = {"attribution": attribution, "layer": layer, "readout": readout, "end_to_end": False}
-            found = model.rank_features(X, y, **options).components
+            formula = pg.Formula(attribution=attribution, layer=layer, readout=readout)
+            found = model.rank_features(X, y, formula=formula, end_to_end=False).components
             parts[name, readout] = [replace(found[part], replicates=None) for part in ("permutation", attribution)]
     for weights, baseline in itertools.product(CHOICES["weights"], CHOICES["baseline"]):
         share = pg.branch_weights(
-            model.network_, explained.test_rows, explained.test_target, method=weights, baseline=baseline
+            model.network_, explained.test_rows, explained.test_target, weights=weights, baseline=baseline
         )
-        for (attribution, readout), scaling in itertools.product(parts, CHOICES["scaling"]):
-            choice = (attribution, readout, baseline, weights, scaling)
-            fused = pg.fuse(*parts[attribution, readout], share, scaling=scaling)
+        for (attribution, readout), scale in itertools.product(parts, CHOICES["fusion_scale"]):
+            choice = (attribution, readout, baseline, weights, scale)
+            fused = pg.fuse(*parts[attribution, readout], share, fusion_scale=scale)
             yield dict(zip(CHOICES, choice, strict=True)), fused.with_unused(explained.test.features)
 
 
@@ -97,7 +97,7 @@ def rankings(explained: ExplainedModel) -> dict[str, pg.FeatureRanking]:
     """Rank the columns by PermGrad, published and default, and by what else there is."""
     X, y = explained.test.X, explained.test.y
     default = explained.estimator.rank_features(X, y, end_to_end=True)
-    published = explained.estimator.rank_features(X, y, end_to_end=False, **pg.PUBLISHED)
+    published = explained.estimator.rank_features(X, y, end_to_end=False, formula=pg.PUBLISHED)
     peers = baseline_rankings(explained, TimeLimit())
     return {
         "PermGrad, published formula": published,
@@ -161,7 +161,7 @@ def print_choices(table: pd.DataFrame) -> None:
         for option in options:
             _print_row([choice, option], table[table[choice] == option], problems, header=(choice, option) == _first())
     by = table.groupby(list(CHOICES), sort=False)[["deletion", "found"]].mean().assign(both=lambda t: t.mean(axis=1))
-    published = tuple(pg.PUBLISHED[choice] for choice in CHOICES)
+    published = tuple(pg.PUBLISHED.to_settings()[choice] for choice in CHOICES)
     best = by.sort_values("both", ascending=False)
     print("\nCombinations, by the mean of both figures over all problems: the best ones, and the published formula\n")
     print(f"| {' | '.join((*CHOICES, 'deletion', 'found'))} |\n|{' --- |' * (len(CHOICES) + 2)}")

@@ -35,6 +35,9 @@ from .images.layout import FeatureLayout as FeatureLayout
 from .images.layout import fit_layout as fit_layout
 from .importance.ablation import BranchWeights as BranchWeights
 from .importance.ablation import branch_weights as branch_weights
+from .importance.budget import Budget as Budget
+from .importance.formula import PUBLISHED as PUBLISHED
+from .importance.formula import Formula as Formula
 from .importance.fusion import fuse as fuse
 from .importance.grad_cam import grad_cam as grad_cam
 from .importance.grad_cam import grad_cam_maps as grad_cam_maps
@@ -45,7 +48,6 @@ from .importance.network.branches import CutModel as CutModel
 from .importance.network.branches import cut_model as cut_model
 from .importance.permuting.permutation import permutation_importance as permutation_importance
 from .importance.permuting.scores import score_importance as score_importance
-from .importance.rank import PUBLISHED as PUBLISHED
 from .importance.rank import rank_features as rank_features
 from .importance.ranking import FeatureRanking as FeatureRanking
 from .importance.weights import weight_importance as weight_importance

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,21 +111,22 @@ def _rankings(
     estimator: HybridClassifier | HybridRegressor, test: Table, options: dict[str, Any]
 ) -> tuple[FeatureRanking, FeatureRanking | None]:
     """Rank single columns and, where asked for, groups; all within one time limit."""
+    from permgrad.importance.budget import Budget
+    from permgrad.importance.formula import PUBLISHED, Formula
     from permgrad.importance.grouping.correlated import MOST_FEATURES, THRESHOLDS
     from permgrad.importance.permuting.conditional import LEAST_ROWS
-    from permgrad.importance.rank import PUBLISHED
 
-    evaluate, timeout = options["evaluate"], options["timeout"]
+    evaluate = options["evaluate"]
     conditional = options["conditional"] or (evaluate and len(test) >= LEAST_ROWS)
-    settings: dict[str, Any] = {"n_repeats": options["repeats"]}
-    if options["formula"] == "published":
-        settings |= PUBLISHED
-    begun = time.monotonic()
-    ranking = estimator.rank_features(test.X, test.y, conditional=conditional, timeout=timeout, **settings)
+    settings: dict[str, Any] = {
+        "n_repeats": options["repeats"],
+        "formula": PUBLISHED if options["formula"] == "published" else Formula(),
+        "budget": Budget(timeout=options["timeout"]).begin(),
+    }
+    ranking = estimator.rank_features(test.X, test.y, conditional=conditional, **settings)
     if not options["groups"] and (not evaluate or len(test.features) > MOST_FEATURES):
         return ranking, None
-    left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
-    groups = estimator.rank_features(test.X, test.y, groups="correlated", timeout=left, **settings)
+    groups = estimator.rank_features(test.X, test.y, groups="correlated", **settings)
     if not groups.children:
         click.echo(f"no columns correlate by {THRESHOLDS[0]} or more: there are no groups")
     return ranking, groups if groups.children else None

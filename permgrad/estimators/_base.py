@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from permgrad.data.encoding import ColumnEncoder
 from permgrad.data.table import Table, Task, as_frame, as_target, check_columns
 from permgrad.errors import PermGradError, UnfittedError, as_permgrad_error
-from permgrad.estimators._ranking import RanksFeatures
+from permgrad.estimators._ranking import ExplainsImages
 from permgrad.files import new_directory
 from permgrad.images.layout import FeatureLayout, fit_layout
 from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
@@ -30,7 +30,7 @@ MIN_VALIDATION_ROWS = 5
 PREDICT_ROWS = 1024
 
 
-class _HybridEstimator(RanksFeatures, BaseEstimator):
+class _HybridEstimator(ExplainsImages, BaseEstimator):
     """What classifier and regressor share; see `HybridClassifier` for the parameters."""
 
     _task: Task

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -11,26 +11,54 @@ import numpy as np
 from permgrad.backend import keras
 from permgrad.data.table import as_target
 from permgrad.errors import PermGradError
+from permgrad.images.layout import FeatureLayout
+from permgrad.importance.budget import Budget
+from permgrad.importance.formula import Formula
 from permgrad.importance.grad_cam import grad_cam_maps
 from permgrad.importance.grouping.correlated import correlated_groups
 from permgrad.importance.grouping.hierarchy import complete_groups, with_members
-from permgrad.importance.permuting.checkpoint import beside
 from permgrad.importance.rank import rank_features
 from permgrad.importance.ranking import FeatureRanking
 
 PREDICT_ROWS = 1024
+Groups = Mapping[str, Sequence[str]] | Literal["correlated"]
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainedRows:
+    """Rows and target as an estimator's network takes them.
+
+    Attributes
+    ----------
+    rows : array, sparse matrix or RowsOnDisk of shape (n_rows, n_columns)
+    target : ndarray of shape (n_rows,)
+        Class numbers, or target values.
+    columns : dict of str to ndarray
+        Feature → positions of its columns in `rows`.
+    features : tuple of str
+        All of the table's columns, in its order; those that never varied are in `constant`, too.
+    constant : tuple of str
+    """
+
+    rows: Any
+    target: np.ndarray
+    columns: dict[str, np.ndarray]
+    features: tuple[str, ...]
+    constant: tuple[str, ...]
 
 
 class RanksFeatures:
-    """What an estimator needs for it: `_encode`, `_encode_target`, and what `fit` leaves."""
+    """`rank_features` for an estimator that has a fitted ``network_``.
+
+    It takes what `_explained_rows` returns; by default, of an estimator with an ``encoder_``.
+    """
 
     encoder_: Any
-    layout_: Any
     network_: Any
     classes_: Any
     random_state: Any
     verbose: bool
-    _task: Any
+    layout_: FeatureLayout | None = None
 
     def _encode(self, X: Any) -> np.ndarray:
         raise NotImplementedError
@@ -38,16 +66,26 @@ class RanksFeatures:
     def _encode_target(self, y: Any) -> np.ndarray:
         raise NotImplementedError
 
+    def _explained_rows(self, X: Any, y: Any) -> ExplainedRows:
+        rows = self._encode(X)
+        encoder = self.encoder_
+        return ExplainedRows(
+            rows, self._encode_target(as_target(y)), encoder.groups, tuple(encoder.features), tuple(encoder.constant)
+        )
+
     def rank_features(
         self,
         X: Any,
         y: Any,
         *,
-        groups: Mapping[str, Sequence[str]] | Literal["correlated"] | None = None,
+        groups: Groups | None = None,
+        formula: Formula = Formula(),
+        end_to_end: bool | None = None,
+        conditional: bool = False,
         n_repeats: int = 5,
         random_state: int | None = None,
+        budget: Budget = Budget(),
         verbose: bool | None = None,
-        **options: Any,
     ) -> FeatureRanking:
         """Rank the table's columns by PermGrad, on rows that the network was not fitted on.
 
@@ -58,16 +96,21 @@ class RanksFeatures:
         groups : mapping of str to column names, or "correlated", optional
             Columns to rank as one, permuted together; columns in no group stay single. "correlated" clusters these
             rows' columns, in two levels, see `permgrad.correlated_groups`.
+        formula : Formula
+            How branches are scored, weighed and added; `permgrad.PUBLISHED` is the published one.
+        end_to_end : bool, optional
+            Also permute each column through both branches at once; by default where it takes about a minute at most.
+        conditional : bool
+            Also do so among rows alike in the other columns, for p-values; see `permgrad.permutation_importance`.
         n_repeats : int
             Permutations of each column.
         random_state : int, optional
             Of permutations and bootstrap; by default the estimator's.
+        budget : Budget
+            Memory, time and checkpoint. With groups, time goes to them first, and each level keeps a checkpoint of its
+            own beside the one named.
         verbose : bool, optional
             Show progress bars; by default the estimator's.
-        **options
-            Further options of `permgrad.rank_features`: ``end_to_end``, ``conditional``, ``attribution``, ``layer``,
-            ``readout``, ``weights``, ``baseline``, ``scaling``, ``max_memory``, ``timeout``, ``checkpoint``. With
-            groups, time goes to them first, and each level keeps a checkpoint of its own beside the one named.
 
         Returns
         -------
@@ -80,50 +123,37 @@ class RanksFeatures:
         ------
         UnfittedError, PermGradError
         """
-        begun = time.monotonic()
-        encoded, columns = self._encode(X), self.encoder_.groups
-        levels = self._levels(groups, encoded)
-        target = self._encode_target(as_target(y))
-        timeout, checkpoint = options.pop("timeout", None), options.pop("checkpoint", None)
+        budget = budget.begin()
+        explained = self._explained_rows(X, y)
+        levels = _levels(groups, explained)
         rankings = [
             rank_features(
                 self.network_,
-                encoded,
-                target,
+                explained.rows,
+                explained.target,
                 layout=self.layout_,
-                groups={
-                    name: np.concatenate([columns[part] for part in parts]).tolist() for name, parts in level.items()
-                },
-                classes=self.classes_.tolist() if self._task == "classification" else None,
+                groups=_positions(level, explained.columns),
+                classes=self.classes_.tolist() if hasattr(self, "classes_") else None,
+                formula=formula,
+                end_to_end=end_to_end,
+                conditional=conditional,
                 n_repeats=n_repeats,
                 random_state=self.random_state if random_state is None else random_state,
-                timeout=None if timeout is None else max(0.0, timeout - (time.monotonic() - begun)),
-                checkpoint=beside(checkpoint, f"groups{i + 1}" if i < len(levels) else ""),
+                budget=budget.step(f"groups{number}" if number <= len(levels) else ""),
                 verbose=self.verbose if verbose is None else verbose,
-                **options,
             )
-            for i, level in enumerate([*levels, {name: [name] for name in columns}])
+            for number, level in enumerate([*levels, {name: [name] for name in explained.columns}], 1)
         ]
         ranking = with_members(rankings, levels)
-        return ranking.with_unused([*ranking.features, *self.encoder_.constant] if levels else self.encoder_.features)
+        return ranking.with_unused([*ranking.features, *explained.constant] if levels else explained.features)
 
-    def _levels(self, groups: Any, encoded: np.ndarray) -> list[dict[str, list[str]]]:
-        """Return the levels of groups to measure above single columns, from coarse to fine."""
-        columns = self.encoder_.groups
-        if groups is None:
-            return []
-        if not isinstance(groups, str):
-            return [complete_groups(groups, list(columns), self.encoder_.constant)]
-        if groups != "correlated":
-            raise PermGradError(f"groups must map names to columns, or be 'correlated', got {groups!r}")
-        found = correlated_groups(encoded, columns={name: at.tolist() for name, at in columns.items()})
-        # A fine level may join nothing, or the same as the coarse one.
-        single = {name: [name] for name in columns}
-        return [level for i, level in enumerate(found) if level not in (single, *found[:i])]
 
-    def grad_cam_maps(self, X: Any, *, method: str = "grad_cam", layer: str = "last") -> np.ndarray:
+class ExplainsImages(RanksFeatures):
+    """An estimator whose network may have an image branch: the images, and the heat on them."""
+
+    def grad_cam_maps(self, X: Any, *, attribution: str = "grad_cam", layer: str = "last") -> np.ndarray:
         """Return the heat maps of rows, see `permgrad.grad_cam_maps`."""
-        return grad_cam_maps(self.network_, self._encode(X), method=method, layer=layer)
+        return grad_cam_maps(self.network_, self._encode(X), attribution=attribution, layer=layer)
 
     def images(self, X: Any) -> np.ndarray:
         """Return the image of each row, as the image branch sees it: (n_rows, height, width, 1), float32."""
@@ -132,3 +162,25 @@ class RanksFeatures:
             raise PermGradError("this network has no image branch and draws no images")
         drawing = keras.Model(self.network_.inputs, self.network_.get_layer("image").output)
         return drawing.predict(encoded, batch_size=PREDICT_ROWS, verbose=0).astype(np.float32)
+
+
+def _levels(groups: Groups | None, explained: ExplainedRows) -> list[dict[str, list[str]]]:
+    """Return the levels of groups to measure above single columns, from coarse to fine."""
+    if groups is None:
+        return []
+    if not isinstance(groups, str):
+        return [complete_groups(groups, list(explained.columns), explained.constant)]
+    if groups != "correlated":
+        raise PermGradError(f"groups must map names to columns, or be 'correlated', got {groups!r}")
+    if not isinstance(explained.rows, np.ndarray):
+        raise PermGradError("groups='correlated' needs rows as one dense array; make them dense, or name the groups")
+    columns = {name: at.tolist() for name, at in explained.columns.items()}
+    levels = correlated_groups(explained.rows, columns=columns)
+    # A fine level may join nothing, or the same as the coarse one.
+    single = {name: [name] for name in columns}
+    return [level for i, level in enumerate(levels) if level not in (single, *levels[:i])]
+
+
+def _positions(level: Mapping[str, Sequence[str]], columns: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
+    """Return the positions of the columns of each group of features."""
+    return {name: np.concatenate([columns[part] for part in parts]).tolist() for name, parts in level.items()}

@@ -246,7 +246,7 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         PermGradError
             If there are fewer that vary.
         """
-        best = self.rank_features().select(top=k)
+        best = self.rank_features().select(k)
         if len(best) < k:
             raise PermGradError(f"only {len(best)} columns vary in training, got k={k}")
         return best

@@ -36,8 +36,8 @@ def rank_correlation(a: FeatureRanking, b: FeatureRanking) -> float:
 
 def top_overlap(a: FeatureRanking, b: FeatureRanking, k: int) -> float:
     """Return the Jaccard similarity of the `k` best of two rankings: shared ones over all."""
-    best, other = set(a.top(k)), set(b.top(k))
-    return len(best & other) / len(best | other)
+    best, other = set(a.select(k)), set(b.select(k))
+    return len(best & other) / max(1, len(best | other))
 
 
 def agreement(rankings: Mapping[str, FeatureRanking]) -> pd.DataFrame:
@@ -78,6 +78,6 @@ def compare_rankings(rankings: Mapping[str, FeatureRanking], best: Sequence[int]
     for (first, a), (second, b) in combinations(rankings.items(), 2):
         row: dict[str, float | str] = {"first": first, "second": second}
         for k in best:
-            row |= {f"shared_{k}": len(set(a.top(k)) & set(b.top(k))), f"by_chance_{k}": k * k / n_features}
+            row |= {f"shared_{k}": len(set(a.select(k)) & set(b.select(k))), f"by_chance_{k}": k * k / n_features}
         rows.append({**row, "spearman": rank_correlation(a, b)})
     return pd.DataFrame(rows)

@@ -15,12 +15,11 @@ from sklearn.utils.validation import has_fit_parameter
 
 from permgrad.data.table import Table, as_frame, as_target, check_columns
 from permgrad.errors import PermGradError
+from permgrad.importance.formula import Formula
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.losses import cross_entropy, squared_error
 
 PREDICT_ROWS = 1024
-EXPLAINED_BY = ("weights", "baseline", "scaling", "attribution", "layer", "readout", "n_repeats", "random_state")
-"""Options of `rank_features` that a ranking's settings hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +93,17 @@ class ExplainedModel:
         known: dict[str, Any] = {}
         for part in (*self.ranking.components.values(), self.ranking):
             known.update(part.settings)
-        options = {name: known[name] for name in EXPLAINED_BY if known.get(name) is not None}
-        options["end_to_end"] = "end_to_end" in self.ranking.components
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a resample may lack a category, and says so
-            return estimator.rank_features(self.test.X, self.test.y, **options, verbose=False)
+            return estimator.rank_features(
+                self.test.X,
+                self.test.y,
+                formula=Formula.from_settings(known),
+                end_to_end="end_to_end" in self.ranking.components,
+                n_repeats=known.get("n_repeats", 5),
+                random_state=known.get("random_state"),
+                verbose=False,
+            )
 
     def named(self, explained: FeatureRanking) -> dict[str, FeatureRanking]:
         """Return what `explain` gave by name: the one that corresponds to the ranking under test under that one's."""

@@ -69,7 +69,8 @@ def remove_and_retrain(
     rows = []
     # Number by number: where time runs out, every ranking has the same numbers, but for the last.
     for k, name in time_limit.steps("retrain", [(k, name) for k in counts for name in rankings], _step):
-        order = [feature for feature in rankings[name].top(len(rankings[name].features)) if feature in explained.groups]
+        ranking = rankings[name]
+        order = [ranking.features[i] for i in ranking.order if ranking.features[i] in explained.groups]
         left = frozenset(order[k:])
         if left not in known:
             known[left] = _retrained(explained, model, left)

@@ -8,7 +8,6 @@ and the loss explodes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -17,13 +16,12 @@ from typing import Any, Literal
 import numpy as np
 
 from permgrad.backend import compiled, keras
-from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.formula import Formula
 from permgrad.importance.network.fusion_point import fusion_point
-from permgrad.importance.network.inputs import Inputs, Target
-
-METHODS = ("shapley", "softmax")
-BASELINES = ("shuffled", "mean", "zero")
+from permgrad.importance.network.inputs import Inputs
+from permgrad.importance.network.target import Target
+from permgrad.importance.shapley import shapley_values
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def branch_weights(
     inputs: Any,
     y: Any,
     *,
-    method: Literal["shapley", "softmax"] = "shapley",
+    weights: Literal["shapley", "softmax"] = "shapley",
     baseline: Literal["shuffled", "mean", "zero"] = "shuffled",
     classes: Sequence[Any] | None = None,
     random_state: int = 0,
@@ -67,7 +65,7 @@ def branch_weights(
         One for each of the model's inputs.
     y : array of shape (n_rows,)
         Class numbers (or one-hot rows), or target values.
-    method : {"shapley", "softmax"}
+    weights : {"shapley", "softmax"}
         "shapley": each branch's Shapley value of the loss reduction, from the losses of all subsets of
         branches, divided by their sum (a branch that makes the loss worse gets 0). Free of the loss's
         unit. "softmax": softmax of the loss increases when one branch is off: the published formula,
@@ -91,26 +89,27 @@ def branch_weights(
     Shapley (1953). For two branches: value of a branch = half of (loss with none on - loss with it
     alone) + (loss with the other alone - loss with both).
     """
-    if method not in METHODS:
-        raise PermGradError(f"branch weights must be 'shapley' or 'softmax', got {method!r}")
-    if baseline not in BASELINES:
-        raise PermGradError(f"the ablation's baseline must be 'shuffled', 'mean' or 'zero', got {baseline!r}")
+    formula = Formula(weights=weights, baseline=baseline)
     data = Inputs.of(model, inputs)
-    target = Target.of(y, data, classes)
+    return weigh_branches(data, Target.of(y, data, classes), formula, random_state)
+
+
+def weigh_branches(data: Inputs, target: Target, formula: Formula, random_state: int) -> BranchWeights:
+    """Do what `branch_weights` does, with inputs and target that other explainers share."""
     bootstrap = target.bootstrap(random_state)
-    sums = _subset_losses(data, target, baseline, bootstrap, random_state)
+    sums = _subset_losses(data, target, formula.baseline, bootstrap, random_state)
     names = [branch.name for branch in data.cut.branches]
     losses = {on: float(bundles.sum() / len(data)) for on, bundles in sums.items()}
     replicates = {on: bootstrap.means(bundles[None])[:, 0] for on, bundles in sums.items()}
     shares = [
-        _shares({on: float(loss[i]) for on, loss in replicates.items()}, len(names), method)
+        _shares({on: float(loss[i]) for on, loss in replicates.items()}, len(names), formula.weights)
         for i in range(len(bootstrap.weights))
     ]
     return BranchWeights(
-        weights=dict(zip(names, _shares(losses, len(names), method).tolist(), strict=True)),
+        weights=dict(zip(names, _shares(losses, len(names), formula.weights).tolist(), strict=True)),
         losses={"+".join(names[i] for i in sorted(subset)): loss for subset, loss in losses.items()},
-        method=method,
-        baseline=baseline,
+        method=formula.weights,
+        baseline=formula.baseline,
         replicates=dict(zip(names, np.transpose(shares), strict=True)),
     )
 
@@ -122,18 +121,6 @@ def _shares(losses: dict[frozenset[int], float], n: int, method: str) -> np.ndar
     everything = frozenset(range(n))
     rise = np.array([losses[everything - {i}] - losses[everything] for i in range(n)])
     return np.exp(rise - rise.max()) / np.exp(rise - rise.max()).sum()
-
-
-def shapley_values(worth: dict[frozenset[int], float], n: int) -> np.ndarray:
-    """Return each player's Shapley value, from the worth of all 2**n coalitions."""
-    values = np.zeros(n)
-    for player in range(n):
-        rest = [other for other in range(n) if other != player]
-        for size in range(n):
-            weight = math.factorial(size) * math.factorial(n - size - 1) / math.factorial(n)
-            for others in map(frozenset, combinations(rest, size)):
-                values[player] += weight * (worth[others | {player}] - worth[others])
-    return values
 
 
 def _positive_shares(values: np.ndarray) -> np.ndarray:
@@ -163,8 +150,8 @@ def _subset_losses(
         at = np.arange(rows.start, rows.stop)
         for on in losses:
             predictions = predict(*(shown[i] if i in on else hidden[i] for i in range(n)))
-            found = target.loss(target.y[rows], keras.ops.convert_to_numpy(predictions))
-            losses[on] += bootstrap.sums(at, found)[0]
+            of_rows = target.loss(target.y[rows], keras.ops.convert_to_numpy(predictions))
+            losses[on] += bootstrap.sums(at, of_rows)[0]
     return losses
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from permgrad.errors import PermGradError
 from permgrad.importance.ablation import BranchWeights
 from permgrad.importance.bootstrap import interval
+from permgrad.importance.formula import check_choice
 from permgrad.importance.ranking import FeatureRanking
 
 
@@ -18,7 +19,7 @@ def fuse(
     grad_cam: FeatureRanking,
     branch_weights: Mapping[str, float] | BranchWeights,
     *,
-    scaling: Literal["share", "min-max"] = "share",
+    fusion_scale: Literal["share", "min-max"] = "share",
 ) -> FeatureRanking:
     """Fuse the two branches' rankings into one.
 
@@ -29,7 +30,7 @@ def fuse(
     branch_weights : mapping or BranchWeights
         Shares of ``"tabular"`` and ``"image"``. Intervals of the fused scores take the weights' own uncertainty
         into account where they are `BranchWeights`.
-    scaling : {"share", "min-max"}
+    fusion_scale : {"share", "min-max"}
         How each branch's scores are brought to one scale, over all features and classes jointly:
         by `share`, or by `min_max` (published).
 
@@ -38,7 +39,7 @@ def fuse(
     FeatureRanking
         ``class_scores[f, c] = w_tabular * P[f, c] + w_image * G[f, c]`` with P and G the scaled class
         scores; ``scores``: their sum over classes. Without classes, the same of the scores. With
-        ``scaling="share"`` the scores of all features sum to 1. Features that are pending or unused in one of the
+        ``fusion_scale="share"`` the scores of all features sum to 1. Features that are pending or unused in one of the
         two are left out of the scaling; they have the score 0 and are pending or unused here too. Where both rankings
         carry bootstrap replicates, scores and ranks have 95 % intervals: each replicate is fused anew, pair by pair;
         those of `rank_features` draw the same rows for both.
@@ -48,16 +49,16 @@ def fuse(
     PermGradError
         If features or classes differ.
     """
-    given = _check(permutation, grad_cam, branch_weights, scaling)
+    given = _check(permutation, grad_cam, branch_weights, fusion_scale)
     pending, unused = (
         tuple(name for name in permutation.features if name in {*ours, *theirs})
         for ours, theirs in ((permutation.pending, grad_cam.pending), (permutation.unused, grad_cam.unused))
     )
     measured = ~np.isin(permutation.features, (*pending, *unused))
     by_class = permutation.classes is not None
-    fused = _added([_values(permutation), _values(grad_cam)], given, measured, SCALINGS[scaling])
+    fused = _added([_values(permutation), _values(grad_cam)], given, measured, SCALES[fusion_scale])
     scores = fused.sum(axis=1) if by_class else fused
-    replicates = _replicates(permutation, grad_cam, branch_weights, measured, SCALINGS[scaling])
+    replicates = _replicates(permutation, grad_cam, branch_weights, measured, SCALES[fusion_scale])
     intervals: dict[str, Any] = {}
     if replicates is not None:
         intervals = interval(scores, replicates.sum(axis=2) if by_class else replicates, measured)
@@ -73,7 +74,7 @@ def fuse(
         pending=pending,
         unused=unused,
         **intervals,
-        settings={"scaling": scaling},
+        settings={"fusion_scale": fusion_scale},
         replicates=replicates,
     )
 
@@ -103,18 +104,17 @@ def min_max(scores: np.ndarray, measured: np.ndarray | None = None) -> np.ndarra
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
 
 
-SCALINGS = {"share": share, "min-max": min_max}
+SCALES = {"share": share, "min-max": min_max}
 
 
 def _check(
     permutation: FeatureRanking,
     grad_cam: FeatureRanking,
     branch_weights: Mapping[str, float] | BranchWeights,
-    scaling: str,
+    fusion_scale: str,
 ) -> Mapping[str, float]:
     """Return the weights, if all is as it must be."""
-    if scaling not in SCALINGS:
-        raise PermGradError(f"scaling must be 'share' or 'min-max', got {scaling!r}")
+    check_choice("fusion_scale", fusion_scale)
     for what in ("features", "classes"):
         ours, theirs = getattr(permutation, what), getattr(grad_cam, what)
         if ours != theirs:
@@ -129,7 +129,7 @@ def _added(
     parts: list[np.ndarray],
     weights: Mapping[str, float],
     measured: np.ndarray,
-    scaling: Callable[..., np.ndarray],
+    scale: Callable[..., np.ndarray],
     replicate_of: list[np.ndarray] | None = None,
 ) -> np.ndarray:
     fused = np.zeros(parts[0].shape)
@@ -137,7 +137,7 @@ def _added(
         return fused
     for i, branch in enumerate(("tabular", "image")):
         original = () if replicate_of is None else (replicate_of[i][measured],)
-        fused[measured] += weights[branch] * scaling(parts[i][measured], *original)
+        fused[measured] += weights[branch] * scale(parts[i][measured], *original)
     return fused
 
 
@@ -146,7 +146,7 @@ def _replicates(
     grad_cam: FeatureRanking,
     branch_weights: Mapping[str, float] | BranchWeights,
     measured: np.ndarray,
-    scaling: Callable[..., np.ndarray],
+    scale: Callable[..., np.ndarray],
 ) -> np.ndarray | None:
     """Fuse each replicate, as the scores were fused; None where a ranking carries none."""
     if permutation.replicates is None or grad_cam.replicates is None or not measured.any():
@@ -160,7 +160,7 @@ def _replicates(
         drawn = [{name: of[name][i] for name in of} for i in range(len(permutation.replicates))]
     originals = [_values(permutation), _values(grad_cam)]
     parts = zip(permutation.replicates, grad_cam.replicates, drawn, strict=True)
-    fused = [_added([p, g], weights, measured, scaling, originals).astype(np.float32) for p, g, weights in parts]
+    fused = [_added([p, g], weights, measured, scale, originals).astype(np.float32) for p, g, weights in parts]
     return np.stack(fused)
 
 

@@ -96,20 +96,34 @@ def masking_curve(
             p, predicted[i, at] = _predict(model, np.where(stays, block, constants), names)
             losses[i] += np.nan if p is None else cross_entropy(true[at], p).sum()
     kept = np.array(counts) if first == "kept" else n_features - np.array(counts)
-    found = {"kept": kept, "masked": n_features - kept, "loss": losses / n_rows}
-    found["accuracy"] = (predicted == true).mean(axis=1)
-    found["balanced_accuracy"] = [mean_class_accuracy(true, guess) for guess in predicted]
-    return pd.DataFrame(found)
+    return pd.DataFrame(
+        {
+            "kept": kept,
+            "masked": n_features - kept,
+            "loss": losses / n_rows,
+            "accuracy": (predicted == true).mean(axis=1),
+            "balanced_accuracy": [mean_class_accuracy(true, guess) for guess in predicted],
+        }
+    )
 
 
 def random_masking(
-    model: Any, X: Any, y: Any, step: int | None = None, *, n_orders: int = 5, random_state: int = 0, **options: Any
+    model: Any,
+    X: Any,
+    y: Any,
+    step: int | None = None,
+    *,
+    counts: Sequence[int] | None = None,
+    values: Any = 0.0,
+    first: Literal["kept", "masked"] = "kept",
+    n_orders: int = 5,
+    random_state: int = 0,
 ) -> pd.DataFrame:
     """Return the mean of `masking_curve` over random orders: what a ranking has to beat.
 
     Parameters
     ----------
-    model, X, y, step, **options
+    model, X, y, step, counts, values, first
         As of `masking_curve`.
     n_orders : int
     random_state : int
@@ -123,13 +137,16 @@ def random_masking(
         raise PermGradError(f"n_orders must be at least 2, got {n_orders}")
     rng = np.random.default_rng(random_state)
     n_features = (X.X if isinstance(X, Cells) else X).shape[1]
-    curves = [masking_curve(model, X, y, rng.permutation(n_features), step, **options) for _ in range(n_orders)]
+    curves = [
+        masking_curve(model, X, y, rng.permutation(n_features), step, counts=counts, values=values, first=first)
+        for _ in range(n_orders)
+    ]
     measures = ["loss", "accuracy", "balanced_accuracy"]
     stacked = np.stack([curve[measures].to_numpy() for curve in curves])  # (n_orders, n_counts, 3)
-    found = curves[0][["kept", "masked"]].copy()
-    found[measures] = stacked.mean(axis=0)
-    found[[f"{name}_sd" for name in measures]] = stacked.std(axis=0, ddof=1)
-    return found
+    mean = curves[0][["kept", "masked"]].copy()
+    mean[measures] = stacked.mean(axis=0)
+    mean[[f"{name}_sd" for name in measures]] = stacked.std(axis=0, ddof=1)
+    return mean
 
 
 def _counts(n_features: int, step: int | None, counts: Sequence[int] | None) -> list[int]:
@@ -139,10 +156,10 @@ def _counts(n_features: int, step: int | None, counts: Sequence[int] | None) -> 
         raise PermGradError(f"step must be at least 1, got {step}")
     if step is not None:
         return [*range(0, n_features, step), n_features]
-    found = masking_counts(n_features) if counts is None else [int(count) for count in counts]
-    if not found or min(found) < 0 or max(found) > n_features:
-        raise PermGradError(f"counts must be between 0 and {n_features}, at least one, got {found}")
-    return found
+    chosen = masking_counts(n_features) if counts is None else [int(count) for count in counts]
+    if not chosen or min(chosen) < 0 or max(chosen) > n_features:
+        raise PermGradError(f"counts must be between 0 and {n_features}, at least one, got {chosen}")
+    return chosen
 
 
 def _class_numbers(model: Any, y: Any) -> np.ndarray:

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from permgrad.data.table import check_columns
 from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
-from permgrad.importance.ablation import BranchWeights, branch_weights
+from permgrad.importance.ablation import BranchWeights, weigh_branches
+from permgrad.importance.budget import Budget
+from permgrad.importance.formula import Formula
 from permgrad.importance.fusion import fuse
 from permgrad.importance.grad_cam import read_heat
+from permgrad.importance.grouping.columns import column_names
 from permgrad.importance.network.branches import Branch, largest_tensor
-from permgrad.importance.network.inputs import Inputs, Target, column_names
-from permgrad.importance.permuting.checkpoint import beside
-from permgrad.importance.permuting.permutation import permutation_importance
+from permgrad.importance.network.inputs import Inputs
+from permgrad.importance.network.target import Target
+from permgrad.importance.permuting.permutation import permute_features
 from permgrad.importance.ranking import FeatureRanking
 
-PUBLISHED = {
-    "weights": "softmax",
-    "baseline": "zero",
-    "scaling": "min-max",
-    "attribution": "grad_cam",
-    "layer": "last",
-    "readout": "cell",
-}
-"""The published formula, as options: ``rank_features(..., **PUBLISHED)``."""
 QUICK = 5e10
 """Numbers in the image branch's largest tensor, over all permutations of all rows, up to which features are
 permuted end to end without being asked for: about a minute on two cores."""
@@ -43,19 +35,12 @@ def rank_features(
     layout: FeatureLayout | None = None,
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
-    weights: Literal["shapley", "softmax"] = "shapley",
-    baseline: Literal["shuffled", "mean", "zero"] = "shuffled",
-    scaling: Literal["share", "min-max"] = "share",
-    attribution: str = "gradient_input",
-    layer: str = "last",
-    readout: Literal["cell", "bilinear"] = "cell",
+    formula: Formula = Formula(),
     end_to_end: bool | None = None,
     conditional: bool = False,
     n_repeats: int = 5,
     random_state: int = 0,
-    max_memory: int | None = None,
-    timeout: float | None = None,
-    checkpoint: str | Path | None = None,
+    budget: Budget = Budget(),
     verbose: bool = False,
 ) -> FeatureRanking:
     """Rank the features of a Keras model by PermGrad.
@@ -75,14 +60,8 @@ def rank_features(
         Features of several columns, ranked as one.
     classes : sequence, optional
         Class names.
-    weights : {"shapley", "softmax"}
-        How branches are weighed, see `branch_weights`.
-    baseline : {"shuffled", "mean", "zero"}
-        What replaces a branch that is switched off, see `branch_weights`.
-    scaling : {"share", "min-max"}
-        How the branches' scores are brought to one scale, see `fuse`.
-    attribution, layer, readout : str
-        How the image branch's features are scored, see `grad_cam`.
+    formula : Formula
+        How branches are scored, weighed and added; `permgrad.PUBLISHED` is the published one.
     end_to_end : bool, optional
         Also permute each raw column through both branches at once, which is all that the network relies on;
         by default where that takes about a minute at most.
@@ -93,8 +72,8 @@ def rank_features(
         Permutations of each feature.
     random_state : int
         Of permutations and bootstrap.
-    max_memory, timeout, checkpoint
-        Of the permutations, see `permutation_importance`. Permutations through both branches come second, with the
+    budget : Budget
+        Memory, time and checkpoint of the permutations. Permutations through both branches come second, with the
         time that is left, and a checkpoint file of their own beside the one named.
     verbose : bool
         Show a progress bar.
@@ -106,71 +85,56 @@ def rank_features(
         asked for "end_to_end" and "conditional"; see `fuse` for the scores and their intervals.
         ``settings["agreement"]``: Spearman's correlation of each component with the fused score.
 
+    Raises
+    ------
+    PermGradError
+        If the model cannot be cut into one tabular and one image branch, or inputs, target and layout do not fit it.
+
     References
     ----------
     Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
     """
-    begun = time.monotonic()
-    data = Inputs.of(model, inputs, max_memory, shared=True)
+    budget = budget.begin()
+    data = Inputs.of(model, inputs, budget.max_memory, shared=True)
     tabular, image = _branches(data, layout)
-    several = isinstance(inputs, (list, tuple))
-    names = column_names(inputs[tabular.input_index] if several and tabular else inputs)
-    if tabular and layout is not None and names is not None:
-        check_columns(names, layout.features, "the tabular input")
+    features = _feature_names(inputs, tabular, layout)
     target = Target.of(y, data, classes)
-    permutation = cam = None
+    heat = permutation = None
     if image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
-        bootstrap = target.bootstrap(random_state)
-        cam = read_heat(data, layout, attribution, layer, readout, groups, target.classes, bootstrap)
-    share = branch_weights(data, None, y, method=weights, baseline=baseline, classes=classes, random_state=random_state)
-
-    permuted = functools.partial(
-        permutation_importance,
+        heat = read_heat(data, layout, formula, groups, target.classes, target.bootstrap(random_state))
+    weights = weigh_branches(data, target, formula, random_state)
+    permute = functools.partial(
+        permute_features,
         data,
-        None,
-        y,
+        target,
         layout=layout,
-        features=layout.features if layout is not None else names,
+        features=features,
         groups=groups,
-        classes=classes,
         n_repeats=n_repeats,
         random_state=random_state,
         verbose=verbose,
     )
-
-    def limits(name: str = "") -> dict[str, Any]:
-        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begun))
-        return {"timeout": left, "checkpoint": beside(checkpoint, name)}
-
     if tabular:
-        permutation = permuted(via="tabular", **limits())
-    ranking = _fused(permutation, cam, share, scaling)
-    if end_to_end is None:
-        end_to_end = _is_quick(data, image, n_repeats, len(ranking.features))
+        permutation = permute(via="tabular", budget=budget)
+    ranking = _fused(permutation, heat, weights, formula)
     components = dict(ranking.components)
+    if end_to_end is None:
+        end_to_end = _is_quick(data, image, n_repeats * len(ranking.features))
     if tabular and image and end_to_end:
-        components["end_to_end"] = permuted(via="both", **limits("end_to_end"))
+        components["end_to_end"] = permute(via="both", budget=budget.step("end_to_end"))
     if conditional:
-        via: Any = "both" if tabular and image else "tabular" if tabular else "image"
-        components["conditional"] = permuted(via=via, conditional=True, **limits("conditional"))
-    return replace(
-        ranking,
-        components=components,
-        branch_weights=share.weights,
-        settings={
-            **ranking.settings,
-            "weights": share.method,
-            "baseline": share.baseline,
-            "attribution": attribution,
-            "layer": layer,
-            "readout": readout,
-            "n_repeats": n_repeats,
-            "losses": share.losses,
-            "random_state": random_state,
-            "agreement": {name: part.agreement(ranking) for name, part in components.items()},
-        },
-    )
+        via = "both" if tabular and image else "tabular" if tabular else "image"
+        components["conditional"] = permute(via=via, conditional=True, budget=budget.step("conditional"))
+    agreement = {name: part.agreement(ranking) for name, part in components.items()}
+    settings = {
+        **formula.to_settings(),
+        "n_repeats": n_repeats,
+        "random_state": random_state,
+        "losses": weights.losses,
+        "agreement": agreement,
+    }
+    return replace(ranking, components=components, branch_weights=weights.weights, settings=settings)
 
 
 def _branches(data: Inputs, layout: FeatureLayout | None) -> tuple[Branch | None, Branch | None]:
@@ -186,17 +150,28 @@ def _branches(data: Inputs, layout: FeatureLayout | None) -> tuple[Branch | None
     return (tabular[0] if tabular else None), (image[0] if image else None)
 
 
+def _feature_names(inputs: Any, tabular: Branch | None, layout: FeatureLayout | None) -> Sequence[str] | None:
+    """Return the columns' names: the layout's, or those of a DataFrame; both are the same if both are given."""
+    several = isinstance(inputs, (list, tuple))
+    names = column_names(inputs[tabular.input_index] if several and tabular else inputs)
+    if layout is None:
+        return names
+    if tabular and names is not None:
+        check_columns(names, layout.features, "the tabular input")
+    return layout.features
+
+
 def _fused(
-    permutation: FeatureRanking | None, cam: FeatureRanking | None, share: BranchWeights, scaling: Any
+    permutation: FeatureRanking | None, heat: FeatureRanking | None, weights: BranchWeights, formula: Formula
 ) -> FeatureRanking:
     """Fuse the two, or return the scores of a model with one branch as they are."""
-    if permutation is not None and cam is not None:
-        return fuse(permutation, cam, share, scaling=scaling)
-    part = permutation or cam
-    if part is None:
+    if permutation is not None and heat is not None:
+        return fuse(permutation, heat, weights, fusion_scale=formula.fusion_scale)  # type: ignore[arg-type]
+    alone = permutation or heat
+    if alone is None:
         raise PermGradError("the model has neither a tabular nor an image branch")
-    return replace(part, components={part.method: part}, settings={})
+    return replace(alone, components={alone.method: alone})
 
 
-def _is_quick(data: Inputs, image: Branch | None, n_repeats: int, n_features: int) -> bool:
-    return image is not None and n_features * n_repeats * len(data) * largest_tensor(image.encoder) <= QUICK
+def _is_quick(data: Inputs, image: Branch | None, n_permutations: int) -> bool:
+    return image is not None and n_permutations * len(data) * largest_tensor(image.encoder) <= QUICK

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,13 @@ import pandas as pd
 from scipy.stats import false_discovery_control, spearmanr
 
 from permgrad.errors import FileFormatError, PermGradError, listing
-from permgrad.files import new_file, plain, read_json, write_json
+from permgrad.files import plain
 from permgrad.importance.bootstrap import interval
+from permgrad.importance.ranking_files import ARRAYS, KIND, read_ranking, write_ranking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KIND = "permgrad.FeatureRanking"
-_ARRAYS = ("scores", "std", "class_scores", "low", "high", "rank_low", "rank_high", "p_values", "q_values")
 _INTERVALS = ("low", "high", "rank_low", "rank_high")
 
 
@@ -89,7 +87,7 @@ class FeatureRanking:
     def __post_init__(self) -> None:
         if self.p_values is not None and self.q_values is None:
             object.__setattr__(self, "q_values", self._adjusted(np.asarray(self.p_values, float)))
-        for name in _ARRAYS:
+        for name in ARRAYS:
             values = getattr(self, name)
             if values is not None:
                 values = np.asarray(values, float)
@@ -143,39 +141,35 @@ class FeatureRanking:
         """Return values of the features, NaN for those that are pending."""
         return np.where(np.isin(self.features, self.pending), np.nan, values) if self.pending else values
 
-    def top(self, k: int) -> list[str]:
-        """Return the names of the `k` best features, best first."""
-        return [self.features[i] for i in self.order[:k]]
-
-    def select(self, *, threshold: float | None = None, top: int | None = None) -> list[str]:
+    def select(self, k: int | None = None, *, threshold: float | None = None) -> list[str]:
         """Return the names of the features to keep, best first.
 
         Parameters
         ----------
+        k : int, optional
+            Keep so many of the best; fewer, if fewer were measured. Either `k` or `threshold` must be given.
         threshold : float, optional
             Keep those whose score is above it.
-        top : int, optional
-            Keep so many of the best; fewer, if fewer were measured. Exactly one of the two must be given.
 
         Returns
         -------
         list of str
-            Features that are pending or unused are never among them.
+            Features that are pending or unused are never among them; `order` has them all.
 
         Raises
         ------
         PermGradError
-            If none or both are given, `threshold` is no number, or `top` is less than 1.
+            If none or both are given, `threshold` is no number, or `k` is less than 1.
         """
-        if (threshold is None) == (top is None):
-            raise PermGradError(f"give either threshold or top, got threshold={threshold!r} and top={top!r}")
+        if (threshold is None) == (k is None):
+            raise PermGradError(f"give either k or threshold, got k={k!r} and threshold={threshold!r}")
         if threshold is not None and np.isnan(threshold):
             raise PermGradError("threshold must be a number, got nan")
-        if top is not None and top < 1:
-            raise PermGradError(f"top must be at least 1, got {top}")
+        if k is not None and k < 1:
+            raise PermGradError(f"k must be at least 1, got {k}")
         left_out = {*self.pending, *self.unused}
         best = [i for i in self.order if self.features[i] not in left_out]
-        return [self.features[i] for i in best[:top] if threshold is None or self.scores[i] > threshold]
+        return [self.features[i] for i in best[:k] if threshold is None or self.scores[i] > threshold]
 
     def with_unused(self, features: Sequence[str]) -> FeatureRanking:
         """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last."""
@@ -189,7 +183,7 @@ class FeatureRanking:
                 None if values is None else np.concatenate([values, np.full_like(values[:1], rest.get(name, 0.0))])[at]
             )
 
-        arrays: dict[str, Any] = {name: expand(name) for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: expand(name) for name in ARRAYS}
         if self.replicates is not None:
             arrays["replicates"] = np.insert(self.replicates, self.replicates.shape[1], 0, axis=1)[:, at]
         return replace(
@@ -217,7 +211,7 @@ class FeatureRanking:
             raise PermGradError(f"not among the ranking's features: {listing(absent)}")
         at = [position[name] for name in features]
         arrays: dict[str, Any] = {
-            name: None if (values := getattr(self, name)) is None else values[at] for name in _ARRAYS
+            name: None if (values := getattr(self, name)) is None else values[at] for name in ARRAYS
         }
         unused, pending = set(self.unused), set(self.pending)
         arrays |= {"rank_low": None, "rank_high": None}
@@ -273,13 +267,7 @@ class FeatureRanking:
 
     def save(self, path: str | Path) -> None:
         """Write to ``.json`` or ``.parquet``; `load` gives back an equal ranking."""
-        path = Path(path)
-        if path.suffix == ".json":
-            write_json(path, self.to_dict())
-        elif path.suffix == ".parquet":
-            _write_parquet(path, self.to_dict())
-        else:
-            raise PermGradError(f"a ranking is saved as .json or .parquet, got {path.name!r}")
+        write_ranking(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> FeatureRanking:
@@ -290,7 +278,7 @@ class FeatureRanking:
         FileFormatError
             If the file is absent, damaged, or no ranking.
         """
-        content = _read_parquet(path) if Path(path).suffix == ".parquet" else read_json(path, kind=KIND)
+        content = read_ranking(path)
         try:
             return cls.from_dict(content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -302,7 +290,7 @@ class FeatureRanking:
             "kind": KIND,
             "method": self.method,
             "features": list(self.features),
-            **{name: None if (values := getattr(self, name)) is None else values.tolist() for name in _ARRAYS},
+            **{name: None if (values := getattr(self, name)) is None else values.tolist() for name in ARRAYS},
             "classes": None if self.classes is None else list(self.classes),
             "branch_weights": self.branch_weights,
             "unused": list(self.unused),
@@ -317,7 +305,7 @@ class FeatureRanking:
         """Build the ranking that `to_dict` described."""
         return cls(
             features=tuple(content["features"]),
-            **{name: content[name] for name in _ARRAYS},
+            **{name: content[name] for name in ARRAYS},
             classes=None if content["classes"] is None else tuple(content["classes"]),
             method=content["method"],
             components={name: cls.from_dict(part) for name, part in content["components"].items()},
@@ -336,46 +324,5 @@ class FeatureRanking:
 
     def __repr__(self) -> str:
         left = f" ({len(self.pending)} pending)" if self.pending else ""
-        return f"FeatureRanking({self.method!r}, {len(self.features)} features{left}, best: {', '.join(self.top(3))})"
-
-
-def _columns(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[dict[str, Any], str, str]]:
-    """Walk the per-feature lists of a ranking's dict: (holder, key, column name)."""
-    for key in ("features", *_ARRAYS):
-        if content[key] is not None:
-            yield content, key, f"{prefix}{key}"
-    for name, part in content["components"].items():
-        yield from _columns(part, f"{prefix}{name}/")
-
-
-def _write_parquet(path: Path, content: dict[str, Any]) -> None:
-    """Write per-feature lists as columns, everything else as JSON in the schema's metadata."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    lists = {column: holder[key] for holder, key, column in _columns(content)}
-    for holder, key, column in list(_columns(content)):
-        holder[key] = {"column": column}
-    table = pa.table(lists).replace_schema_metadata({KIND: json.dumps(content, allow_nan=False)})
-    with new_file(path) as temporary:
-        pq.write_table(table, temporary)
-
-
-def _read_parquet(path: str | Path) -> dict[str, Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise FileFormatError(f"{path} is absent or no Parquet file: {error}") from error
-    metadata = (table.schema.metadata or {}).get(KIND.encode())
-    if metadata is None:
-        raise FileFormatError(f"expected a ranking saved by permgrad at {path}, found another Parquet file")
-    try:
-        content: dict[str, Any] = json.loads(metadata)
-        for holder, key, column in list(_columns(content)):
-            holder[key] = table[column].to_pylist()
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path} is a damaged ranking: {error!r}; save it again with permgrad") from error
-    return content
+        best = ", ".join(self.select(3))
+        return f"FeatureRanking({self.method!r}, {len(self.features)} features{left}, best: {best})"

@@ -39,7 +39,7 @@ def patch_heat(model: Any, images: np.ndarray, *, method: str = "grad_cam", laye
     """
     said = keras.layers.Activation("sigmoid", dtype="float32")(model.outputs[0])
     two_sided = keras.Model(model.inputs[0], said)  # as many maps as classes
-    maps = grad_cam_maps(two_sided, images, method=method, layer=layer)  # (n, h, w, 2)
+    maps = grad_cam_maps(two_sided, images, attribution=method, layer=layer)  # (n, h, w, 2)
     positive = model.predict(np.asarray(images), verbose=0)[:, 0] > 0
     own = maps[np.arange(len(maps)), :, :, positive.astype(int)]
     size = images.shape[2], images.shape[1]

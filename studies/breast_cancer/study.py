@@ -246,7 +246,7 @@ def rank(model: Any, validation: pg.Table, study: Study) -> pg.FeatureRanking:
 def select(ranking: pg.FeatureRanking, threshold: float, at_least: int) -> list[str]:
     """Return the features above the threshold, or so many of the best if fewer are."""
     above = ranking.select(threshold=threshold)
-    return above if len(above) >= at_least else ranking.select(top=at_least)
+    return above if len(above) >= at_least else ranking.select(at_least)
 
 
 def unite(pools: Mapping[str, Parts], selected: Mapping[str, list[str]]) -> Parts:

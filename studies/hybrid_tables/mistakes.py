@@ -13,7 +13,7 @@ import numpy as np
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance.grad_cam import read_pixels
+from permgrad.importance.pixels import read_pixels
 from permgrad.layers.image import FeatureImage
 from studies.hybrid_tables.networks import Parts, train_and_measure
 
@@ -52,7 +52,7 @@ def misread(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
         fused ranking, and ``heat``, the features' Grad-CAM; ``end_to_end``: what the network really relies on.
     """
     rows = parts["test"]
-    right = model.rank_features(rows.X, rows.y, n_repeats=repeats, end_to_end=True, verbose=False, **pg.PUBLISHED)
+    right = model.rank_features(rows.X, rows.y, n_repeats=repeats, end_to_end=True, verbose=False, formula=pg.PUBLISHED)
     permutation, cam = right.components["permutation"], right.components["grad_cam"]
     encoded = model.encoder_.transform(rows.X)
     labels = None if cam.classes is None else model.classes_.tolist()
@@ -63,7 +63,7 @@ def misread(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     readings: dict[str, Any] = {"corrected": {**_scores(right, cam), "weight": weights["image"]}}
     for name, heat in wrong.items():
         heat = heat.with_unused(cam.features)
-        fused = pg.fuse(permutation, heat, weights, scaling="min-max")
+        fused = pg.fuse(permutation, heat, weights, fusion_scale="min-max")
         readings[name] = _scores(fused, heat)
     return {**readings, "end_to_end": right.components["end_to_end"].scores, "features": right.features}
 

@@ -16,8 +16,7 @@ from permgrad import plotting
 from permgrad.metrics.scores import classification_scores, regression_scores, scores
 from permgrad.report.directory import sample_with_heat
 
-FORMULAS: dict[str, dict[str, Any]] = {"default": {}, "published": pg.PUBLISHED}
-"""Options of `rank_features`."""
+FORMULAS = {"default": pg.Formula(), "published": pg.PUBLISHED}
 Parts = Mapping[str, pg.Table]
 """train, validation and test rows of one table."""
 Evaluation = dict[str, Any]
@@ -100,8 +99,10 @@ def measure(model: Any, parts: Parts, repeats: int) -> Evaluation:
     return evaluation
 
 
-def _rank(model: Any, rows: pg.Table, repeats: int, formula: Mapping[str, Any]) -> pg.FeatureRanking:
-    return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, **{"end_to_end": False, **formula})
+def _rank(
+    model: Any, rows: pg.Table, repeats: int, formula: pg.Formula, *, end_to_end: bool = False
+) -> pg.FeatureRanking:
+    return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, end_to_end=end_to_end, formula=formula)
 
 
 def train_and_measure(template: Any, parts: Parts, repeats: int, **changes: Any) -> Evaluation:
@@ -144,7 +145,7 @@ def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     test = parts["test"]
     rankings = {}
     for name, formula in FORMULAS.items():  # what is permuted end to end does not depend on the formula
-        ranking = _rank(model, test, repeats, {"end_to_end": not rankings, **formula})
+        ranking = _rank(model, test, repeats, formula, end_to_end=not rankings)
         known = next(iter(rankings.values()), ranking).components["end_to_end"]
         rankings[name] = replace(ranking, components={**ranking.components, "end_to_end": known})
     image, heat, title = sample_with_heat(model, test)

@@ -50,7 +50,7 @@ def formula_table(results: Results) -> pd.DataFrame:
                     "published: image": image,
                     "agreement with end to end": ranking.agreement(ranking.components["end_to_end"]),
                     "with the other formula": rankings["default"].agreement(rankings["published"]),
-                    f"best {TOP}": ", ".join(ranking.top(TOP)),
+                    f"best {TOP}": ", ".join(ranking.select(TOP)),
                 }
             )
     return pd.DataFrame(rows)

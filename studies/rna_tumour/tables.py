@@ -158,7 +158,7 @@ def _recalls(ranking: pg.FeatureRanking, notes: Mapping[str, Any]) -> dict[str, 
 def group_recall(ranking: pg.FeatureRanking, notes: Mapping[str, Any]) -> float:
     """Return the share of marker groups among the first groups that a ranking comes to; see `planted_recall`."""
     home = {gene: name for kind in ("groups", "other_groups") for name, group in notes[kind].items() for gene in group}
-    order = dict.fromkeys(home.get(gene, gene) for gene in ranking.top(len(ranking.features)))
+    order = dict.fromkeys(home.get(gene, gene) for gene in np.array(ranking.features)[ranking.order])
     first = list(order)[: len(notes["groups"])]
     return len(set(first) & set(notes["groups"])) / len(first)
 
@@ -168,9 +168,9 @@ def top_genes(found: Rankings) -> pd.DataFrame:
     together = averaged(found)
     columns = {"place": range(1, SHOWN + 1)}
     for method in found:
-        columns[METHODS[method]] = found[method][0].top(SHOWN)
+        columns[METHODS[method]] = found[method][0].select(SHOWN)
         if method != "anova":
-            columns[f"{METHODS[method]}, averaged"] = together[method].top(SHOWN)
+            columns[f"{METHODS[method]}, averaged"] = together[method].select(SHOWN)
     return pd.DataFrame({name: pd.Series(list(values)) for name, values in columns.items()})
 
 

@@ -275,7 +275,7 @@ def plan(study: Study, done: dict[str, Any], parts: networks.Parts) -> dict[str,
     """Return all units in the order in which they are done; later ones look up earlier ones in `done`."""
 
     def best(condition: str, random_state: int, k: int) -> list[str]:
-        return rankings_of(done, condition, [random_state])[0].top(k)
+        return rankings_of(done, condition, [random_state])[0].select(k)
 
     steps: dict[str, Callable[[], dict[str, Any]]] = {}
     for condition in networks.SVMS:

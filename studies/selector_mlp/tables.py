@@ -223,7 +223,7 @@ def panel_genes(study: Any, done: Done) -> pd.DataFrame:
 def ever_chosen(study: Any, done: Done, condition: str) -> int:
     """Count the genes that are among the best of any training."""
     rankings = rankings_of(done, condition, study.panel_seeds)
-    return len(set().union(*(ranking.top(study.panels.size) for ranking in rankings)))
+    return len(set().union(*(ranking.select(study.panels.size) for ranking in rankings)))
 
 
 def planted(study: Any, done: Done) -> pd.DataFrame:
@@ -237,7 +237,7 @@ def planted(study: Any, done: Done) -> pd.DataFrame:
         rankings = rankings_of(done, condition, study.seeds)
         row: dict[str, Any] = {"ranking": condition}
         for name, k in (("best-k", len(markers)), ("best-2k", 2 * len(markers))):
-            found = [pg.toy.recall(ranking.top(k), markers, k=k) for ranking in rankings]
+            found = [pg.toy.recall(ranking.select(k), markers, k=k) for ranking in rankings]
             row |= {name: float(np.mean(found)), f"{name} least": min(found)}
         rows.append(row)
     return pd.DataFrame(rows)

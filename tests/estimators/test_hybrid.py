@@ -104,7 +104,7 @@ def test_columns_are_ranked_as_the_user_gave_them(mixed_fit):
     assert model.score(X, y) > 0.8  # the target's unit of a million does not matter
     ranking = model.rank_features(X, y)
     assert ranking.features == tuple(X.columns)
-    assert set(ranking.components["permutation"].top(2)) == {"dose", "colour"}
+    assert set(ranking.components["permutation"].select(2)) == {"dose", "colour"}
     assert ranking.table["feature"].tolist()[-2:] == ["same", "empty"]
     assert ranking.table["score"].tolist()[-2:] == [0, 0]
 
@@ -225,7 +225,7 @@ def test_target_that_float32_would_blur(tmp_path):
     y = 1e8 + 3 * X[:, 0]
     model = pg.HybridRegressor(**SMALL, epochs=20, learning_rate=1e-2).fit(X[:300], y[:300])
     assert model.score(X[300:], y[300:]) > 0.8
-    assert model.rank_features(X[300:], y[300:]).top(1) == ["x0"]
+    assert model.rank_features(X[300:], y[300:]).select(1) == ["x0"]
     model.save(tmp_path / "m")
     np.testing.assert_array_equal(pg.load(tmp_path / "m").predict(X), model.predict(X))
 
@@ -268,8 +268,8 @@ def test_members_find_a_planted_feature(rng):
     model = pg.HybridClassifier(**settings).fit(X[:300], y[:300])
     assert model.score(X[300:], y[300:]) > 0.85
     ranking = model.rank_features(X[300:], y[300:])
-    assert ranking.top(1) == ["x2"]
-    assert all(part.top(1) == ["x2"] for part in ranking.components.values())
+    assert ranking.select(1) == ["x2"]
+    assert all(part.select(1) == ["x2"] for part in ranking.components.values())
 
 
 @pytest.mark.slow
@@ -283,7 +283,7 @@ def test_bins_find_a_ring_among_noise():
     )
     model.fit(train.X, train.y)
     assert model.score(test.X, test.y) > 0.7
-    assert set(model.rank_features(test.X, test.y).top(2)) == set(table.notes["relevant"])
+    assert set(model.rank_features(test.X, test.y).select(2)) == set(table.notes["relevant"])
 
 
 BAD_FIT = {

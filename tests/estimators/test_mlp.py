@@ -94,7 +94,7 @@ def test_skewed_columns_are_made_symmetric(tmp_path):
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-3)
     assert model.score(X, y) > 0.95
-    assert model.rank_features(X, y).top(1) == ["tiny"]
+    assert model.rank_features(X, y).select(1) == ["tiny"]
     model.save(tmp_path / "model")
     np.testing.assert_array_equal(pg.load(tmp_path / "model").predict_proba(X), model.predict_proba(X))
 
@@ -105,7 +105,7 @@ def test_learns_for_all_epochs_and_ranks(fitted, problem):
     assert fitted.kept_epoch_ == len(fitted.history_["loss"]) == 15
     assert fitted.history_["learning_rate"][0] == pytest.approx(1e-2)
     ranking = fitted.rank_features(X, y)
-    assert set(ranking.top(2)) == {"a", "text"}
+    assert set(ranking.select(2)) == {"a", "text"}
     assert ranking.branch_weights == {"tabular": 1.0}
 
 

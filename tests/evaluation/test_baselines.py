@@ -17,9 +17,9 @@ def test_planted_columns_come_first(found, mixed_fit):
     for name, ranking in found.items():
         assert ranking.method == name
         assert ranking.features == tuple(mixed_fit.train.features)
-        assert ranking.top(6)[-1] == "same"  # the network does not see it
+        assert ranking.select(6)[-1] == "same"  # the network does not see it
         if name != "random":
-            assert set(ranking.top(2)) == {"dose", "colour"}, name
+            assert set(ranking.select(2)) == {"dose", "colour"}, name
 
 
 def test_a_categorys_trees_are_summed(found, mixed_fit):

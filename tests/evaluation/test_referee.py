@@ -53,7 +53,7 @@ def test_the_ranking_stands_beside_its_components_and_others(found):
 @pytest.mark.slow
 def test_what_is_planted_wins(found):
     summary = found.summary.set_index("ranking")
-    assert set(found.rankings["permutation"].top(2)) == {"b", "d"}
+    assert set(found.rankings["permutation"].select(2)) == {"b", "d"}
     assert summary.loc["permutation", "deletion_mean"] > summary.loc["random", "deletion_mean"]
     assert summary.loc["permutation", "retrain"] < summary.loc["random", "retrain"] - 0.3
     assert found.summary["ranking"].iloc[-1] in ("random", "mutual_information")

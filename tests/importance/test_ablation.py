@@ -61,7 +61,7 @@ def test_weights_of_an_additive_model():
     shapley = pg.branch_weights(additive_model(), inputs, y, baseline="mean")
     assert shapley.losses == pytest.approx({"": 5, "tabular": 1, "image": 4, "tabular+image": 0})
     assert shapley.weights == pytest.approx({"tabular": 4 / 5, "image": 1 / 5})
-    softmax = pg.branch_weights(additive_model(), inputs, y, method="softmax", baseline="mean")
+    softmax = pg.branch_weights(additive_model(), inputs, y, weights="softmax", baseline="mean")
     assert softmax.weights["tabular"] == pytest.approx(np.exp(4) / (np.exp(4) + np.exp(1)))
 
 
@@ -71,7 +71,7 @@ def test_shapley_is_free_of_the_unit_and_softmax_is_not():
     def weight(unit: float, method: str) -> float:
         inputs = [unit * a[:, None], unit * b.reshape(-1, 1, 1, 1)]
         y = unit * (2 * a + b)
-        return pg.branch_weights(additive_model(), inputs, y, method=method, baseline="mean").weights["tabular"]
+        return pg.branch_weights(additive_model(), inputs, y, weights=method, baseline="mean").weights["tabular"]
 
     assert weight(1, "shapley") == pytest.approx(weight(30, "shapley"))
     assert weight(1, "softmax") < 0.96 < weight(30, "softmax")
@@ -110,7 +110,7 @@ def test_replicates_of_weights_are_of_rows_drawn_anew(random_hybrid, rng):
 
 def test_unknown_options():
     inputs = [np.ones((2, 1)), np.ones((2, 1, 1, 1))]
-    with pytest.raises(pg.PermGradError, match="'shapley' or 'softmax'"):
-        pg.branch_weights(additive_model(), inputs, np.ones(2), method="max")
-    with pytest.raises(pg.PermGradError, match="'shuffled', 'mean' or 'zero'"):
+    with pytest.raises(pg.PermGradError, match="'shapley', 'softmax'"):
+        pg.branch_weights(additive_model(), inputs, np.ones(2), weights="max")
+    with pytest.raises(pg.PermGradError, match="'shuffled', 'mean', 'zero'"):
         pg.branch_weights(additive_model(), inputs, np.ones(2), baseline="one")

@@ -18,7 +18,7 @@ def ranking(scores, classes=None, features=("a", "b", "c")):
 
 def test_published_formula_by_hand():
     fused = pg.fuse(
-        ranking([0.0, 2.0, 4.0]), ranking([1.0, 0.0, 0.5]), {"tabular": 0.25, "image": 0.75}, scaling="min-max"
+        ranking([0.0, 2.0, 4.0]), ranking([1.0, 0.0, 0.5]), {"tabular": 0.25, "image": 0.75}, fusion_scale="min-max"
     )
     np.testing.assert_allclose(fused.scores, [0.75, 0.125, 0.25 + 0.375])
 
@@ -27,7 +27,7 @@ def test_classes_are_scaled_jointly_and_summed():
     """Permutation spans [0, 10] over both classes, Grad-CAM [0, 1]: no class is stretched on its own."""
     permutation = ranking([[0, 10], [5, 0], [1, 1]], ("x", "y"))
     cam = ranking([[0.0, 0.5], [1.0, 0.0], [0.2, 0.2]], ("x", "y"))
-    fused = pg.fuse(permutation, cam, {"tabular": 0.5, "image": 0.5}, scaling="min-max")
+    fused = pg.fuse(permutation, cam, {"tabular": 0.5, "image": 0.5}, fusion_scale="min-max")
     np.testing.assert_allclose(fused.class_scores, [[0, 0.75], [0.75, 0], [0.15, 0.15]])
     np.testing.assert_allclose(fused.scores, [0.75, 0.75, 0.3])
 
@@ -42,8 +42,8 @@ def test_flat_branch_moves_shares_little_and_min_max_fully():
     """Grad-CAM that differs by noise alone must not outvote a clear permutation importance."""
     permutation, flat = ranking([1.0, 0.1, 0.0]), ranking([0.30, 0.31, 0.29])
     weights = {"tabular": 0.3, "image": 0.7}
-    assert pg.fuse(permutation, flat, weights).top(1) == ["a"]
-    assert pg.fuse(permutation, flat, weights, scaling="min-max").top(1) == ["b"]
+    assert pg.fuse(permutation, flat, weights).select(1) == ["a"]
+    assert pg.fuse(permutation, flat, weights, fusion_scale="min-max").select(1) == ["b"]
 
 
 @pytest.mark.parametrize("scale", [share, min_max])
@@ -92,17 +92,18 @@ def test_what_does_not_fit_together(arguments, message):
 
 
 def test_unknown_scaling():
-    with pytest.raises(pg.PermGradError, match="'share' or 'min-max'"):
-        pg.fuse(ranking([1, 2, 3]), ranking([1, 2, 3]), {"tabular": 1, "image": 0}, scaling="max")
+    with pytest.raises(pg.PermGradError, match="'share', 'min-max'"):
+        pg.fuse(ranking([1, 2, 3]), ranking([1, 2, 3]), {"tabular": 1, "image": 0}, fusion_scale="max")
 
 
 def test_what_is_pending_in_a_part_is_pending_in_the_whole():
     part = pg.FeatureRanking(("a", "b", "c"), np.array([2.0, 0.0, 1.0]), pending=("b",))
     fused = pg.fuse(part, ranking([0.1, 0.8, 0.1]), {"tabular": 0.5, "image": 0.5})
     assert fused.pending == ("b",)
-    assert fused.top(3) == ["a", "c", "b"]
+    assert fused.select(3) == ["a", "c"]
+    assert fused.order.tolist() == [0, 2, 1]
     np.testing.assert_allclose(fused.scores, [(2 / 3 + 1 / 2) / 2, 0, (1 / 3 + 1 / 2) / 2])
-    assert fused.with_unused(["z", "a", "b", "c"]).top(4) == ["a", "c", "b", "z"]
+    assert fused.with_unused(["z", "a", "b", "c"]).order.tolist() == [1, 3, 2, 0]
     assert replace(part, pending=(), unused=("b",)).order[-1] == 1
     fused = pg.fuse(replace(part, pending=(), unused=("b",)), ranking([0.1, 0.8, 0.1]), fused.branch_weights)
     assert (fused.unused, fused.pending) == (("b",), ())

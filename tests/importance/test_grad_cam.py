@@ -6,9 +6,10 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance import grad_cam as module
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network.branches import cut_model
+from permgrad.importance.network.splitting import split_at_convolution
+from permgrad.importance.pixels import read_pixels
 from tests.oracle import plain_grad_cam, plain_read
 
 layers = keras.layers
@@ -60,10 +61,10 @@ def test_finer_maps_agree_with_plain_loop(method, at, task, n_outputs, random_hy
     )
     plain = plain_grad_cam(before, after, X, tabular.encoder.predict(X, verbose=0), n_outputs, method)
     layer = {"conv_0": "first", "conv_1": "last", "image": "last"}[at]
-    maps = pg.grad_cam_maps(model, X, method=method, layer=layer)
+    maps = pg.grad_cam_maps(model, X, attribution=method, layer=layer)
     assert plain.max() == 1
     np.testing.assert_allclose(maps, plain, rtol=1e-3, atol=1e-5)
-    found = pg.grad_cam(model, X, layout, method=method, layer=layer)
+    found = pg.grad_cam(model, X, layout, attribution=method, layer=layer)
     assert found.method == method
     np.testing.assert_allclose(found.scores, plain_read(plain, layout).mean(axis=(0, 2)), rtol=1e-3, atol=1e-5)
 
@@ -76,15 +77,15 @@ def test_layer_cam_and_gradient_input_by_hand():
     """
     model = hand_model(keras.Input((2, 2, 1)))
     x = np.array([[1.0, 2.0], [-4.0, 8.0]], np.float32).reshape(1, 2, 2, 1)
-    layer_cam = pg.grad_cam_maps(model, x, method="layer_cam")[0, :, :, 0]
+    layer_cam = pg.grad_cam_maps(model, x, attribution="layer_cam")[0, :, :, 0]
     np.testing.assert_allclose(layer_cam, np.array([[1, 4], [0, 16]]) / 16, rtol=1e-6)
-    gradient_input = pg.grad_cam_maps(model, x, method="gradient_input")[0, :, :, 0]
+    gradient_input = pg.grad_cam_maps(model, x, attribution="gradient_input")[0, :, :, 0]
     np.testing.assert_allclose(gradient_input, np.array([[1, 4], [12, 32]]) / 32, rtol=1e-6)
 
 
 def test_interpolated_reading_is_opencvs(layout, rng):
     maps = rng.random((3, 4, 2, 2)).astype(np.float32)
-    found = module.read_pixels(maps, layout, "bilinear")
+    found = read_pixels(maps, layout, "bilinear")
     for i in range(3):
         large = cv2.resize(maps[i], layout.shape[::-1], interpolation=cv2.INTER_LINEAR)
         np.testing.assert_allclose(found[i], large[layout.rows, layout.cols], rtol=1e-5, atol=1e-6)
@@ -93,7 +94,7 @@ def test_interpolated_reading_is_opencvs(layout, rng):
 def test_intervals_are_of_rows_drawn_anew(random_hybrid, layout, rng):
     model, X = random_hybrid("classification", 3), rng.random((50, 6)).astype(np.float32)
     found = pg.grad_cam(model, X, layout, random_state=5)
-    heat = module.read_pixels(pg.grad_cam_maps(model, X), layout)
+    heat = read_pixels(pg.grad_cam_maps(model, X), layout)
     drawn = Bootstrap.of(50, 5)
     rows = [np.repeat(np.arange(50), weights[drawn.bundle].astype(int)) for weights in drawn.weights]
     replicates = np.array([heat[r].mean(axis=0) for r in rows])
@@ -103,7 +104,7 @@ def test_intervals_are_of_rows_drawn_anew(random_hybrid, layout, rng):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"method": "cam"}, "'gradient_input', got 'cam'"), ({"readout": "mean"}, "'cell' or 'bilinear', got 'mean'")],
+    [({"attribution": "cam"}, "'gradient_input', got 'cam'"), ({"readout": "mean"}, "'cell', 'bilinear', got 'mean'")],
 )
 def test_unknown_options(options, message, random_hybrid, layout):
     with pytest.raises(pg.PermGradError, match=message):
@@ -151,7 +152,7 @@ def test_pixels_are_read_where_the_layout_says():
         ("a", "b", "c"), np.array([0, 3, 3]), np.array([3, 0, 3]), (4, 4), np.zeros(3), np.ones(3), "by hand"
     )
     coarse = np.array([[0.1, 0.2], [0.3, 0.4]]).reshape(1, 2, 2, 1)
-    np.testing.assert_array_equal(module.read_pixels(coarse, layout)[0, :, 0], [0.2, 0.3, 0.4])
+    np.testing.assert_array_equal(read_pixels(coarse, layout)[0, :, 0], [0.2, 0.3, 0.4])
 
 
 def test_each_class_has_its_own_map(random_hybrid, rng):
@@ -199,7 +200,7 @@ def test_skip_connection_is_split_behind_it(rng):
     image = keras.Input((4, 4, 2))
     x = layers.Add(name="joined")([image, layers.Conv2D(2, 3, padding="same", name="conv")(image)])
     model = keras.Model(image, layers.Dense(1)(layers.Flatten()(x)))
-    before, _ = module.split_at_convolution(model)
+    before, _ = split_at_convolution(model)
     X = rng.random((2, 4, 4, 2)).astype(np.float32)
     expected = keras.Model(image, x).predict(X, verbose=0)
     np.testing.assert_allclose(before.predict(X, verbose=0), expected, rtol=1e-6)

@@ -54,10 +54,10 @@ def ranked(model, layout, rows, **options):
 
 @pytest.mark.parametrize("attribution", ["gradient_input", "layer_cam", "grad_cam"])
 def test_planted_feature_is_first_everywhere(attribution, planted_model, layout, planted_rows):
-    ranking = ranked(planted_model, layout, planted_rows, attribution=attribution)
-    assert ranking.top(1) == ["f3"]
-    assert ranking.components["permutation"].top(1) == ["f3"]
-    assert ranking.components[attribution].top(1) == ["f3"]
+    ranking = ranked(planted_model, layout, planted_rows, formula=pg.Formula(attribution=attribution))
+    assert ranking.select(1) == ["f3"]
+    assert ranking.components["permutation"].select(1) == ["f3"]
+    assert ranking.components[attribution].select(1) == ["f3"]
     # The class "on" sees it in just the rows that have it; no other pixel passes the convolution.
     planted_cam = ranking.components[attribution].class_scores[:, 1]
     np.testing.assert_allclose(planted_cam, planted_rows[1].mean() * (np.arange(6) == PLANTED), atol=1e-6)
@@ -68,7 +68,9 @@ def test_planted_feature_is_first_everywhere(attribution, planted_model, layout,
 
 def test_end_to_end_stands_beside_the_fused_score(random_hybrid, layout, rng, tmp_path):
     model, X, y = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32), rng.integers(0, 3, 60)
-    ranking = pg.rank_features(model, X, y, layout=layout, conditional=True, checkpoint=tmp_path / "kept.npz")
+    ranking = pg.rank_features(
+        model, X, y, layout=layout, conditional=True, budget=pg.Budget(checkpoint=tmp_path / "kept.npz")
+    )
     assert list(ranking.components) == ["permutation", ATTRIBUTION, "end_to_end", "conditional"]
     for name, conditional in (("end_to_end", False), ("conditional", True)):
         direct = pg.permutation_importance(
@@ -118,8 +120,8 @@ def test_trained_network_finds_the_planted_feature(kind, rng):
     estimator = pg.HybridClassifier if kind == "classification" else pg.HybridRegressor
     model = estimator(**SMALL, epochs=20, learning_rate=5e-3).fit(X[:700], y[:700])
     ranking = model.rank_features(X[700:], y[700:])
-    assert ranking.top(1) == ["x5"]
-    assert ranking.components["permutation"].top(1) == ["x5"]
+    assert ranking.select(1) == ["x5"]
+    assert ranking.components["permutation"].select(1) == ["x5"]
     assert (
         ranking.components["permutation"].scores[5] > 10 * np.delete(ranking.components["permutation"].scores, 5).max()
     )
@@ -137,10 +139,10 @@ def test_one_branch_is_its_explainer_alone(random_hybrid, layout, rng):
 
 def test_published_formula_is_the_parts_put_together(random_hybrid, layout, rng):
     model, X, y = random_hybrid("regression", 1), rng.random((60, 6)), rng.normal(3, 2, 60)
-    ranking = pg.rank_features(model, X, y, layout=layout, random_state=4, **pg.PUBLISHED)
-    weights = pg.branch_weights(model, X, y, method="softmax", baseline="zero").weights
+    ranking = pg.rank_features(model, X, y, layout=layout, random_state=4, formula=pg.PUBLISHED)
+    weights = pg.branch_weights(model, X, y, weights="softmax", baseline="zero").weights
     permutation = pg.permutation_importance(model, X, y, features=layout.features, random_state=4)
-    parts = pg.fuse(permutation, pg.grad_cam(model, X, layout), weights, scaling="min-max")
+    parts = pg.fuse(permutation, pg.grad_cam(model, X, layout), weights, fusion_scale="min-max")
     np.testing.assert_allclose(ranking.scores, parts.scores, rtol=1e-5)
     assert ranking.settings["weights"] == "softmax"
 
@@ -158,18 +160,18 @@ def test_branches_are_encoded_once(random_hybrid, layout, rng, monkeypatch):
     """Grad-CAM leaves the image branch's codes behind, ablation the tabular branch's."""
     from permgrad.importance.network import inputs
 
-    calls, kept = [], []
-    build, keep = inputs.Inputs._encoder, inputs.Inputs.keep
+    calls, cached = [], []
+    build, cache = inputs.Inputs._encoder, inputs.Inputs.cache
 
     def counted(self, branch):
         encode = build(self, branch)
         return lambda rows: calls.append(branch.name) or encode(rows)
 
     monkeypatch.setattr(inputs.Inputs, "_encoder", counted)
-    monkeypatch.setattr(inputs.Inputs, "keep", lambda *a: kept.append(a[1].name) or keep(*a))
+    monkeypatch.setattr(inputs.Inputs, "cache", lambda *a: cached.append(a[1].name) or cache(*a))
     pg.rank_features(random_hybrid("regression", 1), rng.random((30, 6)), rng.random(30), layout=layout)
     assert calls == ["tabular"]
-    assert sorted(kept) == ["image", "tabular"]
+    assert sorted(cached) == ["image", "tabular"]
 
 
 def softmax_in_its_last_layer(layout):

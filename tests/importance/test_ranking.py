@@ -48,7 +48,7 @@ def test_table_is_best_first(ranking):
     assert table["score"].tolist() == [0.9, 0.2, -0.1]
     assert table["permutation"].tolist() == [0.3, 0.1, 1 / 3]
     assert table["score[yes]"].tolist() == [0.5, 0.1, 0.0]
-    assert ranking.top(2) == ["b", "a"]
+    assert ranking.select(2) == ["b", "a"]
 
 
 def uncertain(ranking: pg.FeatureRanking) -> pg.FeatureRanking:
@@ -84,7 +84,7 @@ def test_part_of_a_ranking(ranking):
     assert part.scores.tolist() == [-0.1, 0.9]
     assert part.components["permutation"].features == ("c", "b")
     assert part.p_values.tolist() == [0.9, 0.01]
-    assert part.drill_down("b").top(1) == ["b1"]
+    assert part.drill_down("b").select(1) == ["b1"]
     with pytest.raises(pg.PermGradError, match="not among the ranking's features: 'z'"):
         ranking.only(["z"])
     with pytest.raises(pg.PermGradError, match="groups here are 'b'"):
@@ -132,7 +132,7 @@ def test_unused_columns_rank_last_with_zero(ranking):
 
 
 def test_ties_keep_the_tables_order():
-    assert pg.FeatureRanking(("a", "b", "c"), [1, 1, 1]).top(3) == ["a", "b", "c"]
+    assert pg.FeatureRanking(("a", "b", "c"), [1, 1, 1]).select(3) == ["a", "b", "c"]
 
 
 def test_frozen(ranking):
@@ -231,14 +231,14 @@ def test_selection_by_hand():
     assert ranking.select(threshold=0.03) == ["b", "e"]
     assert ranking.select(threshold=-1) == ["b", "e", "c", "a"]
     assert ranking.select(threshold=0.5) == []
-    assert ranking.select(top=3) == ["b", "e", "c"]
-    assert ranking.select(top=99) == ["b", "e", "c", "a"]
+    assert ranking.select(3) == ["b", "e", "c"]
+    assert ranking.select(99) == ["b", "e", "c", "a"]
     pending = pg.FeatureRanking(("a", "b"), np.array([0.0, 0.1]), pending=("a",))
     assert pending.select(threshold=-1) == ["b"]
-    assert pending.select(top=2) == ["b"]
+    assert pending.select(2) == ["b"]
 
 
-@pytest.mark.parametrize("choice", [{}, {"threshold": 0.1, "top": 2}, {"top": 0}, {"threshold": float("nan")}])
+@pytest.mark.parametrize("choice", [{}, {"threshold": 0.1, "k": 2}, {"k": 0}, {"threshold": float("nan")}])
 def test_selection_needs_one_rule(choice):
-    with pytest.raises(pg.PermGradError, match="either threshold or top|must be"):
+    with pytest.raises(pg.PermGradError, match="either k or threshold|must be"):
         pg.FeatureRanking(("a",), np.ones(1)).select(**choice)

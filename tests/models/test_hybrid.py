@@ -6,9 +6,9 @@ from scipy.special import softmax
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance.grad_cam import split_at_convolution, split_at_image
 from permgrad.importance.network.branches import cut_model
 from permgrad.importance.network.first_layer import first_layer
+from permgrad.importance.network.splitting import split_at_convolution, split_at_image
 from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
 from tests.oracle import plain_grad_cam, plain_permutation, plain_subset_losses, via
 
@@ -210,7 +210,7 @@ def test_heat_maps_of_members_agree_with_plain_loop(method, layout, rng):
     activations, code = keras.Input(before.outputs[0].shape[1:]), keras.Input(tabular.outputs[0].shape[1:])
     rest = keras.Model([activations, code], cut.head([code, after(activations)]))
     plain = plain_grad_cam(before, rest, X, tabular.predict(X, verbose=0), 3, method)
-    found = pg.grad_cam_maps(model, X, method=method)
+    found = pg.grad_cam_maps(model, X, attribution=method)
     assert plain.max() > 0
     np.testing.assert_allclose(found, plain, atol=1e-3)
 

@@ -101,7 +101,7 @@ def test_transposed_reads_the_mirrored_pixel(fitted):
     layout = model.layout_
     maps = np.zeros((1, 8, 8, 1), np.float32)
     maps[0, layout.cols[0], layout.rows[0], 0] = 1
-    from permgrad.importance.grad_cam import read_pixels
+    from permgrad.importance.pixels import read_pixels
 
     assert read_pixels(maps, mistakes.transposed(layout))[0, 0, 0] == 1
     assert read_pixels(maps, layout)[0, 0, 0] == (layout.rows[0] == layout.cols[0])
@@ -124,7 +124,7 @@ def test_misreading_leaves_permutation_and_weights_alone(fitted):
     model, rows = fitted
     unit = mistakes.misread(model, rows, 1)
     assert set(unit) == {"corrected", "transposed", "one map", "end_to_end", "features"}
-    right = model.rank_features(rows["test"].X, rows["test"].y, n_repeats=1, end_to_end=False, **pg.PUBLISHED)
+    right = model.rank_features(rows["test"].X, rows["test"].y, n_repeats=1, end_to_end=False, formula=pg.PUBLISHED)
     np.testing.assert_allclose(unit["corrected"]["scores"], right.scores, rtol=1e-6)
     np.testing.assert_allclose(unit["one map"]["heat"].shape, (4,))
     wrong = pg.grad_cam(model.network_, model.encoder_.transform(rows["test"].X), mistakes.transposed(model.layout_))

@@ -145,7 +145,7 @@ def test_masking_ends_with_the_network_as_it_is(done):
 def test_a_panel_is_what_its_ranking_says(done):
     for condition in settings().crop.rankings:
         ranking = tables.rankings_of(done, condition, [1])[0]
-        assert done[f"{condition}, 1, best 24"]["genes"] == ranking.top(24)
+        assert done[f"{condition}, 1, best 24"]["genes"] == ranking.select(24)
     units = [done[f"selector L1, {random_state}"] for random_state in (0, 1)]
     once = tables.one_training(settings(), done).set_index("scheme")
     assert once.loc["narrowing", "genes"].tolist() == [60, 24, 12]

@@ -59,7 +59,7 @@ def test_the_study_opens_with_its_best_value_and_the_ranking(page, served):
     page.goto(f"{url}/note")
     page.wait_for_selector("text=PermGrad ranking of trial")
     assert len(loaded_pictures(page)) == 1
-    assert result.ranking.top(1)[0] in page.inner_text("table")
+    assert result.ranking.select(1)[0] in page.inner_text("table")
 
 
 def test_each_trial_shows_its_learning_curve_and_scores_and_the_best_one_the_ranking(page, served):

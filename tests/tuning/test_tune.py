@@ -93,7 +93,7 @@ def test_the_best_model_is_the_best_trials(tuned, table):
     assert model.loss(val.X, val.y) == pytest.approx(result.best_value, rel=1e-6)
     assert model.dense_units == (result.best_params["units"],)
     assert result.ranking.settings["test_scores"] == pytest.approx(scores(model, test))
-    assert result.ranking.top(1) == ["a"]
+    assert result.ranking.select(1) == ["a"]
     saved = pg.load(result.directory / "model")
     assert (saved.predict(test.X) == model.predict(test.X)).all()
 
@@ -228,7 +228,7 @@ def test_regression(tmp_path):
     X = pd.DataFrame(rng.normal(size=(400, 3)), columns=list("xvw"))
     table = pg.Table(X, (100 * X.x + rng.normal(size=400)).rename("y"), name="line")
     result = pg.tune(table, n_trials=2, metric="r2", out=tmp_path / "r", **FAST)
-    assert result.ranking.top(1) == ["x"]
+    assert result.ranking.select(1) == ["x"]
     assert (tmp_path / "r" / "predicted_against_true.png").is_file()
 
 

@@ -34,14 +34,14 @@ def complete_groups(
     twice = sorted({part for part in named if named.count(part) > 1})
     empty = [name for name, parts in given.items() if not parts]
     clash = [name for name, parts in given.items() if name in {*features, *constant} and name not in parts]
-    for problem, found in (
+    for problem, wrong in (
         ("name columns of the table, not so", unknown),
         ("not share columns", twice),
         ("have at least one column that varies, not so", empty),
         ("not be named like columns outside them", clash),
     ):
-        if found:
-            raise PermGradError(f"groups must {problem}: {listing(found)}")
+        if wrong:
+            raise PermGradError(f"groups must {problem}: {listing(wrong)}")
     grouped = set(named)
     return {**given, **{name: [name] for name in features if name not in grouped}}
 

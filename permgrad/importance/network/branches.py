@@ -31,7 +31,7 @@ class Branch:
     input_index : int
         Which of the model's inputs it starts from.
     code : KerasTensor
-        Its last tensor before the meeting.
+        Its last tensor before the fusion point.
     encoder : keras.Model
         From that input to `code`.
     """
@@ -53,7 +53,7 @@ class CutModel:
     model: Any
     branches: tuple[Branch, ...]
     head: Any
-    _kept: dict[Any, Any] = field(default_factory=dict)
+    _compiled: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """Return what `make` returned when it was first asked for under this key: compiled functions, mostly.
@@ -61,9 +61,9 @@ class CutModel:
         They hold no weights of their own, so they stay right when the model is trained further; `cut_model` sees to
         it where they would not.
         """
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
+        if key not in self._compiled:
+            self._compiled[key] = make()
+        return self._compiled[key]
 
     def of_kind(self, kind: str) -> list[Branch]:
         """Return the branches of this kind."""
@@ -80,13 +80,13 @@ def cut_model(model: Any) -> CutModel:
     PermGradError
         If the model is no functional model, has several outputs, or its branches never meet.
     """
-    kept, parts = getattr(model, "_permgrad_cut", (None, []))
+    cut, parts = getattr(model, "_permgrad_cut", (None, []))
     now = _parts_compiled_in(model)
-    if kept is None or len(parts) != len(now) or any(old is not new for old, new in zip(parts, now, strict=True)):
-        kept = _cut(model)
+    if cut is None or len(parts) != len(now) or any(old is not new for old, new in zip(parts, now, strict=True)):
+        cut = _cut(model)
         # Past Keras, which would take the parts for layers of the model. Both go when the model goes.
-        object.__setattr__(model, "_permgrad_cut", (kept, now))
-    return kept
+        object.__setattr__(model, "_permgrad_cut", (cut, now))
+    return cut
 
 
 def _parts_compiled_in(model: Any) -> list[Any]:
@@ -109,9 +109,9 @@ def _cut(model: Any) -> CutModel:
             f"the model's {len(roots)} branches never meet: not all of its inputs reach the output"
             " through one merging layer; explain each model on its own"
         )
-    meeting = [graph.meeting_tensors(reach, i, root) for i, root in enumerate(roots)]
+    codes = [graph.fusion_inputs(reach, i, root) for i, root in enumerate(roots)]
     kinds = ["image" if graph.has_image(reach, i, root) else "tabular" for i, root in enumerate(roots)]
-    crossing = [root.tensor.name for root, tensors in zip(roots, meeting, strict=True) if len(tensors) != 1]
+    crossing = [root.tensor.name for root, tensors in zip(roots, codes, strict=True) if len(tensors) != 1]
     if len(model.inputs) == 1 and (crossing or set(kinds) != {"tabular", "image"}):
         return _single(model, graph)  # skip connections inside a plain MLP or CNN
     if crossing:
@@ -120,7 +120,7 @@ def _cut(model: Any) -> CutModel:
             " let it end in one (concatenate them) before it meets the others"
         )
     branches = []
-    for kind, root, (code,) in zip(kinds, roots, meeting, strict=True):
+    for kind, root, (code,) in zip(kinds, roots, codes, strict=True):
         name = kind if kinds.count(kind) == 1 else f"{kind}:{root.tensor.name}"
         index = graph.input_index(root.tensor)
         encoder = keras.Model(model.inputs[index], code, name=f"encode_{kind}_{index}")
@@ -181,23 +181,25 @@ class Graph:
 
     def reach(self, roots: list[_Root]) -> dict[int, frozenset[int]]:
         """Return for each tensor, by id, the numbers of the roots that it depends on."""
-        found: dict[int, frozenset[int]] = {id(r.tensor): frozenset([i]) for i, r in enumerate(roots) if r.node is None}
+        reached: dict[int, frozenset[int]] = {
+            id(r.tensor): frozenset([i]) for i, r in enumerate(roots) if r.node is None
+        }
         for node in self.nodes:
-            labels = frozenset().union(*(found.get(id(t), frozenset()) for t in node.input_tensors))
+            labels = frozenset().union(*(reached.get(id(t), frozenset()) for t in node.input_tensors))
             labels |= {i for i, root in enumerate(roots) if root.node is node}
-            found.update({id(tensor): labels for tensor in node.outputs})
-        return found
+            reached.update({id(tensor): labels for tensor in node.outputs})
+        return reached
 
-    def meeting_tensors(self, reach: dict[int, frozenset[int]], number: int, root: _Root) -> list[Any]:
+    def fusion_inputs(self, reach: dict[int, frozenset[int]], number: int, root: _Root) -> list[Any]:
         """Return the tensors that depend on this root alone and go into a node that depends on others too."""
-        found = {
+        entering = {
             id(tensor): tensor
             for node in self.nodes
             if len(reach[id(node.outputs[0])]) > 1
             for tensor in node.input_tensors
             if reach.get(id(tensor)) == {number} or (root.node is node and tensor is root.tensor)
         }
-        return list(found.values())
+        return list(entering.values())
 
     def has_image(self, reach: dict[int, frozenset[int]], number: int, root: _Root) -> bool:
         """Tell whether the branch from this root passes an image."""

@@ -5,9 +5,9 @@ sums, its pre-activations, are ``constant + sum_j scale_j x_j kernel_j``. Where 
 change by ``d_j scale_j kernel_j``: the product of all columns with the kernel need not be repeated.
 
 Layers may also bend each column on its own, or embed it as several numbers f_j(x_j) (`of_columns`). The sums are then
-``constant + sum_j f_j(x_j) @ kernel_j`` and change by ``(f_j(new) - f_j(old)) @ kernel_j``: `FirstLayer.seen` computes
-f_j of the columns that change, alone. The first layer of a batch ensemble (`MemberDense`) is one wide Dense layer here,
-member after member.
+``constant + sum_j f_j(x_j) @ kernel_j`` and change by ``(f_j(new) - f_j(old)) @ kernel_j``: `FirstLayer.embedded`
+computes f_j of the columns that change, alone. The first layer of a batch ensemble (`MemberDense`) is one wide Dense
+layer here, member after member.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class FirstLayer:
             return ops.reshape(self.layer.kernel_rows(columns), (-1, self.width))
         return ops.cast(ops.take(self.layer.kernel, columns, axis=0), "float32")
 
-    def seen(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def embedded(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return what the layer sees of some columns, where they are bent or embedded.
 
         Parameters
@@ -166,7 +166,7 @@ def first_layer(encoder: Any) -> FirstLayer | None:
 def _one_by_one(layers: list[Any]) -> bool:
     """Tell whether layers keep columns apart, and shift none in front of a layer that bends it.
 
-    `FirstLayer.seen` knows of a layer that merely scales and shifts by how much it scales.
+    `FirstLayer.embedded` knows of a layer that merely scales and shifts by how much it scales.
     """
     bends = [columnwise_scale(layer) is None for layer in layers]
     if not all(hasattr(layer, "of_columns") for layer, bend in zip(layers, bends, strict=True) if bend):

@@ -1,4 +1,4 @@
-"""A network as a function of a few of its columns: the others are held at the values of given rows."""
+"""A network as a function of a few of its columns: the others have the values of given rows."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class PartialModel(ClassifierMixin, BaseEstimator):
             )
         own = self.rows[:, self.columns]
         step = even_size(len(X), ROWS_PER_CALL)
-        found = []
+        probabilities = []
         for start in range(0, len(X), step):
             at = np.arange(start, min(start + step, len(X))) % len(self.rows)
             sums = self._sums[at] + (X[start : start + step] - own[at]).astype(np.float32) @ self._kernel
-            found.append(keras.ops.convert_to_numpy(self._finish(keras.ops.convert_to_tensor(sums))))
-        return np.concatenate(found)
+            probabilities.append(keras.ops.convert_to_numpy(self._finish(keras.ops.convert_to_tensor(sums))))
+        return np.concatenate(probabilities)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the likeliest labels."""

@@ -1,4 +1,4 @@
-"""Long work that can be stopped: what is done is kept in a file, and taken up again by the same work only."""
+"""Long work that can be stopped: results are kept in a file, and taken up again by the same work only."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Checkpoint:
             )
         return arrays
 
-    def write(self, *, now: bool = False, **arrays: np.ndarray) -> None:
+    def write(self, arrays: dict[str, np.ndarray], *, now: bool = False) -> None:
         """Keep these arrays, if the last time is long enough ago."""
         if self.path is None or not (now or time.monotonic() - self._written > SECONDS_BETWEEN):
             return
@@ -89,18 +89,14 @@ def fingerprint(data: Inputs, y: np.ndarray) -> dict[str, str]:
 def _nameless(settings: Any) -> Any:
     """Leave out names: Keras numbers layers by what else the process has built."""
     if isinstance(settings, dict):
-        kept = {key: value for key, value in settings.items() if key not in ("name", "build_config")}
-        return {key: _nameless(value) for key, value in kept.items() if "inbound" not in key and "_layers" not in key}
+        named = ("name", "build_config")
+        return {
+            key: _nameless(value)
+            for key, value in settings.items()
+            if key not in named and "inbound" not in key and "_layers" not in key
+        }
     return [_nameless(value) for value in settings] if isinstance(settings, (list, tuple)) else settings
 
 
 def _bytes(array: np.ndarray) -> Any:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-
-
-def beside(checkpoint: str | Path | None, name: str) -> Path | None:
-    """Return the checkpoint file of further permutations, beside that of the first ones."""
-    if checkpoint is None:
-        return None
-    path = Path(checkpoint)
-    return path.with_name(f"{path.stem}-{name}{path.suffix}") if name else path

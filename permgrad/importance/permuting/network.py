@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,9 @@ from permgrad.backend import compiled, fused, has_accelerator, keras
 from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
 from permgrad.importance.network.first_layer import FirstLayer, first_layer, spread
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
-from permgrad.importance.network.inputs import Inputs, joined, select
+from permgrad.importance.network.inputs import Inputs, joined
+from permgrad.importance.network.target import select
+from permgrad.importance.permuting.pairs import Change, Pairs
 
 ops = keras.ops
 
@@ -42,67 +43,6 @@ TENSORS_AT_A_TIME = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
-    """What the permutations of some features do to one branch's input.
-
-    Attributes
-    ----------
-    columns : list of ndarray
-        For each feature: its positions in the branch's flat rows.
-    values : ndarray of shape (n_rows, n_columns)
-        Those columns of the table, feature after feature.
-    """
-
-    columns: list[np.ndarray]
-    values: np.ndarray
-
-    @cached_property
-    def ends(self) -> np.ndarray:
-        """Where each feature's columns begin in `values`, and where the last one's end."""
-        return np.concatenate([[0], np.cumsum([len(columns) for columns in self.columns])])
-
-    def of_feature(self, feature: int) -> slice:
-        """Return which columns of `values` are this feature's."""
-        return slice(self.ends[feature], self.ends[feature + 1])
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Some rows under some permutations.
-
-    Attributes
-    ----------
-    rows, taken : ndarray of shape (n_pairs,), int
-        The row, and the row that its permuted columns are taken from.
-    feature : ndarray of shape (n_pairs,), int
-        Which feature is permuted, by its place in `Change.columns`; ascending.
-    """
-
-    rows: np.ndarray
-    taken: np.ndarray
-    feature: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, part: slice) -> Pairs:
-        return Pairs(self.rows[part], self.taken[part], self.feature[part])
-
-    def padded(self, size: int) -> Pairs:
-        """Repeat the last pair up to `size`: each size of a call is compiled anew."""
-        if len(self) == size:
-            return self
-        missing = (0, size - len(self))
-        return Pairs(*(np.pad(part, missing, mode="edge") for part in (self.rows, self.taken, self.feature)))
-
-    def by_feature(self) -> Iterator[tuple[int, slice]]:
-        """Walk the features that occur: (feature, where its pairs are), in order."""
-        features, starts = np.unique(self.feature, return_index=True)
-        for feature, start, stop in zip(features, starts, [*starts[1:], len(self)], strict=True):
-            yield int(feature), slice(start, stop)
-
-
-@dataclass(frozen=True, eq=False)
 class Prepared:
     """What `PermutedNetwork.prepare` computed, for the rows from `start` on."""
 
@@ -116,7 +56,7 @@ class PermutedNetwork:
     def __init__(self, cut: CutModel, permuted: Sequence[Branch], classification: bool) -> None:
         self.fusion_point, self.classification = fusion_point(cut), classification
         self.ways = [
-            _way(branch) if branch in permuted else Kept(self.fusion_point, i, branch)
+            _way(branch) if branch in permuted else Unpermuted(self.fusion_point, i, branch)
             for i, branch in enumerate(cut.branches)
         ]
         self.floats_per_row = sum(way.floats_per_row for way in self.ways)
@@ -138,7 +78,7 @@ class PermutedNetwork:
     def calls(self, pairs: Pairs, size: int, changes: list[Any]) -> Iterator[slice]:
         """Part the pairs into calls of at most `size`, fewer where features have several columns.
 
-        Their changes are a matrix of pairs × columns of the call's features: kept narrow, and no larger than the
+        Their changes are a matrix of pairs × columns of the call's features: it stays narrow, and no larger than the
         network's widest tensor.
         """
         widths = np.max([[len(columns) for columns in change.columns] for change in changes if change], axis=0)
@@ -165,34 +105,34 @@ class PermutedNetwork:
         return Prepared([way.prepare(data, rows) for way in self.ways], rows.start)
 
     def size(self, branch: Branch) -> int:
-        """Return how many columns of a `Change` one column of this branch becomes; see `seen`."""
+        """Return how many columns of a `Change` one column of this branch becomes; see `embedded`."""
         return next(way.size for way in self.ways if way.branch is branch)
 
-    def seen(self, changes: list[Any]) -> list[Any]:
+    def embedded(self, changes: list[Any]) -> list[Any]:
         """Return these changes as each branch's way takes them: in what an embedding makes of the columns."""
-        return [way.seen(change) if change else None for way, change in zip(self.ways, changes, strict=True)]
+        return [way.embedded(change) if change else None for way, change in zip(self.ways, changes, strict=True)]
 
-    def begin(self, changes: list[Any]) -> list[list[Any]]:
+    def weights_of(self, changes: list[Any]) -> list[list[Any]]:
         """Fetch what these changes need of the weights, for each branch."""
-        return [way.begin(change) for way, change in zip(self.ways, changes, strict=True)]
+        return [way.weights_of(change) for way, change in zip(self.ways, changes, strict=True)]
 
     def predict(
-        self, data: Inputs, pairs: Pairs, changes: list[Any], begun: list[Any], prepared: Prepared, truth: Any
+        self, data: Inputs, pairs: Pairs, changes: list[Any], weights: list[Any], prepared: Prepared, truth: Any
     ) -> np.ndarray:
         """Return what `select` leaves of each pair's prediction."""
         parts = [way.arguments(data, pairs, change) for way, change in zip(self.ways, changes, strict=True)]
         local = _integers(pairs.rows - prepared.start)
-        return np.asarray(ops.convert_to_numpy(self._predict(local, truth, prepared.tensors, begun, parts)))
+        return np.asarray(ops.convert_to_numpy(self._predict(local, truth, prepared.tensors, weights, parts)))
 
-    def _selected(self, local: Any, truth: Any, prepared: list[Any], begun: list[Any], parts: list[Any]) -> Any:
+    def _selected(self, local: Any, truth: Any, prepared: list[Any], weights: list[Any], parts: list[Any]) -> Any:
         contributions = []
-        for i, (way, *given) in enumerate(zip(self.ways, prepared, begun, parts, strict=True)):
+        for i, (way, *given) in enumerate(zip(self.ways, prepared, weights, parts, strict=True)):
             code = way.code(local, *given)
-            contributions.append(code if isinstance(way, Kept) else self.fusion_point.contribute(i, code))
+            contributions.append(code if isinstance(way, Unpermuted) else self.fusion_point.contribute(i, code))
         return select(self.fusion_point.finish(contributions), truth, self.classification)
 
 
-class Kept:
+class Unpermuted:
     """A branch that is not permuted: what it contributes is gathered by row."""
 
     size = 1
@@ -209,11 +149,11 @@ class Kept:
         contributions = [self.fusion_point.contribute(self.position, data.encode(self.branch, part)) for part in parts]
         return joined(contributions)
 
-    def seen(self, change: Change) -> Change:
+    def embedded(self, change: Change) -> Change:
         """Return the change as it is."""
         return change
 
-    def begin(self, change: Change | None) -> list[Any]:
+    def weights_of(self, change: Change | None) -> list[Any]:
         """Return nothing."""
         return []
 
@@ -221,7 +161,7 @@ class Kept:
         """Return nothing."""
         return []
 
-    def code(self, local: Any, prepared: Any, begun: list[Any], part: list[Any]) -> Any:
+    def code(self, local: Any, prepared: Any, weights: list[Any], part: list[Any]) -> Any:
         """Return the pairs' contributions."""
         return ops.take(prepared, local, axis=0)
 
@@ -244,14 +184,14 @@ class Updated:
         sums = [self._sums(X[part]) for part in data.parts(rows, 2 * X.width * self.first.size + self.first.width)]
         return joined(sums)
 
-    def seen(self, change: Change) -> Change:
+    def embedded(self, change: Change) -> Change:
         """Return the change of the layer's inputs, where they are no mere multiples of the columns."""
         if self.first.linear:
             return change
-        values = self.first.seen(np.concatenate(change.columns), change.values)
+        values = self.first.embedded(np.concatenate(change.columns), change.values)
         return Change([spread(columns, self.size) for columns in change.columns], values)
 
-    def begin(self, change: Change) -> list[Any]:
+    def weights_of(self, change: Change) -> list[Any]:
         """Return the weights of the permuted columns, scaled as the columns are: (n_columns or more, width)."""
         columns = np.concatenate(change.columns)
         columns = np.pad(columns, (0, next_size(len(columns)) - len(columns)), mode="edge")
@@ -276,10 +216,10 @@ class Updated:
             difference[part, columns.start - low : columns.stop - low] = moved
         return [ops.convert_to_tensor(difference), _integers(np.arange(low, low + width))]
 
-    def code(self, local: Any, prepared: Any, begun: list[Any], part: list[Any]) -> Any:
+    def code(self, local: Any, prepared: Any, weights: list[Any], part: list[Any]) -> Any:
         """Return the pairs' code."""
         change = self._one if len(part[0].shape) == 1 else self._several
-        return self.first.finish(change(local, prepared, *begun, *part))
+        return self.first.finish(change(local, prepared, *weights, *part))
 
     def _change_one(self, local: Any, sums: Any, kernel: Any, difference: Any, column: Any) -> Any:
         moved = difference[:, None] * ops.take(kernel, column, axis=0)
@@ -305,11 +245,11 @@ class Recomputed:
         """Return nothing."""
         return []
 
-    def seen(self, change: Change) -> Change:
+    def embedded(self, change: Change) -> Change:
         """Return the change as it is."""
         return change
 
-    def begin(self, change: Change) -> list[Any]:
+    def weights_of(self, change: Change) -> list[Any]:
         """Return nothing."""
         return []
 
@@ -321,7 +261,7 @@ class Recomputed:
             permuted[part, change.columns[feature]] = change.values[pairs.taken[part], change.of_feature(feature)]
         return [ops.convert_to_tensor(permuted.reshape(-1, *X.shape[1:]))]
 
-    def code(self, local: Any, prepared: Any, begun: list[Any], part: list[Any]) -> Any:
+    def code(self, local: Any, prepared: Any, weights: list[Any], part: list[Any]) -> Any:
         """Return the pairs' code."""
         return self.branch.encoder(part[0], training=False)
 

@@ -85,7 +85,7 @@ def render_page(
         score_meanings=content.SCORES,
         verdict=content.verdict(ranking, test),
         ranking=ranking,
-        best=ranking.top(3),
+        best=ranking.select(3),
         top=ranking_cells(ranking, TOP),
         full=ranking_cells(ranking, MAX_ROWS),
         groups=None if groups is None else ranking_cells(groups, TOP),
@@ -109,7 +109,7 @@ def render_page(
 def _members(ranking: FeatureRanking, depth: int = 0) -> list[tuple[str, int, Cells]]:
     """Walk a ranking's groups, best first, each followed by the groups in it: (name, depth, members)."""
     found = []
-    for name in ranking.top(len(ranking.features)):
+    for name in (ranking.features[i] for i in ranking.order):
         if name in ranking.children:
             found.append((name, depth, ranking_cells(ranking.children[name], MAX_ROWS)))
             found += _members(ranking.children[name], depth + 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from permgrad.data.table import Table
+from permgrad.importance.formula import PUBLISHED, Formula
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
@@ -226,17 +228,23 @@ def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
     """Return the options of `rank_features` that differ from the defaults, as source."""
     settings = ranking.settings
     given = {
-        "weights": (settings.get("weights", "shapley"), "shapley"),
-        "baseline": (settings.get("baseline", "shuffled"), "shuffled"),
-        "scaling": (settings.get("scaling", "share"), "share"),
-        "attribution": (settings.get("attribution", "gradient_input"), "gradient_input"),
-        "layer": (settings.get("layer", "last"), "last"),
-        "readout": (settings.get("readout", "cell"), "cell"),
         "conditional": ("conditional" in ranking.components, False),
         "n_repeats": (settings.get("n_repeats", 5), 5),
         "random_state": (settings.get("random_state", estimator.random_state), estimator.random_state),
     }
-    return "".join(f", {name}={value!r}" for name, (value, default) in given.items() if value != default)
+    formula = _formula_call(settings)
+    arguments = f", formula={formula}" if formula else ""
+    return arguments + "".join(f", {name}={value!r}" for name, (value, default) in given.items() if value != default)
+
+
+def _formula_call(settings: Mapping[str, Any]) -> str:
+    """Return the formula of a ranking as source; nothing for the default."""
+    formula = Formula.from_settings(settings)
+    if formula == PUBLISHED:
+        return "pg.PUBLISHED"
+    default, used = Formula().to_settings(), formula.to_settings()
+    choices = ", ".join(f"{name}={value!r}" for name, value in used.items() if value != default[name])
+    return f"pg.Formula({choices})" if choices else ""
 
 
 def _missing(table: Table) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from permgrad.data.table import Table
-from permgrad.importance.grad_cam import read_pixels
+from permgrad.importance.pixels import read_pixels
 from permgrad.plotting import overlay
 
 MAX_SAMPLES = 6

@@ -117,7 +117,7 @@ def test_users_groups_are_permuted_together(fitted):
     model, X, y = fitted
     ranking = model.rank_features(X, y, groups={"both": ["u", "v"]})
     assert ranking.features == ("both", "noise", "kind", "same")
-    assert ranking.top(1) == ["both"]
+    assert ranking.select(1) == ["both"]
     alone = model.rank_features(X, y)
     assert ranking.drill_down("both") == alone.only(["u", "v"])
     encoded = model.encoder_.transform(X)
@@ -178,10 +178,10 @@ def test_groups_that_make_no_sense(groups, message, fitted):
 
 def test_groups_can_be_stopped_and_resumed(fitted, tmp_path):
     model, X, y = fitted
-    options = {"groups": "correlated", "n_repeats": 2, "checkpoint": tmp_path / "kept.npz"}
-    stopped = model.rank_features(X, y, **options, timeout=0)
+    options, file = {"groups": "correlated", "n_repeats": 2}, tmp_path / "kept.npz"
+    stopped = model.rank_features(X, y, **options, budget=pg.Budget(timeout=0, checkpoint=file))
     assert stopped.pending
-    resumed = model.rank_features(X, y, **options)
+    resumed = model.rank_features(X, y, **options, budget=pg.Budget(checkpoint=file))
     assert not resumed.pending
     np.testing.assert_array_equal(resumed.scores, model.rank_features(X, y, groups="correlated", n_repeats=2).scores)
 

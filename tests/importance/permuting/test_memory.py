@@ -31,7 +31,7 @@ SPARSE = """
 model = mlp(size, 32, 2)
 X = sparse.random_array((10_000, size), density=0.001, format="csr", dtype=np.float32, rng=rng)
 with Peak() as peak:
-    pg.permutation_importance(model, X, rng.integers(0, 2, 10_000), n_repeats=1, timeout=3)
+    pg.permutation_importance(model, X, rng.integers(0, 2, 10_000), n_repeats=1, budget=pg.Budget(timeout=3))
 print(peak.megabytes)
 """
 

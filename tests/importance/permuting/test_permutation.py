@@ -10,8 +10,8 @@ from permgrad.backend import keras
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network import inputs
 from permgrad.importance.network.first_layer import first_layer
+from permgrad.importance.permuting import measurement
 from permgrad.importance.permuting import network as permuted
-from permgrad.importance.permuting import permutation
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
 from permgrad.layers.batch_ensemble import MemberDense, MemberHeads, MemberMean
 from permgrad.layers.embeddings import Periodic, PiecewiseLinear
@@ -135,7 +135,7 @@ def test_small_blocks_change_nothing(groups, way, random_hybrid, rng, monkeypatc
     model, X = random_hybrid("classification", 3), rng.random((50, 6)).astype(np.float32)
     y = rng.integers(0, 3, 50)
     whole = pg.permutation_importance(model, X, y, via=way, groups=groups)
-    monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 1)
+    monkeypatch.setattr(measurement, "CALLS_PER_CHUNK", 1)
     monkeypatch.setattr(inputs, "MEMORY", 500)
     blocks, calls = [], []
     prepare, predict = permuted.PermutedNetwork.prepare, permuted.PermutedNetwork.predict
@@ -143,7 +143,7 @@ def test_small_blocks_change_nothing(groups, way, random_hybrid, rng, monkeypatc
         permuted.PermutedNetwork, "prepare", lambda self, data, rows: blocks.append(rows) or prepare(self, data, rows)
     )
     monkeypatch.setattr(permuted.PermutedNetwork, "predict", lambda *a: calls.append(len(a[2])) or predict(*a))
-    pieces = pg.permutation_importance(model, X, y, via=way, groups=groups, max_memory=1500)
+    pieces = pg.permutation_importance(model, X, y, via=way, groups=groups, budget=pg.Budget(max_memory=1500))
     assert len({rows.start for rows in blocks}) > 1 or way == "both"
     assert max(calls) < 10
     np.testing.assert_allclose(pieces.class_scores, whole.class_scores, rtol=1e-5, atol=1e-6)
@@ -318,7 +318,7 @@ def test_rows_that_keep_their_value_are_not_computed(rng, monkeypatch):
     monkeypatch.setattr(permuted.PermutedNetwork, "predict", counted)
     monkeypatch.setattr(permuted, "CALL_FLOATS", 1)  # one pair a call, so none is padding
     monkeypatch.setattr(permuted, "WIDE_CALL", (1, 1))
-    monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 10_000)
+    monkeypatch.setattr(measurement, "CALLS_PER_CHUNK", 10_000)
     pg.permutation_importance(linear_model([1.0, 2.0, 3.0]), X, X[:, 0], n_repeats=1)
     feature = np.concatenate([pairs.feature for pairs in computed[200:]])  # before, nothing is permuted
     assert 195 <= (feature == 0).sum() <= 200
@@ -426,22 +426,24 @@ def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):
     model = randomised(first_layer_model([]), rng)
     names = list("abcdefgh")
     whole = pg.permutation_importance(model, X, y, features=names)
-    monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 0)  # one feature between two looks at the clock
+    monkeypatch.setattr(measurement, "CALLS_PER_CHUNK", 0)  # one feature between two looks at the clock
     file = tmp_path / "kept.npz"
-    first = pg.permutation_importance(model, X, y, features=names, timeout=0, checkpoint=file)
+    first = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=0, checkpoint=file))
     assert first.pending == tuple(names[1:])
-    assert first.top(1) == ["a"]
+    assert first.select(1) == ["a"]
     assert first.table["measured"].tolist() == [True] + [False] * 7
     assert pg.FeatureRanking.from_dict(first.to_dict()) == first
-    done = []
-    change = permutation._Run._measure
-    monkeypatch.setattr(permutation._Run, "_measure", lambda self, chunk: done.extend(chunk) or change(self, chunk))
-    second = pg.permutation_importance(model, X, y, features=names, timeout=0, checkpoint=file)
-    assert (done, second.pending) == ([1], tuple(names[2:]))
-    last = pg.permutation_importance(model, X, y, features=names, checkpoint=file)
-    assert done == [1, 2, 3, 4, 5, 6, 7]
+    measured = []
+    change = measurement.Measurement._measure
+    monkeypatch.setattr(
+        measurement.Measurement, "_measure", lambda self, chunk: measured.extend(chunk) or change(self, chunk)
+    )
+    second = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=0, checkpoint=file))
+    assert (measured, second.pending) == ([1], tuple(names[2:]))
+    last = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(checkpoint=file))
+    assert measured == [1, 2, 3, 4, 5, 6, 7]
     np.testing.assert_allclose(last.class_scores, whole.class_scores, rtol=1e-5, atol=1e-7)
-    again = pg.permutation_importance(model, X, y, features=names, checkpoint=file)
+    again = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(checkpoint=file))
     assert again.scores.tolist() == last.scores.tolist()
     assert last.pending == ()
 
@@ -449,8 +451,8 @@ def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):
 def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
     X, y = rng.normal(size=(30, 8)).astype(np.float32), rng.integers(0, 3, 30)
     model = randomised(first_layer_model([]), rng)
-    monkeypatch.setattr(permutation, "CALLS_PER_CHUNK", 0)
-    change = permutation._Run._measure
+    monkeypatch.setattr(measurement, "CALLS_PER_CHUNK", 0)
+    change = measurement.Measurement._measure
 
     def interrupted(self, chunk):
         if chunk == [3]:
@@ -458,20 +460,22 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
         return change(self, chunk)
 
     with monkeypatch.context() as patch:
-        patch.setattr(permutation._Run, "_measure", interrupted)
+        patch.setattr(measurement.Measurement, "_measure", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            pg.permutation_importance(model, X, y, checkpoint=tmp_path / "kept")
-    done = []
-    monkeypatch.setattr(permutation._Run, "_measure", lambda self, chunk: done.extend(chunk) or change(self, chunk))
-    found = pg.permutation_importance(model, X, y, checkpoint=tmp_path / "kept")
-    assert done == [3, 4, 5, 6, 7]
+            pg.permutation_importance(model, X, y, budget=pg.Budget(checkpoint=tmp_path / "kept"))
+    measured = []
+    monkeypatch.setattr(
+        measurement.Measurement, "_measure", lambda self, chunk: measured.extend(chunk) or change(self, chunk)
+    )
+    found = pg.permutation_importance(model, X, y, budget=pg.Budget(checkpoint=tmp_path / "kept"))
+    assert measured == [3, 4, 5, 6, 7]
     np.testing.assert_allclose(found.scores, pg.permutation_importance(model, X, y).scores, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"random_state": 1}, "another seed;"),
+        ({"random_state": 1}, "another random_state;"),
         ({"n_repeats": 2}, "another n_repeats;"),
         ({"y": np.ones(5)}, "another data;"),
         ({"model": [1.0, 3.0]}, "another model;"),
@@ -480,7 +484,8 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
     ],
 )
 def test_checkpoint_of_other_work_is_refused(change, message, tmp_path):
-    arguments = {"model": [1.0, 2.0], "inputs": np.eye(5)[:, :2], "y": np.zeros(5), "checkpoint": tmp_path / "kept"}
+    arguments = {"model": [1.0, 2.0], "inputs": np.eye(5)[:, :2], "y": np.zeros(5)}
+    arguments["budget"] = pg.Budget(checkpoint=tmp_path / "kept")
     given = [arguments, {**arguments, **change}]
     first, second = ({**a, "model": linear_model(a["model"])} for a in given)
     pg.permutation_importance(**first)
@@ -500,13 +505,13 @@ def test_checkpoint_of_a_network_that_was_saved_and_loaded(rng, tmp_path):
     model.compile("sgd", "mse")
     model.fit(X, y, verbose=0)
     model.save(tmp_path / "m.keras")
-    first = pg.permutation_importance(model, X, y, checkpoint=tmp_path / "kept")
+    first = pg.permutation_importance(model, X, y, budget=pg.Budget(checkpoint=tmp_path / "kept"))
     loaded = keras.models.load_model(tmp_path / "m.keras")
     again = build()
     again.set_weights(model.get_weights())
     for other in (loaded, again):
         assert (
-            pg.permutation_importance(other, X, y, checkpoint=tmp_path / "kept").scores.tolist()
+            pg.permutation_importance(other, X, y, budget=pg.Budget(checkpoint=tmp_path / "kept")).scores.tolist()
             == first.scores.tolist()
         )
 
@@ -523,7 +528,9 @@ def test_damaged_checkpoint(content, tmp_path):
         with file.open("wb") as stream:
             np.savez(stream, a=np.ones(3))
     with pytest.raises(pg.FileFormatError, match="no checkpoint"):
-        pg.permutation_importance(linear_model([1.0, 2.0]), np.ones((5, 2)), np.zeros(5), checkpoint=file)
+        pg.permutation_importance(
+            linear_model([1.0, 2.0]), np.ones((5, 2)), np.zeros(5), budget=pg.Budget(checkpoint=file)
+        )
     assert file.exists()
 
 
@@ -576,8 +583,7 @@ def test_class_without_rows_scores_zero(random_hybrid, rng):
         ({"features": ["a"]}, "2 feature names"),
         ({"via": "head"}, "'tabular', 'image' or 'both'"),
         ({"via": "both"}, "one image branch, this one has 0"),
-        ({"max_memory": 0}, "positive number of bytes"),
-        ({"checkpoint": "/absent/kept.npz"}, "no such directory"),
+        ({"budget": pg.Budget(checkpoint="/absent/kept.npz")}, "no such directory"),
         ({"inputs": np.full((5, 2), np.nan)}, "finite"),
         ({"inputs": sparse.csr_array(np.full((5, 2), np.inf))}, "finite"),
     ],

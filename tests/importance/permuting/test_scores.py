@@ -52,7 +52,7 @@ def test_agrees_with_scikit_learn(problem):
     theirs = permutation_importance(model, X, y, n_repeats=200, random_state=0)
     error = np.hypot(ours.std, theirs.importances_std) / np.sqrt(200)
     assert (np.abs(ours.scores - theirs.importances_mean) <= 5 * error + 1e-12).all()
-    assert ours.top(1) == ["b"]
+    assert ours.select(1) == ["b"]
 
 
 def test_a_planted_case_by_hand():
@@ -73,14 +73,14 @@ def test_categories_stay_what_they_are_in_an_estimator_of_ours(mixed_frame, rng)
         model.fit(mixed_frame, y)
     found = pg.score_importance(model, mixed_frame, y, scoring="recall[red]", n_repeats=3)
     np.testing.assert_allclose(found.scores, plain_loop(model, mixed_frame, y, "recall[red]", 3, 0).mean(axis=1))
-    assert found.top(1) == ["colour"]
+    assert found.select(1) == ["colour"]
 
 
 def test_regression_and_errors(rng):
     X = rng.normal(size=(40, 2))
     y = X[:, 1]
     model = Ridge().fit(X, y)
-    assert pg.score_importance(model, X, y, scoring="r2").top(1) == ["x1"]
+    assert pg.score_importance(model, X, y, scoring="r2").select(1) == ["x1"]
     with pytest.raises(pg.PermGradError, match="n_repeats must be at least 1, got 0"):
         pg.score_importance(model, X, y, scoring="r2", n_repeats=0)
     with pytest.raises(pg.PermGradError, match="got 40 and 39"):

@@ -1,0 +1,72 @@
+"""What an explainer may take: memory, time, and a file that keeps what has been measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from permgrad.errors import PermGradError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one explanation.
+
+    Attributes
+    ----------
+    max_memory : int, optional
+        Bytes to take beside the model and the table; by default a quarter of what is free.
+    timeout : float, optional
+        Seconds after which no further feature is begun; those left out are the ranking's ``pending``.
+    checkpoint : path, optional
+        A file that keeps what has been measured, every 15 seconds and at the end. The same call with a file that is
+        there goes on from it. Steps after the first keep files of their own beside it.
+
+    Raises
+    ------
+    PermGradError
+        For a limit out of range.
+    """
+
+    max_memory: int | None = None
+    timeout: float | None = None
+    checkpoint: str | Path | None = None
+    deadline: float | None = field(default=None, repr=False, compare=False)
+    """By `time.monotonic`; set by `begin`."""
+
+    def __post_init__(self) -> None:
+        if self.max_memory is not None and self.max_memory < 1:
+            raise PermGradError(f"max_memory must be a positive number of bytes, got {self.max_memory}")
+        if self.timeout is not None and not self.timeout >= 0:
+            raise PermGradError(f"timeout must be a number of seconds, 0 or more, got {self.timeout}")
+
+    def begin(self) -> Budget:
+        """Return this budget with its clock started; one that runs already runs on."""
+        if self.timeout is None or self.deadline is not None:
+            return self
+        return replace(self, deadline=time.monotonic() + self.timeout)
+
+    def step(self, name: str = "", share: float = 1.0) -> Budget:
+        """Return the budget of one step of the work.
+
+        Parameters
+        ----------
+        name : str
+            The step's checkpoint is ``<stem>-<name><suffix>`` beside this one's; without a name it is this one's.
+        share : float
+            Of the time that is left; all of it by default.
+        """
+        begun, checkpoint = self.begin(), self.checkpoint
+        if checkpoint is not None and name:
+            path = Path(checkpoint)
+            checkpoint = path.with_name(f"{path.stem}-{name}{path.suffix}")
+        deadline = begun.deadline
+        if deadline is not None:
+            deadline -= (1 - share) * max(0.0, deadline - time.monotonic())
+        return replace(begun, checkpoint=checkpoint, deadline=deadline)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the time is over."""
+        return self.deadline is not None and time.monotonic() >= self.deadline

@@ -1,0 +1,76 @@
+"""How branches become one ranking: the choices of a formula as one value, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from permgrad.errors import PermGradError, listing
+
+CHOICES = {
+    "weights": ("shapley", "softmax"),
+    "baseline": ("shuffled", "mean", "zero"),
+    "fusion_scale": ("share", "min-max"),
+    "attribution": ("grad_cam", "layer_cam", "gradient_input"),
+    "readout": ("cell", "bilinear"),
+}
+"""What may stand in each field of a `Formula`; a layer may have any name."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """How the branches' explanations are scored, weighed and added.
+
+    Attributes
+    ----------
+    weights : {"shapley", "softmax"}
+        How branches are weighed, see `branch_weights`.
+    baseline : {"shuffled", "mean", "zero"}
+        What replaces a branch that is switched off, see `branch_weights`.
+    fusion_scale : {"share", "min-max"}
+        How the branches' scores are brought to one scale, see `fuse`.
+    attribution : {"gradient_input", "grad_cam", "layer_cam"}
+        How the image branch's features are scored, see `grad_cam_maps`.
+    layer : str
+        Convolution that Grad-CAM and LayerCAM look at: "last", "first" or its name.
+    readout : {"cell", "bilinear"}
+        How a feature's score is read off a heat map, see `grad_cam`.
+
+    Raises
+    ------
+    PermGradError
+        For a choice that there is not.
+    """
+
+    weights: str = "shapley"
+    baseline: str = "shuffled"
+    fusion_scale: str = "share"
+    attribution: str = "gradient_input"
+    layer: str = "last"
+    readout: str = "cell"
+
+    def __post_init__(self) -> None:
+        for name in CHOICES:
+            check_choice(name, getattr(self, name))
+        if not isinstance(self.layer, str):
+            raise PermGradError(f"layer must be 'last', 'first' or a convolution's name, got {self.layer!r}")
+
+    def to_settings(self) -> dict[str, str]:
+        """Return the choices by name, as a ranking's settings hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Build the formula that a ranking's settings tell of; what they leave open is the default."""
+        return cls(**{field.name: settings[field.name] for field in fields(cls) if settings.get(field.name)})
+
+
+def check_choice(name: str, value: Any) -> None:
+    """Raise an error unless `value` may stand in this field of a formula."""
+    if value not in CHOICES[name]:
+        raise PermGradError(f"{name} must be one of {listing(CHOICES[name])}, got {value!r}")
+
+
+PUBLISHED = Formula("softmax", "zero", "min-max", "grad_cam", "last", "cell")
+"""The formula as published."""

@@ -1,0 +1,262 @@
+"""The increases of the loss under permutations, measured feature after feature, as far as time allows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.stats import t as student
+from tqdm.auto import tqdm
+
+from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.budget import Budget
+from permgrad.importance.network.branches import Branch
+from permgrad.importance.network.inputs import Inputs, even_size
+from permgrad.importance.network.target import Target
+from permgrad.importance.permuting.checkpoint import Checkpoint
+from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
+from permgrad.importance.permuting.network import PermutedNetwork, Prepared, next_size
+from permgrad.importance.permuting.pairs import Change, Pairs
+
+CALLS_PER_CHUNK = 8
+"""Calls of the network between two looks at the clock."""
+BYTES_PER_PAIR = 32
+"""Of what is noted down about a row under a permutation."""
+LEAST_PERMUTATIONS = 16
+"""Permutations that share what is computed for a block of rows, where not all rows' fits into memory."""
+
+
+@dataclass(eq=False)
+class Increases:
+    """By how much permuting each feature raises the loss; 0 (a p-value: 1) until it is measured.
+
+    Attributes
+    ----------
+    by_repeat : ndarray of shape (n_features, n_repeats, 1 + n_classes)
+        Mean over all rows, then over each class's.
+    p_values : ndarray of shape (n_features, n_repeats)
+        Of the paired t-test in each repeat.
+    taking : ndarray of shape (n_features, n_bundles), float32
+        Differences of losses, averaged over repeats and added up by the bootstrap's bundle of the row.
+    giving : ndarray of shape (n_features, n_classes or 1, n_bundles), float32
+        The same by the row's class, and the bundle of the row whose value it took.
+    measured : ndarray of shape (n_features,), bool
+    """
+
+    by_repeat: np.ndarray
+    p_values: np.ndarray
+    taking: np.ndarray
+    giving: np.ndarray
+    measured: np.ndarray
+    NAMES: ClassVar = ("by_repeat", "p_values", "taking", "giving", "measured")
+
+    @classmethod
+    def none_yet(cls, n_features: int, n_repeats: int, target: Target, bootstrap: Bootstrap) -> Increases:
+        """Return those of features of which none has been measured."""
+        n_bundles, n_classes = bootstrap.n_bundles, len(target.classes or "1")
+        return cls(
+            np.zeros((n_features, n_repeats, len(target.counts()))),
+            np.ones((n_features, n_repeats)),
+            np.zeros((n_features, n_bundles), np.float32),
+            np.zeros((n_features, n_classes, n_bundles), np.float32),
+            np.zeros(n_features, bool),
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return them by name, as a checkpoint keeps them."""
+        return {name: getattr(self, name) for name in self.NAMES}
+
+
+@dataclass(eq=False)
+class Measurement:
+    """Permutations of some branches' columns, and the losses under them.
+
+    Attributes
+    ----------
+    positions : dict of Branch to list of ndarray
+        For each permuted branch and feature: its positions in the branch's flat rows.
+    alike : AlikeRows, optional
+        Rows that trade values; by default all do.
+    increases : Increases
+    baseline : ndarray of shape (n_rows,)
+        Loss of each row, nothing being permuted.
+    """
+
+    data: Inputs
+    target: Target
+    positions: dict[Branch, list[np.ndarray]]
+    n_repeats: int
+    random_state: int
+    alike: AlikeRows | None = None
+    bootstrap: Bootstrap = field(init=False)
+    increases: Increases = field(init=False)
+    baseline: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        n_features = len(next(iter(self.positions.values())))
+        self.bootstrap = self.target.bootstrap(self.random_state)
+        self.increases = Increases.none_yet(n_features, self.n_repeats, self.target, self.bootstrap)
+        self.baseline = np.full(len(self.data), np.nan)
+        key = ("permuted", *self.positions, bool(self.target.classes))
+        make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), bool(self.target.classes))
+        self.network = self.data.cut.once(key, make)
+        rows = max(1, self.data.max_memory // 2 // (4 * max(1, self.network.floats_per_row)))
+        step = even_size(len(self.data), min(rows, len(self.data)))
+        self.blocks = [slice(i, min(i + step, len(self.data))) for i in range(0, len(self.data), step)]
+        pairs_per_call = self.network.pairs_per_call(self.data.max_memory)
+        self.size = even_size(n_features * self.n_repeats * step, pairs_per_call)
+        self._prepared: Prepared | None = None
+
+    def run(self, checkpoint: Checkpoint, budget: Budget, verbose: bool) -> None:
+        """Measure all features, as far as time allows; go on from what the checkpoint keeps."""
+        earlier = checkpoint.read()
+        if earlier is not None:
+            self.increases = Increases(**earlier)
+        measured = self.increases.measured
+        bar = tqdm(
+            total=len(measured), initial=int(measured.sum()), desc="permuting", unit="feature", disable=not verbose
+        )
+        try:
+            # Even where all are measured, the baseline of the first feature is still wanted.
+            for chunk in self._chunks() or [[0]]:
+                self._measure(chunk)
+                bar.update(len(chunk) - int(measured[chunk].sum()))
+                measured[chunk] = True
+                checkpoint.write(self.increases.arrays())
+                if budget.is_spent:
+                    break
+        finally:
+            bar.close()
+            checkpoint.write(self.increases.arrays(), now=True)
+
+    def _chunks(self) -> list[list[int]]:
+        """Part the features that are left: enough for many calls of the network, few enough to look at the clock."""
+        measured = self.increases.measured
+        columns_of = {branch: self.network.size(branch) for branch in self.positions}
+        widths = [
+            max(len(of[f]) * columns_of[branch] for branch, of in self.positions.items()) for f in range(len(measured))
+        ]
+        pairs = self._pairs_per_chunk()
+        most_columns = max(1, self.data.max_memory // 8 // (4 * len(self.data)))
+        most_features = max(1, pairs // (self.n_repeats * len(self.data)))
+        chunks: list[list[int]] = []
+        columns = 0
+        # Features of one column first: they take a quicker way, if no others are among them.
+        for feature in sorted(np.flatnonzero(~measured).tolist(), key=lambda f: widths[f] > 1):
+            columns += widths[feature]
+            full = not chunks or len(chunks[-1]) >= most_features or columns > most_columns
+            if full or (widths[feature] > 1) != (widths[chunks[-1][0]] > 1):
+                chunks.append([])
+                columns = widths[feature]
+            chunks[-1].append(feature)
+        return chunks
+
+    def _pairs_per_chunk(self) -> int:
+        pairs = self.size * CALLS_PER_CHUNK
+        if len(self.blocks) > 1:
+            pairs = max(pairs, LEAST_PERMUTATIONS * len(self.data))
+        return min(pairs, self.data.max_memory // 4 // BYTES_PER_PAIR)
+
+    def _measure(self, chunk: list[int]) -> None:
+        """Measure some features, all repeats."""
+        at_a_time = self.n_repeats if len(chunk) > 1 else max(1, self._pairs_per_chunk() // len(self.data))
+        self.increases.taking[chunk] = self.increases.giving[chunk] = 0
+        for start in range(0, self.n_repeats, at_a_time):
+            self._measure_repeats(chunk, range(start, min(start + at_a_time, self.n_repeats)))
+
+    def _measure_repeats(self, chunk: list[int], repeats: range) -> None:
+        n_jobs = len(chunk) * len(repeats)  # a job is a feature in one repeat
+        changes = [self._change(branch, chunk) for branch in self.data.cut.branches]
+        orders = np.concatenate([self._orders(feature, repeats) for feature in chunk])
+        moved = np.zeros(orders.shape, bool)
+        for change in changes:
+            moved |= False if change is None else _moved(change, orders, len(repeats))
+        changes = self.network.embedded(changes)
+        weights = self.network.weights_of(changes)
+        sums, squares = np.zeros((n_jobs, self.increases.by_repeat.shape[2])), np.zeros(n_jobs)
+        for rows in self.blocks:
+            prepared = self._prepare(rows)
+            self._measure_baseline(rows, changes, weights, prepared)
+            job, row = np.nonzero(moved[:, rows])
+            row += rows.start
+            pairs = Pairs(row, orders[job, row], job // len(repeats))
+            for part, losses in self._losses(pairs, changes, weights, prepared):
+                increase = losses - self.baseline[row[part]]
+                sums += self.target.sums(row[part], job[part], increase, n_jobs)
+                squares += np.bincount(job[part], increase**2, n_jobs)
+                self._bundle(chunk, pairs[part], increase / self.n_repeats)
+        columns = slice(repeats.start, repeats.stop)
+        means = (sums / self.target.counts()).reshape(len(chunk), len(repeats), -1)
+        self.increases.by_repeat[chunk, columns] = means
+        p_values = _p_values(sums[:, 0], squares, len(self.data))
+        self.increases.p_values[chunk, columns] = p_values.reshape(len(chunk), len(repeats))
+
+    def _measure_baseline(self, rows: slice, changes: list[Change | None], weights: list[Any], prepared: Any) -> None:
+        """Note the losses of a block of rows as they are, once."""
+        if np.isnan(self.baseline[rows.start]):
+            own = np.arange(rows.start, rows.stop)
+            same = Pairs(own, own, np.zeros_like(own))
+            for part, losses in self._losses(same, changes, weights, prepared):
+                self.baseline[same.rows[part]] = losses
+
+    def _bundle(self, chunk: list[int], pairs: Pairs, increase: np.ndarray) -> None:
+        """Add up the pairs' increases by the bundles of the rows that take a value, and of those that give it."""
+        n_classes = self.increases.giving.shape[1]
+        self.increases.taking[chunk] += self.bootstrap.sums(pairs.rows, increase, pairs.feature, len(chunk))
+        of_class = pairs.feature * n_classes + (self.target.y[pairs.rows] if self.target.classes else 0)
+        given = self.bootstrap.sums(pairs.taken, increase, of_class, len(chunk) * n_classes)
+        self.increases.giving[chunk] += given.reshape(len(chunk), n_classes, -1)
+
+    def _orders(self, feature: int, repeats: range) -> np.ndarray:
+        """Return the row order of each repeat, shape (n_repeats, n_rows), int32."""
+        rngs = [np.random.default_rng([self.random_state, feature, repeat]) for repeat in repeats]
+        if self.alike is None:
+            return np.stack([rng.permutation(len(self.data)).astype(np.int32) for rng in rngs])
+        bins = self.alike.bins(next(iter(self.positions.values()))[feature])
+        return np.stack([shuffled_within(bins, rng) for rng in rngs])
+
+    def _change(self, branch: Branch, chunk: list[int]) -> Change | None:
+        if branch not in self.positions:
+            return None
+        columns = [self.positions[branch][feature] for feature in chunk]
+        return Change(columns, self.data.of_branch(branch).columns(np.concatenate(columns)))
+
+    def _prepare(self, rows: slice) -> Prepared:
+        """Compute a block's; where it is the only block, once."""
+        if len(self.blocks) > 1:
+            return self.network.prepare(self.data, rows)
+        if self._prepared is None:
+            self._prepared = self.network.prepare(self.data, rows)
+        return self._prepared
+
+    def _losses(
+        self, pairs: Pairs, changes: list[Change | None], weights: list[Any], prepared: Prepared
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Walk the pairs call by call: (which pairs, their losses)."""
+        for part in self.network.calls(pairs, self.size, changes):
+            n = part.stop - part.start
+            full = pairs[part].padded(min(self.size, next_size(n)))
+            selected = self.network.predict(self.data, full, changes, weights, prepared, self.target.truth(full.rows))
+            yield part, self.target.losses(pairs.rows[part], selected[:n])
+
+
+def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:
+    """Tell in which rows each permutation changes anything, shape (n_jobs, n_rows)."""
+    moved = np.zeros(orders.shape, bool)
+    for job, order in enumerate(orders):
+        values = change.values[:, change.of_feature(job // n_repeats)]
+        moved[job] = (values[order] != values).any(axis=1)
+    return moved
+
+
+def _p_values(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
+    """Test that means of differences, given by their sums over n rows, are not above 0: one-sided t-tests."""
+    if n < 2:
+        return np.ones(len(sums))
+    mean = sums / n
+    error = np.sqrt(np.maximum(squares / n - mean**2, 0) / (n - 1))
+    statistic = np.divide(mean, error, out=np.where(mean > 0, np.inf, -np.inf), where=error > 0)
+    return student.sf(statistic, n - 1)
