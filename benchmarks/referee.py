@@ -82,7 +82,8 @@ def fusions(explained: ExplainedModel) -> Iterator[tuple[dict[str, str], pg.Feat
         for readout in CHOICES["readout"]:
             formula = pg.Formula(attribution=attribution, layer=layer, readout=readout)
             found = model.rank_features(X, y, formula=formula, end_to_end=False).components
-            parts[name, readout] = [replace(found[part], replicates=None) for part in ("permutation", attribution)]
+            without = {"replicates": None, "class_replicates": None}
+            parts[name, readout] = [replace(found[part], **without) for part in ("permutation", attribution)]
     for weights, baseline in itertools.product(CHOICES["weights"], CHOICES["baseline"]):
         share = pg.branch_weights(
             model.network_, explained.test_rows, explained.test_target, weights=weights, baseline=baseline

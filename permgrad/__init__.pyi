@@ -35,6 +35,7 @@ from .images.layout import FeatureLayout as FeatureLayout
 from .images.layout import fit_layout as fit_layout
 from .importance.ablation import BranchWeights as BranchWeights
 from .importance.ablation import branch_weights as branch_weights
+from .importance.averaging import average_rankings as average_rankings
 from .importance.budget import Budget as Budget
 from .importance.formula import PUBLISHED as PUBLISHED
 from .importance.formula import Formula as Formula

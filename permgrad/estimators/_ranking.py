@@ -10,8 +10,9 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.data.table import as_target
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, UnfittedError, listing
 from permgrad.images.layout import FeatureLayout
+from permgrad.importance.averaging import average_rankings
 from permgrad.importance.budget import Budget
 from permgrad.importance.formula import Formula
 from permgrad.importance.grad_cam import grad_cam_maps
@@ -146,6 +147,71 @@ class RanksFeatures:
         ]
         ranking = with_members(rankings, levels)
         return ranking.with_unused([*ranking.features, *explained.constant] if levels else explained.features)
+
+
+class RanksByAveraging:
+    """`rank_features` for the mean of several fitted ``estimators_``."""
+
+    estimators_: Sequence[Any]
+
+    def rank_features(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        groups: Groups | None = None,
+        formula: Formula = Formula(),
+        end_to_end: bool | None = None,
+        conditional: bool = False,
+        n_repeats: int = 5,
+        random_state: int | None = None,
+        budget: Budget = Budget(),
+        verbose: bool | None = None,
+    ) -> FeatureRanking:
+        """Rank the table's columns by each network on the same rows and permutations, and average.
+
+        Parameters
+        ----------
+        X, y, groups, formula, end_to_end, conditional, n_repeats, verbose
+            As of `HybridClassifier.rank_features`.
+        random_state : int, optional
+            Of permutations and bootstrap, the same for all networks; by default 0.
+        budget : Budget
+            Each network gets its part of the time, and a checkpoint of its own beside the one named.
+
+        Returns
+        -------
+        FeatureRanking
+            See `permgrad.average_rankings`: intervals are over rows and networks.
+
+        Raises
+        ------
+        PermGradError
+            If one of the estimators cannot rank features, or their rankings are not of one kind.
+        """
+        if not hasattr(self, "estimators_"):
+            raise UnfittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
+        unable = [type(each).__name__ for each in self.estimators_ if not hasattr(each, "rank_features")]
+        if unable:
+            raise PermGradError(f"an average ranks features if all of its estimators do, not so {listing(unable)}")
+        random_state = 0 if random_state is None else random_state
+        budget, n = budget.begin(), len(self.estimators_)
+        rankings = [
+            estimator.rank_features(
+                X,
+                y,
+                groups=groups,
+                formula=formula,
+                end_to_end=end_to_end,
+                conditional=conditional,
+                n_repeats=n_repeats,
+                random_state=random_state,
+                budget=budget.step(f"network{i + 1}", share=1 / (n - i)),
+                verbose=verbose,
+            )
+            for i, estimator in enumerate(self.estimators_)
+        ]
+        return average_rankings(rankings, random_state)
 
 
 class ExplainsImages(RanksFeatures):

@@ -12,9 +12,10 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from permgrad.errors import PermGradError, UnfittedError, listing
+from permgrad.estimators._ranking import RanksByAveraging
 
 
-class _Averaged(BaseEstimator):
+class _Averaged(RanksByAveraging, BaseEstimator):
     """What classifier and regressor share; see `AveragedClassifier`."""
 
     def __init__(self, estimators: Sequence[Any]) -> None:

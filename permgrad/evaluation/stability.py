@@ -202,7 +202,9 @@ def reseeded(explained: ExplainedModel, n_trainings: int, time_limit: TimeLimit)
         fitted = explained.refit(explained.estimator, train, explained.validation_data, random_state=seed)
         for name, part in explained.named(explained.explain(fitted)).items():
             # Replicates of a wide table are large, and not wanted here.
-            rankings.setdefault(kind, {}).setdefault(name, []).append(replace(part, components={}, replicates=None))
+            rankings.setdefault(kind, {}).setdefault(name, []).append(
+                replace(part, components={}, replicates=None, class_replicates=None)
+            )
     return {
         kind: {name: rank_stability(trainings) for name, trainings in parts.items()}
         for kind, parts in rankings.items()

@@ -58,10 +58,11 @@ def fuse(
     by_class = permutation.classes is not None
     fused = _added([_values(permutation), _values(grad_cam)], given, measured, SCALES[fusion_scale])
     scores = fused.sum(axis=1) if by_class else fused
-    replicates = _replicates(permutation, grad_cam, branch_weights, measured, SCALES[fusion_scale])
+    drawn = _replicates(permutation, grad_cam, branch_weights, measured, SCALES[fusion_scale])
+    replicates = drawn.sum(axis=2) if drawn is not None and by_class else drawn
     intervals: dict[str, Any] = {}
     if replicates is not None:
-        intervals = interval(scores, replicates.sum(axis=2) if by_class else replicates, measured)
+        intervals = interval(scores, replicates, measured)
         intervals["low"] = np.maximum(intervals["low"], 0)  # no scaled score is below
     return FeatureRanking(
         permutation.features,
@@ -76,6 +77,7 @@ def fuse(
         **intervals,
         settings={"fusion_scale": fusion_scale},
         replicates=replicates,
+        class_replicates=drawn if by_class else None,
     )
 
 
@@ -149,19 +151,25 @@ def _replicates(
     scale: Callable[..., np.ndarray],
 ) -> np.ndarray | None:
     """Fuse each replicate, as the scores were fused; None where a ranking carries none."""
-    if permutation.replicates is None or grad_cam.replicates is None or not measured.any():
+    ours, theirs = (
+        ranking.replicates if ranking.classes is None else ranking.class_replicates
+        for ranking in (permutation, grad_cam)
+    )
+    if ours is None or theirs is None or not measured.any():
         return None
-    drawn: list[Mapping[str, float]]
+    weights: list[Mapping[str, float]]
     if isinstance(branch_weights, Mapping) or not branch_weights.replicates:
-        given = branch_weights if isinstance(branch_weights, Mapping) else branch_weights.weights
-        drawn = [given] * len(permutation.replicates)
+        weights = [branch_weights if isinstance(branch_weights, Mapping) else branch_weights.weights] * len(ours)
     else:
-        of = branch_weights.replicates
-        drawn = [{name: of[name][i] for name in of} for i in range(len(permutation.replicates))]
+        of_branch = branch_weights.replicates
+        weights = [{name: of_branch[name][i] for name in of_branch} for i in range(len(ours))]
     originals = [_values(permutation), _values(grad_cam)]
-    parts = zip(permutation.replicates, grad_cam.replicates, drawn, strict=True)
-    fused = [_added([p, g], weights, measured, scale, originals).astype(np.float32) for p, g, weights in parts]
-    return np.stack(fused)
+    return np.stack(
+        [
+            _added([p, g], each, measured, scale, originals).astype(np.float32)
+            for p, g, each in zip(ours, theirs, weights, strict=True)
+        ]
+    )
 
 
 def _values(ranking: FeatureRanking) -> np.ndarray:

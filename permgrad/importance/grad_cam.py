@@ -102,9 +102,10 @@ def read_heat(
         class_scores=None if classes is None else scores,
         classes=None if classes is None else tuple(map(str, classes)),
         method=formula.attribution,
-        **interval(scores.mean(axis=1), replicates.mean(axis=-1)),
+        **interval(scores.mean(axis=1), replicates.mean(axis=2)),
         settings={"n_rows": len(data), "layer": formula.layer, "readout": formula.readout},
-        replicates=replicates.mean(axis=-1) if classes is None else replicates,
+        replicates=replicates.mean(axis=2),
+        class_replicates=None if classes is None else replicates,
     )
 
 

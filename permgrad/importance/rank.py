@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -118,14 +118,10 @@ def rank_features(
     if tabular:
         permutation = permute(via="tabular", budget=budget)
     ranking = _fused(permutation, heat, weights, formula)
-    components = dict(ranking.components)
     if end_to_end is None:
         end_to_end = _is_quick(data, image, n_repeats * len(ranking.features))
-    if tabular and image and end_to_end:
-        components["end_to_end"] = permute(via="both", budget=budget.step("end_to_end"))
-    if conditional:
-        via = "both" if tabular and image else "tabular" if tabular else "image"
-        components["conditional"] = permute(via=via, conditional=True, budget=budget.step("conditional"))
+    via = "both" if tabular and image else "tabular" if tabular else "image"
+    components = {**ranking.components, **_further(permute, budget, via, end_to_end, conditional)}
     agreement = {name: part.agreement(ranking) for name, part in components.items()}
     settings = {
         **formula.to_settings(),
@@ -171,6 +167,18 @@ def _fused(
     if alone is None:
         raise PermGradError("the model has neither a tabular nor an image branch")
     return replace(alone, components={alone.method: alone})
+
+
+def _further(
+    permute: Callable[..., FeatureRanking], budget: Budget, via: str, end_to_end: bool, conditional: bool
+) -> dict[str, FeatureRanking]:
+    """Permute through all branches at once, and among alike rows, where asked for."""
+    components = {}
+    if end_to_end and via == "both":
+        components["end_to_end"] = permute(via=via, budget=budget.step("end_to_end"))
+    if conditional:
+        components["conditional"] = permute(via=via, conditional=True, budget=budget.step("conditional"))
+    return components
 
 
 def _is_quick(data: Inputs, image: Branch | None, n_permutations: int) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _INTERVALS = ("low", "high", "rank_low", "rank_high")
+REPLICATES = ("replicates", "class_replicates")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +60,10 @@ class FeatureRanking:
         For a group of features: the ranking of its members, each of which may have children.
     settings : dict
         Everything needed to repeat the result: method options, seed, versions, hash of the data.
-    replicates : ndarray of shape (n_replicates, n_features or (n_features, n_classes)) or None
-        Bootstrap replicates of the scores, or the class scores where there are classes. Kept in memory, not
-        in files.
+    replicates : ndarray of shape (n_replicates, n_features) or None
+        Bootstrap replicates of the scores. In memory alone, not in files.
+    class_replicates : ndarray of shape (n_replicates, n_features, n_classes) or None
+        The same of the class scores.
     """
 
     features: tuple[str, ...]
@@ -83,6 +85,7 @@ class FeatureRanking:
     children: dict[str, FeatureRanking] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     replicates: np.ndarray | None = field(default=None, repr=False)
+    class_replicates: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.p_values is not None and self.q_values is None:
@@ -184,8 +187,9 @@ class FeatureRanking:
             )
 
         arrays: dict[str, Any] = {name: expand(name) for name in ARRAYS}
-        if self.replicates is not None:
-            arrays["replicates"] = np.insert(self.replicates, self.replicates.shape[1], 0, axis=1)[:, at]
+        for name in REPLICATES:
+            if (drawn := getattr(self, name)) is not None:
+                arrays[name] = np.insert(drawn, drawn.shape[1], 0, axis=1)[:, at]
         return replace(
             self,
             **arrays,
@@ -215,13 +219,11 @@ class FeatureRanking:
         }
         unused, pending = set(self.unused), set(self.pending)
         arrays |= {"rank_low": None, "rank_high": None}
-        if self.replicates is not None:
-            replicates = arrays["replicates"] = self.replicates[:, at]
-            if self.rank_low is not None:
-                measured = ~np.isin(features, [*unused, *pending])
-                totals = replicates if replicates.ndim == 2 else replicates.sum(axis=2)
-                ranks = interval(arrays["scores"], totals, measured)
-                arrays |= {name: ranks[name] for name in ("rank_low", "rank_high")}
+        arrays |= {name: drawn[:, at] for name in REPLICATES if (drawn := getattr(self, name)) is not None}
+        if self.replicates is not None and self.rank_low is not None:
+            measured = ~np.isin(features, [*unused, *pending])
+            ranks = interval(arrays["scores"], arrays["replicates"], measured)
+            arrays |= {name: ranks[name] for name in ("rank_low", "rank_high")}
         return replace(
             self,
             **arrays,

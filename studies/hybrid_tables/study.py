@@ -203,7 +203,7 @@ class Experiment:
                 random_state=tuning.random_state,
                 split_random_state=self.settings.split_random_state,
                 keep=1,
-                **{"epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
+                settings={"epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
             )
             tried = networks.describe_tuning(result) | {"ranges": network.ranges, "pruner": pruner}
             self._tuned[name] = Tuned(result.best_model, f"networks/{name}/trial_{tried['best']:03}")

@@ -32,6 +32,21 @@ def test_predictions_are_averaged_by_hand(rng):
     assert pg.AveragedRegressor.of(fitted).score(X, y) > fitted[0].score(X, y)
 
 
+def test_rankings_are_averaged_on_the_same_permutations(rng, tmp_path):
+    X, y = rng.random((60, 3)), np.repeat(["b", "a"], 30)
+    networks = [pg.MLPClassifier(hidden_units=(4,), epochs=1, random_state=s).fit(X, y) for s in (0, 1)]
+    file = tmp_path / "kept.npz"
+    mean = pg.AveragedClassifier.of(networks).rank_features(X, y, random_state=3, budget=pg.Budget(checkpoint=file))
+    alone = [network.rank_features(X, y, random_state=3) for network in networks]
+    assert mean == pg.average_rankings(alone, 3)
+    np.testing.assert_allclose(mean.scores, (alone[0].scores + alone[1].scores) / 2)
+    assert {path.name for path in tmp_path.iterdir()} == {"kept-network1.npz", "kept-network2.npz"}
+    with pytest.raises(pg.PermGradError, match="all of its estimators do, not so 'DummyClassifier'"):
+        pg.AveragedClassifier.of([networks[0], DummyClassifier().fit(X, y)]).rank_features(X, y)
+    with pytest.raises(pg.UnfittedError, match="call fit first"):
+        pg.AveragedClassifier(networks).rank_features(X, y)
+
+
 @pytest.mark.slow
 def test_networks_of_several_seeds(rng):
     X, y = rng.random((60, 4)), rng.integers(0, 2, 60)

@@ -36,7 +36,8 @@ def test_scores_are_those_of_a_plain_loop(planted, rankings):
     train, test = planted.explained.train, planted.explained.test
     assert sorted(found["removed"].unique()) == [0, 1, 2, 3, 4, 5]  # of 6: 0.6 → 1, 1.5 → 2, 3, 4.5 → 4, 5.4 → 5
     for row in found.itertuples():
-        kept = [name for name in train.features if name not in rankings[row.ranking].select(row.removed)]
+        gone = rankings[row.ranking].order[: row.removed]
+        kept = [name for i, name in enumerate(train.features) if i not in gone]
         predicted = LinearRegression().fit(train.X[kept], train.y).predict(test.X[kept])
         assert row.score == pytest.approx(r2_score(test.y, predicted))
         assert row.loss == pytest.approx(np.mean((test.y - predicted) ** 2) / np.var(train.y), rel=1e-6, abs=1e-12)

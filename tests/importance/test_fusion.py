@@ -64,13 +64,15 @@ def test_components_and_weights_are_kept():
 @pytest.mark.parametrize("classes", [None, ("u", "v")])
 def test_every_replicate_is_fused_anew(classes, rng):
     shape = (3,) if classes is None else (3, 2)
-    parts = [replace(ranking(rng.random(shape), classes), replicates=rng.random((50, *shape))) for _ in range(2)]
+    drawn_anew = [rng.random((50, *shape)) for _ in range(2)]
+    field = "replicates" if classes is None else "class_replicates"
+    parts = [replace(ranking(rng.random(shape), classes), **{field: values}) for values in drawn_anew]
     weights = rng.random(50)
     drawn = {"tabular": weights, "image": 1 - weights}
     fused = pg.fuse(*parts, pg.BranchWeights({"tabular": 0.5, "image": 0.5}, replicates=drawn))
     expected = []
     for i in range(50):
-        one = [ranking(part.replicates[i], classes) for part in parts]
+        one = [ranking(values[i], classes) for values in drawn_anew]
         expected.append(pg.fuse(*one, {name: of[i] for name, of in drawn.items()}).scores)
     np.testing.assert_allclose(fused.low, np.minimum(np.quantile(expected, 0.025, axis=0), fused.scores), rtol=1e-5)
     np.testing.assert_allclose(fused.high, np.maximum(np.quantile(expected, 0.975, axis=0), fused.scores), rtol=1e-5)

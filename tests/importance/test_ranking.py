@@ -60,7 +60,8 @@ def uncertain(ranking: pg.FeatureRanking) -> pg.FeatureRanking:
         rank_high=[3, 1, 3],
         p_values=[0.04, 0.01, 0.9],
         children={"b": pg.FeatureRanking(("b1", "b2"), [0.5, 0.4], children={"b1": ranking})},
-        replicates=np.zeros((4, 3, 2)),
+        replicates=np.zeros((4, 3)),
+        class_replicates=np.zeros((4, 3, 2)),
     )
 
 
@@ -75,7 +76,7 @@ def test_unused_and_pending_are_no_tests_made(ranking):
     wider = uncertain(ranking).with_unused(["x", "a", "b", "c"])
     assert wider.q_values.tolist() == pytest.approx([1, 0.06, 0.03, 0.9])
     assert wider.rank_high.tolist() == [4, 3, 1, 3]
-    assert wider.replicates.shape == (4, 4, 2)
+    assert wider.class_replicates.shape == (4, 4, 2)
     assert replace(wider, pending=("c",), q_values=None).q_values.tolist() == pytest.approx([1, 0.04, 0.02, 1])
 
 

@@ -424,7 +424,7 @@ class Stand:
         monkeypatch.setattr(networks, "train_and_measure", self.train)
 
     def tune(self, table: pg.Table, space: str, **given: Any) -> SimpleNamespace:
-        assert given["epochs"] == 1
+        assert given["settings"]["epochs"] == 1
         return SimpleNamespace(best_model=SimpleNamespace(random_state=0, layout_=self.layout, n_conv_layers=3))
 
     def train(self, model: Any, parts: Any, repeats: int, *, random_state: int, **changes: Any) -> dict[str, Any]:

@@ -206,7 +206,8 @@ def _ranking(
             "n_rows": len(measurement.data),
             "baseline_loss": float(measurement.baseline.mean()),
         },
-        replicates=np.stack(by_class, axis=-1) if by_class else replicates,
+        replicates=replicates,
+        class_replicates=np.stack(by_class, axis=-1) if by_class else None,
     )
 
 

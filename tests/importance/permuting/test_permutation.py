@@ -80,7 +80,8 @@ def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid
                 of_class[b, g, c] = own.sum() / sum(y == c) + (extra @ own + extra @ givers[:, c]) / sum(y == c)
     np.testing.assert_allclose(found.low, np.quantile(replicates, 0.025, axis=0), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found.high, np.quantile(replicates, 0.975, axis=0), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found.replicates, of_class, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.replicates, replicates, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.class_replicates, of_class, rtol=1e-3, atol=1e-4)
 
 
 def test_a_column_without_weight_has_p_one_and_no_width():
