@@ -99,13 +99,8 @@ def measure(model: Any, parts: Parts, repeats: int) -> Evaluation:
     return evaluation
 
 
-<<<<<<< HEAD
 def _rank(
     model: Any, rows: pg.Table, repeats: int, formula: pg.Formula, *, end_to_end: bool = False
-=======
-def _ranked(
-    model: Any, rows: pg.Table, repeats: int, formula: pg.Formula, end_to_end: bool = False
->>>>>>> main
 ) -> pg.FeatureRanking:
     return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, end_to_end=end_to_end, formula=formula)
 
@@ -150,11 +145,7 @@ def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     test = parts["test"]
     rankings = {}
     for name, formula in FORMULAS.items():  # what is permuted end to end does not depend on the formula
-<<<<<<< HEAD
         ranking = _rank(model, test, repeats, formula, end_to_end=not rankings)
-=======
-        ranking = _ranked(model, test, repeats, formula, end_to_end=not rankings)
->>>>>>> main
         known = next(iter(rankings.values()), ranking).components["end_to_end"]
         rankings[name] = replace(ranking, components={**ranking.components, "end_to_end": known})
     image, heat, title = sample_with_heat(model, test)
