@@ -1,24 +1,21 @@
-"""The gene-panel study: its parts, its units and what it says of planted cells, on networks of a moment."""
+"""The gene-panel study: tables by hand from drawn results; and on planted cells, networks of a moment."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import permgrad as pg
-from studies.kit.settings import read_settings
-from studies.selector_mlp import networks, tables
-from studies.selector_mlp import study as study
+from permgrad.metrics.scores import mean_class_accuracy
+from studies.selector_mlp import networks, results, steps, study, tables
+from studies.selector_mlp.conditions import CONDITIONS, SVMS
 
 pytest.importorskip("anndata")
 pytest.importorskip("scanpy")
 pytestmark = pytest.mark.xdist_group("selector_mlp")
-YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
     *study.FAST,
     "genes=120",
@@ -29,229 +26,185 @@ TINY = (
     "generated.fold=6",
     "network.hidden_units=[32]",
     "network.epochs=20",
-    "network.alpha=0.03",
-    "conditions=[MLP, selector L1, stochastic, narrowing]",
+    "conditions=[MLP, selector L1, narrowing]",
     "beyond.narrowing_epochs=10",
     "beyond.sizes=[60, 24, 12]",
-    "crop={sizes: [24], step: 12, rankings: [MLP, selector L1, narrowing, SVM L1]}",
+    "crop={sizes: [24], step: 12, rankings: [MLP, selector L1, SVM L1]}",
     "masking={step: 24, random_orders: 2}",
-    "curve=[12]",
-    "panels={size: 24, trainings: 3, conditions: [stochastic]}",
+    "curve=[24]",
+    "panels={size: 24, trainings: 2, conditions: [selector L1]}",
 )
+DRAWN = (*TINY, "crop.rankings=[MLP, selector L1, narrowing, SVM L1]", "curve=[12]", "panels.trainings=3")
+GENES = tuple(f"x{i}" for i in range(120))
 
 
-def settings(*overrides: str) -> study.Study:
-    return read_settings(study.Study, YAML, [*TINY, *overrides])
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("panels")
-    command = [part for setting in TINY for part in ("--set", setting)]
-    result = CliRunner().invoke(study.main, ["--dataset", "planted", "--out", str(directory), *command])
-    assert result.exit_code == 0, result.output
-    return directory / "planted"
+def settings(*overrides: str) -> study.PanelSettings:
+    return study.STUDY.read([*TINY, *overrides])
 
 
 @pytest.fixture(scope="module")
-def done(out):
-    return study.run(settings(), "planted", out)
+def given():
+    return study.STUDY.read(DRAWN)
+
+
+@pytest.fixture(scope="module")
+def drawn(given):
+    """Results of no training: random rankings and predictions, of 90 cells in three classes of unequal sizes."""
+    rng = np.random.default_rng(0)
+    cells = pg.Cells(np.zeros((90, 120), "f4"), np.repeat(["a", "b", "c"], [50, 30, 10]), GENES, "drawn", {})
+    cells.notes["relevant"] = [*GENES[:10], "not variable", "nor this"]
+    parts = dict.fromkeys(("train", "validation", "test"), cells)
+    by_name = {}
+
+    def correct() -> list[int]:
+        return rng.integers(2, size=90).tolist()
+
+    def curve(name: str, counts: list[int]) -> dict[str, list[float]]:
+        return {name: counts, "loss": [1.0] * len(counts), "balanced_accuracy": rng.random(len(counts)).tolist()}
+
+    for ranking, seed in product(given.rankings, (0, 1, 2)):
+        step = {"ranking": rng.permutation(120).tolist()}
+        step |= {"correct": {"validation": correct(), "test": correct()}, "step_seconds": 2.0 + seed}
+        step["masking"] = curve("kept", given.masking_counts(120))
+        if ranking == "narrowing":
+            step["path"] = curve("size", [60, 24, 12])
+        by_name[results.ranking_step(ranking, seed)] = step
+        by_name[results.crop_step(ranking, seed, 24)] = {"referee": correct(), "own": correct()}
+        by_name[results.referee_step(ranking, seed, 12)] = {"referee": correct()}
+    panel = steps.panel_of_rankings(results.Results("drawn", parts, by_name).rankings("selector L1", range(3)), 24)
+    by_name[results.panel_step(given, "selector L1")] = {**panel, "accuracy": 0.5, "low": 0.4, "high": 0.6}
+    return results.Results("drawn", parts, by_name)
+
+
+def mean_recall(correct: list[list[int]], y: np.ndarray) -> float:
+    by_class = [np.array(correct)[:, y == label].mean() for label in np.unique(y)]
+    return float(np.mean(by_class))
 
 
 def test_the_published_settings_are_the_defaults():
-    given = read_settings(study.Study, YAML)
+    given = study.STUDY.read()
     network = given.network
     assert network.hidden_units == (512, 128, 64)
     assert (network.alpha, network.noise, network.dropout, network.weight_decay) == (0.1, 0.2, 0.3, 0.3)
     assert given.split.caps == (5000, 1000, 1000)
     assert (given.genes, given.crop.sizes, given.crop.step, given.masking.random_orders) == (2000, (200, 100), 5, 5)
     assert given.panels.trainings == 20
-
-
-def test_every_published_condition_is_there():
-    given = read_settings(study.Study, YAML)
-    assert given.conditions == tuple(networks.CONDITIONS)
-    models = {name: networks.estimator(given, name, 0) for name in given.conditions}
+    assert given.conditions == tuple(CONDITIONS)
+    models = {name: networks.network(given, name, 0) for name in given.conditions}
     plain = [model for model in models.values() if model.selector == "none"]
     assert len({(model.noise, model.dropout, model.batch_norm) for model in plain}) == 5
     assert not any(model.batch_norm for model in models.values() if model.selector != "none")
     assert {model.penalty for model in models.values() if model.selector == "free"} == {None, "l1", "l2", "l1/l2"}
 
 
-@pytest.mark.slow
-def test_every_condition_has_its_row(done):
-    table = tables.conditions(settings(), done)
-    assert table["condition"].tolist() == [*settings().conditions, *networks.SVMS]
+def test_every_condition_has_its_row(given, drawn):
+    table = tables.conditions(given, drawn).set_index("condition")
+    assert table.index.tolist() == ["MLP", "selector L1", "narrowing", *SVMS]
+    trainings = drawn.trainings("selector L1", (0, 1))
+    test = mean_recall([each["correct"]["test"] for each in trainings], drawn.parts["test"].y)
+    assert table.loc["selector L1", "test"] == pytest.approx(test)
     assert table["test low"].le(table["test"]).all()
     assert table["test high"].ge(table["test"]).all()
-    # Of a path's last network there is nothing to mask.
-    assert table.set_index("condition")["masked to 24"].isna().to_dict() == {
-        name: name == "narrowing" for name in table["condition"]
-    }
+    at = trainings[0]["masking"]["kept"].index(24)
+    masked = np.mean([each["masking"]["balanced_accuracy"][at] for each in trainings])
+    assert table.loc["selector L1", "masked to 24"] == pytest.approx(masked)
+    assert table["masked to 24"].isna().to_dict() == {name: name == "narrowing" for name in table.index}
+    assert table.loc["MLP", "seconds"] == 2.5
+
+
+def test_panels_are_compared_with_the_mlps(given, drawn):
+    y = drawn.parts["test"].y
+    table = tables.cropped(given, drawn).set_index("ranking")
+    referee = {name: mean_recall(drawn.referees(name, (0, 1), 24), y) for name in given.crop.rankings}
+    assert table["referee"].to_dict() == pytest.approx(referee)
+    assert table["less MLP"].to_dict() == pytest.approx({name: each - referee["MLP"] for name, each in referee.items()})
+    whole = mean_recall([each["correct"]["test"] for each in drawn.trainings("MLP", (0, 1))], y)
+    assert table["referee of all genes"].to_dict() == pytest.approx({k: each / whole for k, each in referee.items()})
+    # On a panel, what a path leaves is a plain MLP: it is held to the MLP with all genes, not to the path's end.
+    row = table.loc["narrowing"]
+    assert row["own of all genes"] == pytest.approx(row["own"] / whole)
+    wanted = tables.targets(given, table.reset_index(), tables.planted(given, drawn)).set_index("ranking")
+    assert wanted.index.tolist() == ["selector L1", "narrowing"]
+    assert wanted["of all genes"].to_dict() == table["referee of all genes"][wanted.index].to_dict()
+
+
+def test_what_is_wanted_is_said(given):
+    crops = pd.DataFrame({"genes": 24, "ranking": ["MLP", "SVM L1", "selector L1", "stochastic", "narrowing"]})
+    crops[["less MLP", "less low", "less high"]] = [(0, 0, 0), (1, 1, 1), (0.2, 0.1, 0.3), (0, -1, 1), (-3, -4, -2)]
+    crops["referee of all genes"] = [1, 1, 0.95, 0.94, 1.2]
+    markers = pd.DataFrame({"ranking": crops["ranking"], "best-2k": [0, 0, 0.9, 0.89, 1]})
+    table = tables.targets(given, crops, markers)
+    assert table["than the MLP's"].tolist() == ["higher", "level", "lower"]
+    assert table["95 % kept"].tolist() == ["yes", "no", "yes"]
+    assert table["90 % of markers"].tolist() == ["yes", "no", "yes"]
+
+
+def test_all_schemes_are_on_one_curve_of_sizes(given, drawn):
+    curve = tables.size_curve(given, drawn)
+    assert curve["genes"].tolist() == [24, 12] * 2
+    accuracy = mean_recall(drawn.referees("narrowing", (0, 1), 12), drawn.parts["test"].y)
+    assert curve["accuracy"].iloc[-1] == pytest.approx(accuracy)
+    once = tables.one_training(given, drawn)
+    assert once["genes"].tolist() == [60, 24, 12] * 2
+    paths = [each["path"]["balanced_accuracy"] for each in drawn.trainings("narrowing", (0, 1))]
+    np.testing.assert_allclose(once["accuracy"][3:], np.mean(paths, axis=0))
+    masked = [
+        dict(zip(*list(each["masking"].values())[::2], strict=True)) for each in drawn.trainings("selector L1", (0, 1))
+    ]
+    np.testing.assert_allclose(once["accuracy"][:3], [np.mean([each[k] for each in masked]) for k in (60, 24, 12)])
+
+
+def test_genes_of_a_panel_are_counted(given, drawn):
+    chosen = [set(ranking.select(24)) for ranking in drawn.rankings("selector L1", range(3))]
+    row = tables.panels(given, drawn).iloc[0]
+    assert (row["always chosen"], row["ever chosen"]) == (len(set.intersection(*chosen)), len(set.union(*chosen)))
+    genes = tables.panel_genes(given, drawn)
+    assert len(genes) == 24
+    assert genes["frequency"].tolist() == [sum(gene in each for each in chosen) / 3 for gene in genes["gene"]]
+    # A marker that is not among the variable genes is found by none.
+    best = [set(ranking.select(24)) for ranking in drawn.rankings("MLP", (0, 1))]
+    shares = [len(each & set(GENES[:10])) / 12 for each in best]
+    markers = tables.planted(given, drawn).set_index("ranking").loc["MLP"]
+    assert (markers["best-2k"], markers["best-2k least"]) == pytest.approx((np.mean(shares), min(shares)))
 
 
 def test_a_ranking_that_is_its_start_is_told():
     """Before the first step it is the start itself; what has no start to speak of has none."""
     given = settings("conditions=[MLP, selector, selector L1, stochastic, narrowing]")
-    start = networks.start_of(given, "selector", 1, 300)
-    other = networks.start_of(given, "selector", 2, 300)
-    done = {f"selector, {random_state}": {"ranking": start} for random_state in given.seeds}
-    done |= {
-        f"{name}, {random_state}": {"ranking": start} for name in ("MLP", "stochastic") for random_state in given.seeds
-    }
-    assert networks.start_of(given, "MLP", 1, 300) is None
-    assert np.isnan(tables.like_start(given, done, "stochastic"))
-    assert np.isnan(tables.like_start(given, done, "SVM L1"))
-    assert abs(np.corrcoef(start, other)[0, 1]) < 0.2
-    one = given.model_copy(update={"trainings": study.Trainings(n=2, first_seed=1)})
-    done["selector, 2"] = {"ranking": other**2}
-    assert tables.like_start(one, done, "selector") == pytest.approx(1.0)
-    done["selector, 2"] = {"ranking": -other}
-    assert tables.like_start(one, done, "selector") == pytest.approx(0.0)
+    start, other = (networks.initial_weights(given, "selector", seed, 120) for seed in (0, 1))
+    assert abs(np.corrcoef(start, other)[0, 1]) < 0.25
+
+    def like_start(ranking: str, *scores: np.ndarray) -> float:
+        by_name = {results.ranking_step(ranking, seed): {"ranking": each} for seed, each in enumerate(scores)}
+        parts = {"train": pg.Cells(np.zeros((1, 120)), np.array(["a"]), GENES)}
+        return tables.like_start(given, results.Results("", parts, by_name), ranking)
+
+    assert networks.initial_weights(given, "MLP", 0, 120) is None
+    assert np.isnan(like_start("stochastic", start, start))
+    assert np.isnan(like_start("SVM L1", start))
+    assert like_start("selector", start, other**2) == pytest.approx(1.0)
+    assert like_start("selector", start, -other) == pytest.approx(0.0)
 
 
-@pytest.mark.slow
-def test_the_start_is_that_of_the_training(done):
-    """A network trained for no time to speak of still has the weights that `start_of` says it begins with."""
-    given = settings("network.learning_rate=1e-9", "network.epochs=1")
-    model = networks.estimator(given, "selector L1", networks.own_seed("selector L1", 0)).fit(done["parts"]["train"])
-    start = networks.start_of(given, "selector L1", 0, len(done["parts"]["train"].features))
-    np.testing.assert_allclose(np.abs(model.selector_weights_), start, rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_planted_markers_are_found(done):
-    table = tables.planted(settings(), done).set_index("ranking")
-    for scheme in ("selector L1", "stochastic", "narrowing"):
-        assert table.loc[scheme, "best-2k"] >= 0.9
-    panel = tables.panels(settings(), done).iloc[0]
-    assert panel["accuracy"] > 0.8
-    assert panel["low"] < panel["accuracy"] < panel["high"]
-    assert panel["trainings"] == 3
-
-
-@pytest.mark.slow
-def test_masking_ends_with_the_network_as_it_is(done):
-    y = done["parts"]["test"].y
-    for condition in ("MLP", "selector L1", "SVM L1"):
-        unit = tables.unit(done, condition, 0)
-        whole = pd.DataFrame(unit["masking"]).iloc[-1]
-        assert whole["kept"] == 120
-        assert whole["accuracy"] == pytest.approx(np.mean(unit["right"]["test"]))
-        assert whole["balanced_accuracy"] == pytest.approx(networks.class_mean(unit["right"]["test"], y))
-
-
-@pytest.mark.slow
-def test_a_panel_is_what_its_ranking_says(done):
-    for condition in settings().crop.rankings:
-        ranking = tables.rankings_of(done, condition, [1])[0]
-        assert done[f"{condition}, 1, best 24"]["genes"] == ranking.select(24)
-    units = [done[f"selector L1, {random_state}"] for random_state in (0, 1)]
-    once = tables.one_training(settings(), done).set_index("scheme")
-    assert once.loc["narrowing", "genes"].tolist() == [60, 24, 12]
-    assert once.loc["selector L1", "genes"].tolist() == [60, 24, 12]  # all schemes on one curve
-    masked = [dict(zip(u["masking"]["kept"], u["masking"]["balanced_accuracy"], strict=True))[24] for u in units]
-    assert once.loc["selector L1", "accuracy"].tolist()[1] == pytest.approx(np.mean(masked))
-    assert tables.size_curve(settings(), done)["genes"].tolist() == [24, 12] * 3
-    less = tables.cropped(settings(), done).set_index("ranking")
-    assert less.loc["MLP", "less MLP"] == 0
-    genes = tables.panel_genes(settings(), done)
-    assert genes["gene"].tolist() == tables.panel_unit(settings(), done, "stochastic")["genes"]
-
-
-@pytest.mark.slow
-def test_a_path_is_judged_on_test_cells_that_its_training_did_not_see(done):
-    y = done["parts"]["test"].y
-    for random_state in (0, 1):
-        unit = tables.unit(done, "narrowing", random_state)
-        assert unit["path"]["size"] == [60, 24, 12]
-        assert unit["path"]["balanced_accuracy"][-1] == pytest.approx(networks.class_mean(unit["right"]["test"], y))
-    # On a panel, what a path leaves is a plain MLP: it is held to the MLP with all genes, not to the path's end.
-    row = tables.cropped(settings(), done).set_index("ranking").loc["narrowing"]
-    assert row["own of all genes"] == pytest.approx(row["own"] / tables.all_genes(settings(), done, "MLP"))
-
-
-@pytest.mark.slow
-def test_what_is_wanted_is_said(done):
-    table = tables.targets(settings(), done).set_index("ranking")
-    assert table.index.tolist() == ["selector L1", "narrowing"]
-    cropped = tables.cropped(settings(), done).set_index("ranking")
-    for ranking, row in table.iterrows():
-        whole = tables.all_genes(settings(), done, "MLP")
-        assert row["of all genes"] == pytest.approx(cropped.loc[ranking, "referee"] / whole)
-        assert row["95 % kept"] == ("yes" if cropped.loc[ranking, "referee"] >= 0.95 * whole else "no")
-        verdict = "higher" if row["less low"] > 0 else "lower" if row["less high"] < 0 else "level"
-        assert row["than the MLP's"] == verdict
-        assert row["90 % of markers"] == "yes"
-
-
-@pytest.mark.slow
-def test_everything_is_written_and_done_once(out, done, monkeypatch):
-    names = {path.name for path in out.iterdir()}
-    expected = {
-        "conditions",
-        "cropped",
-        "one_training",
-        "overlap",
-        "sizes",
-        "panels",
-        "planted",
-        "targets",
-        "panel_genes",
-    }
-    assert {f"{name}.csv" for name in expected} | {"report.md"} <= names
-    assert {f"{name}.png" for name in ("masking", "cropped", "sizes", "learning", "frequency")} <= names
-    before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    for work in ("train", "train_svm", "crop", "retrain", "rank_only", "panel"):
-        monkeypatch.setattr(networks, work, lambda *given, **named: pytest.fail("a unit was done twice"))
-    study.run(settings(), "planted", out)
-    assert before == {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    with pytest.raises(pg.PermGradError, match="network.epochs was 20, now 9"):
-        study.run(settings("network.epochs=9"), "planted", out)
-    with pytest.raises(pg.PermGradError, match="cells was"):
-        study.run(settings("generated.random_state=1"), "planted", out)
-
-
-@pytest.mark.slow
-def test_what_was_lost_is_done_again(out, done, monkeypatch):
-    path = out / "units" / "svm_l2.json"
-    before = json.loads(path.read_text())
-    path.unlink()
-    monkeypatch.setattr(networks, "train", lambda *given, **named: pytest.fail("a training was done twice"))
-    assert study.run(settings(), "planted", out)["SVM L2"]["ranking"] == before["ranking"]
-
-
-def test_more_trainings_judge_a_panel_anew():
-    """What a unit's result depends on and may change is in its name: no result of fewer trainings is taken for it."""
-    few, more = (study.plan(settings(f"trainings.n={n}"), {}, {}) for n in (2, 3))
-    panels = [{name for name in steps if name.startswith("panel")} for steps in (few, more)]
-    assert panels[0]
-    assert not panels[0] & panels[1]
-
-
-def test_a_look_goes_elsewhere(monkeypatch):
-    made = []
-    monkeypatch.setattr(study, "run", lambda given, name, out, verbose: {})
-    monkeypatch.setattr(study, "write_report", lambda given, name, done, out: made.append(out))
-    for options in ([], ["--fast"], ["--fast", "--out", "here"], ["--report", "shown"]):
-        assert CliRunner().invoke(study.main, ["--dataset", "planted", *options]).exit_code == 0
-    assert made == [
-        Path("results/selector_mlp/planted"),
-        Path("results/selector_mlp_fast/planted"),
-        Path("here/planted"),
-        Path("shown/planted"),
-    ]
+def test_more_trainings_score_a_panel_anew():
+    """What a step's result depends on and may change is in its name: no result of fewer trainings is taken for it."""
+    names = {results.panel_step(settings(change), "selector L1") for change in ("trainings.n=2", "trainings.n=3")}
+    assert len(names) == 2
+    more = ("trainings.n=3", "curve=[12]", "crop.sizes=[12]", "panels.trainings=9")
+    assert study.fixed(settings(*more)) == study.fixed(settings())
+    for change in ("network.epochs=9", "trainings.first_seed=1", "crop.step=3"):
+        assert study.fixed(settings(change)) != study.fixed(settings())
 
 
 def test_equal_cells_are_known_again():
     cells = study.load_cells(settings(), "planted")
-    found = study.fingerprint(cells)
-    assert found == study.fingerprint(pg.Cells(cells.X.toarray(), cells.y, cells.features))
+    known = study.fingerprint(cells)
+    assert known == study.fingerprint(pg.Cells(cells.X.toarray(), cells.y, cells.features))
     labels, counts = cells.y.copy(), cells.X.copy()
     labels[:2] = labels[:2][::-1] if labels[0] != labels[1] else "type_9"
     counts.data[5] += 1
     for X, y in ((cells.X, labels), (counts, cells.y)):
-        assert found != study.fingerprint(pg.Cells(X, y, cells.features))
+        assert known != study.fingerprint(pg.Cells(X, y, cells.features))
 
 
 def test_cells_of_other_parts_reach_no_fit():
@@ -267,32 +220,73 @@ def test_cells_of_other_parts_reach_no_fit():
     assert sum(map(len, parts.values())) == len(set(np.concatenate(rows)))
 
 
-def test_mean_per_class_accuracy_is_recall():
-    """The truth is the truth: 2 of 3 and 0 of 1 told right make 1/3, whatever was predicted how often."""
-    assert networks.class_mean([1, 1, 0, 0], np.array(["a", "a", "a", "b"])) == pytest.approx(1 / 3)
-
-
 def test_bad_settings():
-    with pytest.raises(pg.PermGradError, match="no data set 'cells' among those of the settings: worm, mouse, planted"):
-        study.load_cells(settings(), "cells")
+    for changes, message in {
+        ("trainings.n=1",): "trainings.n",
+        ("conditions=[MLP, selector L3]",): "there is no 'selector L3' among",
+        ("conditions=[MLP, selector]",): "must be among conditions",
+        ("crop.rankings=[selector L1, narrowing]",): "must hold 'MLP'",
+        ("conditions=[MLP, SVM L1]",): "there is no 'SVM L1' among",
+        ("panels.conditions=[SVM L1]",): r"panels\.conditions must be among conditions",
+        (
+            "conditions=[MLP, selector]",
+            "crop.rankings=[MLP, selector]",
+            "panels.conditions=[selector]",
+        ): "must hold one of selector L1, stochastic",
+        ("crop.rankings=[MLP]",): r"crop\.rankings",
+    }.items():
+        with pytest.raises(pg.PermGradError, match=message):
+            settings(*changes)
     with pytest.raises(pg.PermGradError, match=r"no such file .*--set datasets\.gone\.file=PATH"):
         study.load_cells(settings("datasets={gone: {file: gone.h5ad, target: type}}"), "gone")
-    with pytest.raises(pg.PermGradError, match="trainings.n"):
-        settings("trainings.n=1")
-    with pytest.raises(pg.PermGradError, match="there is no 'selector L3' among"):
-        settings("conditions=[MLP, selector L3]")
-    with pytest.raises(pg.PermGradError, match="must be among conditions"):
-        settings("conditions=[MLP, selector]")
-    with pytest.raises(pg.PermGradError, match="must hold 'MLP'"):
-        settings("crop.rankings=[selector L1, narrowing]")
-    with pytest.raises(pg.PermGradError, match="there is no 'SVM L1' among"):
-        settings("conditions=[MLP, SVM L1]")
-    with pytest.raises(pg.PermGradError, match=r"panels\.conditions must be among conditions"):
-        settings("panels.conditions=[SVM L1]")
-    with pytest.raises(pg.PermGradError, match="must hold one of selector L1, stochastic"):
-        settings("conditions=[MLP, selector]", "crop.rankings=[MLP, selector]", "panels.conditions=[selector]")
-    with pytest.raises(pg.PermGradError, match=r"crop\.rankings"):
-        settings("crop.rankings=[MLP]")
     given = settings("curve=[120]")
     with pytest.raises(pg.PermGradError, match="fewer genes than the 120 that there are, got 120"):
         study.prepare(given, study.load_cells(given, "planted"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    workspace = study.STUDY.workspace(tmp_path_factory.mktemp("panels"))
+    trained = study.run(settings(), workspace, dataset="planted")
+    study.STUDY.write_report(settings(), trained, workspace.report)
+    return trained
+
+
+@pytest.mark.slow
+def test_planted_markers_are_found(trained):
+    table = tables.planted(settings(), trained).set_index("ranking")
+    assert (table.loc[["selector L1", "narrowing"], "best-2k"] >= 0.9).all()
+    panel = tables.panels(settings(), trained).iloc[0]
+    assert panel["accuracy"] > 0.8
+    assert panel["low"] < panel["accuracy"] < panel["high"]
+
+
+@pytest.mark.slow
+def test_curves_end_with_the_network_as_it_is(trained):
+    """Of masking, with all genes; of a path, on test cells that its training did not see."""
+    y = trained.parts["test"].y
+    for ranking, curve, count in (("MLP", "masking", 120), ("SVM L1", "masking", 120), ("narrowing", "path", 12)):
+        training = trained.training(ranking, 1)
+        last = pd.DataFrame(training[curve]).iloc[-1]
+        assert last["size" if curve == "path" else "kept"] == count
+        predicted = np.where(np.array(training["correct"]["test"], bool), y, "")
+        assert last["accuracy"] == pytest.approx(np.mean(predicted == y))
+        assert last["balanced_accuracy"] == pytest.approx(mean_class_accuracy(y, predicted))
+
+
+@pytest.mark.slow
+def test_networks_are_trained_on_what_a_ranking_says(trained):
+    for ranking in settings().crop.rankings:
+        assert trained.crops(ranking, [1], 24)[0]["genes"] == trained.best(ranking, 1, 24)
+    assert trained.steps[results.referee_step("narrowing", 1, 24)]["genes"] == trained.best("narrowing", 1, 24)
+    panel = trained.panel(settings(), "selector L1")
+    assert panel["genes"] == pg.panel_of(trained.rankings("selector L1", (0, 1)), 24).features
+
+
+@pytest.mark.slow
+def test_the_start_is_that_of_the_training(trained):
+    """A network trained for no time to speak of still has the weights that `initial_weights` says it begins with."""
+    given = settings("network.learning_rate=1e-9", "network.epochs=1")
+    model = networks.network_on_all_genes(given, "selector L1", 0).fit(trained.parts["train"])
+    start = networks.initial_weights(given, "selector L1", 0, 120)
+    np.testing.assert_allclose(np.abs(model.selector_weights_), start, rtol=1e-5)
