@@ -89,7 +89,7 @@ def rank(
 def _write_ranking(
     directory: Path, data: Table, split_random_state: int, settings: dict[str, Any], steps: Steps
 ) -> FeatureRanking:
-    """Train, rank, put to the test, and write all of it; what cannot be done fails before training."""
+    """Train, rank, put to the test, and write all of it; what is not possible fails before training."""
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 

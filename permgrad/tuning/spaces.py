@@ -100,7 +100,7 @@ FIRST: dict[Space, tuple[dict[str, Any], ...]] = {
     cnn: ({**_DENSE, **_CONVOLUTIONS, **_TRAINING},),
     batch_ensemble: ({**_ENSEMBLE, "embedding": "piecewise"}, {**_ENSEMBLE, "embedding": "periodic"}),
 }
-"""The first trials of a study: small, and near the estimators' defaults. Hopeless trials are seen to be so at once.
+"""The first trials of a study: small, and near the estimators' defaults; what is hopeless beside them is soon pruned.
 
 Which embedding suits a table is not known beforehand, and decides more than most of the rest."""
 

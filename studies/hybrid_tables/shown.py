@@ -71,8 +71,9 @@ def shown_scores(results: Results, scores: pd.DataFrame) -> Iterator[dict[str, A
     """Yield label, table (best model on top, a column for each score) and published figures of each data set."""
     for result in results if len(scores) else ():
         board = LEADERBOARD[LEADERBOARD["dataset"] == result.name]
-        table = _scores_of(result, scores[scores["dataset"] == result.label])
-        yield {"label": result.label, "table": table, "leaderboard": board.to_dict("records")}
+        rows = scores[scores["dataset"] == result.label]
+        if len(rows):
+            yield {"label": result.label, "table": _scores_of(result, rows), "leaderboard": board.to_dict("records")}
 
 
 def _scores_of(result: DatasetResults, scores: pd.DataFrame) -> pd.DataFrame:
