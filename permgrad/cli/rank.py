@@ -96,7 +96,7 @@ def _write_ranking(
     train, val, test = data.split(random_state=split_random_state)
     steps.check(data, test)
     estimator = build_estimator(data, settings).fit(train.X, train.y, validation_data=(val.X, val.y))
-    missing = estimator.encoder_.missing
+    missing = estimator.encoder_.missing_
     if missing:
         counts = ", ".join(f"{name} {count}" for name, count in missing.items())
         click.echo(f"missing training values, filled with the median or a category of their own: {counts}")

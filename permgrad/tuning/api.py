@@ -9,10 +9,10 @@ from typing import Any
 
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
-from permgrad.estimators._base import EPOCHS
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.files import plain
 from permgrad.metrics.scores import SCORES
+from permgrad.training.config import EPOCHS
 from permgrad.tuning.directory import begin, check_directory
 from permgrad.tuning.job import Job
 from permgrad.tuning.objective import PARAMETERS, Objective

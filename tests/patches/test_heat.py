@@ -11,6 +11,8 @@ from permgrad.importance.network.outputs import final_activation
 from permgrad.patches.heat import heat_shares, notable_patches, tissue
 from permgrad.patches.planted import draw_patch
 
+pytestmark = pytest.mark.backend
+
 
 @pytest.fixture
 def spot_finder():

@@ -10,6 +10,8 @@ import permgrad as pg
 from permgrad.patches.predicting import predict_logits, probability
 from permgrad.patches.reading import symmetric
 
+pytestmark = pytest.mark.backend
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -14,7 +14,7 @@ from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.permuting import conditional, measurement
 from permgrad.importance.permuting import network as permuted
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
-from permgrad.layers.batch_ensemble import MemberDense, MemberHeads, MemberMean
+from permgrad.layers.batch_ensemble import EnsembleDense, EnsembleHeads, EnsembleMean
 from permgrad.layers.embeddings import Periodic, PiecewiseLinear
 from permgrad.layers.quantile import QuantileScale
 from permgrad.layers.scaling import MinMaxScale
@@ -176,11 +176,11 @@ def first_layer_model(before, activation="relu", n_columns=8, members=1):
     x = rows
     for layer in before:
         x = layer(x)
-    x = keras.layers.Dense(7, activation)(x) if members == 1 else MemberDense(7, members, activation, spread=True)(x)
+    x = keras.layers.Dense(7, activation)(x) if members == 1 else EnsembleDense(7, members, activation, spread=True)(x)
     x = keras.layers.BatchNormalization()(x)
     if members > 1:
-        logits = MemberHeads(3, members)(MemberDense(5, members, "tanh")(x))
-        return keras.Model(rows, keras.layers.Softmax()(MemberMean("probabilities")(logits)))
+        logits = EnsembleHeads(3, members)(EnsembleDense(5, members, "tanh")(x))
+        return keras.Model(rows, keras.layers.Softmax()(EnsembleMean("probabilities")(logits)))
     return keras.Model(rows, keras.layers.Dense(3, "softmax")(keras.layers.Dense(5, "tanh")(x)))
 
 
