@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -121,7 +122,8 @@ def released_graphs() -> Iterator[None]:
 
     Keras's optimizer sums gradients over replicas by a TensorFlow function with a custom gradient, and TensorFlow
     keeps each such gradient, and by it the whole graph of the training step, in a registry for good
-    (tensorflow issue 80895; `keras.utils.clear_session` does not help).
+    (tensorflow issue 80895; `keras.utils.clear_session` does not help). It also keeps the Python functions that read
+    batches, and by them the rows, in a list of the default graph.
     """
     if NAME != "tensorflow":
         yield
@@ -130,8 +132,38 @@ def released_graphs() -> Iterator[None]:
 
     kept = set(gradient_registry.list())
     try:
-        yield
+        with _released_readers():
+            yield
     finally:
         for name in set(gradient_registry.list()) - kept:
             if name.startswith("CustomGradient-"):
                 gradient_registry._registry.pop(name, None)
+
+
+_training = threading.Lock()
+_trainings = _others = 0
+
+
+@contextmanager
+def _released_readers() -> Iterator[None]:
+    """Let go of the functions that read batches when no thread trains any more: TensorFlow holds them weakly, too."""
+    global _trainings, _others
+    readers = _readers()
+    with _training:
+        _others = _others if _trainings else len(readers)
+        _trainings += 1
+    try:
+        yield
+    finally:
+        with _training:
+            _trainings -= 1
+            if not _trainings:
+                del readers[_others:]
+
+
+def _readers() -> list[Any]:
+    """Return TensorFlow's own list of the Python functions that its default graph calls."""
+    graph: Any = tf.compat.v1.get_default_graph()
+    if not hasattr(graph, "_py_funcs_used_in_graph"):
+        graph._py_funcs_used_in_graph = []
+    return graph._py_funcs_used_in_graph

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from permgrad.cli.shown import show_evaluation
+from permgrad.cli.signals import stop_by_interrupt
 from permgrad.cli.tables import same_table
 
 PARTS = ("curves", "retrain", "sanity", "stability")
@@ -39,10 +40,11 @@ def evaluate(
     learned, and of networks trained again; beside a random forest, SHAP, a plain MLP, mutual information and chance.
     """
     import permgrad as pg
-    from permgrad.files import move_into
+    from permgrad.directories import move_into
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 
+    stop_by_interrupt()
     ranking = pg.FeatureRanking.load(results / "ranking.json")
     split_random_state = ranking.settings["split_random_state"]
     data = same_table(table, ranking.settings["data"])

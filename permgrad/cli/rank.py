@@ -11,6 +11,7 @@ import click
 
 from permgrad.cli.options import check_class_weight, shared_options
 from permgrad.cli.shown import show_evaluation, show_ranking
+from permgrad.cli.signals import stop_by_interrupt
 from permgrad.cli.steps import Steps
 from permgrad.cli.tables import load_table
 
@@ -70,14 +71,15 @@ def rank(
 
     TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file.
     """
-    from permgrad.files import new_directory
+    from permgrad.directories import new_directory
 
+    stop_by_interrupt()
     data = load_table(table, target, task)
     steps = Steps(
         settings["random_state"], n_repeats, timeout, formula, conditional, groups, evaluate, evaluate_timeout
     )
     out = out or Path("results") / data.name
-    with new_directory(out, overwrite=overwrite) as staging:
+    with new_directory(out, overwrite=overwrite, protected=[table]) as staging:
         click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
         if "note" in data.notes:
             click.echo(f"  {data.notes['note']}")

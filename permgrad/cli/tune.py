@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from permgrad.cli.options import check_class_weight, shared_options
 from permgrad.cli.shown import show_study
+from permgrad.cli.signals import stop_by_interrupt
 from permgrad.cli.tables import load_table
 
 
@@ -81,7 +81,7 @@ def tune(
     data = load_table(table, target, task)
     click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
     check_class_weight(settings["class_weight"], data.task)
-    _stop_by_interrupt()
+    stop_by_interrupt()
     objectives: Any = metric[0] if len(metric) == 1 else metric
     result = run(
         data,
@@ -103,15 +103,6 @@ def tune(
         verbose=True,
     )
     show_study(result, n_trials)
-
-
-def _stop_by_interrupt() -> None:
-    """Let SIGTERM and SIGINT raise KeyboardInterrupt, so that the running trial is queued again.
-
-    Clusters end a job by SIGTERM; what a script begins in the background ignores SIGINT.
-    """
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, signal.default_int_handler)
 
 
 def read_range(text: str) -> tuple[str, list[Any]]:

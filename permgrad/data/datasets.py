@@ -15,8 +15,8 @@ import sklearn.datasets
 
 from permgrad.data.expression import read_expression
 from permgrad.data.table import Table, read_csv
+from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, listing
-from permgrad.files import new_directory
 
 CACHE = Path(pooch.os_cache("permgrad"))
 

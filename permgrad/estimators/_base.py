@@ -14,9 +14,9 @@ from sklearn.utils import check_random_state
 
 from permgrad.data.cells import Cells
 from permgrad.data.table import Table, Task, as_target
+from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._weights import weigh_classes
-from permgrad.files import new_directory
 from permgrad.metrics.losses import cross_entropy
 
 

@@ -13,10 +13,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from permgrad.data.table import Table
+from permgrad.directories import new_directory
 from permgrad.errors import PermGradError
 from permgrad.estimators.loading import load
 from permgrad.estimators.saving import write_estimator
-from permgrad.files import new_directory
 from permgrad.tuning.liveness import OWNER, machine
 
 LOSS = "val_loss"

@@ -12,8 +12,8 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import wsgi
 
+from permgrad.directories import is_study
 from permgrad.errors import PermGradError
-from permgrad.files import is_study
 from permgrad.tuning.storage import hide_password, open_storage
 
 LOOPBACK = "127.0.0.1"

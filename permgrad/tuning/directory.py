@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 import optuna
 
+from permgrad.directories import STUDY_FILE, is_study
 from permgrad.errors import PermGradError
-from permgrad.files import STUDY_FILE, is_study, read_json, write_json
+from permgrad.files import read_json, write_json
 from permgrad.tuning.job import Job
 from permgrad.tuning.storage import hide_password
 

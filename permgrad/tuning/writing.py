@@ -15,8 +15,9 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial
 
 from permgrad.data.table import Table
+from permgrad.directories import move_into
 from permgrad.estimators.saving import versions
-from permgrad.files import move_into, read_json, write_json
+from permgrad.files import read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.directory import DPI, write_results
 from permgrad.report.results import Results

@@ -17,9 +17,10 @@ from sklearn.metrics import roc_auc_score
 
 import permgrad as pg
 from permgrad.backend import keras
+from permgrad.directories import new_directory
 from permgrad.errors import FileFormatError
 from permgrad.estimators.saving import read_network, write_network
-from permgrad.files import new_directory, new_file
+from permgrad.files import new_file
 from permgrad.patches.files import Patches
 from permgrad.patches.predicting import predict_logits
 from permgrad.patches.reading import N_SYMMETRIES

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 
 import numpy as np
@@ -141,3 +142,18 @@ def test_a_step_is_traced_once(rng, task, monkeypatch):
     X = rng.normal(size=(64, 2)).astype(np.float32)
     fit_network(model, (X, (X[:, 0] > 0).astype(int)), None, TrainingConfig(epochs=2, batch_size=16), task=task)
     assert len(traced) == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="what TensorFlow keeps")
+def test_rows_are_let_go_after_training(rng):
+    """TensorFlow keeps the functions that read batches, and by them the whole table; those of others stay."""
+    import tensorflow as tf
+
+    others = tf.data.Dataset.from_generator(lambda: iter([1, 2]), output_types=tf.int32)
+    rows = keras.Input((2,))
+    model = keras.Model(rows, keras.layers.Dense(1)(rows))
+    X = rng.normal(size=(64, 2)).astype(np.float32)
+    fit_network(model, (X, X[:, 0]), (X, X[:, 0]), TrainingConfig(epochs=1), task="regression")
+    gc.collect()
+    assert not any(isinstance(kept, Batches) for kept in gc.get_objects())
+    assert [int(value) for value in others] == [1, 2]
