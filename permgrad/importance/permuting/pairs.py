@@ -66,5 +66,5 @@ class Pairs:
     def by_feature(self) -> Iterator[tuple[int, slice]]:
         """Walk the features that occur: (feature, where its pairs are), in order."""
         features, starts = np.unique(self.feature, return_index=True)
-        for feature, start, stop in zip(features, starts, [*starts[1:], len(self)], strict=True):
+        for feature, start, stop in zip(features, starts, [*starts, len(self)][1:], strict=True):
             yield int(feature), slice(start, stop)

@@ -622,3 +622,17 @@ def test_bad_input(change, message):
 def test_image_model_has_no_tabular_branch(random_hybrid):
     with pytest.raises(pg.PermGradError, match="one tabular branch, this one has 0"):
         pg.permutation_importance(random_hybrid("regression", 1, ("image",)), np.zeros((5, 6)), np.zeros(5))
+
+
+@pytest.mark.parametrize("via", ["tabular", "both"])
+def test_a_column_that_is_one_value_in_these_rows_scores_zero(random_hybrid, layout, rng, via):
+    """No row changes when it is permuted: not one of a call, nor of a chunk, nor of all."""
+    model = random_hybrid("classification", 2)
+    y = rng.integers(0, 2, 40)
+    for alike in ([2], [0, 1, 2, 3, 4, 5]):
+        X = rng.random((40, 6)).astype(np.float32)
+        X[:, alike] = 0.5
+        ranking = pg.permutation_importance(model, X, y, via=via, layout=layout, n_repeats=2)
+        np.testing.assert_array_equal(ranking.scores[alike], 0)
+        np.testing.assert_array_equal(ranking.p_values[alike], 1)
+        assert (np.delete(ranking.scores, alike) != 0).all()
