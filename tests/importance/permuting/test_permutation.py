@@ -629,10 +629,12 @@ def test_a_column_that_is_one_value_in_these_rows_scores_zero(random_hybrid, lay
     """No row changes when it is permuted: not one of a call, nor of a chunk, nor of all."""
     model = random_hybrid("classification", 2)
     y = rng.integers(0, 2, 40)
-    for alike in ([2], [0, 1, 2, 3, 4, 5]):
-        X = rng.random((40, 6)).astype(np.float32)
-        X[:, alike] = 0.5
-        ranking = pg.permutation_importance(model, X, y, via=via, layout=layout, n_repeats=2)
-        np.testing.assert_array_equal(ranking.scores[alike], 0)
-        np.testing.assert_array_equal(ranking.p_values[alike], 1)
-        assert (np.delete(ranking.scores, alike) != 0).all()
+    for groups in ({str(i): [i] for i in range(6)}, {"pair": [0, 3], "triple": [1, 2, 4], "one": [5]}):
+        for alike in ([next(iter(groups))], list(groups)):
+            X = rng.random((40, 6)).astype(np.float32)
+            X[:, [column for name in alike for column in groups[name]]] = 0.5
+            ranking = pg.permutation_importance(model, X, y, via=via, layout=layout, n_repeats=2, groups=groups)
+            same = np.isin(ranking.features, alike)
+            np.testing.assert_array_equal(ranking.scores[same], 0)
+            np.testing.assert_array_equal(ranking.p_values[same], 1)
+            assert (ranking.scores[~same] != 0).all()
