@@ -237,7 +237,7 @@ def test_bad_settings():
     }.items():
         with pytest.raises(pg.PermGradError, match=message):
             settings(*changes)
-    with pytest.raises(pg.PermGradError, match=r"no such file .*--set datasets\.gone\.file=PATH"):
+    with pytest.raises(pg.PermGradError, match=r"there is no gone\.h5ad.*--set datasets\.gone\.file=PATH"):
         study.load_cells(settings("datasets={gone: {file: gone.h5ad, target: type}}"), "gone")
     given = settings("curve=[120]")
     with pytest.raises(pg.PermGradError, match="fewer genes than the 120 that there are, got 120"):
