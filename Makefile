@@ -132,7 +132,7 @@ bench-tuning: install
 # Needs chromium for the dashboard's picture.
 pictures: demo
 	cp results/demo/ranking.png docs/images/demo_ranking.png
-	$(BIN)/permgrad tune breast_cancer --space mlp --trials 20 --out results/tuned
+	$(BIN)/permgrad tune breast_cancer --space mlp --n-trials 20 --out results/tuned
 	$(BIN)/python docs/screenshot.py results/tuned docs/images/dashboard.png
 
 clean:

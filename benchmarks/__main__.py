@@ -10,40 +10,52 @@ machine multiplies two 2048 × 2048 float32 matrices. "differ": from the plain l
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from importlib import import_module
+
+from benchmarks.measure import Row
 
 MODULES = ("importance", "images", "growth", "penalty")
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["--row"]:
-        module, name = sys.argv[2].split(".")
-        functions = {function.__name__: function for function in import_module(f"benchmarks.{module}").ROWS}
-        print(json.dumps(dataclasses.asdict(functions[name]())))
-        return
-    from benchmarks.measure import Row
+def row_functions() -> dict[str, Callable[[], Row]]:
+    """Return what measures each row, by its name."""
+    return {row.__name__: row for module in MODULES for row in import_module(f"benchmarks.{module}").ROWS}
 
-    chosen = sys.argv[1:]
-    rows = [f"{module}.{f.__name__}" for module in MODULES for f in import_module(f"benchmarks.{module}").ROWS]
-    unknown = [name for name in chosen if not any(row.endswith(f".{name}") for row in rows)]
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    functions = row_functions()
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"all by default: {', '.join(functions)}")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # one row, as JSON
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.rows if name not in functions]
     if unknown:
-        sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(row.split('.')[1] for row in rows)}")
+        sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(functions)}")
+    if options.here:
+        print(json.dumps(dataclasses.asdict(functions[options.rows[0]]())))
+    else:
+        print_table(options.rows or list(functions))
+
+
+def print_table(names: Sequence[str]) -> None:
     print(Row.HEADER, flush=True)
     failed = []
-    for row in rows:
-        if chosen and row.split(".")[1] not in chosen:
-            continue
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "benchmarks", "--row", row], stdout=subprocess.PIPE, text=True, check=False
+    for name in names:
+        process = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "benchmarks", "--here", name], stdout=subprocess.PIPE, text=True, check=False
         )
-        if done.returncode:
-            failed.append(row)
+        if process.returncode:
+            failed.append(name)
         else:
-            print(Row(**json.loads(done.stdout.splitlines()[-1])), flush=True)
+            print(Row(**json.loads(process.stdout.splitlines()[-1])), flush=True)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -41,7 +41,7 @@ def puma() -> Row:
         )
     with Peak() as other_peak:
         slow, other = timed(lambda: _plain_permgrad(model, layout, X, y))
-    found = [part.scores for part in ranking.components.values()] + [np.array([*ranking.settings["losses"].values()])]
+    fast = [part.scores for part in ranking.components.values()] + [np.array([*ranking.settings["losses"].values()])]
     cut = pg.cut_model(model)
     tabular, image = (operations(branch.encoder) for branch in cut.branches)
     first_dense = 2 * X.shape[1] * 128
@@ -56,7 +56,7 @@ def puma() -> Row:
         other,
         "≥ 100",
         needed / matmul_rate(),
-        max(largest_difference(a, b) for a, b in zip(found, slow, strict=True)),
+        max(largest_difference(a, b) for a, b in zip(fast, slow, strict=True)),
         peak.megabytes,
         other_peak.megabytes,
     )
@@ -88,7 +88,7 @@ def _genes(n_rows: int, n_repeats: int, ratio: str, time: str) -> Row:
     model = mlp(*GENES, batch_norm=3)
     X, y = table(n_rows, GENES[0], GENES[-1])
     with Peak() as peak:
-        found, ours = timed(lambda: pg.permutation_importance(model, X, y, n_repeats=n_repeats, verbose=True))
+        ranking, ours = timed(lambda: pg.permutation_importance(model, X, y, n_repeats=n_repeats, verbose=True))
     network = compiled(lambda rows: model(rows, training=False), model)
 
     def predict(rows: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ def _genes(n_rows: int, n_repeats: int, ratio: str, time: str) -> Row:
         other=seconds / PLAIN_GENES * GENES[0] * n_repeats,
         target=ratio,
         floor=needed / matmul_rate(),
-        difference=largest_difference(found.scores[: len(columns)], plain.mean(axis=(1, 2))),
+        difference=largest_difference(ranking.scores[: len(columns)], plain.mean(axis=(1, 2))),
         memory=peak.megabytes,
         note=f"wanted {time}, took {ours / 60:.1f} min; the plain loop is timed on {PLAIN_GENES} permutations",
     )
@@ -217,14 +217,14 @@ def _mlp_row(
     other_peak: Peak,
 ) -> Row:
     with Peak() as peak:
-        found, first, later = first_and_later(lambda: pg.permutation_importance(model, X, y, n_repeats=n_repeats), 3)
+        ranking, first, later = first_and_later(lambda: pg.permutation_importance(model, X, y, n_repeats=n_repeats), 3)
     some = [[0], [1], [2]]
     plain = plain_permutation(
         lambda rows: model.predict(rows, verbose=0), X, y, groups=some, n_repeats=n_repeats, random_state=0
     )
     behind_first = operations(model) - 2 * widths[0] * widths[1] + 2 * widths[1]
     needed = len(X) * (operations(model) + widths[0] * n_repeats * behind_first)
-    assert np.isclose(found.settings["baseline_loss"], plain_loss(y, model.predict(X, verbose=0)).mean())
+    assert np.isclose(ranking.settings["baseline_loss"], plain_loss(y, model.predict(X, verbose=0)).mean())
     return Row(
         name,
         later,
@@ -232,7 +232,7 @@ def _mlp_row(
         other,
         target,
         needed / matmul_rate(),
-        largest_difference(found.scores[: len(some)], plain.mean(axis=(1, 2))),
+        largest_difference(ranking.scores[: len(some)], plain.mean(axis=(1, 2))),
         peak.megabytes,
         other_peak.megabytes,
     )

@@ -136,8 +136,8 @@ def operations(model: Any) -> int:
 def mlp(*widths: int, batch_norm: int = 0, random_state: int = 0) -> Any:
     """Build a ReLU network with a softmax; BatchNorm behind the first `batch_norm` layers' activations."""
     rows = x = keras.Input((widths[0],))
-    for i, units in enumerate(widths[1:-1]):
-        x = keras.layers.Dense(units, "relu", kernel_initializer=keras.initializers.HeNormal(random_state + i))(x)
+    for i, width in enumerate(widths[1:-1]):
+        x = keras.layers.Dense(width, "relu", kernel_initializer=keras.initializers.HeNormal(random_state + i))(x)
         x = keras.layers.BatchNormalization()(x) if i < batch_norm else x
     output = keras.layers.Dense(
         widths[-1], "softmax", kernel_initializer=keras.initializers.GlorotNormal(random_state + 99)
@@ -151,6 +151,6 @@ def table(n_rows: int, n_columns: int, n_classes: int) -> tuple[np.ndarray, np.n
     return rng.random((n_rows, n_columns), np.float32), rng.integers(0, n_classes, n_rows)
 
 
-def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
+def largest_difference(measured: np.ndarray, expected: np.ndarray) -> float:
     """Return the largest difference, over the largest expected value."""
-    return float(np.max(np.abs(found - expected)) / np.abs(expected).max())
+    return float(np.max(np.abs(measured - expected)) / np.abs(expected).max())

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,17 +62,17 @@ def generate(path: Path, n_rows: int, n_genes: int) -> float:
 
 
 def train(path: Path) -> dict[str, float]:
-    """Train for one epoch, rows left on disk; judge on the last 20,000 cells."""
+    """Train for one epoch, rows left on disk; score on the last 20,000 cells."""
     import permgrad as pg
 
     cells = pg.read_cells(path, "type", on_disk=True)
-    held = min(20_000, len(cells) // 5)
+    n_test = min(20_000, len(cells) // 5)
     rows = np.arange(len(cells))
     before = peak()
     begun = time.perf_counter()
-    model = pg.SelectorClassifier(epochs=1, learning_rate=1e-3).fit(cells.take(rows[:-held]))
+    model = pg.SelectorClassifier(epochs=1, learning_rate=1e-3).fit(cells.take(rows[:-n_test]))
     seconds = time.perf_counter() - begun
-    test = cells.take(rows[-held:])
+    test = cells.take(rows[-n_test:])
     accuracy = float((model.predict(test) == test.y).mean())
     return {"seconds": seconds, "accuracy": accuracy, "peak": peak(), "before": before}
 
@@ -83,13 +83,13 @@ def peak() -> float:
     return float(most) * (1 if sys.platform == "darwin" else 1024)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--genes", type=int, default=2000)
     parser.add_argument("--directory", type=Path, help="where the file goes; by default a temporary directory")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.train:
         print(json.dumps(train(options.train)))
         return
@@ -99,14 +99,14 @@ def main() -> None:
         size = path.stat().st_size
         print(f"{options.rows:,} × {options.genes:,}: {size / 1e9:.2f} GB on disk, generated in {seconds:.0f} s")
         command = [sys.executable, "-m", "benchmarks.out_of_core", "--train", str(path)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
-    found = json.loads(done.stdout.splitlines()[-1])
+        process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    measured = json.loads(process.stdout.splitlines()[-1])
     print(
-        f"one epoch: {found['seconds']:.0f} s, accuracy {found['accuracy']:.3f} on cells not seen; at most"
-        f" {found['peak'] / 1e9:.2f} GB, of which {found['before'] / 1e9:.2f} GB before the first row"
+        f"one epoch: {measured['seconds']:.0f} s, accuracy {measured['accuracy']:.3f} on cells not seen; at most"
+        f" {measured['peak'] / 1e9:.2f} GB, of which {measured['before'] / 1e9:.2f} GB before the first row"
         f" (all rows in memory: {size / 1e9:.2f} GB sparse, {4 * options.rows * options.genes / 1e9:.2f} GB dense)"
     )
-    if found["peak"] > LIMIT:
+    if measured["peak"] > LIMIT:
         sys.exit(f"more than {LIMIT / 1e9:g} GB")
 
 

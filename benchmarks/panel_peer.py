@@ -2,7 +2,7 @@
 
     python -m benchmarks.panel_peer [--file worm_neurons.h5ad --target cell_type] [--coarse]
 
-Without a file: planted cells. Each method ranks the genes of the training cells in one fit. Every panel is judged by
+Without a file: planted cells. Each method ranks the genes of the training cells in one fit. Every panel is scored by
 the same network trained anew on it (the MLP with noise and dropout), by mean per-class accuracy on test cells. LassoNet
 (package lassonet, PyTorch) goes from dense to sparse along its own path of penalties; a gene's place is the penalty at
 which it leaves. Its training stops early by the validation cells, which the others do not look at.
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ def prepared(cells: pg.Cells, n_genes: int) -> Parts:
     """Return train, validation and test cells, log-normalised, of the highly variable genes."""
     rows = pg.capped_split(cells.y)
     logarithms = log_normalise(cells)
-    seen = logarithms.only(variable_genes(logarithms.take(rows[0]), n_genes))
-    train, val, test = (seen.take(part) for part in rows)
+    variable = logarithms.only(variable_genes(logarithms.take(rows[0]), n_genes))
+    train, val, test = (variable.take(part) for part in rows)
     return train, val, test
 
 
@@ -62,7 +62,7 @@ def by_lassonet(parts: Parts, random_state: int, coarse: bool) -> pg.FeatureRank
     """
     (train, val, _), classes = parts, parts[0].classes
     with tempfile.TemporaryDirectory() as directory:
-        given, found = (str(Path(directory) / name) for name in ("cells.npz", "scores.npy"))
+        given, scores = (str(Path(directory) / name) for name in ("cells.npz", "scores.npy"))
         np.savez(
             given,
             X=train.X.toarray(),
@@ -72,8 +72,8 @@ def by_lassonet(parts: Parts, random_state: int, coarse: bool) -> pg.FeatureRank
             random_state=random_state,
             coarse=coarse,
         )
-        subprocess.run([sys.executable, "-m", "benchmarks.lassonet_path", given, found], check=True)  # noqa: S603
-        leaves = np.load(found, allow_pickle=False).astype(float)
+        subprocess.run([sys.executable, "-m", "benchmarks.lassonet_path", given, scores], check=True)  # noqa: S603
+        leaves = np.load(scores, allow_pickle=False).astype(float)
     stays = np.isinf(leaves)
     last = np.where(stays, 0, leaves).max() if (~stays).any() else 1.0
     return pg.FeatureRanking(train.features, np.where(stays, 2 * last, leaves), method="lassonet")
@@ -88,7 +88,7 @@ def evaluate_network(ranking: pg.FeatureRanking, k: int, parts: Parts, random_st
     return mean_class_accuracy(test.y, model.predict(test.only(genes)))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--file", type=Path, help="an .h5ad file of counts, looked for in PERMGRAD_DATA too")
     parser.add_argument("--target", default="cell_type")
@@ -98,7 +98,7 @@ def main() -> None:
         "--coarse", action="store_true", help="LassoNet in steps of 10 %%, not 2 %%: minutes, not hours"
     )
     parser.add_argument("--small", action="store_true", help="few cells and genes: whether it runs")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     cells = pg.toy.single_cells(*((900, 250) if options.small else (4000, 3000)))
     if options.file:
         at = options.file if options.file.is_file() else Path(os.environ.get("PERMGRAD_DATA", ".")) / options.file
@@ -111,7 +111,7 @@ def main() -> None:
     }
     methods["LassoNet"] = lambda random_state: by_lassonet(parts, random_state, options.small or options.coarse)
     rows = []
-    for random_state in range(1 if options.small else options.seeds):
+    for random_state in range(1 if options.small else options.random_states):
         for name, rank in methods.items():
             begun = time.perf_counter()
             ranking = rank(random_state)

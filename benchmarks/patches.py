@@ -14,7 +14,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +37,11 @@ ENOUGH = 0.9
 class InMemory(pg.Patches):
     """Patches whose pixels were read before."""
 
-    held: np.ndarray | None = None
+    images: np.ndarray | None = None
 
     def pixels(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Return them."""
-        return self.held[:] if rows is None else self.held[rows]  # type: ignore[index]
+        return self.images[:] if rows is None else self.images[rows]  # type: ignore[index]
 
 
 def per_second(work: Callable[[], object], images: int) -> float:
@@ -70,8 +70,8 @@ def decoding(patches: pg.Patches) -> dict[str, float]:
                 pass
 
     cores = os.cpu_count() or 1
-    found = {f"decoded, {n} thread{'s' * (n > 1)}": per_second(lambda n=n: read(n), len(patches)) for n in (1, cores)}
-    return {**found, f"decoded into batches, {cores} threads": per_second(batches, len(patches))}
+    rates = {f"decoded, {n} thread{'s' * (n > 1)}": per_second(lambda n=n: read(n), len(patches)) for n in (1, cores)}
+    return {**rates, f"decoded into batches, {cores} threads": per_second(batches, len(patches))}
 
 
 def networks(name: str, size: int | None, files: pg.Patches, memory: InMemory, batch_size: int) -> dict[str, float]:
@@ -80,22 +80,23 @@ def networks(name: str, size: int | None, files: pg.Patches, memory: InMemory, b
         name, weights="random", patch_shape=files.shape, image_size=size, augmentation=pg.Augmentation()
     )
     given = pg.PatchTraining(epochs=1 + REPEATS, batch_size=batch_size)
-    few = files.take(np.r_[np.flatnonzero(files.y == 0)[:1], np.flatnonzero(files.y == 1)[:1]])  # nothing to judge by
+    # Validation is not what is timed: one patch of each class.
+    few = files.take(np.r_[np.flatnonzero(files.y == 0)[:1], np.flatnonzero(files.y == 1)[:1]])
 
     def trained(patches: pg.Patches) -> float:
         return float(pg.fit_patches(model, patches, few, given)["images_per_second"][1:].median())
 
-    found = {}
+    rates = {}
     for place, patches in (("memory", memory), ("files", files)):
-        found[f"trained from {place}"] = trained(patches)
-        found[f"predicted from {place}"] = per_second(lambda p=patches: predict_logits(model, p), len(files))
-    return found
+        rates[f"trained from {place}"] = trained(patches)
+        rates[f"predicted from {place}"] = per_second(lambda p=patches: predict_logits(model, p), len(files))
+    return rates
 
 
-def limit(decoded: float, found: dict[str, float], what: str) -> str:
+def limit(decoded: float, rates: dict[str, float], what: str) -> str:
     """Say which is the limit of training or predicting."""
-    alone = found[f"{what} from memory"]
-    share = found[f"{what} from files"] / alone
+    alone = rates[f"{what} from memory"]
+    share = rates[f"{what} from files"] / alone
     if decoded < alone:
         return f"reading is the limit, {share:.0%} of what the network could do"
     spare = f"reading alone could do {decoded / alone:.3g} times as many"
@@ -104,14 +105,14 @@ def limit(decoded: float, found: dict[str, float], what: str) -> str:
     return f"the network is the limit, but loses {1 - share:.0%} to the reading beside it; {spare}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="train_labels.csv and train/; by default drawn patches")
     parser.add_argument("--backbones", nargs="+", default=["SmallCNN", "EfficientNetB0"])
     parser.add_argument("--image-size", type=int, help="by default the patches' own")
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
         if options.data is None:
             write_planted_patches(directory, options.images, 0)
@@ -124,12 +125,12 @@ def main() -> None:
         for name, rate in rates.items():
             print(f"{name:<40}{rate:>10,.0f}")
         for backbone in options.backbones:
-            found = networks(backbone, options.image_size, files, memory, options.batch)
+            of_network = networks(backbone, options.image_size, files, memory, options.batch)
             print(f"\n{backbone}")
-            for name, rate in found.items():
+            for name, rate in of_network.items():
                 print(f"{name:<40}{rate:>10,.0f}")
             for what in ("trained", "predicted"):
-                print(f"{what}: {limit([*rates.values()][-1], found, what)}", flush=True)
+                print(f"{what}: {limit([*rates.values()][-1], of_network, what)}", flush=True)
             keras.utils.clear_session(free_memory=False)
 
 

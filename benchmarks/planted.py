@@ -19,7 +19,7 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,27 +139,27 @@ def fold_rows(table: pg.Table, fold: int, options: argparse.Namespace) -> Iterat
 def measure(options: argparse.Namespace) -> pd.DataFrame:
     """Measure every fold that `options.out` does not hold yet; keep each at once."""
     protocol = json.dumps([options.rows, options.folds, options.random_state, options.settings])
-    kept = pd.read_csv(options.out) if options.out and options.out.exists() else pd.DataFrame()
-    if len(kept) and set(kept["protocol"]) != {protocol}:
+    figures = pd.read_csv(options.out) if options.out and options.out.exists() else pd.DataFrame()
+    if len(figures) and set(figures["protocol"]) != {protocol}:
         sys.exit(f"{options.out} was measured with other settings; give another --out")
     n_folds = min(options.folds, options.only_folds or options.folds)
     wanted = itertools.product(range(n_folds), options.problems, options.features)
-    done = set(kept[KEY].itertuples(index=False, name=None)) if len(kept) else set()
+    measured = set(figures[KEY].itertuples(index=False, name=None)) if len(figures) else set()
     for fold, problem, n_features in wanted:
-        if (problem, n_features, fold) in done:
+        if (problem, n_features, fold) in measured:
             continue
         try:
             table = PROBLEMS[problem](options.rows, n_features, random_state=options.random_state)
         except pg.PermGradError:  # fewer columns than relevant ones
             continue
         rows, seconds = timed(lambda table=table, fold=fold: list(fold_rows(table, fold, options)))
-        kept = pd.concat([kept, pd.DataFrame(rows).assign(protocol=protocol)], ignore_index=True)
+        figures = pd.concat([figures, pd.DataFrame(rows).assign(protocol=protocol)], ignore_index=True)
         if options.out:
             with new_file(options.out) as part:
-                kept.to_csv(part, index=False)
+                figures.to_csv(part, index=False)
         print(f"{problem}, {n_features} features, fold {fold + 1}: {seconds:.0f} s", file=sys.stderr, flush=True)
-    asked = kept["problem"].isin(options.problems) & kept["features"].isin(options.features) & (kept["fold"] < n_folds)
-    return kept[asked]
+    asked = figures["problem"].isin(options.problems) & figures["features"].isin(options.features)
+    return figures[asked & (figures["fold"] < n_folds)]
 
 
 def number(value: float) -> str:
@@ -185,7 +185,7 @@ def markdown(figures: pd.DataFrame, metric: str) -> str:
     return "\n".join(lines)
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", type=int, nargs="+", default=[8, 16, 32, 64])
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
@@ -195,14 +195,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--random-state", type=int, default=1, help="not 0, by which the settings were chosen")
     parser.add_argument("--out", type=Path, help="a CSV file of each fold's figures")
     parser.add_argument("--fast", action="store_true", help="two folds, tiny networks: only whether it runs")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.settings = FAST if options.fast else SETTINGS
     options.folds = 2 if options.fast else options.folds
     return options
 
 
-def main() -> None:
-    options = parse()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
     figures, seconds = timed(lambda: measure(options))
     for metric in METRICS:
         print(f"\n{markdown(figures, metric)}")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ FAST: dict[str, Any] = {"epochs": 2, "dense_units": (8,), "head_units": (8,), "b
 
 
 def trained(problem: str, random_state: int, settings: Mapping[str, Any]) -> ExplainedModel:
-    """Train the default hybrid on a problem; the ranking in the explained is left empty."""
+    """Train the default hybrid on a problem; its ranking is left empty."""
     table = PROBLEMS[problem](random_state)
     train, val, test = table.split(random_state=42 + random_state)
     kind = pg.HybridClassifier if table.task == "classification" else pg.HybridRegressor
@@ -81,9 +81,9 @@ def fusions(explained: ExplainedModel) -> Iterator[tuple[dict[str, str], pg.Feat
     for name, (attribution, layer) in ATTRIBUTIONS.items():
         for readout in CHOICES["readout"]:
             formula = pg.Formula(attribution=attribution, layer=layer, readout=readout)
-            found = model.rank_features(X, y, formula=formula, end_to_end=False).components
+            components = model.rank_features(X, y, formula=formula, end_to_end=False).components
             without = {"replicates": None, "class_replicates": None}
-            parts[name, readout] = [replace(found[part], **without) for part in ("permutation", attribution)]
+            parts[name, readout] = [replace(components[part], **without) for part in ("permutation", attribution)]
     for weights, baseline in itertools.product(CHOICES["weights"], CHOICES["baseline"]):
         share = pg.branch_weights(
             model.network_, explained.test_rows, explained.test_target, weights=weights, baseline=baseline
@@ -191,18 +191,18 @@ def print_comparison(table: pd.DataFrame) -> None:
         _print_row([name], table[table["ranking"] == name], problems, header=i == 0)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["choices", "compare"])
     parser.add_argument("--random-states", type=int, default=2)
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--out", type=Path, help="keep each problem's and seed's figures here, and go on from them")
     parser.add_argument("--fast", action="store_true", help="tiny networks: only whether it runs")
-    options: Any = parser.parse_args()
+    options: Any = parser.parse_args(arguments)
     settings = FAST if options.fast else {}
     work = {"choices": choices, "compare": compare}[options.what]
     parts = []
-    for problem, random_state in itertools.product(options.problems, range(options.seeds)):
+    for problem, random_state in itertools.product(options.problems, range(options.random_states)):
         file = options.out and options.out / f"{options.what}-{problem.replace(' ', '_')}-{random_state}.csv"
         if file and file.exists():
             parts.append(pd.read_csv(file))

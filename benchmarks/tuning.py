@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -52,7 +53,9 @@ def published(table: pg.Table, n_trials: int, epochs: int, random_state: int, di
 
 
 def ours(table: pg.Table, n_trials: int, epochs: int, random_state: int, directory: Path) -> optuna.Study:
-    return pg.tune(table, n_trials=n_trials, epochs=epochs, random_state=random_state, out=directory / "results").study
+    return pg.tune(
+        table, n_trials=n_trials, settings={"epochs": epochs}, random_state=random_state, out=directory / "results"
+    ).study
 
 
 def trials(protocol: str, options: argparse.Namespace, random_state: int) -> list[dict[str, float]]:
@@ -63,7 +66,7 @@ def trials(protocol: str, options: argparse.Namespace, random_state: int) -> lis
         "-m",
         "benchmarks.tuning",
         f"--run={protocol}",
-        f"--run-seed={random_state}",
+        f"--run-random-state={random_state}",
         *given,
     ]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])  # noqa: S603
@@ -75,19 +78,19 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as directory:
         began = datetime.now()
         protocol = published if options.run == "published" else ours
-        study = protocol(table, options.trials, options.epochs, options.run_seed, Path(directory))
-        found = [
+        study = protocol(table, options.trials, options.epochs, options.run_random_state, Path(directory))
+        ends = [
             {"end": (trial.datetime_complete - began).total_seconds(), "value": trial.value, "state": trial.state.name}
             for trial in study.trials
         ]
-    print(json.dumps(found))
+    print(json.dumps(ends))
 
 
 def compare(options: argparse.Namespace) -> None:
     print(f"HELOC, {options.rows} rows, {options.trials} trials of at most {options.epochs} epochs")
     print("seed  published: best  reached      all  ours: best  as good      all  ratio")
     ratios = []
-    for random_state in range(options.seeds):
+    for random_state in range(options.random_states):
         a, b = (
             sorted(trials(protocol, options, random_state), key=lambda trial: trial["end"])
             for protocol in ("published", "ours")
@@ -103,13 +106,13 @@ def compare(options: argparse.Namespace) -> None:
     print(f"median ratio of wall time to (a)'s best loss: {statistics.median(ratios):.2f}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in {"rows": 1000, "epochs": 20, "trials": 20, "seeds": 3}.items():
+    for name, default in {"rows": 1000, "epochs": 20, "trials": 20, "random-states": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--run", choices=["published", "ours"], help=argparse.SUPPRESS)
-    parser.add_argument("--run-seed", type=int, default=0, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    parser.add_argument("--run-random-state", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
     run(options) if options.run else compare(options)
 
 

@@ -72,4 +72,4 @@ from .patches.training import PatchTraining as PatchTraining
 from .patches.training import fit_patches as fit_patches
 from .training.epoch_scores import EpochScores as EpochScores
 from .tuning.api import tune as tune
-from .tuning.results import TuneResult as TuneResult
+from .tuning.result import TuneResult as TuneResult

@@ -69,7 +69,7 @@ def mixed_frame(rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def layout() -> pg.FeatureLayout:
     """Six features in 8 × 8 pixels, none on the diagonal, no two mirror images of each other."""
     rows, cols = np.array([0, 1, 5, 2, 7, 4], np.int32), np.array([3, 6, 1, 5, 2, 0], np.int32)
@@ -77,10 +77,15 @@ def layout() -> pg.FeatureLayout:
     return pg.FeatureLayout(names, rows, cols, (8, 8), np.zeros(6), np.ones(6), "by hand")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def random_hybrid(layout: pg.FeatureLayout):
-    """Build a hybrid of the layout's six features whose weights, BatchNorm's too, are random."""
+    """Return a hybrid of the layout's six features whose weights, BatchNorm's too, are random.
+
+    Tests share it, and what is compiled for it; who changes it asks for a ``fresh`` one.
+    """
     from permgrad.models.hybrid import HybridConfig, build_hybrid
+
+    shared: dict[tuple, object] = {}
 
     def build(task: str, n_outputs: int, branches: tuple[str, ...] = ("tabular", "image")):
         config = HybridConfig(branches=branches, dense_units=(12, 8), n_conv_layers=2, base_filters=4, head_units=(10,))
@@ -94,4 +99,10 @@ def random_hybrid(layout: pg.FeatureLayout):
                 layer.set_weights([gamma + noise[0], beta + noise[1], mean + noise[2], variance * 1.5])
         return model
 
-    return build
+    def get(*kind, fresh: bool = False):
+        if fresh or kind not in shared:
+            model = build(*kind)
+            return model if fresh else shared.setdefault(kind, model)
+        return shared[kind]
+
+    return get

@@ -1,6 +1,6 @@
 """The plain loops of PermGrad: slow, obvious, and what the fast code must agree with.
 
-One `predict` of the whole model per feature and repeat; one row and class at a time for Grad-CAM;
+One call of the whole model per feature and repeat; one row and class at a time for Grad-CAM;
 one forward pass of the whole model per subset of branches. TensorFlow's or JAX's gradient is taken
 of the model's own output.
 """
@@ -13,6 +13,11 @@ import numpy as np
 
 from permgrad.backend import keras, vjp
 from permgrad.importance.network.branches import cut_model
+
+
+def predicted(model: keras.Model, inputs: object) -> np.ndarray:
+    """Predict all rows in one call, of which nothing is compiled."""
+    return keras.ops.convert_to_numpy(model(inputs, training=False))
 
 
 def plain_loss(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -51,7 +56,7 @@ def via(model: keras.Model, X: np.ndarray, which: str = "tabular") -> Callable[[
     """Return what predicts from rows that a one-input hybrid sees in one branch, or in both; the other sees X."""
     both = two_input_model(model)
     inputs = {"tabular": lambda P: [P, X], "image": lambda P: [X, P], "both": lambda P: [P, P]}[which]
-    return lambda permuted: both.predict(inputs(permuted), verbose=0)
+    return lambda permuted: predicted(both, inputs(permuted))
 
 
 def two_input_model(model: keras.Model) -> keras.Model:
@@ -119,7 +124,7 @@ def plain_subset_losses(
     """
     rows = np.arange(len(X)) if rows is None else rows
     cut = cut_model(model)
-    codes = {branch.kind: branch.encoder.predict(X, verbose=0) for branch in cut.branches}
+    codes = {branch.kind: predicted(branch.encoder, X) for branch in cut.branches}
     shuffled = np.random.default_rng([random_state, len(X)]).permutation(len(X))
     make = {
         "zero": np.zeros_like,
@@ -130,5 +135,5 @@ def plain_subset_losses(
     losses = {}
     for on in ([], ["tabular"], ["image"], ["tabular", "image"]):
         mixed = [codes[b.kind] if b.kind in on else off[b.kind] for b in cut.branches]
-        losses["+".join(on)] = float(plain_loss(y, cut.head.predict(mixed, verbose=0))[rows].mean())
+        losses["+".join(on)] = float(plain_loss(y, predicted(cut.head, mixed))[rows].mean())
     return losses

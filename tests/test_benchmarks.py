@@ -2,71 +2,84 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from functools import partial
 
 import pytest
+from sklearn.linear_model import LinearRegression
 
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, check=False)
-
-
-@pytest.mark.slow
-def test_a_row_of_the_table():
-    done = run("benchmarks", "tinto_files")
-    assert done.returncode == 0, done.stderr
-    assert "images a second" in done.stdout
+from benchmarks import __main__ as table
+from benchmarks import gpu, out_of_core, panel_peer, patches, planted, referee, tuning
 
 
 def test_an_unknown_row_is_named():
-    done = run("benchmarks", "absent")
-    assert done.returncode == 1
-    assert "no such row: absent; there are puma, " in done.stderr
+    with pytest.raises(SystemExit, match="no such row: absent; there are puma, "):
+        table.main(["absent"])
+
+
+def test_help_names_the_rows(capsys):
+    with pytest.raises(SystemExit):
+        table.main(["--help"])
+    assert "puma" in capsys.readouterr().out
+    for each in (gpu, out_of_core, panel_peer, patches, planted, referee, tuning):
+        with pytest.raises(SystemExit, match="0"):
+            each.main(["--help"])
 
 
 @pytest.mark.slow
-def test_an_epoch_from_disk():
+def test_a_row_of_the_table(capsys):
+    """In a process of its own."""
+    table.main(["tinto_files"])
+    assert "images a second" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_epoch_from_disk(capsys):
     pytest.importorskip("anndata")
-    done = run("benchmarks.out_of_core", "--rows", "50000", "--genes", "300")
-    assert done.returncode == 0, done.stderr
-    assert "one epoch: " in done.stdout
+    out_of_core.main(["--rows", "20000", "--genes", "300"])
+    assert "one epoch: " in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_rates_of_patches():
-    done = run("benchmarks.patches", "--backbones", "SmallCNN", "--images", "64", "--batch", "16")
-    assert done.returncode == 0, done.stderr
-    for said in (
+def test_rates_of_patches(capsys):
+    patches.main(["--backbones", "SmallCNN", "--images", "32", "--batch", "16"])
+    said = capsys.readouterr().out
+    for rate in (
         "decoded, 1 thread",
         "trained from files",
         "predicted from memory",
         "trained: the network is the limit",
     ):
-        assert said in done.stdout
+        assert rate in said
 
 
 @pytest.mark.slow
-def test_every_precision_is_measured():
-    done = run("benchmarks.gpu", "--small")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Grad-CAM, hybrid") == 3
+def test_every_precision_is_measured(capsys):
+    gpu.main(["--small", "--precisions", "float32", "mixed_float16"])
+    said = capsys.readouterr().out
+    assert said.count("Grad-CAM, hybrid") == 2
+    assert said.count("(first 8)") == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["choices", "compare"])
-def test_evidence_is_kept_and_printed(what, tmp_path):
-    options = (what, "--fast", "--problems", "puma8nh", "--random-states", "1", "--out", tmp_path)
-    done = run("benchmarks.referee", *options)
-    assert done.returncode == 0, done.stderr
-    assert "puma8nh: deletion | puma8nh:" in done.stdout
-    assert run("benchmarks.referee", *options).stdout == done.stdout
+def test_evidence_is_kept_and_printed(what, tmp_path, capsys, monkeypatch):
+    retrain = partial(referee.remove_and_retrain, retrain_with=LinearRegression())
+    monkeypatch.setattr(referee, "remove_and_retrain", retrain)  # networks take a minute
+    options = (what, "--fast", "--problems", "puma8nh", "--random-states", "1", "--out", str(tmp_path))
+    referee.main(options)
+    said = capsys.readouterr().out
+    assert "puma8nh: deletion | puma8nh:" in said
+    referee.main(options)
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.slow
-def test_planted_problems_are_measured_once(tmp_path):
-    options = ("--fast", "--problems", "ring", "--features", "8", "--out", tmp_path / "planted.csv")
-    done = run("benchmarks.planted", *options)
-    assert done.returncode == 0, done.stderr
-    assert "| best-2k | ring 8 |" in done.stdout
-    assert "fold" not in run("benchmarks.planted", *options).stderr
+def test_planted_problems_are_measured_once(tmp_path, capsys):
+    out = str(tmp_path / "planted.csv")
+    options = ("--fast", "--problems", "ring", "--features", "8", "--only-folds", "1", "--out", out)
+    planted.main(options)
+    said = capsys.readouterr()
+    assert "| best-2k | ring 8 |" in said.out
+    assert "fold 1: " in said.err
+    planted.main(options)
+    assert "fold" not in capsys.readouterr().err

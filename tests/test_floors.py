@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 def test_every_module_has_a_floor():
     assert {name.split(".")[1] for name in MODULES if name.count(".")} - {"__main__"} == set(FLOORS)
+
+
+def test_the_tree_in_contributing_is_the_tree():
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^  (\w+)/ ", text, re.MULTILINE)
+    assert ["errors", "backend", "files", *drawn] == list(FLOORS)
+    below = [path for path in re.findall(r"`((?:\w+/)+\w+\.py)`", text) if not path.startswith(("tests/", "permgrad/"))]
+    assert below
+    assert [path for path in below if not (PACKAGE / path).is_file()] == []
 
 
 def test_no_import_runs_up():

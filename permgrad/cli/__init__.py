@@ -39,7 +39,7 @@ def main() -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         study = sys.argv[1:2] == ["tune"]
-        click.echo(f"\ninterrupted; {'the same command goes on' if study else 'nothing was written'}", err=True)
+        click.echo(f"interrupted; {'the same command goes on' if study else 'nothing was written'}", err=True)
         sys.exit(130)
     except Exception as error:
         from permgrad.errors import PermGradError

@@ -16,12 +16,21 @@ PARTS = ("curves", "retrain", "sanity", "stability")
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.argument("table", required=False)
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="Some of the tests.  [default: all]")
-@click.option("--trainings", type=click.IntRange(2), default=3, show_default=True, help="Of each kind, for stability.")
+@click.option(
+    "--parts", multiple=True, type=click.Choice(PARTS), help="A test to run; may be repeated.  [default: all]"
+)
+@click.option(
+    "--n-trainings", type=click.IntRange(2), default=3, show_default=True, help="Networks of each kind, for stability."
+)
 @click.option("--timeout", type=click.FloatRange(0), metavar="S", help="Seconds after which no test is begun.")
-@click.option("--random-state", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--random-state", type=click.IntRange(0), default=0, show_default=True, help="Of the tests.")
 def evaluate(
-    results: Path, table: str | None, parts: tuple[str, ...], trainings: int, timeout: float | None, random_state: int
+    results: Path,
+    table: str | None,
+    parts: tuple[str, ...],
+    n_trainings: int,
+    timeout: float | None,
+    random_state: int,
 ) -> None:
     """Put the ranking in RESULTS, a directory of `permgrad rank` or `tune`, to the test.
 
@@ -32,37 +41,30 @@ def evaluate(
     import permgrad as pg
     from permgrad.files import move_into
     from permgrad.report.directory import write_results
+    from permgrad.report.results import Results
 
     ranking = pg.FeatureRanking.load(results / "ranking.json")
-    settings = ranking.settings
-    data = same_table(table, settings["data"])
+    split_random_state = ranking.settings["split_random_state"]
+    data = same_table(table, ranking.settings["data"])
     estimator = pg.load(results / "model")
-    train, val, test = data.split(random_state=settings["split_random_state"])
-    found = pg.evaluate_ranking(
+    train, val, test = data.split(random_state=split_random_state)
+    evaluation = pg.evaluate_ranking(
         estimator,
         ranking,
         train,
         test,
         validation_data=val,
         parts=parts or PARTS,
-        n_trainings=trainings,
+        n_trainings=n_trainings,
         random_state=random_state,
         timeout=timeout,
         verbose=True,
     )
-    groups = results / "groups.json"
+    groups = pg.FeatureRanking.load(results / "groups.json") if (results / "groups.json").exists() else None
+    command = ranking.settings.get("command")
+    evaluated = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
-        write_results(
-            Path(staging),
-            estimator,
-            ranking,
-            data,
-            test,
-            split_random_state=settings["split_random_state"],
-            groups=pg.FeatureRanking.load(groups) if groups.exists() else None,
-            evaluation=found,
-            command=settings.get("command"),
-        )
+        write_results(Path(staging), evaluated)
         move_into(Path(staging), results)
-    show_evaluation(found)
+    show_evaluation(evaluation)
     click.echo(f"\nresults in {results}/: report.html, evaluation/ and pictures")

@@ -1,4 +1,4 @@
-"""What `rank` and `tune` have in common: the table, and what of the network is not tuned."""
+"""What `rank` and `tune` have in common: the table, and settings of the network that are not tuned."""
 
 from __future__ import annotations
 
@@ -8,29 +8,41 @@ from typing import Any
 
 import click
 
-METHODS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
-
-
+LAYOUTS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
 PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-
-
 SHARED = [
     click.argument("table"),
-    click.option("--target", help="Column to predict; needed for a file, known for a data set."),
-    click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/<name>]"),
-    click.option("--task", type=click.Choice(["regression", "classification"]), help="By default inferred."),
-    click.option("--layout", type=click.Choice(METHODS), default="tinto", show_default=True),
-    click.option("--size", type=click.IntRange(1), help="Height and width of the image.  [default: by features]"),
-    click.option("--shared-pixels", is_flag=True, help="Let features share pixels, as the published layout does."),
-    click.option("--epochs", type=click.IntRange(1), help="At most.  [default: 70; regression 200]"),
-    click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training."),
-    click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True),
-    click.option("--random-state", type=click.IntRange(0), default=0, show_default=True, help="Of all but the split."),
+    click.option("--target", help="Column to predict. A file needs it; a data set has one already."),
     click.option(
-        "--split-random-state", type=click.IntRange(0), default=42, show_default=True, help="Of the 60/20/20 split."
+        "--task", type=click.Choice(["regression", "classification"]), help="What to do.  [default: by the target]"
+    ),
+    click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/TABLE]"),
+    click.option(
+        "--layout", type=click.Choice(LAYOUTS), default="tinto", show_default=True, help="Which pixel shows a column."
+    ),
+    click.option("--image-size", type=click.IntRange(1), help="Height and width of the image.  [default: by columns]"),
+    click.option(
+        "--unique/--no-unique",
+        default=True,
+        show_default=True,
+        help="A pixel for each column; without it columns may share one, as in the published layout.",
+    ),
+    click.option("--epochs", type=click.IntRange(1), help="Epochs of training at most.  [default: 70; regression 200]"),
+    click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training."),
+    click.option(
+        "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Numbers of the network."
+    ),
+    click.option(
+        "--random-state", type=click.IntRange(0), default=0, show_default=True, help="Of everything but the split."
+    ),
+    click.option(
+        "--split-random-state",
+        type=click.IntRange(0),
+        default=42,
+        show_default=True,
+        help="Of the split into 60 % training, 20 % validation and 20 % test rows.",
     ),
 ]
-"""What `rank` and `tune` have in common: the table, and what of the network is not tuned."""
 
 
 def shared_options(command: Any) -> Any:
@@ -38,8 +50,9 @@ def shared_options(command: Any) -> Any:
     return functools.reduce(lambda decorated, option: option(decorated), reversed(SHARED), command)
 
 
-def no_classes() -> Exception:
-    """Return the error of class weights for regression."""
+def check_class_weight(class_weight: str | None, task: str | None) -> None:
+    """Raise where class weights are asked for without classes."""
     from permgrad.errors import PermGradError
 
-    return PermGradError("--class-weight is for classification; the task here is regression")
+    if class_weight and task == "regression":
+        raise PermGradError("--class-weight is for classification; the task here is regression")

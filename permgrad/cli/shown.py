@@ -10,8 +10,7 @@ import click
 if TYPE_CHECKING:
     from permgrad.evaluation.result import RankingEvaluation
     from permgrad.importance.ranking import FeatureRanking
-    from permgrad.tuning.results import TuneResult
-
+    from permgrad.tuning.result import TuneResult
 
 SHOWN = 10
 
@@ -51,9 +50,11 @@ def show_evaluation(evaluation: RankingEvaluation) -> None:
 def show_study(result: TuneResult, n_trials: int) -> None:
     """Print trials, the best settings and their ranking."""
     states = result.trials["state"].value_counts()
-    done = int(states.get("complete", 0) + states.get("pruned", 0))
+    finished = int(states.get("complete", 0) + states.get("pruned", 0))
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
-    click.echo(f"\n{done} of {n_trials} trials finished ({counts}); pruning saved about {result.epochs_saved} epochs")
+    click.echo(
+        f"\n{finished} of {n_trials} trials finished ({counts}); pruning saved about {result.epochs_saved} epochs"
+    )
     for trial in result.best_trials:
         values = ", ".join(f"{name} {value:.5g}" for name, value in zip(result.metrics, trial.values, strict=True))
         click.echo(f"trial {trial.number}: validation {values}")

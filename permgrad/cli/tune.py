@@ -3,38 +3,73 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import click
 
-from permgrad.cli.options import no_classes, shared_options
+from permgrad.cli.options import check_class_weight, shared_options
 from permgrad.cli.shown import show_study
 from permgrad.cli.tables import load_table
 
 
 @click.command()
 @shared_options
-@click.option("--trials", type=click.IntRange(1), default=75, show_default=True, help="Finished trials, in all.")
 @click.option(
-    "--space", default="hybrid", show_default=True, help="hybrid, mlp, cnn, batch_ensemble, or FILE.py:FUNCTION."
+    "--space",
+    default="hybrid",
+    show_default=True,
+    help="What to search: hybrid, mlp, cnn, batch_ensemble, or FILE.py:FUNCTION.",
 )
-@click.option("--range", "ranges", multiple=True, metavar="NAME=LOW,HIGH", help="Narrower than the space's own.")
-@click.option("--metric", multiple=True, default=["loss"], show_default=True, help="Twice for two objectives.")
-@click.option("--storage", metavar="URL", help="sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]")
-@click.option("--name", help="Of the study.  [default: the table's]")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option(
+    "--ranges",
+    multiple=True,
+    metavar="NAME=LOW,HIGH",
+    help="Narrower limits, or fewer choices, of one of the space's parameters; may be repeated.",
+)
+@click.option(
+    "--metric",
+    multiple=True,
+    default=["loss"],
+    show_default=True,
+    help="Objective on the validation rows: loss, parameters or a score; given twice, two objectives.",
+)
+@click.option("--n-trials", type=click.IntRange(1), default=75, show_default=True, help="Finished trials, in all.")
 @click.option("--timeout", type=click.FloatRange(0), metavar="S", help="Seconds after which no trial is begun.")
-@click.option("--sampler", default="tpe", show_default=True, help="tpe, random, nsgaii, gp or cmaes.")
-@click.option("--pruner", default="halving", show_default=True, help="halving, hyperband, median or none.")
+@click.option("--n-workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option(
+    "--storage", metavar="URL", help="Of the study: sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]"
+)
+@click.option("--study-name", help="Name in the storage.  [default: the table's]")
 @click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Best networks to keep on disk.")
+@click.option(
+    "--sampler", default="tpe", show_default=True, help="Who suggests trials: tpe, random, nsgaii, gp or cmaes."
+)
+@click.option(
+    "--pruner",
+    default="halving",
+    show_default=True,
+    help="Who stops hopeless trials: halving, hyperband, median or none.",
+)
 def tune(
     table: str,
     target: str | None,
     task: Any,
-    trials: int,
+    out: Path | None,
+    space: str,
     ranges: tuple[str, ...],
     metric: tuple[str, ...],
-    **options: Any,
+    n_trials: int,
+    timeout: float | None,
+    n_workers: int,
+    storage: str | None,
+    study_name: str | None,
+    keep: int,
+    sampler: str,
+    pruner: str,
+    random_state: int,
+    split_random_state: int,
+    **settings: Any,  # the other options are the estimator's settings, by name
 ) -> None:
     """Tune a network on TABLE, then rank its columns by the best one.
 
@@ -45,32 +80,45 @@ def tune(
 
     data = load_table(table, target, task)
     click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
-    # Clusters end a job by SIGTERM; what a script begins in the background ignores SIGINT.
+    check_class_weight(settings["class_weight"], data.task)
+    _stop_by_interrupt()
+    objectives: Any = metric[0] if len(metric) == 1 else metric
+    result = run(
+        data,
+        space,
+        ranges=dict(map(read_range, ranges)),
+        settings={name: value for name, value in settings.items() if value is not None},
+        metric=objectives,
+        n_trials=n_trials,
+        timeout=timeout,
+        n_workers=n_workers,
+        out=out,
+        storage=storage,
+        study_name=study_name,
+        keep=keep,
+        sampler=sampler,
+        pruner=pruner,
+        random_state=random_state,
+        split_random_state=split_random_state,
+        verbose=True,
+    )
+    show_study(result, n_trials)
+
+
+def _stop_by_interrupt() -> None:
+    """Let SIGTERM and SIGINT raise KeyboardInterrupt, so that the running trial is queued again.
+
+    Clusters end a job by SIGTERM; what a script begins in the background ignores SIGINT.
+    """
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, signal.default_int_handler)
-    settings = {
-        "layout": options.pop("layout"),
-        "image_size": options.pop("size"),
-        "unique": not options.pop("shared_pixels"),
-        "epochs": options.pop("epochs"),
-        "precision": options.pop("precision"),
-    }
-    balance = options.pop("class_weight")
-    if balance and data.task == "regression":
-        raise no_classes()
-    if balance:
-        settings["class_weight"] = balance
-    chosen: Any = metric[0] if len(metric) == 1 else metric
-    narrower = dict(map(_range, ranges))
-    result = run(data, n_trials=trials, ranges=narrower, metric=chosen, verbose=True, **options, **settings)
-    show_study(result, trials)
 
 
-def _range(text: str) -> tuple[str, list[Any]]:
+def read_range(text: str) -> tuple[str, list[Any]]:
     """Read ``base_filters=8,32`` or ``optimizer=adam``."""
     name, equals, values = text.partition("=")
     if not (name and equals and values):
-        raise click.BadParameter(f"must be NAME=LOW,HIGH or NAME=CHOICE,CHOICE, got {text!r}", param_hint="--range")
+        raise click.BadParameter(f"must be NAME=LOW,HIGH or NAME=CHOICE,CHOICE, got {text!r}", param_hint="--ranges")
     return name, [_number(value) for value in values.split(",")]
 
 

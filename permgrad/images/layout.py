@@ -255,10 +255,10 @@ def _sorted_grid(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     by_row = np.lexsort((points[:, 1], points[:, 0]))
     placed = np.empty_like(points)
     for row, start in enumerate(range(0, len(points), per_row)):
-        members = by_row[start : start + per_row]
-        columns = np.linspace(0, shape[1] - 1, len(members)) if len(members) < shape[1] else np.arange(shape[1])
-        placed[members[np.argsort(points[members, 1], kind="stable")]] = np.column_stack(
-            [np.full(len(members), row), np.rint(columns)]
+        in_row = by_row[start : start + per_row]
+        columns = np.linspace(0, shape[1] - 1, len(in_row)) if len(in_row) < shape[1] else np.arange(shape[1])
+        placed[in_row[np.argsort(points[in_row, 1], kind="stable")]] = np.column_stack(
+            [np.full(len(in_row), row), np.rint(columns)]
         )
     return placed
 

@@ -1,1 +1,1 @@
-"""What is written for people to read."""
+"""What people read of a ranking: a directory of tables and pictures, and a page."""

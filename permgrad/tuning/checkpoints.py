@@ -37,17 +37,18 @@ def write(directory: Path, number: int, estimator: Any) -> None:
 
 
 def best_trials(study: optuna.Study, n: int) -> list[FrozenTrial]:
-    """Return the `n` best complete trials, best first; with two objectives, those that no other trial beats.
+    """Return the `n` best complete trials, best first.
 
-    Trials that no other beats are in the order of their first objective.
+    With two objectives: the whole Pareto front (trials that no other is at least as good as in both objectives and
+    better in one), by the first objective.
     """
     if len(study.directions) > 1:
-        return sorted(study.best_trials, key=lambda trial: (_badness(study, trial.values[0]), trial.number))
+        return sorted(study.best_trials, key=lambda trial: (_to_minimize(study, trial.values[0]), trial.number))
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(complete, key=lambda trial: (_badness(study, trial.values[0]), trial.number))[:n]
+    return sorted(complete, key=lambda trial: (_to_minimize(study, trial.values[0]), trial.number))[:n]
 
 
-def _badness(study: optuna.Study, value: float) -> float:
+def _to_minimize(study: optuna.Study, value: float) -> float:
     return -value if study.directions[0] == StudyDirection.MAXIMIZE else value
 
 
@@ -56,7 +57,7 @@ def worth_keeping(study: optuna.Study, values: list[float], n: int) -> bool:
     if len(values) > 1:
         return True  # removed again by `keep_best` if another trial beats it
     best = best_trials(study, n)
-    return len(best) < n or _badness(study, values[0]) < _badness(study, best[-1].values[0])
+    return len(best) < n or _to_minimize(study, values[0]) < _to_minimize(study, best[-1].values[0])
 
 
 def keep_best(directory: Path, study: optuna.Study, n: int) -> None:
@@ -96,12 +97,12 @@ def read(directory: Path, trial: FrozenTrial, val: Table) -> Any:
     if not path.is_dir():
         raise ElsewhereError(_absent(trial, path))
     estimator = load(path)
-    stored, found = trial.user_attrs[LOSS], estimator.loss(val.X, val.y)
+    stored, loss = trial.user_attrs[LOSS], estimator.loss(val.X, val.y)
     mixed = any(layer.dtype_policy.name.startswith("mixed") for layer in estimator.network_.layers)
     tolerance = TOLERANCE["mixed" if mixed else "float32"]
-    if not math.isclose(stored, found, rel_tol=tolerance, abs_tol=tolerance * 1e-2):
+    if not math.isclose(stored, loss, rel_tol=tolerance, abs_tol=tolerance * 1e-2):
         raise PermGradError(
-            f"the network at {path} gives a validation loss of {found:.6g}, its trial {trial.number} stored"
+            f"the network at {path} gives a validation loss of {loss:.6g}, its trial {trial.number} stored"
             f" {stored:.6g}: the file is not what it was; restore it, or tune anew in another directory"
         )
     return estimator
@@ -114,8 +115,8 @@ class ElsewhereError(PermGradError):
 def _absent(trial: FrozenTrial, path: Path) -> str:
     by = trial.system_attrs.get(OWNER, {}).get("machine", machine())
     if by == machine():
-        return f"the network of trial {trial.number}, the best, is not at {path}; moved, or tuned with another --out?"
+        return f"the network of trial {trial.number}, the best, is not at {path}; was it moved, or is `out` another?"
     return (
         f"trial {trial.number}, the best, ran on {by.split('/')[0]}, which holds its network; for the ranking, run the"
-        f" same command there, or copy its {path.name} to {path} (machines that share --out need neither)"
+        f" same command there, or copy its {path.name} to {path} (machines that share the directory need neither)"
     )

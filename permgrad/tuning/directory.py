@@ -9,11 +9,11 @@ import optuna
 
 from permgrad.errors import PermGradError
 from permgrad.files import STUDY_FILE, is_study, read_json, write_json
+from permgrad.tuning.job import Job
 from permgrad.tuning.storage import hide_password
-from permgrad.tuning.worker import Job
 
 STUDY_KIND = "permgrad.Study"
-MADE = ("trials", "artifacts")
+SUBDIRECTORIES = ("trials", "artifacts")
 """Directories of a study, made before its marker is written."""
 
 
@@ -27,22 +27,24 @@ def check_directory(job: Job) -> None:
         if {**known, **_marker(job)} != known:
             raise PermGradError(
                 f"{directory} is of study {known['study']!r} in {known['storage']}, not of {job.name!r} in"
-                f" {hide_password(job.url)}; choose another --out"
+                f" {hide_password(job.url)}; choose another directory (out)"
             )
-    elif directory.is_dir() and set(os.listdir(directory)) - {*MADE, *_own_files(job)}:
-        raise PermGradError(f"{directory} holds other files than a study's and is kept; choose another --out")
+    elif directory.is_dir() and set(os.listdir(directory)) - {*SUBDIRECTORIES, *_own_files(job)}:
+        raise PermGradError(f"{directory} holds other files than a study's and is kept; choose another directory (out)")
 
 
 def begin(job: Job) -> optuna.Study:
     """Open the study, and make its results directory."""
     try:
-        for made in (job.networks, job.artifacts):
-            made.mkdir(parents=True, exist_ok=True)
+        for directory in (job.networks, job.artifacts):
+            directory.mkdir(parents=True, exist_ok=True)
         study = job.open()[0]
         if not is_study(job.directory):
             write_json(job.directory / STUDY_FILE, _marker(job))
     except OSError as error:
-        raise PermGradError(f"cannot write to {job.directory}: {error.strerror}; choose a writable --out") from error
+        raise PermGradError(
+            f"cannot write to {job.directory}: {error.strerror}; choose a writable directory (out)"
+        ) from error
     return study
 
 

@@ -71,7 +71,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._here = machine()
-        self._seen: dict[int, tuple[Any, float]] = {}
+        self._counts: dict[int, tuple[Any, float]] = {}
 
     def is_dead(self, trial: FrozenTrial) -> bool:
         """Tell whether the process that runs `trial` is gone, or has been silent for two minutes."""
@@ -79,16 +79,16 @@ class Watch:
         if by and by["machine"] == self._here and not _runs(by):
             return True
         count, now = trial.system_attrs.get(BEAT), time.monotonic()
-        before, since = self._seen.get(trial.number, (None, now))
-        if trial.number not in self._seen or before != count:
-            self._seen[trial.number] = (count, now)
+        before, since = self._counts.get(trial.number, (None, now))
+        if trial.number not in self._counts or before != count:
+            self._counts[trial.number] = (count, now)
             return False
         return now - since > SILENT_SECONDS
 
 
 def _runs(process: dict[str, Any]) -> bool:
     try:
-        found = psutil.Process(process["pid"])
-        return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - process["began"]) < CLOCK_STEP
+        current = psutil.Process(process["pid"])
+        return current.status() != psutil.STATUS_ZOMBIE and abs(current.create_time() - process["began"]) < CLOCK_STEP
     except psutil.NoSuchProcess:
         return False

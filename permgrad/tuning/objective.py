@@ -1,32 +1,25 @@
-"""One trial: suggest, train, score, keep what the dashboard shows."""
+"""One trial: suggest a network, train it, score it."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import TrialPruned
 from optuna.trial import Trial
-from optuna_dashboard import save_note
 from optuna_integration import KerasPruningCallback
 
-from permgrad import plotting
 from permgrad.backend import keras
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.metrics.scores import HIGHER_IS_BETTER, scores
-from permgrad.tuning.spaces import Space
+from permgrad.tuning.ranges import Narrowed
 
 PARAMETERS = "parameters"
-PICTURE_DPI = 80
 
 
 @dataclass(frozen=True)
@@ -36,16 +29,16 @@ class Objective:
     Attributes
     ----------
     train, val : Table
-    space : callable
+    space : Narrowed
     metrics : tuple of str
-        One or two of "loss", "parameters" and the names of `permgrad.evaluation.scores.scores`, on validation rows.
+        One or two of "loss", "parameters" and the names of `permgrad.metrics.scores.scores`, on validation rows.
     settings : dict
         Of the estimator, where the space does not decide.
     """
 
     train: Table
     val: Table
-    space: Space
+    space: Narrowed
     metrics: tuple[str, ...] = ("loss",)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -69,7 +62,7 @@ class Objective:
         unknown = sorted(set(config) - set(known)) if isinstance(config, dict) else [type(config).__name__]
         if unknown:
             raise SpaceError(
-                f"a space must return a dict of {kind.__name__}'s settings, found {listing(unknown)}; they are"
+                f"a space must return a dict of {kind.__name__}'s settings, got {listing(unknown)}; they are"
                 f" {listing(known, 30)}"
             )
         if "class_weight" in config and "loss" in self.metrics:
@@ -137,8 +130,8 @@ def evaluate(
     finally:
         trial.set_user_attr("epochs", len(log.epochs))
         trial.set_user_attr("seconds", round(time.monotonic() - began, 1))
-    found = _note_scores(objective, trial, estimator)
-    values = [found[name] for name in objective.metrics]
+    reached = _note_scores(objective, trial, estimator)
+    values = [reached[name] for name in objective.metrics]
     if not np.isfinite(values).all():
         raise PermGradError(f"{' and '.join(objective.metrics)} came out as {values}, which is no finite number")
     return estimator, values
@@ -153,23 +146,3 @@ def _note_scores(objective: Objective, trial: Trial, estimator: Any) -> dict[str
     for name, value in reached.items():
         trial.set_user_attr(f"val_{name}", value)
     return {**reached, PARAMETERS: float(size)}
-
-
-def describe(trial: Trial, log: EpochLog, store: FileSystemArtifactStore) -> None:
-    """Give `trial` its learning curve, as picture and table, and a note with its scores, for the dashboard."""
-    if not log.epochs:  # pruned by its space
-        return
-    attributes = trial.user_attrs
-    curve = pd.DataFrame(log.epochs)
-    kept = attributes.get("kept_epoch", int(curve["val_loss"].argmin()) + 1)
-    figure = plotting.plot_history({str(name): values.tolist() for name, values in curve.items()}, kept)
-    curve.insert(0, "epoch", range(1, len(curve) + 1))
-    with tempfile.TemporaryDirectory() as scratch:
-        picture, table = Path(scratch) / "learning_curve.png", Path(scratch) / "learning_curve.csv"
-        figure.savefig(picture, dpi=PICTURE_DPI)
-        curve.to_csv(table, index=False)
-        for path in (picture, table):
-            upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=trial)
-    numbers = {name: value for name, value in attributes.items() if isinstance(value, (int, float))}
-    rows = "\n".join(f"| {name} | {value:.6g} |" for name, value in numbers.items())
-    save_note(trial, f"| | |\n| --- | --- |\n{rows}\n")

@@ -25,7 +25,7 @@ SLICE_INCHES = (3.4, 3.4)
 def study_pictures(study: optuna.Study, metrics: tuple[str, ...]) -> Iterator[tuple[str, Figure]]:
     """Draw a study: (name, figure) of its history, learning curves, parameter importance and slices.
 
-    With two objectives, the first is drawn, and the front of the trials that no other beats. What needs more
+    With two objectives, the first is drawn, and the Pareto front. What needs more
     trials than there are is left out: importance needs two complete trials.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -40,7 +40,7 @@ def study_pictures(study: optuna.Study, metrics: tuple[str, ...]) -> Iterator[tu
         yield "tuning_importance", _drawn(plots.plot_param_importances, study, **important)
         yield "tuning_slice", _slice(study, important.get("target"), target)
     if len(metrics) > 1:
-        yield "tuning_front", _drawn(plots.plot_pareto_front, study, target_names=list(metrics))
+        yield "tuning_pareto_front", _drawn(plots.plot_pareto_front, study, target_names=list(metrics))
     else:
         yield "tuning_curves", _curves(study)
 

@@ -16,7 +16,7 @@ REFRESH_SECONDS = 1.0
 
 
 class Progress:
-    """One line in the terminal: trials done of the total, best so far, what goes on, time left."""
+    """One line in the terminal: finished trials of the total, the best so far, what goes on, time left."""
 
     def __init__(self, study: optuna.Study, n_trials: int, verbose: bool) -> None:
         self.study, self.n_trials = study, n_trials
@@ -45,16 +45,16 @@ class Progress:
             self.said.add(line)
             self.bar.write(f"note: {line}", file=sys.stderr)
 
-    def show(self, doing: str = "") -> None:
+    def show(self, activity: str = "") -> None:
         """Bring the line up to date, at most once a second."""
         if self.bar.disable or time.monotonic() - self.refreshed < REFRESH_SECONDS:
             return
         self.refreshed = time.monotonic()
-        self._count(doing)
+        self._count(activity)
 
-    def _count(self, doing: str = "") -> None:
+    def _count(self, activity: str = "") -> None:
         best = best_trials(self.study, 1)
         value = f"best {best[0].values[0]:.5g} (trial {best[0].number})" if best else ""
-        self.bar.set_postfix_str(", ".join(filter(None, (value, doing))), refresh=False)
+        self.bar.set_postfix_str(", ".join(filter(None, (value, activity))), refresh=False)
         self.bar.n = min(self.n_trials, len(finished(self.study)))
         self.bar.refresh()

@@ -12,7 +12,7 @@ import optuna
 from permgrad.errors import PermGradError, listing
 from permgrad.tuning.spaces import Space
 
-ASKED = 64
+N_PROBES = 64
 """Random trials in which a space shows what it suggests: a name may depend on what is drawn for others."""
 
 
@@ -97,16 +97,18 @@ def narrowed(space: Space, ranges: Mapping[str, Sequence[Any]]) -> Narrowed:
         return within
     sampler = optuna.samplers.RandomSampler(seed=0)
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), sampler=sampler)
-    seen: dict[str, Any] = {}
-    for _ in range(ASKED):
+    distributions: dict[str, Any] = {}
+    for _ in range(N_PROBES):
         trial = study.ask()
         with suppress(optuna.TrialPruned):
             within(trial)
-        seen |= trial.distributions
-    unknown = sorted(set(ranges) - set(seen))
+        distributions |= trial.distributions
+    unknown = sorted(set(ranges) - set(distributions))
     if unknown:
         raise PermGradError(
-            f"ranges: the space has no parameter {listing(unknown)}; it has {listing(sorted(seen), 30)}"
+            f"ranges: the space has no parameter {listing(unknown)}; it has {listing(sorted(distributions), 30)}"
         )
-    categories = {name for name in ranges if isinstance(seen[name], optuna.distributions.CategoricalDistribution)}
+    categories = {
+        name for name in ranges if isinstance(distributions[name], optuna.distributions.CategoricalDistribution)
+    }
     return Narrowed(space, ranges, frozenset(categories))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gc
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -18,96 +16,18 @@ from optuna.trial import Trial, TrialState
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
 from permgrad.tuning import checkpoints
+from permgrad.tuning.job import Job
 from permgrad.tuning.liveness import Heartbeat, Watch
-from permgrad.tuning.objective import EpochLog, Objective, SpaceError, describe, direction, evaluate
-from permgrad.tuning.spaces import BATCH_SIZE
-from permgrad.tuning.storage import open_storage
-from permgrad.tuning.strategy import make_pruner, make_sampler
-from permgrad.tuning.study import (
-    FAILURE,
-    INTERRUPTED,
-    claim,
-    finished,
-    give_back,
-    open_study,
-    recover_dead,
-)
+from permgrad.tuning.notes import note_trial
+from permgrad.tuning.objective import EpochLog, SpaceError, evaluate
+from permgrad.tuning.study import FAILURE, INTERRUPTED, claim, finished, give_back, recover_dead
 
 WAIT_SECONDS = 1.0
 MAX_FAILURES = 5
 """Trials in a row that may fail in one process before it gives up."""
 MAX_REASON = 300
-TAKEN = optuna.exceptions.UpdateFinishedTrialError
+ENDED_ELSEWHERE = optuna.exceptions.UpdateFinishedTrialError
 """What a storage raises when another process has ended the trial that runs here."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a process needs to take part in a study.
-
-    Attributes
-    ----------
-    url : str
-        Of the storage, see `open_storage`.
-    name : str
-        Of the study.
-    objective : Objective
-    identity : dict
-        What every resumption must share, see `open_study`.
-    directory : Path
-        Results directory: ``trials/`` and ``artifacts/`` are made in it.
-    n_trials : int
-        Complete and pruned trials that the study is to have in all.
-    deadline : float or None
-        Seconds since the epoch after which no trial is begun.
-    sampler, pruner : str
-    epochs : int
-    random_state : int
-    keep : int
-        Number of best trials whose networks are kept.
-    """
-
-    url: str
-    name: str
-    objective: Objective
-    identity: dict[str, Any]
-    directory: Path
-    n_trials: int
-    deadline: float | None
-    sampler: str
-    pruner: str
-    epochs: int
-    random_state: int
-    keep: int
-
-    def open(self) -> tuple[optuna.Study, Any]:
-        """Open (or create) the study, and its storage."""
-        storage = open_storage(self.url)
-        directions = [direction(metric) for metric in self.objective.metrics]
-        study = open_study(storage, self.name, self.identity, directions)
-        study.sampler = make_sampler(self.sampler, self.random_state)
-        study.pruner = make_pruner(self.pruner, self.epochs, self.steps_per_epoch)
-        return study, storage
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of the training rows, in the published size."""
-        return math.ceil(len(self.objective.train) / BATCH_SIZE)
-
-    @property
-    def networks(self) -> Path:
-        """Directory of the best trials' networks."""
-        return self.directory / "trials"
-
-    @property
-    def artifacts(self) -> Path:
-        """Directory of what the dashboard shows beside numbers."""
-        return self.directory / "artifacts"
-
-    @property
-    def is_late(self) -> bool:
-        """Tell whether the time to begin trials is over."""
-        return self.deadline is not None and time.time() > self.deadline
 
 
 @dataclass
@@ -159,8 +79,8 @@ class Worker:
             with Heartbeat(self.storage, trial._trial_id):
                 state, values = self._outcome(trial)
                 self._tell(trial, state, values)
-        except TAKEN:
-            self.say(f"trial {trial.number} was taken for dead and is tried again; what came of it here is dropped")
+        except ENDED_ELSEWHERE:
+            self.say(f"trial {trial.number} was taken for dead and is tried again; its outcome here is dropped")
             return
         except BaseException as error:  # Ctrl-C, a lost storage, a mistake of ours: another run is to have this trial
             reason = INTERRUPTED if isinstance(error, (KeyboardInterrupt, SpaceError)) else _reason(error)
@@ -182,10 +102,10 @@ class Worker:
         try:
             with suppress(optuna.TrialPruned):  # by the pruner, or by the space itself
                 estimator, values = evaluate(objective, trial, log, [self._epochs(trial)])
-            describe(trial, log, FileSystemArtifactStore(job.artifacts))
+            note_trial(trial, log, FileSystemArtifactStore(job.artifacts))
             if values is not None and checkpoints.worth_keeping(self.study, values, job.keep):
                 checkpoints.write(job.networks, trial.number, estimator)
-        except (SpaceError, TAKEN, optuna.exceptions.StorageInternalError):
+        except (SpaceError, ENDED_ELSEWHERE, optuna.exceptions.StorageInternalError):
             raise
         except Exception as error:
             return self._failed(trial, error), None
@@ -205,7 +125,7 @@ class Worker:
         except ValueError as error:
             if self.study.trials[trial.number].state == TrialState.RUNNING:
                 raise
-            raise TAKEN(str(error)) from error
+            raise ENDED_ELSEWHERE(str(error)) from error
 
     def _epochs(self, trial: Trial) -> Any:
         epochs = self.job.epochs

@@ -1,6 +1,6 @@
 """What the published network leaves open, compared by cross-validation on the rows that are not test rows.
 
-    python studies/breast_cancer_choices.py --out results/breast_cancer_choices
+    python -m studies.breast_cancer.choices --out results/breast_cancer_choices
 
 Every choice of scaling, batch size and class weights is trained on folds of the training and validation rows of both
 pools; the table, sorted by the loss, says how many rows each gets wrong. Beside it stands what the one split's test
@@ -13,46 +13,38 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
-from sklearn.model_selection import RepeatedStratifiedKFold
-from tqdm.auto import tqdm
 
 import permgrad as pg
-from studies.kit.markdown import markdown
-from studies.kit.settings import read_settings
-from studies.kit.steps import cached_step
-
-if __package__:
-    from studies.breast_cancer import study as study
-else:  # run as a script: its own directory is what Python looks in
-    import breast_cancer as study
+from studies.breast_cancer import study
+from studies.breast_cancer.study import BreastCancer
+from studies.breast_cancer.tables import Parts
+from studies.kit import Study, Workspace
+from studies.kit.workspace import Step
 
 CHOICES = {"scaling": ("standard", "power"), "batch_size": (16, 32, 64, 128), "class_weight": (None, "balanced")}
 
 
-def known_rows(parts: study.Parts) -> pg.Table:
+def known_rows(parts: Parts) -> pg.Table:
     """Return the training and validation rows of a pool together."""
     known = (parts["train"], parts["validation"])
     X, y = (pd.concat([getattr(rows, name) for rows in known], ignore_index=True) for name in ("X", "y"))
     return pg.Table(X, y, name=known[0].name)
 
 
-def fit(rows: pg.Table, settings: study.Study, choice: dict[str, Any], random_state: int) -> pg.MLPClassifier:
+def fit(rows: pg.Table, settings: BreastCancer, choice: dict[str, Any], random_state: int) -> pg.MLPClassifier:
     """Train the study's network, but for the choice."""
-    return pg.MLPClassifier(**{**settings.network.model_dump(), **choice}, random_state=random_state).fit(
-        rows.X, rows.y
-    )
+    model = pg.MLPClassifier(**{**settings.network.model_dump(), **choice}, random_state=random_state)
+    return model.fit(rows.X, rows.y)
 
 
-def errors(table: pg.Table, settings: study.Study, choice: dict[str, Any]) -> dict[str, float]:
+def errors(table: pg.Table, settings: BreastCancer, choice: dict[str, Any]) -> dict[str, float]:
     """Return the rows of each class that a choice gets wrong, per run through all folds, and its loss."""
     cv = settings.cross_validation
-    folds = RepeatedStratifiedKFold(n_splits=cv.folds, n_repeats=cv.repeats, random_state=cv.random_state)
     missed, alarms, losses = 0, 0, []
-    for random_state, (train, test) in enumerate(folds.split(table.X, table.y)):
+    for random_state, (train, test) in enumerate(cv.splitter().split(table.X, table.y)):
         rest, model = table.take(test), fit(table.take(train), settings, choice, random_state)
         positive = (rest.y == settings.positive).to_numpy()
         probabilities = model.predict_proba(rest.X)
@@ -63,43 +55,36 @@ def errors(table: pg.Table, settings: study.Study, choice: dict[str, Any]) -> di
     return {"missed": missed / cv.repeats, "false alarms": alarms / cv.repeats, "loss": float(np.mean(losses))}
 
 
-def on_the_split(parts: study.Parts, settings: study.Study, choice: dict[str, Any]) -> dict[str, float]:
+def on_the_split(parts: Parts, settings: BreastCancer, choice: dict[str, Any]) -> dict[str, float]:
     """Return the medians over seeds of a choice's accuracy and recall on the test rows of the one split."""
     scorers = [pg.get_scorer(name) for name in ("accuracy", f"recall[{settings.positive}]")]
-    test, published = parts["test"], settings.published
-    found = []
-    for random_state in range(published.first_seed, published.first_seed + published.seeds):
+    test, scores = parts["test"], []
+    for random_state in settings.seeds:
         model = fit(parts["train"], settings, choice, random_state)
-        found.append([scorer(model, test.X, test.y) for scorer in scorers])
-    return dict(zip(("test accuracy", "test recall"), np.median(found, axis=0).tolist(), strict=True))
+        scores.append([scorer(model, test.X, test.y) for scorer in scorers])
+    return dict(zip(("test accuracy", "test recall"), np.median(scores, axis=0).tolist(), strict=True))
 
 
-def evaluate_network(parts: study.Parts, settings: study.Study, choice: dict[str, Any]) -> dict[str, Any]:
+def evaluate(parts: Parts, settings: BreastCancer, choice: dict[str, Any]) -> dict[str, float]:
     """Return what cross-validation, and then the one split, say of a choice."""
-    return {"found": {**errors(known_rows(parts), settings, choice), **on_the_split(parts, settings, choice)}}
+    return {**errors(known_rows(parts), settings, choice), **on_the_split(parts, settings, choice)}
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", type=click.Path(path_type=Path), default=study.HERE / "study.yaml")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the study.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/breast_cancer_choices"))
-def main(config: Path, overrides: tuple[str, ...], out: Path) -> None:
-    """Compare what the published network leaves open: scaling, batch size, class weights."""
-    try:
-        settings = read_settings(study.Study, config, overrides)
-        pools = study.load_pools(settings, out)
-        study.check_same(settings, pools, out)
-        rows = []
-        for pool, *values in tqdm(list(product(pools, *CHOICES.values())), desc="choices", unit="choice"):
-            choice = dict(zip(CHOICES, values, strict=True))
-            path, parts = out / "units" / f"{'_'.join(map(str, (pool, *values)))}.json", pools[pool]
-            unit = cached_step(
-                path, study.KIND, lambda parts=parts, choice=choice: evaluate_network(parts, settings, choice)
-            )
-            rows.append({"pool": pool, **{name: str(value) for name, value in choice.items()}, **unit["found"]})
-    except pg.PermGradError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(markdown(side_by_side(pd.DataFrame(rows)), 3))
+def run(settings: BreastCancer, workspace: Workspace) -> pd.DataFrame:
+    """Train every choice on both pools; return one row for each choice and pool."""
+    pools = study.load_pools(settings, workspace.out)
+    study.check_same(settings, pools, workspace)
+    choices = [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())]
+    labels = {f"{pool}_{'_'.join(map(str, each.values()))}": (pool, each) for pool in pools for each in choices}
+    steps: dict[str, Step] = {
+        label: lambda _, pool=pool, choice=choice: evaluate(pools[pool], settings, choice)
+        for label, (pool, choice) in labels.items()
+    }
+    rows = [
+        {"pool": labels[label][0], **{name: str(value) for name, value in labels[label][1].items()}, **scores}
+        for label, scores in workspace.run(steps).items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
@@ -112,5 +97,18 @@ def side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shown).sort_values("loss").reset_index()
 
 
+STUDY = Study(
+    name="breast_cancer_choices",
+    directory=Path(__file__).parent,
+    template="choices.md.j2",
+    help="Compare what the published network leaves open: scaling, batch size, class weights.",
+    settings=BreastCancer,
+    fast=study.FAST,
+    fast_help="Few seeds and folds: a look.",
+    run=run,
+    tables=lambda settings, rows: {"choices": side_by_side(rows)},
+    pictures=lambda settings, rows, tables: {},
+)
+
 if __name__ == "__main__":
-    main()
+    STUDY.command()()

@@ -14,7 +14,7 @@ from sklearn.metrics import recall_score
 import permgrad as pg
 from permgrad import plotting
 from permgrad.metrics.scores import scores
-from permgrad.report.directory import sample_with_heat
+from permgrad.report.pictures import sample_with_heat
 
 FORMULAS = {"default": pg.Formula(), "published": pg.PUBLISHED}
 Parts = Mapping[str, pg.Table]

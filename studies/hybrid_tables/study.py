@@ -215,7 +215,7 @@ class Dataset:
             random_state=tuning.random_state,
             split_random_state=self.study.split_random_state,
             keep=1,
-            **{"epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
+            settings={"epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
         )
         found = networks.describe_tuning(result) | {"ranges": network.ranges, "pruner": pruner}
         self.unit(f"networks/{name}/trial_{found['best']:03}/tuning_{found['trials']:03}", lambda: found)

@@ -24,7 +24,7 @@ from permgrad.training.weight_statistics import weight_statistics
 PLAIN_GENES = 10
 """That the plain loop is timed on."""
 DIGITS = 7
-"""Significant, of scores that are kept."""
+"""Significant, of scores in files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +62,20 @@ def peak_memory() -> float:
 
 
 def train(
-    study: Any, parts: Parts, *, penalty: float, random_state: int, selector: bool = False
+    settings: Any, parts: Parts, *, penalty: float, random_state: int, selector: bool = False
 ) -> tuple[Any, dict[str, Any]]:
     """Return a trained network and how its training went; those that nobody holds any more are freed before."""
     keras.utils.clear_session()  # also collects garbage: a network refers to itself
-    network = study.network
+    network = settings.network
     config = WideConfig(
-        study.selector.hidden_units if selector else network.hidden_units,
-        study.selector.gate_penalty if selector else None,
+        settings.selector.hidden_units if selector else network.hidden_units,
+        settings.selector.gate_penalty if selector else None,
         choose_precision(network.precision),
         random_state,
     )
     rows, validation = parts["train"], parts["validation"]
     model = build_wide_mlp(config, rows.X, int(rows.y.max()) + 1)
-    epochs = study.selector.epochs if selector else network.epochs
+    epochs = settings.selector.epochs if selector else network.epochs
     training = TrainingConfig(
         learning_rate=network.learning_rate,
         l1=0.0 if selector else penalty,
@@ -96,30 +96,41 @@ def train(
     return model, {"history": history, "epoch_seconds": clock.seconds}
 
 
-def judge(model: Any, parts: Parts) -> dict[str, dict[str, float]]:
+def evaluate(model: Any, parts: Parts) -> dict[str, dict[str, float]]:
     """Return accuracy and loss on each part."""
-    found = {}
+    scores = {}
     for name, rows in parts.items():
         order = np.arange(rows.X.shape[1])
         curve = masking_curve(model, rows.X, rows.y, order, counts=[len(order)])
-        found[name] = {"accuracy": float(curve["accuracy"][0]), "loss": float(curve["loss"][0])}
-    return found
+        scores[name] = {"accuracy": float(curve["accuracy"][0]), "loss": float(curve["loss"][0])}
+    return scores
 
 
-def sweep(study: Any, parts: Parts, penalty: float) -> dict[str, Any]:
+def sweep(settings: Any, parts: Parts, penalty: float) -> dict[str, Any]:
     """Train with one factor of the penalty, and describe the weights."""
-    model, went = train(study, parts, penalty=penalty, random_state=study.importance.first_seed)
-    return summary(study, model, went, parts)
+    model, went = train(settings, parts, penalty=penalty, random_state=settings.importance.first_seed)
+    return summary(settings, model, went, parts)
 
 
-def summary(study: Any, model: Any, went: dict[str, Any], parts: Parts) -> dict[str, Any]:
+def summary(settings: Any, model: Any, went: dict[str, Any], parts: Parts) -> dict[str, Any]:
     """Describe a trained network's weights and scores."""
-    weights = weight_statistics(model, n_sampled=study.sweep.sampled, random_state=study.importance.first_seed)
-    return {"weights": weights, "scores": judge(model, parts), **went, "peak_memory": peak_memory()}
+    weights = weight_statistics(model, n_sampled=settings.sweep.sampled, random_state=settings.importance.first_seed)
+    return {"weights": weights, "scores": evaluate(model, parts), **went, "peak_memory": peak_memory()}
+
+
+def measure(settings: Any, parts: Parts, random_state: int, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Train both networks and rank all genes by them; the first training is looked at more closely.
+
+    `results`: of the steps ``groups`` and ``anova``.
+    """
+    groups = {f"group {i}": columns for i, columns in enumerate(results["groups"]["groups"])}
+    closer = random_state == settings.importance.first_seed
+    wide = measure_wide(settings, parts, random_state, groups, results["anova"]["anova"], closer=closer)
+    return wide | measure_selector(settings, parts, random_state)
 
 
 def measure_wide(
-    study: Any,
+    settings: Any,
     parts: Parts,
     random_state: int,
     groups: Mapping[str, Sequence[int]],
@@ -131,32 +142,33 @@ def measure_wide(
 
     Closer: masking, and the fall of the accuracy, too.
     """
-    model, went = train(study, parts, penalty=study.importance.penalty, random_state=random_state)
-    found = summary(study, model, went, parts)
-    found["first_layer"] = rounded(pg.weight_importance(model).scores)
-    found |= shuffle_every_gene(study, model, parts["test"], random_state)
-    found |= shuffle_groups(study, model, parts["test"], random_state, groups, found["permutation"])
+    model, went = train(settings, parts, penalty=settings.importance.penalty, random_state=random_state)
+    measured = summary(settings, model, went, parts)
+    measured["first_layer"] = rounded(pg.weight_importance(model).scores)
+    measured |= shuffle_every_gene(settings, model, parts["test"], random_state)
+    measured |= shuffle_groups(settings, model, parts["test"], random_state, groups, measured["permutation"])
     if closer:
-        found["heaviest"] = shuffle_heaviest(study, model, parts["test"], np.array(found["first_layer"]), random_state)
-        found["plain_seconds"] = seconds_of_plain_loop(model, parts["test"])
-        scores = {name: found[name] for name in NETWORK_METHODS} | {"anova": f_values}
+        weights = np.array(measured["first_layer"])
+        measured["heaviest"] = shuffle_heaviest(settings, model, parts["test"], weights, random_state)
+        measured["plain_seconds"] = seconds_of_plain_loop(model, parts["test"])
+        scores = {name: measured[name] for name in NETWORK_METHODS} | {"anova": f_values}
         orders = {name: np.argsort(-np.array(values), kind="stable") for name, values in scores.items()}
         orders["random"] = np.random.default_rng([random_state, 1]).permutation(len(f_values))
-        found["masking"] = masking(model, parts, orders)
-    return found
+        measured["masking"] = masking(model, parts, orders)
+    return measured
 
 
-def measure_selector(study: Any, parts: Parts, random_state: int) -> dict[str, Any]:
+def measure_selector(settings: Any, parts: Parts, random_state: int) -> dict[str, Any]:
     """Train the small network and rank all genes by its gates."""
-    model, _ = train(study, parts, penalty=0.0, random_state=random_state, selector=True)
+    model, _ = train(settings, parts, penalty=0.0, random_state=random_state, selector=True)
     gates = model.get_layer("selector").columnwise_scale()
-    return {"selector": rounded(np.abs(gates)), "selector_scores": judge(model, parts), "peak_memory": peak_memory()}
+    return {"selector": rounded(np.abs(gates)), "selector_scores": evaluate(model, parts), "peak_memory": peak_memory()}
 
 
 NETWORK_METHODS = ("first_layer", "permutation", "group_permutation")
 
 
-def shuffle_every_gene(study: Any, model: Any, test: Rows, random_state: int) -> dict[str, Any]:
+def shuffle_every_gene(settings: Any, model: Any, test: Rows, random_state: int) -> dict[str, Any]:
     """Permute each gene: the increase of the loss, and how long it took."""
     begun = time.perf_counter()
     ranking = pg.permutation_importance(
@@ -164,7 +176,7 @@ def shuffle_every_gene(study: Any, model: Any, test: Rows, random_state: int) ->
         test.X,
         test.y,
         classes=range(model.outputs[0].shape[1]),
-        n_repeats=study.importance.repeats,
+        n_repeats=settings.importance.repeats,
         random_state=random_state,
     )
     seconds = time.perf_counter() - begun
@@ -172,7 +184,12 @@ def shuffle_every_gene(study: Any, model: Any, test: Rows, random_state: int) ->
 
 
 def shuffle_groups(
-    study: Any, model: Any, test: Rows, random_state: int, groups: Mapping[str, Sequence[int]], alone: Sequence[float]
+    settings: Any,
+    model: Any,
+    test: Rows,
+    random_state: int,
+    groups: Mapping[str, Sequence[int]],
+    alone: Sequence[float],
 ) -> dict[str, Any]:
     """Permute groups as one; a gene's score is its group's, or its own where it is alone."""
     scores = np.array(alone)
@@ -184,7 +201,7 @@ def shuffle_groups(
         test.y,
         groups=groups,
         classes=range(model.outputs[0].shape[1]),
-        n_repeats=study.importance.group_repeats,
+        n_repeats=settings.importance.group_repeats,
         random_state=random_state,
     )
     for name, score in zip(ranking.features, ranking.scores, strict=True):
@@ -195,12 +212,12 @@ def shuffle_groups(
     }
 
 
-def shuffle_heaviest(study: Any, model: Any, test: Rows, weights: np.ndarray, random_state: int) -> dict[str, Any]:
+def shuffle_heaviest(settings: Any, model: Any, test: Rows, weights: np.ndarray, random_state: int) -> dict[str, Any]:
     """Permute each of the genes with the largest first-layer sums, as published: the fall of the accuracy."""
-    columns = np.argsort(-weights, kind="stable")[: study.importance.heaviest]
-    held = PartialModel(model, test.X, columns)
+    columns = np.argsort(-weights, kind="stable")[: settings.importance.heaviest]
+    partial_model = PartialModel(model, test.X, columns)
     ranking = pg.score_importance(
-        held, test.X[:, columns], test.y, n_repeats=study.importance.repeats, random_state=random_state
+        partial_model, test.X[:, columns], test.y, n_repeats=settings.importance.repeats, random_state=random_state
     )
     return {
         "columns": columns,
@@ -240,11 +257,11 @@ def anova(parts: Parts) -> dict[str, Any]:
     return {"anova": rounded(np.nan_to_num(scores, posinf=np.finfo(np.float32).max))}
 
 
-def cluster(study: Any, parts: Parts) -> dict[str, Any]:
+def cluster(settings: Any, parts: Parts) -> dict[str, Any]:
     """Group genes whose ranks correlate over the training rows; groups of several, by column numbers."""
     begun = time.perf_counter()
-    found = pg.correlated_groups(parts["train"].X, study.importance.correlation)[0]
-    groups = [[int(name[1:]) for name in group] for group in found.values() if len(group) > 1]
+    every = pg.correlated_groups(parts["train"].X, settings.importance.correlation)[0]
+    groups = [[int(name[1:]) for name in group] for group in every.values() if len(group) > 1]
     return {"groups": groups, "seconds": time.perf_counter() - begun, "peak_memory": peak_memory()}
 
 

@@ -11,32 +11,31 @@ from matplotlib.figure import Figure
 import permgrad as pg
 from permgrad.evaluation.agreement import rank_correlation, top_overlap
 from permgrad.plotting.style import colours, literal, new_figure
-
-from .tables import METHODS, Done, Rankings, penalty_unit, trainings
+from studies.rna_tumour.tables import METHODS, Rankings, Results, counts, penalty_step, rankings
 
 ORDERS = {**METHODS, "random": "random order"}
 """In which genes are masked."""
 
 
-def pictures(study: Any, done: Done, found: Rankings, best: tuple[int, ...]) -> dict[str, Figure]:
+def pictures(settings: Any, results: Results, tables: Any) -> dict[str, Figure]:
     """Draw the weights' histograms, the methods' agreement, and the curves of masking."""
     return {
-        "weights": draw_weights(study, done),
-        "agreement": draw_agreement(found, max(best)),
-        "masking": draw_masking(done),
+        "weights": draw_weights(settings, results),
+        "agreement": draw_agreement(rankings(results), max(counts(settings, results))),
+        "masking": draw_masking(results),
     }
 
 
-def draw_weights(study: Any, done: Done) -> Figure:
+def draw_weights(settings: Any, results: Results) -> Figure:
     """Draw a histogram of sampled weights for each factor of the penalty, three in a row."""
-    n = len(study.sweep.penalties)
+    n = len(settings.sweep.penalties)
     figure = new_figure((9.0, 2.6 * -(-n // 3)))
     grid = figure.subplots(-(-n // 3), 3, squeeze=False).ravel()
-    for axes, penalty in zip(grid, study.sweep.penalties, strict=False):
-        unit = penalty_unit(study, done, penalty)
-        axes.hist(unit["weights"]["sample"], bins=60, color=colours(1)[0], log=True)
+    for axes, penalty in zip(grid, settings.sweep.penalties, strict=False):
+        weights = results.steps[penalty_step(settings, penalty)]["weights"]
+        axes.hist(weights["sample"], bins=60, color=colours(1)[0], log=True)
         axes.locator_params(axis="x", nbins=4)  # its labels are long
-        axes.set_title(f"λ = {penalty:g}: {unit['weights']['zeros']:,} below 1e-5", fontsize=9)
+        axes.set_title(f"λ = {penalty:g}: {weights['zeros']:,} below 1e-5", fontsize=9)
     for axes in grid[n:]:
         axes.set_axis_off()
     figure.supxlabel("weight")
@@ -44,13 +43,15 @@ def draw_weights(study: Any, done: Done) -> Figure:
     return figure
 
 
-def draw_agreement(found: Rankings, k: int) -> Figure:
+def draw_agreement(by_method: Rankings, k: int) -> Figure:
     """Draw both measures of agreement, means over trainings: Spearman, and the shared part of the `k` best."""
     measures = {"Spearman": rank_correlation, f"shared of the {k} best (Jaccard)": lambda a, b: top_overlap(a, b, k)}
-    names = [METHODS[method] for method in found]
+    names = [METHODS[method] for method in by_method]
     figure = new_figure((11.0, 4.6))
     for axes, (title, measure) in zip(figure.subplots(1, 2, sharey=True), measures.items(), strict=True):
-        values = np.array([[_mean_agreement(found[a], found[b], measure) for b in found] for a in found])
+        values = np.array(
+            [[_mean_agreement(by_method[a], by_method[b], measure) for b in by_method] for a in by_method]
+        )
         axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
         for (row, column), value in np.ndenumerate(values):
             colour = "white" if abs(value) > 0.6 else "black"
@@ -67,9 +68,9 @@ def _mean_agreement(first: list[pg.FeatureRanking], second: list[pg.FeatureRanki
     return float(np.mean([measure(a, b) for a, b in pairs]))
 
 
-def draw_masking(done: Done) -> Figure:
+def draw_masking(results: Results) -> Figure:
     """Draw the loss and accuracy of the first training's network as its best genes are masked."""
-    curves = next(iter(trainings(done).values()))["masking"]
+    curves = results.trainings[0]["masking"]
     figure = new_figure((9.0, 3.4))
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for colour, (method, curve) in zip(colours(len(curves)), curves.items(), strict=False):

@@ -8,42 +8,32 @@ one does the same, and then shuffles every gene, by the loss; shuffles groups of
 more of the best; and says on which genes first-layer sums, both permutations, a selector layer and an F test agree,
 over several trainings. On a generated table, it says which planted genes and groups each method found.
 
-Every training's result is kept in ``units/``: stopped and started again, the study goes on from there. More trainings
+Every training's result is a cached step: stopped and started again, the study goes on from there. More trainings
 and penalties, names of genes and other counts of best ones can be asked for later; any other change needs another
 directory.
 """
 
 from __future__ import annotations
 
-import time
 import zipfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import click
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
-from tqdm.auto import tqdm
 
 import permgrad as pg
 from permgrad.data.expression import read_expression, rename_columns
 from permgrad.training.config import choose_precision
-from studies.kit.settings import Settings, read_settings
-from studies.kit.steps import cached_step, check_same_study
+from studies.kit import Setting, Settings, Study, Workspace
+from studies.kit.workspace import Step
+from studies.kit.writing import write_tables
+from studies.rna_tumour import networks
+from studies.rna_tumour.pictures import pictures
+from studies.rna_tumour.tables import Results, every_score, facts, penalty_step, tables
 
-if __package__:
-    from studies.rna_tumour import networks
-    from studies.rna_tumour.report import facts, write_report
-    from studies.rna_tumour.tables import penalty_unit_name
-else:  # run as a script: its own directory is what Python looks in
-    from rna_tumour_parts import networks
-    from rna_tumour_parts.report import facts, write_report
-    from rna_tumour_parts.tables import penalty_unit_name
-
-HERE = Path(__file__).parent
-KIND = "permgrad.study.rna_tumour"
 FAST = (
     "data.generated.n_genes=2000",
     "data.generated.n_others=5",
@@ -54,7 +44,6 @@ FAST = (
     "importance.trainings=3",
     "importance.heaviest=200",
 )
-"""A narrow network, few trainings; of the generated table, fewer genes: a look, in a minute or two."""
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -132,8 +121,8 @@ class Selector(Settings):
     epochs: Count
 
 
-class Study(Settings):
-    """All settings; see rna_tumour.yaml."""
+class RnaTumour(Settings):
+    """All settings; see study.yaml."""
 
     data: Data
     split: Split
@@ -161,9 +150,9 @@ def load_table(data: Data) -> pg.Table:
         table = read_expression(data.source, target=data.target, verbose=True, name=Path(data.source).name)
     sizes = table.y.value_counts()
     small = sizes[sizes < data.smallest_class]
-    kept_rows = table.take(np.flatnonzero(~table.y.isin(small.index)))
+    large = table.take(np.flatnonzero(~table.y.isin(small.index)))
     notes = {**table.notes, "left_out": {str(label): int(size) for label, size in small.items()}}
-    return pg.Table(kept_rows.X, kept_rows.y, task="classification", name=table.name, notes=notes)
+    return pg.Table(large.X, large.y, task="classification", name=table.name, notes=notes)
 
 
 def read_npz(path: Path, target: str) -> pg.Table:
@@ -182,91 +171,66 @@ def read_npz(path: Path, target: str) -> pg.Table:
     return pg.Table(pd.DataFrame(X, columns=names), pd.Series(y, name=target), task="classification", name=path.stem)
 
 
-def split(table: pg.Table, study: Study) -> networks.Parts:
+def split(table: pg.Table, settings: RnaTumour) -> networks.Parts:
     """Split the rows; X in float32, y as class numbers."""
     classes = np.array(table.classes)
-    parts = table.split(study.split.sizes, random_state=study.split.random_state)
+    parts = table.split(settings.split.sizes, random_state=settings.split.random_state)
     return {
         name: networks.Rows(rows.X.to_numpy(np.float32), np.searchsorted(classes, rows.y.to_numpy()))
         for name, rows in zip(("train", "validation", "test"), parts, strict=True)
     }
 
 
-def check_same(study: Study, table: pg.Table, out: Path) -> None:
+def check_same(settings: RnaTumour, table: pg.Table, workspace: Workspace) -> None:
     """Refuse a directory whose results were made otherwise: by other settings, another table, another precision.
 
     Trainings and penalties may become more, and what only the report shows may change.
     """
-    settings = study.model_dump(mode="json")
-    settings["network"]["precision"] = choose_precision(study.network.precision)
-    del settings["best"], settings["sweep"]["penalties"], settings["importance"]["trainings"], settings["data"]
-    check_same_study(out / "units" / "study.json", KIND, {"settings": settings, "sha256": table.sha256})
+    depends = settings.model_dump(mode="json")
+    depends["network"]["precision"] = choose_precision(settings.network.precision)
+    del depends["best"], depends["sweep"]["penalties"], depends["importance"]["trainings"], depends["data"]
+    workspace.check_same({"settings": depends, "sha256": table.sha256})
 
 
-def run(study: Study, out: Path, *, verbose: bool = False) -> dict[str, Any]:
-    """Do the study, or what is left of it; return the table, the parts' sizes, and all units by name."""
-    table = load_table(study.data)
-    if min(study.best) >= len(table.features):
-        raise pg.PermGradError(f"best must have a count below that of the genes, {len(table.features)}: {study.best}")
-    parts = split(table, study)
-    check_same(study, table, out)  # genes go by their numbers: whatever they are called, the results are the same
-    if study.data.names:
-        table = rename_columns(table, study.data.names)
-    units = out / "units"
-    done: dict[str, Any] = {}
+def run(settings: RnaTumour, workspace: Workspace) -> Results:
+    """Group genes, test them one by one, train the wide network several times, then once for each penalty.
 
-    def training(random_state: int) -> dict[str, Any]:
-        groups = {f"group {i}": columns for i, columns in enumerate(done["groups"]["groups"])}
-        closer = random_state == study.importance.first_seed
-        wide = networks.measure_wide(study, parts, random_state, groups, done["anova"]["anova"], closer=closer)
-        return wide | networks.measure_selector(study, parts, random_state)
-
-    steps: dict[str, Callable[[], dict[str, Any]]] = {
-        "groups": lambda: networks.cluster(study, parts),
-        "anova": lambda: networks.anova(parts),
-    }
-    steps |= {
-        f"seed_{random_state}": lambda random_state=random_state: training(random_state) for random_state in study.seeds
-    }
-    for penalty in study.sweep.penalties:
-        steps.setdefault(
-            penalty_unit_name(study, penalty), lambda penalty=penalty: networks.sweep(study, parts, penalty)
+    Every gene's score, which is much, is written into the results' directory, not the report's.
+    """
+    table = load_table(settings.data)
+    if min(settings.best) >= len(table.features):
+        raise pg.PermGradError(
+            f"best must have a count below that of the genes, {len(table.features)}: {settings.best}"
         )
-    with tqdm(steps.items(), desc="tumour study", unit="unit", disable=not verbose) as progress:
-        for name, work in progress:
-            progress.set_postfix_str(name)
-            done[name] = cached_step(units / f"{name}.json", KIND, lambda work=work: _timed(work))
-    return {"table": table, "parts": {name: len(rows.y) for name, rows in parts.items()}, **done}
+    parts = split(table, settings)
+    check_same(settings, table, workspace)  # genes go by their numbers: whatever their names, the results are the same
+    if settings.data.names:
+        table = rename_columns(table, settings.data.names)
+    steps: dict[str, Step] = {
+        "groups": lambda _: networks.cluster(settings, parts),
+        "anova": lambda _: networks.anova(parts),
+    }
+    for random_state in settings.seeds:
+        steps[f"seed_{random_state}"] = partial(networks.measure, settings, parts, random_state)
+    for penalty in settings.sweep.penalties:
+        steps.setdefault(
+            penalty_step(settings, penalty), lambda _, penalty=penalty: networks.sweep(settings, parts, penalty)
+        )
+    results = Results(table, {name: len(rows.y) for name, rows in parts.items()}, workspace.run(steps))
+    write_tables(workspace.out, {"scores": every_score(results)})
+    return results
 
 
-def _timed(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    begun = time.perf_counter()
-    found = work()
-    return {**found, "all_seconds": time.perf_counter() - begun}
-
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--source", help="uci, generated, a directory or an .npz file: --set data.source.")
-@click.option("--config", type=click.Path(path_type=Path), default=HERE / "study.yaml", help="Settings (YAML).")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one, such as network.epochs=5.")
-@click.option("--fast", is_flag=True, help="A narrow network, three trainings: a look, in a minute or two.")
-@click.option("--out", type=click.Path(path_type=Path), help="results/rna_tumour; rna_tumour_fast with --fast.")
-@click.option("--report", type=click.Path(path_type=Path), help="Where tables and pictures go; by default --out.")
-def main(
-    source: str | None, config: Path, overrides: tuple[str, ...], fast: bool, out: Path | None, report: Path | None
-) -> None:
-    """Train the wide network, and say which genes it relies on, by five methods."""
-    out = out or Path("results/rna_tumour_fast" if fast else "results/rna_tumour")
-    try:
-        given = (f"data.source={source}",) if source else ()
-        study = read_settings(Study, config, [*(FAST if fast else ()), *given, *overrides])
-        done = run(study, out, verbose=True)
-        write_report(study, done, out, report)
-    except pg.PermGradError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(facts(study, done))
-    click.echo(f"{report or out}/report.md, and the tables and pictures that it is made of")
-
-
-if __name__ == "__main__":
-    main()
+STUDY = Study(
+    name="rna_tumour",
+    directory=Path(__file__).parent,
+    help="Train the wide network, and say which genes it relies on, by five methods.",
+    settings=RnaTumour,
+    fast=FAST,
+    fast_help="A narrow network, three trainings, of the generated table fewer genes: a look, in a minute or two.",
+    run=run,
+    tables=tables,
+    pictures=pictures,
+    facts=facts,
+)
+main = STUDY.command(Setting("--source", "data.source", "uci, generated, a directory or an .npz file."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -23,31 +24,79 @@ SHOWN = 10
 GB = 1e9
 MOST_MINUTES, MOST_MEMORY = 90, 6 * GB
 """What was asked of the published shape, on two cores."""
-Done = Mapping[str, Any]
 Rankings = dict[str, list[pg.FeatureRanking]]
 """Of each method, one for each training."""
 
 
-def trainings(done: Done) -> dict[str, Any]:
-    """Return the units of the trainings that rank genes."""
-    return {name: unit for name, unit in done.items() if name.startswith("seed_")}
+@dataclass(frozen=True)
+class Results:
+    """All results of the settings.
+
+    Attributes
+    ----------
+    table : Table
+    rows : mapping of str to int
+        How many each part has.
+    steps : mapping of str to dict
+        By the steps' names: ``groups``, ``anova``, a training for each random state and for each penalty.
+    """
+
+    table: pg.Table
+    rows: Mapping[str, int]
+    steps: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def trainings(self) -> list[Mapping[str, Any]]:
+        """Those that rank genes, in order."""
+        return [step for name, step in self.steps.items() if name.startswith("seed_")]
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """Column numbers of each group of correlated genes."""
+        return self.steps["groups"]["groups"]
 
 
-def counts(study: Any, done: Done) -> tuple[int, ...]:
+def tables(settings: Any, results: Results) -> dict[str, pd.DataFrame]:
+    """Return every table that is written."""
+    by_method, best = rankings(results), counts(settings, results)
+    written = {
+        "penalties": penalties(settings, results),
+        "agreement": agreement(by_method, best),
+        "agreed_genes": agreed_genes(by_method, max(best)),
+        "stability": stability(by_method, best),
+        "top_genes": top_genes(by_method),
+        "groups": group_table(results),
+    }
+    planted = {}
+    if "groups" in results.table.notes:
+        planted["planted"] = planted_recall(by_method, results.table.notes)
+    return {**written, **planted, "asked": asked(results, planted.get("planted"))}
+
+
+def counts(settings: Any, results: Results) -> tuple[int, ...]:
     """Return how many genes count as the best: those of the settings that are fewer than there are."""
-    return tuple(k for k in study.best if k < len(done["table"].features))
+    return tuple(k for k in settings.best if k < len(results.table.features))
 
 
-def rankings(done: Done) -> Rankings:
+def every_score(results: Results) -> pd.DataFrame:
+    """Return every gene's scores, averaged over the trainings."""
+    scores = {METHODS[method]: ranking.scores for method, ranking in averaged(rankings(results)).items()}
+    return pd.DataFrame({**scores, "gene": results.table.features})
+
+
+def rankings(results: Results) -> Rankings:
     """Return each method's rankings; the F test looks at no network and has the same one each time."""
-    genes, units = tuple(done["table"].features), trainings(done).values()
+    genes, anova = tuple(results.table.features), results.steps["anova"]
     return {
-        method: [pg.FeatureRanking(genes, np.array({**done["anova"], **unit}[method]), method=method) for unit in units]
+        method: [
+            pg.FeatureRanking(genes, np.array({**anova, **training}[method]), method=method)
+            for training in results.trainings
+        ]
         for method in METHODS
     }
 
 
-def averaged(found: Rankings) -> dict[str, pg.FeatureRanking]:
+def averaged(by_method: Rankings) -> dict[str, pg.FeatureRanking]:
     """Return each method's scores averaged over the trainings, each scaled to a mean size of 1."""
     return {
         method: pg.FeatureRanking(
@@ -55,16 +104,16 @@ def averaged(found: Rankings) -> dict[str, pg.FeatureRanking]:
             np.mean([ranking.scores / (np.abs(ranking.scores).mean() or 1) for ranking in each], axis=0),
             method=method,
         )
-        for method, each in found.items()
+        for method, each in by_method.items()
     }
 
 
-def penalties(study: Any, done: Done) -> pd.DataFrame:
+def penalties(settings: Any, results: Results) -> pd.DataFrame:
     """Return one row for each factor of the penalty: weights and accuracies."""
     rows = []
-    for penalty in study.sweep.penalties:
-        unit = penalty_unit(study, done, penalty)
-        weights, scores = unit["weights"], unit["scores"]
+    for penalty in settings.sweep.penalties:
+        training = results.steps[penalty_step(settings, penalty)]
+        weights, scores = training["weights"], training["scores"]
         rows.append(
             {
                 "λ": f"{penalty:g}",
@@ -72,51 +121,47 @@ def penalties(study: Any, done: Done) -> pd.DataFrame:
                 **{name: weights[name] for name in ("minimum", "maximum", "std", "mean", "mean_absolute")},
                 **{f"{part} accuracy": scores[part]["accuracy"] for part in scores},
                 "test loss": scores["test"]["loss"],
-                "seconds per epoch": float(np.median(unit["epoch_seconds"])),
+                "seconds per epoch": float(np.median(training["epoch_seconds"])),
             }
         )
     return pd.DataFrame(rows)
 
 
-def penalty_unit(study: Any, done: Done, penalty: float) -> dict[str, Any]:
-    """Return the unit of a training with this factor of the penalty."""
-    return done[penalty_unit_name(study, penalty)]
+def penalty_step(settings: Any, penalty: float) -> str:
+    """Say which step trains with this factor: the first of those that rank genes has one of them."""
+    first = f"seed_{settings.importance.first_seed}"
+    return first if penalty == settings.importance.penalty else f"penalty_{penalty}"
 
 
-def penalty_unit_name(study: Any, penalty: float) -> str:
-    """Say which unit has a training with this factor: the first of those that rank genes has one of them."""
-    return f"seed_{study.importance.first_seed}" if penalty == study.importance.penalty else f"penalty_{penalty}"
-
-
-def agreement(found: Rankings, best: tuple[int, ...]) -> pd.DataFrame:
+def agreement(by_method: Rankings, best: tuple[int, ...]) -> pd.DataFrame:
     """Return one row for each pair of methods: Spearman and shared best genes, means over the trainings and ranges."""
     rows = []
-    for a, b in combinations(found, 2):
-        pairs = list(zip(found[a], found[b], strict=True))
+    for a, b in combinations(by_method, 2):
+        pairs = list(zip(by_method[a], by_method[b], strict=True))
         rho = [rank_correlation(*pair) for pair in pairs]
         row = {"first": METHODS[a], "second": METHODS[b], "Spearman": np.mean(rho), "low": min(rho), "high": max(rho)}
         rows.append(row | {f"top {k}": np.mean([top_overlap(*pair, k) for pair in pairs]) for k in best})
     return pd.DataFrame(rows)
 
 
-def agreed_genes(found: Rankings, k: int) -> pd.DataFrame:
+def agreed_genes(by_method: Rankings, k: int) -> pd.DataFrame:
     """Return the genes that are among a method's `k` best in any training: in which share of the trainings, by method.
 
     ``all``: the mean of the methods' shares, by which genes are in order.
     """
-    genes = next(iter(found.values()))[0].features
-    shares = {METHODS[method]: np.zeros(len(genes)) for method in found}
-    for method, each in found.items():
+    genes = next(iter(by_method.values()))[0].features
+    shares = {METHODS[method]: np.zeros(len(genes)) for method in by_method}
+    for method, each in by_method.items():
         for ranking in each:
             shares[METHODS[method]][ranking.order[:k]] += 1 / len(each)
     table = pd.DataFrame({"gene": genes, "all": np.mean(list(shares.values()), axis=0), **shares})
     return table[table["all"] > 0].sort_values("all", ascending=False, kind="stable", ignore_index=True)
 
 
-def stability(found: Rankings, best: tuple[int, ...]) -> pd.DataFrame:
+def stability(by_method: Rankings, best: tuple[int, ...]) -> pd.DataFrame:
     """Return one row for each method: how alike its rankings are over trainings."""
     rows = []
-    for method, each in found.items():
+    for method, each in by_method.items():
         if method == "anova":
             continue
         row: dict[str, Any] = {"method": METHODS[method], "Spearman": pg.rank_stability(each).spearman}
@@ -128,7 +173,7 @@ def stability(found: Rankings, best: tuple[int, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def planted_recall(found: Rankings, notes: Mapping[str, Any]) -> pd.DataFrame:
+def planted_recall(by_method: Rankings, notes: Mapping[str, Any]) -> pd.DataFrame:
     """Return, of the planted table, what each method found: means over trainings, and of the averaged ranking.
 
     ``planted``: share of the planted genes among as many best. ``markers``: share of marker genes (planted ones and
@@ -136,8 +181,8 @@ def planted_recall(found: Rankings, notes: Mapping[str, Any]) -> pd.DataFrame:
     marker groups among as many first groups.
     """
     rows = []
-    together = averaged(found)
-    for method, each in found.items():
+    together = averaged(by_method)
+    for method, each in by_method.items():
         alone = pd.DataFrame(_recalls(ranking, notes) for ranking in each).mean()
         joined = _recalls(together[method], notes)
         rows.append(
@@ -163,26 +208,25 @@ def group_recall(ranking: pg.FeatureRanking, notes: Mapping[str, Any]) -> float:
     return len(set(first) & set(notes["groups"])) / len(first)
 
 
-def top_genes(found: Rankings) -> pd.DataFrame:
+def top_genes(by_method: Rankings) -> pd.DataFrame:
     """Return the best genes of each method: of the first training, and averaged."""
-    together = averaged(found)
+    together = averaged(by_method)
     columns = {"place": range(1, SHOWN + 1)}
-    for method in found:
-        columns[METHODS[method]] = found[method][0].select(SHOWN)
+    for method in by_method:
+        columns[METHODS[method]] = by_method[method][0].select(SHOWN)
         if method != "anova":
             columns[f"{METHODS[method]}, averaged"] = together[method].select(SHOWN)
     return pd.DataFrame({name: pd.Series(list(values)) for name, values in columns.items()})
 
 
-def group_table(done: Done) -> pd.DataFrame:
+def group_table(results: Results) -> pd.DataFrame:
     """Return one row for each group of several genes, best first: its genes, its score averaged over trainings."""
-    genes, units = np.array(done["table"].features), trainings(done).values()
-    groups = done["groups"]["groups"]
-    marked = {gene for group in done["table"].notes.get("groups", {}).values() for gene in group}
+    genes, trainings = np.array(results.table.features), results.trainings
+    marked = {gene for group in results.table.notes.get("groups", {}).values() for gene in group}
     rows = []
-    for i, columns in enumerate(groups):
-        scores = [unit["groups"][f"group {i}"] for unit in units]
-        alone = [max(np.array(unit["permutation"])[columns]) for unit in units]
+    for i, columns in enumerate(results.groups):
+        scores = [training["groups"][f"group {i}"] for training in trainings]
+        alone = [max(np.array(training["permutation"])[columns]) for training in trainings]
         row = {"genes": len(columns), "first gene": genes[columns[0]], "together": np.mean(scores)}
         row |= {"sd": np.std(scores, ddof=1), "best alone": np.mean(alone)}
         rows.append(row | ({"markers": float(np.mean([gene in marked for gene in genes[columns]]))} if marked else {}))
@@ -190,21 +234,47 @@ def group_table(done: Done) -> pd.DataFrame:
     return table.sort_values("together", ascending=False, kind="stable", ignore_index=True)
 
 
-def effort(done: Done) -> tuple[float, float]:
-    """Return minutes, of all units together, and the most bytes that a process held by the end of one."""
-    units = [unit for unit in done.values() if isinstance(unit, dict) and "all_seconds" in unit]
-    return sum(unit["all_seconds"] for unit in units) / 60, max(unit.get("peak_memory", 0) for unit in units)
+def effort(results: Results) -> tuple[float, float]:
+    """Return minutes, of all steps together, and the most bytes that a process held by the end of one."""
+    steps = results.steps.values()
+    return sum(step["step_seconds"] for step in steps) / 60, max(step.get("peak_memory", 0) for step in steps)
 
 
-def asked(done: Done, planted: pd.DataFrame | None) -> pd.DataFrame:
+def asked(results: Results, planted: pd.DataFrame | None) -> pd.DataFrame:
     """Return what was asked of the study, what was found, and whether that is enough."""
-    minutes, memory = effort(done)
+    minutes, memory = effort(results)
     rows = [
         (f"in less than {MOST_MINUTES} minutes", f"{minutes:.1f}", minutes < MOST_MINUTES),
         (f"in less than {MOST_MEMORY / GB:.0f} GB", f"{memory / GB:.2f}", memory < MOST_MEMORY),
     ]
     if planted is not None:
         share = planted.set_index("method").loc[METHODS["group_permutation"], "groups, averaged"]
-        n = len(done["table"].notes["groups"])
+        n = len(results.table.notes["groups"])
         rows.append(("the planted groups first, by group permutation", f"{round(share * n)} of {n}", share == 1))
-    return pd.DataFrame([(*row, "yes" if met else "no") for *row, met in rows], columns=["asked", "found", "met"])
+    return pd.DataFrame([(*row, "yes" if met else "no") for *row, met in rows], columns=["asked", "measured", "met"])
+
+
+def facts(settings: Any, results: Results, written: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return what the report names beside the tables."""
+    trainings, minutes_and_memory = results.trainings, effort(results)
+    first = trainings[0]
+    seconds = float(np.median([training["seconds"] for training in trainings]))
+    return {
+        "k": max(counts(settings, results)),
+        "left_out": results.table.notes.get("left_out", {}),
+        "wide": _range(trainings, "scores"),
+        "small": _range(trainings, "selector_scores"),
+        "epoch_seconds": float(np.median(first["epoch_seconds"])),
+        "minutes": minutes_and_memory[0],
+        "gigabytes": minutes_and_memory[1] / GB,
+        "shuffle_seconds": seconds,
+        "plain_seconds": first["plain_seconds"] * len(results.table.features) * settings.importance.repeats,
+        "heaviest": np.array(first["heaviest"]["falls"]),
+        "increases": np.array(first["permutation"]),
+        "first": first,
+    }
+
+
+def _range(trainings: list[Mapping[str, Any]], scores: str) -> str:
+    accuracies = [training[scores]["test"]["accuracy"] for training in trainings]
+    return f"{min(accuracies):.4f} to {max(accuracies):.4f}"

@@ -12,13 +12,13 @@ def test_corrected_t_by_hand():
     """Differences 1, 2, 3: mean 2, variance 1; 1/3 + 0.2/0.8 = 7/12, so t = 2 / sqrt(7/12) with 2 degrees."""
     p = corrected_t_test(np.array([1.0, 2.0, 3.0]), 0.2)
     assert p == pytest.approx(2 * stats.t.sf(2 / np.sqrt(7 / 12), 2))
-    found = pg.compare_models({"a": [2.0, 4.0, 6.0], "b": [1.0, 2.0, 3.0]}, test_share=0.2)
+    compared = pg.compare_models({"a": [2.0, 4.0, 6.0], "b": [1.0, 2.0, 3.0]}, test_share=0.2)
     margin = stats.t.ppf(0.975, 2) * np.sqrt(7 / 12)
-    row = found.pairs.iloc[0]
+    row = compared.pairs.iloc[0]
     assert (row["difference"], row["low"], row["high"]) == pytest.approx((2, 2 - margin, 2 + margin))
     assert row["p"] == pytest.approx(p)
-    assert found.summary["mean"].tolist() == [4, 2]
-    assert found.summary["high"][1] - 2 == pytest.approx(margin)
+    assert compared.summary["mean"].tolist() == [4, 2]
+    assert compared.summary["high"][1] - 2 == pytest.approx(margin)
 
 
 def test_without_shared_rows_it_is_the_paired_t_test(rng):
@@ -33,13 +33,13 @@ def test_holm_by_hand():
 
 def test_verdicts(rng):
     noise = rng.normal(0, 0.01, size=(3, 15))
-    found = pg.compare_models({"a": 0.9 + noise[0], "b": 0.9 + noise[1], "c": 0.7 + noise[2]}, test_share=0.2)
-    verdicts = found.pairs.set_index(["first", "second"])["verdict"]
+    compared = pg.compare_models({"a": 0.9 + noise[0], "b": 0.9 + noise[1], "c": 0.7 + noise[2]}, test_share=0.2)
+    verdicts = compared.pairs.set_index(["first", "second"])["verdict"]
     assert verdicts["a", "b"] == "within noise"
     assert verdicts["a", "c"] == "a is higher"
     only = pg.compare_models({"a": noise[0], "c": noise[2] + 1}, test_share=0.2, pairs=[("a", "c")])
     assert only.pairs["verdict"].tolist() == ["c is higher"]
-    assert "1 of 3 differences within noise" in repr(found)
+    assert "1 of 3 differences within noise" in repr(compared)
 
 
 def test_a_difference_that_only_the_number_of_pairs_makes_noise(rng):
@@ -61,8 +61,8 @@ def test_the_correction_holds_its_level_where_the_plain_test_does_not(rng):
 
 
 def test_equal_scores_are_within_noise():
-    found = pg.compare_models({"a": [0.9, 0.8], "b": [0.9, 0.8]}, test_share=0.5)
-    assert found.pairs["p"].tolist() == [1]
+    compared = pg.compare_models({"a": [0.9, 0.8], "b": [0.9, 0.8]}, test_share=0.5)
+    assert compared.pairs["p"].tolist() == [1]
 
 
 def test_an_interval_ends_at_the_scores_bounds():

@@ -22,7 +22,7 @@ def orders(planted) -> dict[str, pg.FeatureRanking]:
 
 
 @pytest.fixture(scope="module")
-def found(planted):
+def measured(planted):
     return deletion_curves(planted.explained, orders(planted), TimeLimit())
 
 
@@ -35,8 +35,8 @@ def by_hand(planted, replaced: list[int], fill: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("replacement", ["zero", "mean"])
-def test_deletion_and_insertion_by_hand(planted, found, replacement):
-    curves, _ = found
+def test_deletion_and_insertion_by_hand(planted, measured, replacement):
+    curves, _ = measured
     X = planted.explained.train.X.to_numpy()
     fill = {"zero": X.min(axis=0), "mean": X.mean(axis=0)}[replacement]
     best_first = np.argsort(-np.abs(planted.weights), kind="stable")
@@ -44,24 +44,24 @@ def test_deletion_and_insertion_by_hand(planted, found, replacement):
     rows = curves[(curves["ranking"] == "true") & (curves["replacement"] == replacement)]
     assert len(rows) == 4 * 7
     for row in rows.itertuples():
-        done = order[row.order][: row.k]
-        replaced = done if row.curve == "deletion" else np.setdiff1d(best_first, done)
+        changed = order[row.order][: row.k]
+        replaced = changed if row.curve == "deletion" else np.setdiff1d(best_first, changed)
         expected = by_hand(planted, list(replaced), fill)
         assert row.loss == pytest.approx(expected, rel=1e-4, abs=1e-6)
         ratio = np.var(planted.explained.train.y) / np.var(planted.explained.test.y)
         assert row.score == pytest.approx(1 - expected * ratio, abs=1e-4)
 
 
-def test_marginal_replacement_adds_twice_the_variance(planted, found):
+def test_marginal_replacement_adds_twice_the_variance(planted, measured):
     """Of independent columns: E (x - x')² = 2 var x, times the squared weight."""
-    curves, _ = found
+    curves, _ = measured
     most = curves.query("ranking == 'true' and replacement == 'marginal' and curve == 'deletion' and order == 'most'")
     added = 2 * np.sort(planted.weights**2)[::-1].cumsum() * 49 / 12 / np.var(planted.explained.train.y)
     np.testing.assert_allclose(most["loss"].to_numpy()[1:], added, rtol=0.2)
 
 
-def test_the_true_order_beats_chance_and_chance_the_worst(found):
-    areas = found[1].set_index(["replacement", "ranking"])["difference"]
+def test_the_true_order_beats_chance_and_chance_the_worst(measured):
+    areas = measured[1].set_index(["replacement", "ranking"])["difference"]
     for replacement in ("zero", "mean", "marginal", "conditional"):
         own = areas[replacement]
         assert own["true"] > own["chance"] > own["worst"]
@@ -69,8 +69,8 @@ def test_the_true_order_beats_chance_and_chance_the_worst(found):
             assert own["worst"] == pytest.approx(-own["true"], rel=1e-6)
 
 
-def test_areas_by_hand(planted, found):
-    curves, areas = found
+def test_areas_by_hand(planted, measured):
+    curves, areas = measured
     row = areas.query("ranking == 'chance' and replacement == 'mean'").iloc[0]
     part = curves.query("ranking == 'chance' and replacement == 'mean' and curve == 'deletion'")
     area = {}

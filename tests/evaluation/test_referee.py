@@ -13,6 +13,7 @@ from permgrad.evaluation.baselines import BASELINES
 from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.tables import SCHEMAS, evaluation_table
 from tests.conftest import SMALL
+from tests.evaluation.conftest import teach, untrained
 
 pytestmark = pytest.mark.xdist_group("referee")
 TABLES = (*SCHEMAS, "agreement", "summary")
@@ -20,75 +21,87 @@ TABLES = (*SCHEMAS, "agreement", "summary")
 
 @pytest.fixture(scope="module")
 def numeric():
-    """A fused network on six numbers, of which ``b`` and ``d`` decide the target."""
+    """A fused network on six numbers that knows that ``b`` and ``d`` decide the target."""
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.normal(size=(500, 6)), columns=list("abcdef"))
     table = pg.Table(X, 3 * X["b"] - 2 * X["d"], task="regression")
     parts = [table.take(rows) for rows in np.split(np.arange(500), [300, 400])]
-    train, val, _ = parts
-    model = pg.HybridRegressor(**SMALL, epochs=10, learning_rate=2e-2)
-    return model.fit(train.X, train.y, validation_data=(val.X, val.y)), *parts
+    model = untrained(pg.HybridRegressor(**SMALL, epochs=2, learning_rate=2e-2), parts[0])
+    span = parts[0].X.max() - parts[0].X.min()
+    teach(model.network_, span.to_numpy() * [0, 3, 0, -2, 0, 0] / model.network_.get_layer("prediction").scale)
+    return model, *parts
 
 
 @pytest.fixture(scope="module")
-def found(numeric):
+def evaluation(numeric):
+    """Every part of it; each network is trained for two epochs."""
     model, train, val, test = numeric
     ranking = model.rank_features(test.X, test.y, n_repeats=2)
     return pg.evaluate_ranking(
-        model, ranking, train, test, validation_data=val, n_trainings=2, retrain_with=LinearRegression(), random_state=1
+        model,
+        ranking,
+        train,
+        test,
+        validation_data=(val.X, val.y),
+        n_trainings=2,
+        retrain_with=LinearRegression(),
+        random_state=1,
     )
 
 
 @pytest.mark.slow
-def test_the_ranking_stands_beside_its_components_and_others(found):
-    assert tuple(found.rankings) == ("permgrad", "permutation", "gradient_input", "end_to_end", *BASELINES)
-    assert found.tested == "permgrad"
-    assert found.left_out == ()
-    assert set(found.areas["ranking"]) == set(found.retrain["ranking"]) == set(found.rankings)
-    assert set(found.settings["seconds"]) == {"baselines", "curves", "retrain", "sanity", "stability"}
-    assert found.settings["random_state"] == 1
-    assert "shap" in found.settings["versions"]
+def test_the_ranking_stands_beside_its_components_and_others(evaluation):
+    assert tuple(evaluation.rankings) == ("permgrad", "permutation", "gradient_input", "end_to_end", *BASELINES)
+    assert evaluation.tested == "permgrad"
+    assert evaluation.left_out == ()
+    assert set(evaluation.areas["ranking"]) == set(evaluation.retrain["ranking"]) == set(evaluation.rankings)
+    assert set(evaluation.settings["seconds"]) == {"baselines", "curves", "retrain", "sanity", "stability"}
+    assert evaluation.settings["random_state"] == 1
+    assert "shap" in evaluation.settings["versions"]
 
 
 @pytest.mark.slow
-def test_what_is_planted_wins(found):
-    summary = found.summary.set_index("ranking")
-    assert set(found.rankings["permutation"].select(2)) == {"b", "d"}
+def test_what_is_planted_wins(evaluation):
+    summary = evaluation.summary.set_index("ranking")
+    assert set(evaluation.rankings["permutation"].select(2)) == {"b", "d"}
     assert summary.loc["permutation", "deletion_mean"] > summary.loc["random", "deletion_mean"]
     assert summary.loc["permutation", "retrain"] < summary.loc["random", "retrain"] - 0.3
-    assert found.summary["ranking"].iloc[-1] in ("random", "mutual_information")
+    assert evaluation.summary["ranking"].iloc[-1] in ("random", "mutual_information")
 
 
 @pytest.mark.slow
-def test_agreement_is_spearmans(found):
-    a, b = (pd.Series(found.rankings[name].scores) for name in ("random_forest", "random"))
-    assert found.agreement.loc["random_forest", "random"] == pytest.approx(a.corr(b, method="spearman"))
-    np.testing.assert_allclose(np.diag(found.agreement), 1)
-    assert found.summary.set_index("ranking").loc["random", "spearman"] == found.agreement.loc["permgrad", "random"]
+def test_agreement_is_spearmans(evaluation):
+    a, b = (pd.Series(evaluation.rankings[name].scores) for name in ("random_forest", "random"))
+    assert evaluation.agreement.loc["random_forest", "random"] == pytest.approx(a.corr(b, method="spearman"))
+    np.testing.assert_allclose(np.diag(evaluation.agreement), 1)
+    assert (
+        evaluation.summary.set_index("ranking").loc["random", "spearman"]
+        == evaluation.agreement.loc["permgrad", "random"]
+    )
 
 
 @pytest.mark.slow
-def test_what_is_explained_again_is_explained_alike(found):
+def test_what_is_explained_again_is_explained_alike(evaluation):
     """The ranking under test has two repeats, so has the MLP's."""
-    assert found.rankings["mlp_permutation"].settings["n_repeats"] == 2
+    assert evaluation.rankings["mlp_permutation"].settings["n_repeats"] == 2
 
 
 @pytest.mark.slow
-def test_saved_and_loaded(found, tmp_path):
-    found.save(tmp_path / "e")
+def test_saved_and_loaded(evaluation, tmp_path):
+    evaluation.save(tmp_path / "e")
     loaded = pg.RankingEvaluation.load(tmp_path / "e")
     for name in TABLES:
-        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(found, name), check_exact=True)
+        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(evaluation, name), check_exact=True)
     for name in ("rankings", "stability", "settings", "left_out", "losses"):
-        assert getattr(loaded, name) == getattr(found, name)
-    assert (tmp_path / "e" / "losses.txt").read_text().splitlines() == list(found.losses)
+        assert getattr(loaded, name) == getattr(evaluation, name)
+    assert (tmp_path / "e" / "losses.txt").read_text().splitlines() == list(evaluation.losses)
     with pytest.raises(pg.PermGradError, match="exists already"):
-        found.save(tmp_path / "e")
+        evaluation.save(tmp_path / "e")
 
 
 @pytest.mark.slow
-def test_a_damaged_directory(found, tmp_path):
-    found.save(tmp_path / "e")
+def test_a_damaged_directory(evaluation, tmp_path):
+    evaluation.save(tmp_path / "e")
     (tmp_path / "e" / "areas.csv").write_text("nothing\n1\n")
     with pytest.raises(pg.FileFormatError, match="damaged evaluation"):
         pg.RankingEvaluation.load(tmp_path / "e")
@@ -98,18 +111,18 @@ def test_a_damaged_directory(found, tmp_path):
 
 def test_time_limit_leaves_out_and_names(numeric, tmp_path):
     model, train, _, test = numeric
-    ranking = model.rank_features(test.X, test.y)
-    found = pg.evaluate_ranking(model, {"NA": ranking, "007": ranking}, train, test, timeout=0)
-    assert tuple(found.rankings) == ("NA", "007")
-    parts = [name.split(": ")[0] for name in found.left_out]
+    ranking = pg.FeatureRanking(tuple("abcdef"), np.arange(6.0))
+    evaluation = pg.evaluate_ranking(model, {"NA": ranking, "007": ranking}, train, test, timeout=0)
+    assert tuple(evaluation.rankings) == ("NA", "007")
+    parts = [name.split(": ")[0] for name in evaluation.left_out]
     assert list(dict.fromkeys(parts)) == ["baselines", "curves", "retrain", "sanity", "stability"]
-    assert "stability: seeds 1" in found.left_out
-    assert found.losses == ()
-    assert found.summary["place"].isna().all()
-    found.save(tmp_path / "e")
+    assert "stability: seeds 1" in evaluation.left_out
+    assert evaluation.losses == ()
+    assert evaluation.summary["place"].isna().all()
+    evaluation.save(tmp_path / "e")
     loaded = pg.RankingEvaluation.load(tmp_path / "e")
     for name in TABLES:
-        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(found, name), check_exact=True)
+        pd.testing.assert_frame_equal(getattr(loaded, name), getattr(evaluation, name), check_exact=True)
 
 
 def by_hand() -> pg.RankingEvaluation:
@@ -165,6 +178,14 @@ def test_bad_input(numeric):
         (model, ranking, {"n_trainings": 1}, "at least two trainings"),
         (model, {}, {}, "at least one ranking"),
         (model, {"random": ranking}, {}, "'random' is the name of a ranking to compare with"),
+        (model, ranking, {"validation_data": test.X}, r"validation_data must be \(X, y\) or a Table, got DataFrame"),
+        (model, ranking, {"validation_data": (test.X, test.y[:3])}, "a target for each row, got 100 rows and 3"),
+        (
+            model,
+            ranking,
+            {"validation_data": (test.X[["a"]], test.y)},
+            "validation_data must have the expected columns",
+        ),
         (model, pg.FeatureRanking(("a",), np.ones(1)), {}, "absent: 'b', 'c', 'd', 'e' and 1 more|absent: 'b'"),
     ):
         with pytest.raises(pg.PermGradError, match=message):
@@ -172,8 +193,8 @@ def test_bad_input(numeric):
 
 
 @pytest.mark.slow
-def test_strict_json(found, tmp_path):
-    found.save(tmp_path / "e")
+def test_strict_json(evaluation, tmp_path):
+    evaluation.save(tmp_path / "e")
     content = json.loads(
         (tmp_path / "e" / "evaluation.json").read_text(), parse_constant=lambda name: pytest.fail(name)
     )

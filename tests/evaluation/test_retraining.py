@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import r2_score
 
@@ -32,17 +35,17 @@ def rankings(planted):
 
 
 def test_scores_are_those_of_a_plain_loop(planted, rankings):
-    found = remove_and_retrain(planted.explained, rankings, TimeLimit(), retrain_with=LinearRegression())
+    measured = remove_and_retrain(planted.explained, rankings, TimeLimit(), retrain_with=LinearRegression())
     train, test = planted.explained.train, planted.explained.test
-    assert sorted(found["removed"].unique()) == [0, 1, 2, 3, 4, 5]  # of 6: 0.6 → 1, 1.5 → 2, 3, 4.5 → 4, 5.4 → 5
-    for row in found.itertuples():
+    assert sorted(measured["removed"].unique()) == [0, 1, 2, 3, 4, 5]  # of 6: 0.6 → 1, 1.5 → 2, 3, 4.5 → 4, 5.4 → 5
+    for row in measured.itertuples():
         gone = rankings[row.ranking].order[: row.removed]
-        kept = [name for i, name in enumerate(train.features) if i not in gone]
-        predicted = LinearRegression().fit(train.X[kept], train.y).predict(test.X[kept])
+        left = [name for i, name in enumerate(train.features) if i not in gone]
+        predicted = LinearRegression().fit(train.X[left], train.y).predict(test.X[left])
         assert row.score == pytest.approx(r2_score(test.y, predicted))
         assert row.loss == pytest.approx(np.mean((test.y - predicted) ** 2) / np.var(train.y), rel=1e-6, abs=1e-12)
-        assert (row.kept, row.share) == (len(kept), row.removed / 6)
-    after = found[found["removed"] > 0].groupby("ranking")["score"].mean()
+        assert (row.kept, row.share) == (len(left), row.removed / 6)
+    after = measured[measured["removed"] > 0].groupby("ranking")["score"].mean()
     assert after["true"] < after["worst"] - 0.3
 
 
@@ -54,21 +57,38 @@ def test_equal_sets_of_columns_are_trained_on_once(planted, rankings):
     assert len(Counting.fits) == 1 + 5 + 5
 
 
-def test_by_default_a_plain_mlp_of_few_epochs(mixed_fit, monkeypatch):
-    monkeypatch.setattr(retraining, "RETRAIN_EPOCHS", 12)
+def test_a_plain_mlp_has_few_epochs_of_few_batches(mixed_fit):
     model = retraining.plain_mlp(mixed_fit)
-    assert (model.branches, model.epochs, model.batch_size) == (("tabular",), 12, 32)
-    found = remove_and_retrain(mixed_fit, {"permgrad": mixed_fit.ranking}, TimeLimit(), shares=(0.4,))
-    assert found["removed"].tolist() == [0, 2]
-    assert found["score"].iloc[0] > 0.7
-    assert found["score"].iloc[1] < 0.2  # neither dose nor colour is left
+    assert (model.branches, model.epochs, model.batch_size) == (("tabular",), 2, 32)
+    longer = replace(mixed_fit, estimator=clone(mixed_fit.estimator).set_params(epochs=99, batch_size=4))
+    model = retraining.plain_mlp(longer)
+    assert (model.epochs, model.batch_size) == (30, 7)  # 350 rows in 50 batches
+
+
+def test_by_default_the_plain_mlp_is_trained_on_the_columns_that_are_left(mixed_fit, monkeypatch):
+    """One training, on neither of the two columns that decide the target."""
+    trained = {}
+
+    def known(explained, model, columns):
+        trained[columns] = model
+        return {"loss": 0.0, "score": 0.0}
+
+    retrained = retraining._retrained
+    monkeypatch.setattr(retraining, "_retrained", known)
+    remove_and_retrain(mixed_fit, {"permgrad": mixed_fit.ranking}, TimeLimit(), shares=(0.4,))
+    left = frozenset({"age", "smoker", "noise"})
+    assert set(trained) == {left | {"dose", "colour"}, left}
+    assert trained[left].get_params() == retraining.plain_mlp(mixed_fit).get_params()
+    score = retrained(mixed_fit, trained[left], left)
+    assert score["score"] < 0.2
+    assert score["loss"] == pytest.approx((1 - score["score"]) * np.var(mixed_fit.test.y) / np.var(mixed_fit.train.y))
 
 
 def test_time_limit_names_what_it_left_out(planted, rankings):
     time_limit = TimeLimit(timeout=0)
-    found = remove_and_retrain(planted.explained, rankings, time_limit, shares=(0.5,))
-    assert found.empty
-    assert list(found) == ["ranking", "share", "removed", "kept", "loss", "score"]
+    measured = remove_and_retrain(planted.explained, rankings, time_limit, shares=(0.5,))
+    assert measured.empty
+    assert list(measured) == ["ranking", "share", "removed", "kept", "loss", "score"]
     assert "retrain: worst without its 3 best" in time_limit.left_out
 
 

@@ -53,38 +53,38 @@ def test_against_the_formula_written_out(rng):
 
 def test_random_choices_and_the_variance_theorem(rng):
     """Over many simulated studies: mean index 0, and the estimated variance is the variance of the index."""
-    found = []
-    for _ in range(400):
+    indices = []
+    for _ in range(200):
         chosen = np.zeros((30, 12), bool)
         for row in chosen:
             row[rng.choice(12, 4, replace=False)] = True
-        found.append(nogueira(chosen))
-    index, variance = np.array(found).T
-    assert abs(index.mean()) < 0.01
+        indices.append(nogueira(chosen))
+    index, variance = np.array(indices).T
+    assert abs(index.mean()) < 0.02
     chosen = [rng.random((60, 12)) < np.linspace(0.1, 0.9, 12) for _ in range(400)]
     index, variance = np.array([nogueira(one) for one in chosen]).T
     assert variance.mean() == pytest.approx(index.var(), rel=0.2)
 
 
 def test_places_and_overlap_by_hand():
-    found = pg.rank_stability([ranking([4, 3, 2, 1]), ranking([4, 3, 1, 2]), ranking([1, 3, 4, 2])])
-    assert found.k == 2
-    table = found.table.set_index("feature")
+    stable = pg.rank_stability([ranking([4, 3, 2, 1]), ranking([4, 3, 1, 2]), ranking([1, 3, 4, 2])])
+    assert stable.k == 2
+    table = stable.table.set_index("feature")
     assert table.loc["f0", ["mean_rank", "min", "max", "top_share"]].tolist() == [2, 1, 4, 2 / 3]
     assert table.loc["f0", "sd"] == pytest.approx(np.sqrt(3))
-    assert found.overlap == pytest.approx((1 + 1 / 3 + 1 / 3) / 3)
+    assert stable.overlap == pytest.approx((1 + 1 / 3 + 1 / 3) / 3)
     a, b, c = [1, 2, 3, 4], [1, 2, 4, 3], [4, 2, 1, 3]
     pairs = [pd.Series(x).corr(pd.Series(y), method="spearman") for x, y in ((a, b), (a, c), (b, c))]
-    assert found.spearman == pytest.approx(np.mean(pairs))
-    low, high = found.nogueira_interval
-    assert (low + high) / 2 == pytest.approx(found.nogueira)
-    assert type(found).from_dict(found.to_dict()) == found
+    assert stable.spearman == pytest.approx(np.mean(pairs))
+    low, high = stable.nogueira_interval
+    assert (low + high) / 2 == pytest.approx(stable.nogueira)
+    assert type(stable).from_dict(stable.to_dict()) == stable
 
 
 def test_ties_share_a_place_and_what_was_not_seen_comes_last():
-    found = pg.rank_stability([ranking([0, 5, 5, -1], unused=("f1",), pending=("f0",)), ranking([1, 1, 1, 1])], k=1)
-    np.testing.assert_array_equal(found.ranks, [[3, 4, 1, 2], [2.5, 2.5, 2.5, 2.5]])
-    np.testing.assert_array_equal(found.chosen, [[0, 0, 1, 0], [1, 0, 0, 0]])
+    stable = pg.rank_stability([ranking([0, 5, 5, -1], unused=("f1",), pending=("f0",)), ranking([1, 1, 1, 1])], k=1)
+    np.testing.assert_array_equal(stable.ranks, [[3, 4, 1, 2], [2.5, 2.5, 2.5, 2.5]])
+    np.testing.assert_array_equal(stable.chosen, [[0, 0, 1, 0], [1, 0, 0, 0]])
 
 
 def test_bad_input():
@@ -105,23 +105,22 @@ def test_bootstrap_keeps_classes_and_repeats_rows(rng):
     assert 100 < bootstrap(number, rng).X["x0"].nunique() < 150
 
 
-@pytest.mark.slow
 def test_trained_again_on_rows_and_on_resampled_ones(mixed_fit, monkeypatch):
+    """What is trained on is asserted, and not trained: each network is the one that is known."""
     rows, seeds = [], []
-    refit = type(mixed_fit).refit
 
-    def watched(explained, estimator, train, validation_data=None, **settings):
+    def refit(explained, estimator, train, validation_data=None, **settings):
         rows.append(train.X["dose"].nunique())
         seeds.append(settings["random_state"])
-        return refit(explained, estimator, train, validation_data, **settings, epochs=8)
+        return estimator
 
-    monkeypatch.setattr(type(mixed_fit), "refit", watched)
-    found = reseeded(mixed_fit, 2, TimeLimit())
+    monkeypatch.setattr(type(mixed_fit), "refit", refit)
+    stable = reseeded(mixed_fit, 2, TimeLimit())
     assert rows[:2] == [350, 350]
     assert max(rows[2:]) < 250
     assert len(set(seeds)) == 4
-    assert set(found) == {"seeds", "bootstrap rows"}
-    for parts in found.values():
+    assert set(stable) == {"seeds", "bootstrap rows"}
+    for parts in stable.values():
         assert set(parts) >= {"permgrad", "permutation", "end_to_end"}
         assert set(parts["permutation"].table["feature"][:2]) == {"dose", "colour"}
 

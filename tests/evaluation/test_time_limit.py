@@ -10,12 +10,12 @@ def test_steps_are_begun_until_the_time_is_over(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(time_limit.time, "monotonic", lambda: now[0])
     limited = time_limit.TimeLimit(timeout=25)
-    done = []
+    begun = []
     with limited.part("work"):
         for step in limited.steps("work", "abcde"):
             now[0] += 10
-            done.append(step)
-    assert done == ["a", "b", "c"]  # the third begins at 20, and ends after the limit
+            begun.append(step)
+    assert begun == ["a", "b", "c"]  # the third begins at 20, and ends after the limit
     assert limited.left_out == ["work: d", "work: e"]
     assert limited.seconds == {"work": 30}
 

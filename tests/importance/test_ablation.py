@@ -9,6 +9,8 @@ from permgrad.importance.ablation import shapley_values
 from permgrad.importance.bootstrap import Bootstrap
 from tests.oracle import plain_subset_losses
 
+pytestmark = pytest.mark.backend
+
 
 @pytest.mark.parametrize("baseline", ["mean", "zero", "shuffled"])
 @pytest.mark.parametrize(("task", "n_outputs"), [("regression", 1), ("classification", 3)])

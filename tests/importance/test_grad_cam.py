@@ -12,6 +12,8 @@ from permgrad.importance.network.splitting import split_at_convolution
 from permgrad.importance.pixels import read_pixels
 from tests.oracle import plain_grad_cam, plain_read
 
+pytestmark = pytest.mark.backend
+
 layers = keras.layers
 
 

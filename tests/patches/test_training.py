@@ -49,12 +49,14 @@ def test_each_step_has_its_rate(patches, monkeypatch):
         "permgrad.patches.training.rate_at",
         lambda step, n, given: keras.ops.where(keras.ops.cast(step, "float32") < after, 0.0, 1e-3),
     )
-    model, seen = small(), []
+    model, kernels = small(), []
     kernel = model.get_layer("logit").get_weights()[0]
-    watch = lambda row: seen.append(model.get_layer("logit").get_weights()[0])  # noqa: E731
+    watch = lambda row: kernels.append(model.get_layer("logit").get_weights()[0])  # noqa: E731
     pg.fit_patches(model, patches, patches, config(epochs=2), on_epoch=watch)
-    np.testing.assert_array_equal(seen[0], kernel)
-    assert np.abs(seen[1] - kernel).max() == pytest.approx(2e-3, rel=0.2)  # two of three steps, each of about its rate
+    np.testing.assert_array_equal(kernels[0], kernel)
+    assert np.abs(kernels[1] - kernel).max() == pytest.approx(
+        2e-3, rel=0.2
+    )  # two of three steps, each of about its rate
 
 
 @pytest.mark.slow
@@ -71,9 +73,13 @@ def test_decay_is_of_kernels_alone(patches):
 
 
 @pytest.mark.slow
-def test_a_trained_network_is_saved(patches, tmp_path):
-    model = small()
-    pg.fit_patches(model, patches, patches, config(schedule="one_cycle"))
+def test_the_same_seed_gives_the_same_network_and_it_is_saved(patches, tmp_path):
+    model, again = small(), small()
+    history, once_more = (pg.fit_patches(one, patches, patches, config(schedule="one_cycle")) for one in (model, again))
+    assert history.columns.tolist() == [
+        *("epoch", "loss", "val_loss", "val_auc", "learning_rate", "seconds", "images_per_second")
+    ]
+    pd.testing.assert_frame_equal(history.iloc[:, :5], once_more.iloc[:, :5], rtol=1e-3)
     model.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(predict_logits(loaded, patches), predict_logits(model, patches), atol=1e-5)
@@ -117,21 +123,19 @@ def test_shares_of_the_network():
 
 @pytest.mark.slow
 def test_what_is_frozen_stays(patches):
-    model = small()
+    """First all of the backbone, with BatchNorm's means; then its first half; at last nothing."""
+    model, after = small(), []
     backbone = model.get_layer("backbone")
-    before = backbone.get_weights()  # BatchNorm's means too
-    pg.fit_patches(model, patches, patches, config(unfreezing="frozen"))
-    assert all(np.array_equal(a, b) for a, b in zip(before, backbone.get_weights(), strict=True))
-    seen = []
-    pg.fit_patches(
-        model,
-        patches,
-        patches,
-        config(unfreezing="gradual", epochs=3),
-        on_epoch=lambda row: seen.append(backbone.get_layer("conv_0").get_weights()[0].copy()),
-    )
-    assert np.array_equal(seen[0], seen[1])
-    assert not np.array_equal(seen[1], seen[2])
+    before = backbone.get_weights()
+    few = patches.take(range(8))
+    given = config(unfreezing="gradual", epochs=3, batch_size=8)
+    pg.fit_patches(model, few, few, given, on_epoch=lambda row: after.append(backbone.get_weights()))
+    first = len(backbone.get_layer("conv_0").get_weights())
+    same = [[np.array_equal(a, b) for a, b in zip(before, now, strict=True)] for now in after]
+    assert all(same[0])
+    assert all(same[1][:first])
+    assert not any(same[1][-2:])
+    assert not same[2][0]
 
 
 def test_the_loss_of_a_step(patches):
@@ -143,57 +147,33 @@ def test_the_loss_of_a_step(patches):
     loss = -np.log(np.where(few.y == 1, probability(logits), probability(-logits)))
     weight = np.where(few.y == 1, 3, 1)  # 9 / 3
     frozen = config(unfreezing="frozen", learning_rate=1e-9)
-    found = pg.fit_patches(model, few, few, config(**{**vars(frozen), "positive_weight": "balanced"}))
-    assert found["loss"][0] == pytest.approx((weight * loss).mean(), rel=1e-4)
-    assert found["val_loss"][0] == pytest.approx(loss.mean(), rel=1e-4)
+    history = pg.fit_patches(model, few, few, config(**{**vars(frozen), "positive_weight": "balanced"}))
+    assert history["loss"][0] == pytest.approx((weight * loss).mean(), rel=1e-4)
+    assert history["val_loss"][0] == pytest.approx(loss.mean(), rel=1e-4)
     assert pg.fit_patches(model, few, few, frozen)["loss"][0] == pytest.approx(loss.mean(), rel=1e-4)
 
 
 @pytest.mark.slow
-def test_it_learns_what_is_planted(patches, tmp_path):
-    """Large nuclei in the middle; and the same seed gives the same network."""
+def test_it_learns_what_is_planted(patches):
+    """Large nuclei in the middle."""
     given = config(epochs=12, learning_rate=5e-3, schedule="one_cycle", batch_size=8)
-    train, held = patches.take(range(30)), patches.take(range(30, 40))
-    model = small()
-    history = pg.fit_patches(model, train, held, given)
+    history = pg.fit_patches(small(), patches.take(range(30)), patches.take(range(30, 40)), given)
     assert history["val_auc"].iloc[-1] == 1
     assert history["loss"].iloc[-1] < 0.7 * history["loss"].iloc[0]
-    assert history.columns.tolist() == [
-        *("epoch", "loss", "val_loss", "val_auc", "learning_rate", "seconds", "images_per_second")
-    ]
-    again = small()
-    once_more = pg.fit_patches(again, train, held, given)
-    pd.testing.assert_frame_equal(
-        history.drop(columns=["seconds", "images_per_second"]),
-        once_more.drop(columns=["seconds", "images_per_second"]),
-        rtol=1e-3,
-    )
 
 
 @pytest.mark.slow
-def test_the_best_epoch_may_be_kept(patches, monkeypatch):
+def test_the_best_epoch_may_be_kept_and_a_step_is_traced_once(patches, monkeypatch):
+    """Batches of two sizes, three epochs, another rate in each step: one program."""
     aucs = iter([0.6, 0.9, 0.7])
     monkeypatch.setattr("permgrad.patches.training.roc_auc_score", lambda *given: next(aucs))
-    model, weights = small(), []
-    pg.fit_patches(
-        model,
-        patches,
-        patches,
-        config(epochs=3, keep="best"),
-        on_epoch=lambda row: weights.append(model.get_layer("logit").get_weights()[0].copy()),
-    )
-    np.testing.assert_array_equal(model.get_layer("logit").get_weights()[0], weights[1])
-
-
-@pytest.mark.slow
-def test_a_step_is_traced_once(patches, monkeypatch):
-    """Batches of two sizes, two epochs, another rate in each step: one program."""
-    model, calls = small(), []
-    call = type(model.get_layer("logit")).call
-    monkeypatch.setattr(
-        type(model.get_layer("logit")), "call", lambda self, x, training=None: calls.append(training) or call(self, x)
-    )
-    pg.fit_patches(model, patches, patches, config(epochs=2, schedule="cosine"))
+    model, weights, calls = small(), [], []
+    logit = model.get_layer("logit")
+    call = type(logit).call
+    monkeypatch.setattr(type(logit), "call", lambda self, x, training=None: calls.append(training) or call(self, x))
+    given = config(epochs=3, keep="best", schedule="cosine")
+    pg.fit_patches(model, patches, patches, given, on_epoch=lambda row: weights.append(logit.get_weights()[0].copy()))
+    np.testing.assert_array_equal(logit.get_weights()[0], weights[1])
     if keras.backend.backend() == "tensorflow":
         assert calls.count(True) == 1
 

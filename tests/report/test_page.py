@@ -6,6 +6,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ import pytest
 
 import permgrad as pg
 from permgrad.report.directory import write_results
-from permgrad.report.page import MAX_ROWS, content
+from permgrad.report.page import content
+from permgrad.report.page.render import MAX_ROWS
 from permgrad.report.page.tables import cells, number, percent, probability, ranking_cells
+from permgrad.report.results import Results
 from tests.conftest import SMALL
 from tests.referees import evaluation
 
@@ -56,8 +59,9 @@ def written(out, table, estimator, **keywords):
     ranking = estimator.rank_features(test.X, test.y, n_repeats=2)
     settings = {**ranking.settings, "agreement": {"permutation": 0.75, "end_to_end": 0.4375}}
     ranking = pg.FeatureRanking.from_dict({**ranking.to_dict(), "settings": settings})
-    ranking = write_results(out, estimator, ranking, table, test, split_random_state=7, **keywords)
-    return ranking, (out / "report.html").read_text(encoding="utf-8")
+    results = Results(estimator, ranking, table, test, 7, **keywords)
+    ranking = write_results(out, results)
+    return results, ranking, (out / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +80,14 @@ def table() -> pg.Table:
 def report(table, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     with pytest.warns(UserWarning, match="no information in 'same'"):
-        ranking, page = written(
+        results, ranking, page = written(
             out,
             table,
             pg.HybridClassifier(**SMALL, epochs=2, random_state=3),
             evaluation=evaluation(),
             command="permgrad rank 'a & b.csv' --target y",
         )
-    return out / "report.html", ranking, page
+    return SimpleNamespace(results=results, path=out / "report.html", ranking=ranking, page=page)
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +96,12 @@ def wide(tmp_path_factory):
     rng = np.random.default_rng(1)
     table = pg.Table(pd.DataFrame(rng.normal(size=(60, 230))).add_prefix("x"), rng.normal(size=60), name="wide")
     estimator = pg.HybridRegressor(branches=("tabular",), dense_units=(4,), epochs=1, learning_rate=1e-6)
-    return written(tmp_path_factory.mktemp("wide"), table, estimator)
+    _, ranking, page = written(tmp_path_factory.mktemp("wide"), table, estimator)
+    return ranking, page
 
 
 def test_what_comes_with_the_data_is_text_and_no_markup(report):
-    _, _, page = report
+    page = report.page
     read = Reader(page)
     assert {"script", "b", "i", "u"}.isdisjoint(tag for tag, _ in read.tags)
     for text in (
@@ -113,7 +118,7 @@ def test_what_comes_with_the_data_is_text_and_no_markup(report):
 
 
 def test_the_page_needs_nothing_but_itself(report):
-    _, _, page = report
+    page = report.page
     for tag, attributes in Reader(page).tags:
         assert tag not in ("script", "iframe", "object", "embed", "form")
         assert not any(name.startswith("on") for name in attributes)
@@ -125,7 +130,7 @@ def test_the_page_needs_nothing_but_itself(report):
 
 
 def test_a_homepage_on_the_web_is_a_link():
-    from permgrad.report.page import _link
+    from permgrad.report.page.render import _link
 
     assert _link("https://example.org/a") == "https://example.org/a"
     assert _link("javascript:alert(1)") is None
@@ -140,7 +145,7 @@ def rows_of(page: str, caption: str) -> list[list[str]]:
 
 
 def test_numbers_on_the_page_are_the_rankings(report):
-    _, ranking, page = report
+    ranking, page = report.ranking, report.page
     header, *rows = rows_of(page, "The 5 best of 5 columns")
     parts = ["Permu\u00adtation", "Gradient × input", "End to end"]
     assert header[:4] == ["#", "column", "score", "95 % interval"]
@@ -161,7 +166,7 @@ def test_numbers_on_the_page_are_the_rankings(report):
 
 
 def test_the_data_and_the_way_back_are_named(report, table):
-    _, ranking, page = report
+    ranking, page = report.ranking, report.page
     text = Reader(page).text
     assert table.sha256 in text
     assert "3 in 1 of the columns (cost in $ per $: 3)" in text
@@ -176,7 +181,7 @@ def test_the_data_and_the_way_back_are_named(report, table):
 
 def test_python_calls_are_those_that_were_made(report):
     """The source on the page builds an equal estimator."""
-    _, _, page = report
+    page = report.page
     source = next(line for line in "".join(Reader(page).words).splitlines() if line.startswith("model = pg."))
     call = re.fullmatch(r"model = pg\.HybridClassifier\((.*)\)", source)
     assert call is not None
@@ -186,7 +191,7 @@ def test_python_calls_are_those_that_were_made(report):
 
 
 def test_what_the_referee_found_is_on_the_page(report):
-    _, _, page = report
+    page = report.page
     _, *rows = rows_of(page, "Rankings, best place first")
     assert [row[:3] for row in rows] == [["PermGrad", "0.3000", "0.4000"], ["Random forest", "0.1000", "0.6000"]]
     text = Reader(page).text
@@ -204,7 +209,7 @@ def test_what_the_referee_found_is_on_the_page(report):
 
 
 def test_the_pictures_are_in_the_directory_too(report):
-    names = {path.name for path in report[0].parent.iterdir()}
+    names = {path.name for path in report.path.parent.iterdir()}
     assert {"curves.png", "retraining.png", "sanity.png", "agreement.png", "stability.png", "sample.png"} <= names
 
 
@@ -223,24 +228,19 @@ def test_a_network_that_learned_nothing_is_called_so(wide):
     assert "is no better. Its ranking says" in page
 
 
-@pytest.mark.slow
-def test_equal_results_give_equal_pages(tmp_path):
+def test_equal_results_give_equal_pages(report, tmp_path):
     """No date and no random names inside: a page can be compared."""
-    table = pg.load_dataset("iris")
-    pages = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        pages.append(written(tmp_path / name, table, pg.HybridClassifier(**SMALL, epochs=1))[1])
-    assert pages[0] == pages[1]
+    write_results(tmp_path, report.results)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == report.page
 
 
 def test_rounded_by_column_and_by_number():
-    found = cells(
+    shown = cells(
         pd.DataFrame({"ranking": ["a", "b"], "n_rows": [12345, 1], "x": [-0.012345, np.nan]}, index=["i", "j"])
     )
-    assert found.header == ["", "ranking", "n rows", "x"]
-    assert found.rows == [["i", "a", "12,345", "−0.01235"], ["j", "b", "1", "–"]]
-    assert found.numeric == [False, False, True, True]
+    assert shown.header == ["", "ranking", "n rows", "x"]
+    assert shown.rows == [["i", "a", "12,345", "−0.01235"], ["j", "b", "1", "–"]]
+    assert shown.numeric == [False, False, True, True]
     assert cells(pd.DataFrame({"x": range(60)})).left_out == 10
     assert cells(pd.DataFrame()) is None
     assert (number(0.000123456), number(None), number(True)) == ("0.0001235", "–", "True")
@@ -258,19 +258,19 @@ def test_intervals_places_and_q_values_are_shown():
     ranking = pg.FeatureRanking(
         tuple("abc"), [1.0, 2.0, 0.0], method="permgrad", components=parts, pending=("c",), **ends, p_values=[0.9] * 3
     )
-    found = ranking_cells(ranking, 5)
-    assert found.header == [
+    shown = ranking_cells(ranking, 5)
+    assert shown.header == [
         *("#", "column", "score", "95 % interval", "place, 95 %"),
         *("LayerCAM", "Condi\u00adtional", "p", "q"),
     ]
-    assert found.rows[0] == ["1", "b", "2.000", "1.250 to 2.500", "1 to 2", "2.000", "2.000", "0.500", "0.750"]
-    assert found.rows[1] == ["2", "a", "1.000", "0.500 to 1.500", "1 to 2", "1.000", "–", "–", "–"]
-    assert found.rows[2] == ["–", "c", *["not measured"] * 7]
+    assert shown.rows[0] == ["1", "b", "2.000", "1.250 to 2.500", "1 to 2", "2.000", "2.000", "0.500", "0.750"]
+    assert shown.rows[1] == ["2", "a", "1.000", "0.500 to 1.500", "1 to 2", "1.000", "–", "–", "–"]
+    assert shown.rows[2] == ["–", "c", *["not measured"] * 7]
 
 
 def test_every_row_shown_was_chosen_by_rule(report, table):
     """The first test row of each class, then the first mistake; predicted and true as the estimator says."""
-    _, _, page = report
+    page = report.page
     captions = [
         " ".join(Reader(text).text.split()) for text in re.findall(r"<figcaption>(True:.*?)</figcaption>", page, re.S)
     ]
@@ -282,7 +282,7 @@ def test_every_row_shown_was_chosen_by_rule(report, table):
 
 
 def test_headings_and_tables_can_be_read_aloud(report):
-    _, _, page = report
+    page = report.page
     tags = Reader(page).tags
     levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
@@ -308,7 +308,7 @@ def browser():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_browser_shows_it_on_a_phone_and_on_a_desk(browser, report, size):
-    path = report[0]
+    path = report.path
     page = browser.new_page(viewport={"width": size[0], "height": size[1]})
     errors, requests = [], []
     page.on("console", lambda message: errors.append(message.text))

@@ -1,26 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from click.testing import CliRunner
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import permgrad as pg
-from studies.breast_cancer import choices as choices
-from studies.breast_cancer import report as report
-from studies.breast_cancer import study as study
-from studies.kit.settings import read_settings
+from permgrad.files import plain
+from studies.breast_cancer import choices, study, tables
+from studies.breast_cancer.study import STUDY, BreastCancer
+from studies.breast_cancer.tables import Results
 
-YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
     "network.hidden_units=[8]",
     "network.epochs=2",
@@ -34,8 +29,8 @@ TINY = (
 )
 
 
-def settings(*overrides: str) -> study.Study:
-    return read_settings(study.Study, YAML, [*TINY, *overrides])
+def settings(*overrides: str) -> BreastCancer:
+    return STUDY.read([*TINY, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -132,53 +127,39 @@ def test_a_fold_fits_and_selects_without_its_test_rows(table, models):
     assert max(accuracy.values()) < 0.8 < min(scores["accuracy"] for scores in honest["scores"].values())
 
 
-def files(directory: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+@pytest.fixture
+def results(models, tmp_path) -> Results:
+    return STUDY.run(settings(), STUDY.workspace(tmp_path))
 
 
-@pytest.mark.slow
-def test_stopped_and_started_again_it_gives_the_same(models, tmp_path, monkeypatch):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    report.write_report(settings(), study.run(settings(), whole), whole)
-    fold = study.one_fold
-    monkeypatch.setattr(study, "one_fold", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        study.run(settings(), stopped)
-    monkeypatch.setattr(study, "one_fold", fold)
-    monkeypatch.setattr(study, "three_networks", _fails_with_watch(study.three_networks))
-    report.write_report(settings(), study.run(settings(), stopped), stopped)
-    assert files(whole) == files(stopped)
-    assert {"report.md", "pairs.csv", "epochs_raw.png", "splits/raw_test.csv", "units/fold_001.json"} <= set(
-        files(whole)
-    )
-
-
-def _fails_with_watch(three_networks):
-    def guarded(*arguments, watch=False):
-        assert not watch, "the seed's unit is done; it must not be trained again"
-        return three_networks(*arguments, watch=watch)
-
-    return guarded
-
-
-def test_other_settings_need_another_directory(models, tmp_path):
-    study.run(settings(), tmp_path)
-    with pytest.raises(pg.PermGradError, match=r"other settings: network.dropout was 0.25, now 0.5"):
-        study.run(settings("network.dropout=0.5"), tmp_path)
-    more = study.run(settings("published.seeds=2", "cross_validation.repeats=2"), tmp_path)
-    assert (len(more["seeds"]), len(more["folds"])) == (2, 4)
-
-
-def test_the_report_says_what_is_within_noise(models, tmp_path):
-    done = study.run(settings(), tmp_path)
-    report.write_report(settings(), done, tmp_path)
-    text = (tmp_path / "report.md").read_text()
+def test_the_report_says_what_is_within_noise(results, tmp_path):
+    text = " ".join(STUDY.write_report(settings(), results, tmp_path).text().split())
     assert "364 training, 91 validation and 114 test rows" in text
-    assert "within noise" in text
-    assert "median" in text
+    assert "raw, test accuracy: median" in text
     pairs = pd.read_csv(tmp_path / "pairs.csv")
     assert len(pairs) == 3 * 15
     assert f"Of 45 differences, {(pairs['verdict'] == 'within noise').sum()} are within noise" in text
+
+
+def test_scores_of_classes_are_those_of_the_predictions(results):
+    table = tables.class_scores(results).set_index(["network", "part", "class"])
+    called = np.array(results.first["raw"]["test"]["predicted"]) == "malignant"
+    malignant = results.test_classes == "malignant"
+    row = table.loc[("raw", "test", "malignant")]
+    assert row["rows"] == 42
+    assert row["recall"] == pytest.approx((called & malignant).sum() / 42)
+    assert row["precision"] == pytest.approx((called & malignant).sum() / called.sum())
+    assert len(table) == 3 * 2 * 2
+
+
+def test_other_settings_need_another_directory(pools, tmp_path):
+    place = STUDY.workspace(tmp_path)
+    study.check_same(settings(), pools, place)
+    study.check_same(settings("published.seeds=2", "cross_validation.repeats=2"), pools, place)
+    with pytest.raises(pg.PermGradError, match=r"other settings: network.dropout was 0.25, now 0.5"):
+        study.check_same(settings("network.dropout=0.5"), pools, place)
+    with pytest.raises(pg.PermGradError, match=r"other settings: sha256.raw.train was"):
+        study.check_same(settings(), {**pools, "raw": pools["engineered"]}, place)
 
 
 def test_goals_are_counted_over_folds():
@@ -189,7 +170,7 @@ def test_goals_are_counted_over_folds():
         for score, column in zip(("accuracy", "recall[malignant]"), columns, strict=True)
         for fold, value in enumerate(column)
     )
-    found = report.goals_in_folds(folds, "malignant").set_index("model")
+    found = tables.goals_in_folds(folds, "malignant").set_index("model")
     assert found.loc["raw"].tolist() == [2, 2, 1]
     assert found.loc["hybrid"].tolist() == [1, 1, 1]
 
@@ -207,51 +188,27 @@ def test_pools_must_hold_the_same_rows(tmp_path):
         study.load_pools(settings(), tmp_path)
 
 
-def leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(content, dict):
-        for name, part in content.items():
-            yield from leaves(part, f"{key}.{name}".lstrip("."))
-    else:
-        yield key, content
-
-
-def test_every_value_can_be_given_on_the_command_line():
-    default = read_settings(study.Study, YAML)
-    for key, value in leaves(yaml.safe_load(YAML.read_text())):
-        text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-        assert read_settings(study.Study, YAML, [f"{key}={text}"]) == default, key
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("network.dropot=0.3", "network.dropot: unknown key"),
-        ("network.dropout=1.5", "network.dropout: input should be less than 1, got 1.5"),
-        ("cross_validation.folds=five", "cross_validation.folds: input should be a valid integer, got 'five'"),
-        ("data.raw.test=null", "data.raw.test: input should be a valid string, got None"),
-        ("selection.scoring=acuracy", "selection.scoring: scoring must be a name of scikit-learn's scorers"),
-        ("positive=ill", "positive: input should be 'malignant' or 'benign', got 'ill'"),
-    ],
-)
-def test_wrong_settings_are_one_line(override, message, tmp_path):
-    found = CliRunner().invoke(study.main, ["--set", override, "--out", str(tmp_path / "out")])
-    assert found.exit_code == 1
-    assert message in found.output
-    assert len(found.output.strip().splitlines()) == 1
-    assert not (tmp_path / "out").exists()
+def test_wrong_settings():
+    for override, message in {
+        "network.dropout=1.5": "network.dropout: input should be less than 1, got 1.5",
+        "data.raw.test=null": "data.raw.test: input should be a valid string, got None",
+        "selection.scoring=acuracy": "selection.scoring: scoring must be a name of scikit-learn's scorers",
+        "positive=ill": "positive: input should be 'malignant' or 'benign', got 'ill'",
+    }.items():
+        with pytest.raises(pg.PermGradError, match=message):
+            settings(override)
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_report_twice(tmp_path):
-    """Real networks, small ones: every file is equal, byte by byte."""
-    for name in ("first", "second"):
-        overrides = [part for override in TINY for part in ("--set", override)]
-        found = CliRunner().invoke(study.main, [*overrides, "--out", str(tmp_path / name)], catch_exceptions=False)
-        assert found.exit_code == 0, found.output
-    assert files(tmp_path / "first") == files(tmp_path / "second")
+def test_small_networks_from_end_to_end(tmp_path):
+    """Real ones; trained again from the same random state, they are the same."""
+    results = STUDY.run(settings(), STUDY.workspace(tmp_path))
+    assert "raw" in STUDY.write_report(settings(), results, tmp_path).text()
+    again = study.train(results.pools["raw"], settings(), 42, watch=True)[1]
+    assert plain(again) == results.seeds[42]["raw"]["epochs"]
 
 
-def test_choices_are_judged_without_test_rows(pools, monkeypatch):
+def test_choices_are_compared_without_test_rows(pools, monkeypatch):
     """Who calls every row benign misses each malignant one of the known rows once per repeat, and nobody else."""
     made = []
 

@@ -1,24 +1,22 @@
-"""The tumour study: its table, its units and what it says of a planted table, on a network of a moment."""
+"""The tumour study: its table, its networks and what it says of a planted table, on a network of a moment."""
 
 from __future__ import annotations
 
 import weakref
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import permgrad as pg
 from permgrad.data.expression import rename_columns
 from permgrad.models.wide import build_wide_mlp
-from studies.kit.settings import read_settings
-from studies.rna_tumour import networks, report, tables
-from studies.rna_tumour import study as study
+from studies.rna_tumour import networks, study, tables
+from studies.rna_tumour.study import STUDY, RnaTumour
+from studies.rna_tumour.tables import Results
 
 pytestmark = pytest.mark.xdist_group("rna_tumour")
-YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
     "data.source=generated",
     "data.generated.n_rows=800",
@@ -38,155 +36,106 @@ TINY = (
 )
 
 
-def settings(*overrides: str) -> study.Study:
-    return read_settings(study.Study, YAML, [*TINY, *overrides])
+def settings(*overrides: str) -> RnaTumour:
+    return STUDY.read([*TINY, *overrides])
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("tumour")
-    result = CliRunner().invoke(study.main, ["--out", str(directory), *command()])
-    assert result.exit_code == 0, result.output
-    assert "all of it took" in result.output
-    assert "times as long" in result.output
-    return directory
-
-
-def command(*overrides: str) -> list[str]:
-    return [part for setting in (*TINY, *overrides) for part in ("--set", setting)]
+    return tmp_path_factory.mktemp("tumour")
 
 
 @pytest.fixture(scope="module")
-def done(out):
-    return study.run(settings(), out)
+def results(out) -> Results:
+    return STUDY.run(settings(), STUDY.workspace(out))
 
 
 def test_the_published_settings_are_the_defaults():
-    given = read_settings(study.Study, YAML)
+    given = STUDY.read()
     assert given.network.hidden_units == (5000, 1000, 100, 10)
     assert given.sweep.penalties == (1e-5, 1e-3, 1e-2, 1, 10, 100)
     assert (given.network.epochs, given.network.l2, given.importance.penalty) == (25, 1e-5, 0.01)
 
 
 @pytest.mark.slow
-def test_planted_groups_come_first(done):
+def test_planted_groups_come_first(results):
     """The network relies on the marker groups, which shuffling them together shows; no other group is before them."""
-    groups = tables.group_table(done)
+    groups = tables.group_table(results)
     assert groups["markers"].tolist()[:5] == [1.0] * 5
     assert len(groups) == 8
-    planted = tables.planted_recall(tables.rankings(done), done["table"].notes).set_index("method")
+    planted = tables.planted_recall(tables.rankings(results), results.table.notes).set_index("method")
     assert planted.loc["group permutation", "groups"] == 1
     assert planted.loc["ANOVA F", "markers"] == 1
 
 
 @pytest.mark.slow
-def test_a_large_penalty_shrinks_the_weights(done):
-    table = tables.penalties(settings(), done).set_index("λ")
+def test_a_large_penalty_shrinks_the_weights(results):
+    table = tables.penalties(settings(), results).set_index("λ")
     assert table.loc["1000", "mean_absolute"] < 0.7 * table.loc["0.01", "mean_absolute"]
 
 
 @pytest.mark.slow
-def test_masking_begins_with_the_network_as_it_is(done):
-    unit = done["seed_0"]
-    assert set(unit["masking"]) == {"first_layer", "permutation", "group_permutation", "anova", "random"}
-    for curve in unit["masking"].values():
-        assert curve["loss"][0] == pytest.approx(unit["scores"]["test"]["loss"], rel=1e-5)
+def test_masking_begins_with_the_network_as_it_is(results):
+    first = results.trainings[0]
+    assert set(first["masking"]) == {"first_layer", "permutation", "group_permutation", "anova", "random"}
+    for curve in first["masking"].values():
+        assert curve["loss"][0] == pytest.approx(first["scores"]["test"]["loss"], rel=1e-5)
         assert curve["masked"][-1] == 150
 
 
 @pytest.mark.slow
-def test_everything_is_written_and_done_once(out, done):
-    names = {path.name for path in out.iterdir()}
-    assert {"report.md", "agreement.png", "weights.png", "masking.png", "agreement.csv", "planted.csv"} <= names
-    before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    study.run(settings(), out)
-    assert before == {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    for change, message in {
-        "network.epochs=26": "network.epochs was 25, now 26",
-        "network.precision=mixed_bfloat16": "network.precision was 'float32', now 'mixed_bfloat16'",
-        "data.generated.random_state=1": "sha256 was",
-        "selector.gate_penalty=0": "selector.gate_penalty was 0.0001, now 0.0",
-    }.items():
-        with pytest.raises(pg.PermGradError, match=message):
-            study.run(settings(change), out)
-
-
-@pytest.mark.slow
-def test_the_report_may_go_elsewhere(done, tmp_path):
-    """But for every gene's scores, which are large."""
-    study.write_report(settings(), done, tmp_path / "out", tmp_path / "report")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.csv"]
-    assert {"report.md", "weights.png", "groups.csv"} <= {path.name for path in (tmp_path / "report").iterdir()}
-    assert "scores.csv" not in {path.name for path in (tmp_path / "report").iterdir()}
-
-
-@pytest.mark.slow
-def test_what_was_lost_is_done_again(out, done, monkeypatch):
-    """As it was; a file that a killed process left half-written is none of the study's."""
-    units = out / "units"
-    (units / "penalty_1000.0.json").rename(units / ".penalty_1000.0.json.1.part")
-    (units / ".penalty_1000.0.json.1.part").write_text('{"kind": "permgrad.st')
-    monkeypatch.setattr(networks, "measure_wide", lambda *given, **named: pytest.fail("a training was done twice"))
-    again, before = study.run(settings(), out)["penalty_1000.0"], done["penalty_1000.0"]
-    assert again["weights"]["n"] == before["weights"]["n"]
-    assert again["scores"]["test"]["loss"] == pytest.approx(before["scores"]["test"]["loss"], rel=0.05)
-
-
-@pytest.mark.slow
-def test_a_damaged_unit_is_named(out, done):
-    path = out / "units" / "anova.json"
-    whole = path.read_text()
-    path.write_text(whole[:100])
-    result = CliRunner().invoke(study.main, ["--out", str(out), *command()])
-    path.write_text(whole)
-    assert result.exit_code == 1
-    assert "anova.json is damaged" in result.output
-
-
-def test_a_look_has_a_directory_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    made = []
-    monkeypatch.setattr(study, "run", lambda settings, out, *, verbose: made.append(str(out)))
-    for name in ("facts", "write_report"):
-        monkeypatch.setattr(study, name, lambda *given: "")
-    for fast in ([], ["--fast"]):
-        assert CliRunner().invoke(study.main, fast).exit_code == 0
-    assert made == ["results/rna_tumour", "results/rna_tumour_fast"]
-
-
-@pytest.mark.slow
-def test_names_may_come_later(out, done, tmp_path):
-    """Trainings know genes by their numbers."""
+def test_every_score_is_in_the_results_and_names_may_come_later(results, out, tmp_path, monkeypatch):
+    """Trainings know genes by their numbers: nothing is trained again for other names."""
+    assert len(pd.read_csv(out / "scores.csv")) == 150
     path = tmp_path / "data.csv"
-    first = done["table"].features[0]
+    first = results.table.features[0]
     path.write_text(f"gene,name\n{first},TP53\n")
     given = settings()
     named = given.model_copy(update={"data": given.data.model_copy(update={"names": str(path)})})
-    assert study.run(named, out)["table"].features[:2] == ["TP53", done["table"].features[1]]
+    monkeypatch.setattr(networks, "train", lambda *given, **named: pytest.fail("a training was repeated"))
+    assert STUDY.run(named, STUDY.workspace(out)).table.features[:2] == ["TP53", results.table.features[1]]
+    assert pd.read_csv(out / "scores.csv")["gene"][0] == "TP53"
 
 
 @pytest.mark.slow
-def test_the_report_explains_its_columns_and_says_what_was_asked(out, done):
-    text = (out / "report.md").read_text()
-    for said in ("*best alone*", "*low* and *high*", "(Jaccard)", "no width for two", "agree by construction"):
-        assert said in text
-    asked = tables.asked(done, tables.planted_recall(tables.rankings(done), done["table"].notes)).set_index("asked")
-    assert asked.loc["the planted groups first, by group permutation"].tolist() == ["5 of 5", "yes"]
-    slow = {**done, "anova": {**done["anova"], "all_seconds": 91 * 60}}
-    assert tables.asked(slow, None)["met"].tolist() == ["no", "yes"]
-    big = {**done, "groups": {**done["groups"], "peak_memory": 6.5e9}}
-    assert tables.asked(big, None)["found"].tolist()[1] == "6.50"
-    assert "2 trainings rank genes; test accuracy" in report.facts(settings(), done)
-
-
-@pytest.mark.slow
-def test_classes_left_out_are_reported(done):
-    table = done["table"]
+def test_the_report_explains_its_columns_and_says_what_was_asked(results, tmp_path):
+    report = STUDY.write_report(settings(), results, tmp_path)
+    text = " ".join(report.text().split())
+    for explanation in ("*best alone*", "*low* and *high*", "(Jaccard)", "no width for two", "agree by construction"):
+        assert explanation in text
+    assert "2 trainings rank genes; test accuracy" in report.summary()
+    assert "Left out" not in report.summary()
+    table = results.table
     fewer = pg.Table(table.X, table.y, name="t", notes={**table.notes, "left_out": {"rare": 4, "rarer": 2}})
-    assert "Left out: 6 samples of classes of fewer than 10 samples, rare, rarer." in report.facts(
-        settings(), {**done, "table": fewer}
-    )
-    assert "Left out" not in report.facts(settings(), done)
+    report = STUDY.write_report(settings(), replace(results, table=fewer), tmp_path)
+    assert "Left out: 6 samples of classes of fewer than 10 samples, rare, rarer." in report.summary()
+
+
+@pytest.mark.slow
+def test_what_was_asked_is_held_against_what_was_measured(results):
+    planted = tables.planted_recall(tables.rankings(results), results.table.notes)
+    asked = tables.asked(results, planted).set_index("asked")
+    assert asked.loc["the planted groups first, by group permutation"].tolist() == ["5 of 5", "yes"]
+    slow = {**results.steps, "anova": {**results.steps["anova"], "step_seconds": 91 * 60}}
+    assert tables.asked(replace(results, steps=slow), None)["met"].tolist() == ["no", "yes"]
+    big = {**results.steps, "groups": {**results.steps["groups"], "peak_memory": 6.5e9}}
+    assert tables.asked(replace(results, steps=big), None)["measured"].tolist()[1] == "6.50"
+
+
+def test_other_settings_need_another_directory(tmp_path):
+    """But for trainings and penalties, which may become more, and what only the report shows."""
+    table, place = study.load_table(settings().data), STUDY.workspace(tmp_path)
+    study.check_same(settings(), table, place)
+    study.check_same(settings("importance.trainings=5", "sweep.penalties=[1]", "best=[3]"), table, place)
+    for change, message in {
+        "network.epochs=26": "network.epochs was 25, now 26",
+        "network.precision=mixed_bfloat16": "network.precision was 'float32', now 'mixed_bfloat16'",
+        "selector.gate_penalty=0": "selector.gate_penalty was 0.0001, now 0.0",
+    }.items():
+        with pytest.raises(pg.PermGradError, match=message):
+            study.check_same(settings(change), table, place)
+    with pytest.raises(pg.PermGradError, match="sha256 was"):
+        study.check_same(settings(), table.take(range(700)), place)
 
 
 def test_agreed_genes_by_hand():
@@ -194,8 +143,8 @@ def test_agreed_genes_by_hand():
         genes = ("a", "b", "c", "d")
         return pg.FeatureRanking(genes, np.array([-float(order.index(gene)) for gene in genes]))
 
-    found = {"anova": [ranking("a", "b", "c", "d")] * 2, "selector": [ranking(*"acbd"), ranking(*"cbad")]}
-    table = tables.agreed_genes(found, 2).set_index("gene")
+    by_method = {"anova": [ranking("a", "b", "c", "d")] * 2, "selector": [ranking(*"acbd"), ranking(*"cbad")]}
+    table = tables.agreed_genes(by_method, 2).set_index("gene")
     assert table.index.tolist() == ["a", "b", "c"]  # d is never among the two best
     assert table["ANOVA F"].tolist() == [1, 1, 0]
     assert table["selector"].tolist() == [0.5, 0.5, 1]
@@ -214,7 +163,7 @@ def test_one_network_is_in_memory_at_a_time(monkeypatch):
     few = settings("network.epochs=1", "selector.epochs=1")
     parts = study.split(study.load_table(few.data), few)
     monkeypatch.setattr(networks, "build_wide_mlp", build)
-    networks.measure_wide(few, parts, 0, {"group 0": [0, 1]}, np.arange(150.0), closer=True)
+    networks.measure_wide(few, parts, 0, {"group 0": [0, 1]}, np.arange(150.0), closer=False)
     networks.measure_selector(few, parts, 0)
     assert len(built) == 2
 
@@ -268,7 +217,7 @@ def test_bad_settings(tmp_path):
     with pytest.raises(pg.PermGradError, match="network.precision"):
         settings("network.precision=half")
     with pytest.raises(pg.PermGradError, match="below that of the genes, 150"):
-        study.run(settings("best=[150]"), tmp_path)
+        STUDY.run(settings("best=[150]"), STUDY.workspace(tmp_path))
     path = tmp_path / "bad.npz"
     data = settings(f"data.source={path}").data
     for content in (b"no arrays", b"PK\x03\x04 cut off"):

@@ -6,31 +6,31 @@ import shutil
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 import permgrad as pg
 from permgrad.tuning.dashboard import make_server
+from permgrad.tuning.directory import begin
 from tests.tuning.conftest import small_space
-
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dashboard")]
+from tests.tuning.stub import stub_job
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.fixture(scope="module")
-def served(table, tmp_path_factory) -> Iterator[tuple[pg.TuneResult, str]]:
-    out = tmp_path_factory.mktemp("dashboard") / "results"
-    result = pg.tune(table, small_space, n_trials=3, out=out, epochs=5, pruner="none")
-    server, url = make_server(out, None, 0)
+@contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    server, url = make_server(directory, None, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield result, url
+    yield url
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture(scope="module")
-def page(served):
+def page():
     playwright = pytest.importorskip("playwright.sync_api", reason="no driver: pip install playwright")
     if CHROMIUM is None:
         pytest.skip("no browser: apt install chromium")
@@ -38,6 +38,14 @@ def page(served):
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser.new_page(viewport={"width": 1400, "height": 1000})
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def served(page, table, tmp_path_factory) -> Iterator[tuple[pg.TuneResult, str]]:
+    out = tmp_path_factory.mktemp("dashboard") / "results"
+    result = pg.tune(table, small_space, n_trials=2, out=out, settings={"epochs": 5}, pruner="none")
+    with serving(out) as url:
+        yield result, url
 
 
 def loaded_pictures(page) -> list[str]:
@@ -48,6 +56,7 @@ def loaded_pictures(page) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_the_study_opens_with_its_best_value_and_the_ranking(page, served):
     result, url = served
     page.goto(url)
@@ -62,6 +71,7 @@ def test_the_study_opens_with_its_best_value_and_the_ranking(page, served):
     assert result.ranking.select(1)[0] in page.inner_text("table")
 
 
+@pytest.mark.slow
 def test_each_trial_shows_its_learning_curve_and_scores_and_the_best_one_the_ranking(page, served):
     result, url = served
     for trial in result.study.trials:
@@ -74,19 +84,17 @@ def test_each_trial_shows_its_learning_curve_and_scores_and_the_best_one_the_ran
         assert ("PermGrad ranking" in page.inner_text("body")) == best
 
 
-def test_it_listens_on_the_loopback_address_alone(served):
-    _, url = served
-    assert url.startswith("http://127.0.0.1:")
-    assert urllib.request.urlopen(url).status == 200  # noqa: S310
-
-
-def test_what_is_no_study_is_refused(tmp_path, served):
-    result, url = served
+def test_it_listens_on_the_loopback_address_alone_and_refuses_what_is_no_study(table, tmp_path):
+    job = stub_job(table, tmp_path / "r", n_trials=1)
+    begin(job)
+    with serving(job.directory) as url:
+        assert url.startswith("http://127.0.0.1:")
+        assert urllib.request.urlopen(url).status == 200  # noqa: S310
+        with pytest.raises(pg.PermGradError, match="cannot listen on port"):
+            make_server(job.directory, None, int(url.split(":")[2].split("/")[0]))
     with pytest.raises(pg.PermGradError, match="no results directory of `permgrad tune`"):
         make_server(tmp_path, None, 0)
     with pytest.raises(pg.PermGradError, match="which study"):
         make_server(None, None, 0)
     with pytest.raises(pg.PermGradError, match="there is no study in sqlite"):
         make_server(None, f"sqlite:///{tmp_path}/empty.db", 0)
-    with pytest.raises(pg.PermGradError, match="cannot listen on port"):
-        make_server(result.directory, None, int(url.split(":")[2].split("/")[0]))

@@ -57,23 +57,23 @@ def test_many_that_ask_at_once_meet_the_total_exactly(url):
 
     def work():
         study = open_study(storage, "s", SETTINGS, ["minimize"])
-        while len(finished(study)) < 15:
-            trial = claim(study, 15)
+        while len(finished(study)) < 8:
+            trial = claim(study, 8)
             if trial is not None:
                 study.tell(trial, trial.suggest_float("x", 0, 1))
 
-    in_threads(work, 6)
+    in_threads(work, 4)
     study = opened(url)
-    assert len(finished(study)) == 15
+    assert len(finished(study)) == 8
     assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
     withdrawn = [trial for trial in study.trials if trial.state == TrialState.FAIL]
     assert all(trial.user_attrs[FAILURE] == "not begun: the total was met" for trial in withdrawn)
-    assert claim(study, 15) is None
-    assert claim(study, 16) is not None  # the total counts all that ran before
+    assert claim(study, 8) is None
+    assert claim(study, 9) is not None  # the total counts all that ran before
 
 
 def test_many_that_begin_one_study_at_once_begin_one(url):
-    in_threads(lambda: opened(url), 6)
+    in_threads(lambda: opened(url), 4)
     assert optuna.get_all_study_names(open_storage(url)) == ["s"]
 
 
@@ -152,7 +152,7 @@ def test_a_study_of_somebody_else_is_refused(tmp_path):
 @pytest.mark.slow
 def test_processes_that_share_a_sqlite_file_neither_lose_nor_double_a_trial(tmp_path):
     """Optuna's SELECT ... FOR UPDATE does nothing in SQLite; our transactions take the lock themselves."""
-    url, n = f"sqlite:///{tmp_path}/s.db", 60
+    url, n = f"sqlite:///{tmp_path}/s.db", 40
     study = opened(url)
     for i in range(n):
         study.enqueue_trial({"x": i / n})
@@ -173,17 +173,17 @@ def test_processes_that_share_a_sqlite_file_neither_lose_nor_double_a_trial(tmp_
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
+        for _ in range(2)
     ]
-    time.sleep(4)
+    time.sleep(2)
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
     claimed = [int(line) for process in processes for line in process.communicate(timeout=120)[0].split()]
-    assert [process.returncode for process in processes] == [0] * 4
-    done = finished(study)
-    assert [trial.number for trial in done] == list(range(n))
-    assert [trial.params["x"] for trial in done] == [i / n for i in range(n)]
+    assert [process.returncode for process in processes] == [0] * 2
+    ended = finished(study)
+    assert [trial.number for trial in ended] == list(range(n))
+    assert [trial.params["x"] for trial in ended] == [i / n for i in range(n)]
     assert len(claimed) == len(set(claimed))
 
 

@@ -1,199 +1,196 @@
-"""What goes wrong in a trial, and what is left of it."""
+"""What goes wrong in a trial, and what is left of it; trials without networks."""
 
 from __future__ import annotations
 
-import json
-import shutil
+from dataclasses import replace
 
-import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
-from permgrad.metrics.scores import scores
 from permgrad.tuning import checkpoints
-from permgrad.tuning.study import DIED, FAILURE, INTERRUPTED
-from tests.tuning.conftest import small_space
+from permgrad.tuning.objective import Objective
+from permgrad.tuning.study import DIED, FAILURE, INTERRUPTED, finished
+from tests.tuning.stub import EPOCHS, run, stub_job, stub_space
 
-FAST = {"epochs": 4, "pruner": "none"}
+
+@pytest.fixture
+def job(table, tmp_path, monkeypatch):
+    """Make a job of stub trials, whose networks on disk are empty directories."""
+    monkeypatch.setattr(checkpoints, "write_estimator", lambda estimator, directory: None)
+    monkeypatch.setattr("permgrad.tuning.worker.note_trial", lambda *_: None)
+    return lambda *given, **changes: stub_job(table, tmp_path / "r", *given, **changes)
+
+
+def states(study: optuna.Study) -> list[str]:
+    return [trial.state.name for trial in study.trials]
+
+
+def kept(job) -> set[str]:
+    return {path.name for path in job.networks.iterdir()} - {".lock"}
 
 
 def failing_at(numbers: set[int], error: type[BaseException], message: str):
     def space(trial):
         if trial.number in numbers:
             raise error(message)
-        return small_space(trial)
+        return stub_space(trial)
 
     return space
 
 
-@pytest.mark.slow
-def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_study_goes_on(table, tmp_path):
-    space = failing_at({1, 2}, MemoryError, "cannot allocate 3 TiB\nand more lines")
-    result = pg.tune(table, space, n_trials=3, out=tmp_path / "r", **FAST)
-    states = [trial.state.name for trial in result.study.trials]
-    assert states == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "COMPLETE"]
-    assert result.study.trials[1].user_attrs[FAILURE] == "MemoryError: cannot allocate 3 TiB"
-    assert json.loads((tmp_path / "r" / "tuning.json").read_text())["states"] == {"complete": 3, "fail": 2}
+def test_a_trial_has_its_scores_size_and_time(job):
+    study = run(job(n_trials=1))
+    (trial,) = study.trials
+    x = trial.params["x"]
+    assert trial.value == trial.user_attrs["val_loss"] == abs(x - 0.3) + 1 / EPOCHS
+    assert list(trial.intermediate_values.values()) == [abs(x - 0.3) + 1 / (e + 1) for e in range(EPOCHS)]
+    expected = {"epochs": EPOCHS, "kept_epoch": EPOCHS, "parameters": round(100 * x)}
+    assert {name: trial.user_attrs[name] for name in expected} == expected
+    assert {"val_accuracy", "val_auc", "val_f1", "seconds"} <= set(trial.user_attrs)
 
 
-def test_an_impossible_network_and_a_loss_that_is_no_number_are_failures_too(table, tmp_path):
-    def space(trial):
-        if trial.number == 0:
-            return {"branches": ("image",), "n_conv_layers": 6, "image_size": 8}
-        return {**small_space(trial), "learning_rate": float("inf") if trial.number == 1 else 1e-2}
-
-    result = pg.tune(table, space, n_trials=1, out=tmp_path / "r", **FAST)
-    reasons = [trial.user_attrs.get(FAILURE, "") for trial in result.study.trials]
-    assert "6 convolution blocks halve the image" in reasons[0]
-    assert "training diverged" in reasons[1]
-    assert reasons[2] == ""
+def test_only_the_best_networks_are_kept(job):
+    ours = job(n_trials=6, keep=2)
+    study = run(ours)
+    best = sorted(study.trials, key=lambda trial: trial.value)[:2]
+    assert kept(ours) == {f"trial_{trial.number:04d}" for trial in best}
 
 
-@pytest.mark.slow
-def test_five_failures_in_a_row_end_it_with_their_reason(table, tmp_path):
-    space = failing_at({1, 2, 3, 4, 5}, OSError, "no device")
+def test_two_objectives_give_a_pareto_front_whose_networks_are_kept(job):
+    ours = job(n_trials=8, metrics=("loss", "parameters"), keep=1)
+    study = run(ours)
+    values = [tuple(trial.values) for trial in study.trials]
+    front = {v for v in values if not any(w != v and w[0] <= v[0] and w[1] <= v[1] for w in values)}
+    best = checkpoints.best_trials(study, 1)
+    assert 1 < len(front) < 8
+    assert {tuple(trial.values) for trial in best} == front
+    assert best[0].values[0] == min(v[0] for v in values)
+    assert kept(ours) == {f"trial_{trial.number:04d}" for trial in best}
+
+
+def test_a_hopeless_trial_is_pruned_and_keeps_the_scores_of_its_last_epoch(job):
+    study = run(job(n_trials=6, pruner="halving"))
+    pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
+    assert pruned
+    for trial in pruned:
+        epochs = len(trial.intermediate_values)
+        assert trial.user_attrs["epochs"] == epochs < EPOCHS
+        assert trial.user_attrs["val_loss"] == trial.value == trial.intermediate_values[epochs - 1]
+
+
+def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_study_goes_on(job):
+    study = run(job(failing_at({1, 2}, MemoryError, "cannot allocate 3 TiB\nand more lines"), 3))
+    assert states(study) == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+    assert study.trials[1].user_attrs[FAILURE] == "MemoryError: cannot allocate 3 TiB"
+
+
+def test_five_failures_in_a_row_end_it_with_their_reason(job):
+    ours = job(failing_at({1, 2, 3, 4, 5}, OSError, "no device"), 3)
     with pytest.raises(pg.PermGradError, match="5 trials in a row failed; the last: trial 5, OSError: no device"):
-        pg.tune(table, space, n_trials=3, out=tmp_path / "r", **FAST)
-    result = pg.tune(table, space, n_trials=3, out=tmp_path / "r", **FAST)  # what was there before is still there
-    assert [trial.number for trial in result.study.trials if trial.state == TrialState.COMPLETE] == [0, 6, 7]
+        run(ours)
+    study = run(ours)  # what was there before is still there
+    assert [trial.number for trial in study.trials if trial.state == TrialState.COMPLETE] == [0, 6, 7]
 
 
-def test_a_space_of_unknown_settings_ends_it_at_once(table, tmp_path):
-    with pytest.raises(pg.PermGradError, match="found 'unit'"):
-        pg.tune(table, lambda trial: {"unit": 3}, n_trials=3, out=tmp_path / "r", **FAST)
-    with pytest.raises(pg.PermGradError, match="must return a dict of HybridClassifier's settings, found 'tuple'"):
-        pg.tune(table, lambda trial: (), n_trials=3, out=tmp_path / "s", **FAST)
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"unit": 3}, "settings, got 'unit'"),
+        ((), "must return a dict of HybridClassifier's settings, got 'tuple'"),
+        ({"class_weight": "balanced"}, "do not compare; give another metric, such as log_loss"),
+    ],
+)
+def test_a_space_that_no_trial_can_succeed_with_ends_it_at_once(job, config, message):
+    ours = job(lambda trial: config, objective=Objective)
+    with pytest.raises(pg.PermGradError, match=message):
+        run(ours)
+    assert len(ours.open()[0].trials) == 2  # the one that showed it, and its suggestions queued for a mended space
 
 
-@pytest.mark.slow
-def test_an_interrupted_trial_is_tried_again_with_its_suggestions(table, tmp_path):
+def test_class_weights_of_the_space_are_fine_for_scores_that_compare(job):
+    objective = job(lambda trial: {"class_weight": "balanced"}, metrics=("log_loss",), objective=Objective).objective
+    assert objective.estimator(None).class_weight == "balanced"
+
+
+def test_an_interrupted_trial_is_tried_again_with_its_suggestions(job):
     interrupted = []
 
     def space(trial):
-        config = small_space(trial)
+        config = stub_space(trial)
         if trial.number == 1 and not interrupted:
             interrupted.append(trial.params)
             raise KeyboardInterrupt
         return config
 
     with pytest.raises(KeyboardInterrupt):
-        pg.tune(table, space, n_trials=3, out=tmp_path / "r", **FAST)
-    result = pg.tune(table, space, n_trials=3, out=tmp_path / "r", **FAST)
-    assert [trial.state.name for trial in result.study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-    assert result.study.trials[1].user_attrs[FAILURE] == INTERRUPTED
-    assert result.study.trials[2].params == interrupted[0]
+        run(job(space))
+    study = run(job(space))
+    assert states(study) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert study.trials[1].user_attrs[FAILURE] == INTERRUPTED
+    assert study.trials[2].params == interrupted[0]
 
 
-def test_an_outcome_that_comes_after_its_trial_was_taken_for_dead_is_dropped(table, tmp_path):
+def test_an_outcome_that_comes_after_its_trial_was_taken_for_dead_is_dropped(job):
     def space(trial):
-        config = small_space(trial)
-        if trial.number == 0:  # as another process does that has seen no heartbeat for two minutes
+        config = stub_space(trial)
+        if trial.number == 0:  # as another process does that has had no heartbeat for two minutes
             trial.set_user_attr(FAILURE, DIED)
             trial.study.tell(trial.number, state=TrialState.FAIL)
         return config
 
-    result = pg.tune(table, space, n_trials=1, out=tmp_path / "r", **FAST)
-    assert [trial.state.name for trial in result.study.trials][-1] == "COMPLETE"
-    assert {path.name for path in (tmp_path / "r" / "trials").glob("trial_*")} == {
-        f"trial_{result.best_trial.number:04d}"
-    }
+    ours = job(space, 1)
+    study = run(ours)
+    assert states(study)[-1] == "COMPLETE"
+    assert kept(ours) == {f"trial_{finished(study)[0].number:04d}"}
 
 
-def test_a_space_may_prune_what_it_knows_to_be_hopeless(table, tmp_path):
-    def space(trial):
-        if trial.number == 0:
-            raise optuna.TrialPruned("wider than deep")
-        return small_space(trial)
-
-    result = pg.tune(table, space, n_trials=2, out=tmp_path / "r", **FAST)
-    assert [trial.state.name for trial in result.study.trials] == ["PRUNED", "COMPLETE"]
-    assert result.study.trials[0].user_attrs["epochs"] == 0
-    assert result.epochs_saved == 0
+def test_a_space_may_prune_what_it_knows_to_be_hopeless(job):
+    study = run(job(failing_at({0}, optuna.TrialPruned, "wider than deep"), 2))
+    assert states(study) == ["PRUNED", "COMPLETE"]
+    assert study.trials[0].user_attrs["epochs"] == 0
 
 
-@pytest.mark.slow
-def test_what_goes_wrong_after_training_is_a_failure_with_its_reason_too(table, tmp_path, monkeypatch):
-    write, told = checkpoints.write, []
+def test_what_goes_wrong_after_training_is_a_failure_with_its_reason_too(job, monkeypatch):
+    asked = []
 
-    def full_disk(directory, number, estimator):
-        if number == 0:
+    def full_disk(estimator, directory):
+        if len(asked) == 1:
             raise OSError(28, "No space left on device")
-        write(directory, number, estimator)
 
     def no_number(estimator, val):
-        told.append(estimator)
-        return {**scores(estimator, val), "accuracy": float("nan") if len(told) == 2 else 0.5}
+        asked.append(estimator)
+        return {"accuracy": float("nan") if len(asked) == 2 else 0.5}
 
-    monkeypatch.setattr(checkpoints, "write", full_disk)
+    monkeypatch.setattr(checkpoints, "write_estimator", full_disk)
     monkeypatch.setattr("permgrad.tuning.objective.scores", no_number)
-    result = pg.tune(table, small_space, n_trials=1, out=tmp_path / "r", metric=("accuracy", "parameters"), **FAST)
-    reasons = [trial.user_attrs.get(FAILURE, "") for trial in result.study.trials]
+    study = run(job(n_trials=1, metrics=("accuracy", "parameters")))
+    reasons = [trial.user_attrs.get(FAILURE, "") for trial in study.trials]
     assert "No space left" in reasons[0]
     assert "which is no finite number" in reasons[1]
     assert reasons[2] == ""
 
 
-def test_losses_under_weights_that_the_space_chooses_are_not_compared(table, tmp_path):
-    def space(trial):
-        return {**small_space(trial), "class_weight": "balanced"}
-
-    with pytest.raises(pg.PermGradError, match="do not compare; give another metric, such as log_loss"):
-        pg.tune(table, space, n_trials=1, out=tmp_path / "r", **FAST)
-    assert pg.tune(table, space, n_trials=1, out=tmp_path / "r", metric="log_loss", **FAST).best_value > 0
+def test_a_storage_inside_the_results_directory_is_no_stranger(job, tmp_path):
+    (tmp_path / "r").mkdir()
+    for n in (1, 2):
+        assert len(run(job(n_trials=n, url=f"journal://{tmp_path}/r/s.journal")).trials) == n
 
 
-@pytest.fixture
-def result(table, tmp_path):
-    return pg.tune(table, small_space, n_trials=2, out=tmp_path / "r", **FAST)
+def test_no_trial_is_begun_when_time_is_over(job):
+    ours = job()
+    assert run(replace(ours, deadline=0.0)).trials == []
+    assert len(run(ours).trials) == 3
 
 
-def test_a_network_that_gives_another_loss_is_found_out_on_loading(result, table):
-    _, val, _ = table.split()
-    directory, trial = result.directory / "trials", result.best_trial
-    estimator = checkpoints.read(directory, trial, val)
-    weights = estimator.network_.get_layer("logits").get_weights()
-    estimator.network_.get_layer("logits").set_weights([1.5 * weights[0], weights[1]])
-    estimator.save(checkpoints.place(directory, trial.number), overwrite=True)
-    with pytest.raises(pg.PermGradError, match="gives a validation loss of .*, its trial . stored"):
-        checkpoints.read(directory, trial, val)
-    with pytest.raises(pg.PermGradError, match="gives a validation loss"):
-        checkpoints.read(directory, trial, val.take(np.arange(5)))
-
-
-def test_a_network_on_another_machine_is_said_to_be_there(result, table):
-    _, val, _ = table.split()
-    trial = result.best_trial
-    shutil.rmtree(result.directory / "trials")
-    with pytest.raises(checkpoints.ElsewhereError, match="moved, or tuned with another --out"):
-        checkpoints.read(result.directory / "trials", trial, val)
-    trial.system_attrs["permgrad:owner"]["machine"] = "node7/12/pid"
-    with pytest.raises(checkpoints.ElsewhereError, match="ran on node7, which holds its network"):
-        checkpoints.read(result.directory / "trials", trial, val)
-
-
-def test_without_the_best_network_the_rest_is_written(result, table):
-    shutil.rmtree(result.directory / "trials" / f"trial_{result.best_trial.number:04d}")
-    (result.directory / ".results-left").mkdir()  # by a process that was killed when it wrote
-    for name in ("tuning.json", "trials.csv", "ranking.json"):
-        (result.directory / name).unlink()
-    with pytest.warns(UserWarning, match="moved, or tuned with another"):
-        again = pg.tune(table, small_space, n_trials=2, out=result.directory, **FAST)
-    assert again.ranking is None
-    assert (result.directory / "trials.csv").is_file()
-    assert not json.loads((result.directory / "tuning.json").read_text())["ranked"]
-    assert not list(result.directory.glob(".results-*"))
-
-
-def test_leftovers_of_killed_processes_go_and_what_runs_stays(result):
-    directory = result.directory / "trials"
+def test_leftovers_of_killed_processes_go_and_what_runs_stays(job):
+    ours = job(n_trials=2)
+    study = run(ours)
     for name in (".trial_0000-x1", "trial_0017", ".trial_0001-old-x"):
-        (directory / name).mkdir()
-    (directory / "notes.txt").write_text("mine")
-    running = result.study.ask()
-    half = directory / f".trial_{running.number:04d}-x2"
+        (ours.networks / name).mkdir()
+    (ours.networks / "notes.txt").write_text("mine")
+    half = ours.networks / f".trial_{study.ask().number:04d}-x2"
     half.mkdir()
-    checkpoints.keep_best(directory, result.study, 1)
-    kept = {path.name for path in directory.iterdir()} - {".lock"}
-    assert kept == {f"trial_{result.best_trial.number:04d}", "notes.txt", half.name}
+    checkpoints.keep_best(ours.networks, study, 1)
+    assert kept(ours) == {f"trial_{study.best_trial.number:04d}", "notes.txt", half.name}

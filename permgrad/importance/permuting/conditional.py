@@ -24,6 +24,7 @@ ROWS_PER_PREDICTOR = 10
 """Of the other columns, those that correlate most with the feature predict it: as many as the rows can teach."""
 WORTH = 0.05
 """Share of what the linear prediction leaves that trees must explain: less would be noise, and part rows alike."""
+TREES = 100
 DIMENSIONS = 3
 
 
@@ -120,7 +121,7 @@ def _worthwhile(others: np.ndarray, values: np.ndarray, random_state: int) -> np
     from sklearn.ensemble import ExtraTreesRegressor
 
     trees = ExtraTreesRegressor(
-        100, min_samples_leaf=5, max_features=1.0, bootstrap=True, oob_score=True, random_state=random_state, n_jobs=1
+        TREES, min_samples_leaf=5, max_features=1.0, bootstrap=True, oob_score=True, random_state=random_state, n_jobs=1
     )
     trees.fit(others, values[:, 0] if values.shape[1] == 1 else values)
     predicted = trees.oob_prediction_.reshape(values.shape)

@@ -1,24 +1,22 @@
-"""What the page says in words: the question, facts about the data, what numbers mean, how to repeat them."""
+"""What the page says in words: the question, facts about the data, what numbers mean and do not mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from permgrad.data.table import Table
-from permgrad.importance.formula import PUBLISHED, Formula
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
 from permgrad.report.page.tables import number, percent
 
-SCORES = {
+SCORE_MEANINGS = {
     "accuracy": "share of test rows whose class is predicted correctly",
     "balanced_accuracy": "the same, but every class counts alike",
     "precision": "of the rows predicted to be a class, the share that is; mean over classes",
-    "recall": "of a class’s rows, the share that is found; mean over classes",
+    "recall": "of a class’s rows, the share that is predicted so; mean over classes",
     "f1": "harmonic mean of precision and recall; mean over classes",
     "auc": "area under the ROC curve; 0.5 is guessing, 1 perfect",
     "log_loss": "mean cross-entropy; 0 is perfect",
@@ -40,6 +38,8 @@ SCORE_NAMES = {
     "mae": "MAE",
     "mape": "MAPE",
 }
+NOTES = {"note": "Note", "source": "Source", "license": "Licence", "citation": "Citation"}
+"""Facts of `Table.notes` that the page shows."""
 MAX_LISTED = 12
 
 
@@ -72,10 +72,6 @@ def data_facts(ranking: FeatureRanking, table: Table) -> dict[str, str]:
         **{label: str(notes[key]) for key, label in NOTES.items() if notes.get(key)},
         "SHA-256": settings["data"]["sha256"],
     }
-
-
-NOTES = {"note": "Note", "source": "Source", "license": "Licence", "citation": "Citation"}
-"""Facts of `Table.notes` that the page shows."""
 
 
 def trivial(test: Table) -> tuple[str, float] | None:
@@ -153,7 +149,7 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
     if "q" in table or "conditional" in ranking.components:
         said.append(
             "q is the p-value after the Benjamini–Hochberg correction for the number of columns: among the columns with"
-            " q < 0.05, at most about 5\u00a0% are expected to be false finds."
+            " q < 0.05, at most about 5\u00a0% are expected to be false discoveries."
         )
     if ranking.unused:
         said.append(f"Never varying, so not seen by the network and ranked last: {_cut(list(ranking.unused))}.")
@@ -185,8 +181,8 @@ def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
 
 def agreement(ranking: FeatureRanking) -> dict[str, float]:
     """Return the rank correlation of the score with each component, known ones only."""
-    found = ranking.settings.get("agreement") or {}
-    return {name: float(value) for name, value in found.items() if value is not None and np.isfinite(value)}
+    correlations = ranking.settings.get("agreement") or {}
+    return {name: float(value) for name, value in correlations.items() if value is not None and np.isfinite(value)}
 
 
 def agreement_verdict(value: float) -> str:
@@ -196,55 +192,6 @@ def agreement_verdict(value: float) -> str:
     if value >= 0.5:
         return "The score and the plain experiment order the columns similarly, not equally: compare both columns."
     return "The score and the plain experiment order the columns differently: trust neither without the other."
-
-
-def python_calls(ranking: FeatureRanking, table: Table, estimator: Any) -> str:
-    """Return the Python calls that train the network and rank again."""
-    from permgrad.data.datasets import list_datasets
-
-    default = type(estimator)().get_params()
-    params = {name: value for name, value in estimator.get_params().items() if value != default[name]}
-    params.pop("verbose", None)
-    arguments = ", ".join(f"{name}={value!r}" for name, value in params.items())
-    named = table.name in set(list_datasets()["name"]) and table.notes.get("title")
-    read = (
-        f"pg.load_dataset({table.name!r})" if named else f"pg.Table(X, y, task={table.task!r})  # your columns, target"
-    )
-    return "\n".join(
-        [
-            "import permgrad as pg",
-            "",
-            f"table = {read}",
-            f"assert table.sha256 == {ranking.settings['data']['sha256']!r}",
-            f"train, val, test = table.split(random_state={ranking.settings['split_random_state']})",
-            f"model = pg.{type(estimator).__name__}({arguments})",
-            "model.fit(train.X, train.y, validation_data=(val.X, val.y))",
-            f"ranking = model.rank_features(test.X, test.y{_ranking_arguments(ranking, estimator)})",
-        ]
-    )
-
-
-def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
-    """Return the options of `rank_features` that differ from the defaults, as source."""
-    settings = ranking.settings
-    given = {
-        "conditional": ("conditional" in ranking.components, False),
-        "n_repeats": (settings.get("n_repeats", 5), 5),
-        "random_state": (settings.get("random_state", estimator.random_state), estimator.random_state),
-    }
-    formula = _formula_call(settings)
-    arguments = f", formula={formula}" if formula else ""
-    return arguments + "".join(f", {name}={value!r}" for name, (value, default) in given.items() if value != default)
-
-
-def _formula_call(settings: Mapping[str, Any]) -> str:
-    """Return the formula of a ranking as source; nothing for the default."""
-    formula = Formula.from_settings(settings)
-    if formula == PUBLISHED:
-        return "pg.PUBLISHED"
-    default, used = Formula().to_settings(), formula.to_settings()
-    choices = ", ".join(f"{name}={value!r}" for name, value in used.items() if value != default[name])
-    return f"pg.Formula({choices})" if choices else ""
 
 
 def _missing(table: Table) -> str:

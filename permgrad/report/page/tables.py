@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from permgrad.evaluation.stability import RankStability
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
 
@@ -87,6 +89,28 @@ def ranking_cells(ranking: FeatureRanking, limit: int) -> Cells:
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     numeric = [name != "column" for name in columns]
     return Cells(list(columns), numeric, rows[:limit], max(0, len(rows) - limit), named=1)
+
+
+def titled_cells(frame: pd.DataFrame) -> Cells | None:
+    """Return a table of rankings as text, each by its method's name."""
+    return cells(frame.assign(ranking=frame["ranking"].astype(str).map(method_title)))
+
+
+def stability_cells(stability: Mapping[str, Mapping[str, RankStability]]) -> Cells | None:
+    """Return how stable each ranking is as text: one row for each kind of repetition and ranking."""
+    rows = [
+        {
+            "what differs": kind,
+            "ranking": method_title(name),
+            "Nogueira": stable.nogueira,
+            "95 % interval": " to ".join(f"{end:.2f}" for end in stable.nogueira_interval),
+            "overlap of the best": stable.overlap,
+            "Spearman": stable.spearman,
+        }
+        for kind, rankings in stability.items()
+        for name, stable in rankings.items()
+    ]
+    return cells(pd.DataFrame(rows))
 
 
 def number(value: Any) -> str:

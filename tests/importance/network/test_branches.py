@@ -6,6 +6,8 @@ import pytest
 import permgrad as pg
 from permgrad.backend import keras
 
+pytestmark = pytest.mark.backend
+
 layers = keras.layers
 
 

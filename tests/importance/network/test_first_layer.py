@@ -8,6 +8,8 @@ from permgrad.importance.network.first_layer import columnwise_scale, first_laye
 from permgrad.layers.scaling import MinMaxScale
 from permgrad.layers.selectors import Selector
 
+pytestmark = pytest.mark.backend
+
 L = keras.layers
 
 

@@ -7,10 +7,11 @@ from scipy import sparse, stats
 
 import permgrad as pg
 from permgrad.backend import keras
+from permgrad.data.on_disk import RowsOnDisk
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network import inputs
 from permgrad.importance.network.first_layer import first_layer
-from permgrad.importance.permuting import measurement
+from permgrad.importance.permuting import conditional, measurement
 from permgrad.importance.permuting import network as permuted
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
 from permgrad.layers.batch_ensemble import MemberDense, MemberHeads, MemberMean
@@ -18,7 +19,9 @@ from permgrad.layers.embeddings import Periodic, PiecewiseLinear
 from permgrad.layers.quantile import QuantileScale
 from permgrad.layers.scaling import MinMaxScale
 from permgrad.layers.selectors import Selector
-from tests.oracle import plain_permutation, via
+from tests.oracle import plain_permutation, predicted, via
+
+pytestmark = pytest.mark.backend
 
 CASES = {"regression": (1, lambda X: X[:, 0] * 3), "classification": (3, lambda X: (X[:, 0] * 3).astype(int))}
 
@@ -31,9 +34,21 @@ def linear_model(weights: list[float]) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("task", CASES)
-@pytest.mark.parametrize("groups", [None, {"a": [0], "pair": [2, 4], "b": [5]}])
-@pytest.mark.parametrize("way", ["tabular", "image", "both"])
+PAIRED = {"a": [0], "pair": [2, 4], "b": [5]}
+"""A feature of one column goes another way than one of several."""
+
+
+@pytest.mark.parametrize(
+    ("task", "way", "groups"),
+    [
+        ("classification", "tabular", PAIRED),
+        ("classification", "image", PAIRED),
+        ("classification", "both", None),
+        ("regression", "tabular", None),
+        ("regression", "image", None),
+        ("regression", "both", PAIRED),
+    ],
+)
 def test_agrees_with_plain_loop(task, groups, way, random_hybrid, layout, rng):
     n_outputs, target = CASES[task]
     model = random_hybrid(task, n_outputs)
@@ -97,45 +112,47 @@ def test_a_column_without_weight_has_p_one_and_no_width():
 @pytest.mark.slow
 def test_intervals_hold_the_true_importance():
     """y = 2a + noise, a model that knows: permuting a adds 2 * 2² * var(a) = 8 to the loss of infinitely many rows."""
-    held = 0
+    inside = 0
     for random_state in range(100):
         rng = np.random.default_rng(random_state)
         X = rng.normal(size=(150, 2)).astype(np.float32)
         found = pg.permutation_importance(
             linear_model([2.0, 0.0]), X, 2 * X[:, 0] + rng.normal(size=150), random_state=random_state
         )
-        held += found.low[0] <= 8 <= found.high[0]
-    assert 90 <= held <= 99
+        inside += found.low[0] <= 8 <= found.high[0]
+    assert 90 <= inside <= 99
 
 
-@pytest.mark.parametrize("way", ["tabular", "both"])
-def test_conditional_agrees_with_plain_loop(way, random_hybrid, layout, rng):
+def test_conditional_agrees_with_plain_loop(random_hybrid, rng, monkeypatch):
+    monkeypatch.setattr(conditional, "TREES", 30)
     model, X = random_hybrid("regression", 1), rng.random((80, 6)).astype(np.float32)
     X[:, 2] = X[:, 1] + 0.1 * X[:, 2]
-    found = pg.permutation_importance(model, X, X[:, 0], via=way, conditional=True, n_repeats=2, random_state=4)
     alike = AlikeRows(X, random_state=4)
     bins = [alike.bins(np.array([i])) for i in range(6)]
+
+    def order(feature, repeat):
+        return shuffled_within(bins[feature], np.random.default_rng([4, feature, repeat]))
+
     for feature in range(6):
-        for repeat in range(2):
-            order = shuffled_within(bins[feature], np.random.default_rng([4, feature, repeat]))
-            assert (bins[feature][order] == bins[feature]).all()
-            assert sorted(order) == list(range(80))
-    orders = lambda g, r: shuffled_within(bins[g], np.random.default_rng([4, g, r]))  # noqa: E731
+        assert (bins[feature][order(feature, 1)] == bins[feature]).all()
+        assert sorted(order(feature, 1)) == list(range(80))
     columns = [[i] for i in range(6)]
-    plain = plain_permutation(via(model, X, way), X, X[:, 0], groups=columns, n_repeats=2, random_state=4, order=orders)
-    np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
-    assert found.method == "conditional"
+    for way in ("tabular", "both"):
+        found = pg.permutation_importance(model, X, X[:, 0], via=way, conditional=True, n_repeats=2, random_state=4)
+        predict = via(model, X, way)
+        plain = plain_permutation(predict, X, X[:, 0], groups=columns, n_repeats=2, random_state=4, order=order)
+        np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+        assert found.method == "conditional"
 
 
 GROUPS = {"one": [1], "four": [0, 2, 3, 5], "other": [4]}
 
 
-@pytest.mark.parametrize("groups", [None, GROUPS])
 @pytest.mark.parametrize("way", ["tabular", "both"])
-def test_small_blocks_change_nothing(groups, way, random_hybrid, rng, monkeypatch):
-    model, X = random_hybrid("classification", 3), rng.random((50, 6)).astype(np.float32)
-    y = rng.integers(0, 3, 50)
-    whole = pg.permutation_importance(model, X, y, via=way, groups=groups)
+def test_small_blocks_change_nothing(way, random_hybrid, rng, monkeypatch):
+    model, X = random_hybrid("classification", 3), rng.random((24, 6)).astype(np.float32)
+    y = rng.integers(0, 3, 24)
+    whole = pg.permutation_importance(model, X, y, via=way, groups=GROUPS, n_repeats=2)
     monkeypatch.setattr(measurement, "CALLS_PER_CHUNK", 1)
     monkeypatch.setattr(inputs, "MEMORY", 500)
     blocks, calls = [], []
@@ -144,7 +161,9 @@ def test_small_blocks_change_nothing(groups, way, random_hybrid, rng, monkeypatc
         permuted.PermutedNetwork, "prepare", lambda self, data, rows: blocks.append(rows) or prepare(self, data, rows)
     )
     monkeypatch.setattr(permuted.PermutedNetwork, "predict", lambda *a: calls.append(len(a[2])) or predict(*a))
-    pieces = pg.permutation_importance(model, X, y, via=way, groups=groups, budget=pg.Budget(max_memory=1500))
+    pieces = pg.permutation_importance(
+        model, X, y, via=way, groups=GROUPS, n_repeats=2, budget=pg.Budget(max_memory=1500)
+    )
     assert len({rows.start for rows in blocks}) > 1 or way == "both"
     assert max(calls) < 10
     np.testing.assert_allclose(pieces.class_scores, whole.class_scores, rtol=1e-5, atol=1e-6)
@@ -191,19 +210,19 @@ BEFORE = {
 }
 
 
-@pytest.mark.parametrize("groups", [None, GROUPS])
 @pytest.mark.parametrize(
     ("before", "members"),
     [*[(before, 1) for before in BEFORE], *[(before, 3) for before in ("nothing", "BatchNorm", "bins")]],
 )
-def test_first_layer_is_updated_behind(before, members, groups, rng, monkeypatch):
+def test_first_layer_is_updated_behind(before, members, rng, monkeypatch):
     """The sums of the first Dense layer are updated, the numbers are the plain loop's; nothing is recomputed."""
+    groups = GROUPS  # with features of one column and of several, which go different ways
     model = randomised(first_layer_model(BEFORE[before](), members=members), rng)
     X, y = rng.normal(size=(60, 8)).astype(np.float32), rng.integers(0, 3, 60)
     monkeypatch.delattr(permuted.Recomputed, "code")
     found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
-    columns = [[i] for i in range(8)] if groups is None else list(groups.values())
-    plain = plain_permutation(lambda P: model.predict(P, verbose=0), X, y, groups=columns, n_repeats=2, random_state=0)
+    columns = list(groups.values())
+    plain = plain_permutation(lambda P: predicted(model, P), X, y, groups=columns, n_repeats=2, random_state=0)
     expected = plain.mean(axis=(1, 2))
     np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
@@ -226,7 +245,7 @@ def test_other_outputs(output, rng):
     found = pg.permutation_importance(model, X, y, n_repeats=2)
 
     def loss(rows):
-        p = model.predict(rows, verbose=0).astype(float)
+        p = predicted(model, rows).astype(float)
         return -np.log(np.where(y == 1, p[:, 0], 1 - p[:, 0])) if output is one_sigmoid else ((p - y) ** 2).mean(axis=1)
 
     increase = np.zeros((4, 2, 50))
@@ -266,7 +285,7 @@ def test_groups_of_many_columns_are_taken_in_narrow_calls(rng, monkeypatch):
     assert 256 in widths
     assert max(widths - {256}) <= 64
     plain = plain_permutation(
-        lambda P: model.predict(P, verbose=0), X, y, groups=list(groups.values()), n_repeats=2, random_state=0
+        lambda P: predicted(model, P), X, y, groups=list(groups.values()), n_repeats=2, random_state=0
     )
     np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
@@ -294,14 +313,13 @@ def convolving():
 
 
 @pytest.mark.parametrize("build", [column_mixing, shifting_what_is_bent, skipping, convolving])
-@pytest.mark.parametrize("groups", [None, GROUPS])
-def test_any_other_network_is_recomputed(build, groups, rng):
-    model = randomised(build(), rng)
+def test_any_other_network_is_recomputed(build, rng):
+    model, groups = randomised(build(), rng), GROUPS
     X, y = rng.normal(size=(40, 8)).astype(np.float32), rng.integers(0, 3, 40)
     assert first_layer(model) is None
     found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
-    columns = [[i] for i in range(8)] if groups is None else list(groups.values())
-    plain = plain_permutation(lambda P: model.predict(P, verbose=0), X, y, groups=columns, n_repeats=2, random_state=0)
+    columns = list(groups.values())
+    plain = plain_permutation(lambda P: predicted(model, P), X, y, groups=columns, n_repeats=2, random_state=0)
     np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
@@ -371,7 +389,7 @@ def test_meetings_that_cannot_be_split(body, quantized, rng):
     y = rng.normal(size=40)
     found = pg.permutation_importance(model, [T, P], y, n_repeats=2)
     plain = plain_permutation(
-        lambda rows: model.predict([rows, P], verbose=0),
+        lambda rows: predicted(model, [rows, P]),
         T,
         y,
         groups=[[i] for i in range(5)],
@@ -402,24 +420,24 @@ def test_image_given_as_an_input_of_its_own(layout, rng):
                 changed[:, layout.rows[f], layout.cols[f]] = P[order, layout.rows[f], layout.cols[f]]
                 if way == "both":
                     table_rows[:, f] = T[order, f]
-                before, after = (model.predict(rows, verbose=0)[:, 0] for rows in ([T, P], [table_rows, changed]))
+                before, after = (predicted(model, rows)[:, 0] for rows in ([T, P], [table_rows, changed]))
                 increases.append(np.mean((after - y) ** 2) - np.mean((before - y) ** 2))
             np.testing.assert_allclose(found.scores[f], np.mean(increases), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["memmap", "memmap float64", "csr", "csc"])
-@pytest.mark.parametrize("groups", [None, GROUPS])
-def test_other_arrays(kind, groups, rng, tmp_path):
+def test_other_arrays(rng, tmp_path):
+    """Rows in a file or sparse give the very numbers of an array; a feature of several columns too."""
     X = (rng.normal(size=(50, 8)) * (rng.random((50, 8)) < 0.4)).astype(np.float32)
     y = rng.integers(0, 3, 50)
     model = randomised(first_layer_model([MinMaxScale()]), rng)
-    if kind.startswith("memmap"):
-        given = np.memmap(tmp_path / "X", np.float64 if "64" in kind else np.float32, "w+", shape=X.shape)
-        given[:] = X
-    else:
-        given = sparse.csr_array(X) if kind == "csr" else sparse.csc_matrix(X)
-    expected = pg.permutation_importance(model, X, y, groups=groups)
-    assert pg.permutation_importance(model, given, y, groups=groups) == expected
+    arrays = {"csr": sparse.csr_array(X), "csc": sparse.csc_matrix(X)}
+    arrays |= {"on disk": RowsOnDisk(X), "sparse on disk": RowsOnDisk(sparse.csr_matrix(X))}
+    for dtype in (np.float32, np.float64):
+        arrays[dtype.__name__] = np.memmap(tmp_path / dtype.__name__, dtype, "w+", shape=X.shape)
+        arrays[dtype.__name__][:] = X
+    expected = pg.permutation_importance(model, X, y, groups=GROUPS)
+    for kind, given in arrays.items():
+        assert pg.permutation_importance(model, given, y, groups=GROUPS) == expected, kind
 
 
 def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):

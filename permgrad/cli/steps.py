@@ -1,0 +1,104 @@
+"""What `rank` does with a trained network: rank columns and groups of them, and put the ranking to the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from permgrad.data.table import Table
+    from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+    from permgrad.evaluation.result import RankingEvaluation
+    from permgrad.importance.ranking import FeatureRanking
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the options of `rank` ask for.
+
+    Attributes
+    ----------
+    random_state : int
+    n_repeats : int
+        Permutations of each column.
+    timeout : float or None
+        Seconds for the rankings of columns and groups together.
+    formula : {"permgrad", "published"}
+    conditional, groups : bool
+        Whether to permute conditionally, and to rank groups.
+    evaluate : bool
+        Put the ranking to the test; conditional permutation and groups come with it where the table allows them.
+    evaluate_timeout : float or None
+        Seconds for the tests.
+    """
+
+    random_state: int
+    n_repeats: int
+    timeout: float | None
+    formula: str
+    conditional: bool
+    groups: bool
+    evaluate: bool
+    evaluate_timeout: float | None
+
+    def check(self, data: Table, test: Table) -> None:
+        """Raise before training for what could not be done after it."""
+        from permgrad.errors import PermGradError
+        from permgrad.importance.grouping.correlated import MOST_FEATURES
+        from permgrad.importance.permuting.conditional import LEAST_ROWS
+
+        if self.conditional and len(test) < LEAST_ROWS:
+            raise PermGradError(
+                f"--conditional needs at least {LEAST_ROWS} test rows, this table's test part has {len(test)}"
+            )
+        if self.groups and len(data.features) > MOST_FEATURES:
+            raise PermGradError(f"--groups clusters at most {MOST_FEATURES:,} columns, got {len(data.features):,}")
+
+    def rank(
+        self, estimator: HybridClassifier | HybridRegressor, test: Table
+    ) -> tuple[FeatureRanking, FeatureRanking | None]:
+        """Rank single columns and, where asked for, groups; both within one time limit."""
+        from permgrad.importance.budget import Budget
+        from permgrad.importance.formula import PUBLISHED, Formula
+        from permgrad.importance.grouping.correlated import MOST_FEATURES, THRESHOLDS
+        from permgrad.importance.permuting.conditional import LEAST_ROWS
+
+        settings: dict[str, Any] = {
+            "n_repeats": self.n_repeats,
+            "formula": PUBLISHED if self.formula == "published" else Formula(),
+            "budget": Budget(timeout=self.timeout).begin(),
+        }
+        conditional = self.conditional or (self.evaluate and len(test) >= LEAST_ROWS)
+        ranking = estimator.rank_features(test.X, test.y, conditional=conditional, **settings)
+        if not self.groups and (not self.evaluate or len(test.features) > MOST_FEATURES):
+            return ranking, None
+        groups = estimator.rank_features(test.X, test.y, groups="correlated", **settings)
+        if not groups.children:
+            click.echo(f"no columns correlate by {THRESHOLDS[0]} or more: there are no groups")
+        return ranking, groups if groups.children else None
+
+    def put_to_the_test(
+        self,
+        estimator: HybridClassifier | HybridRegressor,
+        ranking: FeatureRanking,
+        train: Table,
+        val: Table,
+        test: Table,
+    ) -> RankingEvaluation | None:
+        """Evaluate the ranking, if that is asked for."""
+        if not self.evaluate:
+            return None
+        from permgrad.evaluation.referee import evaluate_ranking
+
+        return evaluate_ranking(
+            estimator,
+            ranking,
+            train,
+            test,
+            validation_data=val,
+            random_state=self.random_state,
+            timeout=self.evaluate_timeout,
+            verbose=True,
+        )

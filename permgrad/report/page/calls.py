@@ -1,0 +1,62 @@
+"""The Python calls that give a ranking again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from permgrad.data.datasets import list_datasets
+from permgrad.data.table import Table
+from permgrad.importance.formula import PUBLISHED, Formula
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.report.results import Results
+
+
+def python_calls(results: Results) -> str:
+    """Return the source of the calls that read the table, train the network and rank again."""
+    table, estimator, settings = results.table, results.estimator, results.ranking.settings
+    default = type(estimator)().get_params()
+    params = {name: value for name, value in estimator.get_params().items() if value != default[name]}
+    params.pop("verbose", None)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in params.items())
+    return "\n".join(
+        [
+            "import permgrad as pg",
+            "",
+            f"table = {_reading(table)}",
+            f"assert table.sha256 == {settings['data']['sha256']!r}",
+            f"train, val, test = table.split(random_state={settings['split_random_state']})",
+            f"model = pg.{type(estimator).__name__}({arguments})",
+            "model.fit(train.X, train.y, validation_data=(val.X, val.y))",
+            f"ranking = model.rank_features(test.X, test.y{_ranking_arguments(results.ranking, estimator)})",
+        ]
+    )
+
+
+def _reading(table: Table) -> str:
+    if table.notes.get("title") and table.name in set(list_datasets()["name"]):
+        return f"pg.load_dataset({table.name!r})"
+    return f"pg.Table(X, y, task={table.task!r})  # your columns, target"
+
+
+def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
+    """Return the arguments of `rank_features` that differ from the defaults, as source."""
+    settings = ranking.settings
+    given = {
+        "conditional": ("conditional" in ranking.components, False),
+        "n_repeats": (settings.get("n_repeats", 5), 5),
+        "random_state": (settings.get("random_state", estimator.random_state), estimator.random_state),
+    }
+    formula = _formula_call(settings)
+    arguments = f", formula={formula}" if formula else ""
+    return arguments + "".join(f", {name}={value!r}" for name, (value, default) in given.items() if value != default)
+
+
+def _formula_call(settings: Mapping[str, Any]) -> str:
+    """Return the formula of a ranking as source; nothing for the default."""
+    formula = Formula.from_settings(settings)
+    if formula == PUBLISHED:
+        return "pg.PUBLISHED"
+    default, used = Formula().to_settings(), formula.to_settings()
+    choices = ", ".join(f"{name}={value!r}" for name, value in used.items() if value != default[name])
+    return f"pg.Formula({choices})" if choices else ""

@@ -1,0 +1,128 @@
+"""What tuning gives: the study, its best trial and network, and the ranking."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from permgrad.data.table import Table
+from permgrad.errors import PermGradError
+from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.tuning import checkpoints
+from permgrad.tuning.study import FAILURE
+
+
+@dataclass(frozen=True, eq=False)
+class TuneResult:
+    """A tuned network and its ranking.
+
+    Attributes
+    ----------
+    study : optuna.Study
+    directory : Path
+        Where its files are.
+    metrics : tuple of str
+        What the trials' values are.
+    val : Table
+        Rows that trials were compared on.
+    test : Table
+        Rows that no trial saw.
+    ranking : FeatureRanking or None
+        Of the best network, on `test`, its settings and test scores with it; None where the network is
+        on another machine.
+    """
+
+    study: optuna.Study
+    directory: Path
+    metrics: tuple[str, ...]
+    val: Table
+    test: Table
+    ranking: FeatureRanking | None
+
+    @property
+    def best_trial(self) -> FrozenTrial:
+        """The best complete trial; with two objectives, the one of `best_trials` that is best in the first."""
+        return best_trial(self.study)
+
+    @property
+    def best_trials(self) -> list[FrozenTrial]:
+        """With two objectives the Pareto front, by the first objective; else the best trial alone."""
+        return checkpoints.best_trials(self.study, 1)
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """What was suggested to the best trial."""
+        return self.best_trial.params
+
+    @property
+    def best_value(self) -> float:
+        """Value of the best trial (of the first objective)."""
+        return self.best_trial.values[0]
+
+    @cached_property
+    def best_model(self) -> HybridClassifier | HybridRegressor:
+        """The best trial's estimator, loaded, and checked to give its stored validation loss again."""
+        return checkpoints.read(self.directory / "trials", self.best_trial, self.val)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row for each trial, see `trials_table`."""
+        return trials_table(self.study, self.metrics)
+
+    @property
+    def epochs_saved(self) -> int:
+        """Epochs that pruning saved, see `epochs_saved`."""
+        return epochs_saved(self.study)
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial:
+    """Return the best complete trial.
+
+    Raises
+    ------
+    PermGradError
+        If no trial is complete.
+    """
+    best = checkpoints.best_trials(study, 1)
+    if best:
+        return best[0]
+    trials = study.get_trials(deepcopy=False)
+    states = Counter(trial.state.name.lower() for trial in trials)
+    counts = ", ".join(f"{n} {state}" for state, n in states.items()) or "none was begun"
+    reasons = [trial.user_attrs[FAILURE] for trial in trials if FAILURE in trial.user_attrs]
+    last = f"; the last failure: {reasons[-1]}" if reasons else ""
+    raise PermGradError(f"no trial is complete ({counts}){last}")
+
+
+def epochs_saved(study: optuna.Study) -> int:
+    """Estimate the epochs that pruning saved: a pruned trial is taken to have run as long as the mean complete one."""
+    epochs = {
+        state: [trial.user_attrs["epochs"] for trial in study.get_trials(deepcopy=False, states=(state,))]
+        for state in (TrialState.COMPLETE, TrialState.PRUNED)
+    }
+    complete, pruned = epochs[TrialState.COMPLETE], [n for n in epochs[TrialState.PRUNED] if n]
+    usual = sum(complete) / len(complete) if complete else 0.0
+    return round(sum(max(0.0, usual - n) for n in pruned))
+
+
+def trials_table(study: optuna.Study, metrics: tuple[str, ...]) -> pd.DataFrame:
+    """Return one row for each trial: number, state, objectives, what was suggested, scores, size, time, failure."""
+    rows = [
+        {
+            "number": trial.number,
+            "state": trial.state.name.lower(),
+            **dict(zip(metrics, trial.values or (), strict=False)),
+            **trial.params,
+            **trial.user_attrs,
+        }
+        for trial in study.get_trials(deepcopy=False)
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,121 @@
+"""A study that has its trials → tables, pictures, the best network and its ranking."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.trial import FrozenTrial
+
+from permgrad.data.table import Table
+from permgrad.estimators.saving import versions
+from permgrad.files import move_into, read_json, write_json
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.report.directory import DPI, write_results
+from permgrad.report.results import Results
+from permgrad.tuning import checkpoints
+from permgrad.tuning.job import Job
+from permgrad.tuning.notes import note_ranking
+from permgrad.tuning.pictures import study_pictures
+from permgrad.tuning.result import TuneResult, best_trial, epochs_saved, trials_table
+from permgrad.tuning.storage import hide_password
+from permgrad.tuning.study import finished
+
+KIND = "permgrad.Tuning"
+SUMMARY = "tuning.json"
+STAGING = ".results-"
+
+
+def write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> TuneResult:
+    """Bring the results directory up to date with the study; nothing is done where it is.
+
+    Beside the files of `permgrad.report.directory.write_results` for the best trial: ``tuning.json``, ``trials.csv``
+    and Optuna's plots. Each file is whole; ``tuning.json`` comes last. Where several processes end at once, one
+    writes, and for the others nothing is left to do.
+
+    Raises
+    ------
+    PermGradError
+        If no trial is complete, or the best trial's network does not give its stored loss again.
+
+    Warns
+    -----
+    UserWarning
+        If the best trial's network is on another machine, so that there is no ranking.
+    """
+    with FileLock(job.networks / ".lock"):
+        best = best_trial(study)
+        summary = _summary(job, study, best)
+        if _is_up_to_date(job.directory, summary):
+            ranking: FeatureRanking | None = FeatureRanking.load(job.directory / "ranking.json")
+        else:
+            ranking = _write_files(job, study, best, table, test)
+            write_json(job.directory / SUMMARY, {**summary, "ranked": ranking is not None})
+    return TuneResult(study, job.directory, job.objective.metrics, job.objective.val, test, ranking)
+
+
+def _write_files(job: Job, study: optuna.Study, best: FrozenTrial, table: Table, test: Table) -> FeatureRanking | None:
+    """Write all but the summary, and show the ranking on the dashboard; return it, where the network is here."""
+    for leftover in job.directory.glob(f"{STAGING}*"):  # of a process that was killed here
+        shutil.rmtree(leftover)
+    metrics = job.objective.metrics
+    with tempfile.TemporaryDirectory(prefix=STAGING, dir=job.directory) as staging:
+        here = Path(staging)
+        ranking = _rank(job, best, table, test, here)
+        for name, figure in study_pictures(study, metrics):
+            figure.savefig(here / f"{name}.png", dpi=DPI, bbox_inches="tight")
+        trials_table(study, metrics).to_csv(here / "trials.csv", index=False)
+        if ranking is not None:
+            note_ranking(job, study, best, here)
+        move_into(here, job.directory)
+    return ranking
+
+
+def _rank(job: Job, best: FrozenTrial, table: Table, test: Table, directory: Path) -> FeatureRanking | None:
+    """Rank the columns by the best trial's network and write the results; None where the network is elsewhere."""
+    try:
+        estimator = checkpoints.read(job.networks, best, job.objective.val)
+    except checkpoints.ElsewhereError as error:
+        warnings.warn(str(error), UserWarning, stacklevel=5)
+        return None
+    ranking = estimator.rank_features(test.X, test.y, verbose=False)
+    tuning = {"study": job.name, "trial": best.number, "values": best.values, "params": best.params}
+    ranking = replace(ranking, settings={**ranking.settings, "tuning": tuning})
+    return write_results(directory, Results(estimator, ranking, table, test, job.identity["split_random_state"]))
+
+
+def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]:
+    trials = study.get_trials(deepcopy=False)
+    return {
+        "kind": KIND,
+        "study": job.name,
+        "storage": hide_password(job.url),
+        "finished": len(finished(study)),
+        "states": dict(Counter(trial.state.name.lower() for trial in trials)),
+        "epochs": sum(trial.user_attrs.get("epochs", 0) for trial in trials),
+        "epochs_saved_by_pruning": epochs_saved(study),
+        "best": {
+            "number": best.number,
+            **dict(zip(job.objective.metrics, best.values, strict=True)),
+            "params": best.params,
+        },
+        "sampler": job.sampler,
+        "pruner": job.pruner,
+        **job.identity,
+        "versions": versions(),
+    }
+
+
+def _is_up_to_date(directory: Path, summary: dict[str, Any]) -> bool:
+    if not (directory / SUMMARY).is_file() or not (directory / "ranking.json").is_file():
+        return False
+    written = read_json(directory / SUMMARY, kind=KIND)
+    same = all(written.get(key) == summary[key] for key in ("study", "finished", "best"))
+    return same and bool(written.get("ranked"))
