@@ -1,4 +1,4 @@
-"""The histopathology study: recipes, the grid, cached networks, tables by hand; and one run on drawn patches."""
+"""The histopathology study: recipes, the grid, cached networks, tables by hand; one network is trained, twice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ TINY = (
     "forest_trees=20",
     "shown=2",
 )
-HISTORY = pd.DataFrame({"epoch": [1], "loss": [0.7], "val_loss": [0.7], "val_auc": [0.5], "images_per_second": [9.0]})
+HISTORY = pd.DataFrame(
+    {"epoch": [1], "loss": 0.7, "val_loss": 0.7, "val_auc": 0.5, "learning_rate": 1e-3, "images_per_second": 9.0}
+)
 
 
 def read(*overrides: str) -> settings.PatchSettings:
@@ -70,7 +72,9 @@ def drawn(check):
 
     cells = [{"learning_rate": rate, "dropout": dropout} for rate in (1e-3, 3e-3) for dropout in (0.2, 0.3)]
     small = training(12)
-    heat = results.Heat(np.arange(12), check.train.pixels(range(12)), rng.random((12, 48, 48)), {}, np.arange(12) < 9)
+    heat = results.Heat(
+        np.arange(12), check.train.pixels(range(12)), rng.random((12, 48, 48)), {"surest": [0, 1]}, np.arange(12) < 9
+    )
     return results.Results(
         check=check,
         validation=check.train.take(range(12)),
@@ -217,35 +221,34 @@ def test_parts_that_cannot_be_evaluated_are_refused(check):
 
 
 @pytest.fixture
-def trainer(tmp_path, monkeypatch):
-    """A trainer whose networks stay at their random weights; `trained` says how often it was asked."""
-    trainer = Trainer(study.STUDY.workspace(tmp_path), "float32", 0)
-    trainer.trained = 0
-
-    def fit_patches(*given, **named):
-        trainer.trained += 1
-        return HISTORY
-
-    monkeypatch.setattr(pg, "fit_patches", fit_patches)
-    return trainer
+def untrained(monkeypatch):
+    """Networks stay at their random weights; what should be trained is listed."""
+    asked = []
+    monkeypatch.setattr(pg, "fit_patches", lambda model, *given, **named: asked.append(model.name) or HISTORY)
+    return asked
 
 
-def test_network_and_step_belong_together(trainer, part):
+@pytest.fixture
+def trainer(tmp_path):
+    return Trainer(study.STUDY.workspace(tmp_path), "float32", 0)
+
+
+def test_network_and_step_belong_together(trainer, untrained, part):
     """Either one lost, as where a process dies between them, both are made again."""
     first = trainer.train(read().small, part, keep=True)
     assert np.shape(first["logits"]) == (10, 8)
     assert trainer.train(read().small, part, keep=True) == first
-    assert trainer.trained == 1
+    assert len(untrained) == 1
     shutil.rmtree(trainer.network_path(first["network"]))
     second = trainer.train(read().small, part, keep=True)
     (trainer.workspace.out / "steps" / "trainings" / f"{first['network']}.json").unlink()
     third = trainer.train(read().small, part, keep=True)
-    assert trainer.trained == 3
+    assert len(untrained) == 3
     for again in (second, third):
         np.testing.assert_allclose(again["logits"], first["logits"], atol=1e-5)
 
 
-def test_other_test_patches_are_predicted_anew(trainer, part, check):
+def test_other_test_patches_are_predicted_anew(trainer, untrained, part, check):
     """Predictions are those of the network; of other patches, they are others: no cached step is taken for them."""
     key = trainer.train(read().small, part, keep=True)["network"]
     predicted = trainer.predict(key, check)
@@ -311,21 +314,25 @@ def test_colour_and_texture_by_hand(check):
 
 
 @pytest.mark.slow
-def test_one_run_from_patches_to_the_submission(directory, tmp_path):
+def test_one_run_from_patches_to_the_submission(directory, untrained, tmp_path):
+    """Of networks at their random weights."""
     given = read(f"data.directory='{directory}'")
     workspace = study.STUDY.workspace(tmp_path)
-    trained = study.run(given, workspace)
-    text = study.STUDY.write_report(given, trained, tmp_path).text()
+    done = study.run(given, workspace)
+    text = study.STUDY.write_report(given, done, tmp_path).text()
     assert "cannot be read" in text
     assert "The baseline: EfficientNetB0, random weights, patches as they are, 1 epoch in batches of 64" in text
-    assert "augmentation flips, rotation 90" in text
-    assert set(trained.comparison) == {"SmallCNN", "small CNN"}
+    assert "augmentation\nflips, rotation 90" in text
+    assert set(done.comparison) == {"SmallCNN", "small CNN"}
     assert optuna.get_all_study_names(f"sqlite:///{tmp_path / 'study.db'}") == ["backbones", "grid"]
     trainer = Trainer(workspace, "float32", 0)
-    models = [trainer.load(each["network"]) for each in trained.folds[trained.submitted]]
-    expected = pg.predict_patches(models, trained.check.test, symmetries=8)
+    models = [trainer.load(each["network"]) for each in done.folds[done.submitted]]
+    expected = pg.predict_patches(models, done.check.test, symmetries=8)
     table = pd.read_csv(tmp_path / "submission.csv")
     np.testing.assert_allclose(table["label"].drop(2), expected, atol=1e-4)
+    assert len(untrained) == 1 + 1 + 1 + 1 + 1 + 2 * 2
+    study.run(given, workspace)
+    assert len(untrained) == 9
 
 
 @pytest.mark.slow
