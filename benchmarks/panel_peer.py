@@ -52,7 +52,7 @@ def prepared(cells: pg.Cells, n_genes: int) -> Parts:
 def by_selector(given: dict[str, Any], parts: Parts, random_state: int) -> pg.FeatureRanking:
     """Rank by one of this project's networks."""
     model = pg.SelectorClassifier(**{**TRAINING, **given}, random_state=random_state)
-    return model.fit(parts[0]).rank_features()
+    return model.fit(parts[0]).rank_by_weights()
 
 
 def by_lassonet(parts: Parts, random_state: int, coarse: bool) -> pg.FeatureRanking:

@@ -111,7 +111,7 @@ def end_to_end(model: pg.HybridClassifier, test: pg.Table) -> pg.FeatureRanking:
         np.searchsorted(model.classes_, test.y),
         via="both",
         layout=model.layout_,
-        groups={name: columns.tolist() for name, columns in model.encoder_.groups.items()},
+        groups={name: columns.tolist() for name, columns in model.encoder_.groups_.items()},
         random_state=model.random_state,
     )
 

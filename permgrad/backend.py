@@ -84,7 +84,7 @@ def compiled(function: Callable[..., Any], *models: Any, fuse: bool = False) -> 
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Have element-wise steps inside a compiled function done in one pass over memory.
+    """Compile element-wise steps inside a compiled function to one pass over memory.
 
     TensorFlow's kernels take one pass each; XLA, asked for here, takes one for all. Not for products of
     large matrices, which TensorFlow's own kernels do faster on a CPU. JAX compiles everything so.

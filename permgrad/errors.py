@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 
 class PermGradError(ValueError):
@@ -30,6 +31,14 @@ def as_permgrad_error() -> Iterator[None]:
         raise
     except ValueError as error:
         raise PermGradError(str(error)) from error
+
+
+def check_fitted(estimator: Any) -> None:
+    """Raise `UnfittedError` unless an estimator is fitted."""
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise UnfittedError(str(error)) from error
 
 
 def listing(names: Iterable[Any], limit: int = 5) -> str:

@@ -161,7 +161,7 @@ def read_json(path: str | Path, *, kind: str) -> dict[str, Any]:
         raise FileFormatError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise FileFormatError(f"{path} is damaged or no JSON file ({error}); save it again with permgrad") from error
-    found = content.get("kind") if isinstance(content, dict) else type(content).__name__
-    if found != kind:
-        raise FileFormatError(f"expected a file of kind {kind!r} at {path}, found {found!r}")
+    actual = content.get("kind") if isinstance(content, dict) else type(content).__name__
+    if actual != kind:
+        raise FileFormatError(f"expected a file of kind {kind!r} at {path}, got {actual!r}")
     return content

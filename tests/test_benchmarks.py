@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
+import permgrad as pg
 from benchmarks import __main__ as table
 from benchmarks import gpu, out_of_core, panel_peer, patches, planted, referee, tuning
 
@@ -65,6 +67,8 @@ def test_every_precision_is_measured(capsys):
 def test_evidence_is_kept_and_printed(what, tmp_path, capsys, monkeypatch):
     retrain = partial(referee.remove_and_retrain, retrain_with=LinearRegression())
     monkeypatch.setattr(referee, "remove_and_retrain", retrain)  # networks take a minute
+    puma = pg.load_dataset("puma8nh").take(np.arange(600))
+    monkeypatch.setitem(referee.PROBLEMS, "puma8nh", lambda random_state: puma)
     options = (what, "--fast", "--problems", "puma8nh", "--random-states", "1", "--out", str(tmp_path))
     referee.main(options)
     said = capsys.readouterr().out

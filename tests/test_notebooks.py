@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
-MAX_SECONDS = {"04_selector_mlp": 240, "05_histopathology": 240}
-OTHERS_SECONDS = 300
+MAX_SECONDS = 120
+"""Twice what a notebook may take on two cores, for a machine that does something else as well."""
 MAX_BYTES = 1_000_000
 
 
@@ -35,4 +35,4 @@ def test_it_runs_in_time(path):
         notebook = nbformat.read(path, as_version=4)
         begun = time.monotonic()
         NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
-    assert time.monotonic() - begun < MAX_SECONDS.get(path.stem, OTHERS_SECONDS)
+    assert time.monotonic() - begun < MAX_SECONDS

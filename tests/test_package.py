@@ -23,9 +23,11 @@ def test_help_answers_in_under_a_second():
     seconds = []
     for _ in range(3):  # the best of three: other tests may keep the machine busy
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "permgrad", "--help"], capture_output=True, text=True, check=True)
+        process = subprocess.run(
+            [sys.executable, "-m", "permgrad", "--help"], capture_output=True, text=True, check=True
+        )
         seconds.append(time.perf_counter() - start)
-        assert "rank" in done.stdout
+        assert "rank" in process.stdout
     assert min(seconds) < 1
 
 
@@ -46,15 +48,15 @@ def test_public_names_exist_and_are_documented(name):
 
 
 def test_unknown_name():
-    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+    with pytest.raises(AttributeError, match="attribute nope"):
         _ = pg.nope
 
 
 def test_backend_is_quiet():
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", "import permgrad as pg; pg.HybridClassifier"], capture_output=True, text=True, check=True
     )
-    assert done.stderr == ""
+    assert process.stderr == ""
 
 
 def test_nothing_unsafe_is_written():

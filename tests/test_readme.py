@@ -18,7 +18,7 @@ def test_every_example_runs(tmp_path, monkeypatch):
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own text
-    assert names["published"].settings["scaling"] == "min-max"
+    assert names["published"].settings["fusion_scale"] == "min-max"
     assert names["fused"].scores.sum() > 0.99
 
 

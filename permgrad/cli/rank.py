@@ -89,14 +89,14 @@ def rank(
 def _write_ranking(
     directory: Path, data: Table, split_random_state: int, settings: dict[str, Any], steps: Steps
 ) -> FeatureRanking:
-    """Train, rank, put to the test, and write all of it; what cannot be done fails before training."""
+    """Train, rank, put to the test, and write all of it; what is not possible fails before training."""
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 
     train, val, test = data.split(random_state=split_random_state)
     steps.check(data, test)
     estimator = build_estimator(data, settings).fit(train.X, train.y, validation_data=(val.X, val.y))
-    missing = estimator.encoder_.missing
+    missing = estimator.encoder_.missing_
     if missing:
         counts = ", ".join(f"{name} {count}" for name, count in missing.items())
         click.echo(f"missing training values, filled with the median or a category of their own: {counts}")

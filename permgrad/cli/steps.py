@@ -44,7 +44,7 @@ class Steps:
     evaluate_timeout: float | None
 
     def check(self, data: Table, test: Table) -> None:
-        """Raise before training for what could not be done after it."""
+        """Raise before training for what would not be possible after it."""
         from permgrad.errors import PermGradError
         from permgrad.importance.grouping.correlated import MOST_FEATURES
         from permgrad.importance.permuting.conditional import LEAST_ROWS

@@ -8,56 +8,53 @@ Columns that never vary in training carry no information and are left out.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import validate_data
 
-from permgrad.data.table import as_frame
-from permgrad.errors import PermGradError, listing
+from permgrad.data.table import Table, as_frame
+from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 
 MAX_CATEGORIES = 30
 """Categories of one column that get a network column of their own: the most frequent ones."""
 MISSING = "(missing)"
 
 
-@dataclass(frozen=True, eq=False)
-class ColumnEncoder:
-    """A fitted encoding; build it with `ColumnEncoder.fit`.
+class ColumnEncoder(TransformerMixin, BaseEstimator):
+    """Columns of any kind as float32 columns; a scikit-learn transformer.
 
     Attributes
     ----------
-    features : tuple of str
+    features_ : tuple of str
         The table's columns, in the order in which they came at fit.
-    numeric : tuple of str
+    numeric_ : tuple of str
         Numeric columns that vary, in order.
-    medians : tuple of float
+    medians_ : tuple of float
         Training median of each numeric column: what fills its gaps.
-    offsets : tuple of float
+    offsets_ : tuple of float
         What is taken off each numeric column before it becomes float32: 0, but for columns whose spread
         float32 would blur (times in seconds since 1970, say), see `float32_offset`.
-    categories : dict
+    categories_ : dict
         Each categorical column that varies, with its categories as text.
-    constant : tuple of str
+    constant_ : tuple of str
         Columns with at most one distinct value in training (all-missing ones too): not encoded.
-    missing : dict
+    missing_ : dict
         Number of missing training values of each column that has any.
+    groups_ : dict
+        For each varying column of the table, in its order, the positions of its encoded columns.
     """
 
-    features: tuple[str, ...]
-    numeric: tuple[str, ...]
-    medians: tuple[float, ...]
-    offsets: tuple[float, ...]
-    categories: dict[str, tuple[str, ...]]
-    constant: tuple[str, ...]
-    missing: dict[str, int]
-
-    @classmethod
-    def fit(cls, X: pd.DataFrame) -> ColumnEncoder:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Learn medians and categories from training rows.
+
+        Parameters
+        ----------
+        X : DataFrame, array of shape (n_rows, n_features), or Table
+            A table has been checked, and is not checked again.
+        y : ignored
 
         Raises
         ------
@@ -69,49 +66,29 @@ class ColumnEncoder:
         UserWarning
             Naming the columns that never vary, and text columns with more than 30 categories.
         """
-        X = as_frame(X)
-        _check_kinds(X)
-        names = X.columns.tolist()
-        try:
-            constant = tuple(name for name in names if X[name].nunique(dropna=is_number(X[name])) < 2)
-        except TypeError as error:
-            raise PermGradError(f"expected one value per cell, a column holds lists or the like ({error})") from error
-        if len(constant) == X.shape[1]:
-            raise PermGradError(f"no column varies in these {len(X)} rows; there is nothing to learn from")
-        if constant:
-            warnings.warn(
-                f"no information in {listing(constant)}: constant or all missing in training; ranked last, score 0",
-                stacklevel=2,
-            )
-        varying = X.drop(columns=list(constant))
+        frame = as_frame(X)
+        _check_kinds(frame)
+        with as_permgrad_error():
+            validate_data(self, X.X if isinstance(X, Table) else X, skip_check_array=True)
+        constant = _constant(frame)
+        varying = frame.drop(columns=constant)
         numbers = [name for name in varying.columns.tolist() if is_number(varying[name])]
-        imputer = SimpleImputer(strategy="median").fit(_numbers(varying, numbers)) if numbers else None
-        return cls(
-            features=tuple(names),
-            numeric=tuple(numbers),
-            medians=tuple(imputer.statistics_.tolist()) if imputer else (),
-            offsets=tuple(float32_offset(values) for values in _numbers(varying, numbers).T) if numbers else (),
-            categories={name: _frequent(X[name]) for name in names if name not in (*numbers, *constant)},
-            constant=constant,
-            missing={name: int(X[name].isna().sum()) for name in names if X[name].hasnans},
-        )
+        values = _numbers(varying, numbers)
+        self.features_ = tuple(frame.columns)
+        self.constant_ = tuple(constant)
+        self.numeric_ = tuple(numbers)
+        self.medians_ = tuple(np.nanmedian(values, axis=0).tolist())
+        self.offsets_ = tuple(float32_offset(column) for column in values.T)
+        self.categories_ = {name: _frequent(varying[name]) for name in varying.columns.tolist() if name not in numbers}
+        self.missing_ = {name: int(frame[name].isna().sum()) for name in frame if frame[name].hasnans}
+        return self
 
-    @property
-    def columns(self) -> list[str]:
-        """Names of the encoded columns: ``"age"``, ``"colour=red"``, ..."""
-        return [*self.numeric, *(self._onehot.get_feature_names_out() if self.categories else ())]
-
-    @property
-    def groups(self) -> dict[str, np.ndarray]:
-        """For each varying column of the table, in its order, the positions of its encoded columns."""
-        widths = [1] * len(self.numeric) + [len(values) for values in self.categories.values()]
-        ends = np.cumsum(widths)
-        owners = [*self.numeric, *self.categories]
-        spans = {owner: np.arange(end - width, end) for owner, end, width in zip(owners, ends, widths, strict=True)}
-        return {name: spans[name] for name in self.features if name in spans}
-
-    def transform(self, X: pd.DataFrame) -> np.ndarray:
+    def transform(self, X: Any) -> np.ndarray:
         """Encode rows; a category not seen in training becomes all zeros, with a warning.
+
+        Parameters
+        ----------
+        X : DataFrame, array of shape (n_rows, n_features), or Table
 
         Returns
         -------
@@ -119,68 +96,98 @@ class ColumnEncoder:
 
         Raises
         ------
-        PermGradError
+        UnfittedError, PermGradError
             If a column that was numeric at fit now holds something else, or exceeds float32.
         """
+        check_fitted(self)
+        frame = as_frame(X)
+        with as_permgrad_error():
+            validate_data(self, X.X if isinstance(X, Table) else X, reset=False, skip_check_array=True)
+        return self.encode(frame.set_axis(list(self.features_), axis=1))
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """Encode rows of a frame that has been checked, see `transform`; its columns have the names of `features_`."""
         parts = []
-        if self.numeric:
-            # A table of one row, the medians, has those medians: scikit-learn's imputer is restored by refitting.
-            imputer = SimpleImputer(strategy="median").fit(np.array([self.medians]))
-            parts.append(imputer.transform(_numbers(X, self.numeric)) - self.offsets)
-        if self.categories:
-            texts = _texts(X, list(self.categories))
+        if self.numeric_:
+            values = _numbers(frame, self.numeric_)
+            parts.append(np.where(np.isnan(values), self.medians_, values) - self.offsets_)
+        if self.categories_:
+            texts = _texts(frame, list(self.categories_))
             self._warn_of_unseen(texts)
-            parts.append(self._onehot.transform(texts))
+            parts += [
+                (texts[name].to_numpy()[:, None] == np.array(categories, object)).astype(float)
+                for name, categories in self.categories_.items()
+            ]
         encoded = np.hstack(parts)
         if (np.abs(encoded) > np.finfo(np.float32).max).any():
             raise PermGradError("Input contains a value too large for dtype('float32'); rescale that column")
         return encoded.astype(np.float32)
 
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the encoded columns: ``"age"``, ``"colour=red"``, ...; `input_features` is ignored."""
+        check_fitted(self)
+        onehot = [f"{name}={category}" for name, categories in self.categories_.items() for category in categories]
+        return np.array([*self.numeric_, *onehot], dtype=object)
+
+    @property
+    def groups_(self) -> dict[str, np.ndarray]:
+        """For each varying column of the table, in its order, the positions of its encoded columns."""
+        check_fitted(self)
+        widths = [1] * len(self.numeric_) + [len(categories) for categories in self.categories_.values()]
+        ends = np.cumsum(widths)
+        owners = [*self.numeric_, *self.categories_]
+        spans = {owner: np.arange(end - width, end) for owner, end, width in zip(owners, ends, widths, strict=True)}
+        return {name: spans[name] for name in self.features_ if name in spans}
+
     def _warn_of_unseen(self, texts: pd.DataFrame) -> None:
-        for name, known in self.categories.items():
+        for name, known in self.categories_.items():
             unseen = set(texts[name].unique()) - set(known)
             if unseen and len(known) < MAX_CATEGORIES:
                 warnings.warn(
                     f"{name!r} holds {listing(sorted(unseen))}, not seen in training; taken for none of its categories",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
-
-    @property
-    def _onehot(self) -> OneHotEncoder:
-        # Restored from its categories, as scikit-learn's own parameter: nothing fitted needs to be saved.
-        first = pd.DataFrame({name: [values[0]] for name, values in self.categories.items()}, dtype=object)
-        encoder = OneHotEncoder(
-            categories=[np.array(values, dtype=object) for values in self.categories.values()],
-            handle_unknown="ignore",
-            sparse_output=False,
-            feature_name_combiner=lambda feature, category: f"{feature}={category}",
-        )
-        return encoder.fit(first)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, ready for JSON."""
+        check_fitted(self)
         return {
-            "features": list(self.features),
-            "numeric": list(self.numeric),
-            "medians": list(self.medians),
-            "offsets": list(self.offsets),
-            "categories": {name: list(values) for name, values in self.categories.items()},
-            "constant": list(self.constant),
-            "missing": self.missing,
+            "features": list(self.features_),
+            "named": hasattr(self, "feature_names_in_"),
+            "numeric": list(self.numeric_),
+            "medians": list(self.medians_),
+            "offsets": list(self.offsets_),
+            "categories": {name: list(values) for name, values in self.categories_.items()},
+            "constant": list(self.constant_),
+            "missing": self.missing_,
         }
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> ColumnEncoder:
-        """Build the encoder that `to_dict` described."""
-        return cls(
-            features=tuple(content["features"]),
-            numeric=tuple(content["numeric"]),
-            medians=tuple(content["medians"]),
-            offsets=tuple(content["offsets"]),
-            categories={name: tuple(values) for name, values in content["categories"].items()},
-            constant=tuple(content["constant"]),
-            missing=content["missing"],
-        )
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Build the fitted encoder that `to_dict` described."""
+        encoder = cls()
+        encoder.features_ = tuple(content["features"])
+        encoder.n_features_in_ = len(encoder.features_)
+        if content["named"]:
+            encoder.feature_names_in_ = np.array(encoder.features_, dtype=object)
+        encoder.numeric_ = tuple(content["numeric"])
+        encoder.medians_ = tuple(content["medians"])
+        encoder.offsets_ = tuple(content["offsets"])
+        encoder.categories_ = {name: tuple(values) for name, values in content["categories"].items()}
+        encoder.constant_ = tuple(content["constant"])
+        encoder.missing_ = content["missing"]
+        return encoder
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "features_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
 
 
 def float32_offset(values: np.ndarray) -> float:
@@ -205,8 +212,27 @@ def _check_kinds(X: pd.DataFrame) -> None:
             )
 
 
+def _constant(X: pd.DataFrame) -> list[str]:
+    """Return the columns that never vary; at least one must, and those that do not are warned of."""
+    try:
+        constant = [name for name in X.columns.tolist() if X[name].nunique(dropna=is_number(X[name])) < 2]
+    except TypeError as error:
+        raise PermGradError(f"expected one value per cell, a column holds lists or the like ({error})") from error
+    if len(constant) == X.shape[1]:
+        rows = "this 1 sample" if len(X) == 1 else f"these {len(X)} rows"
+        raise PermGradError(f"no column varies in {rows}; there is nothing to learn from")
+    if constant:
+        warnings.warn(
+            f"no information in {listing(constant)}: constant or all missing in training; ranked last, score 0",
+            stacklevel=3,
+        )
+    return constant
+
+
 def _numbers(X: pd.DataFrame, names: Any) -> np.ndarray:
-    """Return the named columns as float64, NaN where missing."""
+    """Return the named columns as float64, (n_rows, n_names), NaN where missing."""
+    if not names:
+        return np.empty((len(X), 0))
     try:
         return np.column_stack([X[name].to_numpy(dtype=float, na_value=np.nan) for name in names])
     except (TypeError, ValueError) as error:

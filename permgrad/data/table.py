@@ -29,8 +29,9 @@ class Table:
 
     Parameters
     ----------
-    X : DataFrame or array of shape (n_rows, n_features)
-        Numeric, text, category and boolean columns. An array's columns are named ``x0``, ``x1``, ...
+    X : DataFrame, array of shape (n_rows, n_features), or Table
+        Numeric, text, category and boolean columns. An array's columns are named ``x0``, ``x1``, ... Columns of a
+        table are not checked again.
     y : Series, array or list of length n_rows
         The target: numbers for regression, labels of any kind for classification.
     task : {"regression", "classification"}, optional
@@ -160,6 +161,35 @@ class Table:
         object.__setattr__(part, "y", self.y.iloc[rows].reset_index(drop=True))
         return part
 
+    def more_rows(self, data: Any, what: str = "validation_data") -> Table:
+        """Return further rows of this table's columns and task; they may well hold a single class.
+
+        Parameters
+        ----------
+        data : (X, y) or Table
+            Columns of an array take this table's names. Values of a table are not checked again.
+        what : str
+            The argument's name, for messages.
+
+        Raises
+        ------
+        PermGradError
+            If the columns are others or in another order, the values cannot be used, or a target is missing.
+        """
+        X, y = rows_and_target(data, what)
+        frame, target = as_frame(X), as_target(y)
+        if not isinstance(X, (pd.DataFrame, Table)) and frame.shape[1] == len(self.features):
+            frame = frame.set_axis(self.features, axis=1)
+        check_columns(frame.columns, self.features, what)
+        if len(frame) != len(target) or target.isna().any():
+            raise PermGradError(
+                f"{what} must have a target for each row, got {len(frame)} rows and {target.count()} targets"
+            )
+        part = copy(self)
+        object.__setattr__(part, "X", frame.reset_index(drop=True))
+        object.__setattr__(part, "y", target)
+        return part
+
     def __len__(self) -> int:
         return len(self.y)
 
@@ -168,33 +198,63 @@ class Table:
         return f"Table({self.name!r}, {len(self)} rows × {self.X.shape[1]} features, {self.task}{classes})"
 
 
+def rows_and_target(data: Any, what: str = "validation_data") -> tuple[Any, Any]:
+    """Return X and y of rows that came as ``(X, y)`` or as a `Table`; of a table, X is the table itself.
+
+    Raises
+    ------
+    PermGradError
+        If `data` is neither.
+    """
+    if isinstance(data, Table):
+        return data, data.y
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise PermGradError(f"{what} must be a pair (X, y) or a Table, got {type(data).__name__}")
+    return data[0], data[1]
+
+
 def as_frame(X: Any) -> pd.DataFrame:
     """Return `X` as a DataFrame with unique string column names and no infinite value.
+
+    A `Table` has been checked, and is not checked again.
 
     Raises
     ------
     PermGradError
         If `X` is sparse, not two-dimensional, empty, complex, holds infinities or repeats a name.
     """
+    if isinstance(X, Table):
+        return X.X
+    X = _as_named_frame(X).infer_objects()
+    _check_unique(X)
+    _check_shape(X)
+    _check_numbers(X)
+    return X
+
+
+def _as_named_frame(X: Any) -> pd.DataFrame:
     if hasattr(X, "toarray"):
         raise PermGradError("expected a dense table, got a sparse matrix; pass X.toarray()")
     if isinstance(X, pd.DataFrame):
         if X.columns.nlevels > 1:
             raise PermGradError("expected one name per column, got several levels; join them first")
-        X = X.set_axis(X.columns.astype(str), axis=1)
-    else:
-        array = np.asarray(X)
-        if array.ndim != 2:
-            raise PermGradError(
-                f"Expected 2D array, got {array.ndim}D array instead. Reshape your data: X.reshape(-1, 1) if it"
-                " has a single feature, X.reshape(1, -1) if it is a single row."
-            )
-        X = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
-    X = X.infer_objects()
-    _check_unique(X)
+        return X.set_axis(X.columns.astype(str), axis=1)
+    array = np.asarray(X)
+    if array.ndim != 2:
+        raise PermGradError(
+            f"Expected 2D array, got {array.ndim}D array instead. Reshape your data: X.reshape(-1, 1) if it"
+            " has a single feature, X.reshape(1, -1) if it is a single row."
+        )
+    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+
+
+def _check_shape(X: pd.DataFrame) -> None:
     for axis, what in enumerate(("sample", "feature")):
         if X.shape[axis] == 0:
             raise PermGradError(f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required.")
+
+
+def _check_numbers(X: pd.DataFrame) -> None:
     numbers = X.select_dtypes("number")
     if any(np.iscomplexobj(column) for _, column in numbers.items()):
         raise PermGradError("Complex data not supported; pass real and imaginary parts as columns of their own")
@@ -203,15 +263,14 @@ def as_frame(X: Any) -> pd.DataFrame:
         raise PermGradError(
             f"expected finite numbers, found infinity in {listing(infinite)}; replace it by a number or by NaN"
         )
-    return X
 
 
-def check_columns(found: Iterable[str], expected: Iterable[str], what: str) -> None:
+def check_columns(given: Iterable[str], expected: Iterable[str], what: str) -> None:
     """Raise `PermGradError`, naming the difference, unless `what` has the expected columns in their order."""
-    found, expected = list(found), list(expected)
-    if found == expected:
+    given, expected = list(given), list(expected)
+    if given == expected:
         return
-    absent, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    absent, extra = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
     if not absent and not extra:
         raise PermGradError(f"{what} has the expected columns in another order; they must be {listing(expected)}")
     raise PermGradError(

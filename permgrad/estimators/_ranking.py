@@ -57,7 +57,7 @@ class RanksFeatures:
     encoder_: Any
     network_: Any
     classes_: Any
-    random_state: Any
+    random_state_: int
     verbose: bool
     layout_: FeatureLayout | None = None
 
@@ -71,7 +71,7 @@ class RanksFeatures:
         rows = self._encode(X)
         encoder = self.encoder_
         return ExplainedRows(
-            rows, self._encode_target(as_target(y)), encoder.groups, tuple(encoder.features), tuple(encoder.constant)
+            rows, self._encode_target(as_target(y)), encoder.groups_, encoder.features_, encoder.constant_
         )
 
     def rank_features(
@@ -139,7 +139,7 @@ class RanksFeatures:
                 end_to_end=end_to_end,
                 conditional=conditional,
                 n_repeats=n_repeats,
-                random_state=self.random_state if random_state is None else random_state,
+                random_state=self.random_state_ if random_state is None else random_state,
                 budget=budget.step(f"groups{number}" if number <= len(levels) else ""),
                 verbose=self.verbose if verbose is None else verbose,
             )

@@ -7,11 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import validate_data
 
-from permgrad.errors import PermGradError, UnfittedError, listing
+from permgrad.data.cells import Cells
+from permgrad.data.table import Table, as_target
+from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._ranking import RanksByAveraging
 
 
@@ -21,16 +22,30 @@ class _Averaged(RanksByAveraging, BaseEstimator):
     def __init__(self, estimators: Sequence[Any]) -> None:
         self.estimators = estimators
 
-    def fit(self, X: Any, y: Any, **options: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Self:
         """Fit a clone of each estimator on the same rows.
 
         Parameters
         ----------
-        X, y, **options
-            Go to each estimator's ``fit``, such as ``validation_data=(X_val, y_val)``.
+        X, y
+            As the estimators take them.
+        sample_weight, validation_data, callbacks
+            Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`.
         """
         self._check_any(self.estimators)
-        self.estimators_ = [clone(estimator).fit(X, y, **options) for estimator in self.estimators]
+        y = y if y is None else as_target(y)
+        given = {"sample_weight": sample_weight, "validation_data": validation_data, "callbacks": callbacks or None}
+        given = {name: value for name, value in given.items() if value is not None}
+        self.estimators_ = [clone(estimator).fit(X, y, **given) for estimator in self.estimators]
+        self._check_columns(X, reset=True)
         self._check_classes(self.estimators_)
         return self
 
@@ -41,14 +56,21 @@ class _Averaged(RanksByAveraging, BaseEstimator):
         cls._check_classes(fitted)
         averaged = cls(list(fitted))
         averaged.estimators_ = list(fitted)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(fitted[0], name):
+                setattr(averaged, name, getattr(fitted[0], name))
         return averaged
 
     def _mean(self, X: Any, response: str) -> np.ndarray:
-        try:
-            check_is_fitted(self, "estimators_")
-        except NotFittedError as error:
-            raise UnfittedError(str(error)) from error
-        return np.mean([getattr(estimator, response)(X) for estimator in self.estimators_], axis=0)
+        check_fitted(self)
+        predictions = [getattr(estimator, response)(X) for estimator in self.estimators_]
+        self._check_columns(X, reset=False)
+        return np.mean(predictions, axis=0)
+
+    def _check_columns(self, X: Any, *, reset: bool) -> None:
+        """Learn number and names of the columns, or compare them; values are the estimators' to check."""
+        with as_permgrad_error():
+            validate_data(self, X.X if isinstance(X, (Table, Cells)) else X, reset=reset, skip_check_array=True)
 
     @staticmethod
     def _check_any(estimators: Sequence[Any]) -> None:
@@ -59,10 +81,14 @@ class _Averaged(RanksByAveraging, BaseEstimator):
     def _check_classes(fitted: Sequence[Any]) -> None:
         pass
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimators_")
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        if len(self.estimators):
-            tags.input_tags = get_tags(self.estimators[0]).input_tags
+        for kind in ("sparse", "allow_nan", "string", "categorical"):
+            every = all(getattr(get_tags(estimator).input_tags, kind) for estimator in self.estimators)
+            setattr(tags.input_tags, kind, every)
         return tags
 
 
@@ -100,7 +126,8 @@ class AveragedClassifier(ClassifierMixin, _Averaged):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of the highest mean probability."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     @staticmethod
     def _check_classes(fitted: Sequence[Any]) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from permgrad.estimators.hybrid import HybridClassifier
+from permgrad.backend import keras
+from permgrad.errors import check_fitted
+from permgrad.estimators._base import NetworkClassifier
+from permgrad.estimators._table import TableEstimator
 from permgrad.models.mlp import MLPConfig, build_mlp
 from permgrad.training.config import TrainingConfig, choose_precision
 
 
-class MLPClassifier(HybridClassifier):
+@dataclass(kw_only=True, repr=False, eq=False)
+class MLPClassifier(NetworkClassifier, TableEstimator):
     """MLP that classifies a table's rows, for a fixed number of epochs.
 
-    Encoding, fitting, saving and ranking are those of `HybridClassifier`; network and schedule are its own. Each hidden
-    layer is Dense → BatchNorm → ReLU. Columns are scaled by the training rows, inside the network.
+    Each hidden layer is Dense → BatchNorm → ReLU. Columns are scaled by the training rows, inside the network.
 
     Parameters
     ----------
@@ -39,59 +43,60 @@ class MLPClassifier(HybridClassifier):
         Share of the training rows to set apart where `fit` gets no validation data; by default none.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
         "auto": mixed precision where there is an accelerator, float32 on a CPU.
-    random_state : int
-        Of weights, dropout and row order. Two fits with one seed give equal results on one machine.
+    random_state : int, RandomState or None
+        Of weights, dropout and row order. Two fits with one number give equal results on one machine; of a
+        RandomState, each fit draws another number.
     verbose : bool
         Show progress bars.
     class_weight : "balanced" or dict of label to float, optional
 
     Attributes
     ----------
-    network_, encoder_, classes_, history_, kept_epoch_
-        As of `HybridClassifier`.
+    network_ : keras.Model
+        Takes encoded rows, see ``encoder_``; scaling is a layer of it.
+    encoder_ : ColumnEncoder
+    classes_ : ndarray
+    feature_importances_ : ndarray of shape (n_features,)
+    history_ : dict of lists
+        Loss, accuracy and learning rate of each epoch.
+    kept_epoch_ : int
+        Epoch, from 1, whose weights were kept.
+    random_state_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray
+        Only where X had names.
     """
 
-    def __init__(
-        self,
-        *,
-        hidden_units: tuple[int, ...] = (256, 512),
-        dropout: float = 0.25,
-        scaling: str = "standard",
-        learning_rate: float = 1e-3,
-        l2: float = 1e-4,
-        clip_norm: float | None = 1.0,
-        batch_size: int = 32,
-        epochs: int = 20,
-        keep: str = "last",
-        validation_fraction: float = 0.0,
-        precision: str = "auto",
-        random_state: int = 0,
-        verbose: bool = False,
-        class_weight: str | Mapping[Any, float] | None = None,
-    ) -> None:
-        # Not HybridClassifier's: scikit-learn wants each setting stored as it came, and no others.
-        self.hidden_units = hidden_units
-        self.dropout = dropout
-        self.scaling = scaling
-        self.learning_rate = learning_rate
-        self.l2 = l2
-        self.clip_norm = clip_norm
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.keep = keep
-        self.validation_fraction = validation_fraction
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
-        self.class_weight = class_weight
+    hidden_units: tuple[int, ...] = (256, 512)
+    dropout: float = 0.25
+    scaling: Literal["standard", "power"] = "standard"
+    learning_rate: float = 1e-3
+    l2: float = 1e-4
+    clip_norm: float | None = 1.0
+    batch_size: int = 32
+    epochs: int = 20
+    keep: Literal["last", "best"] = "last"
+    validation_fraction: float = 0.0
+    precision: str = "auto"
+    random_state: int | np.random.RandomState | None = 0
+    verbose: bool = False
+    class_weight: str | Mapping[Any, float] | None = None
 
-    def _configs(self) -> tuple[Any, TrainingConfig]:
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Σ|first-layer weights| of each column, (n_features,), float64: columns are standardised in front of it.
+
+        Cheap, but it holds the initial weights too; see `rank_features` for what the network does with a column. 0 for
+        columns that never varied; of a categorical column, the sum over its categories.
+        """
+        check_fitted(self)
+        kernel = keras.ops.convert_to_numpy(self.network_.get_layer("hidden_0").kernel)  # (n_encoded_columns, units)
+        sums, groups = np.abs(kernel).sum(axis=1, dtype=float), self.encoder_.groups_
+        return np.array([sums[groups[name]].sum() if name in groups else 0.0 for name in self.features_])
+
+    def _configs(self) -> tuple[MLPConfig, TrainingConfig]:
         network = MLPConfig(
-            tuple(self.hidden_units),
-            self.dropout,
-            self.scaling,  # type: ignore[arg-type]
-            choose_precision(self.precision),
-            self.random_state,
+            tuple(self.hidden_units), self.dropout, self.scaling, choose_precision(self.precision), self.random_state_
         )
         training = TrainingConfig(
             learning_rate=self.learning_rate,
@@ -99,13 +104,12 @@ class MLPClassifier(HybridClassifier):
             clip_norm=self.clip_norm,
             schedule="cosine",
             batch_size=self.batch_size,
-            epochs=self.epochs,  # type: ignore[arg-type]
-            patience=self.epochs,  # type: ignore[arg-type]
-            keep=self.keep,  # type: ignore[arg-type]
-            random_state=self.random_state,
+            epochs=self.epochs,
+            patience=self.epochs,
+            keep=self.keep,
+            random_state=self.random_state_,
         )
         return network, training
 
-    def _build(self, config: Any, encoded: np.ndarray, target: np.ndarray) -> Any:
-        self.layout_ = None
+    def _build(self, config: MLPConfig, encoded: np.ndarray, target: np.ndarray) -> Any:
         return build_mlp(config, encoded, len(self.classes_))

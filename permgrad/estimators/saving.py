@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from permgrad.backend import NAME as BACKEND
 from permgrad.backend import keras, quiet_start
 from permgrad.files import write_json
@@ -49,6 +51,8 @@ def versions() -> dict[str, str]:
 
 
 def _params_to_json(params: dict[str, Any]) -> dict[str, Any]:
-    weight = params.get("class_weight")
+    # A dict's keys would become text; what a RandomState came to is saved as random_state_.
+    weight, random_state = params.get("class_weight"), params["random_state"]
     pairs = {"class_weight": list(map(list, weight.items()))} if isinstance(weight, Mapping) else {}
-    return {**params, **pairs}  # a dict's keys would become text
+    drawn = {"random_state": None} if isinstance(random_state, np.random.RandomState) else {}
+    return {**params, **pairs, **drawn}

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 from permgrad.data.cells import Cells
 from permgrad.data.on_disk import RowsOnDisk
-from permgrad.data.table import as_target, check_columns
-from permgrad.errors import PermGradError, UnfittedError, as_permgrad_error, listing
-from permgrad.files import new_directory
+from permgrad.data.table import Table, check_columns, rows_and_target
+from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
+from permgrad.estimators._base import NetworkClassifier, draw_random_state
+from permgrad.estimators._weights import check_sample_weight
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.weights import weight_importance
-from permgrad.metrics.losses import cross_entropy
 from permgrad.models.selector import SelectorConfig, build_selector_mlp
 from permgrad.training.batches import InOrder, moments
 from permgrad.training.config import TrainingConfig, choose_precision
 from permgrad.training.evaluation_log import EvaluationLog
-from permgrad.training.fit import fit_network, weigh_classes
+from permgrad.training.fit import Rows, fit_network
 from permgrad.training.narrowing import Narrowing
 
 SCALINGS = ("none", "standard")
+METHODS = {"none": "first_layer_weights", "stochastic": "open_gates", "narrowing": "narrowing"}
+"""What a ranking by weights is called where it is not by a selector's weights."""
 
 
-class SelectorClassifier(ClassifierMixin, BaseEstimator):
+@dataclass(kw_only=True, repr=False, eq=False)
+class SelectorClassifier(SelectorMixin, NetworkClassifier):
     """MLP behind a layer that weighs, or gates, each column; trained for a fixed number of epochs.
 
     Rows may be arrays, data frames of numbers, sparse matrices, `Cells`, or left in a file (`RowsOnDisk`): they stay
@@ -75,8 +78,11 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         and validation rows, and the penalty.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
         "auto": mixed precision where there is an accelerator, float32 on a CPU.
-    random_state : int
-        Of weights, noise, dropout and row order. Two fits with one seed give equal results on one machine.
+    n_features_to_select : int, float or None
+        Of `get_support` and `transform` alone: how many columns, which share of them, or half of them.
+    random_state : int, RandomState or None
+        Of weights, noise, dropout and row order. Two fits with one number give equal results on one machine; of a
+        RandomState, each fit draws another number.
     verbose : bool
         Show a progress bar.
 
@@ -86,8 +92,11 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         Rows → probabilities.
     classes_ : ndarray
     features_ : tuple of str
+        The columns; of `Cells`, the genes.
     constant_ : tuple of str
         Columns that never vary in training: they rank last. (Not looked for in a file that is not scaled.)
+    feature_importances_ : ndarray of shape (n_features,)
+        What `rank_by_weights` ranks by; 0 for columns that never vary.
     selector_weights_ : ndarray of shape (n_features,) or None
         What each column is multiplied by; None for a plain MLP.
     path_ : DataFrame or None
@@ -97,62 +106,47 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         Per epoch: ``loss`` (penalty included), ``accuracy``, ``val_loss``, ``val_accuracy``.
     """
 
-    classes_: np.ndarray
-    constant_: tuple[str, ...]
+    selector: str = "free"
+    penalty: str | None = "l1"
+    alpha: float = 0.1
+    noise: float = 0.2
+    hidden_units: tuple[int, ...] = (512, 128, 64)
+    dropout: float = 0.3
+    batch_norm: bool = False
+    scaling: str = "none"
+    sizes: tuple[int, ...] = (500, 400, 300, 200, 150, 100, 75, 50, 35, 25, 15, 10)
+    epochs_per_size: int = 3
+    n_features_to_select: int | float | None = None
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.3
+    batch_size: int = 256
+    epochs: int = 50
+    class_weight: str | Mapping[Any, float] | None = None
+    log_evaluation: bool = False
+    precision: str = "auto"
+    random_state: int | np.random.RandomState | None = 0
+    verbose: bool = False
 
-    def __init__(
+    def fit(
         self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
         *,
-        selector: str = "free",
-        penalty: str | None = "l1",
-        alpha: float = 0.1,
-        noise: float = 0.2,
-        hidden_units: tuple[int, ...] = (512, 128, 64),
-        dropout: float = 0.3,
-        batch_norm: bool = False,
-        scaling: str = "none",
-        sizes: tuple[int, ...] = (500, 400, 300, 200, 150, 100, 75, 50, 35, 25, 15, 10),
-        epochs_per_size: int = 3,
-        learning_rate: float = 3e-4,
-        weight_decay: float = 0.3,
-        batch_size: int = 256,
-        epochs: int = 50,
-        class_weight: str | Mapping[Any, float] | None = None,
-        log_evaluation: bool = False,
-        precision: str = "auto",
-        random_state: int = 0,
-        verbose: bool = False,
-    ) -> None:
-        self.selector = selector
-        self.penalty = penalty
-        self.alpha = alpha
-        self.noise = noise
-        self.hidden_units = hidden_units
-        self.dropout = dropout
-        self.batch_norm = batch_norm
-        self.scaling = scaling
-        self.sizes = sizes
-        self.epochs_per_size = epochs_per_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.class_weight = class_weight
-        self.log_evaluation = log_evaluation
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def fit(self, X: Any, y: Any = None, *, validation_data: Any = None, callbacks: Sequence[Any] = ()) -> Self:
+        validation_data: Any = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Self:
         """Train on rows.
 
         Parameters
         ----------
-        X : array, DataFrame, sparse matrix, RowsOnDisk or Cells of shape (n_rows, n_features)
+        X : array, DataFrame, sparse matrix, RowsOnDisk, Table or Cells of shape (n_rows, n_features)
             Numbers, none missing.
         y : array of shape (n_rows,), optional
-            Labels; of `Cells`, by default their own.
-        validation_data : (X, y) or Cells, optional
+            Labels; of a `Table` or `Cells`, by default their own.
+        sample_weight : array of shape (n_rows,), optional
+            How much each row counts in the loss; only ratios matter. Rows of weight 0 are left out.
+        validation_data : (X, y), Table or Cells, optional
             Only watched: how many epochs are trained is fixed.
         callbacks : sequence of keras.callbacks.Callback
 
@@ -160,59 +154,54 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
         ------
         PermGradError
             For rows, labels or settings that cannot be used.
+
+        Warns
+        -----
+        UserWarning
+            Saying how many columns never vary.
         """
+        self.random_state_ = draw_random_state(self.random_state)
         network = self._config()
-        rows, target = self._learn(X, y)
-        sizes = self._sizes(rows.shape[1])
-        validation = None if validation_data is None else self._seen(validation_data)
+        train = self._training_data(X, y, sample_weight)
+        sizes = self._sizes(train[0].shape[1])
+        validation = None if validation_data is None else self._validation_data(validation_data)
         training = self._training(len(sizes))
-        scale = self._look_at(rows)
-        self.network_ = build_selector_mlp(network, rows.shape[1], len(self.classes_), moments=scale)
+        scale = self._column_moments(train[0])
+        self.network_ = build_selector_mlp(network, train[0].shape[1], len(self.classes_), moments=scale)
         narrowing = Narrowing(
             self.network_.get_layer("selector") if sizes else None,
             sizes,
             self.epochs,
             self.epochs_per_size,
-            validation or (rows, target),
+            (validation or train)[:2],
         )
-        log = [EvaluationLog((rows, target), validation)] if self.log_evaluation else []
+        log = EvaluationLog(train[:2], validation[:2] if validation else None)
         self.history_, _ = fit_network(
             self.network_,
-            (rows, target),
+            train,
             validation,
             training,
             task="classification",
-            class_weight=weigh_classes(self.class_weight, self.classes_, target),
-            callbacks=[*callbacks, *log, *([narrowing] if sizes else [])],
+            callbacks=[*callbacks, *([log] if self.log_evaluation else []), *([narrowing] if sizes else [])],
             verbose=self.verbose,
         )
         self.path_ = narrowing.curve if sizes else None
-        self.scores_ = narrowing.places() if sizes else self._scores()
+        self.scores_ = narrowing.closing_order() if sizes else self._scores()
         return self
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, shape (n_rows, n_classes), in the order of ``classes_``."""
-        self._check_fitted()
-        return self.network_.predict(InOrder(self._rows(X)), verbose=0)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the likeliest class of each row."""
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
-
-    def loss(self, X: Any, y: Any = None) -> float:
-        """Return the mean cross-entropy over rows, without the penalty."""
-        self._check_fitted()
-        rows, target = self._seen(X if y is None else (X, y))
-        return float(cross_entropy(target, self.network_.predict(InOrder(rows), verbose=0)).mean())
 
     @property
     def selector_weights_(self) -> np.ndarray | None:
         """What each column is multiplied by, (n_features,), float32; None for a plain MLP."""
-        self._check_fitted()
+        check_fitted(self)
         return None if self.selector == "none" else self.network_.get_layer("selector").columnwise_scale()
 
-    def rank_features(self) -> FeatureRanking:
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """What `rank_by_weights` ranks by, (n_features,), float64; 0 for columns that never vary."""
+        check_fitted(self)
+        return np.where(self._varies(), self.scores_, 0.0)
+
+    def rank_by_weights(self) -> FeatureRanking:
         """Rank the columns by what the network learned of them; no rows are needed.
 
         Returns
@@ -222,74 +211,47 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
             many columns were closed before each; of a plain MLP, Σ|first-layer weights|. Columns that never varied
             rank last.
         """
-        self._check_fitted()
-        method = {"none": "first_layer_weights", "stochastic": "open_gates", "narrowing": "narrowing"}
+        check_fitted(self)
         ranking = FeatureRanking(
             self.features_,
             self.scores_,
-            method=method.get(self.selector, "selector"),
+            method=METHODS.get(self.selector, "selector"),
             settings={
                 "selector": self.selector,
                 "penalty": self.penalty,
                 "alpha": self.alpha,
-                "random_state": self.random_state,
+                "random_state": self.random_state_,
             },
         )
-        varying = [name for name in self.features_ if name not in set(self.constant_)]
+        varying = np.array(self.features_, object)[self._varies()].tolist()
         return ranking.only(varying).with_unused(self.features_) if self.constant_ else ranking
 
-    def select(self, k: int) -> list[str]:
-        """Return the names of the `k` best columns, best first.
+    def transform(self, X: Any) -> Any:
+        """Return the columns that `get_support` says, (n_rows, n_selected), of an array, frame or sparse matrix."""
+        check_fitted(self)
+        with as_permgrad_error():
+            return super().transform(X)
 
-        Raises
-        ------
-        PermGradError
-            If there are fewer that vary.
-        """
-        best = self.rank_features().select(k)
-        if len(best) < k:
-            raise PermGradError(f"only {len(best)} columns vary in training, got k={k}")
-        return best
-
-    def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
-        """Write network and settings to a new directory; `permgrad.load` reads it.
-
-        Raises
-        ------
-        UnfittedError
-            If there is nothing to save yet.
-        PermGradError
-            If the directory exists and `overwrite` is false, or cannot be written.
-        """
-        from permgrad.estimators.saving import write_estimator
-
-        self._check_fitted()
-        with new_directory(directory, overwrite=overwrite) as staging:
-            write_estimator(self, staging)
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the columns that `get_support` says."""
+        check_fitted(self)
+        names = self.features_ if input_features is None else _check_feature_names_in(self, input_features)
+        return np.array(names, object)[self.get_support()]
 
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
         return {
-            "features": list(self.features_),
+            **super().state_to_dict(),
             "constant": list(self.constant_),
-            "feature_names_in": bool(hasattr(self, "feature_names_in_")),
-            "history": self.history_,
             "scores": self.scores_.tolist(),
             "path": None if self.path_ is None else self.path_.to_dict("list"),
-            "classes": self.classes_.tolist(),
-            "classes_dtype": self.classes_.dtype.str,
         }
 
     def restore_state(self, content: dict[str, Any], network: Any) -> None:
         """Take over what `state_to_dict` described, and the network that was saved beside it."""
-        self.features_, self.constant_ = tuple(content["features"]), tuple(content["constant"])
-        self.n_features_in_ = len(self.features_)
-        if content["feature_names_in"]:
-            self.feature_names_in_ = np.array(self.features_, dtype=object)
-        self.history_, self.scores_ = content["history"], np.array(content["scores"], float)
+        super().restore_state(content, network)
+        self.constant_, self.scores_ = tuple(content["constant"]), np.array(content["scores"], float)
         self.path_ = None if content["path"] is None else pd.DataFrame(content["path"])
-        self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
-        self.network_ = network
 
     def _config(self) -> SelectorConfig:
         if self.scaling not in SCALINGS:
@@ -303,7 +265,7 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
             self.dropout,
             self.batch_norm,
             choose_precision(self.precision),
-            self.random_state,
+            self.random_state_,
         )
 
     def _sizes(self, n_features: int) -> tuple[int, ...]:
@@ -331,51 +293,46 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
             epochs=epochs,
             patience=epochs,
             keep="last",
-            random_state=self.random_state,
+            random_state=self.random_state_,
         )
 
-    def _learn(self, X: Any, y: Any) -> tuple[Any, np.ndarray]:
-        """Check training rows; learn names and classes; return rows and class numbers."""
-        y = X.y if y is None and isinstance(X, Cells) else y
-        if y is None:
-            raise PermGradError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        rows = self._rows(X, reset=True)
-        labels = as_target(y)
+    def _training_data(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        """Check training rows; learn names and classes; return rows, class numbers, and weights where there are any."""
+        labels = self._target(X, y)
+        rows = self._checked_rows(X, reset=True)
         with as_permgrad_error():
             check_classification_targets(labels)
         if labels.isna().any():
             raise PermGradError(f"the target is missing in {int(labels.isna().sum())} rows; drop those rows first")
-        self.classes_ = np.unique(labels)
+        weight = None
+        if sample_weight is not None:
+            weight = check_sample_weight(sample_weight, rows.shape[0])
+            counted = np.flatnonzero(weight)
+            rows, labels = rows[counted] if not isinstance(rows, RowsOnDisk) else rows.take(counted), labels[counted]
+            weight = weight[counted] / weight[counted].mean()
+        self._fit_target(labels)
         if len(self.classes_) < 2:
             raise PermGradError(f"the target has one class, {self.classes_[0]!r}; at least two are needed")
-        return rows, self._numbers(labels, rows)
+        target = self._encode_target(labels)
+        self._fit_row_weights(target, weight)
+        return self._weighted(rows, target, weight)
 
-    def _seen(self, data: Any) -> tuple[Any, np.ndarray]:
-        """Return rows and class numbers of validation or test data."""
-        X, y = (data, data.y) if isinstance(data, Cells) else data
-        rows = self._rows(X)
-        return rows, self._numbers(as_target(y), rows)
+    def _validation_data(self, data: Any) -> Rows:
+        X, y = (data, data.y) if isinstance(data, Cells) else rows_and_target(data)
+        return self._weighted(self._checked_rows(X), self._encode_target(self._target(X, y)), None)
 
-    def _numbers(self, labels: pd.Series, rows: Any) -> np.ndarray:
-        if len(labels) != rows.shape[0]:
-            raise PermGradError(f"X and y must have the same number of rows, got {rows.shape[0]} and {len(labels)}")
-        unknown = set(pd.unique(labels)) - set(self.classes_)
-        if unknown:
-            raise PermGradError(f"labels not seen in training: {listing(sorted(map(str, unknown)))}")
-        return np.searchsorted(self.classes_, labels.to_numpy())
+    def _weighted(self, rows: Any, target: np.ndarray, sample_weight: np.ndarray | None) -> Rows:
+        if len(target) != rows.shape[0]:
+            raise PermGradError(f"X and y must have the same number of rows, got {rows.shape[0]} and {len(target)}")
+        weight = self._row_weights(target, sample_weight)
+        return (rows, target) if weight is None else (rows, target, weight.astype(np.float32))
 
-    def _rows(self, X: Any, *, reset: bool = False) -> Any:
-        """Return the rows as they are stored, once checked."""
+    def _checked_rows(self, X: Any, *, reset: bool = False) -> Any:
+        """Return the rows as they are stored, once checked; with `reset`, learn the columns."""
         if isinstance(X, (Cells, RowsOnDisk)):
-            rows = X.X if isinstance(X, Cells) else X
-            names = X.features if isinstance(X, Cells) else None
-            if not isinstance(rows, RowsOnDisk):
-                with as_permgrad_error():
-                    rows = check_array(rows, accept_sparse="csr", dtype=np.float32, input_name="X")
-            if reset:
-                self.n_features_in_ = rows.shape[1]
-                self.__dict__.pop("feature_names_in_", None)
+            rows, names = self._cells(X, reset), X.features if isinstance(X, Cells) else None
         else:
+            X = X.X if isinstance(X, Table) else X
             with as_permgrad_error():
                 rows = validate_data(self, X, accept_sparse="csr", dtype=np.float32, reset=reset)
             names = tuple(map(str, X.columns)) if isinstance(X, pd.DataFrame) else None
@@ -387,32 +344,62 @@ class SelectorClassifier(ClassifierMixin, BaseEstimator):
             check_columns(X.features, self.features_, "X")
         return rows
 
-    def _look_at(self, rows: Any) -> tuple[np.ndarray, np.ndarray] | None:
-        """Find columns that never vary; return what the network's scaling needs."""
+    def _cells(self, X: Cells | RowsOnDisk, reset: bool) -> Any:
+        rows = X.X if isinstance(X, Cells) else X
+        if not isinstance(rows, RowsOnDisk):
+            with as_permgrad_error():
+                rows = check_array(rows, accept_sparse="csr", dtype=np.float32, input_name="X")
+        if reset:
+            self.n_features_in_ = rows.shape[1]
+            self.__dict__.pop("feature_names_in_", None)
+        return rows
+
+    def _column_moments(self, rows: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        """Find columns that never vary; return mean and variance of each where the network scales by them."""
         self.constant_ = ()
         if isinstance(rows, RowsOnDisk) and self.scaling == "none":
             return None
-        found = moments(rows)
-        self.constant_ = tuple(np.array(self.features_, object)[found[1] == 0])
+        means, variances = moments(rows)
+        self.constant_ = tuple(np.array(self.features_, object)[variances == 0])
         if len(self.constant_) == len(self.features_):
             raise PermGradError(f"no column varies in these {rows.shape[0]} rows; there is nothing to learn from")
-        if self.constant_ and self.verbose:
+        if self.constant_:
             warnings.warn(f"{len(self.constant_)} columns never vary in training; they rank last", stacklevel=3)
-        return found if self.scaling == "standard" else None
+        return (means, variances) if self.scaling == "standard" else None
 
     def _scores(self) -> np.ndarray:
         if self.selector == "none":
             return weight_importance(self.network_).scores
         return self.network_.get_layer("selector").importance()
 
-    def _check_fitted(self) -> None:
-        try:
-            check_is_fitted(self, "network_")
-        except NotFittedError as error:
-            raise UnfittedError(str(error)) from error
+    def _varies(self) -> np.ndarray:
+        return ~np.isin(np.array(self.features_, object), self.constant_)
+
+    def _get_support_mask(self) -> np.ndarray:
+        importances = self.feature_importances_
+        k = self._n_selected(len(importances))
+        order = np.lexsort([-importances, ~self._varies()])  # of equal importance, the first
+        mask = np.zeros(len(importances), bool)
+        mask[order[:k]] = True
+        return mask
+
+    def _n_selected(self, n_features: int) -> int:
+        wanted = self.n_features_to_select
+        if wanted is None:
+            return max(1, n_features // 2)
+        if isinstance(wanted, Integral) and 1 <= wanted <= n_features:
+            return int(wanted)
+        if not isinstance(wanted, Integral) and 0 < wanted <= 1:
+            return max(1, round(wanted * n_features))
+        raise PermGradError(
+            f"n_features_to_select must be a number of columns from 1 to {n_features}, a share of them above 0 and up"
+            f" to 1, or None, got {wanted!r}"
+        )
+
+    def _network_output(self, X: Any) -> np.ndarray:
+        return self.network_.predict(InOrder(self._checked_rows(X)), verbose=0)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.target_tags.required = True
         return tags

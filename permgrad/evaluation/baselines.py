@@ -70,7 +70,7 @@ def _as_ranking(explained: ExplainedModel, name: str, scores: np.ndarray | Featu
         return replace(scores, method=name, components={}, branch_weights=None, settings=settings)
     settings = {"random_state": explained.random_state}
     ranking = FeatureRanking(tuple(explained.groups), scores, method=name, settings=settings)
-    return ranking.with_unused(explained.estimator.encoder_.features)
+    return ranking.with_unused(explained.estimator.encoder_.features_)
 
 
 class _Forest:

@@ -56,7 +56,7 @@ class ExplainedModel:
     @cached_property
     def groups(self) -> dict[str, np.ndarray]:
         """For each column of the table that the network sees: the positions of its encoded columns."""
-        return self.estimator.encoder_.groups
+        return self.estimator.encoder_.groups_
 
     @cached_property
     def train_rows(self) -> np.ndarray:

@@ -133,7 +133,7 @@ def choose_panel(
         raise PermGradError(f"k must be at least 1 and less than the number of columns, {n_columns}, got {k}")
     seeds = range(estimator.random_state, estimator.random_state + n_trainings)
     rankings = [
-        clone(estimator).set_params(random_state=random_state).fit(X, y).rank_features()
+        clone(estimator).set_params(random_state=random_state).fit(X, y).rank_by_weights()
         for random_state in tqdm(seeds, "trainings", disable=not verbose)
     ]
     return panel_of(rankings, k)

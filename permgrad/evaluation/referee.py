@@ -82,7 +82,7 @@ def evaluate_ranking(
     rankings = _check(estimator, ranking, parts, n_trainings)
     name, first = next(iter(rankings.items()))
     for table in (train, test):
-        check_columns(table.features, estimator.encoder_.features, "the table")
+        check_columns(table.features, estimator.encoder_.features_, "the table")
     validation_data = as_validation_table(validation_data, train)
     explained = ExplainedModel(estimator, first, train, test, validation_data, random_state, name)
     time_limit = TimeLimit(timeout, verbose)
@@ -129,8 +129,8 @@ def _check(
     if taken:
         raise PermGradError(f"{listing(sorted(taken))} is the name of a ranking to compare with; choose another")
     for name, one in rankings.items():
-        check_columns(one.features, estimator.encoder_.features, f"the ranking {name!r}")
-    if len(estimator.encoder_.groups) < 2:
+        check_columns(one.features, estimator.encoder_.features_, f"the ranking {name!r}")
+    if len(estimator.encoder_.groups_) < 2:
         raise PermGradError("the network sees one column only; there is nothing to rank")
     return rankings
 

@@ -11,12 +11,12 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 
 from permgrad.errors import PermGradError
-from permgrad.estimators._base import EPOCHS
 from permgrad.evaluation.explained import ExplainedModel, columns_of
 from permgrad.evaluation.tables import evaluation_table
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scores import scores
+from permgrad.training.config import EPOCHS
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 RETRAIN_EPOCHS = 30

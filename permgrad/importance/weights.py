@@ -13,7 +13,7 @@ from permgrad.importance.grouping.columns import resolve_groups
 from permgrad.importance.network.branches import cut_model
 from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.layers.batch_ensemble import MemberDense
+from permgrad.layers.batch_ensemble import EnsembleDense
 
 
 def weight_importance(
@@ -66,7 +66,7 @@ def weight_importance(
 def _sum_of_weights(model: Any) -> np.ndarray:
     tabular = cut_model(model).of_kind("tabular")
     first = first_layer(tabular[0].encoder) if len(tabular) == 1 else None
-    if first is None or not first.linear or isinstance(first.layer, MemberDense):
+    if first is None or not first.linear or isinstance(first.layer, EnsembleDense):
         raise PermGradError(
             "weight_importance needs a model with one tabular branch that begins with a Dense layer, behind at most"
             " linear scaling, a selector or BatchNorm"

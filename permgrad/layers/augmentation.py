@@ -79,7 +79,7 @@ class Augmentation:
             made.append(layers.RandomContrast(both, seed=next(seeds), **values))
         if self.saturation:  # Keras multiplies by x / (1 - x)
             around = tuple(f / (1 + f) for f in (1 - self.saturation, 1 + self.saturation))
-            made.append(InRangeSaturation(around, random_state=next(seeds), **values))
+            made.append(InRangeSaturation(around, seed=next(seeds), **values))
         if self.hue:
             made.append(layers.RandomHue(2 * self.hue, seed=next(seeds), **values))  # of half the circle
         return made

@@ -1,6 +1,6 @@
-"""Layers of a batch ensemble: k members in one network, that share its matrices and differ by vectors.
+"""Layers of a batch ensemble: several networks in one, that share its matrices and differ by vectors.
 
-Tensors have shape (batch, members, units). The matrices are multiplied once for all members; each member scales what
+Tensors have shape (batch, ensemble_size, units). The matrices are multiplied once for all networks; each scales what
 goes in and what comes out in its own way.
 
 References
@@ -23,18 +23,18 @@ ops = keras.ops
 
 
 @keras.saving.register_keras_serializable("permgrad")
-class MemberDense(keras.layers.Layer):
-    """A Dense layer of k members: (batch[, members], n_in) → (batch, members, units).
+class EnsembleDense(keras.layers.Layer):
+    """A Dense layer of several networks: (batch[, ensemble_size], n_in) → (batch, ensemble_size, units).
 
-    Member i computes ``activation(((x_i * r_i) @ W) * s_i + b_i)``: `W` (n_in, units) is shared; `r_i` (n_in), `s_i`
-    (units) and `b_i` (units) are its own. Where the input has no members yet, all see the same.
+    Network i computes ``activation(((x_i * r_i) @ W) * s_i + b_i)``: `W` (n_in, units) is shared; `r_i` (n_in), `s_i`
+    (units) and `b_i` (units) are its own. Where the input has no such axis yet, all see the same.
 
     Parameters
     ----------
-    units, members : int
+    units, ensemble_size : int
     activation : str, optional
     spread : bool
-        Whether the members start apart, by random signs in `r`: in the layer in front of all others. Else `r` is 1.
+        Whether the networks start apart, by random signs in `r`: in the layer in front of all others. Else `r` is 1.
     random_state : int
         Of the initial weights.
 
@@ -46,25 +46,25 @@ class MemberDense(keras.layers.Layer):
     def __init__(
         self,
         units: int,
-        members: int,
+        ensemble_size: int,
         activation: str | None = None,
         spread: bool = False,
         random_state: int = 0,
         **keywords: Any,
     ) -> None:
         super().__init__(**keywords)
-        if units < 1 or members < 1:
-            raise PermGradError(f"units and members must be at least 1, got {units} and {members}")
-        self.units, self.members, self.spread, self.random_state = (
+        if units < 1 or ensemble_size < 1:
+            raise PermGradError(f"units and ensemble_size must be at least 1, got {units} and {ensemble_size}")
+        self.units, self.ensemble_size, self.spread, self.random_state = (
             int(units),
-            int(members),
+            int(ensemble_size),
             bool(spread),
             int(random_state),
         )
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the weights, uniform as TabM's: in the shared matrix, and in each member's bias."""
+        """Create the weights, uniform as TabM's: in the shared matrix, and in each network's bias."""
         n_in = input_shape[-1] or 0
         seeds = np.random.default_rng(self.random_state).integers(2**31, size=3).tolist()
         bound = 1 / math.sqrt(n_in)
@@ -73,40 +73,40 @@ class MemberDense(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(n_in, self.units), initializer=uniform(-bound, bound, seeds[0]), name="kernel"
         )
-        self.scale_in = self.add_weight(shape=(self.members, n_in), initializer=start, name="scale_in")
-        self.scale_out = self.add_weight(shape=(self.members, self.units), initializer="ones", name="scale_out")
+        self.scale_in = self.add_weight(shape=(self.ensemble_size, n_in), initializer=start, name="scale_in")
+        self.scale_out = self.add_weight(shape=(self.ensemble_size, self.units), initializer="ones", name="scale_out")
         self.bias = self.add_weight(
-            shape=(self.members, self.units), initializer=uniform(-bound, bound, seeds[1]), name="bias"
+            shape=(self.ensemble_size, self.units), initializer=uniform(-bound, bound, seeds[1]), name="bias"
         )
 
     def call(self, x: Any) -> Any:
-        """Compute all members."""
+        """Compute all networks."""
         return self.activation(self.sums(x))
 
     def sums(self, x: Any) -> Any:
-        """Compute all members up to their activation.
+        """Compute all networks up to their activation.
 
-        Where all members see the same, each has its matrix multiplied out rather than its input, of which there are
+        Where all networks see the same, each has its matrix multiplied out rather than its input, of which there are
         more numbers: a wide table's rows are never repeated.
         """
         if len(x.shape) == 3:
             return ops.matmul(x * self.scale_in, self.kernel) * self.scale_out + self.bias
-        kernels = ops.transpose(self.scale_in)[:, :, None] * self.kernel[:, None, :]  # (n_in, members, units)
-        product = ops.matmul(x, ops.reshape(kernels, (-1, self.members * self.units)))
-        return ops.reshape(product, (-1, self.members, self.units)) * self.scale_out + self.bias
+        kernels = ops.transpose(self.scale_in)[:, :, None] * self.kernel[:, None, :]  # (n_in, ensemble_size, units)
+        product = ops.matmul(x, ops.reshape(kernels, (-1, self.ensemble_size * self.units)))
+        return ops.reshape(product, (-1, self.ensemble_size, self.units)) * self.scale_out + self.bias
 
     def kernel_rows(self, columns: Any) -> Any:
-        """Return what one unit of some of the inputs adds to the sums, shape (n, members, units)."""
+        """Return what one unit of some of the inputs adds to the sums, shape (n, ensemble_size, units)."""
         rows = ops.take(self.kernel, columns, axis=0)[:, None, :]
         return rows * ops.transpose(ops.take(self.scale_in, columns, axis=1))[:, :, None] * self.scale_out
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int, int]:
-        """Return (batch, members, units)."""
-        return (input_shape[0], self.members, self.units)
+        """Return (batch, ensemble_size, units)."""
+        return (input_shape[0], self.ensemble_size, self.units)
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""
-        names = ("units", "members", "spread", "random_state")
+        names = ("units", "ensemble_size", "spread", "random_state")
         activation = keras.activations.serialize(self.activation)
         return {**super().get_config(), **{name: getattr(self, name) for name in names}, "activation": activation}
 
@@ -123,17 +123,19 @@ class _Signs(keras.initializers.Initializer):
 
 
 @keras.saving.register_keras_serializable("permgrad")
-class MemberHeads(keras.layers.Layer):
-    """A last layer for each member, nothing shared: (batch[, members], n_in) → (batch, members, units), float32.
+class EnsembleHeads(keras.layers.Layer):
+    """A last layer for each network, nothing shared, float32.
+
+    (batch[, ensemble_size], n_in) → (batch, ensemble_size, units).
 
     Parameters
     ----------
-    units, members, random_state : int
+    units, ensemble_size, random_state : int
     """
 
-    def __init__(self, units: int, members: int, random_state: int = 0, **keywords: Any) -> None:
+    def __init__(self, units: int, ensemble_size: int, random_state: int = 0, **keywords: Any) -> None:
         super().__init__(**{"dtype": "float32", **keywords})
-        self.units, self.members, self.random_state = int(units), int(members), int(random_state)
+        self.units, self.ensemble_size, self.random_state = int(units), int(ensemble_size), int(random_state)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights, uniform as TabM's."""
@@ -142,28 +144,33 @@ class MemberHeads(keras.layers.Layer):
         kernel, bias = (
             keras.initializers.RandomUniform(-(n_in**-0.5), n_in**-0.5, random_state) for random_state in seeds
         )
-        self.kernel = self.add_weight(shape=(self.members, n_in, self.units), initializer=kernel, name="kernel")
-        self.bias = self.add_weight(shape=(self.members, self.units), initializer=bias, name="bias")
+        self.kernel = self.add_weight(shape=(self.ensemble_size, n_in, self.units), initializer=kernel, name="kernel")
+        self.bias = self.add_weight(shape=(self.ensemble_size, self.units), initializer=bias, name="bias")
 
     def call(self, x: Any) -> Any:
-        """Compute all members."""
+        """Compute all networks."""
         equation = "bki,kio->bko" if len(x.shape) == 3 else "bi,kio->bko"
         return ops.einsum(equation, x, self.kernel) + self.bias
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int, int]:
-        """Return (batch, members, units)."""
-        return (input_shape[0], self.members, self.units)
+        """Return (batch, ensemble_size, units)."""
+        return (input_shape[0], self.ensemble_size, self.units)
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""
-        return {**super().get_config(), "units": self.units, "members": self.members, "random_state": self.random_state}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "ensemble_size": self.ensemble_size,
+            "random_state": self.random_state,
+        }
 
 
 @keras.saving.register_keras_serializable("permgrad")
-class MemberMean(keras.layers.Layer):
-    """The members' mean prediction: (batch, members, outputs) → (batch, outputs). In training, the members as they are.
+class EnsembleMean(keras.layers.Layer):
+    """The networks' mean prediction: (batch, ensemble_size, outputs) → (batch, outputs); in training, each its own.
 
-    Members are trained each on its own loss, so in training nothing is averaged; see `mean_over_members`.
+    Networks are trained each on its own loss, so in training nothing is averaged; see `mean_over_ensemble`.
 
     Parameters
     ----------
@@ -195,15 +202,15 @@ class MemberMean(keras.layers.Layer):
         return {**super().get_config(), "of": self.of}
 
 
-def mean_over_members(measure: Any, y: Any, predictions: Any) -> Any:
-    """Return a loss or metric of each row; where members are trained, the mean of their own.
+def mean_over_ensemble(measure: Any, y: Any, predictions: Any) -> Any:
+    """Return a loss or metric of each row; where the networks are trained, the mean of their own.
 
     Parameters
     ----------
     measure : callable
         (y of shape (...,), predictions of shape (..., outputs)) → (...,).
     y : tensor of shape (batch,)
-    predictions : tensor of shape (batch[, members], outputs)
+    predictions : tensor of shape (batch[, ensemble_size], outputs)
 
     Returns
     -------
@@ -223,8 +230,8 @@ LOSSES = {"cross_entropy": keras.losses.sparse_categorical_crossentropy, "square
 
 
 @keras.saving.register_keras_serializable("permgrad")
-class MemberLoss(keras.losses.Loss):
-    """The mean of the members' losses in training; predicting, the loss of their mean.
+class EnsembleLoss(keras.losses.Loss):
+    """The mean of the networks' losses in training; predicting, the loss of their mean.
 
     Parameters
     ----------
@@ -238,7 +245,7 @@ class MemberLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of each row."""
-        return mean_over_members(LOSSES[self.kind], y_true, y_pred)
+        return mean_over_ensemble(LOSSES[self.kind], y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""
@@ -246,17 +253,17 @@ class MemberLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("permgrad")
-def member_accuracy(y: Any, predictions: Any) -> Any:
-    """Return the share of members that are right about each row."""
+def ensemble_accuracy(y: Any, predictions: Any) -> Any:
+    """Return the share of networks that are right about each row."""
 
     def correct(y: Any, predictions: Any) -> Any:
         chosen = ops.argmax(predictions, axis=-1)
         return ops.cast(chosen == ops.cast(y, chosen.dtype), predictions.dtype)
 
-    return mean_over_members(correct, y, predictions)
+    return mean_over_ensemble(correct, y, predictions)
 
 
 @keras.saving.register_keras_serializable("permgrad")
-def member_mae(y: Any, predictions: Any) -> Any:
-    """Return the members' mean absolute error of each row."""
-    return mean_over_members(lambda y, p: ops.abs(p[..., 0] - ops.cast(y, p.dtype)), y, predictions)
+def ensemble_mae(y: Any, predictions: Any) -> Any:
+    """Return the networks' mean absolute error of each row."""
+    return mean_over_ensemble(lambda y, p: ops.abs(p[..., 0] - ops.cast(y, p.dtype)), y, predictions)

@@ -48,7 +48,7 @@ def classification_scores(y: np.ndarray, probabilities: np.ndarray, classes: np.
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         y, predicted, labels=classes, average="macro", zero_division=0
     )
-    found = {
+    values = {
         "accuracy": metrics.accuracy_score(y, predicted),
         "balanced_accuracy": metrics.balanced_accuracy_score(y, predicted),
         "precision": precision,
@@ -58,8 +58,8 @@ def classification_scores(y: np.ndarray, probabilities: np.ndarray, classes: np.
     }
     if len(np.unique(y)) == len(classes):
         p = probabilities[:, 1] if len(classes) == 2 else probabilities / probabilities.sum(axis=1, keepdims=True)
-        found["auc"] = metrics.roc_auc_score(y, p, multi_class="ovr", labels=classes)
-    return {name: float(value) for name, value in found.items()}
+        values["auc"] = metrics.roc_auc_score(y, p, multi_class="ovr", labels=classes)
+    return {name: float(value) for name, value in values.items()}
 
 
 def mean_class_accuracy(y: np.ndarray, predicted: np.ndarray) -> float:

@@ -6,7 +6,8 @@ rows (batch, n_features) ─ scale ─┬─ [embedding] ─ [Dense → BatchNor
 Architecture after the published PermGrad notebooks. The image is a layer, so the model takes raw
 rows; without one of its branches it is the published MLP-only or CNN-only control. Beyond what is published, the
 scaling may be by rank, each column may be embedded for the tabular branch, and the MLP and the head may be a batch
-ensemble (`permgrad.members`): the CNN then computes one code for all members, which meet it in a sum.
+ensemble (`permgrad.layers.batch_ensemble`): the CNN then computes one code for all its networks, which
+meet it in a sum.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from permgrad.backend import keras
 from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
-from permgrad.layers.batch_ensemble import MemberDense, MemberHeads, MemberMean
+from permgrad.layers.batch_ensemble import EnsembleDense, EnsembleHeads, EnsembleMean
 from permgrad.layers.embeddings import Periodic, PiecewiseLinear
 from permgrad.layers.image import FeatureImage
 from permgrad.layers.quantile import QuantileScale
@@ -51,8 +52,8 @@ class HybridConfig:
         The image always shows the scaled value itself.
     embedding_size : int
         Bins of a piecewise embedding, or frequencies of a periodic one.
-    members : int
-        1: Dense layers, as published. More: that many members of a batch ensemble in the tabular branch and the head.
+    ensemble_size : int
+        1: Dense layers, as published. More: a batch ensemble of that many networks, tabular branch and head.
     dense_units : tuple of int
         Dense layers of the tabular branch.
     n_conv_layers : int
@@ -76,7 +77,7 @@ class HybridConfig:
     scaling: str = "min-max"
     embedding: str = "none"
     embedding_size: int = 16
-    members: int = 1
+    ensemble_size: int = 1
     dense_units: tuple[int, ...] = (128, 64)
     n_conv_layers: int = 2
     base_filters: int = 16
@@ -92,7 +93,7 @@ class HybridConfig:
         for name, choices in {"scaling": tuple(SCALINGS), "embedding": EMBEDDINGS}.items():
             if getattr(self, name) not in choices:
                 raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
-        sizes = (*self.dense_units, *self.head_units, self.n_conv_layers, self.base_filters, self.members)
+        sizes = (*self.dense_units, *self.head_units, self.n_conv_layers, self.base_filters, self.ensemble_size)
         if min(sizes) < 1:
             raise PermGradError(f"layer sizes and counts must be at least 1, got {sizes}")
         if self.embedding_size < 2:
@@ -150,8 +151,8 @@ def build_hybrid(
         _check_depth(layout.shape, config.n_conv_layers)
         codes.append(block.convolutions(FeatureImage.from_layout(layout, name="image")(scaled)))
     # The activation is a layer of its own, so that explainers can read the logits before it saturates.
-    if config.members > 1:
-        logits = block.mean(block.member_head(codes, n_outputs), task)
+    if config.ensemble_size > 1:
+        logits = block.mean(block.ensemble_head(codes, n_outputs), task)
     else:
         logits = block.head(codes, n_outputs)
     if task == "classification":
@@ -212,11 +213,11 @@ class _Blocks:
         x = self.dense(x, self.config.head_units, "head")
         return keras.layers.Dense(n_outputs, kernel_initializer=self._he_normal(), dtype="float32", name="logits")(x)
 
-    def member_head(self, codes: list[Any], n_outputs: int) -> Any:
-        """Return each member's logits (batch, members, n_outputs).
+    def ensemble_head(self, codes: list[Any], n_outputs: int) -> Any:
+        """Return each network's logits (batch, ensemble_size, n_outputs).
 
-        The first layer behind two branches is a sum, as a Dense layer on their concatenation is: of what each member
-        makes of its tabular code, and of one product of the image's code that all members share.
+        The first layer behind two branches is a sum, as a Dense layer on their concatenation is: of what each network
+        makes of its tabular code, and of one product of the image's code that all share.
         """
         config, x = self.config, codes[0]
         units = config.head_units[0] if config.head_units else n_outputs
@@ -225,25 +226,27 @@ class _Blocks:
             x = self._meet(self._layer(units, "head_0", None, spread=first)(x), codes[1:], units, config.precision)
             x = self._after(keras.layers.ReLU(dtype=config.precision)(x))
             x = self.dense(x, config.head_units[1:], "head_1")
-        x = MemberHeads(n_outputs, config.members, random_state=next(self._seeds), name="member_logits")(x)
+        x = EnsembleHeads(n_outputs, config.ensemble_size, random_state=next(self._seeds), name="ensemble_logits")(x)
         return x if config.head_units else self._meet(x, codes[1:], units, "float32")
 
     def mean(self, logits: Any, task: str) -> Any:
-        return MemberMean("probabilities" if task == "classification" else "values", name="logits")(logits)
+        return EnsembleMean("probabilities" if task == "classification" else "values", name="logits")(logits)
 
-    def _meet(self, of_members: Any, image: list[Any], units: int, precision: str) -> Any:
+    def _meet(self, of_each: Any, image: list[Any], units: int, precision: str) -> Any:
         if not image:
-            return of_members
+            return of_each
         shared = keras.layers.Dense(
             units, use_bias=False, kernel_initializer=self._he_normal(), dtype=precision, name="image_code"
         )(image[0])
         for_each = keras.layers.Reshape((1, units), dtype=precision)(shared)
-        return keras.layers.Add(dtype=precision, name="meet")([of_members, for_each])
+        return keras.layers.Add(dtype=precision, name="meet")([of_each, for_each])
 
     def _layer(self, units: int, name: str, activation: str | None, *, spread: bool) -> Any:
         keywords = {"activation": activation, "dtype": self.config.precision, "name": name}
-        if self.config.members > 1:
-            return MemberDense(units, self.config.members, spread=spread, random_state=next(self._seeds), **keywords)
+        if self.config.ensemble_size > 1:
+            return EnsembleDense(
+                units, self.config.ensemble_size, spread=spread, random_state=next(self._seeds), **keywords
+            )
         return keras.layers.Dense(units, kernel_initializer=self._he_normal(), **keywords)
 
     def _after(self, x: Any) -> Any:

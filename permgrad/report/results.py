@@ -67,7 +67,7 @@ class Results:
                 "rows": len(table),
                 **table.notes,
             },
-            "missing_values_in_training": estimator.encoder_.missing,
+            "missing_values_in_training": estimator.encoder_.missing_,
             "split_random_state": self.split_random_state,
             "test_rows": len(self.test),
             "test_scores": scores(estimator, self.test),

@@ -51,9 +51,9 @@ class Batches(keras.utils.PyDataset):
     ----------
     X : ndarray, scipy.sparse CSR matrix or RowsOnDisk of shape (n_rows, n_features)
     y : ndarray of shape (n_rows,)
+    weight : ndarray of shape (n_rows,), optional
+        Weight of each row in the loss.
     batch_size, random_state : int
-    class_weight : ndarray of shape (n_classes,), optional
-        Weight of each class's rows.
     drop_last : bool
         Leave out the last batch of an epoch if it is a part of one.
     """
@@ -62,20 +62,21 @@ class Batches(keras.utils.PyDataset):
         self,
         X: Any,
         y: np.ndarray,
+        weight: np.ndarray | None = None,
+        *,
         batch_size: int,
         random_state: int,
-        class_weight: np.ndarray | None = None,
         drop_last: bool = False,
     ) -> None:
         super().__init__()
         self.X, self.y, self.batch_size = X, y, batch_size
         n_rows = X.shape[0]
         self.n_batches = max(1, n_rows // batch_size) if drop_last else math.ceil(n_rows / batch_size)
-        self.row_weight = None if class_weight is None else class_weight[y]
+        self.weight = weight
         self.generator = np.random.default_rng(random_state)
-        backed = isinstance(X, RowsOnDisk)
+        on_disk = isinstance(X, RowsOnDisk)
         # A buffer holds whole batches, so that each batch comes from one.
-        self.buffer_rows = max(1, BUFFER_ROWS // batch_size) * batch_size if backed else 0
+        self.buffer_rows = max(1, BUFFER_ROWS // batch_size) * batch_size if on_disk else 0
         self.order = self._draw()
 
     def __len__(self) -> int:
@@ -84,7 +85,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
         places = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
         rows = self.order[places]
-        weight = () if self.row_weight is None else (self.row_weight[rows],)
+        weight = () if self.weight is None else (self.weight[rows],)
         return (self._rows(places, rows), self.y[rows], *weight)
 
     def on_epoch_end(self) -> None:
@@ -93,7 +94,7 @@ class Batches(keras.utils.PyDataset):
 
     def _draw(self) -> np.ndarray:
         n_rows = self.X.shape[0]
-        self._held: tuple[int, Any] = (-1, None)
+        self._buffer: tuple[int, Any] = (-1, None)
         if not self.buffer_rows:
             return self.generator.permutation(n_rows)
         return mixed_order(n_rows, self.buffer_rows, self.generator)
@@ -101,12 +102,12 @@ class Batches(keras.utils.PyDataset):
     def _rows(self, places: slice, rows: np.ndarray) -> np.ndarray:
         if not self.buffer_rows:
             return dense(self.X[rows])
-        buffer, start = divmod(places.start, self.buffer_rows)
-        if self._held[0] != buffer:
-            self._held = (-1, None)  # lets go of the old one first
-            wanted = self.order[buffer * self.buffer_rows : (buffer + 1) * self.buffer_rows]
-            self._held = (buffer, self.X[wanted])
-        return dense(self._held[1][start : start + self.batch_size])
+        number, start = divmod(places.start, self.buffer_rows)
+        if self._buffer[0] != number:
+            self._buffer = (-1, None)  # lets go of the old one first
+            wanted = self.order[number * self.buffer_rows : (number + 1) * self.buffer_rows]
+            self._buffer = (number, self.X[wanted])
+        return dense(self._buffer[1][start : start + self.batch_size])
 
 
 def mixed_order(n_rows: int, buffer_rows: int, rng: np.random.Generator) -> np.ndarray:
@@ -120,7 +121,7 @@ def mixed_order(n_rows: int, buffer_rows: int, rng: np.random.Generator) -> np.n
 
 
 class InOrder(keras.utils.PyDataset):
-    """Rows as they come, for predicting and judging.
+    """Rows as they come, for predicting and evaluating.
 
     Parameters
     ----------

@@ -8,6 +8,8 @@ from typing import Literal
 from permgrad.backend import has_accelerator
 from permgrad.errors import PermGradError, listing
 
+EPOCHS = {"classification": 70, "regression": 200}
+"""Of a hybrid network, as published."""
 WARMUP_SHARE = 0.25
 CHOICES = {"optimizer": ("adam", "adamw"), "schedule": ("one_cycle", "cosine", "constant"), "keep": ("best", "last")}
 

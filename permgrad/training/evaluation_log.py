@@ -47,10 +47,10 @@ class EvaluationLog(keras.callbacks.Callback):
         self.rows = {"train": train, **({"validation": validation} if validation else {})}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge, and add to `logs`."""
+        """Evaluate the network, and add to `logs`."""
         if logs is None:
             return
         for name, rows in self.rows.items():
-            found = evaluate_network(self.model, *rows)
-            logs |= {f"{name}_loss": found["loss"], f"{name}_accuracy": found["accuracy"]}
+            scores = evaluate_network(self.model, *rows)
+            logs |= {f"{name}_loss": scores["loss"], f"{name}_accuracy": scores["accuracy"]}
         logs["penalty"] = float(sum(keras.ops.convert_to_numpy(loss) for loss in self.model.losses))

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.utils import compute_class_weight
 from tqdm.auto import tqdm
 
 from permgrad.backend import keras, released_graphs
-from permgrad.errors import PermGradError, as_permgrad_error, listing
-from permgrad.layers.batch_ensemble import MemberLoss, MemberMean, member_accuracy, member_mae
+from permgrad.errors import PermGradError
+from permgrad.layers.batch_ensemble import EnsembleLoss, EnsembleMean, ensemble_accuracy, ensemble_mae
 from permgrad.training.batches import Batches, InOrder, is_dense
 from permgrad.training.config import TrainingConfig
 from permgrad.training.optimizers import build_optimizer
 from permgrad.training.schedules import RATES
 
 VALIDATION_ROWS = 1024
+Rows = tuple[Any, np.ndarray] | tuple[Any, np.ndarray, np.ndarray]
+"""X and y, and the weight of each row where rows are weighted."""
 
 
 class Progress(keras.callbacks.Callback):
@@ -38,40 +39,13 @@ class Progress(keras.callbacks.Callback):
         self.bar.close()
 
 
-def weigh_classes(given: str | Mapping[Any, float] | None, classes: np.ndarray, target: np.ndarray) -> Any:
-    """Return the weight of each class in the loss, shape (n_classes,), float32; None for none.
-
-    Parameters
-    ----------
-    given : "balanced", mapping of label to float, or None
-    classes : ndarray
-        All labels, sorted.
-    target : ndarray of shape (n_rows,)
-        Class numbers of the training rows.
-
-    Raises
-    ------
-    PermGradError
-        If a mapping does not name just the classes, or the text is another one.
-    """
-    if given is None:
-        return None
-    if isinstance(given, Mapping):
-        if set(given) != set(classes.tolist()):
-            raise PermGradError(f"class_weight must name the classes {listing(classes)}, got {listing(given)}")
-        return np.array([given[label] for label in classes.tolist()], np.float32)
-    with as_permgrad_error():
-        return compute_class_weight(given, classes=np.arange(len(classes)), y=target).astype(np.float32)
-
-
 def fit_network(
     model: Any,
-    train: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray] | None,
+    train: Rows,
+    validation: Rows | None,
     config: TrainingConfig,
     *,
     task: Literal["regression", "classification"],
-    class_weight: np.ndarray | None = None,
     callbacks: Sequence[Any] = (),
     verbose: bool = False,
 ) -> tuple[dict[str, list[float]], int]:
@@ -80,16 +54,14 @@ def fit_network(
     Parameters
     ----------
     model : keras.Model
-    train, validation : pairs of arrays
-        X of shape (n_rows, n_features), float32, or sparse, or on disk (see `permgrad.batches`); y of shape (n_rows,):
-        class numbers, or the target. Without validation rows, the training loss decides.
+    train, validation : (X, y) or (X, y, weight)
+        X of shape (n_rows, n_features), float32, or sparse, or on disk (see `permgrad.training.batches`); y of shape
+        (n_rows,): class numbers, or the target; and the weight of each row in the loss, (n_rows,). Without validation
+        rows, the training loss decides.
     config : TrainingConfig
     task : {"regression", "classification"}
         Mean squared error (divided by the target's variance in training, so that the rate does not depend
         on its unit), or cross-entropy.
-    class_weight : ndarray of shape (n_classes,), optional
-        Weight of each class in the loss, in training and in validation alike: the epoch that is kept is
-        the best by what was asked for.
     callbacks : sequence of keras.callbacks.Callback
         Called before training's own.
     verbose : bool
@@ -107,57 +79,65 @@ def fit_network(
     PermGradError
         If the loss is not a number from the first epoch on, or in the last one where that is kept.
     """
-    classification = task == "classification"
+    _compile(model, config, train[1], classification=task == "classification")
+    decides = "loss" if validation is None else "val_loss"
+    stopping = _early_stopping(config, decides)
+    rate = RATES[config.schedule]
+    in_memory = validation is None or is_dense(validation[0])
+    with released_graphs():
+        history = model.fit(
+            Batches(*train, batch_size=config.batch_size, random_state=config.random_state, drop_last=config.drop_last),
+            validation_data=validation if validation is None or in_memory else InOrder(*validation),
+            validation_batch_size=VALIDATION_ROWS if in_memory else None,
+            shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
+            epochs=config.epochs,
+            callbacks=[
+                *callbacks,
+                keras.callbacks.LearningRateScheduler(lambda epoch: rate(epoch, config)),
+                keras.callbacks.TerminateOnNaN(),
+                *([stopping] if config.keep == "best" else []),
+                *([Progress()] if verbose else []),
+            ],
+            verbose=0,
+        ).history
+    _check_finite(history[decides][0 if config.keep == "best" else -1])  # the best epoch is sound if one is
+    kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
+    return {name: [float(value) for value in values] for name, values in history.items()}, kept
+
+
+def _compile(model: Any, config: TrainingConfig, target: np.ndarray, *, classification: bool) -> None:
+    """Compile the network, and have the optimizer make its variables."""
     optimizer = build_optimizer(config)
     if any(layer.dtype_policy.name == "mixed_float16" for layer in model.layers):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss_weights=None if classification else [1 / max(float(np.var(train[1])), 1e-30)],
+        loss_weights=None if classification else [1 / max(float(np.var(target)), 1e-30)],
         **_loss_and_metric(model, classification),
     )
     optimizer.build(model.trainable_variables)  # now: TensorFlow traces a step twice that makes variables
-    if validation and class_weight is not None:
-        validation = (*validation, class_weight[validation[1]])  # type: ignore[assignment]
-    watched = "val_loss" if validation else "loss"
-    seen: Any = InOrder(*validation) if validation and not is_dense(validation[0]) else validation
-    rate = RATES[config.schedule]
-    stopping = keras.callbacks.EarlyStopping(
+
+
+def _early_stopping(config: TrainingConfig, watched: str) -> Any:
+    return keras.callbacks.EarlyStopping(
         watched,
         mode="min",
         patience=config.patience,
         restore_best_weights=True,
         start_from_epoch=min(config.warmup_epochs, config.epochs - 1),
     )
-    called = [
-        *callbacks,
-        keras.callbacks.LearningRateScheduler(lambda epoch: rate(epoch, config)),
-        keras.callbacks.TerminateOnNaN(),
-        *([stopping] if config.keep == "best" else []),
-        *([Progress()] if verbose else []),
-    ]
-    with released_graphs():
-        history = model.fit(
-            Batches(*train, config.batch_size, config.random_state, class_weight, config.drop_last),
-            validation_data=seen,
-            validation_batch_size=VALIDATION_ROWS if seen is validation else None,
-            shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
-            epochs=config.epochs,
-            callbacks=called,
-            verbose=0,
-        ).history
-    decisive = history[watched][0 if config.keep == "best" else -1]  # the best epoch's weights are sound if one's are
-    if not np.isfinite(decisive):
-        raise PermGradError(f"training diverged (the loss is {decisive}); lower the learning rate")
-    kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
-    return {name: [float(value) for value in values] for name, values in history.items()}, kept
+
+
+def _check_finite(loss: float) -> None:
+    if not np.isfinite(loss):
+        raise PermGradError(f"training diverged (the loss is {loss}); lower the learning rate")
 
 
 def _loss_and_metric(model: Any, classification: bool) -> dict[str, Any]:
     """Return what `compile` takes; metrics are objects, for their names would make variables within the step."""
-    if any(isinstance(layer, MemberMean) for layer in model.layers):
-        measure, name = (member_accuracy, "accuracy") if classification else (member_mae, "mae")
-        loss = MemberLoss("cross_entropy" if classification else "squared_error")
+    if any(isinstance(layer, EnsembleMean) for layer in model.layers):
+        measure, name = (ensemble_accuracy, "accuracy") if classification else (ensemble_mae, "mae")
+        loss = EnsembleLoss("cross_entropy" if classification else "squared_error")
         return {"loss": loss, "metrics": [keras.metrics.MeanMetricWrapper(measure, name=name)]}
     if classification:
         metric = keras.metrics.SparseCategoricalAccuracy(name="accuracy")

@@ -1,4 +1,4 @@
-"""From dense to sparse in one training: ever fewer columns stay open, and each size is judged on the way."""
+"""From dense to sparse in one training: ever fewer columns stay open, and the network is evaluated at each size."""
 
 from __future__ import annotations
 
@@ -23,25 +23,30 @@ class Narrowing(keras.callbacks.Callback):
     start : int
         Epochs with all columns, before.
     epochs_per_size : int
-    rows : (X, y)
-        What each size is judged on: validation rows.
+    evaluation_data : (X, y)
+        Rows that the network is evaluated on at each size: validation rows, with class numbers.
 
     Attributes
     ----------
     closed : list of int
         Columns in the order in which they closed.
-    found : list of dict
+    scores : list of dict
         ``size``, ``loss``, ``accuracy`` and ``balanced_accuracy`` at the end of each size's epochs.
     """
 
     def __init__(
-        self, selector: Any, sizes: Sequence[int], start: int, epochs_per_size: int, rows: tuple[Any, np.ndarray]
+        self,
+        selector: Any,
+        sizes: Sequence[int],
+        start: int,
+        epochs_per_size: int,
+        evaluation_data: tuple[Any, np.ndarray],
     ) -> None:
         super().__init__()
         self.selector, self.sizes, self.start = selector, list(sizes), start
-        self.epochs_per_size, self.rows = epochs_per_size, rows
+        self.epochs_per_size, self.evaluation_data = epochs_per_size, evaluation_data
         self.closed: list[int] = []
-        self.found: list[dict[str, float]] = []
+        self.scores: list[dict[str, float]] = []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Close columns where a size's epochs begin."""
@@ -50,21 +55,21 @@ class Narrowing(keras.callbacks.Callback):
             self.closed += self.selector.close(self.sizes[stage]).tolist()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge where they end."""
+        """Evaluate the network where they end."""
         stage, since = divmod(epoch - self.start, self.epochs_per_size)
         if stage >= 0 and since == self.epochs_per_size - 1:
-            self.found.append({"size": self.sizes[stage], **evaluate_network(self.model, *self.rows)})
+            self.scores.append({"size": self.sizes[stage], **evaluate_network(self.model, *self.evaluation_data)})
 
     @property
     def curve(self) -> pd.DataFrame:
-        """What was found, a row for each size."""
-        return pd.DataFrame(self.found)
+        """The `scores`, a row for each size."""
+        return pd.DataFrame(self.scores)
 
-    def places(self) -> np.ndarray:
+    def closing_order(self) -> np.ndarray:
         """Return a score of each column, (n_columns,): how many were closed before it; open ones by their weights."""
         weights = self.selector.importance()
-        still = np.setdiff1d(np.arange(len(weights)), self.closed)
-        order = [*self.closed, *still[np.argsort(weights[still], kind="stable")]]
-        scores = np.empty(len(order))
-        scores[order] = np.arange(len(order))
-        return scores
+        still_open = np.setdiff1d(np.arange(len(weights)), self.closed)
+        order = [*self.closed, *still_open[np.argsort(weights[still_open], kind="stable")]]
+        places = np.empty(len(order))
+        places[order] = np.arange(len(order))
+        return places

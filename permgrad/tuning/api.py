@@ -9,16 +9,16 @@ from typing import Any
 
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
-from permgrad.estimators._base import EPOCHS
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.files import plain
 from permgrad.metrics.scores import SCORES
+from permgrad.training.config import EPOCHS
 from permgrad.tuning.directory import begin, check_directory
 from permgrad.tuning.job import Job
 from permgrad.tuning.objective import PARAMETERS, Objective
 from permgrad.tuning.pool import run_pool
 from permgrad.tuning.progress import Progress
-from permgrad.tuning.ranges import narrowed
+from permgrad.tuning.ranges import Narrowed, narrowed
 from permgrad.tuning.result import TuneResult
 from permgrad.tuning.spaces import FIRST, Space, as_space, describe
 from permgrad.tuning.strategy import make_pruner, make_sampler
@@ -110,9 +110,9 @@ def tune(
         if number < 1:
             raise PermGradError(f"{name} must be at least 1, got {number}")
     train, val, test = table.split(random_state=split_random_state)
-    with quiet_optuna():
-        within = narrowed(as_space(space), ranges or {})
-    objective = Objective(train, val, within, _metrics(metric, table), _settings(settings or {}, table, random_state))
+    objective = Objective(
+        train, val, _space(space, ranges), _metrics(metric, table), _settings(settings, table, random_state)
+    )
     directory = Path(out or Path("results") / table.name).resolve()
     job = Job(
         url=storage or f"sqlite:///{directory / 'study.db'}",
@@ -156,6 +156,11 @@ def run_trials(job: Job, progress: Progress, n_workers: int = 1) -> None:
         run_pool(job, n_workers, progress.say, progress.show)
 
 
+def _space(space: str | Space, ranges: Mapping[str, Sequence[Any]] | None) -> Narrowed:
+    with quiet_optuna():
+        return narrowed(as_space(space), ranges or {})
+
+
 def _metrics(metric: str | tuple[str, str], table: Table) -> tuple[str, ...]:
     metrics = (metric,) if isinstance(metric, str) else tuple(metric)
     known = ("loss", PARAMETERS, *SCORES[str(table.task)])
@@ -164,8 +169,9 @@ def _metrics(metric: str | tuple[str, str], table: Table) -> tuple[str, ...]:
     return metrics
 
 
-def _settings(settings: Mapping[str, Any], table: Table, random_state: int) -> dict[str, Any]:
+def _settings(settings: Mapping[str, Any] | None, table: Table, random_state: int) -> dict[str, Any]:
     """Return the estimator's settings with those that every trial shares; a wrong name fails here, not in trials."""
+    settings = settings or {}
     kind = HybridClassifier if table.task == "classification" else HybridRegressor
     known = kind().get_params()
     unknown = sorted(set(settings) - set(known))

@@ -46,7 +46,7 @@ def run_pool(job: Any, n_workers: int, say: Callable[[str], None], on_poll: Call
     KeyboardInterrupt
         Passed on when all workers have stopped; their trials are queued again.
     """
-    payload = cloudpickle.dumps((sys.path, cloudpickle.dumps(job)))  # modules are found where they are found here
+    payload = cloudpickle.dumps((sys.path, cloudpickle.dumps(job)))  # the same modules are importable there
     workers = [_Process(payload, n_workers, say) for _ in range(n_workers)]
     restarts = 0
     try:

@@ -47,7 +47,7 @@ def cnn(trial: Any) -> dict[str, Any]:
 
 
 def batch_ensemble(trial: Any) -> dict[str, Any]:
-    """Suggest a hybrid network beyond the published ones: scaling, embedding of columns, members of a batch ensemble.
+    """Suggest a hybrid network beyond the published ones: scaling, embedding of columns, networks of a batch ensemble.
 
     Dense layers are of one width, as in the space of TabM (Gorishniy, Kotelnikov & Babenko, ICLR 2025), and the rate
     stays constant; training ends when the validation loss no longer falls.
@@ -58,7 +58,7 @@ def batch_ensemble(trial: Any) -> dict[str, Any]:
         "branches": ("tabular", "image"),
         "scaling": trial.suggest_categorical("scaling", ["min-max", "quantile"]),
         "embedding": trial.suggest_categorical("embedding", ["none", "piecewise", "periodic"]),
-        "members": trial.suggest_categorical("members", [1, 8, 16, 32]),
+        "ensemble_size": trial.suggest_categorical("ensemble_size", [1, 8, 16, 32]),
         "dense_units": (units,) * depth,
         "n_conv_layers": trial.suggest_int("n_conv_layers", 1, 2),
         "base_filters": trial.suggest_int("base_filters", 4, 32, log=True),
@@ -87,7 +87,7 @@ _ENSEMBLE = {
     "dense_units": 128,
     "scaling": "quantile",
     "embedding_size": 16,
-    "members": 16,
+    "ensemble_size": 16,
     "n_conv_layers": 2,
     "base_filters": 8,
     "dropout": 0.1,
@@ -100,7 +100,7 @@ FIRST: dict[Space, tuple[dict[str, Any], ...]] = {
     cnn: ({**_DENSE, **_CONVOLUTIONS, **_TRAINING},),
     batch_ensemble: ({**_ENSEMBLE, "embedding": "piecewise"}, {**_ENSEMBLE, "embedding": "periodic"}),
 }
-"""The first trials of a study: small, and near the estimators' defaults. Hopeless trials are seen to be so at once.
+"""The first trials of a study: small, and near the estimators' defaults; what is hopeless beside them is soon pruned.
 
 Which embedding suits a table is not known beforehand, and decides more than most of the rest."""
 

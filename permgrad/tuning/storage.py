@@ -118,7 +118,8 @@ def _create(url: str, options: dict[str, Any]) -> RDBStorage:
         try:
             return RDBStorage(url, engine_kwargs=options)
         except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
-            if isinstance(error.__cause__ or error, OperationalError) and "exists" not in str(error.__cause__ or error):
+            failure = error if isinstance(error, DBAPIError) else error.__cause__
+            if isinstance(failure, OperationalError) and "exists" not in str(failure):
                 raise  # nothing to connect to
             time.sleep(RETRY_SECONDS)
     return RDBStorage(url, engine_kwargs=options)

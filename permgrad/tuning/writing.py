@@ -34,7 +34,7 @@ STAGING = ".results-"
 
 
 def write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> TuneResult:
-    """Bring the results directory up to date with the study; nothing is done where it is.
+    """Bring the results directory up to date with the study; where it is, nothing is written.
 
     Beside the files of `permgrad.report.directory.write_results` for the best trial: ``tuning.json``, ``trials.csv``
     and Optuna's plots. Each file is whole; ``tuning.json`` comes last. Where several processes end at once, one

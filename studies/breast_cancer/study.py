@@ -31,6 +31,7 @@ import permgrad as pg
 from studies.breast_cancer.pictures import pictures
 from studies.breast_cancer.tables import Parts, Results, facts, tables
 from studies.kit import Settings, Study, Workspace
+from studies.kit.settings import Count, Positive, Seed
 from studies.kit.workspace import Step
 
 FAST = (
@@ -42,8 +43,6 @@ FAST = (
     "others.hybrid_epochs=20",
 )
 Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
 
 
 class Files(Settings):
@@ -83,9 +82,9 @@ class Network(Settings):
     hidden_units: tuple[Count, ...]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     scaling: Literal["standard", "power"]
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Positive
     l2: Annotated[float, Field(ge=0)]
-    clip_norm: Annotated[float, Field(gt=0)] | None
+    clip_norm: Positive | None
     batch_size: Count
     epochs: Count
     keep: Literal["last", "best"]

@@ -28,6 +28,7 @@ import permgrad as pg
 from permgrad.data.expression import read_expression, rename_columns
 from permgrad.training.config import choose_precision
 from studies.kit import Setting, Settings, Study, Workspace
+from studies.kit.settings import Count, NotNegative, Positive, Seed
 from studies.kit.workspace import Step
 from studies.kit.writing import write_tables
 from studies.rna_tumour import networks
@@ -44,9 +45,6 @@ FAST = (
     "importance.trainings=3",
     "importance.heaviest=200",
 )
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
 
 
 class Generated(Settings):
@@ -88,7 +86,7 @@ class Network(Settings):
 
     hidden_units: tuple[Count, ...]
     learning_rate: Positive
-    l2: Annotated[float, Field(ge=0)]
+    l2: NotNegative
     batch_size: Count
     epochs: Count
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
@@ -97,7 +95,7 @@ class Network(Settings):
 class Sweep(Settings):
     """Factors of the penalty."""
 
-    penalties: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
+    penalties: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
     sampled: Count
 
 
@@ -117,7 +115,7 @@ class Selector(Settings):
     """The small network with a gate for each gene."""
 
     hidden_units: tuple[Count, ...]
-    gate_penalty: Annotated[float, Field(ge=0)]
+    gate_penalty: NotNegative
     epochs: Count
 
 

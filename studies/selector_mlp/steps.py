@@ -33,7 +33,7 @@ def rank_by_network(settings: PanelSettings, parts: Parts, condition: str, rando
     snapshots = PathSnapshots(model.epochs, model.epochs_per_size)
     watching = [snapshots] if condition == "narrowing" else []
     model.fit(parts["train"], validation_data=parts["validation"], callbacks=watching)
-    measured = measure_ranking(settings, parts, model, model.rank_features())
+    measured = measure_ranking(settings, parts, model, model.rank_by_weights())
     test, y = parts["test"], class_numbers(model, parts["test"])
     if first:
         measured["history"] = {name: rounded(values) for name, values in model.history_.items()}
@@ -67,7 +67,7 @@ def measure_ranking(settings: PanelSettings, parts: Parts, model: Any, ranking: 
 def rank_only(settings: PanelSettings, parts: Parts, condition: str, random_state: int) -> dict[str, Any]:
     """Train one network on all genes, for its ``ranking`` alone."""
     model = network_on_all_genes(settings, condition, random_state).fit(parts["train"])
-    return {"ranking": rounded(model.rank_features().scores)}
+    return {"ranking": rounded(model.rank_by_weights().scores)}
 
 
 def train_on_panel(
@@ -89,7 +89,7 @@ def train_on_panel(
     else:
         kind = network_on_panel(condition)
         own = referee if kind == REFEREE else network(settings, kind, random_state).fit(train)
-        ranking = own.rank_features()
+        ranking = own.rank_by_weights()
     return {
         "genes": genes,
         "referee": correct_predictions(referee, test),

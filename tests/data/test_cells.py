@@ -100,7 +100,7 @@ def test_a_file_is_dealt_out_whole_in_mixed_order(n_rows, batch_size, monkeypatc
     monkeypatch.setattr(batching, "BLOCK_ROWS", 64)
     X = sparse.csr_matrix(np.arange(1, n_rows + 1, dtype=np.float32)[:, None])
     dealt = []
-    data = Batches(RowsOnDisk(X), np.arange(n_rows), batch_size, random_state=3)
+    data = Batches(RowsOnDisk(X), np.arange(n_rows), batch_size=batch_size, random_state=3)
     for _ in range(2):
         rows = [data[i] for i in range(len(data))]
         assert all(isinstance(x, np.ndarray) and len(x) <= batch_size for x, _ in rows)
@@ -112,7 +112,7 @@ def test_a_file_is_dealt_out_whole_in_mixed_order(n_rows, batch_size, monkeypatc
         data.on_epoch_end()
     assert dealt[0].tolist() != dealt[1].tolist()
     assert abs(np.corrcoef(dealt[0], np.arange(n_rows))[0, 1]) < 0.5
-    again = Batches(RowsOnDisk(X), np.arange(n_rows), batch_size, random_state=3)
+    again = Batches(RowsOnDisk(X), np.arange(n_rows), batch_size=batch_size, random_state=3)
     assert np.concatenate([again[i][1] for i in range(len(again))]).tolist() == dealt[0].tolist()
 
 
@@ -120,7 +120,7 @@ def test_a_buffer_is_read_once(monkeypatch):
     monkeypatch.setattr(batching, "BUFFER_ROWS", 320)
     reads = []
     monkeypatch.setattr(RowsOnDisk, "__getitem__", lambda self, rows: reads.append(len(rows)) or self.dataset[rows])
-    data = Batches(RowsOnDisk(np.ones((1000, 2), np.float32)), np.zeros(1000, int), 32, random_state=0)
+    data = Batches(RowsOnDisk(np.ones((1000, 2), np.float32)), np.zeros(1000, int), batch_size=32, random_state=0)
     for i in range(len(data)):
         data[i]
     assert reads == [320, 320, 320, 40]
@@ -135,7 +135,7 @@ def test_blocks_are_mixed():
 
 
 def test_sparse_rows_stay_sparse_until_the_batch(counts):
-    data = Batches(counts.X, np.zeros(700, int), 64, random_state=0)
+    data = Batches(counts.X, np.zeros(700, int), batch_size=64, random_state=0)
     assert data.X is counts.X
     assert isinstance(data[0][0], np.ndarray)
     assert data[0][0].dtype == np.float32

@@ -40,10 +40,10 @@ def fitted(parts):
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_planted_markers_are_found(selector, fitted, parts):
     """At twice as many columns as there are markers; and no more than a few of the genes that vary for no reason."""
-    ranking = fitted[selector].rank_features()
+    ranking = fitted[selector].rank_by_weights()
     assert pg.toy.recall(ranking, parts[0].notes["relevant"], k=18) >= 0.9
     assert len(set(ranking.select(9)) & set(parts[0].notes["programs"])) <= 1
-    assert fitted[selector].select(9) == ranking.select(9)
+    assert set(fitted[selector].set_params(n_features_to_select=9).get_feature_names_out()) == set(ranking.select(9))
     test = parts[2]
     assert (fitted[selector].predict(test) == test.y).mean() > 0.9
 
@@ -51,11 +51,11 @@ def test_planted_markers_are_found(selector, fitted, parts):
 def test_selectors_rank_by_their_weights(fitted):
     for selector in ("free", "clamped"):
         model = fitted[selector]
-        np.testing.assert_allclose(model.rank_features().scores, np.abs(model.selector_weights_), rtol=1e-6)
+        np.testing.assert_allclose(model.rank_by_weights().scores, np.abs(model.selector_weights_), rtol=1e-6)
     plain = fitted["none"]
     assert plain.selector_weights_ is None
     kernel = keras.ops.convert_to_numpy(plain.network_.get_layer("hidden_0").kernel)
-    np.testing.assert_allclose(plain.rank_features().scores, np.abs(kernel).sum(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(plain.rank_by_weights().scores, np.abs(kernel).sum(axis=1), rtol=1e-6)
 
 
 def test_every_kind_of_rows_trains_the_same_network(parts):
@@ -81,7 +81,9 @@ def test_a_path_narrows_in_one_training(fitted, parts):
     assert len(model.history_["loss"]) == 15 + 3 * 3
     weights = model.selector_weights_
     assert (weights != 0).sum() == 9
-    assert set(model.select(9)) == {name for name, w in zip(model.features_, weights, strict=True) if w}
+    assert set(model.rank_by_weights().select(9)) == {
+        name for name, w in zip(model.features_, weights, strict=True) if w
+    }
     assert model.path_["balanced_accuracy"].iloc[-1] > 0.7  # of nine genes; chance: a third
     # The last row is the network that is left; the validation rows are what it was judged on.
     val = parts[1]
@@ -113,7 +115,7 @@ def test_what_is_logged_is_without_noise_and_penalty(parts):
 
 def test_one_seed_one_network(parts):
     small = pg.SelectorClassifier(**{**QUICK, "epochs": 2}, selector="stochastic")
-    first, second, other = (clone(small).set_params(random_state=s).fit(parts[0]).rank_features() for s in (1, 1, 2))
+    first, second, other = (clone(small).set_params(random_state=s).fit(parts[0]).rank_by_weights() for s in (1, 1, 2))
     assert first == second
     assert first != other
 
@@ -125,7 +127,7 @@ def test_saved_and_loaded(selector, fitted, parts, tmp_path):
     loaded = pg.load(tmp_path / "model")
     assert type(loaded) is pg.SelectorClassifier
     np.testing.assert_array_equal(loaded.predict_proba(parts[2]), model.predict_proba(parts[2]))
-    assert loaded.rank_features() == model.rank_features()
+    assert loaded.rank_by_weights() == model.rank_by_weights()
     assert loaded.get_params() == model.get_params()
     assert (loaded.path_ is None) == (model.path_ is None)
 
@@ -135,13 +137,25 @@ def test_columns_that_never_vary_rank_last(parts):
     X = train.X.toarray()[:, :12]
     X[:, 3] = 0
     X[:, 7] = 2.5
-    model = pg.SelectorClassifier(**{**QUICK, "alpha": 0.0, "epochs": 1}).fit(X, train.y)
+    with pytest.warns(UserWarning, match="2 columns never vary in training"):
+        model = pg.SelectorClassifier(**{**QUICK, "alpha": 0.0, "epochs": 1}).fit(X, train.y)
     assert model.constant_ == ("x3", "x7")
-    ranking = model.rank_features()
-    assert set(ranking.select(12)[-2:]) == {"x3", "x7"}
+    ranking = model.rank_by_weights()
+    assert set(ranking.table["feature"].tolist()[-2:]) == {"x3", "x7"}
     assert ranking.unused == ("x3", "x7")
-    with pytest.raises(pg.PermGradError, match="only 10 columns vary"):
-        model.select(11)
+    assert model.feature_importances_[[3, 7]].tolist() == [0, 0]
+    assert model.set_params(n_features_to_select=10).get_support(indices=True).tolist() == [
+        0,
+        1,
+        2,
+        4,
+        5,
+        6,
+        8,
+        9,
+        10,
+        11,
+    ]
 
 
 def test_permutation_importance_takes_the_network(fitted, parts):
@@ -192,7 +206,7 @@ def test_rows_that_cannot_be(fitted, parts):
     with pytest.raises(pg.UnfittedError):
         pg.SelectorClassifier().predict(dense)
     with pytest.raises(pg.UnfittedError):
-        pg.SelectorClassifier().rank_features()
+        pg.SelectorClassifier().rank_by_weights()
     with pytest.raises(pg.PermGradError, match="has the expected columns in another order"):
         fitted["free"].predict(train.only([*train.features[1:], train.features[0]]))
     with pytest.raises(pg.PermGradError, match="columns|features"):

@@ -103,6 +103,6 @@ def mixed_fit() -> ExplainedModel:
         untrained(estimator, train)
     weights = {"dose": 3, "colour=red": 2}
     target = estimator.network_.get_layer("prediction")
-    columns = np.array([weights.get(name, 0) for name in estimator.encoder_.columns]) / target.scale
+    columns = np.array([weights.get(name, 0) for name in estimator.encoder_.get_feature_names_out()]) / target.scale
     teach(estimator.network_, columns)
     return ExplainedModel(estimator, estimator.rank_features(test.X, test.y), train, test)

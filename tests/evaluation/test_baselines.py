@@ -36,7 +36,7 @@ def test_a_categorys_trees_are_summed(rankings, mixed_fit):
 
     forest = RandomForestRegressor(TREES, max_leaf_nodes=LEAVES, random_state=0)
     forest.fit(mixed_fit.estimator.encoder_.transform(mixed_fit.train.X), mixed_fit.train.y.astype(np.float32))
-    names = mixed_fit.estimator.encoder_.columns
+    names = mixed_fit.estimator.encoder_.get_feature_names_out()
     for feature, score in zip(rankings["random_forest"].features, rankings["random_forest"].scores, strict=True):
         own = [i for i, name in enumerate(names) if name.split("=")[0] == feature]
         assert score == pytest.approx(forest.feature_importances_[own].sum())

@@ -88,9 +88,11 @@ def test_forgotten_weights_are_not_those_that_training_began_with():
 
 def test_layers_with_a_seed_of_their_own_forget_too():
     """Batch ensemble and waves: a fresh network must not have the weights that training began with."""
-    config = HybridConfig(branches=("tabular",), embedding="periodic", members=3, dense_units=(8,), head_units=(8,))
+    config = HybridConfig(
+        branches=("tabular",), embedding="periodic", ensemble_size=3, dense_units=(8,), head_units=(8,)
+    )
     network = build_hybrid(config, 6, 2, task="classification")
-    names = ["embedding", "tabular_0", "head_0", "member_logits"]
+    names = ["embedding", "tabular_0", "head_0", "ensemble_logits"]
     assert {name for step in layer_steps(network) for name in step} >= set(names)
     randomised = _Randomised(network, random_state=0).forget(names)
     X = np.random.default_rng(0).random((20, 6)).astype(np.float32)

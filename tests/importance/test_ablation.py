@@ -17,12 +17,12 @@ pytestmark = pytest.mark.backend
 def test_losses_agree_with_plain_loop(task, n_outputs, baseline, random_hybrid, rng):
     model, X = random_hybrid(task, n_outputs), rng.random((70, 6)).astype(np.float32)
     y = rng.integers(0, 3, 70) if task == "classification" else rng.normal(size=70)
-    found = pg.branch_weights(model, X, y, baseline=baseline)
+    ablation = pg.branch_weights(model, X, y, baseline=baseline)
     expected = plain_subset_losses(model, X, y, baseline)
-    assert set(found.losses) == set(expected)
+    assert set(ablation.losses) == set(expected)
     for on, loss in expected.items():
-        assert found.losses[on] == pytest.approx(loss, rel=1e-4)
-    assert sum(found.weights.values()) == pytest.approx(1)
+        assert ablation.losses[on] == pytest.approx(loss, rel=1e-4)
+    assert sum(ablation.weights.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_shapley_is_free_of_the_unit_and_softmax_is_not():
 
 def test_a_branch_that_harms_gets_nothing():
     a, b = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
-    found = pg.branch_weights(additive_model(), [a[:, None], b.reshape(-1, 1, 1, 1)], 2 * a - b, baseline="mean")
-    assert found.weights == pytest.approx({"tabular": 1.0, "image": 0.0})
+    ablation = pg.branch_weights(additive_model(), [a[:, None], b.reshape(-1, 1, 1, 1)], 2 * a - b, baseline="mean")
+    assert ablation.weights == pytest.approx({"tabular": 1.0, "image": 0.0})
 
 
 def test_a_branch_trusted_too_much_is_told_by_other_rows_alone(rng):
@@ -96,18 +96,18 @@ def test_a_branch_trusted_too_much_is_told_by_other_rows_alone(rng):
 def test_replicates_of_weights_are_of_rows_drawn_anew(random_hybrid, rng):
     model, X = random_hybrid("regression", 1), rng.random((40, 6)).astype(np.float32)
     y = model.predict(X, verbose=0)[:, 0] + 0.01 * rng.normal(size=40)  # so that both branches are of use
-    found = pg.branch_weights(model, X, y, baseline="mean", random_state=3)
+    ablation = pg.branch_weights(model, X, y, baseline="mean", random_state=3)
     drawn = Bootstrap.of(40, 3)
     rows = np.repeat(np.arange(40), drawn.weights[5][drawn.bundle].astype(int))
     # The mean code is that of all rows, so it is put in the place of each row's.
     losses = plain_subset_losses(model, X, y, "mean", rows=rows)
     worth = {
-        frozenset(i for i, name in enumerate(found.weights) if name in on.split("+")): -loss
+        frozenset(i for i, name in enumerate(ablation.weights) if name in on.split("+")): -loss
         for on, loss in losses.items()
     }
     values = np.maximum(shapley_values(worth, 2), 0)
-    expected = dict(zip(found.weights, values / values.sum(), strict=True))
-    assert {name: of[5] for name, of in found.replicates.items()} == pytest.approx(expected, rel=1e-3)
+    expected = dict(zip(ablation.weights, values / values.sum(), strict=True))
+    assert {name: of[5] for name, of in ablation.replicates.items()} == pytest.approx(expected, rel=1e-3)
 
 
 def test_unknown_options():

@@ -46,17 +46,17 @@ def test_one_seed_draws_the_same_rows():
 
 def test_ranks_have_intervals():
     replicates = np.array([[3.0, 2.0, 1.0]] * 190 + [[2.0, 3.0, 1.0]] * 10)
-    found = interval(np.array([3.0, 2.0, 1.0]), replicates)
-    assert found["rank_low"].tolist() == [1, 1, 3]
-    assert found["rank_high"].tolist() == [2, 2, 3]
-    assert found["low"].tolist() == [2, 2, 1]
+    ends = interval(np.array([3.0, 2.0, 1.0]), replicates)
+    assert ends["rank_low"].tolist() == [1, 1, 3]
+    assert ends["rank_high"].tolist() == [2, 2, 3]
+    assert ends["low"].tolist() == [2, 2, 1]
 
 
 def test_what_is_not_measured_takes_no_place():
     """Its replicates are 0, above those of a feature that was measured and does harm."""
     replicates = np.tile([1.0, 0.0, -0.1, 0.0], (50, 1))
-    found = interval(replicates[0], replicates, np.array([True, False, True, False]))
-    assert found["rank_low"].tolist() == found["rank_high"].tolist() == [1, 4, 2, 4]
+    ends = interval(replicates[0], replicates, np.array([True, False, True, False]))
+    assert ends["rank_low"].tolist() == ends["rank_high"].tolist() == [1, 4, 2, 4]
 
 
 def test_many_classes_take_no_more_bundles_than_they_must():

@@ -80,14 +80,14 @@ def test_the_best_suffice(problem):
 def test_random_orders_are_averaged(problem):
     X, y = problem
     model = LogisticRegression().fit(X, y)
-    found = random_masking(model, X, y, 4, n_orders=3, random_state=7)
+    chance = random_masking(model, X, y, 4, n_orders=3, random_state=7)
     rng = np.random.default_rng(7)
     curves = [masking_curve(model, X, y, rng.permutation(8), 4) for _ in range(3)]
     for name in ("loss", "accuracy", "balanced_accuracy"):
         values = np.array([curve[name] for curve in curves])
-        np.testing.assert_allclose(found[name], values.mean(axis=0))
-        np.testing.assert_allclose(found[f"{name}_sd"], values.std(axis=0, ddof=1), atol=1e-12)
-    assert found["kept"].tolist() == [0, 4, 8]
+        np.testing.assert_allclose(chance[name], values.mean(axis=0))
+        np.testing.assert_allclose(chance[f"{name}_sd"], values.std(axis=0, ddof=1), atol=1e-12)
+    assert chance["kept"].tolist() == [0, 4, 8]
 
 
 def test_every_kind_of_rows_gives_one_curve(problem, rng):

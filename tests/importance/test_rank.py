@@ -127,10 +127,14 @@ def test_one_branch_is_its_explainer_alone(random_hybrid, layout, rng):
 
 def test_published_formula_is_the_parts_put_together(random_hybrid, layout, rng):
     model, X, y = random_hybrid("regression", 1), rng.random((60, 6)), rng.normal(3, 2, 60)
-    ranking = pg.rank_features(model, X, y, layout=layout, random_state=4, formula=pg.PUBLISHED)
+    groups = {"one": [0], "pair": [2, 4]}
+    ranking = pg.rank_features(
+        model, X, y, layout=layout, groups=groups, random_state=4, formula=pg.PUBLISHED, end_to_end=False
+    )
     weights = pg.branch_weights(model, X, y, weights="softmax", baseline="zero").weights
-    permutation = pg.permutation_importance(model, X, y, features=layout.features, random_state=4)
-    parts = pg.fuse(permutation, pg.grad_cam(model, X, layout), weights, fusion_scale="min-max")
+    permutation = pg.permutation_importance(model, X, y, groups=groups, random_state=4)
+    parts = pg.fuse(permutation, pg.grad_cam(model, X, layout, groups=groups), weights, fusion_scale="min-max")
+    assert parts.features == ("one", "pair")
     np.testing.assert_allclose(ranking.scores, parts.scores, rtol=1e-5)
     assert ranking.settings["weights"] == "softmax"
 
@@ -176,16 +180,17 @@ def test_second_ranking_compiles_nothing_and_sees_new_weights(task, random_hybri
         model, y = random_hybrid("regression", 1, fresh=True), rng.random(30)
     else:
         model, y = softmax_in_its_last_layer(layout), rng.integers(0, 3, 30)
-    first = pg.rank_features(model, X, y, layout=layout)
+    options = {"layout": layout, "n_repeats": 1, "end_to_end": task == "classification"}
+    first = pg.rank_features(model, X, y, **options)
     with monkeypatch.context() as patch:
         # A model's call is Python only while it is traced.
         patch.setattr(keras.layers.Dense, "call", None)
-        assert pg.rank_features(model, X, y, layout=layout) == first
+        assert pg.rank_features(model, X, y, **options) == first
     weights = [weight * rng.uniform(0.5, 1.5, weight.shape) for weight in model.get_weights()]
     model.set_weights(weights)
     fresh = keras.models.clone_model(model)
     fresh.set_weights(weights)
-    changed, expected = (pg.rank_features(m, X, y, layout=layout) for m in (model, fresh))
+    changed, expected = (pg.rank_features(m, X, y, **options) for m in (model, fresh))
     np.testing.assert_allclose(changed.scores, expected.scores, rtol=1e-4, atol=1e-6)
     assert not np.allclose(changed.scores, first.scores, rtol=1e-3)
 

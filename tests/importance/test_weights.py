@@ -27,22 +27,24 @@ def network(kernel=KERNEL, gate=None):
 
 
 def test_sum_of_absolute_weights_by_hand():
-    found = pg.weight_importance(network(), features=["a", "b", "c"])
-    assert found.features == ("a", "b", "c")
-    np.testing.assert_allclose(found.scores, [3.0, 0.5, 7.0])
-    assert found.std is None
+    ranking = pg.weight_importance(network(), features=["a", "b", "c"])
+    assert ranking.features == ("a", "b", "c")
+    np.testing.assert_allclose(ranking.scores, [3.0, 0.5, 7.0])
+    assert ranking.std is None
 
 
 def test_a_selector_counts_and_scaling_does_not():
-    found = pg.weight_importance(network(gate=[2.0, -10.0, 0.0]))
-    np.testing.assert_allclose(found.scores, [6.0, 5.0, 0.0])
+    ranking = pg.weight_importance(network(gate=[2.0, -10.0, 0.0]))
+    np.testing.assert_allclose(ranking.scores, [6.0, 5.0, 0.0])
 
 
 def test_several_trainings_are_averaged():
-    found = pg.weight_importance([network(), network(2 * KERNEL), network(0 * KERNEL)], groups={"x": [0], "yz": [1, 2]})
-    np.testing.assert_allclose(found.scores, [3.0, 7.5])
-    np.testing.assert_allclose(found.std, [3.0, 7.5])
-    assert found.settings["n_models"] == 3
+    ranking = pg.weight_importance(
+        [network(), network(2 * KERNEL), network(0 * KERNEL)], groups={"x": [0], "yz": [1, 2]}
+    )
+    np.testing.assert_allclose(ranking.scores, [3.0, 7.5])
+    np.testing.assert_allclose(ranking.std, [3.0, 7.5])
+    assert ranking.settings["n_models"] == 3
 
 
 def test_bad_input(random_hybrid):

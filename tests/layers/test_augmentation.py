@@ -10,6 +10,8 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.layers.augmentation import STAINS
 
+pytestmark = pytest.mark.backend
+
 
 @pytest.fixture
 def images(rng):

@@ -7,6 +7,8 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.layers.embeddings import Periodic, PiecewiseLinear
 
+pytestmark = pytest.mark.backend
+
 
 def embed(layer: keras.layers.Layer, x: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(layer(x))

@@ -11,6 +11,8 @@ from permgrad.layers.image import FeatureImage
 from permgrad.layers.scaling import MinMaxScale, YeoJohnson
 from permgrad.layers.selectors import Selector
 
+pytestmark = pytest.mark.backend
+
 
 @pytest.mark.parametrize("merge", ["last", "mean"])
 def test_image_layer_draws_as_the_layout_does(merge, rng):

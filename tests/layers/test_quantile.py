@@ -7,6 +7,8 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.layers.quantile import QuantileScale, middle_ranks, quantile_edges
 
+pytestmark = pytest.mark.backend
+
 
 def kinds_of_columns(rng: np.random.Generator, n: int = 500) -> np.ndarray:
     """Smooth, long-tailed, constant, 0/1, mostly zero, few values, codes far from all numbers."""

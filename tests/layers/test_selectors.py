@@ -21,6 +21,8 @@ from permgrad.layers.selectors import (
 )
 from permgrad.models.selector import SelectorConfig, build_selector_mlp
 
+pytestmark = pytest.mark.backend
+
 numpy = keras.ops.convert_to_numpy
 LAYERS = {
     "free": lambda: Selector(keras.initializers.RandomNormal(seed=1), SelectorPenalty("l1/l2", 0.2), name="selector"),

@@ -35,8 +35,8 @@ def test_losses_by_hand():
     ],
 )
 def test_target_is_brought_into_form(y, n_outputs, n_classes):
-    values, loss, found = choose_target(y, n_outputs, classification=n_classes > 0)
-    assert found == n_classes
+    values, loss, n = choose_target(y, n_outputs, classification=n_classes > 0)
+    assert n == n_classes
     assert loss is (cross_entropy if n_classes else squared_error)
     if n_classes:
         assert values.ndim == 1

@@ -44,8 +44,8 @@ def test_intervals_cover(rng):
     """Of tables whose true area is known, about 95 % have it within their interval."""
     true = 0.7602  # P(N(1, 1) > N(0, 1)) = Φ(1 / √2)
     y = np.repeat([0, 1], [60, 30])
-    found = [pg.auc_interval(y, rng.normal(y, 1)) for _ in range(400)]
-    assert 0.92 <= np.mean([one.low <= true <= one.high for one in found]) <= 0.98
+    areas = [pg.auc_interval(y, rng.normal(y, 1)) for _ in range(400)]
+    assert 0.92 <= np.mean([one.low <= true <= one.high for one in areas]) <= 0.98
 
 
 def test_a_difference_that_is_none_is_seldom_found(rng):
@@ -60,31 +60,31 @@ def test_a_difference_that_is_none_is_seldom_found(rng):
 def test_differences(rng):
     y = np.repeat([0, 1], 100)
     good, poor = rng.normal(2 * y, 1), rng.normal(0.2 * y, 1)
-    found = pg.compare_auc(y, good, poor)
-    assert found.difference == pytest.approx(roc_auc_score(y, good) - roc_auc_score(y, poor))
-    assert found.p < 1e-6
-    assert found.low > 0
+    compared = pg.compare_auc(y, good, poor)
+    assert compared.difference == pytest.approx(roc_auc_score(y, good) - roc_auc_score(y, poor))
+    assert compared.p < 1e-6
+    assert compared.low > 0
     same = pg.compare_auc(y, good, good)
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
 
 
 def test_all_pairs_in_order():
     y = np.repeat([0, 1], 20)
-    found = pg.auc_interval(y, y)
-    assert found.auc == found.high == 1
+    area = pg.auc_interval(y, y)
+    assert area.auc == area.high == 1
     edge, error = 1 - 0.5 / 400, 1 / 400  # half a pair of 400 out of order, and one for the error
     log_odds = np.log(edge / (1 - edge)) - 1.96 * error / (edge * (1 - edge))
-    assert found.low == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-4)
-    assert pg.auc_interval(y, -y)[::2] == (0, pytest.approx(1 - found.low))
+    assert area.low == pytest.approx(1 / (1 + np.exp(-log_odds)), abs=1e-4)
+    assert pg.auc_interval(y, -y)[::2] == (0, pytest.approx(1 - area.low))
 
 
 def test_scores_that_are_all_alike():
     """They tell nothing, and are not told to do so with certainty."""
     y = np.repeat([0, 1], [30, 20])
-    found = pg.auc_interval(y, np.zeros(50))
-    assert found.auc == 0.5
+    area = pg.auc_interval(y, np.zeros(50))
+    assert area.auc == 0.5
     chance = [pg.auc_interval(y, np.random.default_rng(random_state).random(50)) for random_state in range(50)]
-    assert found.high - found.low == pytest.approx(np.mean([one.high - one.low for one in chance]), rel=0.1)
+    assert area.high - area.low == pytest.approx(np.mean([one.high - one.low for one in chance]), rel=0.1)
     few = pg.compare_auc([0, 0, 1, 1], [0, 0, 1, 1], np.zeros(4))
     assert few.difference == 0.5
     assert few.p > 0.05

@@ -22,27 +22,27 @@ class Fixed:
 
 def test_regression_by_hand():
     table = pg.Table(np.zeros((3, 1)), [1.0, 2.0, 4.5], task="regression")
-    found = scores(Fixed([2.0, 2.0, 4.0]), table)
+    values = scores(Fixed([2.0, 2.0, 4.0]), table)
     total = np.var([1, 2, 4.5]) * 3
     expected = {"r2": 1 - 1.25 / total, "rmse": np.sqrt(1.25 / 3), "mae": 0.5, "mape": (1 + 0 + 0.5 / 4.5) / 3}
-    assert found == pytest.approx(expected)
+    assert values == pytest.approx(expected)
 
 
 def test_binary_by_hand():
     """Three of four right; both positives and one negative above the threshold."""
     table = pg.Table(np.zeros((4, 1)), ["no", "no", "yes", "yes"])
     p = np.array([0.1, 0.6, 0.7, 0.9])
-    found = scores(Fixed(np.column_stack([1 - p, p]), ["no", "yes"]), table)
-    assert found["accuracy"] == 0.75
-    assert found["balanced_accuracy"] == 0.75
-    assert found["precision"] == pytest.approx((1 + 2 / 3) / 2)
-    assert found["recall"] == pytest.approx((0.5 + 1) / 2)
-    assert found["auc"] == 1
-    assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.4, 0.7, 0.9]).mean())
+    values = scores(Fixed(np.column_stack([1 - p, p]), ["no", "yes"]), table)
+    assert values["accuracy"] == 0.75
+    assert values["balanced_accuracy"] == 0.75
+    assert values["precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert values["recall"] == pytest.approx((0.5 + 1) / 2)
+    assert values["auc"] == 1
+    assert values["log_loss"] == pytest.approx(-np.log([0.9, 0.4, 0.7, 0.9]).mean())
 
 
 def test_class_without_test_rows():
     table = pg.Table(np.zeros((6, 1)), [0, 1, 2, 0, 1, 2]).take(np.array([0, 1]))
-    found = scores(Fixed(np.eye(3)[[0, 1]], [0, 1, 2]), table)
-    assert found["accuracy"] == 1
-    assert "auc" not in found
+    values = scores(Fixed(np.eye(3)[[0, 1]], [0, 1, 2]), table)
+    assert values["accuracy"] == 1
+    assert "auc" not in values

@@ -63,7 +63,7 @@ def spoiled(directory, tmp_path):
 def test_all_of_it_is_listed(spoiled, capfd):
     path, names, tests = spoiled
     check = pg.check_patches(path)
-    found = {(row.where, row.kind, row.id): row.consequence for row in check.problems.itertuples()}
+    problems = {(row.where, row.kind, row.id): row.consequence for row in check.problems.itertuples()}
     first, second = sorted([names["copy"], names["copied"]])
     expected = {
         ("train", "cannot be read", names["cut"]): "left out",
@@ -86,7 +86,7 @@ def test_all_of_it_is_listed(spoiled, capfd):
         ("test", "cannot be read", tests[0]): "predicted as the share of positives",
         ("test", "labelled image too", tests[1]): "listed, and kept",
     }
-    assert found == expected
+    assert problems == expected
     assert first in check.train.ids
     gone = {key[2] for key, what in expected.items() if what == "left out" and key[0] != "test"}
     assert not gone & set(check.train.ids)

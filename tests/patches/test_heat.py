@@ -11,6 +11,8 @@ from permgrad.importance.network.outputs import final_activation
 from permgrad.patches.heat import heat_shares, notable_patches, tissue
 from permgrad.patches.planted import draw_patch
 
+pytestmark = pytest.mark.backend
+
 
 @pytest.fixture
 def spot_finder():
@@ -56,8 +58,8 @@ def test_the_last_steps_are_seen_through_a_nested_model():
     logit, activation = final_activation(model)
     assert activation == "sigmoid"
     x = np.ones((2, 3), np.float32)
-    found = keras.ops.convert_to_numpy(keras.Model(outer, logit)(x))
-    np.testing.assert_allclose(1 / (1 + np.exp(-found)), keras.ops.convert_to_numpy(model(x)), atol=1e-6)
+    logits = keras.ops.convert_to_numpy(keras.Model(outer, logit)(x))
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), keras.ops.convert_to_numpy(model(x)), atol=1e-6)
 
 
 def test_the_last_steps_of_other_models(rng):
@@ -70,8 +72,8 @@ def test_the_last_steps_of_other_models(rng):
     logits, activation = final_activation(model)
     assert activation == "softmax"
     x = rng.normal(size=(4, 3)).astype(np.float32)
-    found = keras.ops.softmax(keras.Model(outer, logits)(x))
-    np.testing.assert_allclose(*(keras.ops.convert_to_numpy(each) for each in (found, model(x))), atol=1e-6)
+    probabilities = keras.ops.softmax(keras.Model(outer, logits)(x))
+    np.testing.assert_allclose(*(keras.ops.convert_to_numpy(each) for each in (probabilities, model(x))), atol=1e-6)
 
     class Opaque(keras.Model):
         def __init__(self):
@@ -101,10 +103,10 @@ def test_shares_by_hand():
 def test_notable_by_hand():
     y = np.array([1, 1, 0, 0, 1, 0])
     p = np.array([0.9, 0.95, 0.02, 0.7, 0.1, 0.45])
-    found = notable_patches(y, p, 3)
-    assert found["surest"].tolist() == [1, 2, 0]  # right ones: positive, negative, positive
-    assert found["most mistaken"].tolist() == [4, 3]
-    assert found["most doubtful"].tolist() == [5, 3, 4] or found["most doubtful"].tolist() == [5, 3, 0]
+    notable = notable_patches(y, p, 3)
+    assert notable["surest"].tolist() == [1, 2, 0]  # right ones: positive, negative, positive
+    assert notable["most mistaken"].tolist() == [4, 3]
+    assert notable["most doubtful"].tolist() == [5, 3, 4] or notable["most doubtful"].tolist() == [5, 3, 0]
     with pytest.raises(pg.PermGradError, match="k must be at least 1"):
         notable_patches(y, p, 0)
 

@@ -10,6 +10,8 @@ import permgrad as pg
 from permgrad.patches.predicting import predict_logits, probability
 from permgrad.patches.reading import symmetric
 
+pytestmark = pytest.mark.backend
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -19,13 +21,13 @@ def model():
 
 
 def test_logits_in_order(model, patches):
-    found = predict_logits(model, patches, symmetries=8, batch_size=100, workers=2)  # four batches, the last a part
+    logits = predict_logits(model, patches, symmetries=8, batch_size=100, workers=2)  # four batches, the last a part
     images = patches.pixels()
     for i in range(8):
         expected = model.predict(symmetric(images, i), verbose=0)[:, 0]
-        np.testing.assert_allclose(found[:, i], expected, atol=1e-4)
-    assert np.ptp(found, axis=1).min() > 1e-4  # the network itself is not symmetric
-    np.testing.assert_allclose(predict_logits(model, patches)[:, 0], found[:, 0], atol=1e-5)
+        np.testing.assert_allclose(logits[:, i], expected, atol=1e-4)
+    assert np.ptp(logits, axis=1).min() > 1e-4  # the network itself is not symmetric
+    np.testing.assert_allclose(predict_logits(model, patches)[:, 0], logits[:, 0], atol=1e-5)
 
 
 def test_the_mean_over_symmetries_knows_none(model, patches, monkeypatch):

@@ -49,11 +49,11 @@ def test_balanced_sampling_shares_out_evenly(patches):
 
 def test_eight_symmetries_by_hand():
     square = np.arange(4).reshape(1, 2, 2, 1)
-    found = [symmetric(square, i)[0, :, :, 0].tolist() for i in range(8)]
-    assert found[0] == [[0, 1], [2, 3]]
-    assert found[1] == [[1, 3], [0, 2]]  # a quarter counter-clockwise
-    assert found[4] == [[1, 0], [3, 2]]  # left to right
-    assert len({str(each) for each in found}) == 8
+    turned = [symmetric(square, i)[0, :, :, 0].tolist() for i in range(8)]
+    assert turned[0] == [[0, 1], [2, 3]]
+    assert turned[1] == [[1, 3], [0, 2]]  # a quarter counter-clockwise
+    assert turned[4] == [[1, 0], [3, 2]]  # left to right
+    assert len({str(each) for each in turned}) == 8
     with pytest.raises(pg.PermGradError, match="only square patches"):
         symmetric(np.zeros((1, 2, 3, 3)), 1)
 

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 
 import permgrad as pg
 from permgrad import plotting
+from permgrad.models.hybrid import HybridConfig, build_hybrid
 from tests.referees import evaluation as hand_made
 
 
@@ -283,7 +284,7 @@ def test_a_network_is_drawn_branch_by_branch(random_hybrid):
     figure = plotting.plot_network(boxes)
     assert {"tabular branch", "image branch"} <= set(texts(figure))
     assert_nothing_cut_off(figure)
-    alone = pg.cut_model(random_hybrid("classification", 2, branches=("tabular",)))
+    alone = pg.cut_model(build_hybrid(HybridConfig(branches=("tabular",)), 3, 2, task="classification"))
     assert list(plotting.network_boxes(alone)) == ["tabular"]
     assert_nothing_cut_off(plotting.plot_network(alone))
 

@@ -425,7 +425,7 @@ class Stand:
         monkeypatch.setattr(mistakes, "misread", lambda *arguments: self.misread())
         monkeypatch.setattr(networks, "explain", lambda model, parts, repeats: self.explained())
 
-    def pg_tune(self, table, space, **settings):
+    def pg_tune(self, table, space, *, settings, **_):
         assert settings["epochs"] == 1
         layout = pg.FeatureLayout.from_dict(small_layout())
         model = SimpleNamespace(random_state=0, layout_=layout, n_conv_layers=3)

@@ -11,6 +11,8 @@ from permgrad.training.config import TrainingConfig, choose_precision
 from permgrad.training.fit import Batches, fit_network
 from permgrad.training.schedules import one_cycle_rate
 
+pytestmark = pytest.mark.backend
+
 
 def test_one_cycle_by_hand():
     """40 epochs, peak 0.01: 10 epochs up from 1e-5, then half a cosine, at its middle after 15 more."""
@@ -38,7 +40,7 @@ def test_batches_hold_every_row_once_in_an_order_of_their_own():
     X, y = np.arange(10.0)[:, None], np.arange(10)
     orders = []
     for _ in range(2):
-        batches = Batches(X, y, 4, random_state=1, class_weight=np.arange(10) * 2.0)
+        batches = Batches(X, y, 2.0 * y, batch_size=4, random_state=1)
         for _epoch in range(2):
             parts = [batches[i] for i in range(len(batches))]
             assert [len(part[0]) for part in parts] == [4, 4, 2]
@@ -103,9 +105,9 @@ def test_divergence_after_the_first_epoch(rng):
 
 
 def test_precision_without_an_accelerator(monkeypatch):
-    monkeypatch.setattr("permgrad.training.fit.has_accelerator", lambda: False)
+    monkeypatch.setattr("permgrad.training.config.has_accelerator", lambda: False)
     assert choose_precision("auto") == "float32"
-    monkeypatch.setattr("permgrad.training.fit.has_accelerator", lambda: True)
+    monkeypatch.setattr("permgrad.training.config.has_accelerator", lambda: True)
     assert choose_precision("auto") == "mixed_float16"
 
 

@@ -41,10 +41,10 @@ def test_first_trials_keep_what_lies_within():
     assert within.within(first) == {"dense_units_1": 64, "lr": 1e-3}
 
 
-@pytest.mark.parametrize(("members", "stays"), [([1, 32], False), ([32, 16], True)])
-def test_numbers_to_choose_from_are_no_interval(members, stays):
-    within = narrowed(SPACES["batch_ensemble"], {"members": members})
-    assert ("members" in within.within({"members": 16})) == stays
+@pytest.mark.parametrize(("sizes", "stays"), [([1, 32], False), ([32, 16], True)])
+def test_numbers_to_choose_from_are_no_interval(sizes, stays):
+    within = narrowed(SPACES["batch_ensemble"], {"ensemble_size": sizes})
+    assert ("ensemble_size" in within.within({"ensemble_size": 16})) == stays
 
 
 def test_without_ranges_a_space_gets_the_trial_itself():

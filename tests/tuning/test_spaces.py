@@ -73,9 +73,9 @@ def test_suggestions_become_the_network_that_was_published(name, branches, dense
 
 @pytest.mark.parametrize("embedding", ["none", "piecewise", "periodic"])
 def test_a_batch_ensemble_is_suggested(embedding):
-    params = {"embedding": embedding, "members": 8, "n_dense_layers": 3, "dense_units": 96, "embedding_size": 5}
+    params = {"embedding": embedding, "ensemble_size": 8, "n_dense_layers": 3, "dense_units": 96, "embedding_size": 5}
     config, distributions = suggested("batch_ensemble", params)
-    assert (config["embedding"], config["members"]) == (embedding, 8)
+    assert (config["embedding"], config["ensemble_size"]) == (embedding, 8)
     assert (config["dense_units"], config["head_units"]) == ((96, 96, 96), (96,))
     assert config.get("embedding_size") == (None if embedding == "none" else 5)
     assert ("embedding_size" in distributions) == (embedding != "none")

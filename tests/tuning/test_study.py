@@ -62,7 +62,7 @@ def test_many_that_ask_at_once_meet_the_total_exactly(url):
             if trial is not None:
                 study.tell(trial, trial.suggest_float("x", 0, 1))
 
-    in_threads(work, 4)
+    in_threads(work, 3)
     study = opened(url)
     assert len(finished(study)) == 8
     assert [trial.number for trial in study.trials] == list(range(len(study.trials)))

@@ -21,7 +21,7 @@ from permgrad.tuning.writing import write_study
 from tests.tuning.conftest import small_space
 
 FAST = {"settings": {"epochs": 2}, "space": small_space}
-EPOCHS = 12
+EPOCHS = 10
 
 
 def image_space(trial):
@@ -132,7 +132,7 @@ def test_run_again_nothing_is_changed(tuned, table):
         ({"space": small_space}, "space name was image_space, is small_space"),
         ({"ranges": {"units": (4, 8)}}, "space ranges units was .*, is"),
         ({"metric": "auc"}, r"metric was \['loss'\], is \['auc'\]"),
-        ({"settings": {"epochs": 5}}, "settings epochs was 12, is 5"),
+        ({"settings": {"epochs": 5}}, "settings epochs was 10, is 5"),
         ({"random_state": 3}, "settings random_state was 0, is 3"),
         ({"split_random_state": 1}, "split_random_state was 42, is 1"),
     ],

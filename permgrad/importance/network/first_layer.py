@@ -6,8 +6,8 @@ change by ``d_j scale_j kernel_j``: the product of all columns with the kernel n
 
 Layers may also bend each column on its own, or embed it as several numbers f_j(x_j) (`of_columns`). The sums are then
 ``constant + sum_j f_j(x_j) @ kernel_j`` and change by ``(f_j(new) - f_j(old)) @ kernel_j``: `FirstLayer.embedded`
-computes f_j of the columns that change, alone. The first layer of a batch ensemble (`MemberDense`) is one wide Dense
-layer here, member after member.
+computes f_j of the columns that change, alone. The first layer of a batch ensemble (`EnsembleDense`) is one wide Dense
+layer here, network after network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.importance.network.branches import Graph
-from permgrad.layers.batch_ensemble import MemberDense
+from permgrad.layers.batch_ensemble import EnsembleDense
 
 ops = keras.ops
 
@@ -34,7 +34,7 @@ class FirstLayer:
 
     Attributes
     ----------
-    layer : keras.layers.Dense or MemberDense
+    layer : keras.layers.Dense or EnsembleDense
     before : keras.Model
         Rows → what goes into the layer.
     elementwise, after : keras.Model or None
@@ -52,7 +52,7 @@ class FirstLayer:
     @property
     def width(self) -> int:
         """How many sums there are."""
-        return self.layer.units * getattr(self.layer, "members", 1)
+        return self.layer.units * getattr(self.layer, "ensemble_size", 1)
 
     @property
     def linear(self) -> bool:
@@ -88,14 +88,14 @@ class FirstLayer:
     def sums(self, rows: Any) -> Any:
         """Return the pre-activations (n_rows, units) in float32, also under mixed precision."""
         x = ops.cast(self.before(rows, training=False), "float32")
-        if isinstance(self.layer, MemberDense):
+        if isinstance(self.layer, EnsembleDense):
             return ops.reshape(self.layer.sums(x), (-1, self.width))
         product = ops.matmul(x, ops.cast(self.layer.kernel, "float32"))
         return product + ops.cast(self.layer.bias, "float32") if self.layer.use_bias else product
 
     def kernel_rows(self, columns: Any) -> Any:
         """Return the weights of these inputs of the layer, (n, width), float32."""
-        if isinstance(self.layer, MemberDense):
+        if isinstance(self.layer, EnsembleDense):
             return ops.reshape(self.layer.kernel_rows(columns), (-1, self.width))
         return ops.cast(ops.take(self.layer.kernel, columns, axis=0), "float32")
 
@@ -124,8 +124,8 @@ class FirstLayer:
     def activate(self, sums: Any) -> Any:
         """Go from pre-activations through all that acts on each unit alone."""
         x = self.layer.activation(ops.cast(sums, self.layer.compute_dtype))
-        if isinstance(self.layer, MemberDense):
-            x = ops.reshape(x, (-1, self.layer.members, self.layer.units))
+        if isinstance(self.layer, EnsembleDense):
+            x = ops.reshape(x, (-1, self.layer.ensemble_size, self.layer.units))
         return x if self.elementwise is None else self.elementwise(x, training=False)
 
     def finish(self, activations: Any) -> Any:
@@ -145,7 +145,7 @@ def first_layer(encoder: Any) -> FirstLayer | None:
         if len(takers) != 1 or len(takers[0].outputs) != 1:
             return None
         layer, tensor_before, tensor = takers[0].operation, tensor, takers[0].outputs[0]
-        if type(layer) in (keras.layers.Dense, MemberDense):
+        if type(layer) in (keras.layers.Dense, EnsembleDense):
             break
         columnwise.append(layer)
     if not _one_by_one(columnwise):

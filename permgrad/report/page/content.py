@@ -152,7 +152,7 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
             " q < 0.05, at most about 5\u00a0% are expected to be false discoveries."
         )
     if ranking.unused:
-        said.append(f"Never varying, so not seen by the network and ranked last: {_cut(list(ranking.unused))}.")
+        said.append(f"Never varying, so not used by the network and ranked last: {_cut(list(ranking.unused))}.")
     if ranking.pending:
         said.append(
             f"The time limit left out {number(len(ranking.pending))} of {number(len(ranking.features))} columns; they"

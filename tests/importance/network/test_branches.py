@@ -17,8 +17,8 @@ def assert_recomposes(model, inputs, expected_names):
     assert [branch.name for branch in cut.branches] == expected_names
     arrays = inputs if isinstance(inputs, list) else [inputs]
     codes = [branch.encoder(arrays[branch.input_index]) for branch in cut.branches]
-    found = cut.head(codes if len(codes) > 1 else codes[0])
-    np.testing.assert_allclose(found, model(inputs), rtol=1e-6)
+    recomposed = cut.head(codes if len(codes) > 1 else codes[0])
+    np.testing.assert_allclose(recomposed, model(inputs), rtol=1e-6)
 
 
 @pytest.mark.parametrize("branches", [("tabular", "image"), ("tabular",), ("image",)])

@@ -16,14 +16,14 @@ L = keras.layers
 def numeric_scale(layer, x):
     """What one unit more in each column adds to the layer's output in this column, one column at a time."""
     before = keras.ops.convert_to_numpy(layer(x))
-    found = np.empty(x.shape[1])
+    scales = np.empty(x.shape[1])
     for j in range(x.shape[1]):
         more = x.copy()
         more[:, j] += 1
         change = (keras.ops.convert_to_numpy(layer(more)) - before)[0]
         assert (np.delete(change, j) == 0).all()
-        found[j] = change[j]
-    return found
+        scales[j] = change[j]
+    return scales
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,8 @@ def test_a_group_may_trade_what_its_members_share(rng):
     X = rng.normal(size=(400, 3)).astype(np.float32)
     X[:, 1] = X[:, 0]
     model, y = linear_model([1.0, 1.0, 0.0]), X @ [1, 1, 0]
-    found = pg.permutation_importance(model, X, y, groups={"pair": [0, 1], "rest": [2]}, conditional=True)
-    assert found.scores[0] == pytest.approx(8 * X[:, 0].var(), rel=0.2)
+    ranking = pg.permutation_importance(model, X, y, groups={"pair": [0, 1], "rest": [2]}, conditional=True)
+    assert ranking.scores[0] == pytest.approx(8 * X[:, 0].var(), rel=0.2)
 
 
 def test_degenerate_columns(rng):
@@ -130,9 +130,9 @@ def test_null_features_are_flagged_in_one_of_twenty_at_most(correlation):
         X = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * rng.normal(size=(1000, 20))
         y = X[:, :5] @ [1.5, 1.5, 1.2, 1.2, 1.0] + rng.normal(size=1000)
         X, model = X.astype(np.float32), trained_network(X[:600], y[:600], random_state)
-        found = pg.permutation_importance(model, X[600:], y[600:], conditional=True, random_state=random_state)
-        conditional += found.p_values[5:].tolist()
-        relevant += found.p_values[:5].tolist()
+        ranking = pg.permutation_importance(model, X[600:], y[600:], conditional=True, random_state=random_state)
+        conditional += ranking.p_values[5:].tolist()
+        relevant += ranking.p_values[:5].tolist()
         marginal += pg.permutation_importance(model, X[600:], y[600:], random_state=random_state).p_values[5:].tolist()
     flagged = np.mean(np.array(conditional) <= 0.05)
     print(

@@ -50,5 +50,5 @@ def test_grad_cam_takes_no_more_for_more_rows():
 @pytest.mark.slow
 def test_sparse_tables_are_never_dense_as_a_whole():
     """10,000 rows of 50,000 columns would be 2,000 MB."""
-    found = peak_of(SPARSE, 50_000)
-    assert found < 1000, found
+    peak = peak_of(SPARSE, 50_000)
+    assert peak < 1000, peak

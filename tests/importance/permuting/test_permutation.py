@@ -14,7 +14,7 @@ from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.permuting import conditional, measurement
 from permgrad.importance.permuting import network as permuted
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
-from permgrad.layers.batch_ensemble import MemberDense, MemberHeads, MemberMean
+from permgrad.layers.batch_ensemble import EnsembleDense, EnsembleHeads, EnsembleMean
 from permgrad.layers.embeddings import Periodic, PiecewiseLinear
 from permgrad.layers.quantile import QuantileScale
 from permgrad.layers.scaling import MinMaxScale
@@ -56,27 +56,29 @@ def test_agrees_with_plain_loop(task, groups, way, random_hybrid, layout, rng):
     X[:, 5] = X[:, 5] > 0.7  # few rows change
     y = target(X)
     names = layout.features
-    found = pg.permutation_importance(model, X, y, via=way, features=names, groups=groups, n_repeats=3, random_state=7)
+    ranking = pg.permutation_importance(
+        model, X, y, via=way, features=names, groups=groups, n_repeats=3, random_state=7
+    )
 
     columns = [[i] for i in range(6)] if groups is None else list(groups.values())
     plain = plain_permutation(via(model, X, way), X, y, groups=columns, n_repeats=3, random_state=7)
     assert np.abs(plain.mean(axis=(1, 2))).max() > 1e-3
-    np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.std, plain.mean(axis=2).std(axis=1, ddof=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ranking.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ranking.std, plain.mean(axis=2).std(axis=1, ddof=1), rtol=1e-4, atol=1e-6)
     if task == "classification":
         by_class = np.stack([plain[:, :, y == c].mean(axis=(1, 2)) for c in range(3)], axis=1)
-        np.testing.assert_allclose(found.class_scores, by_class, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(ranking.class_scores, by_class, rtol=1e-4, atol=1e-6)
 
 
 def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid, rng):
     """p: a paired one-sided t-test in each repeat, twice the median; intervals: rows drawn anew within classes."""
     model, X = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32)
     y = (X[:, 0] * 3).astype(int)
-    found = pg.permutation_importance(model, X, y, n_repeats=3, random_state=7)
+    ranking = pg.permutation_importance(model, X, y, n_repeats=3, random_state=7)
     plain = plain_permutation(via(model, X), X, y, groups=[[i] for i in range(6)], n_repeats=3, random_state=7)
     by_repeat = stats.ttest_1samp(plain, 0, axis=2, alternative="greater").pvalue
-    np.testing.assert_allclose(found.p_values, np.minimum(1, 2 * np.median(by_repeat, axis=1)), rtol=1e-3, atol=1e-6)
-    assert 0 < found.p_values.min() < 0.5
+    np.testing.assert_allclose(ranking.p_values, np.minimum(1, 2 * np.median(by_repeat, axis=1)), rtol=1e-3, atol=1e-6)
+    assert 0 < ranking.p_values.min() < 0.5
     drawn = Bootstrap.of(60, 7, y)
     orders = [[np.random.default_rng([7, g, r]).permutation(60) for r in range(3)] for g in range(6)]
     replicates, of_class = np.zeros((200, 6)), np.zeros((200, 6, 3))
@@ -93,20 +95,20 @@ def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid
             for c in range(3):
                 own = np.where(y == c, takers, 0)
                 of_class[b, g, c] = own.sum() / sum(y == c) + (extra @ own + extra @ givers[:, c]) / sum(y == c)
-    np.testing.assert_allclose(found.low, np.quantile(replicates, 0.025, axis=0), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found.high, np.quantile(replicates, 0.975, axis=0), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(found.replicates, replicates, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(found.class_replicates, of_class, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ranking.low, np.quantile(replicates, 0.025, axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ranking.high, np.quantile(replicates, 0.975, axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ranking.replicates, replicates, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ranking.class_replicates, of_class, rtol=1e-3, atol=1e-4)
 
 
 def test_a_column_without_weight_has_p_one_and_no_width():
     X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    found = pg.permutation_importance(linear_model([2.0, 0.0, 0.5]), X, X @ [2, 0, 0.5])
-    assert found.p_values[1] == 1
-    assert (found.low[1], found.high[1]) == (0, 0)
-    assert found.p_values[0] < 1e-4
-    assert found.q_values[2] == pytest.approx(max(found.p_values[0], found.p_values[2]) * 1.5)
-    assert (found.rank_low[0], found.rank_high[0]) == (1, 1)
+    ranking = pg.permutation_importance(linear_model([2.0, 0.0, 0.5]), X, X @ [2, 0, 0.5])
+    assert ranking.p_values[1] == 1
+    assert (ranking.low[1], ranking.high[1]) == (0, 0)
+    assert ranking.p_values[0] < 1e-4
+    assert ranking.q_values[2] == pytest.approx(max(ranking.p_values[0], ranking.p_values[2]) * 1.5)
+    assert (ranking.rank_low[0], ranking.rank_high[0]) == (1, 1)
 
 
 @pytest.mark.slow
@@ -116,10 +118,10 @@ def test_intervals_hold_the_true_importance():
     for random_state in range(100):
         rng = np.random.default_rng(random_state)
         X = rng.normal(size=(150, 2)).astype(np.float32)
-        found = pg.permutation_importance(
+        ranking = pg.permutation_importance(
             linear_model([2.0, 0.0]), X, 2 * X[:, 0] + rng.normal(size=150), random_state=random_state
         )
-        inside += found.low[0] <= 8 <= found.high[0]
+        inside += ranking.low[0] <= 8 <= ranking.high[0]
     assert 90 <= inside <= 99
 
 
@@ -138,11 +140,11 @@ def test_conditional_agrees_with_plain_loop(random_hybrid, rng, monkeypatch):
         assert sorted(order(feature, 1)) == list(range(80))
     columns = [[i] for i in range(6)]
     for way in ("tabular", "both"):
-        found = pg.permutation_importance(model, X, X[:, 0], via=way, conditional=True, n_repeats=2, random_state=4)
+        ranking = pg.permutation_importance(model, X, X[:, 0], via=way, conditional=True, n_repeats=2, random_state=4)
         predict = via(model, X, way)
         plain = plain_permutation(predict, X, X[:, 0], groups=columns, n_repeats=2, random_state=4, order=order)
-        np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
-        assert found.method == "conditional"
+        np.testing.assert_allclose(ranking.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+        assert ranking.method == "conditional"
 
 
 GROUPS = {"one": [1], "four": [0, 2, 3, 5], "other": [4]}
@@ -174,11 +176,11 @@ def first_layer_model(before, activation="relu", n_columns=8, members=1):
     x = rows
     for layer in before:
         x = layer(x)
-    x = keras.layers.Dense(7, activation)(x) if members == 1 else MemberDense(7, members, activation, spread=True)(x)
+    x = keras.layers.Dense(7, activation)(x) if members == 1 else EnsembleDense(7, members, activation, spread=True)(x)
     x = keras.layers.BatchNormalization()(x)
     if members > 1:
-        logits = MemberHeads(3, members)(MemberDense(5, members, "tanh")(x))
-        return keras.Model(rows, keras.layers.Softmax()(MemberMean("probabilities")(logits)))
+        logits = EnsembleHeads(3, members)(EnsembleDense(5, members, "tanh")(x))
+        return keras.Model(rows, keras.layers.Softmax()(EnsembleMean("probabilities")(logits)))
     return keras.Model(rows, keras.layers.Dense(3, "softmax")(keras.layers.Dense(5, "tanh")(x)))
 
 
@@ -195,14 +197,18 @@ def randomised(model, rng):
 
 
 L = keras.layers
+SCALING = (
+    lambda: L.Normalization(mean=np.arange(8.0), variance=np.arange(1.0, 9.0)),
+    lambda: L.Rescaling(0.5, 1.0),
+    MinMaxScale,
+    Selector,
+    lambda: L.BatchNormalization(scale=False),
+    lambda: L.Dropout(0.3),
+    lambda: L.GaussianNoise(0.1),
+)
 BEFORE = {
     "nothing": lambda: [],
-    "scaling": lambda: [MinMaxScale()],
-    "selector": lambda: [MinMaxScale(), Selector()],
-    "BatchNorm": lambda: [L.BatchNormalization(), L.Dropout(0.3), L.GaussianNoise(0.1)],
-    "BatchNorm without gamma": lambda: [L.BatchNormalization(scale=False)],
-    "Rescaling": lambda: [L.Rescaling(0.5, 1.0)],
-    "Normalization": lambda: [L.Normalization(mean=np.arange(8.0), variance=np.arange(1.0, 9.0))],
+    "all that scales": lambda: [make() for make in SCALING],  # each alone: see test_first_layer.py
     "ranks": lambda: [QuantileScale(4)],
     "bins": lambda: [MinMaxScale(), PiecewiseLinear(3)],
     "waves": lambda: [MinMaxScale(), Periodic(3, 4)],
@@ -212,7 +218,7 @@ BEFORE = {
 
 @pytest.mark.parametrize(
     ("before", "members"),
-    [*[(before, 1) for before in BEFORE], *[(before, 3) for before in ("nothing", "BatchNorm", "bins")]],
+    [*[(before, 1) for before in BEFORE if before != "bins"], ("all that scales", 3), ("bins", 3)],
 )
 def test_first_layer_is_updated_behind(before, members, rng, monkeypatch):
     """The sums of the first Dense layer are updated, the numbers are the plain loop's; nothing is recomputed."""
@@ -220,11 +226,11 @@ def test_first_layer_is_updated_behind(before, members, rng, monkeypatch):
     model = randomised(first_layer_model(BEFORE[before](), members=members), rng)
     X, y = rng.normal(size=(60, 8)).astype(np.float32), rng.integers(0, 3, 60)
     monkeypatch.delattr(permuted.Recomputed, "code")
-    found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
+    ranking = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
     columns = list(groups.values())
     plain = plain_permutation(lambda P: predicted(model, P), X, y, groups=columns, n_repeats=2, random_state=0)
     expected = plain.mean(axis=(1, 2))
-    np.testing.assert_allclose(found.scores, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(ranking.scores, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def one_sigmoid(x):
@@ -242,7 +248,7 @@ def test_other_outputs(output, rng):
     model = randomised(keras.Model(rows, output(L.Dense(5, "tanh")(rows))), rng)
     X = rng.normal(size=(50, 4)).astype(np.float32)
     y = rng.integers(0, 2, 50) if output is one_sigmoid else rng.normal(size=(50, 2))
-    found = pg.permutation_importance(model, X, y, n_repeats=2)
+    ranking = pg.permutation_importance(model, X, y, n_repeats=2)
 
     def loss(rows):
         p = predicted(model, rows).astype(float)
@@ -254,10 +260,10 @@ def test_other_outputs(output, rng):
             changed = X.copy()
             changed[:, f] = X[np.random.default_rng([0, f, repeat]).permutation(50), f]
             increase[f, repeat] = loss(changed) - loss(X)
-    np.testing.assert_allclose(found.scores, increase.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ranking.scores, increase.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
     if output is one_sigmoid:
         by_class = np.stack([increase[:, :, y == c].mean(axis=(1, 2)) for c in (0, 1)], axis=1)
-        np.testing.assert_allclose(found.class_scores, by_class, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(ranking.class_scores, by_class, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -272,14 +278,14 @@ def test_groups_of_many_columns_are_taken_in_narrow_calls(rng, monkeypatch):
     arguments = permuted.Updated.arguments
 
     def seen(*given):
-        found = arguments(*given)
-        shapes.append(tuple(found[0].shape))
-        return found
+        tensors = arguments(*given)
+        shapes.append(tuple(tensors[0].shape))
+        return tensors
 
     monkeypatch.setattr(permuted.Updated, "arguments", seen)
     monkeypatch.setattr(permuted, "CALL_FLOATS", 4000)
     monkeypatch.setattr(permuted, "WIDE_CALL", (1, 1))
-    found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
+    ranking = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
     assert max(np.prod(shape) for shape in shapes if len(shape) == 2) <= 4000 * 8
     widths = {shape[1] for shape in shapes if len(shape) == 2}
     assert 256 in widths
@@ -287,7 +293,7 @@ def test_groups_of_many_columns_are_taken_in_narrow_calls(rng, monkeypatch):
     plain = plain_permutation(
         lambda P: predicted(model, P), X, y, groups=list(groups.values()), n_repeats=2, random_state=0
     )
-    np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ranking.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def column_mixing():
@@ -317,10 +323,10 @@ def test_any_other_network_is_recomputed(build, rng):
     model, groups = randomised(build(), rng), GROUPS
     X, y = rng.normal(size=(40, 8)).astype(np.float32), rng.integers(0, 3, 40)
     assert first_layer(model) is None
-    found = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
+    ranking = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
     columns = list(groups.values())
     plain = plain_permutation(lambda P: predicted(model, P), X, y, groups=columns, n_repeats=2, random_state=0)
-    np.testing.assert_allclose(found.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ranking.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def test_rows_that_keep_their_value_are_not_computed(rng, monkeypatch):
@@ -358,10 +364,10 @@ def test_mixed_precision_ranks_as_float32_does(precision, layout, rng):
     full.set_weights([w * 2 for w in full.get_weights()])
     half.set_weights(full.get_weights())
     X, y = rng.random((300, 6)).astype(np.float32), rng.integers(0, 3, 300)
-    expected, found = (pg.permutation_importance(m, X, y, via="both", n_repeats=5) for m in (full, half))
-    assert found.settings["baseline_loss"] == pytest.approx(expected.settings["baseline_loss"], rel=0.01)
-    assert (np.abs(found.scores - expected.scores) < expected.std).all()
-    assert (found.scores != expected.scores).any()
+    expected, ranking = (pg.permutation_importance(m, X, y, via="both", n_repeats=5) for m in (full, half))
+    assert ranking.settings["baseline_loss"] == pytest.approx(expected.settings["baseline_loss"], rel=0.01)
+    assert (np.abs(ranking.scores - expected.scores) < expected.std).all()
+    assert (ranking.scores != expected.scores).any()
 
 
 def beside(body):
@@ -387,7 +393,7 @@ def test_meetings_that_cannot_be_split(body, quantized, rng):
         model.layers[-1].quantize("int8")
     T, P = rng.normal(size=(40, 5)).astype(np.float32), rng.random((40, 6, 6, 1)).astype(np.float32)
     y = rng.normal(size=40)
-    found = pg.permutation_importance(model, [T, P], y, n_repeats=2)
+    ranking = pg.permutation_importance(model, [T, P], y, n_repeats=2)
     plain = plain_permutation(
         lambda rows: predicted(model, [rows, P]),
         T,
@@ -397,7 +403,7 @@ def test_meetings_that_cannot_be_split(body, quantized, rng):
         random_state=0,
     )
     expected = plain.mean(axis=(1, 2))
-    np.testing.assert_allclose(found.scores, expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(ranking.scores, expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.slow
@@ -410,8 +416,8 @@ def test_image_given_as_an_input_of_its_own(layout, rng):
     T, P = rng.random((40, 6)).astype(np.float32), rng.random((40, 8, 8, 2)).astype(np.float32)
     y = rng.random(40)
     for way in ("image", "both"):
-        found = pg.permutation_importance(model, [T, P], y, via=way, layout=layout, n_repeats=2)
-        assert found.features == layout.features
+        ranking = pg.permutation_importance(model, [T, P], y, via=way, layout=layout, n_repeats=2)
+        assert ranking.features == layout.features
         for f in range(6):
             increases = []
             for repeat in range(2):
@@ -422,7 +428,7 @@ def test_image_given_as_an_input_of_its_own(layout, rng):
                     table_rows[:, f] = T[order, f]
                 before, after = (predicted(model, rows)[:, 0] for rows in ([T, P], [table_rows, changed]))
                 increases.append(np.mean((after - y) ** 2) - np.mean((before - y) ** 2))
-            np.testing.assert_allclose(found.scores[f], np.mean(increases), rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(ranking.scores[f], np.mean(increases), rtol=1e-4, atol=1e-4)
 
 
 def test_other_arrays(rng, tmp_path):
@@ -486,9 +492,9 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
     monkeypatch.setattr(
         measurement.Measurement, "_measure", lambda self, chunk: measured.extend(chunk) or change(self, chunk)
     )
-    found = pg.permutation_importance(model, X, y, budget=pg.Budget(checkpoint=tmp_path / "kept"))
+    ranking = pg.permutation_importance(model, X, y, budget=pg.Budget(checkpoint=tmp_path / "kept"))
     assert measured == [3, 4, 5, 6, 7]
-    np.testing.assert_allclose(found.scores, pg.permutation_importance(model, X, y).scores, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(ranking.scores, pg.permutation_importance(model, X, y).scores, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -557,8 +563,8 @@ def test_linear_model_has_known_importance(rng):
     """Squared error of a perfect linear model: permuting column j adds 2 w_j² var(x_j)."""
     X = rng.normal(size=(20_000, 3)).astype(np.float32)
     weights = [3.0, 0.0, -1.0]
-    found = pg.permutation_importance(linear_model(weights), X, X @ np.array(weights), n_repeats=2)
-    np.testing.assert_allclose(found.scores, 2 * np.square(weights), rtol=0.05, atol=1e-6)
+    ranking = pg.permutation_importance(linear_model(weights), X, X @ np.array(weights), n_repeats=2)
+    np.testing.assert_allclose(ranking.scores, 2 * np.square(weights), rtol=0.05, atol=1e-6)
 
 
 def test_only_the_tabular_branch_is_permuted(rng):
@@ -567,8 +573,8 @@ def test_only_the_tabular_branch_is_permuted(rng):
     code = keras.layers.Dense(2, kernel_initializer="zeros")(table)
     seen = keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(image))
     model = keras.Model([table, image], keras.layers.Dense(1)(keras.layers.Concatenate()([code, seen])))
-    found = pg.permutation_importance(model, [rng.random((30, 2)), rng.random((30, 4, 4, 1))], rng.random(30))
-    np.testing.assert_allclose(found.scores, 0, atol=1e-12)
+    ranking = pg.permutation_importance(model, [rng.random((30, 2)), rng.random((30, 4, 4, 1))], rng.random(30))
+    np.testing.assert_allclose(ranking.scores, 0, atol=1e-12)
 
 
 def test_names_come_from_the_frame_and_seeds_count(rng):
@@ -583,10 +589,10 @@ def test_names_come_from_the_frame_and_seeds_count(rng):
 
 def test_class_without_rows_scores_zero(random_hybrid, rng):
     X, y = rng.random((30, 6)), np.tile([0, 2], 15)
-    found = pg.permutation_importance(random_hybrid("classification", 3), X, y, classes=["a", "b", "c"])
-    assert found.classes == ("a", "b", "c")
-    assert (found.class_scores[:, 1] == 0).all()
-    np.testing.assert_allclose(found.class_scores[:, [0, 2]].mean(axis=1), found.scores, rtol=1e-6)
+    ranking = pg.permutation_importance(random_hybrid("classification", 3), X, y, classes=["a", "b", "c"])
+    assert ranking.classes == ("a", "b", "c")
+    assert (ranking.class_scores[:, 1] == 0).all()
+    np.testing.assert_allclose(ranking.class_scores[:, [0, 2]].mean(axis=1), ranking.scores, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,188 @@
+"""Estimators of tables: raw columns are encoded, some rows set apart, a network is trained on the others."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from permgrad.data.encoding import ColumnEncoder
+from permgrad.data.table import Table, as_frame
+from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
+from permgrad.estimators._base import NetworkEstimator, draw_random_state
+from permgrad.estimators._ranking import ExplainsImages
+from permgrad.estimators._weights import check_sample_weight
+from permgrad.training.config import TrainingConfig
+from permgrad.training.fit import Rows, fit_network
+
+MIN_VALIDATION_ROWS = 5
+PREDICT_ROWS = 1024
+
+WeightedTable = tuple[Table, np.ndarray | None]
+"""Rows, and the weight of each where they are weighted: in training 1 on average."""
+
+
+class TableEstimator(ExplainsImages, NetworkEstimator):
+    """A network on the encoded columns of a table.
+
+    Attributes
+    ----------
+    encoder_ : ColumnEncoder
+        Raw columns → the network's input.
+    kept_epoch_ : int
+        Epoch, from 1, whose weights were kept.
+    """
+
+    random_state: int | np.random.RandomState | None
+    validation_fraction: float
+    verbose: bool
+    encoder_: ColumnEncoder
+    kept_epoch_: int
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        callbacks: Sequence[Any] = (),
+    ) -> Self:
+        """Fit encoding, scaling, layout and network on training rows.
+
+        Parameters
+        ----------
+        X : DataFrame, array of shape (n_rows, n_features), or Table
+            Numeric, text, category and boolean columns; missing values are allowed. A table has been checked, and is
+            not checked again.
+        y : array of shape (n_rows,), optional
+            By default that of the table.
+        sample_weight : array of shape (n_rows,), optional
+            How much each row counts in the loss, in training and for early stopping; only ratios matter. Rows of
+            weight 0 are left out. Encoding, scaling and layout count all other rows alike.
+        validation_data : (X, y) or Table, optional
+            Rows that only decide when to stop. By default a share of the training rows,
+            ``validation_fraction``, is set apart for this (none, where there are too few).
+        callbacks : sequence of keras.callbacks.Callback
+            Called during training.
+
+        Returns
+        -------
+        The estimator itself.
+
+        Raises
+        ------
+        PermGradError
+            For a table or target that cannot be used, see `Table`; for settings out of range.
+
+        Warns
+        -----
+        UserWarning
+            Naming columns that never vary, and, with ``unique=False``, features that share a pixel.
+        """
+        self.random_state_ = draw_random_state(self.random_state)
+        network, training = self._configs()
+        rows = self._checked(X, y, sample_weight)
+        self._fit_target(rows[0].y)
+        train, validation = self._set_apart(rows, validation_data)
+        self.encoder_ = ColumnEncoder().fit(train[0])
+        self._fit_row_weights(self._encode_target(train[0].y), train[1])
+        encoded = self._for_network(*train)
+        self.network_ = self._build(network, encoded[0], encoded[1])
+        self.history_, self.kept_epoch_ = fit_network(
+            self.network_,
+            encoded,
+            self._for_network(*validation) if validation else None,
+            training,
+            task=self._task,
+            callbacks=callbacks,
+            verbose=self.verbose,
+        )
+        return self
+
+    def state_to_dict(self) -> dict[str, Any]:
+        """Return what was fitted beside the network, ready for JSON."""
+        return {**super().state_to_dict(), "encoder": self.encoder_.to_dict(), "kept_epoch": self.kept_epoch_}
+
+    def restore_state(self, content: dict[str, Any], network: Any) -> None:
+        """Take over what `state_to_dict` described, and the network that was saved beside it."""
+        super().restore_state(content, network)
+        self.encoder_ = ColumnEncoder.from_dict(content["encoder"])
+        self.kept_epoch_ = content["kept_epoch"]
+
+    def _checked(self, X: Any, y: Any, sample_weight: Any) -> WeightedTable:
+        """Return the rows that count; this is where they are checked, once."""
+        target = self._target(X, y)
+        if self._task == "classification":
+            with as_permgrad_error():
+                check_classification_targets(target)
+        table = Table(X, target, task=self._task)
+        with as_permgrad_error():
+            validate_data(self, X.X if isinstance(X, Table) else X, skip_check_array=True)
+        self.features_ = tuple(table.features)
+        if sample_weight is None:
+            return table, None
+        weight = check_sample_weight(sample_weight, len(table))
+        counted = np.flatnonzero(weight)
+        table, weight = table.take(counted), weight[counted] / weight[counted].mean()
+        if table.y.nunique() < 2:
+            raise PermGradError("rows of positive sample_weight have one target value (one class); two are needed")
+        return table, weight
+
+    def _set_apart(self, rows: WeightedTable, validation_data: Any) -> tuple[WeightedTable, WeightedTable | None]:
+        """Return the rows to fit on, and those that decide when to stop."""
+        table, weight = rows
+        if validation_data is not None:
+            return rows, (table.more_rows(validation_data), None)
+        if not 0 <= self.validation_fraction < 1:
+            raise PermGradError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
+        n_rows = round(self.validation_fraction * len(table))
+        n_classes = len(table.classes or ())
+        rarest = table.y.value_counts().min() if n_classes else len(table)
+        if n_rows < max(MIN_VALIDATION_ROWS, n_classes) or rarest < 2:
+            return rows, None
+        parts = train_test_split(
+            np.arange(len(table)),
+            test_size=n_rows,
+            random_state=self.random_state_,
+            stratify=table.y if n_classes else None,
+        )
+        train, validation = ((table.take(part), None if weight is None else weight[part]) for part in parts)
+        return train, validation
+
+    def _for_network(self, table: Table, sample_weight: np.ndarray | None) -> Rows:
+        """Return a table as the network is trained on it: encoded columns, target, and weights where there are any."""
+        target = self._encode_target(table.y)
+        weight = self._row_weights(target, sample_weight)
+        encoded = self.encoder_.encode(table.X)
+        return (encoded, target) if weight is None else (encoded, target, weight.astype(np.float32))
+
+    def _encode(self, X: Any) -> np.ndarray:
+        check_fitted(self)
+        frame = as_frame(X)
+        with as_permgrad_error():
+            validate_data(self, X.X if isinstance(X, Table) else X, reset=False, skip_check_array=True)
+        return self.encoder_.encode(frame.set_axis(list(self.features_), axis=1))
+
+    def _network_output(self, X: Any) -> np.ndarray:
+        return self.network_.predict(self._encode(X), batch_size=PREDICT_ROWS, verbose=0)
+
+    @abstractmethod
+    def _configs(self) -> tuple[Any, TrainingConfig]:
+        """Return the settings of the network and of its training, checked."""
+
+    @abstractmethod
+    def _build(self, config: Any, encoded: np.ndarray, target: np.ndarray) -> Any:
+        """Return a network that is not trained yet, its scaling fitted on the encoded training rows."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
