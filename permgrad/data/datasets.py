@@ -93,10 +93,10 @@ def _local(file: dict[str, Any]) -> Path | None:
     path = Path(directory, file["name"]) if directory else None
     if path is None or not path.is_file():
         return None
-    found = pooch.file_hash(str(path))
-    if found != file["sha256"]:
+    sha256 = pooch.file_hash(str(path))
+    if sha256 != file["sha256"]:
         raise PermGradError(
-            f"{path} is not the file that the card describes: expected SHA-256 {file['sha256']}, found {found};"
+            f"{path} is not the file that the card describes: expected SHA-256 {file['sha256']}, got {sha256};"
             " remove it, or read it by its path"
         )
     return path

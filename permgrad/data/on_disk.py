@@ -41,11 +41,11 @@ class RowsOnDisk:
         """Read rows, in the order asked for: a CSR matrix or an array, float32."""
         wanted = self.rows[rows]
         order = np.argsort(wanted, kind="stable")
-        found = self._read(wanted[order])
+        sorted_rows = self._read(wanted[order])
         back = np.empty(len(order), int)
         back[order] = np.arange(len(order))
-        found = found[back]
-        return found if self.column_positions is None else found[:, self.column_positions]
+        read = sorted_rows[back]
+        return read if self.column_positions is None else read[:, self.column_positions]
 
     def take(self, rows: np.ndarray) -> RowsOnDisk:
         """Return a view of some of the rows."""

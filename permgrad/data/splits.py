@@ -93,9 +93,9 @@ def read_or_write_splits(paths: Mapping[str, str | Path], tables: Mapping[str, T
         )
     for part in absent:
         _write(tables[part], files[part])
-    found = {part: _read(files[part], tables[part]) for part in files}
-    _check_apart(found)
-    return found
+    parts = {part: _read(files[part], tables[part]) for part in files}
+    _check_apart(parts)
+    return parts
 
 
 def _write(table: Table, path: Path) -> None:
@@ -108,11 +108,11 @@ def _write(table: Table, path: Path) -> None:
 
 
 def _read(path: Path, expected: Table) -> Table:
-    found = Table.from_csv(path, str(expected.y.name), task=expected.task, name=expected.name, notes=expected.notes)
-    check_columns(found.features, expected.features, str(path))
-    if found.classes != expected.classes:
-        raise PermGradError(f"{path} must have the classes {listing(expected.classes or ())}, got {found.classes}")
-    return found
+    part = Table.from_csv(path, str(expected.y.name), task=expected.task, name=expected.name, notes=expected.notes)
+    check_columns(part.features, expected.features, str(path))
+    if part.classes != expected.classes:
+        raise PermGradError(f"{path} must have the classes {listing(expected.classes or ())}, got {part.classes}")
+    return part
 
 
 def _check_apart(tables: Mapping[str, Table]) -> None:

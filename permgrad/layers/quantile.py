@@ -38,8 +38,8 @@ def quantile_edges(X: np.ndarray, n_bins: int) -> np.ndarray:
         ordered = np.sort(X[:, start : start + step], axis=0)
         for j, column in enumerate(ordered.T, start):
             occurring = column[np.r_[True, column[1:] > column[:-1]]]
-            found = occurring if len(occurring) <= n_bins + 1 else np.unique(column[ranks])
-            edges[:, j] = np.pad(found, (0, n_bins + 1 - len(found)), mode="edge")
+            column_edges = occurring if len(occurring) <= n_bins + 1 else np.unique(column[ranks])
+            edges[:, j] = np.pad(column_edges, (0, n_bins + 1 - len(column_edges)), mode="edge")
     return edges
 
 

@@ -166,8 +166,8 @@ def _module(make: Callable[..., Any]) -> str:
 
 
 def _applications() -> dict[str, Callable[..., Any]]:
-    found = {name: getattr(keras.applications, name) for name in sorted(dir(keras.applications))}
-    return {name: make for name, make in found.items() if inspect.isfunction(make) and _module(make) in SCALINGS}
+    named = {name: getattr(keras.applications, name) for name in sorted(dir(keras.applications))}
+    return {name: make for name, make in named.items() if inspect.isfunction(make) and _module(make) in SCALINGS}
 
 
 def _source(name: str, pretrained: bool, image_shape: tuple[int, int, int]) -> Any:

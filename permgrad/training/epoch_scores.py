@@ -66,11 +66,11 @@ class EpochScores(keras.callbacks.Callback):
             raise PermGradError(f"window must be at least 1 epoch, got {window}")
         self.scorers = {scoring_name(each): get_scorer(each) for each in scoring}
         self.rows, self.estimator, self.classes, self.window = dict(rows), estimator, classes, window
-        self._found: list[dict[str, Any]] = []
+        self._scores: list[dict[str, Any]] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Forget an earlier training."""
-        self._found = []
+        self._scores = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Predict each set of rows once, and take all scores from that."""
@@ -78,12 +78,12 @@ class EpochScores(keras.callbacks.Callback):
             predicted = self._predicted(X)
             for score, scorer in self.scorers.items():
                 value = float(scorer(predicted, predicted.rows, np.asarray(y)))
-                self._found.append({"epoch": epoch + 1, "rows": name, "score": score, "value": value})
+                self._scores.append({"epoch": epoch + 1, "rows": name, "score": score, "value": value})
 
     @property
     def table(self) -> pd.DataFrame:
-        """What was found, see the class."""
-        table = pd.DataFrame(self._found, columns=["epoch", "rows", "score", "value"])
+        """The scores of all epochs, see the class."""
+        table = pd.DataFrame(self._scores, columns=["epoch", "rows", "score", "value"])
         values = table.groupby(["rows", "score"], sort=False)["value"]
         spread = values.transform(lambda each: each.rolling(self.window, min_periods=1).std(ddof=0))
         return table.assign(spread=spread.astype(float))
