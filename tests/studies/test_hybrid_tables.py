@@ -575,7 +575,8 @@ def test_a_network_with_the_leak_leans_on_it():
 def test_a_small_network_from_end_to_end(tmp_path, monkeypatch):
     """Real tuning and training on a small table, every part; for another table only baselines are there."""
     monkeypatch.setattr(study, "load_table", lambda name, _: make_table())
-    small = "networks={hybrid: {space: hybrid, settings: {image_size: 9}, ranges: {base_filters: [8, 8]}}}"
+    ranges = "{base_filters: [8, 8], n_dense_layers: [1, 1], n_conv_layers: [1, 1]}"
+    small = f"networks={{hybrid: {{space: hybrid, settings: {{image_size: 9}}, ranges: {ranges}}}}}"
     changes = [*TINY, small, "seeds=1", "layouts.kinds={TINTO: {layout: tinto, unique: false}}"]
     changes += ["mistakes=[shared pixels, PNG files]"]
     given = [*(part for change in changes for part in ("--set", change)), "--out", str(tmp_path)]
