@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.data.table import as_target
 from permgrad.errors import PermGradError, UnfittedError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.averaging import average_rankings
@@ -39,6 +38,8 @@ class ExplainedRows:
     features : tuple of str
         All of the table's columns, in its order; those that never varied are in `constant`, too.
     constant : tuple of str
+    classes : list, optional
+        Labels, in the order of their numbers.
     """
 
     rows: Any
@@ -46,38 +47,25 @@ class ExplainedRows:
     columns: dict[str, np.ndarray]
     features: tuple[str, ...]
     constant: tuple[str, ...]
+    classes: list[Any] | None = None
 
 
 class RanksFeatures:
-    """`rank_features` for an estimator that has a fitted ``network_``.
+    """`rank_features` for an estimator with a fitted ``network_``, of the rows that `_explained_rows` returns."""
 
-    It takes what `_explained_rows` returns; by default, of an estimator with an ``encoder_``.
-    """
-
-    encoder_: Any
     network_: Any
-    classes_: Any
     random_state_: int
     verbose: bool
     layout_: FeatureLayout | None = None
 
-    def _encode(self, X: Any) -> np.ndarray:
-        raise NotImplementedError
-
-    def _encode_target(self, y: Any) -> np.ndarray:
-        raise NotImplementedError
-
     def _explained_rows(self, X: Any, y: Any) -> ExplainedRows:
-        rows = self._encode(X)
-        encoder = self.encoder_
-        return ExplainedRows(
-            rows, self._encode_target(as_target(y)), encoder.groups_, encoder.features_, encoder.constant_
-        )
+        """Return rows and target as the network takes them."""
+        raise NotImplementedError
 
     def rank_features(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         groups: Groups | None = None,
         formula: Formula = Formula(),
@@ -134,7 +122,7 @@ class RanksFeatures:
                 explained.target,
                 layout=self.layout_,
                 groups=_positions(level, explained.columns),
-                classes=self.classes_.tolist() if hasattr(self, "classes_") else None,
+                classes=explained.classes,
                 formula=formula,
                 end_to_end=end_to_end,
                 conditional=conditional,
@@ -157,7 +145,7 @@ class RanksByAveraging:
     def rank_features(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         groups: Groups | None = None,
         formula: Formula = Formula(),
@@ -215,7 +203,20 @@ class RanksByAveraging:
 
 
 class ExplainsImages(RanksFeatures):
-    """An estimator whose network may have an image branch: the images, and the heat on them."""
+    """The same for an estimator that encodes a table, and whose network may have an image branch."""
+
+    encoder_: Any
+    if TYPE_CHECKING:
+
+        def _encode(self, X: Any) -> np.ndarray: ...
+        def _target(self, X: Any, y: Any) -> Any: ...
+        def _encode_target(self, y: Any) -> np.ndarray: ...
+
+    def _explained_rows(self, X: Any, y: Any) -> ExplainedRows:
+        rows, encoder = self._encode(X), self.encoder_
+        target = self._encode_target(self._target(X, y))
+        classes = self.classes_.tolist() if hasattr(self, "classes_") else None
+        return ExplainedRows(rows, target, encoder.groups_, encoder.features_, encoder.constant_, classes)
 
     def grad_cam_maps(self, X: Any, *, attribution: str = "grad_cam", layer: str = "last") -> np.ndarray:
         """Return the heat maps of rows, see `permgrad.grad_cam_maps`."""

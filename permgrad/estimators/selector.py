@@ -21,6 +21,7 @@ from permgrad.data.on_disk import RowsOnDisk
 from permgrad.data.table import Table, check_columns, rows_and_target
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier, draw_random_state
+from permgrad.estimators._ranking import ExplainedRows, RanksFeatures
 from permgrad.estimators._weights import check_sample_weight
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.weights import weight_importance
@@ -37,7 +38,7 @@ METHODS = {"none": "first_layer_weights", "stochastic": "open_gates", "narrowing
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class SelectorClassifier(SelectorMixin, NetworkClassifier):
+class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
     """MLP behind a layer that weighs, or gates, each column; trained for a fixed number of epochs.
 
     Rows may be arrays, data frames of numbers, sparse matrices, `Cells`, or left in a file (`RowsOnDisk`): they stay
@@ -395,6 +396,14 @@ class SelectorClassifier(SelectorMixin, NetworkClassifier):
             f"n_features_to_select must be a number of columns from 1 to {n_features}, a share of them above 0 and up"
             f" to 1, or None, got {wanted!r}"
         )
+
+    def _explained_rows(self, X: Any, y: Any) -> ExplainedRows:
+        check_fitted(self)
+        target = self._encode_target(self._target(X, y))
+        varying = np.flatnonzero(self._varies())
+        columns = {self.features_[i]: np.array([i]) for i in varying}
+        rows = self._checked_rows(X)
+        return ExplainedRows(rows, target, columns, self.features_, self.constant_, self.classes_.tolist())
 
     def _network_output(self, X: Any) -> np.ndarray:
         return self.network_.predict(InOrder(self._checked_rows(X)), verbose=0)

@@ -27,20 +27,20 @@ def colour_texture(patches: Patches, workers: int | None = None) -> np.ndarray:
 
 
 def _statistics(image: np.ndarray) -> np.ndarray:
-    found: list[np.ndarray] = []
+    statistics: list[np.ndarray] = []
     for space in (None, cv2.COLOR_RGB2HSV, cv2.COLOR_RGB2Lab):
         channels = image if space is None else cv2.cvtColor(image, space)
         for c in range(3):
             values = channels[:, :, c].ravel()
             counts = np.bincount(values // (256 // BINS), minlength=BINS) / values.size
-            found += [_summary(values.astype(np.float32)), counts]
+            statistics += [_summary(values.astype(np.float32)), counts]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     for scale in SCALES:
         size = (image.shape[1] // scale, image.shape[0] // scale)
         smaller = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         gradient = np.hypot(cv2.Sobel(smaller, cv2.CV_32F, 1, 0), cv2.Sobel(smaller, cv2.CV_32F, 0, 1))
-        found += [_summary(gradient.ravel()), _summary(np.abs(cv2.Laplacian(smaller, cv2.CV_32F)).ravel())]
-    return np.concatenate(found).astype(np.float32)
+        statistics += [_summary(gradient.ravel()), _summary(np.abs(cv2.Laplacian(smaller, cv2.CV_32F)).ravel())]
+    return np.concatenate(statistics).astype(np.float32)
 
 
 def _summary(values: np.ndarray) -> np.ndarray:

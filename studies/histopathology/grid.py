@@ -43,15 +43,15 @@ def search(
         Name → values.
     settings : mapping
         What results depend on beside the combination. With others, or another space, the study is begun anew: what was
-        trained before is kept in units, and only told to it.
+        trained before is a cached step, and only told to it.
     train : callable
-        One combination → its unit: ``history`` (rows with ``epoch`` and ``val_auc``), ``auc`` and ``seconds``. If it
-        raises `PermGradError`, as where a training diverges, the trial fails with that reason, and is not tried again.
+        One combination → ``history`` (rows with ``epoch`` and ``val_auc``), ``auc`` and ``step_seconds``. If it raises
+        `PermGradError`, as where a training diverges, the trial fails with that reason, and is not tried again.
 
     Returns
     -------
     list of dict
-        Each combination's unit with ``params``, in the order of the grid, but for those that failed.
+        What `train` gives of each combination, with ``params``, in the order of the grid, but for those that failed.
 
     Raises
     ------
@@ -59,29 +59,29 @@ def search(
         If all failed, with the last one's reason.
     """
     study = _open(out, name, {"metric": ["auc"], **settings, "space": space})
-    study.sampler = AskedGrid(space, random_state=0)
+    study.sampler = AskedGrid(space, seed=0)
     distributions: Any = {key: CategoricalDistribution(values) for key, values in space.items()}
-    cells = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
-    while missing := _missing(study, cells):
+    combinations = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+    while missing := _missing(study, combinations):
         if study.sampler.is_exhausted(study):  # the sampler takes what failed for done
             study.enqueue_trial(missing[0])
         trial = study.ask(distributions)
         try:
-            unit = train(trial.params)
+            training = train(trial.params)
         except pg.PermGradError as error:
             trial.set_user_attr(FAILURE, str(error))
             study.tell(trial, state=TrialState.FAIL)
             continue
-        for row in unit["history"]:
+        for row in training["history"]:
             trial.report(row["val_auc"], int(row["epoch"]))
-        trial.set_user_attr("loss", unit["history"][-1]["loss"])
-        trial.set_user_attr("seconds", unit["seconds"])
-        study.tell(trial, unit["auc"])
+        trial.set_user_attr("loss", training["history"][-1]["loss"])
+        trial.set_user_attr("seconds", training["step_seconds"])
+        study.tell(trial, training["auc"])
     failures = _failures(study)
-    sound = [cell for cell in cells if cell not in [params for params, _ in failures]]
+    sound = [each for each in combinations if each not in [params for params, _ in failures]]
     if not sound:
         raise pg.PermGradError(f"every combination of {name} failed; the last: {failures[-1][1]}")
-    return [{"params": cell, **train(cell)} for cell in sound]
+    return [{"params": each, **train(each)} for each in sound]
 
 
 def _open(out: Path, name: str, settings: dict[str, Any]) -> optuna.Study:
@@ -98,11 +98,11 @@ def _open(out: Path, name: str, settings: dict[str, Any]) -> optuna.Study:
     return study
 
 
-def _missing(study: optuna.Study, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _missing(study: optuna.Study, combinations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the combinations without a result."""
-    done = [trial.params for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    complete = [trial.params for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
     failed = [params for params, _ in _failures(study)]
-    return [cell for cell in cells if cell not in done and cell not in failed]
+    return [each for each in combinations if each not in complete and each not in failed]
 
 
 def _failures(study: optuna.Study) -> list[tuple[dict[str, Any], str]]:

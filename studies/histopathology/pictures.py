@@ -1,8 +1,8 @@
-"""What the histopathology study found, as pictures."""
+"""Pictures of the histopathology study."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,42 +19,48 @@ from permgrad.plotting.patches import (
     plot_pixels,
     plot_roc,
 )
-
-from .tables import Done, mean_probability, out_of_fold
+from studies.histopathology.results import Results, Training, mean_probability
+from studies.histopathology.settings import PatchSettings
+from studies.histopathology.tables import out_of_fold
+from studies.kit import Picture
 
 LABELS = ("no tumour", "tumour")
-IN_GRID = 16
+N_OVERVIEW = 16
 """Patches of the overview."""
+DPI, PHOTO_DPI = 100, 80
+"""Tissue in PNG is large."""
 
 
-def check_pictures(check: pg.PatchCheck) -> dict[str, Figure]:
+def check_pictures(check: pg.PatchCheck) -> dict[str, Picture]:
     """Draw what there is before anything is trained: classes, patches with their labels, values of pixels."""
     y = check.train.y
     rng = np.random.default_rng(0)
-    rows = np.sort(rng.permutation(len(check.train))[:IN_GRID])
+    rows = np.sort(rng.permutation(len(check.train))[:N_OVERVIEW])
+    labels = [LABELS[label] for label in y[rows]]
     return {
-        "classes": plot_classes(check.classes, LABELS),
-        "patches": plot_patches(check.train.pixels(rows), [LABELS[label] for label in y[rows]]),  # type: ignore[index]
-        "pixels": plot_pixels(check.pixels, LABELS),
+        "classes": Picture(plot_classes(check.classes, LABELS), DPI),
+        "patches": Picture(plot_patches(check.train.pixels(rows), labels), PHOTO_DPI),
+        "pixels": Picture(plot_pixels(check.pixels, LABELS), DPI),
     }
 
 
-def pictures(done: Done, tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def pictures(settings: PatchSettings, results: Results, tables: Mapping[str, pd.DataFrame]) -> dict[str, Picture]:
     """Draw learning curves, ROC curves, areas with intervals, and the heat of notable patches."""
-    return {
-        "learning": _learning(done["comparison"]),
-        "learning_variants": _learning({"the grid's best, longer": done["longer"], **done["variants"]}),
+    figures = {
+        "learning": _learning(results.comparison),
+        "learning_variants": _learning({"the grid's best, longer": results.longer, **results.variants}),
         "comparison": plot_areas(tables["comparison"]),
         "grid": plot_areas(_named(tables["grid"])),
         "variants": plot_areas(tables["variants"]),
         "ensembles": plot_areas(tables["ensembles"]),
-        "roc": draw_roc(done),
-        "heat": draw_heat(done),
+        "roc": draw_roc(results),
     }
+    drawn = {name: Picture(figure, DPI) for name, figure in figures.items()}
+    return {**check_pictures(results.check), **drawn, "heat": Picture(draw_heat(results), PHOTO_DPI)}
 
 
-def _learning(units: dict[str, Any]) -> Figure:
-    return plot_learning({name: pd.DataFrame(unit["history"]) for name, unit in units.items()})
+def _learning(trainings: Mapping[str, Training]) -> Figure:
+    return plot_learning({name: pd.DataFrame(each["history"]) for name, each in trainings.items()})
 
 
 def _named(grid: pd.DataFrame) -> pd.DataFrame:
@@ -67,22 +73,21 @@ def _named(grid: pd.DataFrame) -> pd.DataFrame:
     return grid.assign(name=names)
 
 
-def draw_roc(done: Done) -> Figure:
+def draw_roc(results: Results) -> Figure:
     """Draw ROC curves: of the longer training on the validation patches, of the folds' models on all patches."""
-    y, order = done["check"].train.y, np.concatenate(done["rows"])
-    scores: dict[str, Any] = {name: np.concatenate(parts) for name, parts in out_of_fold(done).items()}
-    truths: dict[str, Any] = dict.fromkeys(scores, y[order])
-    scores = {f"{name} (folds)": values for name, values in scores.items()}
-    truths = {f"{name} (folds)": values for name, values in truths.items()}
-    scores["the grid's best, longer (validation)"] = mean_probability(done["longer"])
-    truths["the grid's best, longer (validation)"] = done["validation"].y
+    labels = results.check.train.y[np.concatenate(results.fold_rows)]
+    scores = {f"{name} (folds)": np.concatenate(parts) for name, parts in out_of_fold(results).items()}
+    truths = dict.fromkeys(scores, labels)
+    scores["the grid's best, longer (validation)"] = mean_probability(results.longer)
+    truths["the grid's best, longer (validation)"] = results.validation.y
     return plot_roc(truths, scores, {name: auc_interval(truths[name], scores[name]).auc for name in scores})
 
 
-def draw_heat(done: Done) -> Figure:
+def draw_heat(results: Results) -> Figure:
     """Draw the surest, the most mistaken and the most doubtful validation patches beside their heat."""
-    shown = done["shown"]
-    y, said = done["validation"].y[shown["rows"]], shown["probabilities"][shown["rows"]]
+    heat = results.heat
+    y = results.validation.y[heat.rows]
+    said = mean_probability(results.longer)[heat.rows]
     titles = [f"{p:.2f}, {LABELS[label]}" for p, label in zip(said, y, strict=True)]
-    lines = {name: np.searchsorted(shown["rows"], rows) for name, rows in shown["kinds"].items()}
-    return plot_heat(shown["images"], shown["heat"], titles, lines)
+    lines = {name: np.searchsorted(heat.rows, rows) for name, rows in heat.kinds.items()}
+    return plot_heat(heat.images, heat.maps, titles, lines)

@@ -11,11 +11,11 @@ from pydantic import Field, ValidationError
 
 import permgrad as pg
 from permgrad.patches.training import PatchTraining
-from studies.kit.settings import Settings
+from studies.kit import Settings
+from studies.kit.settings import Count, NotNegative, Positive
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Schedule = Literal["constant", "cosine", "one_cycle"]
 Changes = dict[str, Any]
 """Settings of a `Recipe` by name; of augmentation, only what is changed."""
 
@@ -25,11 +25,11 @@ class Changed(Settings):
 
     flips: bool
     rotation: Annotated[float, Field(ge=0, le=180)]
-    brightness: Share
-    contrast: Share
-    saturation: Share
-    hue: Share
-    stain: Share
+    brightness: Fraction
+    contrast: Fraction
+    saturation: Fraction
+    hue: Fraction
+    stain: Fraction
 
 
 class Recipe(Settings):
@@ -38,13 +38,13 @@ class Recipe(Settings):
     backbone: str
     weights: str
     image_size: Annotated[int, Field(ge=32)] | None
-    dropout: Share
+    dropout: Fraction
     augmentation: Changed
     epochs: Count
     batch_size: Count
     learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
-    schedule: Literal["constant", "cosine", "one_cycle"]
+    weight_decay: NotNegative
+    schedule: Schedule
     positive_weight: bool
     sampling: Literal["plain", "balanced"]
     unfreezing: Literal["free", "frozen", "gradual"]
@@ -97,23 +97,3 @@ class Recipe(Settings):
         """Return a short hash of the recipe and what else a result depends on."""
         content = json.dumps([self.model_dump(mode="json"), *more], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-class Grid(Settings):
-    """The baseline with `changes`, and every combination of the lists."""
-
-    changes: Changes
-    learning_rate: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    dropout: Annotated[tuple[Share, ...], Field(min_length=1)]
-    schedule: Annotated[tuple[Literal["constant", "cosine", "one_cycle"], ...], Field(min_length=1)]
-    positive_weight: Annotated[tuple[bool, ...], Field(min_length=1)]
-
-    @property
-    def space(self) -> dict[str, list[Any]]:
-        """Name → values."""
-        return {name: list(getattr(self, name)) for name in type(self).model_fields if name != "changes"}
-
-    @property
-    def first(self) -> dict[str, Any]:
-        """The first combination."""
-        return {name: values[0] for name, values in self.space.items()}

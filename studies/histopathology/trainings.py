@@ -1,4 +1,4 @@
-"""One unit of the study each: a network that is trained and judged, a forest, what is predicted of the test patches."""
+"""The cached steps of the histopathology study: networks and forests, trained and evaluated; and predictions."""
 
 from __future__ import annotations
 
@@ -8,104 +8,100 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
+from tqdm.auto import tqdm
 
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.errors import FileFormatError
 from permgrad.estimators.saving import read_network, write_network
 from permgrad.files import new_directory, new_file
-from permgrad.patches.files import Patches
 from permgrad.patches.predicting import predict_logits
 from permgrad.patches.reading import N_SYMMETRIES
-from permgrad.patches.training import PREDICTED_BATCHES, fit_patches
-from studies.kit.steps import cached_step
+from permgrad.patches.training import PREDICTED_BATCHES
+from studies.histopathology.forest import colour_texture, forest_probability
+from studies.histopathology.recipes import Recipe
+from studies.kit import Workspace
+from studies.kit.steps import timed
 
-from .forest import colour_texture, forest_probability
-from .recipes import Recipe
-
-KIND = "permgrad.study.histopathology"
 DIGITS = 6
-"""Of logits that are kept."""
-
-
-@cache
-def weights_digest(weights: str) -> str:
-    """Return what tells a weight file from another of the same name; nothing for ImageNet's and random ones."""
-    path = Path(weights)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+"""Of logits in files."""
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where trainings are done, and what they share.
+class Part:
+    """Patches that are trained on, and those that the network is evaluated on; `name` tells one split from another."""
 
-    Attributes
+    name: str
+    train: pg.Patches
+    evaluated: pg.Patches
+
+
+class Trainer:
+    """Does the steps of one study; shows how many there are done.
+
+    Parameters
     ----------
-    out : Path
-        ``units/`` and ``networks/`` are in it.
+    workspace : Workspace
+        Networks are in its ``networks/``, beside the steps.
     precision : str
     random_state : int
     workers : int or None
+        Threads that read patches.
+    n_steps : int
+        How many steps the progress bar shows.
     """
 
-    out: Path
-    precision: str
-    random_state: int
-    workers: int | None
+    def __init__(
+        self, workspace: Workspace, precision: str, random_state: int, workers: int | None = None, n_steps: int = 0
+    ) -> None:
+        self.workspace, self.precision, self.random_state, self.workers = workspace, precision, random_state, workers
+        self._progress = tqdm(total=n_steps, desc="histopathology", unit="step", disable=not workspace.verbose)
+        self._complete: set[str] = set()
 
-    def train(
-        self, recipe: Recipe, rows: str, train: Patches, judged: Patches, *, keep: bool = False, verbose: bool = False
-    ) -> dict[str, Any]:
+    def train(self, recipe: Recipe, part: Part, *, keep: bool = False) -> dict[str, Any]:
         """Train a network, or return what came of it when it was first trained.
 
         Parameters
         ----------
         recipe : Recipe
-        rows : str
-            Says which patches `train` and `evaluate_network` are.
+        part : Part
         keep : bool
             Keep the network, and predict with all symmetries.
 
         Returns
         -------
         dict
-            ``history`` (rows of `fit_patches`), ``logits`` of the judged patches, (n, 1) or (n, 8), their ``auc``,
-            ``seconds``, ``parameters``, and ``network``: its key.
+            ``history`` (rows of `permgrad.fit_patches`), ``logits`` of the evaluated patches, (n, 1) or (n, 8), their
+            ``auc``, ``parameters``, the ``recipe``, and ``network``: its key.
         """
-        key = recipe.key(rows, self.random_state, self.precision, keep, weights_digest(recipe.weights))
-        unit, network = self.out / "units" / f"train_{key}.json", self.place(key)
-        if not unit.is_file() or (keep and not network.is_dir()):  # half of what belongs together: a process died
-            for lost in (unit, *unit.parent.glob(f"test_{key}_*.json")):
+        key = recipe.key(part.name, self.random_state, self.precision, keep, weights_digest(recipe.weights))
+        step, network = self.workspace.out / "steps" / f"trainings/{key}.json", self.network_path(key)
+        if not step.is_file() or (keep and not network.is_dir()):  # half of what belongs together: a process died
+            for lost in (step, *self.workspace.out.glob(f"steps/predictions/{key}_*.json")):
                 lost.unlink(missing_ok=True)
             shutil.rmtree(network, ignore_errors=True)
-        symmetries = N_SYMMETRIES if keep else 1
-        return cached_step(
-            unit, KIND, lambda: self._train(recipe, train, judged, symmetries, network if keep else None, key, verbose)
-        )
+        return self._step(f"trainings/{key}", partial(self._train, recipe, part, keep, key))
 
-    def _train(
-        self,
-        recipe: Recipe,
-        train: Patches,
-        judged: Patches,
-        symmetries: int,
-        network: Path | None,
-        key: str,
-        verbose: bool,
-    ) -> dict[str, Any]:
-        begun = time.perf_counter()
-        model = recipe.network(train.shape, self.precision, self.random_state)
-        history = fit_patches(model, train, judged, recipe.training(self.workers, self.random_state), verbose=verbose)
-        size = PREDICTED_BATCHES * recipe.batch_size
-        logits = predict_logits(model, judged, symmetries=symmetries, batch_size=size, workers=self.workers)
-        if network:
-            with new_directory(network) as staging:
+    def _train(self, recipe: Recipe, part: Part, keep: bool, key: str) -> dict[str, Any]:
+        model = recipe.network(part.train.shape, self.precision, self.random_state)
+        training = recipe.training(self.workers, self.random_state)
+        history = pg.fit_patches(model, part.train, part.evaluated, training, verbose=self.workspace.verbose)
+        logits = predict_logits(
+            model,
+            part.evaluated,
+            symmetries=N_SYMMETRIES if keep else 1,
+            batch_size=PREDICTED_BATCHES * recipe.batch_size,
+            workers=self.workers,
+        )
+        if keep:
+            self.network_path(key).parent.mkdir(exist_ok=True)
+            with new_directory(self.network_path(key)) as staging:
                 write_network(model, staging)
         parameters = model.count_params()
         del model
@@ -116,47 +112,44 @@ class Bench:
             "network": key,
             "history": history.to_dict("records"),
             "logits": np.round(logits.astype(float), DIGITS).tolist(),
-            "auc": float(roc_auc_score(judged.y, logits[:, 0])),
+            "auc": float(roc_auc_score(part.evaluated.y, logits[:, 0])),
             "parameters": parameters,
-            "seconds": time.perf_counter() - begun,
         }
 
-    def place(self, key: str) -> Path:
+    def network_path(self, key: str) -> Path:
         """Return the directory in which a network is kept."""
-        return self.out / "networks" / key
+        return self.workspace.out / "networks" / key
 
     def load(self, key: str) -> Any:
         """Load a network that was kept."""
         try:
-            return read_network(self.place(key))
+            return read_network(self.network_path(key))
         except (OSError, ValueError) as error:
             raise FileFormatError(
-                f"the network in {self.place(key)} cannot be loaded ({error}); remove that directory, and it is trained"
-                " again"
+                f"the network in {self.network_path(key)} cannot be loaded ({error}); remove that directory, and it is"
+                " trained again"
             ) from error
 
     def predict(self, key: str, check: pg.PatchCheck) -> dict[str, Any]:
-        """Predict the test patches with a kept network: ``ids``, ``logits`` (n, 8), ``seconds``, ``images``."""
-        test = check.test
+        """Predict the test patches with a kept network: ``ids``, ``logits`` (n, 8), ``images``, ``seconds``."""
+        return self._step(f"predictions/{key}_{check.test_sha256[:12]}", partial(self._predict, key, check.test))
 
-        def work() -> dict[str, Any]:
-            model = self.load(key)
-            begun = time.perf_counter()
-            logits = predict_logits(model, test, symmetries=N_SYMMETRIES, workers=self.workers)
-            seconds = time.perf_counter() - begun
-            keras.utils.clear_session(free_memory=False)
-            rounded = np.round(logits.astype(float), DIGITS).tolist()
-            return {"ids": test.ids, "logits": rounded, "seconds": seconds, "images": logits.size}
-
-        return cached_step(self.out / "units" / f"test_{key}_{check.test_sha256[:12]}.json", KIND, work)
+    def _predict(self, key: str, patches: pg.Patches) -> dict[str, Any]:
+        model = self.load(key)
+        begun = time.perf_counter()
+        logits = predict_logits(model, patches, symmetries=N_SYMMETRIES, workers=self.workers)
+        seconds = time.perf_counter() - begun
+        keras.utils.clear_session(free_memory=False)
+        rounded = np.round(logits.astype(float), DIGITS).tolist()
+        return {"ids": patches.ids, "logits": rounded, "images": logits.size, "seconds": seconds}
 
     def statistics(self, check: pg.PatchCheck) -> np.ndarray:
-        """Return every patch's statistics, see `colour_texture`; of many patches they take long, so they are kept."""
-        path = self.out / "units" / f"statistics_{check.sha256[:12]}.npy"
+        """Return every patch's statistics, see `colour_texture`; of many patches they take long: they are cached."""
+        path = self.workspace.out / "steps" / f"statistics_{check.sha256[:12]}.npy"
         if not path.is_file():
-            found = colour_texture(check.train, self.workers)
+            statistics = colour_texture(check.train, self.workers)
             with new_file(path) as part, part.open("wb") as stream:
-                np.save(stream, found, allow_pickle=False)
+                np.save(stream, statistics, allow_pickle=False)
         try:
             return np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -165,19 +158,30 @@ class Bench:
     def forest(
         self, fold: int, parts: Callable[[], list[tuple[np.ndarray, np.ndarray]]], n_trees: int
     ) -> dict[str, Any]:
-        """Fit a forest on the first of two parts, (statistics, labels) each, and judge it on the second.
+        """Fit a forest on the first of two parts, (statistics, labels) each, and evaluate it on the second.
 
         Returns
         -------
         dict
-            ``probabilities`` of the judged patches, their ``auc``, and ``seconds``.
+            ``probabilities`` of the second part's patches, and their ``auc``.
         """
 
         def work() -> dict[str, Any]:
-            begun = time.perf_counter()
             train, (statistics, y) = parts()
             probabilities = forest_probability(train, statistics, n_trees, self.random_state)
-            auc = float(roc_auc_score(y, probabilities))
-            return {"probabilities": probabilities.tolist(), "auc": auc, "seconds": time.perf_counter() - begun}
+            return {"probabilities": probabilities.tolist(), "auc": float(roc_auc_score(y, probabilities))}
 
-        return cached_step(self.out / "units" / f"forest_{n_trees}_{fold}.json", KIND, work)
+        return self._step(f"forests/{n_trees}_trees_fold_{fold}", work)
+
+    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        result = self.workspace.step(name, partial(timed, work))
+        self._complete.add(name)
+        self._progress.update(len(self._complete) - self._progress.n)
+        return result
+
+
+@cache
+def weights_digest(weights: str) -> str:
+    """Return what tells a weight file from another of the same name; nothing for ImageNet's and random ones."""
+    path = Path(weights)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 import permgrad as pg
-
-from .networks import Parts
+from studies.hybrid_tables.networks import Evaluation, Parts, evaluate
 
 PEER = Path(__file__).with_name("peer.py")
 
@@ -85,6 +84,11 @@ def fit_baseline(name: str, parts: Parts, random_state: int) -> Any:
         return model.fit(train.X, train.y.to_numpy())
 
 
+def fit_and_evaluate(name: str, parts: Parts, random_state: int) -> Evaluation:
+    """Fit a baseline on the training rows and evaluate it; see `fit_baseline` and `evaluate`."""
+    return evaluate(fit_baseline(name, parts, random_state), parts)
+
+
 class Predictions:
     """What a model that is gone predicted of some rows, as an estimator."""
 
@@ -102,21 +106,21 @@ class Predictions:
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the likeliest class, or the number predicted."""
-        found = self.predict_proba(X)
-        return found.ravel() if self.classes_ is None else self.classes_[found.argmax(axis=1)]
+        predicted = self.predict_proba(X)
+        return predicted.ravel() if self.classes_ is None else self.classes_[predicted.argmax(axis=1)]
 
 
 def _fit_peer(kind: str, parts: Parts, random_state: int) -> Predictions:
     arrays = {f"{part}_X": rows.X.to_numpy(np.float32) for part, rows in parts.items()}
     arrays |= {f"{part}_y": rows.y.to_numpy() for part, rows in parts.items() if part != "test"}
     with tempfile.TemporaryDirectory() as scratch:
-        given, found = Path(scratch) / "given.npz", Path(scratch) / "found.npz"
+        given, predictions = Path(scratch) / "given.npz", Path(scratch) / "predictions.npz"
         np.savez(given, **arrays)
-        command = [sys.executable, str(PEER), kind, str(random_state), str(given), str(found)]
-        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode:
-            raise pg.PermGradError(f"{kind} failed: {done.stderr.strip()[-400:]}")
-        with np.load(found) as predicted:
+        command = [sys.executable, str(PEER), kind, str(random_state), str(given), str(predictions)]
+        process = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)  # noqa: S603
+        if process.returncode:
+            raise pg.PermGradError(f"{kind} failed: {process.stderr.strip()[-400:]}")
+        with np.load(predictions) as predicted:
             known = [(parts[part].X, predicted[part]) for part in ("validation", "test")]
     train = parts["train"]
     return Predictions(known, np.unique(train.y) if train.task == "classification" else None)

@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import recall_score
 
-from permgrad.metrics.scores import classification_scores, regression_scores
-
-Unit = dict[str, Any]
+from studies.hybrid_tables.networks import BySeed, Evaluation, evaluate_predictions
 
 
-def average_by_seed(data: Mapping[str, Any], members: Sequence[Mapping[int, Unit]]) -> dict[int, Unit]:
-    """Average the networks of each seed that all members were trained with.
+def average_by_seed(facts: Mapping[str, Any], networks: Sequence[BySeed]) -> BySeed:
+    """Average the networks of each seed that all of them were trained with.
 
     Parameters
     ----------
-    data : mapping
+    facts : mapping
         ``task`` and ``truth``.
-    members : sequence of mappings
-        Seed → unit, of each network.
+    networks : sequence of mappings
+        Seed → evaluation, of each network.
     """
-    common = set.intersection(*(set(units) for units in members))
-    return {random_state: average(data, [units[random_state] for units in members]) for random_state in sorted(common)}
+    common = sorted(set.intersection(*(set(by_seed) for by_seed in networks)))
+    return {seed: average(facts, [by_seed[seed] for by_seed in networks]) for seed in common}
 
 
-def average(data: Mapping[str, Any], units: Sequence[Unit]) -> Unit:
-    """Return the scores on test rows of the mean of several models' predictions, as `networks.judge` does of one's.
-
-    Of the probabilities, for classification, (n_rows, n_classes).
-    """
-    truth = np.asarray(data["truth"])
-    if data["task"] == "regression":
-        predicted = np.mean([unit["predicted"] for unit in units], axis=0)
-        return {"test": regression_scores(truth, predicted), "predicted": predicted}
-    probabilities = np.mean([unit["probabilities"] for unit in units], axis=0)
-    classes = np.arange(probabilities.shape[1])
-    predicted = probabilities.argmax(axis=1)
-    return {
-        "test": classification_scores(truth, probabilities / probabilities.sum(axis=1, keepdims=True), classes),
-        "recall": recall_score(truth, predicted, labels=classes, average=None, zero_division=0),
-        "predicted": predicted,
-        "probabilities": probabilities,
-    }
+def average(facts: Mapping[str, Any], evaluations: Iterable[Evaluation]) -> Evaluation:
+    """Evaluate the mean of several models' predictions; for classification, of their probabilities."""
+    predictions = "predicted" if facts["task"] == "regression" else "probabilities"
+    mean = np.mean([each[predictions] for each in evaluations], axis=0)
+    return evaluate_predictions(facts["task"], np.asarray(facts["truth"]), mean)

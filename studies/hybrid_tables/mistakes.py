@@ -15,8 +15,7 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance.pixels import read_pixels
 from permgrad.layers.image import FeatureImage
-
-from .networks import Parts, train_and_measure
+from studies.hybrid_tables.networks import Parts, train_and_measure
 
 ops = keras.ops
 LEAK = "the target, scaled"
@@ -61,12 +60,12 @@ def misread(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     if labels is not None:
         wrong["one map"] = one_map_for_all(model, rows.X)
     weights = right.branch_weights or {}
-    found: dict[str, Any] = {"corrected": {**_scores(right, cam), "weight": weights["image"]}}
+    readings: dict[str, Any] = {"corrected": {**_scores(right, cam), "weight": weights["image"]}}
     for name, heat in wrong.items():
         heat = heat.with_unused(cam.features)
         fused = pg.fuse(permutation, heat, weights, fusion_scale="min-max")
-        found[name] = _scores(fused, heat)
-    return {**found, "end_to_end": right.components["end_to_end"].scores, "features": right.features}
+        readings[name] = _scores(fused, heat)
+    return {**readings, "end_to_end": right.components["end_to_end"].scores, "features": right.features}
 
 
 def _scores(ranking: pg.FeatureRanking, heat: pg.FeatureRanking) -> dict[str, Any]:

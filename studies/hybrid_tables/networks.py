@@ -1,4 +1,4 @@
-"""Networks of the study: tuned, trained again with other seeds or settings, judged and ranked."""
+"""Networks of the study: tuned, trained again with other seeds or settings, evaluated and ranked."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from sklearn.metrics import recall_score
 
 import permgrad as pg
 from permgrad import plotting
-from permgrad.metrics.scores import scores
+from permgrad.metrics.scores import classification_scores, regression_scores, scores
 from permgrad.report.pictures import sample_with_heat
 
 FORMULAS = {"default": pg.Formula(), "published": pg.PUBLISHED}
 Parts = Mapping[str, pg.Table]
 """train, validation and test rows of one table."""
+Evaluation = dict[str, Any]
+"""Of a trained model: see `evaluate`, `measure`."""
+BySeed = dict[int, Evaluation]
 
 
 def numbered(parts: Parts) -> Parts:
@@ -32,25 +35,45 @@ def numbered(parts: Parts) -> Parts:
     }
 
 
-def judge(model: Any, parts: Parts) -> dict[str, Any]:
-    """Return the scores of a fitted model on validation and test rows, and what it predicts of the latter.
-
-    ``predicted``: class numbers, or numbers; only for classification, ``recall`` of each class, and ``probabilities``,
-    (n_rows, n_classes).
-    """
-    test = parts["test"]
-    found: dict[str, Any] = {part: scores(model, parts[part]) for part in ("validation", "test")}
-    predicted = np.ravel(model.predict(test.X))
-    if test.task == "classification":
-        classes = np.unique(parts["train"].y)
-        predicted = np.searchsorted(classes, predicted)
-        truth = np.searchsorted(classes, test.y)
-        found["recall"] = recall_score(truth, predicted, labels=range(len(classes)), average=None, zero_division=0)
-        found["predicted"] = predicted
-        found["probabilities"] = np.round(np.asarray(model.predict_proba(test.X), float), 5)
+def evaluate(model: Any, parts: Parts) -> Evaluation:
+    """Score a fitted model on validation and test rows; see `evaluate_predictions`."""
+    test, truth = parts["test"], parts["test"].y.to_numpy()
+    if test.task == "regression":
+        evaluation = evaluate_predictions("regression", truth, np.ravel(model.predict(test.X)))
+        evaluation["predicted"] = [float(f"{value:.6g}") for value in evaluation["predicted"]]
     else:
-        found["predicted"] = [float(f"{value:.6g}") for value in predicted]
-    return found
+        numbers = np.searchsorted(np.unique(parts["train"].y), truth)
+        evaluation = evaluate_predictions("classification", numbers, np.asarray(model.predict_proba(test.X), float))
+        evaluation["probabilities"] = np.round(evaluation["probabilities"], 5)
+    return {"validation": scores(model, parts["validation"]), **evaluation}
+
+
+def evaluate_predictions(task: str, truth: np.ndarray, predicted: np.ndarray) -> Evaluation:
+    """Score what a model predicts of the test rows.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+    truth : ndarray of shape (n_rows,)
+        Class numbers 0, 1, ..., or numbers.
+    predicted : ndarray of shape (n_rows, n_classes) or (n_rows,)
+        Probabilities, or numbers.
+
+    Returns
+    -------
+    dict
+        ``test``: scores; ``predicted``: class numbers, or numbers; only for classification, ``recall`` of each class,
+        and ``probabilities``.
+    """
+    if task == "regression":
+        return {"test": regression_scores(truth, predicted), "predicted": predicted}
+    classes, likeliest = np.arange(predicted.shape[1]), predicted.argmax(axis=1)
+    return {
+        "test": classification_scores(truth, predicted / predicted.sum(axis=1, keepdims=True), classes),
+        "recall": recall_score(truth, likeliest, labels=classes, average=None, zero_division=0),
+        "predicted": likeliest,
+        "probabilities": predicted,
+    }
 
 
 def train(template: Any, parts: Parts, **changes: Any) -> Any:
@@ -60,36 +83,38 @@ def train(template: Any, parts: Parts, **changes: Any) -> Any:
     return model.fit(parts["train"].X, parts["train"].y, validation_data=validation)
 
 
-def measure(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
-    """Judge a trained network; where it has both branches, score its features by both formulas, on the test rows."""
-    found = {**judge(model, parts), "parameters": model.network_.count_params(), "epochs": len(model.history_["loss"])}
+def measure(model: Any, parts: Parts, repeats: int) -> Evaluation:
+    """Evaluate a trained network; where it has both branches, rank its features by both formulas, on the test rows."""
+    evaluation = evaluate(model, parts)
+    evaluation |= {"parameters": model.network_.count_params(), "epochs": len(model.history_["loss"])}
     if model.layout_ is not None:
-        found["layout"] = model.layout_.to_dict()
+        evaluation["layout"] = model.layout_.to_dict()
     if len(model.branches) == 2:
-        rankings = {name: _ranked(model, parts["test"], repeats, formula) for name, formula in FORMULAS.items()}
-        found["branch_weights"] = {name: ranking.branch_weights for name, ranking in rankings.items()}
-        found["rankings"] = {
+        rankings = {name: _rank(model, parts["test"], repeats, formula) for name, formula in FORMULAS.items()}
+        evaluation["branch_weights"] = {name: ranking.branch_weights for name, ranking in rankings.items()}
+        evaluation["rankings"] = {
             name: dict(zip(ranking.features, ranking.scores.tolist(), strict=True))
             for name, ranking in rankings.items()
         }
-    return found
+    return evaluation
 
 
-def _ranked(
-    model: Any, rows: pg.Table, repeats: int, formula: pg.Formula, end_to_end: bool = False
+def _rank(
+    model: Any, rows: pg.Table, repeats: int, formula: pg.Formula, *, end_to_end: bool = False
 ) -> pg.FeatureRanking:
     return model.rank_features(rows.X, rows.y, n_repeats=repeats, verbose=False, end_to_end=end_to_end, formula=formula)
 
 
-def train_and_measure(template: Any, parts: Parts, repeats: int, **changes: Any) -> dict[str, Any]:
-    """Do both, and say how long the training took."""
+def train_and_measure(template: Any, parts: Parts, repeats: int, **changes: Any) -> Evaluation:
+    """Train as `train` does, and measure; ``seconds`` are the training's."""
     begun = time.monotonic()
     model = train(template, parts, **changes)
-    return {**measure(model, parts, repeats), "seconds": time.monotonic() - begun}
+    seconds = time.monotonic() - begun
+    return {**measure(model, parts, repeats), "seconds": seconds}
 
 
 def describe_tuning(result: pg.TuneResult) -> dict[str, Any]:
-    """Return what was tried and what came of it."""
+    """Return how many trials ended how, and the best one."""
     trials, best = result.trials, result.best_trial
     states = trials["state"].value_counts().to_dict()
     return {
@@ -120,7 +145,7 @@ def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
     test = parts["test"]
     rankings = {}
     for name, formula in FORMULAS.items():  # what is permuted end to end does not depend on the formula
-        ranking = _ranked(model, test, repeats, formula, end_to_end=not rankings)
+        ranking = _rank(model, test, repeats, formula, end_to_end=not rankings)
         known = next(iter(rankings.values()), ranking).components["end_to_end"]
         rankings[name] = replace(ranking, components={**ranking.components, "end_to_end": known})
     image, heat, title = sample_with_heat(model, test)

@@ -11,13 +11,13 @@ import sys
 import numpy as np
 
 
-def main(kind: str, random_state: int, given: str, found: str) -> None:
+def main(kind: str, random_state: int, given: str, predictions: str) -> None:
     """Fit on training rows, stop by validation rows; write what is predicted of these and of test rows."""
     data = np.load(given)
     model = getattr(importlib.import_module("pytabkit"), kind)(random_state=random_state, device="cpu", verbosity=0)
     model.fit(data["train_X"], data["train_y"], X_val=data["validation_X"], y_val=data["validation_y"])
     predict = model.predict_proba if kind.endswith("_Classifier") else model.predict
-    np.savez(found, **{part: predict(data[f"{part}_X"]) for part in ("validation", "test")})
+    np.savez(predictions, **{part: predict(data[f"{part}_X"]) for part in ("validation", "test")})
 
 
 if __name__ == "__main__":

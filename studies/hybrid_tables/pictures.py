@@ -1,8 +1,8 @@
-"""The study's pictures, drawn from what was found. Nothing is trained here."""
+"""The study's pictures. Nothing is trained here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,46 +12,56 @@ from matplotlib.ticker import MaxNLocator
 import permgrad as pg
 from permgrad import plotting
 from permgrad.plotting.style import colours, literal, new_figure
-
-from .found import Found
-from .tables import SCORES, explained_rankings
+from studies.hybrid_tables.ranking_tables import explained_rankings
+from studies.hybrid_tables.results import DatasetResults, Results
+from studies.hybrid_tables.score_tables import SCORES
+from studies.hybrid_tables.settings import HybridSettings
+from studies.kit import Picture
 
 TOP = 10
 BEST = "best baseline"
+DPI, COLOURS = 65, 96
 
 
-def pictures(
-    found: Sequence[Found], scores: pd.DataFrame, layouts: pd.DataFrame, recalls: pd.DataFrame, ours: Sequence[str]
-) -> Iterator[tuple[str, Figure]]:
-    """Draw every picture that there are results for: (name, figure). `ours`: what goes beyond the published ones."""
+def pictures(settings: HybridSettings, results: Results, tables: Mapping[str, pd.DataFrame]) -> dict[str, Picture]:
+    """Draw every picture that there are results for."""
+    scores, layouts, recalls = (tables[name] for name in ("scores", "layouts", "recall"))
+    figures: dict[str, Figure] = {}
     if len(scores):
-        yield "scores", plot_models(scores)
-    if len(layouts) and "mean" in layouts:
-        yield "layouts", plot_layouts(layouts)
+        figures["scores"] = plot_models(scores)
+    if "mean" in layouts:
+        figures["layouts"] = plot_layouts(layouts)
     if len(recalls):
-        yield "recall", plot_recalls(recalls, [found[0].explained, *ours])
-    for one in found:
-        yield from published_pictures(one)
+        figures["recall"] = plot_recalls(recalls, [settings.explained, *settings.contenders])
+    for result in results:
+        figures |= published_pictures(result)
+    return {  # a palette breaks the colour bar of a heat map into bands
+        name: Picture(figure, DPI, None if name.startswith("sample") else COLOURS) for name, figure in figures.items()
+    }
 
 
-def published_pictures(one: Found) -> Iterator[tuple[str, Figure]]:
+def published_pictures(result: DatasetResults) -> dict[str, Figure]:
     """Draw what the published notebooks show of one data set: rankings, layout, a row's image and its Grad-CAM."""
-    if one.permgrad is None:
-        return
-    for formula, ranking in explained_rankings(one).items():
+    if result.permgrad is None:
+        return {}
+    figures = {}
+    for formula, ranking in explained_rankings(result).items():
         figure = plotting.plot_ranking(ranking, top=TOP)
         weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
-        figure.axes[0].set_title(literal(f"{one.label}, {formula} formula\nbranch weights: {weights}"), fontsize=11)
-        yield f"ranking_{one.name}_{formula}", figure
-    layout = pg.FeatureLayout.from_dict(one.permgrad["layout"])
-    yield f"network_{one.name}", plotting.plot_network(one.permgrad["boxes"])
-    yield f"layout_{one.name}", plotting.plot_layout(layout)
-    shared = one.mistakes.get("shared pixels")
-    if shared:
-        yield f"layout_{one.name}_published", plotting.plot_layout(pg.FeatureLayout.from_dict(shared["layout"]))
-    sample = one.permgrad["sample"]
+        title = f"{result.label}, {formula} formula\nbranch weights: {weights}"
+        figure.axes[0].set_title(literal(title), fontsize=11)
+        figures[f"ranking_{result.name}_{formula}"] = figure
+    layout = pg.FeatureLayout.from_dict(result.permgrad["layout"])
+    figures[f"network_{result.name}"] = plotting.plot_network(result.permgrad["boxes"])
+    figures[f"layout_{result.name}"] = plotting.plot_layout(layout)
+    if "shared pixels" in result.mistakes:
+        shared = pg.FeatureLayout.from_dict(result.mistakes["shared pixels"]["layout"])
+        figures[f"layout_{result.name}_published"] = plotting.plot_layout(shared)
+    sample = result.permgrad["sample"]
     image, heat = np.array(sample["image"]), np.array(sample["heat"])
-    yield f"sample_{one.name}", plotting.plot_sample(image, heat, f"{one.label}, {sample['title']}", layout)
+    title = f"{result.label}, {sample['title']}"
+    figures[f"sample_{result.name}"] = plotting.plot_sample(image, heat, title, layout)
+    return figures
 
 
 def plot_models(scores: pd.DataFrame) -> Figure:

@@ -101,13 +101,16 @@ class Study(Generic[S, R]):
         Parameters
         ----------
         *options : click.Option
-            A `Setting` or `Preset` changes the settings; the value of any other one is passed to `run` by its name.
+            A `Setting` or `Preset` changes the settings, presets before ``--fast``; the value of any other one goes to
+            `run` by its name.
         """
-        changing = [Preset("--fast", self.fast, self.fast_help), *options]
+        presets = [option for option in options if isinstance(option, Preset)]
+        single = [option for option in options if isinstance(option, Setting)]
+        changing = [*presets, Preset("--fast", self.fast, self.fast_help), *single]  # the later wins
         return click.Command(
             self.name,
             params=[*self._dataset_option(), *options, *self._common_options()],
-            callback=lambda **given: self._main([o for o in changing if isinstance(o, Setting | Preset)], given),
+            callback=lambda **given: self._main(changing, given),
             help=self.help,
             context_settings={"help_option_names": ["-h", "--help"]},
         )

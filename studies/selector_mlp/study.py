@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from permgrad.backend import keras
 from permgrad.data.preprocessing import log_normalise, variable_genes
 from permgrad.training.config import choose_precision
 from studies.kit import Study, Workspace
+from studies.kit.data import find_data
 from studies.kit.workspace import Step
 from studies.selector_mlp import steps
 from studies.selector_mlp.conditions import SVMS
@@ -55,14 +55,8 @@ def load_cells(settings: PanelSettings, dataset: str) -> pg.Cells:
     source = settings.datasets[dataset]
     if source.file == "generated":
         return pg.toy.single_cells(**settings.generated.model_dump())
-    places = [Path(os.environ.get("PERMGRAD_DATA", ".")) / source.file, Path(source.file)]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        raise pg.PermGradError(
-            f"there is no such file as {source.file}, neither here nor in the directory that PERMGRAD_DATA names; say"
-            f" where it is (--set datasets.{dataset}.file=PATH), or choose another data set (--dataset)"
-        )
-    return pg.read_cells(path, source.target)
+    advice = f"say where it is (--set datasets.{dataset}.file=PATH), or choose another data set (--dataset)"
+    return pg.read_cells(find_data(source.file, advice), source.target)
 
 
 def prepare(settings: PanelSettings, cells: pg.Cells) -> Parts:

@@ -1,51 +1,42 @@
-"""The histopathology study: its recipes, its grid, what it writes, and that it goes on where it was stopped."""
+"""The histopathology study: recipes, the grid, cached networks, tables by hand; one network is trained, twice."""
 
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from filelock import FileLock
 from optuna.trial import TrialState
 
 import permgrad as pg
 from permgrad.patches.planted import write_planted_patches
-from permgrad.tuning.dashboard import make_server
-from studies.histopathology import forest, grid, tables, trainings
-from studies.histopathology import study as study
-from studies.kit.settings import read_settings
+from studies.histopathology import forest, grid, results, settings, study, tables
+from studies.histopathology.trainings import Part, Trainer
 
 pytestmark = pytest.mark.xdist_group("histopathology")
-YAML = Path(study.__file__).with_suffix(".yaml")
 TINY = (
-    *study.FAST,
+    *settings.FAST,
     "data.validation=0.3",
     "grid.changes={backbone: SmallCNN, epochs: 1, batch_size: 8}",
     "grid.learning_rate=[3e-3]",
     "longer.epochs=2",
     "small_cnn.epochs=2",
     "small_cnn.batch_size=8",
-    "comparison.backbones=[MobileNetV3Small]",
     "baseline.epochs=1",
-    "variants={frozen backbone: {unfreezing: frozen}, stain: {augmentation: {stain: 0.1}}}",
-    "folds.n=2",
+    "variants={frozen backbone: {unfreezing: frozen}}",
     "forest_trees=20",
     "shown=2",
 )
+HISTORY = pd.DataFrame(
+    {"epoch": [1], "loss": 0.7, "val_loss": 0.7, "val_auc": 0.5, "learning_rate": 1e-3, "images_per_second": 9.0}
+)
 
 
-def settings(*overrides: str) -> study.Study:
-    return read_settings(study.Study, YAML, [*TINY, *overrides])
-
-
-def command(directory: Path, *overrides: str) -> list[str]:
-    changes = (*TINY, f"data.directory='{directory}'", *overrides)
-    return [part for setting in changes for part in ("--set", setting)]
+def read(*overrides: str) -> settings.PatchSettings:
+    return study.STUDY.read([*TINY, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -58,26 +49,51 @@ def directory(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def out(directory, tmp_path_factory):
-    path = tmp_path_factory.mktemp("histopathology")
-    result = CliRunner().invoke(study.main, ["--out", str(path), *command(directory)])
-    assert result.exit_code == 0, result.output
-    assert (
-        "40 labelled patches of 48 × 48 pixels, 50.0% positive; 6 to predict; 1 × cannot be read (test)"
-        in result.output
-    )
-    assert "submission.csv: 6 test patches" in result.output
-    return path
+def check(directory):
+    return pg.check_patches(directory)
 
 
 @pytest.fixture(scope="module")
-def done(directory, out):
-    given = settings(f"data.directory='{directory}'")
-    return study.run(given, study.check_data(given), out)
+def part(check):
+    return Part("split", check.train.take(range(30)), check.train.take(range(30, 40)))
+
+
+@pytest.fixture(scope="module")
+def drawn(check):
+    """Results of no training: random logits."""
+    rng = np.random.default_rng(0)
+    rows = [np.arange(20), np.arange(20, 40)]
+
+    def training(n: int) -> dict[str, object]:
+        logits = rng.normal(size=(n, 8))
+        history = HISTORY.to_dict("records")
+        content = {"logits": logits.tolist(), "history": history, "parameters": 9, "step_seconds": 30.0}
+        return {**content, "auc": rng.random(), "network": str(rng.integers(10**9))}
+
+    cells = [{"learning_rate": rate, "dropout": dropout} for rate in (1e-3, 3e-3) for dropout in (0.2, 0.3)]
+    small = training(12)
+    heat = results.Heat(
+        np.arange(12), check.train.pixels(range(12)), rng.random((12, 48, 48)), {"surest": [0, 1]}, np.arange(12) < 9
+    )
+    return results.Results(
+        check=check,
+        validation=check.train.take(range(12)),
+        comparison={"ResNet18": training(12), "small CNN": small},
+        grid=[{"params": params, **training(12)} for params in cells],
+        failed=0,
+        longer=training(12),
+        variants={"one": training(12), "other": small},
+        fold_rows=rows,
+        folds={name: [training(20), training(20)] for name in tables.NAMES},
+        forests=[{"probabilities": rng.random(20), "step_seconds": 6.0} for _ in rows],
+        submitted="best",
+        predictions=[{"ids": check.test.ids, **training(5)} for _ in rows],
+        heat=heat,
+    )
 
 
 def test_the_published_settings_are_the_defaults():
-    given = read_settings(study.Study, YAML)
+    given = study.STUDY.read()
     recipe = given.baseline
     assert (recipe.backbone, recipe.epochs, recipe.batch_size, recipe.image_size) == ("EfficientNetB0", 2, 64, 224)
     assert (recipe.learning_rate, recipe.weight_decay, recipe.dropout) == (3e-4, 1e-4, 0.2)
@@ -88,29 +104,25 @@ def test_the_published_settings_are_the_defaults():
 
 
 def test_recipes_are_the_baseline_with_changes():
-    given = read_settings(study.Study, YAML)
+    given = study.STUDY.read()
     changed = given.baseline.but({"augmentation": {"stain": 0.1}, "epochs": 5})
     assert (changed.epochs, changed.augmentation.stain, changed.augmentation.rotation) == (5, 0.1, 90)
     assert changed.but({"epochs": 2, "augmentation": {"stain": 0}}) == given.baseline
     assert changed.key() != given.baseline.key() == given.baseline.but({}).key()
     assert given.baseline.key("fold 0") != given.baseline.key("fold 1")
     training = given.baseline.but({"positive_weight": True, "schedule": "cosine"}).training(None, 3)
-    assert (training.positive_weight, training.schedule, training.keep, training.random_state) == (
-        "balanced",
-        "cosine",
-        "last",
-        3,
-    )
-    files = read_settings(study.Study, YAML, ["weight_files.EfficientNetB0=b0.h5", "weight_files.ResNet18=r.h5"])
+    wanted = ("balanced", "cosine", "last", 3)
+    assert (training.positive_weight, training.schedule, training.keep, training.random_state) == wanted
+    files = study.STUDY.read(["weight_files.EfficientNetB0=b0.h5", "weight_files.ResNet18=r.h5"])
     assert files.with_backbone("EfficientNetB0").weights == files.longest(files.grid.first).weights == "b0.h5"
     assert files.longest(files.grid.first, {"backbone": "ResNet18"}).weights == "r.h5"
     assert (files.with_backbone("ResNet50V2").weights, files.small.weights) == ("imagenet", "random")
-    for short in (study.FROM_SCRATCH, study.FAST):
-        scratch = read_settings(study.Study, YAML, short)
+    for short in (settings.FROM_SCRATCH, settings.FAST):
+        scratch = study.STUDY.read(short)
         assert scratch.baseline.weights == scratch.small.weights == "random"
 
 
-def test_mistakes_are_found_before_hours_of_training():
+def test_mistakes_are_noticed_before_hours_of_training(check, tmp_path, monkeypatch):
     for change, message in {
         "variants={larger: {image_sise: 288}}": r"variants\.larger: image_sise",
         "variants={slow: {unfreezing: gradual, epochs: 1}}": r"variants\.slow: gradual unfreezing takes at least 2",
@@ -121,7 +133,24 @@ def test_mistakes_are_found_before_hours_of_training():
         "data.validation=1": r"data\.validation",
     }.items():
         with pytest.raises(pg.PermGradError, match=message):
-            settings(change)
+            read(change)
+    with pytest.raises(pg.PermGradError, match="no backbone 'ResNet19'"):
+        study.check_backbones(read("variants={other: {backbone: ResNet19}}"), check.train.shape)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PERMGRAD_DATA", raising=False)
+    with pytest.raises(pg.PermGradError, match="there is no histopathology, neither here nor.*--data DIR"):
+        study.check_data(read())
+
+
+def test_strict_settings_stop_at_a_patch_that_cannot_be_read(directory):
+    with pytest.raises(pg.PermGradError, match="strict checks were asked for"):
+        study.check_data(read(f"data.directory='{directory}'", "data.strict=true"))
+
+
+def test_results_depend_on_the_split_and_not_on_recipes():
+    assert study.fixed(read("longer.epochs=9", "forest_trees=9", "workers=1")) == study.fixed(read())
+    for change in ("random_state=1", "data.random_state=1", "folds.n=3", "data.at_most=30", "precision=mixed_float16"):
+        assert study.fixed(read(change)) != study.fixed(read())
 
 
 def test_the_grid_goes_on_where_it_died(tmp_path):
@@ -132,18 +161,15 @@ def test_the_grid_goes_on_where_it_died(tmp_path):
         seen.append(dict(params))
         if len(seen) == 3:
             raise KeyboardInterrupt
-        history = [
-            {"epoch": 1, "val_auc": 0.5, "loss": 1.0, "seconds": 2.0},
-            {"epoch": 2, "val_auc": 0.6, "loss": 0.9, "seconds": 2.0},
-        ]
-        return {"history": history, "auc": params["a"] / 10 + params["b"] / 100, "seconds": 4.0}
+        history = [{"epoch": 1, "val_auc": 0.5, "loss": 1.0}, {"epoch": 2, "val_auc": 0.6, "loss": 0.9}]
+        return {"history": history, "auc": params["a"] / 10 + params["b"] / 100, "step_seconds": 4.0}
 
     with pytest.raises(KeyboardInterrupt):
         grid.search(tmp_path, "grid", space, {"patches": "x"}, train)
-    cells = [{"a": a, "b": b} for a in (1, 2, 3) for b in (True, False)]
-    found = grid.search(tmp_path, "grid", space, {"patches": "x"}, train)
-    assert [cell["params"] for cell in found] == cells
-    assert sorted(map(str, seen[:2] + seen[3:7])) == sorted(map(str, cells))  # each once, but for the one that died
+    combinations = [{"a": a, "b": b} for a in (1, 2, 3) for b in (True, False)]
+    trainings = grid.search(tmp_path, "grid", space, {"patches": "x"}, train)
+    assert [each["params"] for each in trainings] == combinations
+    assert sorted(map(str, seen[:2] + seen[3:7])) == sorted(map(str, combinations))  # once, but for the one that died
 
     def trials():
         return optuna.load_study(study_name="grid", storage=f"sqlite:///{tmp_path / 'study.db'}").trials
@@ -168,11 +194,11 @@ def test_a_combination_that_diverges_is_left_out(tmp_path):
         seen.append(params["a"])
         if params["a"] != 2:
             raise pg.PermGradError(f"training diverged with {params['a']}")
-        return {"history": [{"epoch": 1, "val_auc": 0.5, "loss": 1.0}], "auc": 0.5, "seconds": 1.0}
+        return {"history": [{"epoch": 1, "val_auc": 0.5, "loss": 1.0}], "auc": 0.5, "step_seconds": 1.0}
 
     for _ in range(2):
-        found = grid.search(tmp_path, "grid", {"a": [1, 2, 3]}, {}, train)
-        assert [cell["params"] for cell in found] == [{"a": 2}]
+        trainings = grid.search(tmp_path, "grid", {"a": [1, 2, 3]}, {}, train)
+        assert [each["params"] for each in trainings] == [{"a": 2}]
     assert (seen.count(1), seen.count(3)) == (1, 1)  # not again
     trials = optuna.load_study(study_name="grid", storage=f"sqlite:///{tmp_path / 'study.db'}").trials
     assert {t.user_attrs.get("failure") for t in trials} == {None, *(f"training diverged with {a}" for a in (1, 3))}
@@ -180,184 +206,145 @@ def test_a_combination_that_diverges_is_left_out(tmp_path):
         grid.search(tmp_path, "other", {"a": [1, 3]}, {}, train)
 
 
-def test_parts_that_cannot_be_judged_are_refused(directory):
-    patches = pg.check_patches(directory).train
+def test_parts_that_cannot_be_evaluated_are_refused(check):
+    patches = check.train
     few = patches.take(np.r_[np.flatnonzero(patches.y == 0), np.flatnonzero(patches.y == 1)[:5]])
     with pytest.raises(pg.PermGradError, match=r"would have .* of label 1, two of each\s+are needed"):
-        study.split(settings("folds.n=3"), few)
+        study.split(read("folds.n=3"), few)
     with pytest.raises(pg.PermGradError, match="cannot be split"):
-        study.split(settings("folds.n=30"), patches)
+        study.split(read("folds.n=30"), patches)
     with pytest.raises(pg.PermGradError, match="square"):
-        study.split(settings(), pg.Patches(patches.ids, patches.files, (48, 40, 3), patches.y))
-    (train, validation), folds = study.split(settings(), patches)
-    assert sorted([*train, *validation]) == sorted(np.concatenate([judged for _, judged in folds])) == list(range(40))
+        study.split(read(), pg.Patches(patches.ids, patches.files, (48, 40, 3), patches.y))
+    (train, validation), folds = study.split(read(), patches)
+    assert sorted([*train, *validation]) == sorted(np.concatenate([each for _, each in folds])) == list(range(40))
     assert not set(folds[0][0]) & set(folds[0][1])
 
 
+@pytest.fixture
+def untrained(monkeypatch):
+    """Networks stay at their random weights; what should be trained is listed."""
+    asked = []
+    monkeypatch.setattr(pg, "fit_patches", lambda model, *given, **named: asked.append(model.name) or HISTORY)
+    return asked
+
+
+@pytest.fixture
+def trainer(tmp_path):
+    return Trainer(study.STUDY.workspace(tmp_path), "float32", 0)
+
+
+def test_network_and_step_belong_together(trainer, untrained, part):
+    """Either one lost, as where a process dies between them, both are made again."""
+    first = trainer.train(read().small, part, keep=True)
+    assert np.shape(first["logits"]) == (10, 8)
+    assert trainer.train(read().small, part, keep=True) == first
+    assert len(untrained) == 1
+    shutil.rmtree(trainer.network_path(first["network"]))
+    second = trainer.train(read().small, part, keep=True)
+    (trainer.workspace.out / "steps" / "trainings" / f"{first['network']}.json").unlink()
+    third = trainer.train(read().small, part, keep=True)
+    assert len(untrained) == 3
+    for again in (second, third):
+        np.testing.assert_allclose(again["logits"], first["logits"], atol=1e-5)
+
+
+def test_other_test_patches_are_predicted_anew(trainer, untrained, part, check):
+    """Predictions are those of the network; of other patches, they are others: no cached step is taken for them."""
+    key = trainer.train(read().small, part, keep=True)["network"]
+    predicted = trainer.predict(key, check)
+    expected = pg.predict_patches(trainer.load(key), check.test, symmetries=8)
+    np.testing.assert_allclose(results.mean_probability(predicted, 8), expected, atol=1e-5)
+    other = replace(check, test=check.test.take([3, 0]), test_sha256="other")
+    again = trainer.predict(key, other)
+    assert again["ids"] == [check.test.ids[3], check.test.ids[0]]
+    np.testing.assert_allclose(again["logits"], np.array(predicted["logits"])[[3, 0]], atol=1e-5)
+
+
+def test_the_submission(drawn, directory):
+    """In the directory's order, the mean of networks and symmetries; what cannot be read has the share of positives."""
+    ids, probabilities = results.submission(drawn)
+    assert list(ids) == sorted(path.stem for path in (directory / "test").iterdir())
+    logits = np.array([each["logits"] for each in drawn.predictions])
+    np.testing.assert_allclose(np.delete(probabilities, 2), (1 / (1 + np.exp(-logits))).mean(axis=(0, 2)))
+    assert probabilities[2] == 0.5
+
+
+def test_tables_by_hand(drawn):
+    y = drawn.validation.y
+    trainings = {**drawn.comparison, "longer": drawn.longer}
+    probabilities = [1 / (1 + np.exp(-np.array(each["logits"])[:, 0])) for each in trainings.values()]
+    ensembles = tables.ensembles(drawn).set_index("name")
+    mean = pg.auc_interval(y, np.mean(probabilities, axis=0)).auc
+    assert ensembles.loc["every backbone and it", "auc"] == pytest.approx(mean)
+    eight = (1 / (1 + np.exp(-np.array(drawn.longer["logits"])))).mean(axis=1)
+    assert ensembles.loc["it, eight-fold", "auc"] == pytest.approx(pg.auc_interval(y, eight).auc)
+    summary, pairs = tables.folds(drawn)
+    logits = [np.array(each["logits"])[:, 0] for each in drawn.folds["small CNN"]]
+    aucs = [pg.auc_interval(drawn.check.train.y[at], x).auc for at, x in zip(drawn.fold_rows, logits, strict=True)]
+    small = summary.set_index("name").loc["small CNN"]
+    assert (small["auc"], small["lowest"]) == pytest.approx((np.mean(aucs), min(aucs)))
+    assert len(pairs) == 5
+    effects = tables.grid_effects(drawn).set_index(["setting", "value"])
+    assert effects["combinations"].tolist() == [2] * 4
+    assert effects.loc[("dropout", "0.3"), "mean AUC"] == pytest.approx(np.mean([drawn.grid[i]["auc"] for i in (1, 3)]))
+    shares = tables.heat(drawn)
+    assert shares["patches"].sum() == 9
+    assert shares["centre_area"].tolist() == pytest.approx([32**2 / 48**2] * len(shares))
+    assert tables.variants(drawn)["name"].tolist() == ["the grid's best, longer", "one", "other"]
+
+
+def test_what_was_asked(drawn):
+    """A recipe that comes twice, as the small CNN does here, was trained once."""
+    minutes = drawn.minutes()
+    assert minutes == pytest.approx((1 + 1 + 4 + 1 + 1 + 4 + 2) * 0.5 + 2 * 0.1)
+    for auc, limit, met in ((0.86, 59, ["yes"] * 3), (0.84, 61, ["no", "yes", "no"])):
+        summary = pd.DataFrame({"name": ["small CNN", tables.FOREST], "auc": [auc, 0.5]})
+        assert tables.asked(summary, limit)["met"].tolist() == met
+
+
+def test_colour_and_texture_by_hand(check):
+    """A patch's numbers are its own; some of them, computed plainly."""
+    patches = check.train.take(range(3))
+    statistics = forest.colour_texture(patches)
+    red = patches.pixels([1])[0, :, :, 0].ravel()
+    np.testing.assert_allclose(statistics[1, :4], [red.mean(), red.std(), *np.percentile(red, [5, 25])], rtol=1e-5)
+    counts = [((red >= low) & (red < low + 16)).mean() for low in range(0, 256, 16)]
+    np.testing.assert_allclose(statistics[1, 7:23], counts, atol=1e-6)
+    np.testing.assert_array_equal(statistics[2], forest.colour_texture(patches.take([2]))[0])
+
+
 @pytest.mark.slow
-def test_everything_is_written(out, done, directory):
-    names = {path.name for path in out.iterdir()}
-    assert {"report.md", "submission.csv", "study.db", "problems.csv", "classes.png", "patches.png"} <= names
-    assert {"pixels.png", "learning.png", "roc.png", "heat.png", "comparison.csv", "grid.csv", "folds.csv"} <= names
-    text = (out / "report.md").read_text()
+def test_one_run_from_patches_to_the_submission(directory, untrained, tmp_path):
+    """Of networks at their random weights."""
+    given = read(f"data.directory='{directory}'")
+    workspace = study.STUDY.workspace(tmp_path)
+    done = study.run(given, workspace)
+    text = study.STUDY.write_report(given, done, tmp_path).text()
     assert "cannot be read" in text
     assert "The baseline: EfficientNetB0, random weights, patches as they are, 1 epoch in batches of 64" in text
-    assert set(done["comparison"]) == {"MobileNetV3Small", "small CNN"}
-    assert len(done["grid"]) == 2
-    server, url = make_server(out, None, 0)
-    server.server_close()
-    assert url.endswith("/dashboard")  # of two studies
-    names = optuna.get_all_study_names(f"sqlite:///{out / 'study.db'}")
-    assert names == ["backbones", "grid"]
-
-
-@pytest.mark.slow
-def test_the_submission(out, done, directory):
-    """In the directory's order, the mean of networks and symmetries; what cannot be read has the share of positives."""
-    table = pd.read_csv(out / "submission.csv")
-    assert table["id"].tolist() == sorted(path.stem for path in (directory / "test").iterdir())
-    assert table["label"][2] == 0.5
-    assert table["label"].between(0, 1).all()
-    units = done["folds"][done["submitted"]]
-    models = [trainings.Bench(out, "float32", 0, None).load(unit["network"]) for unit in units]
-    expected = pg.predict_patches(models, done["check"].test, symmetries=8)
+    assert "augmentation\nflips, rotation 90" in text
+    assert set(done.comparison) == {"SmallCNN", "small CNN"}
+    assert optuna.get_all_study_names(f"sqlite:///{tmp_path / 'study.db'}") == ["backbones", "grid"]
+    trainer = Trainer(workspace, "float32", 0)
+    models = [trainer.load(each["network"]) for each in done.folds[done.submitted]]
+    expected = pg.predict_patches(models, done.check.test, symmetries=8)
+    table = pd.read_csv(tmp_path / "submission.csv")
     np.testing.assert_allclose(table["label"].drop(2), expected, atol=1e-4)
+    assert len(untrained) == 1 + 1 + 1 + 1 + 1 + 2 * 2
+    study.run(given, workspace)
+    assert len(untrained) == 9
 
 
 @pytest.mark.slow
-def test_all_is_done_once(out, done, directory, monkeypatch):
-    monkeypatch.setattr(trainings, "fit_patches", lambda *given, **named: pytest.fail("a training was done twice"))
-    given = settings(f"data.directory='{directory}'")
-    before = {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    again = study.run(given, study.check_data(given), out)
-    assert before == {path: path.stat().st_mtime_ns for path in (out / "units").iterdir()}
-    assert again["longer"] == done["longer"]
-
-
-@pytest.mark.slow
-def test_a_network_that_was_lost_is_trained_again(out, done, directory):
-    given = settings(f"data.directory='{directory}'")
-    key = done["longer"]["network"]
-    shutil.rmtree(out / "networks" / key)
-    again = study.run(given, study.check_data(given), out)
-    np.testing.assert_allclose(again["longer"]["logits"], done["longer"]["logits"], atol=0.01)
-
-
-@pytest.mark.slow
-def test_a_process_that_died_between_network_and_unit(out, done, directory):
-    given = settings(f"data.directory='{directory}'")
-    (out / "units" / f"train_{done['longer']['network']}.json").unlink()
-    again = study.run(given, study.check_data(given), out)
-    np.testing.assert_allclose(again["longer"]["logits"], done["longer"]["logits"], atol=0.01)
-
-
-@pytest.mark.slow
-def test_other_test_patches_are_predicted_anew(out, done, directory, tmp_path):
-    """Renamed so that the order changes, one removed, one mended: each keeps what belongs to it."""
-    other = tmp_path / "other"
-    shutil.copytree(directory, other)
-    before = pd.read_csv(out / "submission.csv").set_index("id")["label"]
-    first, second, unreadable = sorted((other / "test").iterdir())[:3]
-    first.rename(first.with_name(f"z{first.name}"))
-    second.unlink()
-    shutil.copy(sorted((other / "test").iterdir())[-2], unreadable)
-    path = tmp_path / "out"
-    shutil.copytree(out, path)
-    result = CliRunner().invoke(study.main, ["--out", str(path), *command(other)])
-    assert result.exit_code == 0, result.output
-    now = pd.read_csv(path / "submission.csv").set_index("id")["label"]
-    assert len(now) == 5
-    assert now[f"z{first.stem}"] == pytest.approx(before[first.stem], abs=1e-4)
-    for one in before.index[3:]:
-        assert now[one] == pytest.approx(before[one], abs=1e-4)
-    assert now[unreadable.stem] == pytest.approx(before.iloc[-1], abs=1e-4)
-
-
-@pytest.mark.slow
-def test_other_patches_and_other_settings_are_refused(out, done, directory, tmp_path):
-    given = settings(f"data.directory='{directory}'")
-    for change, message in {
-        "random_state=1": "seed was 0, now 1",
-        "data.random_state=1": "data.random_state was 42, now 1",
-        "folds.n=3": "folds.n was 2, now 3",
-        "data.at_most=30": "data.at_most was 300, now 30",
-    }.items():
-        other = settings(f"data.directory='{directory}'", change)
-        with pytest.raises(pg.PermGradError, match=message):
-            study.run(other, study.check_data(other), out)
-    write_planted_patches(tmp_path, 40, 0, size=48, random_state=1)
-    others = settings(f"data.directory='{tmp_path}'")
-    classes = (out / "problems.csv").read_text()
-    with pytest.raises(pg.PermGradError, match="patches was"):
-        study.run(others, study.check_data(others), out)
-    assert (out / "problems.csv").read_text() == classes
-    with FileLock(out / ".lock"), pytest.raises(pg.PermGradError, match="another process is at work in"):
-        study.run(given, done["check"], out)
-
-
-@pytest.mark.slow
-def test_what_is_judged_has_no_say(done, directory, tmp_path):
+def test_patches_for_evaluation_have_no_say(part, tmp_path):
     """Other validation patches, other labels on them: the same network."""
-    given = settings()
-    train = done["check"].train.take(range(30))
-    judged = done["check"].train.take(range(30, 40))
-    other = pg.Patches(judged.ids, judged.files[::-1], judged.shape, 1 - judged.y)
+    shown = part.evaluated
+    other = pg.Patches(shown.ids, shown.files[::-1], shown.shape, 1 - shown.y)
     weights = []
-    for i, held in enumerate((judged, other)):
-        bench = trainings.Bench(tmp_path / str(i), "float32", 0, None)
-        key = bench.train(given.small.but({"epochs": 1}), "split", train, held, keep=True)["network"]
-        weights.append(bench.load(key).get_weights())
+    for i, evaluated in enumerate((shown, other)):
+        trainer = Trainer(study.STUDY.workspace(tmp_path / str(i)), "float32", 0)
+        recipe = read().small.but({"epochs": 1})
+        key = trainer.train(recipe, replace(part, evaluated=evaluated), keep=True)["network"]
+        weights.append(trainer.load(key).get_weights())
     for a, b in zip(*weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_tables_by_hand(done):
-    y, units = done["validation"].y, {**done["comparison"], "longer": done["longer"]}
-    probabilities = [1 / (1 + np.exp(-np.array(unit["logits"])[:, 0])) for unit in units.values()]
-    found = tables.ensembles(done).set_index("name")
-    assert found.loc["every backbone and it", "auc"] == pytest.approx(
-        pg.auc_interval(y, np.mean(probabilities, axis=0)).auc
-    )
-    eight = (1 / (1 + np.exp(-np.array(done["longer"]["logits"])))).mean(axis=1)
-    assert found.loc["it, eight-fold", "auc"] == pytest.approx(pg.auc_interval(y, eight).auc)
-    summary, pairs = tables.folds(done)
-    aucs = [unit["auc"] for unit in done["folds"]["small CNN"]]
-    assert summary.set_index("name").loc["small CNN", "auc"] == pytest.approx(np.mean(aucs))
-    assert summary.set_index("name").loc["small CNN", "lowest"] == pytest.approx(min(aucs))
-    assert len(pairs) == 5
-    assert sorted(np.concatenate(done["rows"])) == list(range(40))
-    assert tables.grid_effects(done)["combinations"].sum() == 2 * 4
-    shares = tables.heat(done)
-    assert shares["patches"].sum() == len(y)
-    asked = tables.asked(done, summary.assign(auc=[0.86, *[0.5] * 4])).set_index("asked")["met"]
-    assert asked.iloc[0] == "yes"
-    assert tables.asked(done, summary.assign(auc=0.84))["met"][0] == "no"
-
-
-def test_colour_and_texture_by_hand(directory):
-    """A patch's numbers are its own; some of them, computed plainly."""
-    patches = pg.check_patches(directory).train.take(range(3))
-    found = forest.colour_texture(patches)
-    red = patches.pixels([1])[0, :, :, 0].ravel()
-    np.testing.assert_allclose(found[1, :4], [red.mean(), red.std(), *np.percentile(red, [5, 25])], rtol=1e-5)
-    counts = [((red >= low) & (red < low + 16)).mean() for low in range(0, 256, 16)]
-    np.testing.assert_allclose(found[1, 7:23], counts, atol=1e-6)
-    np.testing.assert_array_equal(found[2], forest.colour_texture(patches.take([2]))[0])
-
-
-def test_strict_and_absent_directories(directory, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PERMGRAD_DATA", raising=False)
-    result = CliRunner().invoke(study.main, ["--fast", "--data", str(directory), "--strict"])
-    assert result.exit_code == 1
-    assert "strict checks were asked for" in result.output
-    result = CliRunner().invoke(study.main, ["--fast"])
-    assert "there is no directory histopathology, neither here nor" in result.output
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "file").write_text("mine")
-    result = CliRunner().invoke(study.main, ["--fast", "--data", str(directory), "--out", "file"])
-    assert "file is a file; results need a directory" in result.output
-    variant = ["--set", "variants={other: {backbone: ResNet19}}"]
-    result = CliRunner().invoke(study.main, ["--fast", "--data", str(directory), "--out", "new", *variant])
-    assert "no backbone 'ResNet19'" in result.output

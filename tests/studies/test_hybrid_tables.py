@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import functools
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,31 +10,35 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from click.testing import CliRunner
 from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from permgrad.backend import keras
-from studies.hybrid_tables import baselines, ensembles, found, mistakes, networks, report, tables
-from studies.hybrid_tables import study as study
-from studies.kit.settings import read_settings
+from permgrad.importance.pixels import read_pixels
+from studies.hybrid_tables import baselines, ensembles, mistakes, networks, ranking_tables, score_tables, study
+from studies.hybrid_tables.results import DatasetResults
+from studies.hybrid_tables.settings import HybridSettings
+from studies.hybrid_tables.statistics import row_difference, shared_best
+from studies.hybrid_tables.study import STUDY, Experiment
 from tests.conftest import SMALL
 
-YAML = Path(study.__file__).with_suffix(".yaml")
+COMMITTED = STUDY.directory.parent / "results" / STUDY.name
 TINY = (
     "seeds=2",
     "tuning.trials=1",
     "tuning.epochs.regression=1",
     "tuning.epochs.classification=1",
+    "networks={hybrid: {space: hybrid, settings: {}, ranges: {base_filters: [8, 8]}}}",
+    "ensembles={}",
     "baselines=[random forest]",
     "layouts.sizes=[8]",
     "permgrad_repeats=1",
 )
 
 
-def settings(*overrides: str) -> study.Study:
-    return read_settings(study.Study, YAML, [*TINY, *overrides])
+def settings(*overrides: str) -> HybridSettings:
+    return STUDY.read([*TINY, *overrides])
 
 
 def make_table(task: str = "classification", n: int = 90) -> pg.Table:
@@ -51,17 +51,29 @@ def make_table(task: str = "classification", n: int = 90) -> pg.Table:
     return pg.Table(X, y.rename("y"), name="heloc")
 
 
-@pytest.fixture
-def parts() -> dict[str, pg.Table]:
-    return dict(zip(("train", "validation", "test"), make_table().split(), strict=True))
+def make_parts(task: str = "classification") -> dict[str, pg.Table]:
+    return dict(zip(("train", "validation", "test"), make_table(task).split(), strict=True))
 
 
 @pytest.fixture(scope="module")
-def fitted() -> tuple[pg.HybridClassifier, dict[str, pg.Table]]:
+def parts() -> dict[str, pg.Table]:
+    return make_parts()
+
+
+@pytest.fixture(scope="module")
+def fitted(parts) -> pg.HybridClassifier:
     """A network of both branches that was trained for a moment."""
-    rows = dict(zip(("train", "validation", "test"), make_table().split(), strict=True))
-    model = pg.HybridClassifier(**SMALL, epochs=2, random_state=1)
-    return model.fit(rows["train"].X, rows["train"].y), rows
+    return pg.HybridClassifier(**SMALL, epochs=1, random_state=1).fit(parts["train"].X, parts["train"].y)
+
+
+@pytest.fixture(scope="module")
+def rankings(fitted, parts) -> dict[str, pg.FeatureRanking]:
+    """The network's rankings by each formula, each made alone."""
+    rows = parts["test"]
+    return {
+        name: fitted.rank_features(rows.X, rows.y, n_repeats=1, end_to_end=True, formula=formula)
+        for name, formula in networks.FORMULAS.items()
+    }
 
 
 # Mistakes
@@ -82,80 +94,70 @@ def test_png_files_do_to_an_image_what_the_layer_does(tmp_path):
     assert np.ptp(draw(np.zeros((1, 4), np.float32))) == 0
 
 
-def test_a_network_through_png_files_forgets_the_rows_level(fitted):
-    """Twice all values, on a layout that maps 0 to 0: another image for the library, the same one for PNG files."""
-    model, rows = fitted
-    kind = mistakes.through_png_files(pg.HybridClassifier)
-    spoilt = kind(**{**model.get_params(), "branches": ("image",)}).fit(rows["train"].X, rows["train"].y)
-    low, span = spoilt.layout_.minimum, spoilt.layout_.maximum - spoilt.layout_.minimum
-    once = pd.DataFrame(low + span * np.array([0.1, 0.2, 0.3, 0.4]), index=list("abcd")).T
-    twice = pd.DataFrame(low + span * np.array([0.2, 0.4, 0.6, 0.8]), index=list("abcd")).T
-    np.testing.assert_allclose(spoilt.predict_proba(once), spoilt.predict_proba(twice), atol=1e-3)
-    right = pg.HybridClassifier(**{**model.get_params(), "branches": ("image",)}).fit(rows["train"].X, rows["train"].y)
-    assert np.abs(right.predict_proba(once) - right.predict_proba(twice)).max() > 1e-3
+def test_networks_with_mistakes_of_their_input(fitted, parts):
+    """PNG files forget a row's level, so twice all values is the same image; the scaling has seen rows of the test."""
+    every = pd.concat([parts["train"].X, parts["test"].X + 10])
+    kind = mistakes.fitted_on_all_rows(mistakes.through_png_files(pg.HybridClassifier), every)
+    spoilt = kind(**{**fitted.get_params(), "branches": ("image",)}).fit(parts["train"].X, parts["train"].y)
+    np.testing.assert_allclose(spoilt.layout_.maximum, every.max(), rtol=1e-6)
+    scaled = keras.ops.convert_to_numpy(spoilt.network_.get_layer("scale")(every.to_numpy(np.float32)))
+    assert (scaled.min(), scaled.max()) == (0, 1)
+
+    def once_and_twice(model: Any) -> list[pd.DataFrame]:
+        low, span = model.layout_.minimum, model.layout_.maximum - model.layout_.minimum
+        share = np.array([0.1, 0.2, 0.3, 0.4])
+        return [pd.DataFrame(low + span * times * share, index=list("abcd")).T for times in (1, 2)]
+
+    once, twice = map(spoilt.predict_proba, once_and_twice(spoilt))
+    np.testing.assert_allclose(once, twice, atol=1e-3)
+    once, twice = map(fitted.images, once_and_twice(fitted))
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-4)
 
 
-def test_transposed_reads_the_mirrored_pixel(fitted):
+def test_transposed_reads_the_mirrored_pixel(layout):
     """One hot pixel: read where it was written, or where its mirror image is."""
-    model, _ = fitted
-    layout = model.layout_
     maps = np.zeros((1, 8, 8, 1), np.float32)
     maps[0, layout.cols[0], layout.rows[0], 0] = 1
-    from permgrad.importance.pixels import read_pixels
-
     assert read_pixels(maps, mistakes.transposed(layout))[0, 0, 0] == 1
-    assert read_pixels(maps, layout)[0, 0, 0] == (layout.rows[0] == layout.cols[0])
+    assert read_pixels(maps, layout)[0, 0, 0] == 0
 
 
-def test_one_map_for_all_as_the_published_loop(fitted):
-    model, rows = fitted
-    X = rows["test"].X
-    heat = mistakes.one_map_for_all(model, X)
-    maps, predicted = model.grad_cam_maps(X), model.predict(X)
-    layout = model.layout_
+def test_one_map_for_all_as_the_published_loop(fitted, parts):
+    X = parts["test"].X
+    heat = mistakes.one_map_for_all(fitted, X)
+    maps, predicted, layout = fitted.grad_cam_maps(X), fitted.predict(X), fitted.layout_
     for f, (row, col) in enumerate(zip(layout.rows, layout.cols, strict=True)):
         at = row * maps.shape[1] // 8, col * maps.shape[2] // 8
-        values = [maps[i, at[0], at[1], list(model.classes_).index(predicted[i])] for i in range(len(X))]
+        values = [maps[i, at[0], at[1], list(fitted.classes_).index(predicted[i])] for i in range(len(X))]
         np.testing.assert_allclose(heat.class_scores[f], np.mean(values), rtol=1e-5)
     assert heat.features == layout.features
 
 
-def test_misreading_leaves_permutation_and_weights_alone(fitted):
-    model, rows = fitted
-    unit = mistakes.misread(model, rows, 1)
-    assert set(unit) == {"corrected", "transposed", "one map", "end_to_end", "features"}
-    right = model.rank_features(rows["test"].X, rows["test"].y, n_repeats=1, end_to_end=False, formula=pg.PUBLISHED)
-    np.testing.assert_allclose(unit["corrected"]["scores"], right.scores, rtol=1e-6)
-    np.testing.assert_allclose(unit["one map"]["heat"].shape, (4,))
-    wrong = pg.grad_cam(model.network_, model.encoder_.transform(rows["test"].X), mistakes.transposed(model.layout_))
-    np.testing.assert_allclose(unit["transposed"]["heat"], wrong.scores, rtol=1e-5)
+def test_misreading_leaves_permutation_and_weights_alone(fitted, parts, rankings):
+    readings = mistakes.misread(fitted, parts, 1)
+    assert set(readings) == {"corrected", "transposed", "one map", "end_to_end", "features"}
+    np.testing.assert_allclose(readings["corrected"]["scores"], rankings["published"].scores, rtol=1e-5)
+    assert readings["corrected"]["weight"] == pytest.approx(rankings["published"].branch_weights["image"])
+    assert readings["one map"]["heat"].shape == (4,)
+    encoded = fitted.encoder_.transform(parts["test"].X)
+    wrong = pg.grad_cam(fitted.network_, encoded, mistakes.transposed(fitted.layout_))
+    np.testing.assert_allclose(readings["transposed"]["heat"], wrong.scores, rtol=1e-5)
 
 
-def test_both_formulas_explain_one_network(fitted):
-    model, rows = fitted
-    unit = networks.explain(model, rows, 2)
-    for name, formula in networks.FORMULAS.items():
-        ranking = pg.FeatureRanking.from_dict(unit["rankings"][name])
-        plain = model.rank_features(rows["test"].X, rows["test"].y, n_repeats=2, end_to_end=True, formula=formula)
-        np.testing.assert_allclose(ranking.scores, plain.scores, rtol=1e-5)
+def test_both_formulas_explain_one_network(fitted, parts, rankings):
+    """What is permuted end to end is computed once, and stands in both."""
+    explained = networks.explain(fitted, parts, 1)
+    for name, alone in rankings.items():
+        ranking = pg.FeatureRanking.from_dict(explained["rankings"][name])
+        np.testing.assert_allclose(ranking.scores, alone.scores, rtol=1e-5)
         shown = ranking.components["end_to_end"].scores
-        np.testing.assert_allclose(shown, plain.components["end_to_end"].scores, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(unit["sample"]["image"], model.images(rows["test"].X[:1])[0, :, :, 0], atol=1e-4)
-
-
-def test_fitted_on_all_rows_sees_test_rows(fitted):
-    model, rows = fitted
-    every = pd.concat([rows["train"].X, rows["test"].X + 10])
-    kind = mistakes.fitted_on_all_rows(pg.HybridClassifier, every)
-    spoilt = kind(**{**model.get_params(), "epochs": 1}).fit(rows["train"].X, rows["train"].y)
-    np.testing.assert_allclose(spoilt.layout_.maximum, every.max(), rtol=1e-6)
-    scaled = keras.ops.convert_to_numpy(spoilt.network_.get_layer("scale")(every.to_numpy(np.float32)))
-    assert scaled.min() == 0
-    assert scaled.max() == 1
+        np.testing.assert_allclose(shown, alone.components["end_to_end"].scores, rtol=1e-4, atol=1e-6)
+    image = fitted.images(parts["test"].X[:1])[0, :, :, 0]
+    np.testing.assert_allclose(explained["sample"]["image"], image, atol=1e-4)
 
 
 def test_the_leaked_target_gives_the_target_away():
-    rows = dict(zip(("train", "validation", "test"), make_table("regression").split(), strict=True))
+    rows = make_parts("regression")
     leaky = mistakes.with_leak(rows)
     model = LinearRegression().fit(leaky["train"].X, leaky["train"].y)
     assert model.score(leaky["test"].X, leaky["test"].y) == pytest.approx(1)
@@ -167,20 +169,20 @@ def test_the_leaked_target_gives_the_target_away():
 
 
 def test_baselines_never_see_test_rows(parts, monkeypatch):
-    seen = []
+    given = []
 
     class Watching:
         def __init__(self, random_state, **_):
             pass
 
         def fit(self, X, y, **stop):
-            seen.append((X, y, stop))
+            given.append((X, y, stop))
             return self
 
     monkeypatch.setattr("sklearn.ensemble.RandomForestClassifier", Watching)
     numbers = networks.numbered(parts)
     baselines.fit_baseline("random forest", numbers, 0)
-    ((X, y, stop),) = seen
+    ((X, y, stop),) = given
     assert X.equals(parts["train"].X)
     assert set(y) == {0, 1, 2}
     assert not stop
@@ -197,9 +199,9 @@ def test_peers_run_in_a_process_of_their_own(parts, monkeypatch, tmp_path):
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     numbers = networks.numbered(parts)
-    judged = networks.judge(baselines.fit_baseline("RealMLP", numbers, 3), numbers)
-    assert judged["test"]["accuracy"] == pytest.approx((parts["test"].y == "low").mean())
-    assert set(judged["predicted"]) == {0}
+    evaluation = baselines.fit_and_evaluate("RealMLP", numbers, 3)
+    assert evaluation["test"]["accuracy"] == pytest.approx((parts["test"].y == "low").mean())
+    assert set(evaluation["predicted"]) == {0}
     with pytest.raises(pg.PermGradError, match="(?s)RealMLP_TD_Classifier failed: .*AssertionError"):
         baselines.fit_baseline("RealMLP", numbers, 4)
 
@@ -210,7 +212,7 @@ def test_a_missing_package_is_one_clear_error(monkeypatch):
         baselines.check_installed(("XGBoost",))
 
 
-def test_judged_by_hand(parts):
+def test_evaluated_by_hand(parts):
     class Fixed:
         classes_ = np.array(["low", "middle", "top"])
 
@@ -220,20 +222,20 @@ def test_judged_by_hand(parts):
         def predict(self, X):
             return np.full(len(X), "middle")
 
-    unit = networks.judge(Fixed(), parts)
-    assert list(unit["recall"]) == [0, 1, 0]
-    assert unit["test"]["accuracy"] == pytest.approx((parts["test"].y == "middle").mean())
-    assert set(unit["predicted"]) == {1}
+    evaluation = networks.evaluate(Fixed(), parts)
+    assert list(evaluation["recall"]) == [0, 1, 0]
+    assert evaluation["test"]["accuracy"] == pytest.approx((parts["test"].y == "middle").mean())
+    assert set(evaluation["predicted"]) == {1}
 
 
 # Tables
 
 
-def planted(**changes: Any) -> found.Found:
+def planted(**changes: Any) -> DatasetResults:
     """A data set of six test rows, one baseline and one network with two seeds each."""
     truth = [0, 0, 0, 1, 1, 2]
 
-    def unit(*predicted: int, auc: float = 0.5) -> dict[str, Any]:
+    def evaluation(*predicted: int, auc: float = 0.5) -> dict[str, Any]:
         right = np.equal(predicted, truth)
         recall = [float(right[np.equal(truth, label)].mean()) for label in range(3)]
         scores = {"accuracy": float(right.mean()), "auc": auc, "balanced_accuracy": float(np.mean(recall))}
@@ -241,29 +243,32 @@ def planted(**changes: Any) -> found.Found:
         layout = {"features": list("abc"), "rows": [0, 0, 1], "cols": [0, 0, 1], "shape": [2, 2], "method": "tinto"}
         layout |= {"merge": "last", "minimum": [0.0] * 3, "maximum": [1.0] * 3}
         probabilities = np.eye(3)[list(predicted)].tolist()
-        found = {"test": scores, "recall": recall, "predicted": predicted, "probabilities": probabilities}
-        return {**found, "rankings": rankings, "layout": layout}
+        judged = {"test": scores, "recall": recall, "predicted": predicted, "probabilities": probabilities}
+        return {**judged, "rankings": rankings, "layout": layout}
 
+    tuning = {"trials": 7, "best": 2, "best_is_a_start": True, "validation_loss": 0.5, "parameters": 9, "seconds": 36}
+    tuning |= {"params": {"lr": 0.1}, "ranges": {}, "pruner": "halving", "states": {}, "settings": {"epochs": 3}}
     known: dict[str, Any] = {
         "name": "gas_drift",
         "level": 0.95,
-        "settings": {"explained": "hybrid", "split_random_state": 42},
-        "data": {"task": "classification", "truth": truth, "class_sizes": {"x": 30, "y": 20, "z": 10}, "features": 3},
+        "settings": {"explained": "hybrid", "split_random_state": 42, "tuning": {"epochs": {"classification": 3}}},
+        "facts": {"task": "classification", "truth": truth, "class_sizes": {"x": 30, "y": 20, "z": 10}}
+        | {"features": 3, "train": 60, "validation": 6, "test": 6},
         "note": "part: 6 of 12 rows",
-        "baselines": {"random forest": {0: unit(0, 0, 0, 1, 0, 0), 1: unit(0, 0, 0, 1, 1, 0)}},
-        "tuning": {"hybrid": {"trials": 7}},
-        "networks": {"hybrid": {0: unit(0, 0, 0, 1, 1, 2, auc=0.8), 1: unit(0, 0, 0, 1, 1, 0, auc=0.9)}},
+        "baselines": {"random forest": {0: evaluation(0, 0, 0, 1, 0, 0), 1: evaluation(0, 0, 0, 1, 1, 0)}},
+        "tuning": {"hybrid": tuning},
+        "networks": {"hybrid": {0: evaluation(0, 0, 0, 1, 1, 2, auc=0.8), 1: evaluation(0, 0, 0, 1, 1, 0, auc=0.9)}},
         "ensembles": {},
         "mistakes": {},
         "layouts": {},
         "balanced": {},
         "permgrad": None,
     }
-    return found.Found(**{**known, **changes})
+    return DatasetResults(**{**known, **changes})
 
 
 def test_scores_have_their_interval_over_seeds():
-    table = tables.score_table([planted()]).set_index(["model", "score"])
+    table = score_tables.score_table([planted()]).set_index(["model", "score"])
     forest = table.loc[("random forest", "accuracy")]
     assert forest["mean"] == pytest.approx(4.5 / 6)
     assert forest["high"] - forest["mean"] == pytest.approx(
@@ -274,7 +279,7 @@ def test_scores_have_their_interval_over_seeds():
 
 
 def test_the_target_is_the_best_baselines_score_row_by_row():
-    row = tables.target_table([planted()]).iloc[0]
+    row = score_tables.target_table([planted()]).iloc[0]
     gains = np.array([0, 0, 0, 0, 0.5, 0.5])  # right in both seeds less right in one; right in one less in none
     assert row["difference"] == pytest.approx(gains.mean())
     assert row["high"] - row["difference"] == pytest.approx(2.5706 * gains.std(ddof=1) / np.sqrt(6), rel=1e-4)
@@ -284,36 +289,36 @@ def test_the_target_is_the_best_baselines_score_row_by_row():
     other = planted(
         networks=planted().baselines | {}, baselines=planted().networks, tuning={"random forest": {"trials": 1}}
     )
-    assert tables.target_table([other]).iloc[0]["verdict"] == "missed, within noise"
+    assert score_tables.target_table([other]).iloc[0]["verdict"] == "missed, within noise"
 
 
 def test_the_average_of_seeds_by_hand():
     one = planted()
     one.networks["hybrid"][1]["probabilities"][5] = [0.6, 0, 0.4]  # less sure than the other seed, which is right
-    table = tables.average_table([one]).set_index("model")
+    table = score_tables.average_table([one]).set_index("model")
     assert table.loc["hybrid", "of their average"] == 1
     assert table.loc["hybrid", "mean of single ones"] == pytest.approx((1 + 5 / 6) / 2)
-    data = {"task": "regression", "truth": np.array([0.0, 2.0]), "class_sizes": {}}
-    units = {
+    facts = {"task": "regression", "truth": np.array([0.0, 2.0]), "class_sizes": {}}
+    by_seed = {
         random_state: {"predicted": [shift, 2 + shift], "test": {"r2": 0.75}}
         for random_state, shift in enumerate((-0.5, 0.5))
     }
-    row = tables.average_table([planted(data=data, networks={"hybrid": units}, baselines={})]).iloc[0]
+    row = score_tables.average_table([planted(facts=facts, networks={"hybrid": by_seed}, baselines={})]).iloc[0]
     assert (row["of their average"], row["mean of single ones"]) == (1, 0.75)
 
 
 def test_an_ensemble_by_hand():
     """Two networks, each sure of one of three rows and wrong about it where the other is surer."""
-    data = {"task": "classification", "truth": [0, 1, 1]}
+    facts = {"task": "classification", "truth": [0, 1, 1]}
     first = {"probabilities": [[0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]}
     second = {"probabilities": [[0.4, 0.6], [0.1, 0.9], [0.5, 0.5]]}
-    units = ensembles.average_by_seed(data, [{0: first, 1: first}, {1: second, 2: second}])
-    assert set(units) == {1}
-    assert list(units[1]["predicted"]) == [0, 1, 0]
-    np.testing.assert_allclose(units[1]["probabilities"], [[0.65, 0.35], [0.35, 0.65], [0.55, 0.45]])
-    assert list(units[1]["recall"]) == [1, 0.5]
-    assert units[1]["test"]["accuracy"] == pytest.approx(2 / 3)
-    assert units[1]["test"]["auc"] == 1
+    by_seed = ensembles.average_by_seed(facts, [{0: first, 1: first}, {1: second, 2: second}])
+    assert set(by_seed) == {1}
+    assert list(by_seed[1]["predicted"]) == [0, 1, 0]
+    np.testing.assert_allclose(by_seed[1]["probabilities"], [[0.65, 0.35], [0.35, 0.65], [0.55, 0.45]])
+    assert list(by_seed[1]["recall"]) == [1, 0.5]
+    assert by_seed[1]["test"]["accuracy"] == pytest.approx(2 / 3)
+    assert by_seed[1]["test"]["auc"] == 1
     numbers = ensembles.average(
         {"task": "regression", "truth": [0.0, 2.0]}, [{"predicted": [0.0, 1.0]}, {"predicted": [1.0, 3.0]}]
     )
@@ -324,13 +329,13 @@ def test_an_ensemble_by_hand():
 def test_ensembles_stand_beside_networks_and_baselines():
     one = planted()
     one = replace(one, ensembles={"both": {0: one.networks["hybrid"][0]}})  # right in every row
-    scores = tables.score_table([one]).set_index(["kind", "model", "score"])
+    scores = score_tables.score_table([one]).set_index(["kind", "model", "score"])
     assert scores.loc[("ensemble", "both", "accuracy"), "mean"] == 1
     assert pd.isna(scores.loc[("ensemble", "both", "accuracy"), "trials"])
-    target = tables.target_table([one]).set_index("network")
+    target = score_tables.target_table([one]).set_index("network")
     assert target.loc["both", "above hybrid"] == pytest.approx(1 / 12)  # the other seed of hybrid misses one row
     assert pd.isna(target.loc["hybrid", "above hybrid"])
-    assert "both" in set(tables.recall_table([one])["model"])
+    assert "both" in set(score_tables.recall_table([one])["model"])
 
 
 def test_a_regressions_difference_is_that_of_r2():
@@ -339,8 +344,8 @@ def test_a_regressions_difference_is_that_of_r2():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=50)
     first, second = truth + 0.1 * rng.normal(size=50), truth + rng.normal(size=50)
-    data = {"task": "regression", "truth": truth}
-    got = tables.row_difference(data, [{"predicted": first}], [{"predicted": second}])
+    facts = {"task": "regression", "truth": truth}
+    got = row_difference(facts, [{"predicted": first}], [{"predicted": second}])
     assert got["difference"] == pytest.approx(r2_score(truth, first) - r2_score(truth, second))
     assert got["low"] > 0
 
@@ -349,7 +354,7 @@ def test_mistakes_are_set_against_the_corrected_network():
     one = planted()
     right, wrong = one.networks["hybrid"].values()
     spoilt = {**wrong, "rankings": {name: {"a": 0.1, "b": 0.3, "c": 0.6} for name in networks.FORMULAS}}
-    table = tables.mistake_table([planted(mistakes={"corrected": right, "shared pixels": spoilt})])
+    table = ranking_tables.mistake_table([planted(mistakes={"corrected": right, "shared pixels": spoilt})])
     row, yardstick = table.iloc[0], table.iloc[1]
     assert (row["default formula"], row["corrected"], row["mistaken"]) == (-1, 1, pytest.approx(5 / 6))
     assert row["difference"] == pytest.approx(-1 / 6)
@@ -362,8 +367,8 @@ def test_mistakes_are_set_against_the_corrected_network():
 def test_misread_rankings_by_hand():
     right = {"scores": [3, 2, 1], "class_scores": [[3, 1], [2, 2], [1, 3]], "heat": [1, 2, 3], "weight": 0.6}
     wrong = {"scores": [1, 2, 3], "class_scores": [[3, 3], [2, 2], [1, 1]], "heat": [1, 2, 3]}
-    unit = {"corrected": right, "one map": wrong, "end_to_end": [9, 8, 7], "features": list("abc")}
-    row = tables.misread_table([planted(mistakes={"misread": unit})]).iloc[0]
+    readings = {"corrected": right, "one map": wrong, "end_to_end": [9, 8, 7], "features": list("abc")}
+    row = ranking_tables.misread_table([planted(mistakes={"misread": readings})]).iloc[0]
     assert (row["heat"], row["published formula"], row["classes"]) == (1, -1, 0)
     assert (row["end to end, corrected"], row["end to end, mistaken"]) == (1, -1)
 
@@ -374,7 +379,7 @@ def test_layouts_are_set_against_the_network_of_the_same_seed():
     one.networks["hybrid"][1]["rankings"] = reverse
     with_igtd = {0: one.networks["hybrid"][0], 1: {**one.networks["hybrid"][0], "rankings": reverse}}
     layouts = {("IGTD", 10): with_igtd, ("IGTD", 1): {1: {"impossible": "too small"}}, ("IGTD", 20): {}}
-    table = tables.layout_table([replace(one, layouts=layouts)])
+    table = ranking_tables.layout_table([replace(one, layouts=layouts)])
     assert table["note"].tolist() == ["3 features in 2 of 2 × 2 pixels", "too small"]
     assert table.iloc[0]["mean"] == 1
     assert table.iloc[0]["default formula"] == 1  # 0 if one seed were set against the other
@@ -388,91 +393,54 @@ def test_recall_and_saliency_of_planted_classes():
         classes=tuple("xyz"),
     ).to_dict()
     one = planted(permgrad={"rankings": {"default": ranking}}, balanced=planted().networks["hybrid"])
-    recalls = tables.recall_table([one]).set_index(["model", "class"])
+    recalls = score_tables.recall_table([one]).set_index(["model", "class"])
     assert recalls.loc[("random forest", "y"), "recall"] == 0.75
     assert ("hybrid, balanced classes", "z") in recalls.index
-    saliency = tables.saliency_table([one])
+    saliency = ranking_tables.saliency_table([one])
     assert saliency["correlation"].tolist() == [-1]  # the smallest class has most heat
     assert saliency["p"].tolist() == [pytest.approx(2 / 6)]  # two of six orders are as clear
     assert (saliency["part"].tolist(), saliency["dataset"].tolist()) == (["all of it"], ["gas_drift (part)"])
 
 
+def test_puma_stands_beside_what_was_published():
+    part = pg.FeatureRanking(
+        ("tau1", "theta3"), np.array([0.2, 11.0]), low=np.array([0.1, 10]), high=np.array([0.3, 12])
+    )
+    content = replace(part, components={"permutation": part}).to_dict()
+    one = planted(name="puma8nh", permgrad={"rankings": {"published": content}})
+    table = ranking_tables.puma_table([planted(), one]).set_index("feature")
+    assert table.loc["theta3", ["here", "low", "high", "published"]].tolist() == pytest.approx([11, 10.9, 11.1, 10.41])
+    assert table["published"].to_dict() == {"theta3": 10.41, "tau1": 0.104}
+
+
 @pytest.mark.parametrize(("second", "share"), [([5, 4, 3, 2, 1, 0], 1.0), ([0, 4, 3, 2, 1, 9], 0.8)])
-def test_share_of_the_best_that_stay(second, share):
-    assert tables.kept_share([5, 4, 3, 2, 1, 0], second) == share
+def test_share_of_the_best_that_are_shared(second, share):
+    assert shared_best([5, 4, 3, 2, 1, 0], second) == share
 
 
 # The study
 
 
-@functools.cache
-def small_layout() -> dict[str, Any]:
-    return pg.fit_layout(make_table().X, size=8).to_dict()
-
-
 class Stand:
-    """In the place of tuning and training: quick, and it keeps what was asked for."""
+    """In the place of tuning and training: quick, and it says what was asked for."""
 
-    def __init__(self, monkeypatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.trained: list[tuple[int, dict[str, Any]]] = []
         self.best = 0
+        self.layout = pg.fit_layout(make_table().X, size=8)
         monkeypatch.setattr(study, "load_table", lambda name, settings: make_table())
-        monkeypatch.setattr(pg, "tune", self.pg_tune, raising=False)
-        monkeypatch.setattr(networks, "describe_tuning", self.describe)
-        monkeypatch.setattr(networks, "measure", lambda model, parts, repeats: self.unit(parts, 0))
+        monkeypatch.setattr(pg, "tune", self.tune, raising=False)
+        monkeypatch.setattr(networks, "describe_tuning", lambda _: {"trials": self.best + 1, "best": self.best})
+        monkeypatch.setattr(networks, "measure", lambda *_: {})
         monkeypatch.setattr(networks, "train_and_measure", self.train)
-        monkeypatch.setattr(mistakes, "retrain", lambda name, model, parts, repeats, every_row: self.unit(parts, 5))
-        monkeypatch.setattr(mistakes, "misread", lambda *arguments: self.misread())
-        monkeypatch.setattr(networks, "explain", lambda model, parts, repeats: self.explained())
 
-    def pg_tune(self, table, space, *, settings, **_):
-        assert settings["epochs"] == 1
-        layout = pg.FeatureLayout.from_dict(small_layout())
-        model = SimpleNamespace(random_state=0, layout_=layout, n_conv_layers=3)
-        return SimpleNamespace(best_trial=SimpleNamespace(number=self.best), best_model=model)
+    def tune(self, table: pg.Table, space: str, **given: Any) -> SimpleNamespace:
+        assert given["settings"]["epochs"] == 1
+        return SimpleNamespace(best_model=SimpleNamespace(random_state=0, layout_=self.layout, n_conv_layers=3))
 
-    def describe(self, result) -> dict[str, Any]:
-        found = {"trials": self.best + 1, "states": {"complete": 1}, "seconds": 1.0, "best": self.best}
-        found["best_is_a_start"] = True
-        return {**found, "validation_loss": 0.5, "params": {"lr": 0.1}, "parameters": 9, "settings": {"epochs": 1}}
-
-    def train(self, model, parts, repeats, *, random_state, **changes) -> dict[str, Any]:
+    def train(self, model: Any, parts: Any, repeats: int, *, random_state: int, **changes: Any) -> dict[str, Any]:
         self.trained.append((random_state, changes))
-        return self.unit(parts, random_state)
-
-    def unit(self, parts, random_state: int) -> dict[str, Any]:
-        rng = np.random.default_rng(random_state)
-        predicted = rng.integers(0, 3, len(parts["test"]))
-        scores = {name: float(rng.random()) for name in ("accuracy", "auc", "balanced_accuracy")}
-        rankings = {name: dict(zip("abcd", rng.random(4).tolist(), strict=True)) for name in networks.FORMULAS}
-        layout = small_layout()
-        return {
-            "test": scores,
-            "probabilities": np.eye(3)[predicted],
-            "recall": [0.1, 0.2, 0.3],
-            "predicted": predicted,
-            "rankings": rankings,
-            "layout": layout,
-        }
-
-    def misread(self) -> dict[str, Any]:
-        return {
-            "corrected": {"scores": [1, 2], "class_scores": None, "heat": [1, 2], "weight": 1.0},
-            "end_to_end": [1, 2],
-        }
-
-    def explained(self) -> dict[str, Any]:
-        scores = np.arange(12.0).reshape(4, 3)
-        part = pg.FeatureRanking(tuple("abcd"), scores.sum(axis=1), low=scores[:, 0], high=scores[:, 1])
-        components = dict.fromkeys(("permutation", "gradient_input", "grad_cam", "end_to_end"), part)
-        weights = {"tabular": 0.25, "image": 0.75}
-        ranking = replace(
-            part, class_scores=scores, classes=("x", "y", "z"), components=components, branch_weights=weights
-        )
-        layout = small_layout()
-        sample = {"image": np.eye(8), "heat": np.eye(2), "title": "a row"}
-        drawn = {"layout": layout, "sample": sample, "boxes": {"tabular": [["Dense 3"]]}}
-        return {"rankings": {name: ranking.to_dict() for name in networks.FORMULAS}, **drawn}
+        return {}
 
 
 @pytest.fixture
@@ -480,201 +448,148 @@ def stand(monkeypatch) -> Stand:
     return Stand(monkeypatch)
 
 
-@pytest.fixture
-def no_pictures(monkeypatch) -> None:
-    monkeypatch.setattr(report, "pictures", lambda *_: iter(()))
+def run(out: Path, *overrides: str, **given: Any) -> DatasetResults:
+    """Run the study on one data set; return what is there."""
+    (result,) = study.run(settings(*overrides), STUDY.workspace(out), datasets=["heloc"], **given)
+    return result
 
 
-def run(out: Path, *overrides: str, parts: tuple[str, ...] = study.PARTS) -> dict[str, bytes]:
-    chosen = settings(*overrides)
-    study.run(chosen, ("heloc",), parts, out)
-    report.write_report(chosen, study.DATASETS, out, out)
-    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-
-
-def test_stopped_and_started_again_it_gives_the_same(stand, tmp_path, monkeypatch):
-    whole = run(tmp_path / "whole")
-    train, calls = networks.train_and_measure, []
-
-    def stopped(*arguments, **changes):
-        calls.append(changes)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return train(*arguments, **changes)
-
-    monkeypatch.setattr(networks, "train_and_measure", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "stopped")
-    assert run(tmp_path / "stopped") == whole
-    assert len(calls) == 1 + len(stand.trained) // 2  # only what was cut short is done twice
-    assert {"report.md", "scores.csv", "mistakes.csv", "layouts.png", "network_heloc.png"} <= set(whole)
-
-
-def test_more_can_be_asked_for_later_and_less_is_not_forgotten(stand, no_pictures, tmp_path):
-    run(tmp_path, parts=("networks",))
-    before = len(stand.trained)
-    files = run(tmp_path, "seeds=3", "layouts.sizes=[8, 9]", "networks.wide={space: mlp, settings: {}}")
-    assert {random_state for random_state, _ in stand.trained[before:]} == {0, 1, 2}
-    assert b"wide" in files["scores.csv"]
-    table = pd.read_csv(tmp_path / "scores.csv")
-    assert set(table["seeds"]) == {3}
+def test_more_can_be_asked_for_later_and_less_is_not_forgotten(stand, tmp_path):
+    run(tmp_path, parts=["networks"])
+    assert stand.trained == [(1, {})]  # the tuned network has the first seed
+    run(tmp_path, "seeds=3", "networks.wide={space: mlp, settings: {}}", parts=["networks"])
+    assert [seed for seed, _ in stand.trained[1:]] == [1, 2, 2]  # by then one network had the second seed
+    balanced = run(tmp_path, parts=["imbalance"])
+    assert stand.trained[4:] == [(seed, {"class_weight": "balanced"}) for seed in (0, 1)]
+    assert set(balanced.balanced) == {0, 1}
+    less = run(tmp_path, "seeds=1", report_only=True)
+    assert {name: list(by_seed) for name, by_seed in less.networks.items()} == {"hybrid": [0, 1, 2], "wide": [0, 1, 2]}
+    assert len(stand.trained) == 6
     with pytest.raises(pg.PermGradError, match="other settings: permgrad_repeats was 1, now 2"):
         run(tmp_path, "permgrad_repeats=2")
+    with pytest.raises(pg.PermGradError, match="there are no results in"):
+        run(tmp_path / "empty", report_only=True)
 
 
-def test_a_better_trial_starts_what_follows_from_it_anew(stand, no_pictures, tmp_path):
-    run(tmp_path, parts=("networks",))
-    before = len(stand.trained)
-    run(tmp_path, parts=("networks",))
-    assert len(stand.trained) == before
+def test_a_better_trial_starts_what_follows_from_it_anew(stand, tmp_path):
+    run(tmp_path, parts=["networks"])
     stand.best = 4
-    run(tmp_path, parts=("networks",))
-    assert len(stand.trained) == 2 * before
-    assert set(pd.read_csv(tmp_path / "tuning.csv")["best trial"]) == {4}
+    result = run(tmp_path, parts=["networks"])
+    assert stand.trained == [(1, {}), (1, {})]
+    assert result.tuning["hybrid"]["best"] == 4
 
 
-def test_layouts_that_cannot_be_are_noted(stand, tmp_path):
-    study.run(settings("layouts.sizes=[1, 4, 8]"), ("heloc",), ("layouts",), tmp_path)
-    (one,) = found.read_found(tmp_path, study.DATASETS, 0.95, {})
-    notes = {place: seeds[0].get("impossible") for place, seeds in one.layouts.items()}
+def test_layouts_that_cannot_be_are_noted_and_other_failures_are_not(stand, tmp_path, monkeypatch):
+    def fail(*arguments: Any, **changes: Any) -> None:
+        raise pg.PermGradError("training diverged")
+
+    with monkeypatch.context() as patched, pytest.raises(pg.PermGradError, match="diverged"):
+        patched.setattr(networks, "train_and_measure", fail)
+        run(tmp_path, parts=["layouts"])
+    layouts = run(tmp_path, "layouts.sizes=[1, 4, 8]", parts=["layouts"]).layouts
+    notes = {place: by_seed[0].get("impossible") for place, by_seed in layouts.items()}
     assert notes[("IGTD", 1)] == "4 features with a pixel each do not fit into 1 × 1"
     assert notes[("TINTO faithful", 1)] == "1 × 1 pixels cannot be halved 3 times, as the network does"  # may share it
     assert notes[("IGTD", 4)] == "4 × 4 pixels cannot be halved 3 times, as the network does"
     assert notes[("IGTD", 8)] is None
-
-
-def test_a_layout_that_fails_otherwise_is_not_taken_for_impossible(stand, tmp_path, monkeypatch):
-    def fails(*arguments, **changes):
-        raise pg.PermGradError("training diverged")
-
-    with monkeypatch.context() as patched, pytest.raises(pg.PermGradError, match="diverged"):
-        patched.setattr(networks, "train_and_measure", fails)
-        study.run(settings(), ("heloc",), ("layouts",), tmp_path)
-    study.run(settings(), ("heloc",), ("layouts",), tmp_path)
-    (one,) = found.read_found(tmp_path, study.DATASETS, 0.95, {})
-    assert len(one.layouts) == 4
-
-
-def test_a_layout_of_the_same_name_is_the_same(stand, no_pictures, tmp_path):
-    run(tmp_path, parts=("layouts",))
     with pytest.raises(pg.PermGradError, match="other settings: unique was True, now False"):
-        run(tmp_path, "layouts.kinds.IGTD.unique=false", parts=("layouts",))
+        run(tmp_path, "layouts.kinds.IGTD.unique=false", parts=["layouts"])
 
 
-def test_what_is_just_begun_is_left_out_of_the_report(stand, no_pictures, tmp_path):
-    """A directory is made before its first unit is there."""
-    run(tmp_path, parts=("baselines", "networks"))
-    whole = (tmp_path / "report.md").read_text()
-    (tmp_path / "heloc" / "units" / "baselines" / "TabM").mkdir()
-    report.write_report(settings(), study.DATASETS, tmp_path, tmp_path)
-    assert (tmp_path / "report.md").read_text() == whole
+@pytest.mark.parametrize(
+    ("task", "made"), [("regression", ["PNG files", "target among features"]), ("classification", ["PNG files"])]
+)
+def test_only_the_mistakes_that_are_asked_for_are_made(task, made, stand, tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "load_table", lambda *_: make_table(task))
+    asked = settings("mistakes=[target among features, PNG files]")
+    steps = Experiment("heloc", asked, STUDY.workspace(tmp_path)).mistakes()
+    assert [name.rpartition("/")[2] for name in steps] == ["corrected", "misread", *made]
 
 
-def test_the_split_is_the_published_one_and_a_part_is_a_part():
+def test_the_report_has_what_is_there(tmp_path):
+    """Without pictures; all of it is in the slow test."""
+    drawing_nothing = replace(STUDY, pictures=lambda *_: {})
+    one = planted(name="heloc", networks={}, tuning={})
+    text = drawing_nothing.write_report(settings(), [one], tmp_path / "begun").text()
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "# Hybrid networks on tables: PermGrad's five data sets",
+        "## Networks beside baselines",
+        "### heloc (part)",
+        "### Seeds together",
+        "## Class imbalance",
+        "### heloc (part): recall of each class (training rows)",
+        "## Pictures",
+    ]
+    assert "XGBoost (its best tree) accuracy 0.7315, AUC 0.7922; MLP accuracy 0.7192, AUC 0.7869; CNN+MLP" in text
+    assert not (tmp_path / "begun" / "target.csv").exists()
+    report = drawing_nothing.write_report(settings("networks.hybrid.space=batch_ensemble"), [planted()], tmp_path)
+    assert "| +0.1667 [-0.1043, +0.4376] | reached, within noise |" in report.text()
+    assert len(pd.read_csv(tmp_path / "target.csv")) == 1
+
+
+def test_a_part_of_the_rows_is_the_same_part_each_time():
     if not (Path(os.environ.get("PERMGRAD_DATA", "")) / "heloc.csv").is_file():
         pytest.skip("heloc.csv is not in PERMGRAD_DATA")
-    whole = study.load_table("heloc", settings())
     some = study.load_table("heloc", settings("rows=500"))
-    assert (len(whole), len(some)) == (10459, 500)
+    assert (len(study.load_table("heloc", settings())), len(some)) == (10459, 500)
     assert some.X.equals(study.load_table("heloc", settings("rows=500")).X)
-
-
-def leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(content, dict):
-        for name, part in content.items():
-            yield from leaves(part, f"{key}.{name}".lstrip("."))
-    else:
-        yield key, content
-
-
-def test_every_value_can_be_given_on_the_command_line():
-    default = read_settings(study.Study, YAML)
-    for key, value in leaves(yaml.safe_load(YAML.read_text())):
-        text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-        assert read_settings(study.Study, YAML, [f"{key}={text}"]) == default, key
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("baselines=[forest]", "baselines: there is no baseline 'forest'; there are random forest, extra trees"),
-        ("explained=best", "explained must be one of networks, hybrid, MLP only, CNN only"),
+        ("mistakes=[typing error]", "there is no 'typing error'; there are shared pixels, "),
+        ("explained=best", "explained must be one of networks, hybrid"),
         ("ensembles.both=[hybrid, best]", "ensembles.both: there is no network 'best'"),
-        ("ensembles.hybrid=[CNN only, beyond]", "ensembles.hybrid: there is a network of that name"),
-        ("tuning.trails=5", "tuning.trails: unknown key"),
-        ("layouts.sizes=[ten]", "layouts.sizes.0: input should be a valid integer, got 'ten'"),
+        ("ensembles.hybrid=[hybrid, hybrid]", "ensembles.hybrid: there is a network of that name"),
     ],
 )
-def test_wrong_settings_are_one_line(override, message, tmp_path):
-    invoked = CliRunner().invoke(study.main, ["--set", override, "--out", str(tmp_path / "out")])
-    assert invoked.exit_code == 1
-    assert message in invoked.output
-    assert len(invoked.output.strip().splitlines()) == 1
-    assert not (tmp_path / "out").exists()
-
-
-def test_what_is_there_can_be_reported_alone(stand, no_pictures, tmp_path):
-    run(tmp_path / "kept", parts=("networks",))
-    stand.trained.clear()
-    to = tmp_path / "report"
-    arguments = ["--report-only", "--out", str(tmp_path / "kept"), "--report", str(to)]
-    invoked = CliRunner().invoke(study.main, arguments, catch_exceptions=False)
-    assert invoked.exit_code == 0, invoked.output
-    assert not stand.trained
-    assert (to / "scores.csv").read_bytes() == (tmp_path / "kept" / "scores.csv").read_bytes()
-    empty = CliRunner().invoke(study.main, ["--report-only", "--out", str(tmp_path / "empty")])
-    assert "there are no results in" in empty.output
-
-
-def test_it_can_be_started_as_a_script():
-    done = subprocess.run([sys.executable, study.__file__, "--help"], capture_output=True, text=True, check=True)
-    assert "--dataset" in done.stdout
+def test_settings_that_do_not_fit_together(override, message):
+    with pytest.raises(pg.PermGradError, match=message):
+        settings(override)
 
 
 def test_what_is_committed_is_small_and_says_what_it_rests_on():
-    committed = Path(study.__file__).parent / "results" / "hybrid_tables"
-    files = [path for path in committed.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".csv", ".md", ".png"}
+    files = [path for path in COMMITTED.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".csv", ".md", ".png"}
     assert sum(path.stat().st_size for path in files) < 1_000_000
-    scores = pd.read_csv(committed / "scores.csv")
+    scores = pd.read_csv(COMMITTED / "scores.csv")
     assert {"dataset", "model", "mean", "low", "high", "seeds", "trials"} <= set(scores)
     partial = scores["dataset"].str.contains("gas_drift|covertype")
+    assert partial.any()
     assert scores.loc[partial, "dataset"].str.endswith("(part)").all()
 
 
-@pytest.mark.parametrize(
-    ("name", "made"), [("puma8nh", ["PNG files", "target among features"]), ("heloc", ["PNG files"])]
-)
-def test_only_the_mistakes_that_are_asked_for_are_made(name, made, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        study, "load_table", lambda name, _: make_table("regression" if name == "puma8nh" else "classification")
-    )
-    asked = settings("mistakes=[target among features, PNG files]")
-    steps = [step for step, _ in study.Dataset(name, asked, tmp_path).steps(("mistakes",))]
-    assert steps == ["corrected", "misread", *made]
-    with pytest.raises(pg.PermGradError, match="there is no 'typing error'; there are shared pixels, "):
-        settings("mistakes=[typing error]")
+@pytest.mark.slow
+def test_a_network_with_the_leak_leans_on_it():
+    template = pg.HybridRegressor(**SMALL, epochs=1, random_state=0)
+    rows = make_parts("regression")
+    mistaken = mistakes.retrain("target among features", template, rows, 1, every_row=None)
+    assert set(mistaken["rankings"]) == {"default", "published"}
+    assert list(mistaken["rankings"]["default"]) == [*"abcd", mistakes.LEAK]
+    assert len(mistaken["predicted"]) == len(rows["test"])
 
 
 @pytest.mark.slow
-def test_small_networks_from_end_to_end(tmp_path, monkeypatch):
-    """Real tuning and training, on small tables of both tasks, of every part."""
-    monkeypatch.setattr(
-        study, "load_table", lambda name, _: make_table("regression" if name == "puma8nh" else "classification")
-    )
-    fewer = (
-        "seeds=1",
-        "networks={hybrid: {space: hybrid, settings: {}, ranges: {base_filters: [8, 8]}}, "
-        "beyond: {space: batch_ensemble, settings: {}, ranges: {base_filters: [8, 8]}}}",
-        "ensembles={both: [hybrid, beyond]}",
-        "layouts.kinds={TINTO: {layout: tinto, unique: false}, IGTD: {layout: igtd, unique: true}}",
-    )
-    overrides = [part for override in (*TINY, *fewer) for part in ("--set", override)]
-    chosen = ["--dataset", "heloc", "--dataset", "puma8nh", "--out", str(tmp_path)]
-    invoked = CliRunner().invoke(study.main, [*overrides, *chosen], catch_exceptions=False)
+def test_a_small_network_from_end_to_end(tmp_path, monkeypatch):
+    """Real tuning and training on a small table, every part; for another table only baselines are there."""
+    monkeypatch.setattr(study, "load_table", lambda name, _: make_table())
+    ranges = "{base_filters: [8, 8], n_dense_layers: [1, 1], n_conv_layers: [1, 1]}"
+    small = f"networks={{hybrid: {{space: hybrid, settings: {{image_size: 9}}, ranges: {ranges}}}}}"
+    changes = [*TINY, small, "seeds=1", "layouts.kinds={TINTO: {layout: tinto, unique: false}}"]
+    changes += ["mistakes=[shared pixels, PNG files]"]
+    given = [*(part for change in changes for part in ("--set", change)), "--out", str(tmp_path)]
+    study.run(STUDY.read(changes), STUDY.workspace(tmp_path), datasets=["dengue"], parts=["baselines"])
+    invoked = CliRunner().invoke(study.main, [*given, "--dataset", "heloc"], catch_exceptions=False)
     assert invoked.exit_code == 0, invoked.output
-    mistaken = pd.read_csv(tmp_path / "mistakes.csv")
-    assert len(mistaken) == 3 + 4
-    assert len(pd.read_csv(tmp_path / "layouts.csv")) == 2 * 2
-    assert set(pd.read_csv(tmp_path / "recall.csv")["model"]) >= {"hybrid, balanced classes", "random forest"}
-    assert len(pd.read_csv(tmp_path / "puma.csv")) == 4
+    mistaken = pd.read_csv(tmp_path / "mistakes.csv").set_index(["dataset", "mistake"])["note"]
+    assert list(mistaken.index) == [("heloc", "PNG files"), ("heloc", "shared pixels")]
+    assert mistaken["heloc", "shared pixels"].endswith("of 9 × 9 pixels")
+    (layout,) = pd.read_csv(tmp_path / "layouts.csv").to_dict("records")
+    assert layout["note"].endswith("of 8 × 8 pixels")
+    recalled = pd.read_csv(tmp_path / "recall.csv").groupby("dataset")["model"].agg(set)
+    assert recalled["heloc"] == {"random forest", "hybrid", "hybrid, balanced classes"}
+    assert recalled["dengue"] == {"random forest"}
+    drawn = {path.stem for path in tmp_path.glob("*.png")}
+    assert {"scores", "layouts", "recall", "network_heloc", "layout_heloc_published", "sample_heloc"} <= drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -29,12 +30,11 @@ TINY = (
     "conditions=[MLP, selector L1, narrowing]",
     "beyond.narrowing_epochs=10",
     "beyond.sizes=[60, 24, 12]",
-    "crop={sizes: [24], step: 12, rankings: [MLP, selector L1, SVM L1]}",
+    "crop={sizes: [24], step: 12, rankings: [MLP, selector L1, narrowing, SVM L1]}",
     "masking={step: 24, random_orders: 2}",
-    "curve=[24]",
-    "panels={size: 24, trainings: 2, conditions: [selector L1]}",
+    "curve=[12]",
+    "panels={size: 24, trainings: 3, conditions: [selector L1]}",
 )
-DRAWN = (*TINY, "crop.rankings=[MLP, selector L1, narrowing, SVM L1]", "curve=[12]", "panels.trainings=3")
 GENES = tuple(f"x{i}" for i in range(120))
 
 
@@ -44,7 +44,7 @@ def settings(*overrides: str) -> study.PanelSettings:
 
 @pytest.fixture(scope="module")
 def given():
-    return study.STUDY.read(DRAWN)
+    return settings()
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,12 @@ def drawn(given):
         step["masking"] = curve("kept", given.masking_counts(120))
         if ranking == "narrowing":
             step["path"] = curve("size", [60, 24, 12])
+        if ranking == "MLP":
+            step["random"] = {**curve("kept", [0, 120]), "loss_sd": [0.1, 0.1], "balanced_accuracy_sd": [0.1, 0.1]}
+        step["history"] = {name: [1.0, 0.5] for name in ("train_loss", "validation_loss", "penalty")}
         by_name[results.ranking_step(ranking, seed)] = step
-        by_name[results.crop_step(ranking, seed, 24)] = {"referee": correct(), "own": correct()}
+        crop = {"referee": correct(), "own": correct(), "masking": curve("kept", [0, 12, 24])}
+        by_name[results.crop_step(ranking, seed, 24)] = crop
         by_name[results.referee_step(ranking, seed, 12)] = {"referee": correct()}
     panel = steps.panel_of_rankings(results.Results("drawn", parts, by_name).rankings("selector L1", range(3)), 24)
     by_name[results.panel_step(given, "selector L1")] = {**panel, "accuracy": 0.5, "low": 0.4, "high": 0.6}
@@ -190,7 +194,7 @@ def test_more_trainings_score_a_panel_anew():
     """What a step's result depends on and may change is in its name: no result of fewer trainings is taken for it."""
     names = {results.panel_step(settings(change), "selector L1") for change in ("trainings.n=2", "trainings.n=3")}
     assert len(names) == 2
-    more = ("trainings.n=3", "curve=[12]", "crop.sizes=[12]", "panels.trainings=9")
+    more = ("trainings.n=3", "curve=[24]", "crop.sizes=[12]", "panels.trainings=9")
     assert study.fixed(settings(*more)) == study.fixed(settings())
     for change in ("network.epochs=9", "trainings.first_seed=1", "crop.step=3"):
         assert study.fixed(settings(change)) != study.fixed(settings())
@@ -237,56 +241,99 @@ def test_bad_settings():
     }.items():
         with pytest.raises(pg.PermGradError, match=message):
             settings(*changes)
-    with pytest.raises(pg.PermGradError, match=r"no such file .*--set datasets\.gone\.file=PATH"):
+    with pytest.raises(pg.PermGradError, match=r"there is no gone\.h5ad.*--set datasets\.gone\.file=PATH"):
         study.load_cells(settings("datasets={gone: {file: gone.h5ad, target: type}}"), "gone")
     given = settings("curve=[120]")
     with pytest.raises(pg.PermGradError, match="fewer genes than the 120 that there are, got 120"):
         study.prepare(given, study.load_cells(given, "planted"))
 
 
+def test_steps_take_genes_from_rankings(given, drawn, monkeypatch):
+    """Each step is one call, of the k best genes of the ranking and seed that its name says."""
+    for work in ("rank_by_network", "rank_by_svm", "rank_only", "train_on_panel", "train_referee", "choose_panel"):
+        monkeypatch.setattr(steps, work, lambda settings, parts, *given, work=work: {"work": work, "given": given})
+    calls = {name: step(drawn.steps) for name, step in study.plan(given, drawn.parts).items()}
+    assert calls.keys() > {results.ranking_step(name, 0) for name in given.rankings}
+    best = drawn.best("selector L1", 1, 24)
+    assert calls[results.crop_step("selector L1", 1, 24)]["given"] == ("selector L1", best, 1)
+    assert calls[results.referee_step("narrowing", 0, 12)]["given"] == (drawn.best("narrowing", 0, 12), 0)
+    assert calls[results.ranking_alone_step("selector L1", 2)]["given"] == ("selector L1", 2)
+    (rankings,) = calls[results.panel_step(given, "selector L1")]["given"]
+    wanted = [drawn.training("selector L1", seed)["ranking"] for seed in range(3)]
+    assert [ranking.scores.tolist() for ranking in rankings] == wanted
+    counts = pd.Series([call["work"] for call in calls.values()]).value_counts().to_dict()
+    panels = {"train_on_panel": 4 * 2, "train_referee": 2 * 2, "rank_only": 1, "choose_panel": 1}
+    assert counts == {"rank_by_svm": 2, "rank_by_network": 3 * 2, **panels}
+
+
+def test_the_report_says_what_is_in_it(given, drawn, tmp_path):
+    text = study.STUDY.write_report(given, drawn, tmp_path).text()
+    assert "90 train, 90 validation, 90 test\n cells of 3 classes (the rarest has 10 test cells)" in text
+    assert "Of all 12 planted markers (10 are among the highly variable genes)" in text
+    first = tables.panel_genes(given, drawn).iloc[0]
+    assert f"*selector L1*: {first['gene']} ({first['frequency']:.0%}), " in text
+    nothing_planted = {name: replace(cells, notes={}) for name, cells in drawn.parts.items()}
+    text = study.STUDY.write_report(given, replace(drawn, parts=nothing_planted), tmp_path / "other").text()
+    assert "marker" not in text
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    workspace = study.STUDY.workspace(tmp_path_factory.mktemp("panels"))
-    trained = study.run(settings(), workspace, dataset="planted")
-    study.STUDY.write_report(settings(), trained, workspace.report)
-    return trained
+def parts(given):
+    return study.prepare(given, study.load_cells(given, "planted"))
+
+
+@pytest.fixture(scope="module")
+def trained(given, parts):
+    trainings = [("MLP", 1), ("selector L1", 0), ("narrowing", 1)]
+    ranked = {results.ranking_step(*one): steps.rank_by_network(given, parts, *one) for one in trainings}
+    ranked[results.ranking_step("SVM L1", 0)] = steps.rank_by_svm(given, parts, "SVM L1")
+    return results.Results("planted", parts, ranked)
 
 
 @pytest.mark.slow
-def test_planted_markers_are_found(trained):
-    table = tables.planted(settings(), trained).set_index("ranking")
-    assert (table.loc[["selector L1", "narrowing"], "best-2k"] >= 0.9).all()
-    panel = tables.panels(settings(), trained).iloc[0]
+def test_planted_markers_are_found(given, parts, trained):
+    markers = trained.markers
+    for ranking, seed in (("selector L1", 0), ("narrowing", 1), ("SVM L1", 0)):
+        assert pg.toy.recall(trained.best(ranking, seed, 24), markers, k=24) >= 0.9
+    rankings = [trained.ranking("selector L1", 0), trained.ranking("narrowing", 1)]
+    panel = steps.choose_panel(given, parts, rankings)
+    assert panel["genes"] == pg.panel_of(rankings, 24).features
     assert panel["accuracy"] > 0.8
     assert panel["low"] < panel["accuracy"] < panel["high"]
 
 
 @pytest.mark.slow
-def test_curves_end_with_the_network_as_it_is(trained):
+@pytest.mark.parametrize(
+    ("ranking", "seed", "curve"),
+    [("MLP", 1, "masking"), ("SVM L1", 0, "masking"), ("narrowing", 1, "path")],
+)
+def test_curves_end_with_the_network_as_it_is(trained, ranking, seed, curve):
     """Of masking, with all genes; of a path, on test cells that its training did not see."""
-    y = trained.parts["test"].y
-    for ranking, curve, count in (("MLP", "masking", 120), ("SVM L1", "masking", 120), ("narrowing", "path", 12)):
-        training = trained.training(ranking, 1)
-        last = pd.DataFrame(training[curve]).iloc[-1]
-        assert last["size" if curve == "path" else "kept"] == count
-        predicted = np.where(np.array(training["correct"]["test"], bool), y, "")
-        assert last["accuracy"] == pytest.approx(np.mean(predicted == y))
-        assert last["balanced_accuracy"] == pytest.approx(mean_class_accuracy(y, predicted))
+    y, training = trained.parts["test"].y, trained.training(ranking, seed)
+    last = pd.DataFrame(training[curve]).iloc[-1]
+    assert (last["size"] == 12) if curve == "path" else (last["kept"] == 120)
+    predicted = np.where(np.array(training["correct"]["test"], bool), y, "")
+    assert last["accuracy"] == pytest.approx(np.mean(predicted == y))
+    assert last["balanced_accuracy"] == pytest.approx(mean_class_accuracy(y, predicted))
 
 
 @pytest.mark.slow
-def test_networks_are_trained_on_what_a_ranking_says(trained):
-    for ranking in settings().crop.rankings:
-        assert trained.crops(ranking, [1], 24)[0]["genes"] == trained.best(ranking, 1, 24)
-    assert trained.steps[results.referee_step("narrowing", 1, 24)]["genes"] == trained.best("narrowing", 1, 24)
-    panel = trained.panel(settings(), "selector L1")
-    assert panel["genes"] == pg.panel_of(trained.rankings("selector L1", (0, 1)), 24).features
+@pytest.mark.parametrize("ranking", ["selector L1", "SVM L1"])
+def test_a_panel_has_a_network_of_its_own_kind_and_the_referee(given, parts, trained, ranking):
+    """The own network's curve ends with the network as it is; the referee is the same for all rankings."""
+    genes = trained.best(ranking, 0, 24)
+    crop = steps.train_on_panel(given, parts, ranking, genes, 0)
+    assert crop["genes"] == genes
+    assert crop["masking"]["accuracy"][-1] == pytest.approx(np.mean(crop["own"]))
+    assert crop["own"] != crop["referee"]
+    if ranking == "SVM L1":
+        assert crop["referee"] == steps.train_referee(given, parts, genes, 0)["referee"]
 
 
 @pytest.mark.slow
-def test_the_start_is_that_of_the_training(trained):
+def test_the_start_is_that_of_the_training(parts):
     """A network trained for no time to speak of still has the weights that `initial_weights` says it begins with."""
     given = settings("network.learning_rate=1e-9", "network.epochs=1")
-    model = networks.network_on_all_genes(given, "selector L1", 0).fit(trained.parts["train"])
+    model = networks.network_on_all_genes(given, "selector L1", 0).fit(parts["train"])
     start = networks.initial_weights(given, "selector L1", 0, 120)
     np.testing.assert_allclose(np.abs(model.selector_weights_), start, rtol=1e-5)

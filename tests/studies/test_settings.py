@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-STUDIES = ("breast_cancer", "rna_tumour", "selector_mlp")
+STUDIES = ("breast_cancer", "histopathology", "hybrid_tables", "rna_tumour", "selector_mlp")
 
 
 def leaves(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -66,7 +66,7 @@ def test_a_step_sees_the_results_of_those_before_it(toy, tmp_path):
     assert all(0 <= each["step_seconds"] < 10 for each in results.values())
 
 
-def test_settings_come_from_the_file_then_fast_then_options_then_set(toy, tmp_path, monkeypatch):
+def test_settings_come_from_the_file_then_presets_then_fast_then_options_then_set(toy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = (
         Setting("--rows", "rows", "Rows.", type=int),
@@ -75,10 +75,12 @@ def test_settings_come_from_the_file_then_fast_then_options_then_set(toy, tmp_pa
     report = Path("results/toy_fast/report.md")
     invoke(toy, "--fast", options=options)
     assert "Sums of 2 rows" in report.read_text()
-    for arguments, rows in ((["--rows", "5"], 5), (["--long"], 9), (["--long", "--set", "rows=7"], 7)):
+    for arguments, rows in ((["--rows", "5"], 5), (["--long"], 2), (["--long", "--set", "rows=7"], 7)):
         out = f"out_{rows}"
         invoke(toy, *arguments, "--fast", "--out", out, options=options)
         assert f"Sums of {rows} rows" in Path(out, "report.md").read_text()
+    invoke(toy, "--long", "--out", "long", options=options)
+    assert "Sums of 9 rows" in Path("long/report.md").read_text()
     config = tmp_path / "other.yaml"
     config.write_text("{rows: 1, factor: 1, letters: [z]}")
     invoke(toy, "--config", str(config))
