@@ -184,5 +184,4 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
-        tags.input_tags.categorical = True
         return tags

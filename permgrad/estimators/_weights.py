@@ -25,7 +25,7 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray:
         )
     if weight.shape != (n_rows,) or weight.min() < 0 or not weight.any():
         raise PermGradError(
-            f"sample_weight must hold one number of at least 0 for each of {n_rows} rows, not all of them 0;"
+            f"sample_weight must hold one number of at least 0 for each of {n_rows} rows, not all of them zero;"
             f" got numbers of shape {weight.shape}, the least {weight.min():g}"
         )
     return weight

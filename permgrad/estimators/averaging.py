@@ -86,7 +86,7 @@ class _Averaged(RanksByAveraging, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        for kind in ("sparse", "allow_nan", "string", "categorical"):
+        for kind in ("sparse", "allow_nan", "string"):
             every = all(getattr(get_tags(estimator).input_tags, kind) for estimator in self.estimators)
             setattr(tags.input_tags, kind, every)
         return tags
