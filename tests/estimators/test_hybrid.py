@@ -120,7 +120,8 @@ def test_saved_and_loaded_predicts_and_ranks_alike(mixed_fit, tmp_path):
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.rank_features(X, y) == model.rank_features(X, y)
     assert loaded.get_params() == model.get_params()
-    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["estimator.json", "network.keras"]
+    files = sorted(path.name for path in (tmp_path / "m").iterdir())
+    assert files == ["estimator.json", "manifest.json", "network.keras"]
 
 
 def test_the_keras_file_alone_takes_raw_rows(fitted, cancer, tmp_path):

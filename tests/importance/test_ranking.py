@@ -146,7 +146,7 @@ def test_frozen(ranking):
     [
         ("r.json", "{not json", "damaged or no JSON"),
         ("r.json", "[1, 2]", "of kind 'permgrad.FeatureRanking'"),
-        ("r.json", '{"kind": "other"}', "found 'other'"),
+        ("r.json", '{"kind": "other"}', "got 'other'"),
         ("r.json", '{"kind": "permgrad.FeatureRanking"}', "damaged ranking"),
         ("r.parquet", "PAR0", "no Parquet file"),
         ("r.json", None, "cannot read"),
