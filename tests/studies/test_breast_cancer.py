@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import permgrad as pg
-from permgrad.files import plain
 from studies.breast_cancer import choices, study, tables
 from studies.breast_cancer.study import STUDY, BreastCancer
 from studies.breast_cancer.tables import Results
@@ -62,13 +63,26 @@ class Models:
         return {"ranking": ranking.to_dict()}
 
 
-@pytest.fixture
-def models(monkeypatch) -> Models:
+@contextmanager
+def quick_models() -> Iterator[Models]:
     quick = Models()
-    monkeypatch.setattr(study, "train", quick.fit)
-    monkeypatch.setattr(study, "fit_hybrid", lambda *arguments: quick.fit(*arguments)[0])
-    monkeypatch.setattr(study, "permgrad_ranking", quick.permgrad)
-    return quick
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "train", quick.fit)
+        patch.setattr(study, "fit_hybrid", lambda *arguments: quick.fit(*arguments)[0])
+        patch.setattr(study, "permgrad_ranking", quick.permgrad)
+        yield quick
+
+
+@pytest.fixture
+def models() -> Iterator[Models]:
+    with quick_models() as quick:
+        yield quick
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Results:
+    with quick_models():
+        return STUDY.run(settings(), STUDY.workspace(tmp_path_factory.mktemp("breast_cancer")))
 
 
 def test_columns_have_short_names(table):
@@ -125,11 +139,6 @@ def test_a_fold_fits_and_selects_without_its_test_rows(table, models):
     accuracy = {name: scores["accuracy"] for name, scores in spoilt["scores"].items()}
     assert list(accuracy) == ["raw", "engineered", "combined", "logistic regression", "random forest", "hybrid"]
     assert max(accuracy.values()) < 0.8 < min(scores["accuracy"] for scores in honest["scores"].values())
-
-
-@pytest.fixture
-def results(models, tmp_path) -> Results:
-    return STUDY.run(settings(), STUDY.workspace(tmp_path))
 
 
 def test_the_report_says_what_is_within_noise(results, tmp_path):
@@ -200,12 +209,14 @@ def test_wrong_settings():
 
 
 @pytest.mark.slow
-def test_small_networks_from_end_to_end(tmp_path):
-    """Real ones; trained again from the same random state, they are the same."""
-    results = STUDY.run(settings(), STUDY.workspace(tmp_path))
-    assert "raw" in STUDY.write_report(settings(), results, tmp_path).text()
-    again = study.train(results.pools["raw"], settings(), 42, watch=True)[1]
-    assert plain(again) == results.seeds[42]["raw"]["epochs"]
+def test_real_networks_of_both_kinds(pools):
+    """Elsewhere quick models stand in for them; trained again from the same random state, they are the same."""
+    networks = study.three_networks(pools, settings(), 42, watch=True)
+    assert list(networks) == list(tables.NETWORKS)
+    assert len(networks["combined"]["features"]) >= 5
+    assert study.train(pools["raw"], settings(), 42, watch=True)[1] == networks["raw"]["epochs"]
+    ranking = pg.FeatureRanking.from_dict(study.permgrad_ranking(pools["raw"], settings(), 42)["ranking"])
+    assert sorted(ranking.features) == sorted(pools["raw"]["test"].features)
 
 
 def test_choices_are_compared_without_test_rows(pools, monkeypatch):

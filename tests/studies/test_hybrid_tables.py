@@ -409,7 +409,7 @@ def test_puma_stands_beside_what_was_published():
     content = replace(part, components={"permutation": part}).to_dict()
     one = planted(name="puma8nh", permgrad={"rankings": {"published": content}})
     table = ranking_tables.puma_table([planted(), one]).set_index("feature")
-    assert table.loc["theta3", ["here", "low", "high", "published"]].tolist() == pytest.approx([11, 10.9, 11.1, 10.41])
+    assert table.loc["theta3", ["here", "low", "high", "published"]].tolist() == [11, 10, 12, 10.41]
     assert table["published"].to_dict() == {"theta3": 10.41, "tau1": 0.104}
 
 

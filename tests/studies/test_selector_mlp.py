@@ -77,7 +77,7 @@ def drawn(given):
         by_name[results.referee_step(ranking, seed, 12)] = {"referee": correct()}
     panel = steps.panel_of_rankings(results.Results("drawn", parts, by_name).rankings("selector L1", range(3)), 24)
     by_name[results.panel_step(given, "selector L1")] = {**panel, "accuracy": 0.5, "low": 0.4, "high": 0.6}
-    return results.Results("drawn", parts, by_name)
+    return results.Results("drawn", parts, {name: {"step_seconds": 6.0, **step} for name, step in by_name.items()})
 
 
 def mean_recall(correct: list[list[int]], y: np.ndarray) -> float:
@@ -268,7 +268,7 @@ def test_steps_take_genes_from_rankings(given, drawn, monkeypatch):
 
 def test_the_report_says_what_is_in_it(given, drawn, tmp_path):
     text = study.STUDY.write_report(given, drawn, tmp_path).text()
-    assert "90 train, 90 validation, 90 test\n cells of 3 classes (the rarest has 10 test cells)" in text
+    assert "90 train, 90 validation, 90 test cells of 3 classes (the rarest has 10 test cells)" in text
     assert "Of all 12 planted markers (10 are among the highly variable genes)" in text
     first = tables.panel_genes(given, drawn).iloc[0]
     assert f"*selector L1*: {first['gene']} ({first['frequency']:.0%}), " in text
