@@ -35,8 +35,20 @@ FAST_CHECKS = {
 }
 """scikit-learn's checks that fit a network once or not at all."""
 
+LONG_FIXTURES = {"ranked", "trained_selectors", "tuned", "wide"}
+"""Fixtures that train several networks, or run a whole command: what hangs on them is slow."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of long fixtures slow, and those of scikit-learn that fit many networks."""
+    for item in items:
+        if LONG_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+    _mark_checks(items)
+
+
+def _mark_checks(items: list[pytest.Item]) -> None:
     """Mark scikit-learn's other checks of networks slow: they come as parameters of one test.
 
     Networks are trained once, not again on rows that are read-only or float32: other checks fit a step on such rows.

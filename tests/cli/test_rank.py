@@ -12,7 +12,6 @@ from permgrad.importance.permuting.conditional import LEAST_ROWS
 from tests.cli.conftest import FAST
 
 
-@pytest.mark.backend
 def test_results_directory(ranked):
     assert ranked.code == 0, ranked.stderr
     assert {path.name for path in ranked.out.iterdir()} == {

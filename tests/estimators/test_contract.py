@@ -126,10 +126,16 @@ TOOLS = {
     "voting": (VotingClassifier, VotingRegressor, {}),
     "stacking": (StackingClassifier, StackingRegressor, {"cv": 2}),
 }
+FEW_FITS = [name for name in ESTIMATORS if name not in ("hybrid", "regressor", "selector")]
+"""Estimators that all of these tools are tried on among the fast tests; the others come among the slow ones."""
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-@pytest.mark.parametrize("problem", ESTIMATORS, indirect=True)
+@pytest.mark.parametrize(
+    "problem",
+    [pytest.param(name, marks=() if name in FEW_FITS else pytest.mark.slow) for name in ESTIMATORS],
+    indirect=True,
+)
 def test_ensembles_of_scikit_learn(problem, tool):
     estimator, X, y = problem
     of_classifiers, of_regressors, settings = TOOLS[tool]

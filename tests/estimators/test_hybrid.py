@@ -46,6 +46,7 @@ def mixed_fit():
     return model, X[300:], y[300:]
 
 
+@pytest.mark.slow
 def test_learns_and_ranks_real_data(fitted, cancer):
     test = cancer[2]
     assert fitted.score(test.X, test.y) > 0.9
@@ -147,6 +148,7 @@ def test_class_weight_and_labels_of_any_kind(cancer, tmp_path):
     assert loaded.classes_.dtype == bool
 
 
+@pytest.mark.slow
 def test_mixed_precision_learns_and_stays_float32_outside(cancer):
     train, _, test = cancer
     model = pg.HybridClassifier(**SMALL, epochs=5, learning_rate=1e-2, precision="mixed_bfloat16")
@@ -179,6 +181,7 @@ def test_validation_rows_may_be_arrays_and_few(cancer):
             model.fit(train.X, train.y, validation_data=data)
 
 
+@pytest.mark.slow
 def test_target_that_float32_would_blur(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.random((400, 3))
@@ -190,6 +193,7 @@ def test_target_that_float32_would_blur(tmp_path):
     np.testing.assert_array_equal(pg.load(tmp_path / "m").predict(X), model.predict(X))
 
 
+@pytest.mark.slow
 def test_numpy_settings_are_saved(cancer, tmp_path):
     train = cancer[0]
     settings = {"epochs": np.int64(1), "learning_rate": np.float32(0.5), "random_state": np.int64(3)}

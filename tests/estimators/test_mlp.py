@@ -80,6 +80,7 @@ def test_columns_are_standardised_by_training_rows(fitted, problem):
     np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_skewed_columns_are_made_symmetric(tmp_path):
     """What reaches the first hidden layer is standardised and without skew, for rows of any size; saved with it."""
     rng = np.random.default_rng(1)
@@ -123,6 +124,7 @@ def test_a_copy_is_decayed_as_the_original(fitted):
     assert copied.network_.optimizer.l2 == fitted.l2 == 1e-4
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network(problem):
     X, y, X_test, _ = problem
     first, again, other = (

@@ -29,7 +29,7 @@ def parts(cells):
 
 
 @pytest.fixture(scope="module")
-def fitted(parts):
+def trained_selectors(parts):
     models = {}
     for selector in SELECTORS:
         given = {"selector": selector, "sizes": (500, 30, 15, 9)} if selector == "narrowing" else {"selector": selector}
@@ -38,26 +38,29 @@ def fitted(parts):
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
-def test_planted_markers_are_found(selector, fitted, parts):
+def test_planted_markers_are_found(selector, trained_selectors, parts):
     """At twice as many columns as there are markers; and no more than a few of the genes that vary for no reason."""
-    ranking = fitted[selector].rank_by_weights()
+    ranking = trained_selectors[selector].rank_by_weights()
     assert pg.toy.recall(ranking, parts[0].notes["relevant"], k=18) >= 0.9
     assert len(set(ranking.select(9)) & set(parts[0].notes["programs"])) <= 1
-    assert set(fitted[selector].set_params(n_features_to_select=9).get_feature_names_out()) == set(ranking.select(9))
+    assert set(trained_selectors[selector].set_params(n_features_to_select=9).get_feature_names_out()) == set(
+        ranking.select(9)
+    )
     test = parts[2]
-    assert (fitted[selector].predict(test) == test.y).mean() > 0.9
+    assert (trained_selectors[selector].predict(test) == test.y).mean() > 0.9
 
 
-def test_selectors_rank_by_their_weights(fitted):
+def test_selectors_rank_by_their_weights(trained_selectors):
     for selector in ("free", "clamped"):
-        model = fitted[selector]
+        model = trained_selectors[selector]
         np.testing.assert_allclose(model.rank_by_weights().scores, np.abs(model.selector_weights_), rtol=1e-6)
-    plain = fitted["none"]
+    plain = trained_selectors["none"]
     assert plain.selector_weights_ is None
     kernel = keras.ops.convert_to_numpy(plain.network_.get_layer("hidden_0").kernel)
     np.testing.assert_allclose(plain.rank_by_weights().scores, np.abs(kernel).sum(axis=1), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_kind_of_rows_trains_the_same_network(parts):
     """Sparse, dense, named: one seed, one network. Of a file, rows come in another order: as good a network."""
     train, _, test = parts
@@ -75,8 +78,8 @@ def test_every_kind_of_rows_trains_the_same_network(parts):
     assert len(backed.history_["val_loss"]) == 4
 
 
-def test_a_path_narrows_in_one_training(fitted, parts):
-    model = fitted["narrowing"]
+def test_a_path_narrows_in_one_training(trained_selectors, parts):
+    model = trained_selectors["narrowing"]
     assert model.path_["size"].tolist() == [30, 15, 9]  # of 80 columns there are no 500 to keep
     assert len(model.history_["loss"]) == 15 + 3 * 3
     weights = model.selector_weights_
@@ -121,8 +124,8 @@ def test_one_seed_one_network(parts):
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
-def test_saved_and_loaded(selector, fitted, parts, tmp_path):
-    model = fitted[selector]
+def test_saved_and_loaded(selector, trained_selectors, parts, tmp_path):
+    model = trained_selectors[selector]
     model.save(tmp_path / "model")
     loaded = pg.load(tmp_path / "model")
     assert type(loaded) is pg.SelectorClassifier
@@ -158,9 +161,9 @@ def test_columns_that_never_vary_rank_last(parts):
     ]
 
 
-def test_permutation_importance_takes_the_network(fitted, parts):
+def test_permutation_importance_takes_the_network(trained_selectors, parts):
     """What is ranked by weights can be ranked by what the network does, on test rows that stay sparse."""
-    test, model = parts[2], fitted["free"]
+    test, model = parts[2], trained_selectors["free"]
     numbers = np.searchsorted(model.classes_, test.y)
     found = pg.permutation_importance(model.network_, test.X, numbers, features=test.features)
     assert pg.toy.recall(found, test.notes["relevant"], k=18) >= 0.8
@@ -183,7 +186,7 @@ def test_settings_that_cannot_be(wrong, message, parts):
         pg.SelectorClassifier(**{**QUICK, "epochs": 1, **wrong}).fit(parts[1])
 
 
-def test_rows_that_cannot_be(fitted, parts):
+def test_rows_that_cannot_be(trained_selectors, parts):
     model, train = pg.SelectorClassifier(**{**QUICK, "epochs": 1}), parts[1]
     dense = train.X.toarray()
     with pytest.raises(pg.PermGradError, match="the target y is None"):
@@ -208,6 +211,6 @@ def test_rows_that_cannot_be(fitted, parts):
     with pytest.raises(pg.UnfittedError):
         pg.SelectorClassifier().rank_by_weights()
     with pytest.raises(pg.PermGradError, match="has the expected columns in another order"):
-        fitted["free"].predict(train.only([*train.features[1:], train.features[0]]))
+        trained_selectors["free"].predict(train.only([*train.features[1:], train.features[0]]))
     with pytest.raises(pg.PermGradError, match="columns|features"):
-        fitted["free"].predict(sparse.csr_matrix(dense[:, :5]))
+        trained_selectors["free"].predict(sparse.csr_matrix(dense[:, :5]))

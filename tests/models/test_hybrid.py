@@ -205,6 +205,7 @@ def test_ablation_of_ensembles_agrees_with_plain_loop(task, baseline, layout, rn
     assert found == pytest.approx(plain, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["grad_cam", "layer_cam", "gradient_input"])
 def test_heat_maps_of_ensembles_agree_with_plain_loop(method, layout, rng):
     """The heat is of the log-odds of the mean probability, whose gradient is a positive multiple of its own."""

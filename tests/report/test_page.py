@@ -228,6 +228,7 @@ def test_a_network_that_learned_nothing_is_called_so(wide):
     assert "is no better. Its ranking says" in page
 
 
+@pytest.mark.slow
 def test_equal_results_give_equal_pages(report, tmp_path):
     """No date and no random names inside: a page can be compared."""
     write_results(tmp_path, report.results)

@@ -54,6 +54,7 @@ def test_one_step_is_the_one_that_adam_takes_of_the_sum():
     np.testing.assert_allclose(ops.convert_to_numpy(bias), [2.1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_is_that_of_a_penalty_in_the_loss(rows, monkeypatch):
     """Ten epochs, weight by weight, against the slow way; no update fused, and all of them."""
     config = TrainingConfig(l1=50.0, l2=1e-2, schedule="constant", keep="last", epochs=10, learning_rate=2e-3)
@@ -74,6 +75,7 @@ def test_training_is_that_of_a_penalty_in_the_loss(rows, monkeypatch):
     assert mean_absolute_weight(fast) < 0.8 * mean_absolute_weight(free)
 
 
+@pytest.mark.slow
 def test_mixed_precision_shrinks_weights_as_float32_does(rows, monkeypatch):
     monkeypatch.setattr(penalty, "FUSED_FROM", 100)  # as the weights of a wide layer are
     config = TrainingConfig(l1=50.0, schedule="constant", keep="last", epochs=10, learning_rate=2e-3)

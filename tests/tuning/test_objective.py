@@ -13,8 +13,6 @@ from permgrad.tuning.objective import EpochLog, Objective, evaluate
 from permgrad.tuning.ranges import narrowed
 from tests.tuning.conftest import small_space
 
-pytestmark = pytest.mark.backend
-
 
 def objective(table: pg.Table, metric: str, space=small_space) -> Objective:
     train, val, _ = table.split()

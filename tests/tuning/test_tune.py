@@ -205,7 +205,7 @@ def test_pictures_of_one_parameter_and_of_two_objectives():
     assert [name for name, _ in study_pictures(two, ("loss", "parameters"))][-1] == "tuning_pareto_front"
 
 
-@pytest.mark.backend
+@pytest.mark.slow
 def test_test_rows_reach_no_trial(table, tmp_path, monkeypatch):
     """With other test rows, trials come out the same; the ranking, which is of test rows, is left out here."""
     _, _, test = table.split()

@@ -51,6 +51,7 @@ def test_a_trial_has_its_scores_size_and_time(job):
     assert {"val_accuracy", "val_auc", "val_f1", "seconds"} <= set(trial.user_attrs)
 
 
+@pytest.mark.slow
 def test_only_the_best_networks_are_kept(job):
     ours = job(n_trials=6, keep=2)
     study = run(ours)
@@ -58,6 +59,7 @@ def test_only_the_best_networks_are_kept(job):
     assert kept(ours) == {f"trial_{trial.number:04d}" for trial in best}
 
 
+@pytest.mark.slow
 def test_two_objectives_give_a_pareto_front_whose_networks_are_kept(job):
     ours = job(n_trials=8, metrics=("loss", "parameters"), keep=1)
     study = run(ours)

@@ -69,6 +69,7 @@ def test_parts_clustered_alone_are_those_of_one_tree(rng, monkeypatch, floats_pe
     assert rho[3, 8] < 0.999
 
 
+@pytest.mark.slow
 def test_tens_of_thousands_of_features_are_clustered(rng):
     X = rng.normal(size=(60, 21_000)).astype(np.float32)
     X[:, [5, 20_000]] = X[:, :1] + 0.01 * rng.normal(size=(60, 2))

@@ -10,8 +10,6 @@ from permgrad.importance.masking import masking_counts, masking_curve
 from permgrad.importance.network.partial_model import PartialModel
 from permgrad.models.wide import WideConfig, build_wide_mlp
 
-pytestmark = pytest.mark.backend
-
 
 @pytest.fixture
 def network(rng):
