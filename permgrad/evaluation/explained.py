@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,8 +12,7 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
-from permgrad.data.table import Table, as_frame, as_target, check_columns
-from permgrad.errors import PermGradError
+from permgrad.data.table import Table, as_target
 from permgrad.importance.formula import Formula
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.losses import cross_entropy, squared_error
@@ -130,27 +128,6 @@ def named_parts(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
 
 def _others(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
     return {name: part for name, part in ranking.components.items() if name != ranking.method}
-
-
-def as_validation_table(validation_data: Table | tuple[Any, Any] | None, train: Table) -> Table | None:
-    """Return validation rows, ``(X, y)`` or a table, as a table of the training rows' task.
-
-    Raises
-    ------
-    PermGradError
-        If it is neither, X and y are of different lengths, or the columns are not those of the training rows.
-    """
-    if validation_data is None:
-        return None
-    if not isinstance(validation_data, Table):
-        if not isinstance(validation_data, Sequence) or len(validation_data) != 2:
-            raise PermGradError(f"validation_data must be (X, y) or a Table, got {type(validation_data).__name__}")
-        X, y = as_frame(validation_data[0]).reset_index(drop=True), as_target(validation_data[1])
-        if len(X) != len(y):
-            raise PermGradError(f"validation_data must have a target for each row, got {len(X)} rows and {len(y)}")
-        validation_data = with_data(train, X, y)
-    check_columns(validation_data.features, train.features, "validation_data")
-    return validation_data
 
 
 def columns_of(table: Table, names: list[str]) -> Table:

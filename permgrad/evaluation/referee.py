@@ -13,7 +13,7 @@ from permgrad.estimators.saving import versions
 from permgrad.evaluation.agreement import agreement
 from permgrad.evaluation.baselines import BASELINES, baseline_rankings
 from permgrad.evaluation.curves import CURVE_ROWS, N_DRAWS, deletion_curves
-from permgrad.evaluation.explained import ExplainedModel, as_validation_table, named_parts
+from permgrad.evaluation.explained import ExplainedModel, named_parts
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.evaluation.retraining import remove_and_retrain
 from permgrad.evaluation.sanity import sanity_checks
@@ -83,8 +83,8 @@ def evaluate_ranking(
     name, first = next(iter(rankings.items()))
     for table in (train, test):
         check_columns(table.features, estimator.encoder_.features_, "the table")
-    validation_data = as_validation_table(validation_data, train)
-    explained = ExplainedModel(estimator, first, train, test, validation_data, random_state, name)
+    validation = None if validation_data is None else train.more_rows(validation_data)
+    explained = ExplainedModel(estimator, first, train, test, validation, random_state, name)
     time_limit = TimeLimit(timeout, verbose)
     with time_limit.part("baselines"):
         rankings = {**rankings, **baseline_rankings(explained, time_limit)}

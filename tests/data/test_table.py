@@ -140,3 +140,18 @@ def test_unreadable_file(name, tmp_path):
     (tmp_path / name).write_text("" if name.endswith("csv") else "no parquet")
     with pytest.raises(pg.PermGradError, match="no readable table"):
         pg.Table.from_file(tmp_path / name, "y")
+
+
+def test_further_rows_as_a_table_or_as_arrays():
+    table = pg.Table(np.arange(8.0).reshape(4, 2), [0.5, 1.5, 2.5, 4], task="regression")
+    for data in ((np.ones((2, 2)), [1, 2]), pg.Table(np.ones((2, 2)), [1.0, 2], task="regression")):
+        rows = table.more_rows(data)
+        assert (rows.task, rows.features, rows.y.tolist()) == ("regression", ["x0", "x1"], [1, 2])
+        np.testing.assert_array_equal(rows.X, 1)
+    for data, message in (
+        (3, r"validation_data must be a pair \(X, y\) or a Table, got int"),
+        ((np.ones((2, 2)), [1]), "must have a target for each row, got 2 rows and 1 targets"),
+        ((np.ones((2, 3)), [1, 2]), "x2"),
+    ):
+        with pytest.raises(pg.PermGradError, match=message):
+            table.more_rows(data)

@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
-from permgrad.evaluation.explained import ExplainedModel, as_validation_table
+from permgrad.evaluation.explained import ExplainedModel
 
 
 class Recorder(BaseEstimator):
@@ -39,11 +39,3 @@ def test_a_copy_is_fitted_silently_with_other_settings(table):
 def test_validation_rows_go_to_whom_they_are_of_use(table):
     plain = ExplainedModel(None, None, table, table).refit(LinearRegression(), table, table)
     assert plain.predict(table.X).shape == (4,)
-
-
-def test_validation_rows_as_a_table_or_as_arrays(table):
-    assert as_validation_table(None, table) is None
-    assert as_validation_table(table, table) is table
-    X, y = np.ones((2, 2)), [1, 2]
-    rows = as_validation_table((X, y), table)
-    assert (rows.task, rows.features, rows.y.tolist()) == ("regression", table.features, [1, 2])
