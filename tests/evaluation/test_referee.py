@@ -178,7 +178,12 @@ def test_bad_input(numeric):
         (model, ranking, {"n_trainings": 1}, "at least two trainings"),
         (model, {}, {}, "at least one ranking"),
         (model, {"random": ranking}, {}, "'random' is the name of a ranking to compare with"),
-        (model, ranking, {"validation_data": test.X}, r"validation_data must be \(X, y\) or a Table, got DataFrame"),
+        (
+            model,
+            ranking,
+            {"validation_data": test.X},
+            r"validation_data must be a pair \(X, y\) or a Table, got DataFrame",
+        ),
         (model, ranking, {"validation_data": (test.X, test.y[:3])}, "a target for each row, got 100 rows and 3"),
         (
             model,
