@@ -79,7 +79,7 @@ def rank(
         settings["random_state"], n_repeats, timeout, formula, conditional, groups, evaluate, evaluate_timeout
     )
     out = out or Path("results") / data.name
-    with new_directory(out, overwrite=overwrite, protected=[table]) as staging:
+    with new_directory(out, overwrite=overwrite, protected=[table] if Path(table).is_file() else []) as staging:
         click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
         if "note" in data.notes:
             click.echo(f"  {data.notes['note']}")
