@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 import permgrad as pg
+from permgrad.evaluation._tables import evaluation_table
 from permgrad.evaluation.stability import rank_stability
-from permgrad.evaluation.tables import evaluation_table
 
 RANKINGS = ("permgrad", "random_forest")
 

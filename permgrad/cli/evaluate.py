@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from permgrad.cli.shown import show_evaluation
-from permgrad.cli.signals import stop_by_interrupt
-from permgrad.cli.tables import same_table
+from permgrad.cli._shown import show_evaluation
+from permgrad.cli._signals import stop_by_interrupt
+from permgrad.cli._tables import same_table
 
 PARTS = ("curves", "retrain", "sanity", "stability")
 

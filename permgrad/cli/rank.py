@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from permgrad.cli.options import check_class_weight, shared_options
-from permgrad.cli.shown import show_evaluation, show_ranking
-from permgrad.cli.signals import stop_by_interrupt
-from permgrad.cli.steps import Steps
-from permgrad.cli.tables import load_table
+from permgrad.cli._options import check_class_weight, shared_options
+from permgrad.cli._shown import show_evaluation, show_ranking
+from permgrad.cli._signals import stop_by_interrupt
+from permgrad.cli._steps import Steps
+from permgrad.cli._tables import load_table
 
 if TYPE_CHECKING:
     from permgrad.data.table import Table

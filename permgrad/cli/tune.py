@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from permgrad.cli.options import check_class_weight, shared_options
-from permgrad.cli.shown import show_study
-from permgrad.cli.signals import stop_by_interrupt
-from permgrad.cli.tables import load_table
+from permgrad.cli._options import check_class_weight, shared_options
+from permgrad.cli._shown import show_study
+from permgrad.cli._signals import stop_by_interrupt
+from permgrad.cli._tables import load_table
 
 
 @click.command()

@@ -15,8 +15,8 @@ from permgrad.importance.averaging import average_rankings
 from permgrad.importance.budget import Budget
 from permgrad.importance.formula import Formula
 from permgrad.importance.grad_cam import grad_cam_maps
+from permgrad.importance.grouping._hierarchy import complete_groups, with_members
 from permgrad.importance.grouping.correlated import correlated_groups
-from permgrad.importance.grouping.hierarchy import complete_groups, with_members
 from permgrad.importance.rank import rank_features
 from permgrad.importance.ranking import FeatureRanking
 

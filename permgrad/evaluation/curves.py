@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from permgrad.errors import PermGradError, listing
+from permgrad.evaluation._replacing import NEIGHBOURS, Replace, replacers
+from permgrad.evaluation._tables import evaluation_table
 from permgrad.evaluation.baselines import sample
 from permgrad.evaluation.explained import ExplainedModel
-from permgrad.evaluation.replacing import NEIGHBOURS, Replace, replacers
-from permgrad.evaluation.tables import evaluation_table
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 

@@ -10,6 +10,7 @@ from permgrad.data.table import Table, check_columns
 from permgrad.errors import PermGradError, UnfittedError, listing
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions
+from permgrad.evaluation._tables import SCHEMAS, evaluation_table
 from permgrad.evaluation.agreement import agreement
 from permgrad.evaluation.baselines import BASELINES, baseline_rankings
 from permgrad.evaluation.curves import CURVE_ROWS, N_DRAWS, deletion_curves
@@ -18,7 +19,6 @@ from permgrad.evaluation.result import RankingEvaluation
 from permgrad.evaluation.retraining import remove_and_retrain
 from permgrad.evaluation.sanity import sanity_checks
 from permgrad.evaluation.stability import RankStability, reseeded
-from permgrad.evaluation.tables import SCHEMAS, evaluation_table
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.files import plain
 from permgrad.importance.ranking import FeatureRanking

@@ -12,9 +12,9 @@ import pandas as pd
 
 from permgrad.directories import new_directory
 from permgrad.errors import FileFormatError
+from permgrad.evaluation._tables import SCHEMAS, read_matrix, read_table, write_table
 from permgrad.evaluation.agreement import rank_correlation
 from permgrad.evaluation.stability import RankStability
-from permgrad.evaluation.tables import SCHEMAS, read_matrix, read_table, write_table
 from permgrad.files import read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
 

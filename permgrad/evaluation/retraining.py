@@ -11,8 +11,8 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 
 from permgrad.errors import PermGradError
+from permgrad.evaluation._tables import evaluation_table
 from permgrad.evaluation.explained import ExplainedModel, columns_of
-from permgrad.evaluation.tables import evaluation_table
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scores import scores

@@ -11,10 +11,10 @@ import pandas as pd
 
 from permgrad.backend import keras
 from permgrad.data.table import Table
+from permgrad.evaluation._tables import evaluation_table
 from permgrad.evaluation.agreement import rank_correlation, top_overlap
 from permgrad.evaluation.explained import ExplainedModel, with_data
 from permgrad.evaluation.stability import default_k
-from permgrad.evaluation.tables import evaluation_table
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 

@@ -18,9 +18,9 @@ import numpy as np
 from permgrad.backend import compiled, keras
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.formula import Formula
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network._target import Target
 from permgrad.importance.network.fusion_point import fusion_point
-from permgrad.importance.network.inputs import Inputs
-from permgrad.importance.network.target import Target
 from permgrad.importance.shapley import shapley_values
 
 

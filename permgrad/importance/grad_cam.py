@@ -16,10 +16,10 @@ from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import Bootstrap, interval
 from permgrad.importance.formula import Formula, check_choice
-from permgrad.importance.grouping.columns import resolve_groups
+from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.heat import HeatFunction
+from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network.branches import Branch
-from permgrad.importance.network.inputs import Inputs
 from permgrad.importance.pixels import read_pixels
 from permgrad.importance.ranking import FeatureRanking
 

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from permgrad.backend import compiled, keras, vjp
+from permgrad.importance.network._outputs import final_activation
+from permgrad.importance.network._splitting import split_at_convolution, split_at_image
 from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
-from permgrad.importance.network.outputs import final_activation
-from permgrad.importance.network.splitting import split_at_convolution, split_at_image
 
 ops = keras.ops
 

@@ -15,10 +15,10 @@ from permgrad.importance.budget import Budget
 from permgrad.importance.formula import Formula
 from permgrad.importance.fusion import fuse
 from permgrad.importance.grad_cam import read_heat
-from permgrad.importance.grouping.columns import column_names
+from permgrad.importance.grouping._columns import column_names
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch, largest_tensor
-from permgrad.importance.network.inputs import Inputs
-from permgrad.importance.network.target import Target
 from permgrad.importance.permuting.permutation import permute_features
 from permgrad.importance.ranking import FeatureRanking
 

@@ -13,8 +13,8 @@ from scipy.stats import false_discovery_control, spearmanr
 
 from permgrad.errors import FileFormatError, PermGradError, listing
 from permgrad.files import plain
+from permgrad.importance._ranking_files import ARRAYS, KIND, read_ranking, write_ranking
 from permgrad.importance.bootstrap import interval
-from permgrad.importance.ranking_files import ARRAYS, KIND, read_ranking, write_ranking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

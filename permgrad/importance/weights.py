@@ -9,7 +9,7 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
-from permgrad.importance.grouping.columns import resolve_groups
+from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.network.branches import cut_model
 from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.ranking import FeatureRanking

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
-from permgrad.plotting.network import overlay
+from permgrad.plotting._network import overlay
 from permgrad.plotting.style import colours, literal, new_figure
 
 CHANCE = 0.5

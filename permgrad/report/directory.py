@@ -7,7 +7,7 @@ from pathlib import Path
 from permgrad.estimators.saving import write_estimator
 from permgrad.evaluation.result import write_evaluation
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.report.page.render import render_page
+from permgrad.report.page._render import render_page
 from permgrad.report.pictures import narrow_pictures, pictures
 from permgrad.report.results import Results
 

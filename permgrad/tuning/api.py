@@ -13,18 +13,18 @@ from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.files import plain
 from permgrad.metrics.scores import SCORES
 from permgrad.training.config import EPOCHS
-from permgrad.tuning.directory import begin, check_directory
-from permgrad.tuning.job import Job
+from permgrad.tuning._directory import begin, check_directory
+from permgrad.tuning._job import Job
+from permgrad.tuning._pool import run_pool
+from permgrad.tuning._progress import Progress
+from permgrad.tuning._worker import Worker
+from permgrad.tuning._writing import write_study
 from permgrad.tuning.objective import PARAMETERS, Objective
-from permgrad.tuning.pool import run_pool
-from permgrad.tuning.progress import Progress
 from permgrad.tuning.ranges import Narrowed, narrowed
 from permgrad.tuning.result import TuneResult
 from permgrad.tuning.spaces import FIRST, Space, as_space, describe
 from permgrad.tuning.strategy import make_pruner, make_sampler
 from permgrad.tuning.study import finished, queue_forgotten, quiet_optuna
-from permgrad.tuning.worker import Worker
-from permgrad.tuning.writing import write_study
 
 
 def tune(

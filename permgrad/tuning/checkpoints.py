@@ -17,7 +17,7 @@ from permgrad.directories import new_directory
 from permgrad.errors import PermGradError
 from permgrad.estimators.loading import load
 from permgrad.estimators.saving import write_estimator
-from permgrad.tuning.liveness import OWNER, machine
+from permgrad.tuning._liveness import OWNER, machine
 
 LOSS = "val_loss"
 """Trial attribute: the validation loss that its network must give again."""

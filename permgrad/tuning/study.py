@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from permgrad.errors import PermGradError
-from permgrad.tuning.liveness import Watch
+from permgrad.tuning._liveness import Watch
 
 SETTINGS = "permgrad"
 """Study attribute that holds the settings every resumption must share."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import permgrad as pg
-from permgrad.cli.shown import show_ranking
+from permgrad.cli._shown import show_ranking
 from permgrad.importance.permuting.conditional import LEAST_ROWS
 from tests.cli.conftest import FAST
 

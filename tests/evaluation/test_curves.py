@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import permgrad as pg
+from permgrad.evaluation._replacing import replacers
 from permgrad.evaluation.curves import deletion_curves
-from permgrad.evaluation.replacing import replacers
 from permgrad.evaluation.time_limit import TimeLimit
 from tests.evaluation.conftest import planted_case
 

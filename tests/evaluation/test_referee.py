@@ -9,9 +9,9 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
+from permgrad.evaluation._tables import SCHEMAS, evaluation_table
 from permgrad.evaluation.baselines import BASELINES
 from permgrad.evaluation.explained import ExplainedModel
-from permgrad.evaluation.tables import SCHEMAS, evaluation_table
 from tests.conftest import SMALL
 from tests.evaluation.conftest import teach, untrained
 

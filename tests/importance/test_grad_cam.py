@@ -7,8 +7,8 @@ import pytest
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.network._splitting import split_at_convolution
 from permgrad.importance.network.branches import cut_model
-from permgrad.importance.network.splitting import split_at_convolution
 from permgrad.importance.pixels import read_pixels
 from tests.oracle import plain_grad_cam, plain_read, predicted
 
@@ -114,7 +114,7 @@ def test_unknown_options(options, message, random_hybrid, layout):
 
 
 def test_small_blocks_change_nothing(random_hybrid, rng, monkeypatch):
-    from permgrad.importance.network import inputs
+    from permgrad.importance.network import _inputs as inputs
 
     model, X = random_hybrid("classification", 3), rng.random((20, 6)).astype(np.float32)
     whole = pg.grad_cam_maps(model, X)

@@ -150,7 +150,7 @@ def test_columns_in_another_order_are_refused(planted_model, layout, planted_row
 
 def test_branches_are_encoded_once(random_hybrid, layout, rng, monkeypatch):
     """Grad-CAM leaves the image branch's codes behind, ablation the tabular branch's."""
-    from permgrad.importance.network import inputs
+    from permgrad.importance.network import _inputs as inputs
 
     calls, cached = [], []
     build, cache = inputs.Inputs._encoder, inputs.Inputs.cache

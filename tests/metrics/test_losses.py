@@ -5,8 +5,8 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance.network.inputs import Inputs
-from permgrad.importance.network.target import Target
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network._target import Target
 from permgrad.metrics.losses import choose_target, cross_entropy, squared_error
 
 layers = keras.layers

@@ -6,9 +6,9 @@ from scipy.special import softmax
 
 import permgrad as pg
 from permgrad.backend import keras
+from permgrad.importance.network._splitting import split_at_convolution, split_at_image
 from permgrad.importance.network.branches import cut_model
 from permgrad.importance.network.first_layer import first_layer
-from permgrad.importance.network.splitting import split_at_convolution, split_at_image
 from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
 from tests.oracle import plain_grad_cam, plain_permutation, plain_subset_losses, via
 

@@ -7,7 +7,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance.network.outputs import final_activation
+from permgrad.importance.network._outputs import final_activation
 from permgrad.patches.heat import heat_shares, notable_patches, tissue
 from permgrad.patches.planted import draw_patch
 

@@ -14,9 +14,9 @@ import pytest
 
 import permgrad as pg
 from permgrad.report.directory import write_results
-from permgrad.report.page import content
-from permgrad.report.page.render import MAX_ROWS
-from permgrad.report.page.tables import cells, number, percent, probability, ranking_cells
+from permgrad.report.page import _content as content
+from permgrad.report.page._render import MAX_ROWS
+from permgrad.report.page._tables import cells, number, percent, probability, ranking_cells
 from permgrad.report.results import Results
 from tests.conftest import SMALL
 from tests.referees import evaluation
@@ -130,7 +130,7 @@ def test_the_page_needs_nothing_but_itself(report):
 
 
 def test_a_homepage_on_the_web_is_a_link():
-    from permgrad.report.page.render import _link
+    from permgrad.report.page._render import _link
 
     assert _link("https://example.org/a") == "https://example.org/a"
     assert _link("javascript:alert(1)") is None

@@ -12,11 +12,11 @@ import numpy as np
 import optuna
 
 import permgrad as pg
+from permgrad.tuning._directory import begin, check_directory
+from permgrad.tuning._job import Job
+from permgrad.tuning._progress import Progress
 from permgrad.tuning.api import run_trials
-from permgrad.tuning.directory import begin, check_directory
-from permgrad.tuning.job import Job
 from permgrad.tuning.objective import Objective
-from permgrad.tuning.progress import Progress
 from permgrad.tuning.ranges import narrowed
 from permgrad.tuning.study import quiet_optuna
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import permgrad as pg
+from permgrad.tuning._directory import begin
 from permgrad.tuning.dashboard import make_server
-from permgrad.tuning.directory import begin
 from tests.tuning.conftest import small_space
 from tests.tuning.stub import stub_job
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import psutil
 
-from permgrad.tuning import liveness
-from permgrad.tuning.liveness import BEAT, OWNER, Heartbeat, Watch, machine, owner
+from permgrad.tuning import _liveness as liveness
+from permgrad.tuning._liveness import BEAT, OWNER, Heartbeat, Watch, machine, owner
 
 
 def trial(by: dict | None = None, beat: int | None = None, number: int = 0) -> SimpleNamespace:

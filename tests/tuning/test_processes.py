@@ -20,9 +20,9 @@ import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
-from permgrad.tuning.directory import begin
+from permgrad.tuning._directory import begin
+from permgrad.tuning._pool import run_pool
 from permgrad.tuning.objective import Objective
-from permgrad.tuning.pool import run_pool
 from permgrad.tuning.storage import open_storage
 from permgrad.tuning.study import DIED, FAILURE, INTERRUPTED, finished
 from tests.tuning.conftest import new_database
@@ -152,7 +152,7 @@ def test_a_job_in_the_background_of_a_script_is_stopped_and_its_trials_wait(csv)
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
-    return [child for child in psutil.Process(process.pid).children() if "permgrad.tuning.pool" in child.cmdline()]
+    return [child for child in psutil.Process(process.pid).children() if "permgrad.tuning._pool" in child.cmdline()]
 
 
 def test_two_workers_on_postgresql_one_killed_meet_the_total_exactly(csv, postgresql, tmp_path):

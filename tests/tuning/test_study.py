@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
-from permgrad.tuning.liveness import OWNER, Watch, owner
+from permgrad.tuning._liveness import OWNER, Watch, owner
 from permgrad.tuning.storage import hide_password, open_storage
 from permgrad.tuning.study import (
     DIED,

@@ -15,9 +15,9 @@ from optuna.trial import TrialState
 import permgrad as pg
 from permgrad.metrics.scores import scores
 from permgrad.tuning import api, checkpoints
-from permgrad.tuning.pictures import study_pictures
+from permgrad.tuning._pictures import study_pictures
+from permgrad.tuning._writing import write_study
 from permgrad.tuning.result import epochs_saved
-from permgrad.tuning.writing import write_study
 from tests.tuning.conftest import small_space
 
 FAST = {"settings": {"epochs": 2}, "space": small_space}

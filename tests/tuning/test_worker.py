@@ -19,7 +19,7 @@ from tests.tuning.stub import EPOCHS, run, stub_job, stub_space
 def job(table, tmp_path, monkeypatch):
     """Make a job of stub trials, whose networks on disk are empty directories."""
     monkeypatch.setattr(checkpoints, "write_estimator", lambda estimator, directory: None)
-    monkeypatch.setattr("permgrad.tuning.worker.note_trial", lambda *_: None)
+    monkeypatch.setattr("permgrad.tuning._worker.note_trial", lambda *_: None)
     return lambda *given, **changes: stub_job(table, tmp_path / "r", *given, **changes)
 
 

@@ -14,7 +14,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
 from permgrad.errors import PermGradError
-from permgrad.importance.grouping.columns import column_names, resolve_groups
+from permgrad.importance.grouping._columns import column_names, resolve_groups
 
 THRESHOLDS = (0.3, 0.6)
 """Low, for tables of yes and no: among Dengue's symptoms no two correlate by more than 0.5."""

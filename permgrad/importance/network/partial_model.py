@@ -9,9 +9,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from permgrad.backend import compiled, keras
 from permgrad.errors import PermGradError
+from permgrad.importance.network._inputs import even_size
 from permgrad.importance.network.branches import cut_model
 from permgrad.importance.network.first_layer import first_layer
-from permgrad.importance.network.inputs import even_size
 
 ROWS_PER_CALL = 4096
 

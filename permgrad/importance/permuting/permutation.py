@@ -12,13 +12,13 @@ from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import interval
 from permgrad.importance.budget import Budget
-from permgrad.importance.grouping.columns import column_names, resolve_groups
+from permgrad.importance.grouping._columns import column_names, resolve_groups
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
-from permgrad.importance.network.inputs import Inputs
-from permgrad.importance.network.target import Target
-from permgrad.importance.permuting.checkpoint import Checkpoint, fingerprint
+from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
+from permgrad.importance.permuting._measurement import Measurement
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR, AlikeRows
-from permgrad.importance.permuting.measurement import Measurement
 from permgrad.importance.ranking import FeatureRanking
 
 Via = Literal["tabular", "image", "both"]

@@ -140,7 +140,7 @@ def test_correlated_groups_and_the_way_down(fitted):
 
 
 def test_levels_hang_below_each_other():
-    from permgrad.importance.grouping.hierarchy import with_members
+    from permgrad.importance.grouping._hierarchy import with_members
 
     levels = [{"abc": ["a", "b", "c"], "d": ["d"]}, {"ab": ["a", "b"], "c": ["c"], "d": ["d"]}]
     rankings = [

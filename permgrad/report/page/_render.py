@@ -13,10 +13,10 @@ from permgrad.evaluation.result import RankingEvaluation
 from permgrad.files import plain
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
-from permgrad.report.page import content
-from permgrad.report.page.calls import python_calls
-from permgrad.report.page.images import figure_source, samples
-from permgrad.report.page.tables import Cells, number, ranking_cells, stability_cells, titled_cells
+from permgrad.report.page import _content as content
+from permgrad.report.page._calls import python_calls
+from permgrad.report.page._images import figure_source, samples
+from permgrad.report.page._tables import Cells, number, ranking_cells, stability_cells, titled_cells
 from permgrad.report.pictures import PAGE_FEATURES
 from permgrad.report.results import Results
 

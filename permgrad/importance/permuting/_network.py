@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import compiled, fused, has_accelerator, keras
+from permgrad.importance.network._inputs import Inputs, joined
+from permgrad.importance.network._target import select
 from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
 from permgrad.importance.network.first_layer import FirstLayer, first_layer, spread
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
-from permgrad.importance.network.inputs import Inputs, joined
-from permgrad.importance.network.target import select
-from permgrad.importance.permuting.pairs import Change, Pairs
+from permgrad.importance.permuting._pairs import Change, Pairs
 
 ops = keras.ops
 

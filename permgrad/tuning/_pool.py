@@ -79,7 +79,7 @@ class _Process:
         threads = str(max(1, (os.cpu_count() or 1) // n_workers))
         shares = {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "permgrad.tuning.pool"],
+            [sys.executable, "-m", "permgrad.tuning._pool"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**shares, **os.environ},
@@ -145,7 +145,7 @@ def main() -> None:
         threading.Thread(target=_stop_when_orphaned, args=(pipe.fileno(),), daemon=True).start()
         import optuna
 
-        from permgrad.tuning.worker import Worker
+        from permgrad.tuning._worker import Worker
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.showwarning = _say_warning

@@ -10,7 +10,7 @@ from permgrad.data.table import Table
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
-from permgrad.report.page.tables import number, percent
+from permgrad.report.page._tables import number, percent
 
 SCORE_MEANINGS = {
     "accuracy": "share of test rows whose class is predicted correctly",

@@ -10,7 +10,7 @@ import optuna
 from permgrad.directories import STUDY_FILE, is_study
 from permgrad.errors import PermGradError
 from permgrad.files import read_json, write_json
-from permgrad.tuning.job import Job
+from permgrad.tuning._job import Job
 from permgrad.tuning.storage import hide_password
 
 STUDY_KIND = "permgrad.Study"

@@ -16,9 +16,9 @@ from optuna.trial import Trial, TrialState
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
 from permgrad.tuning import checkpoints
-from permgrad.tuning.job import Job
-from permgrad.tuning.liveness import Heartbeat, Watch
-from permgrad.tuning.notes import note_trial
+from permgrad.tuning._job import Job
+from permgrad.tuning._liveness import Heartbeat, Watch
+from permgrad.tuning._notes import note_trial
 from permgrad.tuning.objective import EpochLog, SpaceError, evaluate
 from permgrad.tuning.study import FAILURE, INTERRUPTED, claim, finished, give_back, recover_dead
 

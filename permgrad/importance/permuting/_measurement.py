@@ -13,13 +13,13 @@ from tqdm.auto import tqdm
 
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget
+from permgrad.importance.network._inputs import Inputs, even_size
+from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
-from permgrad.importance.network.inputs import Inputs, even_size
-from permgrad.importance.network.target import Target
-from permgrad.importance.permuting.checkpoint import Checkpoint
+from permgrad.importance.permuting._checkpoint import Checkpoint
+from permgrad.importance.permuting._network import PermutedNetwork, Prepared, next_size
+from permgrad.importance.permuting._pairs import Change, Pairs
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
-from permgrad.importance.permuting.network import PermutedNetwork, Prepared, next_size
-from permgrad.importance.permuting.pairs import Change, Pairs
 
 CALLS_PER_CHUNK = 8
 """Calls of the network between two looks at the clock."""

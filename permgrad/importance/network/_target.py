@@ -12,8 +12,8 @@ import numpy as np
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
-from permgrad.importance.network.inputs import Inputs
-from permgrad.importance.network.outputs import final_activation
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network._outputs import final_activation
 from permgrad.metrics.losses import Loss, choose_target, log_loss, squared_error
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from permgrad.backend import keras
 from permgrad.errors import FileFormatError, PermGradError
 from permgrad.files import new_file, plain
-from permgrad.importance.network.inputs import Inputs
+from permgrad.importance.network._inputs import Inputs
 
 SECONDS_BETWEEN = 15.0
 

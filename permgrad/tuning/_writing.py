@@ -22,9 +22,9 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.directory import DPI, write_results
 from permgrad.report.results import Results
 from permgrad.tuning import checkpoints
-from permgrad.tuning.job import Job
-from permgrad.tuning.notes import note_ranking
-from permgrad.tuning.pictures import study_pictures
+from permgrad.tuning._job import Job
+from permgrad.tuning._notes import note_ranking
+from permgrad.tuning._pictures import study_pictures
 from permgrad.tuning.result import TuneResult, best_trial, epochs_saved, trials_table
 from permgrad.tuning.storage import hide_password
 from permgrad.tuning.study import finished

@@ -15,7 +15,7 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard.artifact import get_artifact_path
 
 from permgrad import plotting
-from permgrad.tuning.job import Job
+from permgrad.tuning._job import Job
 from permgrad.tuning.objective import EpochLog
 
 PICTURE_DPI = 80
