@@ -15,7 +15,6 @@ from ._network import plot_predictions as plot_predictions
 from ._network import plot_sample as plot_sample
 from ._rankings import plot_ranking as plot_ranking
 from ._rankings import plot_scores as plot_scores
-from .style import method_title as method_title
 from .patches import plot_areas as plot_areas
 from .patches import plot_classes as plot_classes
 from .patches import plot_heat as plot_heat
@@ -23,3 +22,4 @@ from .patches import plot_learning as plot_learning
 from .patches import plot_patches as plot_patches
 from .patches import plot_pixels as plot_pixels
 from .patches import plot_roc as plot_roc
+from .style import method_title as method_title

@@ -333,6 +333,7 @@ def test_damaged_and_foreign_directories(fitted, tmp_path):
             pg.load(tmp_path / "m")
 
 
+@pytest.mark.slow
 def test_images_are_what_the_image_branch_sees():
     """Ranks are drawn where the columns are scaled by rank, not the layout's own scaling."""
     rng = np.random.default_rng(0)

@@ -116,6 +116,7 @@ def test_what_is_logged_is_without_noise_and_penalty(parts):
     assert history["val_loss"][-1] == pytest.approx(history["validation_loss"][-1] + history["penalty"][-1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_one_seed_one_network(parts):
     small = pg.SelectorClassifier(**{**QUICK, "epochs": 2}, selector="stochastic")
     first, second, other = (clone(small).set_params(random_state=s).fit(parts[0]).rank_by_weights() for s in (1, 1, 2))

@@ -67,6 +67,7 @@ def test_planted_feature_is_first_everywhere(attribution, planted_model, layout,
     assert ranking.branch_weights["tabular"] == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.slow
 def test_end_to_end_stands_beside_the_fused_score(random_hybrid, layout, rng, tmp_path, monkeypatch):
     monkeypatch.setattr("permgrad.importance.permuting.conditional.TREES", 30)
     model, X, y = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32), rng.integers(0, 3, 60)
@@ -173,6 +174,7 @@ def softmax_in_its_last_layer(layout):
     return keras.Model(rows, layers.Dense(3, "softmax")(both))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_second_ranking_compiles_nothing_and_sees_new_weights(task, random_hybrid, layout, rng, monkeypatch):
     X = rng.random((30, 6))

@@ -169,6 +169,7 @@ EXTENDED = {
 SINGLE, GROUPS = None, {"a": [0], "pair": [2, 4], "b": [5]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "way", "groups"),
     [

@@ -151,6 +151,7 @@ def test_agreed_genes_by_hand():
     assert table["all"].tolist() == [0.75, 0.75, 0.5]
 
 
+@pytest.mark.slow
 def test_one_network_is_in_memory_at_a_time(monkeypatch):
     built = []
 
@@ -176,6 +177,7 @@ def test_group_recall_by_hand():
     assert tables.group_recall(ranking("f", "e", "a", "c", "b", "d"), notes) == 0
 
 
+@pytest.mark.slow
 def test_rows_of_other_parts_reach_no_fit():
     """The F test, the groups and the network with its scaling are those of the training rows alone."""
     once = settings("network.epochs=1")

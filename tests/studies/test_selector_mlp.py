@@ -248,6 +248,7 @@ def test_bad_settings():
         study.prepare(given, study.load_cells(given, "planted"))
 
 
+@pytest.mark.slow
 def test_steps_take_genes_from_rankings(given, drawn, monkeypatch):
     """Each step is one call, of the k best genes of the ranking and seed that its name says."""
     for work in ("rank_by_network", "rank_by_svm", "rank_only", "train_on_panel", "train_referee", "choose_panel"):

@@ -51,6 +51,7 @@ def url(request, make_url):
     return make_url(request.param)
 
 
+@pytest.mark.slow
 def test_many_that_ask_at_once_meet_the_total_exactly(url):
     storage = open_storage(url)
     open_study(storage, "s", SETTINGS, ["minimize"])

@@ -151,6 +151,7 @@ def test_conditional_agrees_with_plain_loop(random_hybrid, rng, monkeypatch):
 GROUPS = {"one": [1], "four": [0, 2, 3, 5], "other": [4]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["tabular", "both"])
 def test_small_blocks_change_nothing(way, random_hybrid, rng, monkeypatch):
     model, X = random_hybrid("classification", 3), rng.random((24, 6)).astype(np.float32)
