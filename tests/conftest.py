@@ -35,12 +35,20 @@ FAST_CHECKS = {
 }
 """scikit-learn's checks that fit a network once or not at all."""
 
+LONGEST = {
+    "test_every_example_runs",
+    "test_it_runs_in_time",
+    "test_memory_does_not_grow_from_trial_to_trial",
+    "test_null_features_are_flagged_in_one_of_twenty_at_most",
+}
+"""Tests of a minute and more: begun last, one would run while the other worker has nothing left to do."""
 LONG_FIXTURES = {"ranked", "trained_selectors", "tuned", "wide"}
 """Fixtures that train several networks, or run a whole command: what hangs on them is slow."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests of long fixtures slow, and those of scikit-learn that fit many networks."""
+    """Mark tests of long fixtures slow, and those of scikit-learn that fit many networks; begin with the longest."""
+    items.sort(key=lambda item: item.name.split("[")[0] not in LONGEST)
     for item in items:
         if LONG_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
