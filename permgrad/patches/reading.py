@@ -50,10 +50,11 @@ class PatchBatches(keras.utils.PyDataset):
         symmetries: int = 1,
         workers: int | None = None,
     ) -> None:
-        workers = workers or os.cpu_count() or 1
-        super().__init__(workers=workers, max_queue_size=2 * workers)
         self.patches, self.batch_size, self.symmetries = patches, batch_size, symmetries
         self.order = np.arange(len(patches)) if order is None else order
+        # A single batch has nothing to be read ahead of, and Keras takes 0.1 s to dismiss threads.
+        workers = (workers or os.cpu_count() or 1) if len(self) > 1 else 1
+        super().__init__(workers=workers, max_queue_size=2 * workers)
         self.labelled, self.positive_weight = labelled, positive_weight
         self.failure: PermGradError | None = None
 
