@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sklearn.exceptions import NotFittedError
@@ -33,6 +35,74 @@ def as_permgrad_error() -> Iterator[None]:
         raise PermGradError(str(error)) from error
 
 
+@contextmanager
+def reading(path: str | Path, what: str, advice: str = "") -> Iterator[None]:
+    """Raise a `FileFormatError` that names the file, whatever is raised while it is read.
+
+    Everything that reads a file does it within this block: a damaged file can make a library raise anything. The
+    library's own text, which may be long and is about its insides, stays as the error's cause.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        What the file should be, with its article: "a Parquet file".
+    advice : str
+        What to do about a file that is damaged.
+
+    Raises
+    ------
+    FileFormatError
+        If anything is raised inside the block.
+    """
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except PermGradError as error:
+        raise FileFormatError(f"{path}: {error}") from error
+    except OSError as error:
+        if error.errno is None or error.strerror is None:  # of a library that found a file to be none of its own
+            raise FileFormatError(_damaged(path, what, "", advice)) from error
+        raise FileFormatError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:
+        raise FileFormatError(_damaged(path, what, _reason(error), advice)) from error
+
+
+def _damaged(path: str | Path, what: str, reason: str, advice: str) -> str:
+    found = f" ({reason})" if reason else ""
+    return f"{path} is damaged, or is not {what}{found}" + (f"; {advice}" if advice else "")
+
+
+def _reason(error: Exception) -> str:
+    """Say in our words what was wrong, where a library's error tells it in a way that we know."""
+    text, kind = str(error), type(error).__name__
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not text in {error.encoding.upper()}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, EOFError):
+        return "it ends too early"
+    if isinstance(error, KeyError):
+        return f"{listing(error.args)} is missing"
+    if kind == "EmptyDataError":
+        return "it is empty"
+    if kind == "JSONDecodeError":
+        return f"line {error.lineno}, column {error.colno}"  # type: ignore[attr-defined]
+    value = re.search(r"invalid value '(.*)'", text)  # Arrow
+    if value:
+        return f"{value[1]!r} is no number"
+    columns = re.search(r"Expected (\d+) columns, got (\d+)", text)  # Arrow
+    if columns:
+        return f"a line has {columns[2]} fields, {columns[1]} were expected"
+    fields = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", text)  # pandas
+    if fields:
+        return f"line {fields[2]} has {fields[3]} fields, {fields[1]} were expected"
+    return ""
+
+
 def check_fitted(estimator: Any) -> None:
     """Raise `UnfittedError` unless an estimator is fitted."""
     try:
@@ -42,7 +112,11 @@ def check_fitted(estimator: Any) -> None:
 
 
 def listing(names: Iterable[Any], limit: int = 5) -> str:
-    """Return ``'a', 'b' and 3 more``: names for an error message, cut after `limit`."""
-    names = [repr(name) if isinstance(name, str) else str(name) for name in names]
+    """Return ``'a', 'b' and 3 more``: names for an error message, cut after `limit`, each of them after 200 letters."""
+    names = [_short(repr(name) if isinstance(name, str) else " ".join(str(name).split())) for name in names]
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}…"

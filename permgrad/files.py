@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from permgrad.errors import FileFormatError, PermGradError
+from permgrad.errors import FileFormatError, PermGradError, listing, reading
+
+SAVE_AGAIN = "save it again with permgrad"
 
 
 def flush(path: Path) -> None:
@@ -67,13 +69,13 @@ def read_json(path: str | Path, *, kind: str) -> dict[str, Any]:
     FileFormatError
         If the file is absent, no JSON, or of another kind.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileFormatError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise FileFormatError(f"{path} is damaged or no JSON file ({error}); save it again with permgrad") from error
+    with reading(path, "a JSON file", SAVE_AGAIN):
+        content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number)
     actual = content.get("kind") if isinstance(content, dict) else type(content).__name__
     if actual != kind:
-        raise FileFormatError(f"expected a file of kind {kind!r} at {path}, got {actual!r}")
+        raise FileFormatError(f"expected a file of kind {kind!r} at {path}, got {listing([actual])}")
     return content
+
+
+def _no_number(name: str) -> None:
+    raise PermGradError(f"{name} is no number of JSON's")

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 from typing import Any
 
 import click
 
+
+class Number(click.FloatRange):
+    """A finite number in a range; click's own takes nan and inf."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+SECONDS = Number(0)
 LAYOUTS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
 PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 SHARED = [

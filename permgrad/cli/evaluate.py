@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from permgrad.cli._options import SECONDS
 from permgrad.cli._shown import show_evaluation
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._tables import same_table
@@ -23,7 +24,7 @@ PARTS = ("curves", "retrain", "sanity", "stability")
 @click.option(
     "--n-trainings", type=click.IntRange(2), default=3, show_default=True, help="Networks of each kind, for stability."
 )
-@click.option("--timeout", type=click.FloatRange(0), metavar="S", help="Seconds after which no test is begun.")
+@click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no test is begun.")
 @click.option("--random-state", type=click.IntRange(0), default=0, show_default=True, help="Of the tests.")
 def evaluate(
     results: Path,

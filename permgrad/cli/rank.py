@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from permgrad.cli._options import check_class_weight, shared_options
+from permgrad.cli._options import SECONDS, Number, check_class_weight, shared_options
 from permgrad.cli._shown import show_evaluation, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps
@@ -32,11 +32,17 @@ if TYPE_CHECKING:
     help="What the network reads: the row, its image, or both.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Rows of a training step.")
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True, help="Peak of the one-cycle schedule.")
+@click.option(
+    "--learning-rate",
+    type=Number(0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Peak of the one-cycle schedule.",
+)
 @click.option("--n-repeats", type=click.IntRange(1), default=5, show_default=True, help="Permutations of each column.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0),
+    type=SECONDS,
     metavar="S",
     help="Seconds after which no column's permutations are begun; those left out are marked.",
 )
@@ -50,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--conditional", is_flag=True, help="Also permute among rows alike in the other columns: p-values.")
 @click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to single columns.")
 @click.option("--evaluate", is_flag=True, help="All of the above, and put the ranking to the test, as `evaluate` does.")
-@click.option("--evaluate-timeout", type=click.FloatRange(0), metavar="S", help="Seconds for the tests.")
+@click.option("--evaluate-timeout", type=SECONDS, metavar="S", help="Seconds for the tests.")
 def rank(
     table: str,
     target: str | None,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from permgrad.cli._options import check_class_weight, shared_options
+from permgrad.cli._options import SECONDS, check_class_weight, shared_options
 from permgrad.cli._shown import show_study
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._tables import load_table
@@ -35,7 +35,7 @@ from permgrad.cli._tables import load_table
     help="Objective on the validation rows: loss, parameters or a score; given twice, two objectives.",
 )
 @click.option("--n-trials", type=click.IntRange(1), default=75, show_default=True, help="Finished trials, in all.")
-@click.option("--timeout", type=click.FloatRange(0), metavar="S", help="Seconds after which no trial is begun.")
+@click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no trial is begun.")
 @click.option("--n-workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
 @click.option(
     "--storage", metavar="URL", help="Of the study: sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]"

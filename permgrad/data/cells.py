@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from permgrad.data.on_disk import RowsOnDisk
-from permgrad.errors import PermGradError, listing
+from permgrad.errors import FileFormatError, PermGradError, listing, reading
 from permgrad.files import new_file
 
 INSTALL = "pip install 'permgrad[cells]'"
@@ -112,12 +112,10 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     anndata = require("anndata")
     path = Path(path)
     if not path.is_file():
-        raise PermGradError(f"cannot read {path}: no such file")
-    try:
+        raise FileFormatError(f"cannot read {path}: no such file")
+    with reading(path, "a readable .h5ad file"):
         data = anndata.read_h5ad(path, backed="r" if on_disk else None)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise PermGradError(f"{path} is no readable .h5ad file: {str(error).splitlines()[0]}") from error
-    return cells_of(data, target, name=path.stem)
+        return cells_of(data, target, name=path.stem)
 
 
 def cells_of(data: Any, target: str, *, name: str = "cells") -> Cells:

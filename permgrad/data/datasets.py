@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,19 @@ def _from_openml(name: str, card: dict[str, Any]) -> pd.DataFrame:
         frame = sklearn.datasets.fetch_openml(data_id=card["openml"], as_frame=True, data_home=CACHE).frame
     except (OSError, ValueError) as error:
         raise _unavailable(name, card["file"][0]["name"], card, error) from error
+    _check_against_card(name, frame, card)
     return frame.assign(**{card["target"]: frame[card["target"]].astype(str).astype(int)})
+
+
+def _check_against_card(name: str, frame: pd.DataFrame, card: dict[str, Any]) -> None:
+    """Raise unless a table has the size and the classes that its card names."""
+    found: dict[str, Any] = {"rows": len(frame), "columns": frame.shape[1] - 1}
+    expected: dict[str, Any] = {"rows": card["rows"], "columns": card["features"]}
+    if "classes" in card:
+        found["classes"] = dict(sorted(Counter(frame[card["target"]].astype(str)).items()))
+        expected["classes"] = card["classes"]
+    if found != expected:
+        raise PermGradError(f"what was downloaded as {name!r} is not what its card describes: {found}, not {expected}")
 
 
 def _unavailable(name: str, file_name: str, card: dict[str, Any], error: Exception) -> PermGradError:

@@ -17,8 +17,9 @@ from pyarrow import csv as arrow_csv
 from tqdm.auto import tqdm
 
 from permgrad.data.table import Table
-from permgrad.errors import PermGradError, listing
+from permgrad.errors import PermGradError, listing, reading
 
+TABLE = "a readable table of samples and genes"
 BLOCK_BYTES = 16 * 2**20
 """Of text that is parsed at a time; it must hold one row."""
 
@@ -75,20 +76,16 @@ def _read_values(path: Path, verbose: bool) -> tuple[list[str], list[str], np.nd
     types = {first: pa.string(), **dict.fromkeys(genes, pa.float32())}
     samples: list[str] = []
     blocks: list[np.ndarray] = []
-    try:
-        with pa.OSFile(str(path)) as file, _progress(path, verbose) as bar:
-            reader = arrow_csv.open_csv(
-                file,
-                read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
-                convert_options=arrow_csv.ConvertOptions(column_types=types),
-            )
-            for batch in reader:
-                samples += batch.column(0).to_pylist()
-                blocks.append(np.stack([_numbers(batch.column(j)) for j in range(1, batch.num_columns)], axis=1))
-                bar.update(file.tell() - bar.n)
-    except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise PermGradError(f"{path} is no readable table of samples and genes: {reason[:300]}") from error
+    with reading(path, TABLE), pa.OSFile(str(path)) as file, _progress(path, verbose) as bar:
+        reader = arrow_csv.open_csv(
+            file,
+            read_options=arrow_csv.ReadOptions(block_size=BLOCK_BYTES),
+            convert_options=arrow_csv.ConvertOptions(column_types=types),
+        )
+        for batch in reader:
+            samples += batch.column(0).to_pylist()
+            blocks.append(np.stack([_numbers(batch.column(j)) for j in range(1, batch.num_columns)], axis=1))
+            bar.update(file.tell() - bar.n)
     if not blocks:
         raise PermGradError(f"{path} has a header row and no samples")
     values = np.concatenate(blocks)
@@ -103,11 +100,8 @@ def _numbers(column: Any) -> np.ndarray:
 
 
 def _header(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return next(csv.reader(file), [""])
-    except (OSError, UnicodeDecodeError) as error:
-        raise PermGradError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    with reading(path, TABLE), path.open(encoding="utf-8", newline="") as file:
+        return next(csv.reader(file), [""])
 
 
 def _progress(path: Path, verbose: bool) -> Any:
@@ -126,7 +120,7 @@ def _read_labels(path: Path, target: str) -> pd.DataFrame:
 
 def _pairs(path: Path) -> list[list[str]]:
     """Return the rows below a header row of two columns; pandas would take a third column for an index."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with reading(path, TABLE), path.open(encoding="utf-8", newline="") as file:
         lines = csv.reader(file)
         next(lines)
         pairs = [line for line in lines if line]

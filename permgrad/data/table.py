@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 from sklearn.utils import column_or_1d
 
-from permgrad.errors import PermGradError, as_permgrad_error, listing
+from permgrad.errors import PermGradError, as_permgrad_error, listing, reading
 
 Task = Literal["regression", "classification"]
 
@@ -83,12 +84,16 @@ class Table:
     @classmethod
     def from_csv(cls, path: str | Path, target: str, **keywords: Any) -> Table:
         """Read a CSV file (compressed ones too) whose first line names the columns."""
-        return cls.from_frame(_read(read_csv, path), target, **{"name": _stem(path), **keywords})
+        with reading(path, "a readable CSV table"):
+            frame = read_csv(_local(path))
+        return cls.from_frame(frame, target, **{"name": _stem(path), **keywords})
 
     @classmethod
     def from_parquet(cls, path: str | Path, target: str, **keywords: Any) -> Table:
         """Read a Parquet file."""
-        return cls.from_frame(_read(pd.read_parquet, path), target, **{"name": _stem(path), **keywords})
+        with reading(path, "a readable Parquet table"):
+            frame = pd.read_parquet(_local(path))
+        return cls.from_frame(frame, target, **{"name": _stem(path), **keywords})
 
     @classmethod
     def from_file(cls, path: str | Path, target: str, **keywords: Any) -> Table:
@@ -225,7 +230,7 @@ def as_frame(X: Any) -> pd.DataFrame:
     """
     if isinstance(X, Table):
         return X.X
-    X = _as_named_frame(X).infer_objects()
+    X = _single_values(_as_named_frame(X).infer_objects())
     _check_unique(X)
     _check_shape(X)
     _check_numbers(X)
@@ -246,6 +251,24 @@ def _as_named_frame(X: Any) -> pd.DataFrame:
             " has a single feature, X.reshape(1, -1) if it is a single row."
         )
     return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+
+
+def _single_values(X: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with one plain value in each cell; Decimals become floats."""
+    decimals = []
+    for name, column in X.select_dtypes("object").items():
+        kinds = set(map(type, column.dropna()))
+        wrong = [
+            kind.__name__ for kind in kinds if kind.__hash__ is None or issubclass(kind, (bytes, tuple, frozenset))
+        ]
+        if wrong:
+            raise PermGradError(
+                f"expected one number, text or truth value in each cell, column {name!r} holds values of type"
+                f" {listing(sorted(wrong))}; make columns of them, or drop it"
+            )
+        if kinds and all(issubclass(kind, (Decimal, int, float)) for kind in kinds) and Decimal in kinds:
+            decimals.append(name)
+    return X.astype(dict.fromkeys(decimals, float)) if decimals else X
 
 
 def _check_shape(X: pd.DataFrame) -> None:
@@ -290,7 +313,8 @@ def as_target(y: Any) -> pd.Series:
     if not isinstance(y, pd.Series):
         with as_permgrad_error():
             y = pd.Series(column_or_1d(y, warn=True))
-    return y.reset_index(drop=True).infer_objects().rename("target" if y.name is None else y.name)
+    y = y.rename("target" if y.name is None else y.name).reset_index(drop=True).infer_objects()
+    return _single_values(y.to_frame()).iloc[:, 0]
 
 
 def infer_task(y: pd.Series) -> Task:
@@ -302,23 +326,19 @@ def infer_task(y: pd.Series) -> Task:
     return "classification" if whole and y.nunique() <= MAX_INTEGER_CLASSES else "regression"
 
 
+def _local(path: str | Path) -> str | Path:
+    """Return the path of a file; pandas would also fetch what a URL names, which nothing vouches for."""
+    if "://" in str(path):
+        raise PermGradError(f"{path} is a URL; download the file, check it, and give its path")
+    return path
+
+
 def read_csv(path: str | Path, **keywords: Any) -> pd.DataFrame:
     """Read a CSV file, every number as the nearest float64 (pandas' default may be off by the last bit)."""
     if keywords.get("header", "infer") == "infer":  # pandas would rename repeated columns: a, a.1
         names = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
         _check_unique(pd.DataFrame(columns=names))
     return pd.read_csv(path, float_precision="round_trip", **keywords)
-
-
-def _read(reader: Any, path: str | Path) -> pd.DataFrame:
-    try:
-        return reader(path)
-    except PermGradError:
-        raise
-    except OSError as error:
-        raise PermGradError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:  # pandas's and pyarrow's parser errors
-        raise PermGradError(f"{path} is no readable table: {error}") from error
 
 
 def _stem(path: str | Path) -> str:

@@ -10,15 +10,19 @@ import numpy as np
 import pandas as pd
 from sklearn.base import RegressorMixin
 
+from permgrad.backend import free_memory
 from permgrad.data.encoding import float32_offset
 from permgrad.data.table import Task
-from permgrad.errors import as_permgrad_error, check_fitted
+from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkClassifier
 from permgrad.estimators._table import TableEstimator
 from permgrad.images.layout import FeatureLayout, fit_layout
 from permgrad.metrics.losses import squared_error
 from permgrad.models.hybrid import Branch, HybridConfig, adapt, build_hybrid
 from permgrad.training.config import EPOCHS, TrainingConfig, choose_precision
+
+MAX_TARGET = 1e15
+"""Of a regression's target: its square, and losses that are sums of it, are float32 numbers too."""
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -96,6 +100,8 @@ class HybridEstimator(TableEstimator):
 
     def _build(self, config: HybridConfig, encoded: np.ndarray, target: np.ndarray) -> Any:
         self.layout_ = self._fit_layout(encoded) if "image" in config.branches else None
+        if self.layout_ is not None:
+            self._check_memory(self.layout_.shape)
         network = build_hybrid(
             config, encoded.shape[1], layout=self.layout_, task=self._task, **self._output_layer(target)
         )
@@ -105,6 +111,21 @@ class HybridEstimator(TableEstimator):
     def _fit_layout(self, encoded: np.ndarray) -> FeatureLayout:
         frame = pd.DataFrame(encoded, columns=self.encoder_.get_feature_names_out())
         return fit_layout(frame, self.layout, self.image_size, unique=self.unique, random_state=self.random_state_)
+
+    def _check_memory(self, shape: tuple[int, int]) -> None:
+        """Raise where a step of training on images of this shape takes more memory than is free."""
+        # Of each convolution, what it, BatchNorm and the activation give, with gradients; filters double, sides halve.
+        pixels, depth = shape[0] * shape[1], self.n_conv_layers
+        activations = 6 * self.batch_size * sum(self.base_filters * pixels / 2**i for i in range(depth))
+        # Of the Dense layer on the flattened image: weights, gradients and the optimizer's two moments.
+        units = (tuple(self.head_units) or (1,))[0]
+        weights = 4 * units * self.base_filters * 2 ** (depth - 1) * pixels / 4**depth
+        needed, free = 4 * (activations + weights), free_memory()
+        if needed > free:
+            raise PermGradError(
+                f"images of {shape[0]} × {shape[1]} pixels take about {needed / 1e9:,.1f} GB of memory in training,"
+                f" {free / 1e9:,.1f} GB are free; choose a smaller image_size, batch_size or base_filters"
+            )
 
     def _output_layer(self, target: np.ndarray) -> dict[str, Any]:
         """Return the number of outputs, and the scale of a target, as `build_hybrid` takes them."""
@@ -223,7 +244,14 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         self.target_offset_ = content["target_offset"]
 
     def _fit_target(self, y: pd.Series) -> None:
-        self.target_offset_ = float32_offset(y.to_numpy(float))
+        values = y.to_numpy(float)
+        largest, spread = np.abs(values).max(), values.std()
+        if not largest <= MAX_TARGET or not spread >= 1 / MAX_TARGET:
+            raise PermGradError(
+                f"the target's values go up to {largest:.2g} and spread by {spread:.2g}; a network computes in"
+                f" float32, which takes at most {MAX_TARGET:.0e} and at least {1 / MAX_TARGET:.0e}: choose another unit"
+            )
+        self.target_offset_ = float32_offset(values)
 
     def _encode_target(self, y: pd.Series) -> np.ndarray:
         with as_permgrad_error():

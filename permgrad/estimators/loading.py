@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from permgrad.errors import FileFormatError
+from permgrad.errors import FileFormatError, listing, reading
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.mlp import MLPClassifier
 from permgrad.estimators.saving import KIND, read_network
@@ -27,13 +27,11 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClass
     content = read_json(directory / "estimator.json", kind=KIND)
     kinds = {kind.__name__: kind for kind in KINDS}
     if content.get("class") not in kinds:
-        raise FileFormatError(f"{directory} holds an estimator of unknown class {content.get('class')!r}")
-    try:
+        raise FileFormatError(f"{directory} holds an estimator of unknown class {listing([content.get('class')])}")
+    with reading(directory, "an estimator saved by permgrad", "save it again"):
         estimator = kinds[content["class"]](**_params_from_json(content["params"]))
         estimator.restore_state(content, read_network(directory))
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise FileFormatError(f"{directory} is damaged ({error}); save the estimator again") from error
-    return estimator
+        return estimator
 
 
 def _params_from_json(params: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from permgrad.backend import NAME as BACKEND
 from permgrad.backend import keras, quiet_start
+from permgrad.errors import reading
 from permgrad.files import write_json
 
 KIND = "permgrad.Estimator"
@@ -40,8 +41,9 @@ def write_network(network: Any, directory: Path) -> None:
 
 def read_network(directory: Path) -> Any:
     """Load what `write_network` wrote."""
-    with quiet_start():
-        return keras.models.load_model(directory / NETWORK, compile=False)
+    path = directory / NETWORK
+    with quiet_start(), reading(path, "a network saved by permgrad", "save the estimator again"):
+        return keras.models.load_model(path, compile=False)
 
 
 def versions() -> dict[str, str]:

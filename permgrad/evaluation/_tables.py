@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from permgrad.data.table import read_csv
+from permgrad.errors import reading
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "curves": {
@@ -55,14 +56,16 @@ def write_table(table: pd.DataFrame, path: Path, *, index: bool = False) -> None
 
 def read_table(name: str, path: Path) -> pd.DataFrame:
     """Read a table of this name. A text such as "NA" stays a text."""
-    table = read_csv(path, dtype=_types(name), keep_default_na=False, na_values=[""])
-    return table[list(SCHEMAS[name])]
+    with reading(path, f"a table of {name}"):
+        table = read_csv(path, dtype=_types(name), keep_default_na=False, na_values=[""])
+        return table[list(SCHEMAS[name])]
 
 
 def read_matrix(path: Path) -> pd.DataFrame:
     """Read a square table with the same names on both sides."""
-    table = read_csv(path, dtype={0: str}, index_col=0, keep_default_na=False, na_values=[""])
-    return table.set_axis(table.columns.tolist(), axis=0).astype(float)
+    with reading(path, "a square table"):
+        table = read_csv(path, dtype={0: str}, index_col=0, keep_default_na=False, na_values=[""])
+        return table.set_axis(table.columns.tolist(), axis=0).astype(float)
 
 
 def _types(name: str) -> dict[str, Any]:

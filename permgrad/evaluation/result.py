@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from permgrad.directories import new_directory
-from permgrad.errors import FileFormatError
+from permgrad.errors import reading
 from permgrad.evaluation._tables import SCHEMAS, read_matrix, read_table, write_table
 from permgrad.evaluation.agreement import rank_correlation
 from permgrad.evaluation.stability import RankStability
@@ -161,11 +161,10 @@ class RankingEvaluation:
         """
         directory = Path(directory)
         content = read_json(directory / FILE, kind=KIND)
-        try:
-            tables = {name: read_table(name, directory / f"{name}.csv") for name in SCHEMAS}
+        with reading(directory, "an evaluation saved by permgrad", "evaluate again"):
             return cls(
                 rankings={name: FeatureRanking.from_dict(part) for name, part in content["rankings"].items()},
-                **tables,
+                **{name: read_table(name, directory / f"{name}.csv") for name in SCHEMAS},
                 agreement=read_matrix(directory / "agreement.csv"),
                 stability={
                     kind: {name: RankStability.from_dict(part) for name, part in parts.items()}
@@ -174,8 +173,6 @@ class RankingEvaluation:
                 settings=content["settings"],
                 left_out=tuple(content["left_out"]),
             )
-        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-            raise FileFormatError(f"{directory} holds a damaged evaluation ({error}); evaluate again") from error
 
     def __repr__(self) -> str:
         left = f", {len(self.left_out)} steps left out" if self.left_out else ""

@@ -146,6 +146,10 @@ class FeatureLayout:
         )
 
 
+MAX_SIZE = 1024
+"""Pixels of a side: a million in all, each of them many numbers in the network."""
+
+
 def image_size(n_features: int) -> int:
     """Return the default side of a square image.
 
@@ -198,8 +202,8 @@ def fit_layout(
         raise PermGradError(f"layout method must be one of {listing(METHODS)}, got {method!r}")
     X = _numeric_frame(X)
     size = image_size(X.shape[1]) if size is None else size
-    if not isinstance(size, (int, np.integer)) or size < 1:
-        raise PermGradError(f"size must be a positive whole number of pixels, got {size!r}")
+    if not isinstance(size, (int, np.integer)) or not 1 <= size <= MAX_SIZE:
+        raise PermGradError(f"size must be a whole number of pixels from 1 to {MAX_SIZE:,}, got {size!r}")
     if (unique or method in ("igtd", "refined")) and X.shape[1] > size**2:
         raise PermGradError(
             f"{X.shape[1]} features need as many pixels, an image of {size} × {size} has {size**2}; "

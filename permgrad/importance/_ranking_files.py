@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from permgrad.errors import FileFormatError, PermGradError
-from permgrad.files import new_file, read_json, write_json
+from permgrad.errors import FileFormatError, PermGradError, reading
+from permgrad.files import SAVE_AGAIN, new_file, read_json, write_json
 
 KIND = "permgrad.FeatureRanking"
 ARRAYS = ("scores", "std", "class_scores", "low", "high", "rank_low", "rank_high", "p_values", "q_values")
@@ -54,20 +54,14 @@ def _write_parquet(path: Path, content: dict[str, Any]) -> None:
 
 
 def _read_parquet(path: str | Path) -> dict[str, Any]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading(path, "a ranking saved by permgrad", SAVE_AGAIN):
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise FileFormatError(f"{path} is absent or no Parquet file: {error}") from error
-    metadata = (table.schema.metadata or {}).get(KIND.encode())
-    if metadata is None:
-        raise FileFormatError(f"expected a ranking saved by permgrad at {path}, found another Parquet file")
-    try:
+        metadata = (table.schema.metadata or {}).get(KIND.encode())
+        if metadata is None:
+            raise FileFormatError(f"expected a ranking saved by permgrad at {path}, found another Parquet file")
         content: dict[str, Any] = json.loads(metadata)
         for holder, key, column in list(_columns(content)):
             holder[key] = table[column].to_pylist()
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path} is a damaged ranking: {error!r}; save it again with permgrad") from error
     return content

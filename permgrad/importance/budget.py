@@ -6,7 +6,15 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
+
+MAX_REPEATS = 100_000
+
+
+def check_repeats(n_repeats: int) -> None:
+    """Raise unless so many permutations of a column can be meant."""
+    if not 1 <= n_repeats <= MAX_REPEATS:
+        raise PermGradError(f"n_repeats must be between 1 and {MAX_REPEATS:,}, got {listing([n_repeats])}")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, spearmanr
 
-from permgrad.errors import FileFormatError, PermGradError, listing
-from permgrad.files import plain
+from permgrad.errors import PermGradError, listing, reading
+from permgrad.files import SAVE_AGAIN, plain
 from permgrad.importance._ranking_files import ARRAYS, KIND, read_ranking, write_ranking
 from permgrad.importance.bootstrap import interval
 
@@ -281,10 +281,8 @@ class FeatureRanking:
             If the file is absent, damaged, or no ranking.
         """
         content = read_ranking(path)
-        try:
+        with reading(path, "a ranking saved by permgrad", SAVE_AGAIN):
             return cls.from_dict(content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path} is a damaged ranking: {error!r}; save it again with permgrad") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, ready for JSON."""

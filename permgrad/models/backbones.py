@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.errors import PermGradError, listing
+from permgrad.errors import FileFormatError, PermGradError, listing, reading
 from permgrad.models.hybrid import BATCH_NORM_MOMENTUM
 
 SMALL_CNN = "SmallCNN"
@@ -56,10 +56,6 @@ SCALINGS = {
     "xception": "symmetric",
 }
 """Module of `keras.applications` → how its weights expect their input, see `scale_input`."""
-
-
-LOAD_ERRORS = (ValueError, OSError, KeyError, TypeError, AttributeError, UserWarning)
-"""What Keras raises for weights of another network, or for none."""
 
 
 def backbone_names() -> list[str]:
@@ -262,17 +258,15 @@ def _copy_weights(source: Any, fresh: Any) -> None:
 
 def _load_file(path: Path, name: str, source: Any, fresh: Any) -> None:
     """Load a file of the library's own network, or of what `make_backbone` returned."""
+    what = f"a file of weights of {name} without its head"
     try:
-        _load_whole(source, path)
-    except LOAD_ERRORS as error:
-        try:
+        with reading(path, what):
+            _load_whole(source, path)
+    except FileFormatError:
+        with reading(path, what):
             _load_whole(fresh, path)
-        except LOAD_ERRORS:
-            raise PermGradError(
-                f"the weights in {path} are not those of {name} without its head: {_first_line(error)}"
-            ) from error
-        return
-    _copy_weights(source, fresh)
+    else:
+        _copy_weights(source, fresh)
 
 
 def _load_whole(model: Any, path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from permgrad.errors import PermGradError, listing
+from permgrad.errors import FileFormatError, PermGradError, listing, reading
 from permgrad.patches.files import Patches, quiet_opencv, read_patch
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
@@ -181,14 +181,12 @@ class _FileFacts(NamedTuple):
 
 def _read_labels(path: Path, problems: _Problems) -> dict[str, int]:
     """Return the label of each id that has one."""
-    try:
+    if not path.is_file():
+        raise FileFormatError(
+            f"cannot read {path}: no such file; the directory must hold {LABELS}, train/ and, optionally, test/"
+        )
+    with reading(path, "a CSV file with columns id and label"):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except OSError as error:
-        raise PermGradError(
-            f"cannot read {path}: {error.strerror}; the directory must hold {LABELS}, train/ and, optionally, test/"
-        ) from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise PermGradError(f"{path} is no CSV file with columns id and label: {error}") from error
     if not {"id", "label"} <= set(table.columns):
         raise PermGradError(f"{path} must have columns 'id' and 'label', found {listing(table.columns)}")
     given: dict[str, list[int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,15 +71,15 @@ class TrainingConfig:
         if self.random_state < 0:
             raise PermGradError(f"random_state must be at least 0, got {self.random_state}")
         for name in ("batch_size", "epochs", "patience", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise PermGradError(f"{name} must be positive, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise PermGradError(f"{name} must be positive, and a finite number, got {getattr(self, name)}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
-        for name in ("l1", "l2"):
-            if getattr(self, name) < 0:
-                raise PermGradError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
+        for name in ("l1", "l2", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise PermGradError(f"{name} must be at least 0, and a finite number, got {getattr(self, name)}")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise PermGradError(f"clip_norm must be positive, or None for no clipping, got {self.clip_norm}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import optuna
@@ -36,17 +37,30 @@ def check_directory(job: Job) -> None:
 
 def begin(job: Job) -> optuna.Study:
     """Open the study, and make its results directory."""
+    directories = (job.networks, job.artifacts)
+    made = [path for one in directories for path in (one, *one.parents) if not path.exists()]
     try:
-        for directory in (job.networks, job.artifacts):
+        for directory in directories:
             directory.mkdir(parents=True, exist_ok=True)
         study = job.open()[0]
         if not is_study(job.directory):
             write_json(job.directory / STUDY_FILE, _marker(job))
     except OSError as error:
+        _remove_empty(made)
         raise PermGradError(
             f"cannot write to {job.directory}: {error.strerror}; choose a writable directory (out)"
         ) from error
+    except PermGradError:
+        _remove_empty(made)
+        raise
     return study
+
+
+def _remove_empty(directories: list[Path]) -> None:
+    """Remove those of the directories that are there and empty, the deepest first."""
+    for directory in sorted(set(directories), key=lambda path: -len(path.parts)):
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
 
 
 def _marker(job: Job) -> dict[str, str]:

@@ -17,6 +17,7 @@ from permgrad.errors import PermGradError
 from permgrad.tuning.storage import hide_password, open_storage
 
 LOOPBACK = "127.0.0.1"
+LOOPBACK_NAMES = (LOOPBACK, "localhost")
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -52,19 +53,32 @@ def make_server(results: Path | None, storage: str | None, port: int) -> tuple[W
         If there is no study, or the port is taken.
     """
     url = storage or _database(results)
-    opened = open_storage(url)
+    opened = open_storage(url, create=False)
     studies = optuna.get_all_study_names(opened)
     if not studies:
         raise PermGradError(f"there is no study in {hide_password(url)}")
     artifacts = FileSystemArtifactStore((results or Path()) / "artifacts")
     try:
-        server = make_wsgi_server(LOOPBACK, port, wsgi(opened, artifacts), _Server, _QuietHandler)
+        server = make_wsgi_server(LOOPBACK, port, _loopback_only(wsgi(opened, artifacts)), _Server, _QuietHandler)
     except OSError as error:
         raise PermGradError(f"cannot listen on port {port}: {error.strerror}; choose another --port") from error
     page = "dashboard"
     if len(studies) == 1:
         page = f"dashboard/studies/{opened.get_study_id_from_name(studies[0])}"
     return server, f"http://{LOOPBACK}:{server.server_port}/{page}"
+
+
+def _loopback_only(application: Any) -> Any:
+    """Refuse requests that name another host: a page elsewhere could have its own name lead to this machine."""
+
+    def checked(environ: dict[str, Any], start_response: Any) -> Any:
+        host = environ.get("HTTP_HOST", "").rsplit(":", 1)[0]
+        if host in LOOPBACK_NAMES:
+            return application(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"open http://{LOOPBACK} instead\n".encode()]
+
+    return checked
 
 
 def _database(results: Path | None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ import optuna
 from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from permgrad.errors import PermGradError
@@ -24,8 +26,10 @@ PROXY_SECONDS = 10
 ATTEMPTS, RETRY_SECONDS = 5, 0.5
 
 
-def open_storage(url: str) -> Any:
-    """Open the Optuna storage at `url`; tables and files are made where they are absent.
+def open_storage(url: str, *, create: bool = True) -> Any:
+    """Open the Optuna storage at `url`.
+
+    What was made on the way is removed again where it cannot be opened.
 
     Parameters
     ----------
@@ -33,6 +37,8 @@ def open_storage(url: str) -> Any:
         ``sqlite:///FILE`` (four slashes before an absolute path's name), ``postgresql://...`` (any URL of
         SQLAlchemy's), ``journal:///FILE`` (``journal://FILE`` for a relative path), or
         ``grpc://HOST:PORT`` of a server begun by `optuna.storages.run_grpc_proxy_server`.
+    create : bool
+        Make files and tables where they are absent; without it that is an error.
 
     Returns
     -------
@@ -41,16 +47,16 @@ def open_storage(url: str) -> Any:
     Raises
     ------
     PermGradError
-        If there is nothing to connect to, or its driver is missing.
+        If there is nothing to connect to, nothing is there and `create` is false, or the database's driver is missing.
     """
     scheme = urlsplit(url).scheme
     if scheme == "grpc":
         return _open_proxy(url)
     if scheme == "journal":
-        return _open_journal(url)
+        return _open_journal(url, create)
     if not scheme:
         raise PermGradError(f"storage must be a URL: {FORMS}")  # not shown: it may hold a password
-    return _open_database(url)
+    return _open_database(url, create)
 
 
 def hide_password(url: str) -> str:
@@ -78,27 +84,52 @@ def _open_proxy(url: str) -> Any:
     return storage
 
 
-def _open_journal(url: str) -> Any:
+def _open_journal(url: str, create: bool) -> Any:
     parts = urlsplit(url)
     path = Path(parts.netloc + parts.path)  # journal:///absolute/path, journal://relative/path
     if not path.name or not path.parent.is_dir():
         raise PermGradError(f"cannot keep a journal at {path}: there is no directory {path.parent}")
+    with _nothing_left_of(path, create):
+        try:
+            return JournalStorage(JournalFileBackend(str(path)))
+        except Exception as error:  # a file that is no journal can raise anything
+            raise PermGradError(f"cannot keep a journal at {path}: it cannot be opened, or is no journal") from error
+
+
+@contextmanager
+def _nothing_left_of(path: Path, create: bool) -> Iterator[None]:
+    """Remove a storage's file if it was not there before and the block fails; without `create`, it must be there."""
+    there = path.exists()
+    if not there and not create:
+        raise PermGradError(f"there is no study in {path}: no such file")
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except (OSError, ValueError) as error:
-        raise PermGradError(f"cannot keep a journal at {path}: {error}") from error
+        yield
+    except BaseException:
+        if not there:
+            path.unlink(missing_ok=True)
+        raise
 
 
-def _open_database(url: str) -> Any:
+def _open_database(url: str, create: bool) -> Any:
     try:
         parsed = make_url(url)
+    except ArgumentError as error:
+        raise PermGradError(f"storage must be {FORMS}, got one of {urlsplit(url).scheme!r}") from error
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return _connect(url, parsed, create)
+    with _nothing_left_of(Path(parsed.database), create):
+        return _connect(url, parsed, create)
+
+
+def _connect(url: str, parsed: URL, create: bool) -> Any:
+    try:
         sqlite = parsed.get_backend_name() == "sqlite"
         if sqlite and parsed.database in (None, "", ":memory:"):
             raise PermGradError("a study in memory cannot be resumed; give the storage a file, sqlite:///FILE")
         options = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
         if parsed.drivername == "postgresql":
             url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-        storage = _create(url, options)
+        storage = _create(url, options) if create else RDBStorage(url, options, skip_table_creation=True)
     except (ArgumentError, NoSuchModuleError) as error:
         raise PermGradError(f"storage must be {FORMS}, got one of {urlsplit(url).scheme!r}") from error
     except ImportError as error:

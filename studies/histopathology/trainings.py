@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 import permgrad as pg
 from permgrad.backend import keras
 from permgrad.directories import new_directory
-from permgrad.errors import FileFormatError
+from permgrad.errors import reading
 from permgrad.estimators.saving import read_network, write_network
 from permgrad.files import new_file
 from permgrad.patches.predicting import predict_logits
@@ -123,13 +123,8 @@ class Trainer:
 
     def load(self, key: str) -> Any:
         """Load a network that was kept."""
-        try:
+        with reading(self.network_path(key), "a network of the study", "remove it, and it is trained again"):
             return read_network(self.network_path(key))
-        except (OSError, ValueError) as error:
-            raise FileFormatError(
-                f"the network in {self.network_path(key)} cannot be loaded ({error}); remove that directory, and it is"
-                " trained again"
-            ) from error
 
     def predict(self, key: str, check: pg.PatchCheck) -> dict[str, Any]:
         """Predict the test patches with a kept network: ``ids``, ``logits`` (n, 8), ``images``, ``seconds``."""
@@ -151,10 +146,8 @@ class Trainer:
             statistics = colour_texture(check.train, self.workers)
             with new_file(path) as part, part.open("wb") as stream:
                 np.save(stream, statistics, allow_pickle=False)
-        try:
+        with reading(path, "an array of the study", "remove it, and it is computed again"):
             return np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise FileFormatError(f"{path} is damaged ({error}); remove it, and it is computed again") from error
 
     def forest(
         self, fold: int, parts: Callable[[], list[tuple[np.ndarray, np.ndarray]]], n_trees: int

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from permgrad.errors import PermGradError, listing
+from permgrad.errors import PermGradError, listing, reading
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -50,12 +50,8 @@ def read_settings(kind: type[S], path: str | Path, overrides: Iterable[str] = ()
         In one line that names the dotted key: for an unknown key, a missing one, a value of the wrong type or out of
         range; for a file that is absent or no YAML, a key given twice, and an override without "=".
     """
-    try:
+    with reading(path, "a text file of settings"):
         text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise PermGradError(f"cannot read the settings {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise PermGradError(f"the settings {path} are no text in UTF-8") from error
     content = _parse(text, str(path))
     if not isinstance(content, dict):
         raise PermGradError(f"{path} must hold keys and values, found {type(content).__name__}")
@@ -98,9 +94,15 @@ def _one_line(error: ValidationError, path: str) -> str:
 
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - built on the safe one
-    except yaml.YAMLError as error:
-        raise PermGradError(f"{where}: no valid YAML: {' '.join(str(error).split())}") from error
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - built on the safe one
+        json.dumps(value, default=str)  # neither keys that are no text nor a list that holds itself
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise PermGradError(f"{where}: no valid YAML: {error.problem}{at}") from error
+    except Exception as error:  # such as a date that there is not
+        raise PermGradError(f"{where}: no valid YAML of plain values") from error
+    return value
 
 
 class _Loader(yaml.SafeLoader):

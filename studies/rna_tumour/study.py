@@ -15,7 +15,6 @@ directory.
 
 from __future__ import annotations
 
-import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +25,7 @@ from pydantic import Field, model_validator
 
 import permgrad as pg
 from permgrad.data.expression import read_expression, rename_columns
+from permgrad.errors import reading
 from permgrad.training.config import choose_precision
 from studies.kit import Setting, Settings, Study, Workspace
 from studies.kit.settings import Count, NotNegative, Positive, Seed
@@ -155,11 +155,8 @@ def load_table(data: Data) -> pg.Table:
 
 def read_npz(path: Path, target: str) -> pg.Table:
     """Read arrays X (n_samples, n_genes) and y (n_samples,) from a file without pickled objects."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            X, y = file["X"].astype(np.float32), file["y"].astype(str)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise pg.PermGradError(f"{path} must be an .npz file with arrays X and y: {error}") from error
+    with reading(path, "an .npz file with arrays X and y"), np.load(path, allow_pickle=False) as file:
+        X, y = file["X"].astype(np.float32), file["y"].astype(str)
     if X.ndim != 2 or y.shape != X.shape[:1] or not np.isfinite(X).all():
         raise pg.PermGradError(
             f"{path}: X must be finite numbers (n_samples, n_genes) and y (n_samples,), got {X.shape} and {y.shape},"

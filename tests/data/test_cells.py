@@ -60,7 +60,7 @@ def test_what_cannot_be_read(files, tmp_path):
     (tmp_path / "broken.h5ad").write_text("no such thing")
     with pytest.raises(pg.PermGradError, match="no such file"):
         read_cells(tmp_path / "absent.h5ad", "kind")
-    with pytest.raises(pg.PermGradError, match=r"no readable \.h5ad file"):
+    with pytest.raises(pg.PermGradError, match=r"is not a readable \.h5ad file"):
         read_cells(tmp_path / "broken.h5ad", "kind")
     with pytest.raises(pg.PermGradError, match="no column 'class' in obs; its columns are 'kind'"):
         read_cells(files / "csr.h5ad", "class")

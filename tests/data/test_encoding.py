@@ -82,7 +82,7 @@ def test_numbers_held_as_objects_and_nullable_numbers_are_numbers():
 
 
 def test_lists_in_cells():
-    with pytest.raises(pg.PermGradError, match="one value per cell"):
+    with pytest.raises(pg.PermGradError, match="expected one number, text or truth value in each cell"):
         pg.ColumnEncoder().fit(pd.DataFrame({"a": [[1], [2]]}))
 
 

@@ -138,7 +138,7 @@ def test_target_of_one_column():
 @pytest.mark.parametrize("name", ["broken.parquet", "broken.csv"])
 def test_unreadable_file(name, tmp_path):
     (tmp_path / name).write_text("" if name.endswith("csv") else "no parquet")
-    with pytest.raises(pg.PermGradError, match="no readable table"):
+    with pytest.raises(pg.PermGradError, match="is not a readable"):
         pg.Table.from_file(tmp_path / name, "y")
 
 

@@ -323,7 +323,7 @@ def test_damaged_and_foreign_directories(fitted, tmp_path):
     with pytest.raises(pg.FileFormatError, match="is damaged"):
         pg.load(tmp_path / "m")
     for text, message in [
-        (whole[:100], "damaged or no JSON"),
+        (whole[:100], "is not a JSON file"),
         (json.dumps({**json.loads(whole), "class": "Popen"}), "unknown class 'Popen'"),
         (json.dumps({**json.loads(whole), "encoder": {}}), "is damaged"),
         (json.dumps({**json.loads(whole), "kind": "other"}), "got 'other'"),

@@ -144,11 +144,11 @@ def test_frozen(ranking):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("r.json", "{not json", "damaged or no JSON"),
+        ("r.json", "{not json", r"not a JSON file \(line 1, column 2\)"),
         ("r.json", "[1, 2]", "of kind 'permgrad.FeatureRanking'"),
         ("r.json", '{"kind": "other"}', "got 'other'"),
-        ("r.json", '{"kind": "permgrad.FeatureRanking"}', "damaged ranking"),
-        ("r.parquet", "PAR0", "no Parquet file"),
+        ("r.json", '{"kind": "permgrad.FeatureRanking"}', "is not a ranking .*'features' is missing"),
+        ("r.parquet", "PAR0", "is not a ranking saved by permgrad"),
         ("r.json", None, "cannot read"),
     ],
 )

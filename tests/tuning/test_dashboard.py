@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,11 +91,15 @@ def test_it_listens_on_the_loopback_address_alone_and_refuses_what_is_no_study(t
     with serving(job.directory) as url:
         assert url.startswith("http://127.0.0.1:")
         assert urllib.request.urlopen(url).status == 200  # noqa: S310
+        foreign = urllib.request.Request(url, headers={"Host": "attacker.example:8080"})  # noqa: S310
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(foreign)  # noqa: S310
         with pytest.raises(pg.PermGradError, match="cannot listen on port"):
             make_server(job.directory, None, int(url.split(":")[2].split("/")[0]))
     with pytest.raises(pg.PermGradError, match="no results directory of `permgrad tune`"):
         make_server(tmp_path, None, 0)
     with pytest.raises(pg.PermGradError, match="which study"):
         make_server(None, None, 0)
-    with pytest.raises(pg.PermGradError, match="there is no study in sqlite"):
+    with pytest.raises(pg.PermGradError, match="there is no study in .*empty.db: no such file"):
         make_server(None, f"sqlite:///{tmp_path}/empty.db", 0)
+    assert not (tmp_path / "empty.db").exists()

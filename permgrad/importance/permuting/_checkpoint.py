@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.errors import FileFormatError, PermGradError
+from permgrad.errors import PermGradError, reading
 from permgrad.files import new_file, plain
 from permgrad.importance.network._inputs import Inputs
 
@@ -47,12 +46,12 @@ class Checkpoint:
         """
         if self.path is None or not self.path.exists():
             return None
-        try:
+        with reading(self.path, "a checkpoint of permgrad's", "remove it to begin anew, or choose another path"):
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
+            if str(arrays.pop("digest")) != _digest(arrays):
+                raise PermGradError("its content is not what was written; remove it to begin anew")
             theirs = json.loads(str(arrays.pop("work")))
-        except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise FileFormatError(f"{self.path} is no checkpoint of permgrad's ({error}); choose another") from error
         ours = json.loads(self.work)
         differing = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         if differing:
@@ -66,9 +65,19 @@ class Checkpoint:
         """Keep these arrays, if the last time is long enough ago."""
         if self.path is None or not (now or time.monotonic() - self._written > SECONDS_BETWEEN):
             return
+        content = {"work": np.array(self.work), **arrays}
         with new_file(self.path) as temporary, temporary.open("wb") as file:
-            np.savez(file, work=np.array(self.work), **arrays)  # type: ignore[arg-type]
+            np.savez(file, digest=np.array(_digest(content)), **content)  # type: ignore[arg-type]
         self._written = time.monotonic()
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    """Return the SHA-256 sum of arrays with their names: a damaged file's sums of its parts may still be right."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(_bytes(array))
+    return digest.hexdigest()
 
 
 def fingerprint(data: Inputs, y: np.ndarray) -> dict[str, str]:

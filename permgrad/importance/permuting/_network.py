@@ -51,12 +51,22 @@ class Prepared:
 
 
 class PermutedNetwork:
-    """A cut model with some of its branches permuted; it holds no data."""
+    """A cut model with some of its branches permuted; it holds no data.
 
-    def __init__(self, cut: CutModel, permuted: Sequence[Branch], classification: bool) -> None:
+    Parameters
+    ----------
+    cut : CutModel
+    permuted : sequence of Branch
+    classification : bool
+    fuse : bool
+        Compile element-wise steps to one pass over memory, see `fused`. TensorFlow keeps what is compiled so for as
+        long as the process lives.
+    """
+
+    def __init__(self, cut: CutModel, permuted: Sequence[Branch], classification: bool, *, fuse: bool) -> None:
         self.fusion_point, self.classification = fusion_point(cut), classification
         self.ways = [
-            _way(branch) if branch in permuted else Unpermuted(self.fusion_point, i, branch)
+            _way(branch, fuse) if branch in permuted else Unpermuted(self.fusion_point, i, branch)
             for i, branch in enumerate(cut.branches)
         ]
         self.floats_per_row = sum(way.floats_per_row for way in self.ways)
@@ -64,7 +74,7 @@ class PermutedNetwork:
         self.widest = max(self.fusion_point.widest, *(way.widest for way in self.ways))
         models = [cut.model, *(model for way in self.ways for model in way.models)]
         narrow = self.widest <= NARROW and not any(isinstance(way, Recomputed) for way in self.ways)
-        self._predict = compiled(self._selected, *models, fuse=narrow)
+        self._predict = compiled(self._selected, *models, fuse=fuse and narrow)
 
     def pairs_per_call(self, max_memory: int) -> int:
         """Return how many pairs to take in one call."""
@@ -169,14 +179,15 @@ class Unpermuted:
 class Updated:
     """A branch with a first Dense layer: its sums are changed by the permuted columns alone."""
 
-    def __init__(self, branch: Branch, first: FirstLayer) -> None:
+    def __init__(self, branch: Branch, first: FirstLayer, fuse: bool) -> None:
         self.branch, self.first = branch, first
         self.size = 1 if first.linear else first.size
         self.floats_per_row = first.width
         self.widest = max(first.width, 0 if first.after is None else largest_tensor(first.after))
         self.models = first.models
         self._sums = compiled(first.sums, *first.models)
-        self._one, self._several = fused(self._change_one), fused(self._change_several)
+        several, one = self._change_several, self._change_one
+        self._one, self._several = (fused(one), fused(several)) if fuse else (one, several)
 
     def prepare(self, data: Inputs, rows: slice) -> Any:
         """Return the layer's sums of a block of rows, from as many dense rows at a time as memory allows."""
@@ -266,9 +277,9 @@ class Recomputed:
         return self.branch.encoder(part[0], training=False)
 
 
-def _way(branch: Branch) -> Updated | Recomputed:
+def _way(branch: Branch, fuse: bool) -> Updated | Recomputed:
     first = first_layer(branch.encoder)
-    return Recomputed(branch) if first is None else Updated(branch, first)
+    return Recomputed(branch) if first is None else Updated(branch, first, fuse)
 
 
 def _integers(numbers: np.ndarray) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import interval
-from permgrad.importance.budget import Budget
+from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
@@ -157,8 +157,7 @@ def permute_features(
     verbose: bool,
 ) -> FeatureRanking:
     """Do what `permutation_importance` does, with inputs and target that other explainers share."""
-    if n_repeats < 1:
-        raise PermGradError(f"n_repeats must be at least 1, got {n_repeats}")
+    check_repeats(n_repeats)
     branches = permuted_branches(data, via)
     n_columns = count_columns(data, branches, layout)
     columns_of = resolve_groups(n_columns, features, groups)

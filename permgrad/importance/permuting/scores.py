@@ -9,6 +9,7 @@ import pandas as pd
 
 from permgrad.data.table import as_frame, as_target
 from permgrad.errors import PermGradError
+from permgrad.importance.budget import check_repeats
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scorers import PredictedAtOnce, Scorer, get_scorer, scoring_name
 
@@ -58,8 +59,7 @@ def score_importance(
     ----------
     Breiman, Random Forests (2001); `sklearn.inspection.permutation_importance`.
     """
-    if n_repeats < 1:
-        raise PermGradError(f"n_repeats must be at least 1, got {n_repeats}")
+    check_repeats(n_repeats)
     scorer = get_scorer(scoring)
     frame, target = as_frame(X), as_target(y).to_numpy()
     if len(frame) != len(target):

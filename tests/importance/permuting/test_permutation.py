@@ -554,7 +554,7 @@ def test_damaged_checkpoint(content, tmp_path):
     else:
         with file.open("wb") as stream:
             np.savez(stream, a=np.ones(3))
-    with pytest.raises(pg.FileFormatError, match="no checkpoint"):
+    with pytest.raises(pg.FileFormatError, match="is not a checkpoint"):
         pg.permutation_importance(
             linear_model([1.0, 2.0]), np.ones((5, 2)), np.zeros(5), budget=pg.Budget(checkpoint=file)
         )
@@ -600,7 +600,7 @@ def test_class_without_rows_scores_zero(random_hybrid, rng):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_repeats": 0}, "n_repeats must be at least 1"),
+        ({"n_repeats": 0}, "n_repeats must be between 1 and 100,000"),
         ({"y": np.zeros(3)}, "same number of rows"),
         ({"inputs": np.zeros((5, 4))}, "shape"),
         ({"groups": {"a": [9]}}, "columns from 0 to 1"),
