@@ -37,7 +37,9 @@ CURRENT = -100
 
 
 @contextmanager
-def new_directory(path: str | Path, *, overwrite: bool = False, protected: Iterable[str | Path] = ()) -> Iterator[Path]:
+def new_directory(
+    path: str | Path, *, overwrite: bool = False, protected: Iterable[str | Path] = (), needs: int = 0
+) -> Iterator[Path]:
     """Yield an empty directory that becomes `path` when the block ends without an error.
 
     Entering the block already fails where `path` cannot be written, exists, or is being written by another process, so
@@ -52,15 +54,18 @@ def new_directory(path: str | Path, *, overwrite: bool = False, protected: Itera
     protected : paths
         Files and directories that are in use, such as the table that is read: no directory that holds one of them is
         replaced. Nor is the working directory.
+    needs : int
+        Bytes that will be written, about; so many must be free.
 
     Raises
     ------
     PermGradError
         If `path` exists and `overwrite` is false, is a file, holds files that permgrad did not write, holds something
-        protected, is being written by another process, or cannot be written.
+        protected, is being written by another process, or cannot be written; if the disk has too little space.
     """
     path = Path(path).resolve()
     _check_replaceable(path, overwrite, protected)
+    _check_space(path, needs)
     made = _make_parents(path)
     try:
         with _claimed(path) as place:
@@ -130,6 +135,16 @@ def _check_replaceable(path: Path, overwrite: bool, protected: Iterable[str | Pa
         raise PermGradError(
             f"{path} holds files that permgrad did not write, and is kept: {listing(foreign)}; choose another path, or"
             " move them"
+        )
+
+
+def _check_space(path: Path, needs: int) -> None:
+    there = next(parent for parent in path.parents if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needs:
+        raise PermGradError(
+            f"results need about {needs / 1e6:,.0f} MB, the disk of {path} has {free / 1e6:,.0f} MB left; make room,"
+            " or choose another disk"
         )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,8 @@ def flush(path: Path) -> None:
 def new_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path that is renamed to `path` when the block ends without an error."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    _sweep(path.parent)
     try:
         yield temporary
         flush(temporary)
@@ -37,6 +41,18 @@ def new_file(path: str | Path) -> Iterator[Path]:
         raise PermGradError(f"cannot write {path}: {error.strerror}; choose a writable path") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@lru_cache
+def _sweep(directory: Path) -> None:
+    """Remove, once, what processes of this machine began to write in a directory and died over."""
+    import psutil
+
+    ours = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.(\d+)\.part")
+    for left in directory.iterdir() if directory.is_dir() else ():
+        name = ours.fullmatch(left.name)
+        if name and not psutil.pid_exists(int(name[1])):
+            left.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

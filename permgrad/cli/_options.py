@@ -23,7 +23,9 @@ class Number(click.FloatRange):
         return number
 
 
-SECONDS = Number(0)
+SECONDS = Number(0, 1e9)
+MANY = 10**9
+SEED = click.IntRange(0, 2**32 - 1)
 LAYOUTS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
 PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 SHARED = [
@@ -36,24 +38,26 @@ SHARED = [
     click.option(
         "--layout", type=click.Choice(LAYOUTS), default="tinto", show_default=True, help="Which pixel shows a column."
     ),
-    click.option("--image-size", type=click.IntRange(1), help="Height and width of the image.  [default: by columns]"),
+    click.option(
+        "--image-size", type=click.IntRange(1, 1024), help="Height and width of the image.  [default: by columns]"
+    ),
     click.option(
         "--unique/--no-unique",
         default=True,
         show_default=True,
         help="A pixel for each column; without it columns may share one, as in the published layout.",
     ),
-    click.option("--epochs", type=click.IntRange(1), help="Epochs of training at most.  [default: 70; regression 200]"),
+    click.option(
+        "--epochs", type=click.IntRange(1, 10**6), help="Epochs of training at most.  [default: 70; regression 200]"
+    ),
     click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training."),
     click.option(
         "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Numbers of the network."
     ),
-    click.option(
-        "--random-state", type=click.IntRange(0), default=0, show_default=True, help="Of everything but the split."
-    ),
+    click.option("--random-state", type=SEED, default=0, show_default=True, help="Of everything but the split."),
     click.option(
         "--split-random-state",
-        type=click.IntRange(0),
+        type=SEED,
         default=42,
         show_default=True,
         help="Of the split into 60 % training, 20 % validation and 20 % test rows.",

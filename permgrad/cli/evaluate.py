@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from permgrad.cli._options import SECONDS
+from permgrad.cli._options import SECONDS, SEED
 from permgrad.cli._shown import show_evaluation
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._tables import same_table
@@ -22,10 +22,14 @@ PARTS = ("curves", "retrain", "sanity", "stability")
     "--parts", multiple=True, type=click.Choice(PARTS), help="A test to run; may be repeated.  [default: all]"
 )
 @click.option(
-    "--n-trainings", type=click.IntRange(2), default=3, show_default=True, help="Networks of each kind, for stability."
+    "--n-trainings",
+    type=click.IntRange(2, 1000),
+    default=3,
+    show_default=True,
+    help="Networks of each kind, for stability.",
 )
 @click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no test is begun.")
-@click.option("--random-state", type=click.IntRange(0), default=0, show_default=True, help="Of the tests.")
+@click.option("--random-state", type=SEED, default=0, show_default=True, help="Of the tests.")
 def evaluate(
     results: Path,
     table: str | None,

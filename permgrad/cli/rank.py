@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from permgrad.cli._options import SECONDS, Number, check_class_weight, shared_options
+from permgrad.cli._options import MANY, SECONDS, Number, check_class_weight, shared_options
 from permgrad.cli._shown import show_evaluation, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from permgrad.data.table import Table
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
     from permgrad.importance.ranking import FeatureRanking
+
+
+BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
+"""What pictures and page take at most, and what a column adds to rankings, page and network."""
 
 
 @click.command()
@@ -31,15 +36,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the network reads: the row, its image, or both.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Rows of a training step.")
+@click.option(
+    "--batch-size", type=click.IntRange(1, MANY), default=32, show_default=True, help="Rows of a training step."
+)
 @click.option(
     "--learning-rate",
-    type=Number(0, min_open=True),
+    type=Number(0, 1000, min_open=True),
     default=1e-3,
     show_default=True,
     help="Peak of the one-cycle schedule.",
 )
-@click.option("--n-repeats", type=click.IntRange(1), default=5, show_default=True, help="Permutations of each column.")
+@click.option(
+    "--n-repeats", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Permutations of each column."
+)
 @click.option(
     "--timeout",
     type=SECONDS,
@@ -85,7 +94,9 @@ def rank(
         settings["random_state"], n_repeats, timeout, formula, conditional, groups, evaluate, evaluate_timeout
     )
     out = out or Path("results") / data.name
-    with new_directory(out, overwrite=overwrite, protected=[table] if Path(table).is_file() else []) as staging:
+    protected = [table] if Path(table).is_file() else []
+    needs = BYTES_OF_RESULTS + BYTES_PER_COLUMN * len(data.features)
+    with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging:
         click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
         if "note" in data.notes:
             click.echo(f"  {data.notes['note']}")
@@ -98,6 +109,7 @@ def _write_ranking(
     directory: Path, data: Table, split_random_state: int, settings: dict[str, Any], steps: Steps
 ) -> FeatureRanking:
     """Train, rank, put to the test, and write all of it; what is not possible fails before training."""
+    from permgrad.errors import PermGradError
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 
@@ -114,7 +126,25 @@ def _write_ranking(
         show_evaluation(evaluation)
     command = shlex.join(["permgrad", *sys.argv[1:]])
     results = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command)
-    return write_results(directory, results)
+    try:
+        return write_results(directory, results)
+    except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time
+        _rescue(ranking)
+        raise
+
+
+def _rescue(ranking: FeatureRanking) -> None:
+    """Show a ranking that cannot be written where it should be, and keep it where there is room."""
+    from permgrad.errors import PermGradError
+
+    show_ranking(ranking)
+    kept = Path(tempfile.mkdtemp(prefix="permgrad-")) / "ranking.json"
+    try:
+        ranking.save(kept)
+    except PermGradError as error:
+        click.echo(f"the ranking could not be kept: {error}", err=True)
+    else:
+        click.echo(f"the ranking is kept in {kept}", err=True)
 
 
 def build_estimator(data: Table, settings: dict[str, Any]) -> HybridClassifier | HybridRegressor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from permgrad.cli._options import SECONDS, check_class_weight, shared_options
+from permgrad.cli._options import MANY, SECONDS, check_class_weight, shared_options
 from permgrad.cli._shown import show_study
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._tables import load_table
@@ -34,14 +34,20 @@ from permgrad.cli._tables import load_table
     show_default=True,
     help="Objective on the validation rows: loss, parameters or a score; given twice, two objectives.",
 )
-@click.option("--n-trials", type=click.IntRange(1), default=75, show_default=True, help="Finished trials, in all.")
+@click.option(
+    "--n-trials", type=click.IntRange(1, MANY), default=75, show_default=True, help="Finished trials, in all."
+)
 @click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no trial is begun.")
-@click.option("--n-workers", type=click.IntRange(1), default=1, show_default=True, help="Processes on this machine.")
+@click.option(
+    "--n-workers", type=click.IntRange(1, 1000), default=1, show_default=True, help="Processes on this machine."
+)
 @click.option(
     "--storage", metavar="URL", help="Of the study: sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]"
 )
 @click.option("--study-name", help="Name in the storage.  [default: the table's]")
-@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Best networks to keep on disk.")
+@click.option(
+    "--keep", type=click.IntRange(1, 1000), default=3, show_default=True, help="Best networks to keep on disk."
+)
 @click.option(
     "--sampler", default="tpe", show_default=True, help="Who suggests trials: tpe, random, nsgaii, gp or cmaes."
 )

@@ -176,6 +176,8 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         encoder.categories_ = {name: tuple(values) for name, values in content["categories"].items()}
         encoder.constant_ = tuple(content["constant"])
         encoder.missing_ = content["missing"]
+        if not len(encoder.numeric_) == len(encoder.medians_) == len(encoder.offsets_):
+            raise PermGradError("an encoder has a median and an offset for each numeric column")
         return encoder
 
     def __sklearn_is_fitted__(self) -> bool:

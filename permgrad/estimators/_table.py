@@ -114,6 +114,9 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         super().restore_state(content, network)
         self.encoder_ = ColumnEncoder.from_dict(content["encoder"])
         self.kept_epoch_ = content["kept_epoch"]
+        encoded, taken = len(self.encoder_.get_feature_names_out()), network.input_shape[-1]
+        if encoded != taken:
+            raise PermGradError(f"its columns are encoded as {encoded} numbers, its network takes {taken}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any) -> WeightedTable:
         """Return the rows that count; this is where they are checked, once."""

@@ -51,7 +51,7 @@ def change(path, name, old, new):
         ("labels.csv", "sample_2,NA", "sample_2,NA,old", "two columns in every row, found 3 in 'sample_2,NA,old'"),
         ("data.csv", "gene_5,", "gene_4,", "gene names must differ, twice there are 'gene_4'"),
         ("data.csv", "sample_2,", "sample_2,much", "much.* is no number"),
-        ("data.csv", "sample_2,", "sample_2,1,", "a line has . fields, . were expected"),
+        ("data.csv", "sample_2,", "sample_2,1,", "a line has 302 fields, 301 were expected"),
         ("data.csv", "sample_2,", "sample_2,nan,", "is not a readable table"),
     ],
 )

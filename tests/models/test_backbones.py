@@ -94,7 +94,7 @@ def test_files_that_do_not_fit(tmp_path):
         build(weights="nowhere.weights.h5")
     path = tmp_path / "text.weights.h5"
     path.write_text("no weights")
-    with pytest.raises(pg.PermGradError, match="are not those of SmallCNN without its head"):
+    with pytest.raises(pg.PermGradError, match="is not a file of weights of SmallCNN without its head"):
         build(weights=path)
 
 
@@ -102,7 +102,7 @@ def test_files_that_do_not_fit(tmp_path):
 def test_weights_of_another_network(tmp_path):
     """Keras would load what it finds, and warn."""
     build().get_layer("backbone").save_weights(path := tmp_path / "small.weights.h5")
-    with pytest.raises(pg.PermGradError, match="are not those of MobileNetV2 without its head"):
+    with pytest.raises(pg.PermGradError, match="is not a file of weights of MobileNetV2 without its head"):
         build("MobileNetV2", weights=path)
 
 

@@ -224,7 +224,7 @@ def test_bad_settings(tmp_path):
     data = settings(f"data.source={path}").data
     for content in (b"no arrays", b"PK\x03\x04 cut off"):
         path.write_bytes(content)
-        with pytest.raises(pg.PermGradError, match="must be an .npz file with arrays X and y"):
+        with pytest.raises(pg.PermGradError, match="is not an .npz file with arrays X and y"):
             study.load_table(data)
     for X in (np.zeros(3), np.zeros((2, 3)), np.full((3, 2), np.nan)):
         np.savez(path, X=X, y=np.array(["a", "b", "a"]))
