@@ -11,10 +11,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
+
+THREADS, N_THREADS = "PERMGRAD_THREADS", 4
+"""Environment variable, and default: among how many threads TensorFlow parts its sums. They are rounded otherwise in
+other parts, so by TensorFlow's own default, a thread a core, the same seed gives other results on another machine."""
 
 
 @contextmanager
@@ -43,6 +47,13 @@ def quiet_start() -> Iterator[None]:
             os.close(terminal)
 
 
+def _use_threads(n: int) -> None:
+    """Have TensorFlow part its sums among so many threads, unless the process has begun to compute."""
+    with suppress(RuntimeError):
+        if not tf.config.threading.get_intra_op_parallelism_threads():
+            tf.config.threading.set_intra_op_parallelism_threads(n)
+
+
 with quiet_start():
     import keras
 
@@ -52,6 +63,7 @@ with quiet_start():
 
         # Each explainer compiles functions of its own; TensorFlow takes that for a mistake and warns.
         tf.get_logger().setLevel("ERROR")
+        _use_threads(int(os.environ.get(THREADS, N_THREADS)))
         tf.config.list_physical_devices()  # looks for a GPU now, while its messages are captured
     elif NAME == "jax":
         import jax

@@ -6,7 +6,7 @@ import gc
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of its own would take turns with the other's
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    for name in ("OMP_NUM_THREADS", "PERMGRAD_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, "1")
 
 import matplotlib as mpl

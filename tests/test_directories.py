@@ -284,6 +284,17 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_space_is_looked_at_before_any_work(tmp_path):
+    with (
+        pytest.raises(
+            pg.PermGradError, match="results need about 1,000,000,000,000 MB, the disk of .* MB left; make room"
+        ),
+        new_directory(tmp_path / "deep" / "out", needs=10**18),
+    ):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_study_is_never_replaced(tmp_path):
     write(tmp_path / "out", "{}", names=("study.json",))
     with pytest.raises(pg.PermGradError, match="holds a tuning study"):

@@ -4,7 +4,8 @@
 
 A quarter of an hour on two cores. What is attacked: files of every kind that is loaded, with bytes changed; odd values
 of every option; `permgrad rank`, `permgrad tune`, a permutation with a checkpoint and the steps of a study, killed at
-each renaming and at random moments; directories full of other people's files; two runs to one place; memory.
+each renaming and at random moments; directories full of other people's files; two runs to one place; other cores and
+threads; memory.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.attack import kills, memory, mutations, options
+from benchmarks.attack import kills, memory, mutations, options, threads
 from benchmarks.attack.outcome import Outcomes, show
 
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lambda directory: mutations.attack_files(directory, given.mutations, given.random_state),
         options.attack_options,
         lambda directory: kills.attack_all(directory, given.kills, given.random_state),
+        threads.attack_threads,
         lambda directory: memory.attack_memory(given.fits),
     )
     failed = False

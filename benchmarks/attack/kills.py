@@ -108,6 +108,7 @@ def killed(target: Target, n_random: int, rng: np.random.Generator, *, renamings
     begun = time.monotonic()
     run(target.program, target.arguments)
     seconds = time.monotonic() - begun
+    target.check()
     if renamings:
         outcomes = Outcomes(f"{target.name}, killed at a renaming")
         for step in range(1, 100):

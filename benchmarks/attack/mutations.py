@@ -119,8 +119,8 @@ def samples(directory: Path) -> Iterator[tuple[str, Loaded]]:
     pd.DataFrame({"sample": genes.index, "Class": frame["y"]}).to_csv(directory / "labels.csv", index=False)
     for name in ("data.csv", "labels.csv"):
         yield name, Loaded(directory / name, lambda: read_expression(directory), 0.08)
-    path = directory / "cells.h5ad"
-    write_chunks(path, [sparse.csr_matrix(rng.poisson(1, (60, 5)))], frame[["y"]], pd.DataFrame(index=list("ABCDE")))
+    path, obs = directory / "cells.h5ad", frame[["y"]].set_axis([f"cell_{i}" for i in range(60)])
+    write_chunks(path, [sparse.csr_matrix(rng.poisson(1, (60, 5)))], obs, pd.DataFrame(index=list("ABCDE")))
     yield "cells.h5ad", Loaded(path, lambda: read_cells(directory / "cells.h5ad", "y"), 0.04)
     path = directory / "settings.yaml"
     path.write_text(SETTINGS)

@@ -47,7 +47,7 @@ OPTIONS = {
     "tune": ("n-trials", "timeout", "n-workers", "storage", "metric", "ranges", "space", "sampler", "pruner", "keep"),
     "dashboard": ("port", "storage"),
 }
-TAKEN = {("rank", "timeout", "0"), ("tune", "timeout", "0")}
+TAKEN = {("rank", "timeout", "0"), ("tune", "timeout", "0"), ("rank", "random-state", "0")}
 """Values that are odd and right."""
 TABLES = {
     "lists.parquet": pd.DataFrame({"a": [[1], [2]] * 20, "b": range(40)}),
@@ -82,7 +82,7 @@ def outcome(arguments: Sequence[str]) -> tuple[str, str]:
     """Say how a command that cannot succeed ended."""
     begun = time.monotonic()
     code, said = run(arguments)
-    lines = [line for line in said.strip().splitlines() if not line.startswith(("Usage:", "Try ", "note: ")) and line]
+    lines = [line for line in said.strip().splitlines() if not line.startswith("note: ")]
     if code == 2 and len(lines) == 1 and time.monotonic() - begun < SECONDS:
         return "refused in one line", ""
     return (

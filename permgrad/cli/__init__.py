@@ -35,7 +35,9 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        help_option = f"; see {context.command_path} --help" if context else ""
+        click.echo(f"permgrad: {error.format_message().rstrip('.')}{help_option}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         study = sys.argv[1:2] == ["tune"]

@@ -129,7 +129,7 @@ def _write_ranking(
     try:
         return write_results(directory, results)
     except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time
-        _rescue(ranking)
+        _rescue(results.with_settings().ranking)
         raise
 
 

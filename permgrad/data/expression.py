@@ -67,7 +67,7 @@ def read_expression(directory: str | Path, *, target: str = "Class", verbose: bo
 
 def _read_values(path: Path, verbose: bool) -> tuple[list[str], list[str], np.ndarray]:
     """Return samples, genes and values (n_samples, n_genes), float32."""
-    first, *genes = _header(path)
+    first, *genes = _header(path) or [""]
     if not genes:
         raise PermGradError(f"{path} must have a column of sample names and one for each gene, got {first!r} alone")
     repeated = pd.Index(genes)[pd.Index(genes).duplicated()].unique()

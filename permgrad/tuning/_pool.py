@@ -77,7 +77,7 @@ class _Process:
 
     def __init__(self, payload: bytes, n_workers: int, say: Callable[[str], None]) -> None:
         threads = str(max(1, (os.cpu_count() or 1) // n_workers))
-        shares = {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+        shares = {"OMP_NUM_THREADS": threads, "PERMGRAD_THREADS": threads, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "permgrad.tuning._pool"],
             stdin=subprocess.PIPE,

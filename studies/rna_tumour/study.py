@@ -155,7 +155,11 @@ def load_table(data: Data) -> pg.Table:
 
 def read_npz(path: Path, target: str) -> pg.Table:
     """Read arrays X (n_samples, n_genes) and y (n_samples,) from a file without pickled objects."""
-    with reading(path, "an .npz file with arrays X and y"), np.load(path, allow_pickle=False) as file:
+    with (
+        reading(path, "an .npz file with arrays X and y"),
+        path.open("rb") as stream,
+        np.load(stream, allow_pickle=False) as file,
+    ):
         X, y = file["X"].astype(np.float32), file["y"].astype(str)
     if X.ndim != 2 or y.shape != X.shape[:1] or not np.isfinite(X).all():
         raise pg.PermGradError(

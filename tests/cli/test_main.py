@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -39,3 +40,31 @@ def test_options_in_the_readme_exist():
             continue
         known = {option for parameter in cli.cli.commands[name].params for option in parameter.opts} | {"--help"}
         assert set(re.findall(r"--[\w-]+", text)) <= known, name
+
+
+def test_a_truncated_archive_is_no_interrupt(tmp_path, command):
+    path = tmp_path / "cut.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b,y\n" + b"1,2,0\n" * 4000)[:60])
+    ran = command("rank", path, "--target", "y", "--out", tmp_path / "out")
+    assert ran.code == 2
+    assert ran.stderr.count("\n") == 1
+    assert "cut.csv.gz is damaged" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bogus",), "No such option '--bogus'"),
+        (("t.csv", "--timeout", "nan"), "'nan' is not a finite number"),
+        (("t.csv", "--learning-rate", "inf"), "'--learning-rate'"),
+        (("t.csv", "--n-repeats", 10**12), "'--n-repeats'"),
+        (("t.csv", "--image-size", 100_000), "'--image-size'"),
+        (("t.csv", "--random-state", 2**40), "'--random-state'"),
+        (("http://localhost/t.csv", "--target", "y"), "is a URL; download the file"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_one_line_before_any_work(arguments, message, command):
+    ran = command("rank", *arguments)
+    assert ran.code == 2
+    assert message in ran.stderr
+    assert ran.stderr.count("\n") == 1

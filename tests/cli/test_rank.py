@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -88,6 +90,23 @@ def test_regression_on_one_branch_by_the_published_formula(csv, tmp_path, comman
     settings = pg.FeatureRanking.load(out / "ranking.json").settings
     assert not settings["estimator"]["unique"]
     assert settings["weights"] == "softmax"
+
+
+@pytest.mark.slow
+def test_a_ranking_outlives_a_disk_that_takes_no_more(csv, tmp_path, command, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("permgrad.report.directory.write_results", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ran = command("rank", csv, "--target", "y", "--branches", "tabular", "--out", tmp_path / "out", *FAST)
+    assert ran.code == 2
+    assert "No space left on device; make room" in ran.stderr
+    assert "feature" in ran.stdout  # the ranking is shown
+    (kept,) = tmp_path.glob("permgrad-*/ranking.json")
+    assert f"the ranking is kept in {kept}" in ran.stderr
+    assert len(pg.FeatureRanking.load(kept).features) == 6
+    assert not (tmp_path / "out").exists()
 
 
 BAD = {

@@ -214,6 +214,27 @@ def test_a_storage_that_cannot_be_opened_is_one_clear_error(url, message):
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "url", ["sqlite:///{0}/text.db", "sqlite:///{0}/no/s.db", "journal://{0}/no/s.journal", "oracle7://x", "grpc://h:x"]
+)
+def test_a_storage_that_cannot_be_opened_leaves_nothing_behind(url, table, tmp_path):
+    (tmp_path / "text.db").write_text("no database")
+    with pytest.raises(pg.PermGradError) as error:
+        pg.tune(table, out=tmp_path / "results" / "out", storage=url.format(tmp_path), n_trials=1)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+    assert (tmp_path / "text.db").read_text() == "no database"
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{0}/new.db", "journal://{0}/new.journal"])
+def test_only_tuning_makes_a_storage(url, tmp_path):
+    with pytest.raises(pg.PermGradError, match="there is no study in .*: no such file"):
+        open_storage(url.format(tmp_path), create=False)
+    assert not any(tmp_path.iterdir())
+    open_storage(url.format(tmp_path))
+    open_storage(url.format(tmp_path), create=False)
+
+
 def test_a_proxy_that_does_not_answer_is_one_clear_error(monkeypatch):
     monkeypatch.setattr("permgrad.tuning.storage.PROXY_SECONDS", 0.2)
     with pytest.raises(pg.PermGradError, match="no gRPC storage proxy answers at grpc://localhost:1;"):

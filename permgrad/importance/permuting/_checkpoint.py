@@ -47,7 +47,7 @@ class Checkpoint:
         if self.path is None or not self.path.exists():
             return None
         with reading(self.path, "a checkpoint of permgrad's", "remove it to begin anew, or choose another path"):
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             if str(arrays.pop("digest")) != _digest(arrays):
                 raise PermGradError("its content is not what was written; remove it to begin anew")

@@ -71,6 +71,15 @@ def test_agrees_with_plain_loop(task, groups, way, random_hybrid, layout, rng):
         np.testing.assert_allclose(ranking.class_scores, by_class, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("groups", [None, PAIRED])
+def test_large_work_is_fused_and_the_same(groups, random_hybrid, rng, monkeypatch):
+    model, X = random_hybrid("classification", 3), rng.random((90, 6)).astype(np.float32)
+    given = {"y": CASES["classification"][1](X), "groups": groups, "n_repeats": 2}
+    plain = pg.permutation_importance(model, X, **given)
+    monkeypatch.setattr("permgrad.importance.permuting._measurement.FUSED_FROM", 1)
+    np.testing.assert_allclose(pg.permutation_importance(model, X, **given).scores, plain.scores, rtol=1e-4, atol=1e-6)
+
+
 def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid, rng):
     """p: a paired one-sided t-test in each repeat, twice the median; intervals: rows drawn anew within classes."""
     model, X = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32)
