@@ -99,6 +99,7 @@ def attack_options(directory: Path) -> Iterator[Outcomes]:
     before = set(directory.iterdir())
     for command, names in OPTIONS.items():
         outcomes = Outcomes(f"odd values of options of `{command}`")
+        out = directory / f"out of {command}"
         given = [] if command == "dashboard" else [str(table), "--target", "y", "--out", str(out)]
         for name in names:
             for value in ODD:

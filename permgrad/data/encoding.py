@@ -15,11 +15,13 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import validate_data
 
-from permgrad.data.table import Table, as_frame
+from permgrad.data.table import as_frame, as_given
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 
 MAX_CATEGORIES = 30
 """Categories of one column that get a network column of their own: the most frequent ones."""
+TINY = 1e-30
+"""float32 ends at 1e-38, and numbers are divided by their spread."""
 MISSING = "(missing)"
 
 
@@ -69,11 +71,16 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         frame = as_frame(X)
         _check_kinds(frame)
         with as_permgrad_error():
-            validate_data(self, X.X if isinstance(X, Table) else X, skip_check_array=True)
+            validate_data(self, as_given(X), skip_check_array=True)
         constant = _constant(frame)
         varying = frame.drop(columns=constant)
         numbers = [name for name in varying.columns.tolist() if is_number(varying[name])]
         values = _numbers(varying, numbers)
+        tiny = [name for name, column in zip(numbers, values.T, strict=True) if np.nanmax(np.abs(column)) < TINY]
+        if tiny:
+            raise PermGradError(
+                f"the values of {listing(tiny)} are below {TINY:.0e}, too small for float32; give them in another unit"
+            )
         self.features_ = tuple(frame.columns)
         self.constant_ = tuple(constant)
         self.numeric_ = tuple(numbers)
@@ -102,7 +109,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         check_fitted(self)
         frame = as_frame(X)
         with as_permgrad_error():
-            validate_data(self, X.X if isinstance(X, Table) else X, reset=False, skip_check_array=True)
+            validate_data(self, as_given(X), reset=False, skip_check_array=True)
         return self.encode(frame.set_axis(list(self.features_), axis=1))
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:

@@ -237,6 +237,22 @@ def as_frame(X: Any) -> pd.DataFrame:
     return X
 
 
+def as_given(X: Any) -> Any:
+    """Return `X` as scikit-learn takes it: a table's frame; names all text where some of them are."""
+    if isinstance(X, Table):
+        return X.X
+    if isinstance(X, pd.DataFrame) and len({isinstance(name, str) for name in X.columns}) > 1:
+        return X.set_axis(X.columns.astype(str), axis=1)
+    return X
+
+
+def check_complete(y: pd.Series) -> None:
+    """Raise if a target is missing in some rows."""
+    missing = int(y.isna().sum())
+    if missing:
+        raise PermGradError(f"the target {y.name!r} is missing in {missing} of {len(y)} rows; drop those rows first")
+
+
 def _as_named_frame(X: Any) -> pd.DataFrame:
     if hasattr(X, "toarray"):
         raise PermGradError("expected a dense table, got a sparse matrix; pass X.toarray()")
@@ -311,6 +327,8 @@ def as_target(y: Any) -> pd.Series:
         If `y` has more than one column.
     """
     if not isinstance(y, pd.Series):
+        if getattr(getattr(y, "dtype", None), "kind", "") == "S":
+            raise PermGradError("the target holds bytes; decode them to text: y.astype(str)")
         with as_permgrad_error():
             y = pd.Series(column_or_1d(y, warn=True))
     y = y.rename("target" if y.name is None else y.name).reset_index(drop=True).infer_objects()
@@ -354,9 +372,7 @@ def _check_unique(frame: pd.DataFrame) -> None:
 def _check_target(X: pd.DataFrame, y: pd.Series) -> None:
     if len(X) != len(y):
         raise PermGradError(f"X and y must have the same number of rows, got {len(X)} and {len(y)}")
-    missing = int(y.isna().sum())
-    if missing:
-        raise PermGradError(f"the target {y.name!r} is missing in {missing} of {len(y)} rows; drop those rows first")
+    check_complete(y)
     if pd.api.types.is_numeric_dtype(y) and np.isinf(y.to_numpy(float)).any():
         raise PermGradError(f"the target {y.name!r} has infinite values; drop those rows or replace the values")
     if len(y) < 2:

@@ -157,6 +157,10 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy; labels may be objects, as those of `fit`."""
+        return super().score(X, as_target(y), sample_weight)
+
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
         return {

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from permgrad.data.encoding import ColumnEncoder
-from permgrad.data.table import Table, as_frame
+from permgrad.data.table import Table, as_frame, as_given, check_complete
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
 from permgrad.estimators._ranking import ExplainsImages
@@ -122,11 +122,12 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         """Return the rows that count; this is where they are checked, once."""
         target = self._target(X, y)
         if self._task == "classification":
+            check_complete(target)
             with as_permgrad_error():
                 check_classification_targets(target)
         table = Table(X, target, task=self._task)
         with as_permgrad_error():
-            validate_data(self, X.X if isinstance(X, Table) else X, skip_check_array=True)
+            validate_data(self, as_given(X), skip_check_array=True)
         self.features_ = tuple(table.features)
         if sample_weight is None:
             return table, None
@@ -169,7 +170,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         check_fitted(self)
         frame = as_frame(X)
         with as_permgrad_error():
-            validate_data(self, X.X if isinstance(X, Table) else X, reset=False, skip_check_array=True)
+            validate_data(self, as_given(X), reset=False, skip_check_array=True)
         return self.encoder_.encode(frame.set_axis(list(self.features_), axis=1))
 
     def _network_output(self, X: Any) -> np.ndarray:

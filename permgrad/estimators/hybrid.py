@@ -245,7 +245,8 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
 
     def _fit_target(self, y: pd.Series) -> None:
         values = y.to_numpy(float)
-        largest, spread = np.abs(values).max(), values.std()
+        with np.errstate(over="ignore"):
+            largest, spread = np.abs(values).max(), values.std()
         if not largest <= MAX_TARGET or not spread >= 1 / MAX_TARGET:
             raise PermGradError(
                 f"the target's values go up to {largest:.2g} and spread by {spread:.2g}; a network computes in"

@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 from permgrad.data.cells import Cells
 from permgrad.data.on_disk import RowsOnDisk
-from permgrad.data.table import Table, check_columns, rows_and_target
+from permgrad.data.table import Table, check_columns, check_complete, rows_and_target
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier, draw_random_state
 from permgrad.estimators._ranking import ExplainedRows, RanksFeatures
@@ -301,10 +301,9 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         """Check training rows; learn names and classes; return rows, class numbers, and weights where there are any."""
         labels = self._target(X, y)
         rows = self._checked_rows(X, reset=True)
+        check_complete(labels)
         with as_permgrad_error():
             check_classification_targets(labels)
-        if labels.isna().any():
-            raise PermGradError(f"the target is missing in {int(labels.isna().sum())} rows; drop those rows first")
         weight = None
         if sample_weight is not None:
             weight = check_sample_weight(sample_weight, rows.shape[0])

@@ -165,6 +165,10 @@ def _counts(n_features: int, step: int | None, counts: Sequence[int] | None) -> 
 def _class_numbers(model: Any, y: Any) -> np.ndarray:
     labels, classes = np.asarray(y), getattr(model, "classes_", None)
     if classes is None:
+        if labels.dtype.kind not in "iufb":
+            raise PermGradError(
+                "a network needs class numbers 0, 1, ... as y; give it with an estimator for other labels"
+            )
         return labels.astype(int)
     if not np.isin(labels, classes).all():
         raise PermGradError("y holds labels that the model does not know")

@@ -115,7 +115,7 @@ def tune(
     )
     directory = Path(out or Path("results") / table.name).resolve()
     job = Job(
-        url=storage or f"sqlite:///{directory / 'study.db'}",
+        url=f"sqlite:///{directory / 'study.db'}" if storage is None else storage,
         name=study_name or table.name,
         objective=objective,
         identity=_identity(table, objective, split_random_state),

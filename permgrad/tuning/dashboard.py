@@ -52,7 +52,7 @@ def make_server(results: Path | None, storage: str | None, port: int) -> tuple[W
     PermGradError
         If there is no study, or the port is taken.
     """
-    url = storage or _database(results)
+    url = _database(results) if storage is None else storage
     opened = open_storage(url, create=False)
     studies = optuna.get_all_study_names(opened)
     if not studies:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -343,3 +344,37 @@ def test_images_are_what_the_image_branch_sees():
     scaled = np.asarray(model.network_.get_layer("scale")(X))
     np.testing.assert_allclose(drawn, scaled, atol=1e-6)
     assert np.abs(drawn - model.layout_.scale(X)).max() > 0.1
+
+
+def test_odd_labels_and_names_are_right_or_one_clear_line(rng):
+    X = pd.DataFrame(rng.normal(size=(40, 2)), columns=["a", 1])  # names of text and numbers
+    y = pd.Series(np.arange(40) % 2)
+
+    def fitted(labels, **columns):
+        return pg.HybridClassifier(branches=("tabular",), dense_units=(4,), epochs=1).fit(X.assign(**columns), labels)
+
+    objects = y.astype(object)
+    assert fitted(objects).score(X, objects) == fitted(y).score(X, y)
+    for labels, columns, message in (
+        (y.astype(object).where(y.index > 0, None), {}, "the target 'target' is missing in 1 of 40 rows"),
+        (np.array([b"n", b"y"])[y], {}, "the target holds bytes; decode them"),
+        (y, {"k": [[1]] * 40}, "column 'k' holds values of type 'list'"),
+        (y, {"k": [b"1"] * 40}, "column 'k' holds values of type 'bytes'"),
+        (y, {"k": 10 ** rng.uniform(-46, -42, 40)}, "the values of 'k' are below 1e-30"),
+    ):
+        with pytest.raises(pg.PermGradError, match=message):
+            fitted(labels, **columns)
+    decimal = X["a"].map(lambda value: Decimal(repr(value)))
+    assert fitted(y, k=decimal).encoder_.numeric_ == ("a", "1", "k")
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_a_target_that_float32_cannot_hold_is_told_before_training(size, rng):
+    with pytest.raises(pg.PermGradError, match="a network computes in float32, which takes at most 1e\\+15"):
+        pg.HybridRegressor(epochs=1).fit(rng.normal(size=(40, 2)), rng.normal(size=40) * size)
+
+
+def test_images_that_do_not_fit_into_memory_are_told_before_training(rng, monkeypatch):
+    monkeypatch.setattr("permgrad.estimators.hybrid.free_memory", lambda: 10**9)
+    with pytest.raises(pg.PermGradError, match="images of 800 × 800 pixels take about .* GB of memory"):
+        pg.HybridRegressor(epochs=1, image_size=800).fit(rng.normal(size=(40, 2)), rng.normal(size=40))

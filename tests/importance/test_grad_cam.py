@@ -198,6 +198,34 @@ def test_nested_network_equals_flat_one(rng):
     assert pg.grad_cam_maps(nested, data).max() == 1
 
 
+@pytest.mark.parametrize("ends", ["in its convolution", "in two side by side", "with a skip around it"])
+def test_nested_network_that_ends_in_its_map_equals_flat_one(ends, rng):
+    image, inner = keras.Input((6, 6, 1)), keras.Input((6, 6, 1))
+    one, two = (layers.Conv2D(1, size, padding="same") for size in (3, 5))
+    side_by_side, added = layers.Concatenate(), layers.Add()
+    if ends == "in two side by side":
+        body, flat = keras.Model(inner, side_by_side([one(inner), two(inner)])), side_by_side([one(image), two(image)])
+    else:
+        body, flat = keras.Model(inner, one(inner)), one(image)
+    nested = body(image)
+    if ends == "with a skip around it":
+        nested, flat = added([image, nested]), added([image, flat])
+    last, flatten = layers.Dense(2, "softmax"), layers.Flatten()
+    models = [keras.Model(image, last(flatten(x))) for x in (nested, flat)]
+    X = rng.random((5, 6, 6, 1)).astype(np.float32)
+    ours, expected = (pg.grad_cam_maps(model, X) for model in models)
+    assert expected.max() == 1
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_nested_network_that_nothing_separates_is_one_clear_error():
+    image = keras.Input((6, 6, 1))
+    body = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(3, 3), layers.Flatten()])
+    x = layers.Concatenate()([body(image), body(layers.Permute((2, 1, 3))(image))])
+    with pytest.raises(pg.PermGradError, match="none is followed by an image that everything after it depends on"):
+        split_at_convolution(keras.Model(image, layers.Dense(1)(x)))
+
+
 def test_skip_connection_is_split_behind_it(rng):
     image = keras.Input((4, 4, 2))
     x = layers.Add(name="joined")([image, layers.Conv2D(2, 3, padding="same", name="conv")(image)])

@@ -20,6 +20,8 @@ from permgrad.data.on_disk import RowsOnDisk
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.network.branches import Branch, CutModel, cut_model, largest_tensor
 
+MOST_EXACT = 2**24
+"""Up to which float32 holds every whole number."""
 CHECKED_AT_A_TIME = 2**24
 """Numbers looked at in one go when an array is checked."""
 
@@ -197,6 +199,14 @@ def _as_numbers(array: Any) -> Any:
     if isinstance(array, RowsOnDisk) or (isinstance(array, np.memmap) and array.dtype.kind in "iubf"):
         return array
     try:
-        return np.asarray(array, np.float32)
+        numbers = np.asarray(array)
+        if numbers.dtype.kind in "iu" and numbers.size and np.abs(numbers).max() > MOST_EXACT:
+            raise PermGradError(
+                f"inputs hold whole numbers above {MOST_EXACT:,}, which float32 merges; number what they stand for from"
+                " 0, or take a constant off"
+            )
+        return numbers.astype(np.float32)
+    except PermGradError:
+        raise
     except (TypeError, ValueError) as error:
         raise PermGradError(f"inputs must be numeric arrays, one for each of the model's inputs: {error}") from error

@@ -24,20 +24,24 @@ def split_at_convolution(model: Any, layer: str = "last") -> tuple[Any, Any]:
     Raises
     ------
     PermGradError
-        If there is no convolution, or none of the name `layer`.
+        If there is no convolution, or none of the name `layer`; or no image behind it that everything after depends on.
     """
     graph = Graph(model)
     nodes = list(enumerate(graph.nodes))
     for i, node in nodes if layer == "first" else reversed(nodes):
-        if isinstance(node.operation, keras.Model) and _has_convolution(node.operation, layer):
+        nested = isinstance(node.operation, keras.Model) and _has_convolution(node.operation, layer)
+        if nested and graph.separates(node.outputs[0]):
             return _split_nested(model, node, layer)
-        if _is_convolution(node.operation, layer):
+        if nested or _is_convolution(node.operation, layer):
             images = [t for later in graph.nodes[i:] for t in later.outputs if len(t.shape) == 4]
             split = next((tensor for tensor in images if graph.separates(tensor)), None)
             if split is not None:
-                return keras.Model(model.inputs[0], split), keras.Model(split, model.outputs[0])
+                return keras.Model(model.inputs[0], split), _rest(split, model.outputs[0])
     named = "" if layer in ("last", "first") else f"{layer!r} "
-    raise PermGradError(f"no convolution {named}in the image branch to look at")
+    raise PermGradError(
+        f"no convolution {named}in the image branch to look at: none is followed by an image that everything after it"
+        " depends on"
+    )
 
 
 def split_at_image(model: Any) -> tuple[Any, Any]:
@@ -57,6 +61,14 @@ def split_at_image(model: Any) -> tuple[Any, Any]:
     if split is None:
         raise PermGradError("no image in the image branch to look at")
     return keras.Model(model.inputs[0], split), keras.Model(split, model.outputs[0])
+
+
+def _rest(split: Any, output: Any) -> Any:
+    """Return the model from a tensor to the output, which may be that tensor."""
+    if split is not output:
+        return keras.Model(split, output)
+    same = keras.Input(split.shape[1:])
+    return keras.Model(same, keras.layers.Identity()(same))
 
 
 def _split_nested(model: Any, node: Any, layer: str) -> tuple[Any, Any]:

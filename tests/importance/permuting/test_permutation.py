@@ -649,3 +649,11 @@ def test_a_column_that_is_one_value_in_these_rows_scores_zero(random_hybrid, lay
             np.testing.assert_array_equal(ranking.scores[same], 0)
             np.testing.assert_array_equal(ranking.p_values[same], 1)
             assert (ranking.scores[~same] != 0).all()
+
+
+def test_whole_numbers_that_float32_merges_are_refused(rng):
+    X = (2**24 + 1 + rng.integers(0, 2000, (30, 1))).astype(np.int64)
+    row = keras.Input((1,), dtype="int64")
+    model = keras.Model(row, keras.layers.Dense(1, "sigmoid")(row))
+    with pytest.raises(pg.PermGradError, match="whole numbers above 16,777,216, which float32 merges"):
+        pg.permutation_importance(model, X, X[:, 0] % 2)
