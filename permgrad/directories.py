@@ -65,9 +65,9 @@ def new_directory(
     """
     path = Path(path).resolve()
     _check_replaceable(path, overwrite, protected)
-    _check_space(path, needs)
     made = _make_parents(path)
     try:
+        _check_space(path, needs)
         with _claimed(path) as place:
             _check_replaceable(path, overwrite, protected)
             staging = place / "new"
@@ -139,8 +139,7 @@ def _check_replaceable(path: Path, overwrite: bool, protected: Iterable[str | Pa
 
 
 def _check_space(path: Path, needs: int) -> None:
-    there = next(parent for parent in path.parents if parent.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(path.parent).free
     if free < needs:
         raise PermGradError(
             f"results need about {needs / 1e6:,.0f} MB, the disk of {path} has {free / 1e6:,.0f} MB left; make room,"
