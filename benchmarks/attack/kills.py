@@ -58,10 +58,10 @@ from functools import partial
 from pathlib import Path
 from studies.kit import Workspace
 place = Path(sys.argv[1])
-def step(i, before):
+def work(i, before):
     time.sleep(0.1)
     return {"value": i + sum(result["value"] for result in before.values())}
-steps = {f"step_{i}": partial(step, i) for i in range(8)}
+steps = {f"step_{i}": partial(work, i) for i in range(8)}
 workspace = Workspace(place / "out", place / "report", "attack")
 with workspace.locked():
     results = workspace.run(steps)
