@@ -85,7 +85,7 @@ def _reason(error: Exception) -> str:
         return "it asks for more memory than there is"
     if isinstance(error, EOFError):
         return "it ends too early"
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and len(str(error)) < 80:  # pandas puts sentences into it
         return f"{listing(error.args)} is missing"
     if kind == "EmptyDataError":
         return "it is empty"

@@ -103,7 +103,7 @@ def test_saved_and_loaded(evaluation, tmp_path):
 def test_a_damaged_directory(evaluation, tmp_path):
     evaluation.save(tmp_path / "e")
     (tmp_path / "e" / "areas.csv").write_text("nothing\n1\n")
-    with pytest.raises(pg.FileFormatError, match="damaged evaluation"):
+    with pytest.raises(pg.FileFormatError, match="areas.csv is damaged, or is not a table of areas$"):
         pg.RankingEvaluation.load(tmp_path / "e")
     with pytest.raises(pg.FileFormatError, match="cannot read"):
         pg.RankingEvaluation.load(tmp_path / "absent")
