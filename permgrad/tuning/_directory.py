@@ -31,7 +31,7 @@ def check_directory(job: Job) -> None:
                 f"{directory} is of study {known['study']!r} in {known['storage']}, not of {job.name!r} in"
                 f" {hide_password(job.url)}; choose another directory (out)"
             )
-    elif directory.is_dir() and set(os.listdir(directory)) - {*SUBDIRECTORIES, *_own_files(job)}:
+    elif directory.is_dir() and _foreign(job):
         raise PermGradError(f"{directory} holds other files than a study's and is kept; choose another directory (out)")
 
 
@@ -65,6 +65,13 @@ def _remove_empty(directories: list[Path]) -> None:
 
 def _marker(job: Job) -> dict[str, str]:
     return {"kind": STUDY_KIND, "study": job.name, "storage": hide_password(job.url)}
+
+
+def _foreign(job: Job) -> set[str]:
+    """Name the files of a results directory without a marker that are no study's."""
+    found = set(os.listdir(job.directory)) - {*SUBDIRECTORIES, *_own_files(job)}
+    # A process that died while it wrote the marker left a part of it, which is removed when that is written.
+    return {name for name in found if not (name.startswith(f".{STUDY_FILE}.") and name.endswith(".part"))}
 
 
 def _own_files(job: Job) -> set[str]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
+from permgrad import files
+from permgrad.directories import is_study
+from permgrad.tuning._directory import begin, check_directory
 from permgrad.tuning._liveness import OWNER, Watch, owner
 from permgrad.tuning.storage import hide_password, open_storage
 from permgrad.tuning.study import (
@@ -27,6 +32,7 @@ from permgrad.tuning.study import (
     recover_dead,
 )
 from tests.tuning.conftest import STORAGES, in_threads
+from tests.tuning.stub import stub_job
 
 SETTINGS = {"table": {"name": "small", "rows": 120}, "metric": ["loss"], "space": {"name": "hybrid"}}
 GONE = {"pid": 2**22 + 1, "began": 0.0}
@@ -224,6 +230,22 @@ def test_a_storage_that_cannot_be_opened_leaves_nothing_behind(url, table, tmp_p
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
     assert (tmp_path / "text.db").read_text() == "no database"
+
+
+def test_a_study_goes_on_that_died_while_its_marker_was_written(table, tmp_path, monkeypatch):
+    job = stub_job(table, tmp_path / "r", n_trials=1)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # as a killed process leaves it
+        begin(job)
+    (left,) = (path for path in job.directory.iterdir() if path.suffix == ".part")
+    check_directory(job)
+    dead = left.with_name(left.name.replace(str(os.getpid()), str(2**22 + 1)))
+    left.rename(dead)
+    files._sweep.cache_clear()
+    begin(job)
+    assert is_study(job.directory)
+    assert not dead.exists()
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{0}/new.db", "journal://{0}/new.journal"])
