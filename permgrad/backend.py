@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from permgrad.errors import PermGradError
+
 THREADS, N_THREADS = "PERMGRAD_THREADS", 4
 """Environment variable, and default: among how many threads TensorFlow parts its sums. They are rounded otherwise in
 other parts, so by TensorFlow's own default, a thread a core, the same seed gives other results on another machine."""
@@ -47,11 +49,13 @@ def quiet_start() -> Iterator[None]:
             os.close(terminal)
 
 
-def _use_threads(n: int) -> None:
+def _use_threads(n: str) -> None:
     """Have TensorFlow part its sums among so many threads, unless the process has begun to compute."""
+    if not n.isdecimal() or not 1 <= int(n) <= 1024:
+        raise PermGradError(f"{THREADS} must be a number of threads, 1 to 1024, got {n!r}")
     with suppress(RuntimeError):
         if not tf.config.threading.get_intra_op_parallelism_threads():
-            tf.config.threading.set_intra_op_parallelism_threads(n)
+            tf.config.threading.set_intra_op_parallelism_threads(int(n))
 
 
 with quiet_start():
@@ -63,7 +67,7 @@ with quiet_start():
 
         # Each explainer compiles functions of its own; TensorFlow takes that for a mistake and warns.
         tf.get_logger().setLevel("ERROR")
-        _use_threads(int(os.environ.get(THREADS, N_THREADS)))
+        _use_threads(os.environ.get(THREADS, str(N_THREADS)))
         tf.config.list_physical_devices()  # looks for a GPU now, while its messages are captured
     elif NAME == "jax":
         import jax

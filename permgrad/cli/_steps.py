@@ -46,11 +46,9 @@ class Steps:
     def check(self, data: Table, test: Table) -> None:
         """Raise before training for what would not be possible after it."""
         from permgrad.errors import PermGradError
-        from permgrad.importance.budget import check_repeats
         from permgrad.importance.grouping.correlated import MOST_FEATURES
         from permgrad.importance.permuting.conditional import LEAST_ROWS
 
-        check_repeats(self.n_repeats)
         if self.conditional and len(test) < LEAST_ROWS:
             raise PermGradError(
                 f"--conditional needs at least {LEAST_ROWS} test rows, this table's test part has {len(test)}"

@@ -98,14 +98,17 @@ def _open_journal(url: str, create: bool) -> Any:
 
 @contextmanager
 def _nothing_left_of(path: Path, create: bool) -> Iterator[None]:
-    """Remove a storage's file if it was not there before and the block fails; without `create`, it must be there."""
+    """Remove a storage's empty file if it was not there before and the block fails; without `create`, it must be there.
+
+    One that is not empty may be another process's, which began at the same moment: it is kept.
+    """
     there = path.exists()
     if not there and not create:
         raise PermGradError(f"there is no study in {path}: no such file")
     try:
         yield
-    except BaseException:
-        if not there:
+    except PermGradError:
+        if not there and path.is_file() and not path.stat().st_size:
             path.unlink(missing_ok=True)
         raise
 

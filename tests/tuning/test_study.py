@@ -248,6 +248,17 @@ def test_a_study_goes_on_that_died_while_its_marker_was_written(table, tmp_path,
     assert not dead.exists()
 
 
+def test_a_database_that_another_process_makes_meanwhile_is_kept(tmp_path, monkeypatch):
+    def made_by_another(*_, **__):
+        (tmp_path / "s.db").write_text("theirs")
+        raise RuntimeError
+
+    monkeypatch.setattr("permgrad.tuning.storage.RDBStorage", made_by_another)
+    with pytest.raises(pg.PermGradError):
+        open_storage(f"sqlite:///{tmp_path / 's.db'}")
+    assert (tmp_path / "s.db").read_text() == "theirs"
+
+
 @pytest.mark.parametrize("url", ["sqlite:///{0}/new.db", "journal://{0}/new.journal"])
 def test_only_tuning_makes_a_storage(url, tmp_path):
     with pytest.raises(pg.PermGradError, match="there is no study in .*: no such file"):
