@@ -139,7 +139,7 @@ def _connect(url: str, parsed: URL, create: bool) -> Any:
         hint = "pip install 'permgrad[postgresql]'" if "psycopg" in str(error) else "install its driver"
         raise PermGradError(f"the database's driver is missing ({error}); {hint}") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, KeyError, IndexError) as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0]
         raise PermGradError(f"cannot open the storage {hide_password(url)}: {reason}") from error
     if sqlite:
         _serialize(storage.engine)
