@@ -25,7 +25,10 @@ class NetworkEstimator(BaseEstimator, ABC):
 
     Attributes
     ----------
+    networks_ : list of keras.Model
+        One, or several whose predictions are averaged.
     network_ : keras.Model
+        The first of them.
     features_ : tuple of str
         The columns, in the order in which they came at fit; of an array ``x0``, ``x1``, ...
     history_ : dict of lists
@@ -35,10 +38,19 @@ class NetworkEstimator(BaseEstimator, ABC):
     """
 
     _task: ClassVar[Task]
-    network_: Any
+    networks_: list[Any]
     features_: tuple[str, ...]
     history_: dict[str, list[float]]
     random_state_: int
+
+    @property
+    def network_(self) -> Any:
+        """The network; where there are several, the first."""
+        return self.networks_[0]
+
+    @network_.setter
+    def network_(self, network: Any) -> None:
+        self.networks_ = [network]
 
     def loss(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean loss over rows that `fit` minimises, computed in float64, penalties left out.
@@ -82,9 +94,9 @@ class NetworkEstimator(BaseEstimator, ABC):
             "random_state": self.random_state_,
         }
 
-    def restore_state(self, content: dict[str, Any], network: Any) -> None:
-        """Take over what `state_to_dict` described, and the network that was saved beside it."""
-        self.network_ = network
+    def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
+        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        self.networks_ = networks
         self.features_ = tuple(content["features"])
         self.n_features_in_ = len(self.features_)
         if content["named"]:
@@ -123,7 +135,7 @@ class NetworkEstimator(BaseEstimator, ABC):
         return sample_weight
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
+        return hasattr(self, "networks_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -170,9 +182,9 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
             "class_weights": None if self.class_weights_ is None else self.class_weights_.tolist(),
         }
 
-    def restore_state(self, content: dict[str, Any], network: Any) -> None:
-        """Take over what `state_to_dict` described, and the network that was saved beside it."""
-        super().restore_state(content, network)
+    def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
+        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        super().restore_state(content, networks)
         self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
         weights = content["class_weights"]
         self.class_weights_ = None if weights is None else np.array(weights, np.float32)

@@ -109,9 +109,9 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         """Return what was fitted beside the network, ready for JSON."""
         return {**super().state_to_dict(), "encoder": self.encoder_.to_dict(), "kept_epoch": self.kept_epoch_}
 
-    def restore_state(self, content: dict[str, Any], network: Any) -> None:
-        """Take over what `state_to_dict` described, and the network that was saved beside it."""
-        super().restore_state(content, network)
+    def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
+        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        super().restore_state(content, networks)
         self.encoder_ = ColumnEncoder.from_dict(content["encoder"])
         self.kept_epoch_ = content["kept_epoch"]
         encoded, taken = len(self.encoder_.get_feature_names_out()), network.input_shape[-1]

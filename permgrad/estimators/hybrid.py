@@ -65,9 +65,9 @@ class HybridEstimator(TableEstimator):
         """Return what was fitted beside the network, ready for JSON."""
         return {**super().state_to_dict(), "layout": None if self.layout_ is None else self.layout_.to_dict()}
 
-    def restore_state(self, content: dict[str, Any], network: Any) -> None:
-        """Take over what `state_to_dict` described, and the network that was saved beside it."""
-        super().restore_state(content, network)
+    def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
+        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        super().restore_state(content, networks)
         self.layout_ = None if content["layout"] is None else FeatureLayout.from_dict(content["layout"])
 
     def _configs(self) -> tuple[HybridConfig, TrainingConfig]:
@@ -238,9 +238,9 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         """Return what was fitted beside the network, ready for JSON."""
         return {**super().state_to_dict(), "target_offset": self.target_offset_}
 
-    def restore_state(self, content: dict[str, Any], network: Any) -> None:
-        """Take over what `state_to_dict` described, and the network that was saved beside it."""
-        super().restore_state(content, network)
+    def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
+        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        super().restore_state(content, networks)
         self.target_offset_ = content["target_offset"]
 
     def _fit_target(self, y: pd.Series) -> None:

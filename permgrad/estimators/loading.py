@@ -30,7 +30,8 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClass
         raise FileFormatError(f"{directory} holds an estimator of unknown class {listing([content.get('class')])}")
     with reading(directory, "an estimator saved by permgrad", "save it again"):
         estimator = kinds[content["class"]](**_params_from_json(content["params"]))
-        estimator.restore_state(content, read_network(directory))
+        networks = [read_network(directory, number) for number in range(content["networks"])]
+        estimator.restore_state(content, networks)
         return estimator
 
 

@@ -1,4 +1,4 @@
-"""A fitted estimator ⇄ a directory: ``network.keras`` and ``estimator.json``. No pickle."""
+"""A fitted estimator ⇄ a directory: ``network.keras`` (or several) and ``estimator.json``. No pickle."""
 
 from __future__ import annotations
 
@@ -16,32 +16,38 @@ from permgrad.errors import reading
 from permgrad.files import write_json
 
 KIND = "permgrad.Estimator"
-NETWORK = "network.keras"
+
+
+def network_file(number: int = 0) -> str:
+    """Return the name of a network's file, counted from 0: ``network.keras``, ``network_2.keras``, ..."""
+    return f"network_{number + 1}.keras" if number else "network.keras"
 
 
 def write_estimator(estimator: Any, directory: Path) -> None:
     """Write a fitted estimator's files into an existing directory; `load` reads them."""
-    write_network(estimator.network_, directory)
+    for number, network in enumerate(estimator.networks_):
+        write_network(network, directory, number)
     content = {
         "kind": KIND,
         "class": type(estimator).__name__,
         "params": _params_to_json(estimator.get_params()),
         "versions": versions(),
+        "networks": len(estimator.networks_),
         **estimator.state_to_dict(),
     }
     write_json(directory / "estimator.json", content)
 
 
-def write_network(network: Any, directory: Path) -> None:
-    """Write ``network.keras`` into an existing directory, without the optimizer's state."""
+def write_network(network: Any, directory: Path, number: int = 0) -> None:
+    """Write a network into an existing directory, without the optimizer's state."""
     with quiet_start():
         # A model built anew from the same tensors is not compiled.
-        keras.Model(network.inputs, network.outputs).save(directory / NETWORK)
+        keras.Model(network.inputs, network.outputs).save(directory / network_file(number))
 
 
-def read_network(directory: Path) -> Any:
+def read_network(directory: Path, number: int = 0) -> Any:
     """Load what `write_network` wrote."""
-    path = directory / NETWORK
+    path = directory / network_file(number)
     with quiet_start(), reading(path, "a network saved by permgrad", "save the estimator again"):
         return keras.models.load_model(path, compile=False)
 

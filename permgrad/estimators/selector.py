@@ -248,9 +248,9 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
             "path": None if self.path_ is None else self.path_.to_dict("list"),
         }
 
-    def restore_state(self, content: dict[str, Any], network: Any) -> None:
-        """Take over what `state_to_dict` described, and the network that was saved beside it."""
-        super().restore_state(content, network)
+    def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
+        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        super().restore_state(content, networks)
         self.constant_, self.scores_ = tuple(content["constant"]), np.array(content["scores"], float)
         self.path_ = None if content["path"] is None else pd.DataFrame(content["path"])
 

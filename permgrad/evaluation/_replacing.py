@@ -61,7 +61,7 @@ def replacers(explained: ExplainedModel, rows: np.ndarray, n_draws: int) -> dict
 
 
 def _scaled_zero(explained: ExplainedModel) -> np.ndarray:
-    return keras.ops.convert_to_numpy(explained.estimator.network_.get_layer("scale").minimum)
+    return keras.ops.convert_to_numpy(explained.estimator.network_.get_layer("scale").origin)
 
 
 def _put(rows: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:

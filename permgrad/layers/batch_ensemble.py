@@ -131,18 +131,24 @@ class EnsembleHeads(keras.layers.Layer):
     Parameters
     ----------
     units, ensemble_size, random_state : int
+    zero : bool
+        Whether all weights start at 0: the network's first answer is then the bias alone.
     """
 
-    def __init__(self, units: int, ensemble_size: int, random_state: int = 0, **keywords: Any) -> None:
+    def __init__(
+        self, units: int, ensemble_size: int, random_state: int = 0, zero: bool = False, **keywords: Any
+    ) -> None:
         super().__init__(**{"dtype": "float32", **keywords})
         self.units, self.ensemble_size, self.random_state = int(units), int(ensemble_size), int(random_state)
+        self.zero = bool(zero)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the weights, uniform as TabM's."""
+        """Create the weights, uniform as TabM's, or zeros."""
         n_in = input_shape[-1] or 0
         seeds = np.random.default_rng(self.random_state).integers(2**31, size=2).tolist()
         kernel, bias = (
-            keras.initializers.RandomUniform(-(n_in**-0.5), n_in**-0.5, random_state) for random_state in seeds
+            "zeros" if self.zero else keras.initializers.RandomUniform(-(n_in**-0.5), n_in**-0.5, random_state)
+            for random_state in seeds
         )
         self.kernel = self.add_weight(shape=(self.ensemble_size, n_in, self.units), initializer=kernel, name="kernel")
         self.bias = self.add_weight(shape=(self.ensemble_size, self.units), initializer=bias, name="bias")
@@ -163,6 +169,7 @@ class EnsembleHeads(keras.layers.Layer):
             "units": self.units,
             "ensemble_size": self.ensemble_size,
             "random_state": self.random_state,
+            "zero": self.zero,
         }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
-from permgrad.layers.quantile import quantile_edges
+from permgrad.layers.quantile import evenly, quantile_edges
 
 ops = keras.ops
 
@@ -22,6 +22,10 @@ class _ColumnEmbedding(keras.layers.Layer):
     """What embeddings share; `size` is how many numbers a column becomes."""
 
     size: int
+
+    def positions(self, columns: np.ndarray) -> np.ndarray:
+        """Return which outputs these columns become, column after column."""
+        return (columns[:, None] * self.size + np.arange(self.size)).reshape(-1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, int]:
         """Return (batch, n_features * size)."""
@@ -62,10 +66,6 @@ class PiecewiseLinear(_ColumnEmbedding):
 
     def build(self, input_shape: tuple[int | None, int]) -> None:
         """Create the edges."""
-
-        def evenly(shape: tuple[int, int], dtype: Any = None) -> Any:
-            return ops.cast(ops.broadcast_to(ops.linspace(0.0, 1.0, shape[0])[:, None], shape), dtype)
-
         shape = (self.n_bins + 1, input_shape[-1])
         self.edges = self.add_weight(shape=shape, initializer=evenly, trainable=False, name="edges")
 
@@ -90,6 +90,84 @@ class PiecewiseLinear(_ColumnEmbedding):
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""
         return {**super().get_config(), "n_bins": self.n_bins}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class NumberBins(_ColumnEmbedding):
+    """Columns as they come, and bins of the numeric ones beside them: (batch, n_features) → (batch, n_outputs), float32.
+
+    The first n_features outputs are the columns themselves. Behind them, each column of `numbers` has `n_bins` more,
+    as of `PiecewiseLinear`, but that bins which a column of few values lacks hold 0. So a Dense layer starts as a linear
+    function of each column, and bends where that helps; a 0/1 column costs one input.
+
+    Parameters
+    ----------
+    numbers : list of int
+        Columns that are binned, ascending.
+    n_bins : int
+        At least 2.
+
+    References
+    ----------
+    As of `PiecewiseLinear`; the value itself beside its bins after Gorishniy, Kotelnikov & Babenko, TabM (ICLR 2025).
+    """
+
+    def __init__(self, numbers: Any, n_bins: int, **keywords: Any) -> None:
+        super().__init__(**{"dtype": "float32", **keywords})
+        if n_bins < 2:
+            raise PermGradError(f"n_bins must be at least 2, got {n_bins}")
+        self.numbers, self.n_bins = [int(number) for number in numbers], int(n_bins)
+        self.size = 1 + self.n_bins
+
+    def build(self, input_shape: tuple[int | None, int]) -> None:
+        """Create the edges, shape (n_bins + 1, n_numbers); until `adapt`, equally spaced in [0, 1]."""
+        shape = (self.n_bins + 1, len(self.numbers))
+        self.edges = self.add_weight(shape=shape, initializer=evenly, trainable=False, name="edges")
+        self.n_features = input_shape[-1]
+
+    def adapt(self, X: np.ndarray) -> None:
+        """Put the edges at quantiles of scaled training rows, shape (n_rows, n_features)."""
+        self.edges.assign(quantile_edges(X[:, self.numbers], self.n_bins))
+
+    def call(self, x: Any) -> Any:
+        """Encode a batch."""
+        bins = _shares(ops.take(x, np.array(self.numbers, np.int32), axis=1), self.edges)
+        return ops.concatenate([x, ops.reshape(bins, (-1, len(self.numbers) * self.n_bins))], axis=1)
+
+    def of_columns(self, x: Any, columns: np.ndarray) -> Any:
+        """Encode some of the columns, shape (n_rows, n_columns), alone: as `positions` orders them."""
+        binned = np.flatnonzero(np.isin(columns, self.numbers))
+        edges = ops.take(self.edges, np.searchsorted(self.numbers, np.asarray(columns)[binned]), axis=1)
+        bins = ops.reshape(_shares(ops.take(x, binned, axis=1), edges), (-1, len(binned) * self.n_bins))
+        return ops.take(ops.concatenate([x, bins], axis=1), self._order(binned, len(columns)), axis=1)
+
+    def positions(self, columns: np.ndarray) -> np.ndarray:
+        """Return which outputs these columns become, column after column: itself, then its bins."""
+        binned = np.flatnonzero(np.isin(columns, self.numbers))
+        number = np.searchsorted(self.numbers, columns[binned])
+        bins = self.n_features + number[:, None] * self.n_bins + np.arange(self.n_bins)
+        return np.concatenate([columns, bins.reshape(-1)])[self._order(binned, len(columns))]
+
+    def _order(self, binned: np.ndarray, n_columns: int) -> np.ndarray:
+        """Return the order that puts each column's bins behind it, of columns followed by the bins of some."""
+        owner = np.concatenate([np.arange(n_columns), np.repeat(binned, self.n_bins)])
+        return np.argsort(owner, kind="stable")
+
+    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, int]:
+        """Return (batch, n_features + n_numbers * n_bins)."""
+        return (input_shape[0], input_shape[1] + len(self.numbers) * self.n_bins)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {**super().get_config(), "numbers": self.numbers, "n_bins": self.n_bins}
+
+
+def _shares(x: Any, edges: Any) -> Any:
+    """Return where values (batch, n) stand in their columns' bins, (batch, n, n_bins): -1 below, 1 above, 0 for none."""
+    edges = ops.transpose(edges)  # (n, n_bins + 1)
+    low, width = edges[:, :-1], edges[:, 1:] - edges[:, :-1]
+    share = 2 * ops.clip((x[:, :, None] - low) / ops.where(width > 0, width, 1.0), 0, 1) - 1
+    return ops.where(width > 0, share, 0.0)
 
 
 @keras.saving.register_keras_serializable("permgrad")

@@ -65,6 +65,11 @@ def middle_ranks(X: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return ranks
 
 
+def evenly(shape: tuple[int, int], dtype: Any = None) -> Any:
+    """Initialise edges (n_edges, n_columns): equally spaced from 0 to 1 in each column."""
+    return ops.cast(ops.broadcast_to(ops.linspace(0.0, 1.0, shape[0])[:, None], shape), dtype)
+
+
 @keras.saving.register_keras_serializable("permgrad")
 class QuantileScale(keras.layers.Layer):
     """Scale each column to [0, 1] by its rank among the training rows, linear between quantiles.
@@ -94,8 +99,8 @@ class QuantileScale(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, int]) -> None:
         """Create the quantiles and their ranks, each of shape (n_bins + 1, n_features); until `adapt`, of [0, 1]."""
         shape = (self.n_bins + 1, input_shape[-1])
-        self.edges = self.add_weight(shape=shape, initializer=_evenly, trainable=False, name="edges")
-        self.ranks = self.add_weight(shape=shape, initializer=_evenly, trainable=False, name="ranks")
+        self.edges = self.add_weight(shape=shape, initializer=evenly, trainable=False, name="edges")
+        self.ranks = self.add_weight(shape=shape, initializer=evenly, trainable=False, name="ranks")
 
     def adapt(self, X: np.ndarray) -> None:
         """Take the quantiles from training rows of shape (n_rows, n_features)."""
@@ -104,7 +109,7 @@ class QuantileScale(keras.layers.Layer):
         self.ranks.assign(middle_ranks(X, edges))
 
     @property
-    def minimum(self) -> Any:
+    def origin(self) -> Any:
         """What is scaled to 0, shape (n_features,)."""
         return self.edges[0]
 
@@ -144,7 +149,3 @@ class QuantileScale(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""
         return {**super().get_config(), "n_bins": self.n_bins}
-
-
-def _evenly(shape: tuple[int, int], dtype: Any = None) -> Any:
-    return ops.cast(ops.broadcast_to(ops.linspace(0.0, 1.0, shape[0])[:, None], shape), dtype)

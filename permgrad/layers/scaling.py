@@ -14,6 +14,8 @@ from sklearn.preprocessing import PowerTransformer
 from permgrad.backend import keras
 
 ops = keras.ops
+MOST_DEVIATIONS = 8.0
+"""Beyond, one cell would outweigh all others."""
 SMALLEST_POWER = 1e-6
 """Below, a power is taken for 0."""
 
@@ -55,6 +57,50 @@ class MinMaxScale(keras.layers.Layer):
     def columnwise_scale(self) -> np.ndarray:
         """Return what each column is multiplied by, shape (n_features,)."""
         return 1 / ops.convert_to_numpy(self.span)
+
+    @property
+    def origin(self) -> Any:
+        """What is scaled to 0, shape (n_features,)."""
+        return self.minimum
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class Standardise(keras.layers.Layer):
+    """Standardise each column by the training rows: ``(x - mean) / standard deviation``, clipped to [-8, 8].
+
+    Input and output have shape (batch, n_features), float32. A column of two values becomes 0 and 1 instead: its spread
+    says how rare one of them is, not how much it matters. Mean and deviation are weights that are not trained; see
+    `adapt`.
+    """
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**{"dtype": "float32", **keywords})
+
+    def build(self, input_shape: tuple[int | None, int]) -> None:
+        """Create the two weights, of shape (n_features,)."""
+        self.origin = self.add_weight(shape=input_shape[-1:], initializer="zeros", trainable=False, name="origin")
+        self.spread = self.add_weight(shape=input_shape[-1:], initializer="ones", trainable=False, name="spread")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer; without this method Keras would forget its name."""
+        return super().get_config()
+
+    def adapt(self, X: np.ndarray) -> None:
+        """Take means and deviations from training rows of shape (n_rows, n_features); of a constant column, 1."""
+        low, high = X.min(axis=0), X.max(axis=0)
+        two_values = ((low == X) | (high == X)).all(axis=0)
+        spread = np.where(two_values, high - low, X.std(axis=0, dtype=np.float64))
+        self.origin.assign(np.where(two_values, low, X.mean(axis=0, dtype=np.float64)))
+        self.spread.assign(np.where(spread > 0, spread, 1))
+
+    def call(self, x: Any) -> Any:
+        """Standardise a batch."""
+        return ops.clip((x - self.origin) / self.spread, -MOST_DEVIATIONS, MOST_DEVIATIONS)
+
+    def of_columns(self, x: Any, columns: np.ndarray) -> Any:
+        """Standardise some of the columns, shape (n_rows, n_columns), alone."""
+        scaled = (x - ops.take(self.origin, columns)) / ops.take(self.spread, columns)
+        return ops.clip(scaled, -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 
 @keras.saving.register_keras_serializable("permgrad")

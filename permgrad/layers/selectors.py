@@ -257,3 +257,100 @@ class StochasticSelector(Selector):
         config = super().get_config()
         del config["initializer"], config["regularizer"]
         return {**config, "penalty": self.penalty, "sigma": self.sigma, "random_state": self.random_state}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class FeatureGates(StochasticSelector):
+    """Stochastic gates that several inputs share: (batch, n_inputs) → (batch, n_inputs), float32.
+
+    One gate for each feature of a table, though it is several inputs: 0/1 columns, bins.
+
+    Parameters
+    ----------
+    owners : list of int, one per input
+        Which gate each input has, from 0.
+    penalty, sigma, random_state
+        Of `StochasticSelector`.
+    """
+
+    def __init__(self, owners: Any, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.owners = np.asarray(owners, np.int32)
+
+    def build(self, input_shape: tuple[int | None, int]) -> None:
+        """Create the gates, shape (n_gates,)."""
+        super().build((input_shape[0], int(self.owners.max()) + 1))
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """Gate a batch."""
+        gate = self.gate[None]
+        if training:
+            shape = (ops.shape(x)[0], int(self.owners.max()) + 1)
+            gate = gate + self.sigma * keras.random.normal(shape, dtype=x.dtype, seed=self.noise)
+        return x * ops.take(ops.clip(gate, 0.0, 1.0), self.owners, axis=1)
+
+    def columnwise_scale(self) -> np.ndarray:
+        """Return the gate of each input without noise, shape (n_inputs,)."""
+        return super().columnwise_scale()[self.owners]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, int]:
+        """Return the input's."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings."""
+        return {**super().get_config(), "owners": self.owners.tolist()}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class ColumnMask(keras.layers.Layer):
+    """Let some columns pass and make all others 0: (batch, n_features) → (batch, n_features), float32.
+
+    Parameters
+    ----------
+    open : array of bool, shape (n_features,)
+        Which columns pass.
+    """
+
+    selects_columns = True
+
+    def __init__(self, open: Any, **keywords: Any) -> None:
+        super().__init__(**{"dtype": "float32", **keywords})
+        self.open = np.asarray(open, bool)
+
+    def call(self, x: Any) -> Any:
+        """Mask a batch."""
+        return x * self.open.astype(np.float32)
+
+    def of_columns(self, x: Any, columns: np.ndarray) -> Any:
+        """Mask some of the columns, shape (n_rows, n_columns), alone."""
+        return x * self.open[columns].astype(np.float32)
+
+    def columnwise_scale(self) -> np.ndarray:
+        """Return 1 for each column that passes, 0 for the others; shape (n_features,), float32."""
+        return self.open.astype(np.float32)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, int]:
+        """Return the input's."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return which columns pass."""
+        return {**super().get_config(), "open": self.open.tolist()}
+
+
+@keras.saving.register_keras_serializable("permgrad")
+class BranchGate(keras.layers.Layer):
+    """Multiply a branch's code by one trained number that starts at 0: the branch is added only as far as it helps."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the number."""
+        self.gate = self.add_weight(shape=(), initializer="zeros", name="gate")
+
+    def call(self, x: Any) -> Any:
+        """Multiply."""
+        return x * self.gate
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's."""
+        return input_shape

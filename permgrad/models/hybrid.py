@@ -1,18 +1,21 @@
 """The hybrid network (HyNN): an MLP on the row, a CNN on its image, a head on both.
 
-rows (batch, n_features) ─ scale ─┬─ [embedding] ─ [Dense → BatchNorm → Dropout]* ───────────┬─ head ─ prediction
-                                  └─ image ─ [Conv → BatchNorm → MaxPool → Dropout]* ─ Flatten ┘
+rows (batch, n_features) ─ [mask] ─┬─ scale ─ [embedding] ─ [Dense → Dropout]* ──────────────────┬─ head ─ prediction
+                                   └─ scale ─ image ─ [Conv → MaxPool → Dropout]* ─ Flatten ─ [gate] ┘
 
-Architecture after the published PermGrad notebooks. The image is a layer, so the model takes raw
-rows; without one of its branches it is the published MLP-only or CNN-only control. Beyond what is published, the
-scaling may be by rank, each column may be embedded for the tabular branch, and the MLP and the head may be a batch
-ensemble (`permgrad.layers.batch_ensemble`): the CNN then computes one code for all its networks, which
-meet it in a sum.
+Architecture after the published PermGrad notebooks: one scaling to [0, 1] in front of both branches, BatchNorm behind
+each block, branches that meet in a concatenation. The image is a layer, so the model takes raw rows; without one of its
+branches it is the published MLP-only or CNN-only control.
+
+Beyond what is published, the tabular branch may standardise its columns and have bins beside them; the MLP and the head
+may be a batch ensemble (`permgrad.layers.batch_ensemble`): the CNN then computes one code for all its networks. With a
+gated image the branches meet in a sum, and the image's part is multiplied by one number that starts at 0. Columns may
+be masked, and logits divided by a temperature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,18 +25,23 @@ from permgrad.backend import keras
 from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.layers.batch_ensemble import EnsembleDense, EnsembleHeads, EnsembleMean
-from permgrad.layers.embeddings import Periodic, PiecewiseLinear
+from permgrad.layers.embeddings import NumberBins, Periodic, PiecewiseLinear
 from permgrad.layers.image import FeatureImage
 from permgrad.layers.quantile import QuantileScale
-from permgrad.layers.scaling import MinMaxScale
+from permgrad.layers.scaling import MinMaxScale, Standardise
+from permgrad.layers.selectors import BranchGate, ColumnMask
+from permgrad.layers.temperature import Temperature
 
 Branch = Literal["tabular", "image"]
 BATCH_NORM_MOMENTUM = 0.9
 """Keras's 0.99 needs hundreds of steps to follow the data: too slow for the few batches of a small table."""
 BRANCHES: tuple[Branch, ...] = ("tabular", "image")
-SCALINGS = {"min-max": MinMaxScale, "quantile": QuantileScale}
-EMBEDDINGS = ("none", "piecewise", "periodic")
+SCALINGS = {"min-max": MinMaxScale, "quantile": QuantileScale, "standard": Standardise}
+EMBEDDINGS = ("none", "piecewise", "periodic", "bins")
 ROWS_PER_CALL = 1024
+LEAST_BINS = 4
+MOST_BINS = 1024
+"""Of all columns together: what a row becomes should stay a few times its image."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +52,16 @@ class HybridConfig:
     ----------
     branches : tuple of {"tabular", "image"}
         Both for the hybrid, one for a control.
-    scaling : {"min-max", "quantile"}
-        How each column comes to [0, 1] in front of both branches: linearly, as published, or by its rank among the
-        training rows, see `QuantileScale`.
-    embedding : {"none", "piecewise", "periodic"}
-        What the tabular branch makes of each scaled column, see `PiecewiseLinear` and `Periodic`; "none", as published.
-        The image always shows the scaled value itself.
+    scaling : {"min-max", "quantile", "standard"}
+        How each column is scaled: to [0, 1] in front of both branches, linearly, as published, or by its rank among the
+        training rows, see `QuantileScale`; or standardised for the tabular branch (`Standardise`) and linearly brought
+        to [0, 1] for the image.
+    embedding : {"none", "piecewise", "periodic", "bins"}
+        What the tabular branch makes of each scaled column, see `PiecewiseLinear`, `Periodic` and `NumberBins`; "none",
+        as published. The image always shows the scaled value itself.
     embedding_size : int
-        Bins of a piecewise embedding, or frequencies of a periodic one.
+        Bins of each column, or frequencies of a periodic embedding. Of "bins" fewer where columns are many: 1,024 in
+        all, but at least 4 each.
     ensemble_size : int
         1: Dense layers, as published. More: a batch ensemble of that many networks, tabular branch and head.
     dense_units : tuple of int
@@ -66,6 +76,14 @@ class HybridConfig:
         After every block and Dense layer.
     batch_norm : bool
         Whether Dense layers and convolutions are followed by BatchNorm, as published.
+    gated_image : bool
+        Whether the branches meet in a sum to which the image's part is added by a gate that starts closed; else they
+        meet in a concatenation, as published (of a batch ensemble: in a sum without a gate).
+    zero_output : bool
+        Whether the last layer's weights start at 0, so that the network begins with the mean's, or the classes'
+        frequencies, rather than a guess.
+    calibrated : bool
+        Whether classes' logits are divided by a temperature, see `Temperature`.
     precision : str
         Keras dtype policy of the hidden layers: "float32", "mixed_float16" or "mixed_bfloat16".
         Scaling, image and output stay in float32.
@@ -84,6 +102,9 @@ class HybridConfig:
     head_units: tuple[int, ...] = (64,)
     dropout: float = 0.2
     batch_norm: bool = True
+    gated_image: bool = False
+    zero_output: bool = False
+    calibrated: bool = False
     precision: str = "float32"
     random_state: int = 0
 
@@ -110,6 +131,8 @@ def build_hybrid(
     n_outputs: int,
     *,
     layout: FeatureLayout | None = None,
+    numbers: Sequence[int] | None = None,
+    mask: np.ndarray | None = None,
     task: Literal["regression", "classification"],
     target_mean: float = 0.0,
     target_std: float = 1.0,
@@ -123,6 +146,10 @@ def build_hybrid(
         Width of the rows; 1 for regression, else the number of classes.
     layout : FeatureLayout, optional
         Where the image branch draws each of the `n_features`; only needed with an image branch.
+    numbers : sequence of int, optional
+        Columns that ``embedding="bins"`` puts bins beside, ascending; by default all.
+    mask : ndarray of bool, shape (n_features,), optional
+        Columns that the network is to look at; all others are 0 to it.
     task : {"regression", "classification"}
         Linear output, or softmax over the classes.
     target_mean, target_std : float
@@ -141,35 +168,58 @@ def build_hybrid(
     """
     block = _Blocks(config)
     rows = keras.Input((n_features,), name="features")
-    scaled = SCALINGS[config.scaling](name="scale")(rows)
+    seen = rows if mask is None else ColumnMask(mask, name="mask")(rows)
+    scaled = in_image = SCALINGS[config.scaling](name="scale")(seen) if "tabular" in config.branches else None
+    if "image" in config.branches and (scaled is None or config.scaling == "standard"):
+        of_image = MinMaxScale if config.scaling == "standard" else SCALINGS[config.scaling]
+        in_image = of_image(name="scale_image" if "tabular" in config.branches else "scale")(seen)
     codes = []
     if "tabular" in config.branches:
-        codes.append(block.dense(block.embedding(scaled), config.dense_units, "tabular"))
+        numbers = range(n_features) if numbers is None else numbers
+        codes.append(block.dense(block.embedding(scaled, numbers), config.dense_units, "tabular"))
     if "image" in config.branches:
         if layout is None or len(layout.features) != n_features:
             raise PermGradError(f"an image branch needs a layout of the {n_features} features")
         _check_depth(layout.shape, config.n_conv_layers)
-        codes.append(block.convolutions(FeatureImage.from_layout(layout, name="image")(scaled)))
+        codes.append(block.convolutions(FeatureImage.from_layout(layout, name="image")(in_image)))
     # The activation is a layer of its own, so that explainers can read the logits before it saturates.
     if config.ensemble_size > 1:
-        logits = block.mean(block.ensemble_head(codes, n_outputs), task)
+        logits = block.mean(block.summing_head(codes, n_outputs), task)
+    elif config.gated_image and len(codes) > 1:
+        logits = block.summing_head(codes, n_outputs)
     else:
         logits = block.head(codes, n_outputs)
     if task == "classification":
+        logits = Temperature(name="temperature")(logits) if config.calibrated else logits
         output = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
     else:
         output = keras.layers.Rescaling(target_std, target_mean, dtype="float32", name="prediction")(logits)
     return keras.Model(rows, output, name="hybrid" if len(codes) > 1 else config.branches[0])
 
 
-def adapt(network: Any, rows: np.ndarray) -> None:
-    """Fit the scaling, and bins where there are, on training rows (n_rows, n_features), float32."""
-    scale = network.get_layer("scale")
-    scale.adapt(rows)
-    embedding = next((layer for layer in network.layers if isinstance(layer, PiecewiseLinear)), None)
+def adapt(network: Any, rows: np.ndarray, class_shares: np.ndarray | None = None) -> None:
+    """Fit what training rows alone decide: scales, bins, and where the network starts.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From `build_hybrid`.
+    rows : ndarray of shape (n_rows, n_features), float32
+    class_shares : ndarray of shape (n_classes,), optional
+        Of the training rows: what a network whose last layer is 0 starts with.
+    """
+    layers = {layer.name: layer for layer in network.layers}
+    if "mask" in layers:
+        rows = rows * layers["mask"].columnwise_scale()
+    for scale in (layers[name] for name in ("scale", "scale_image") if name in layers):
+        scale.adapt(rows)
+    embedding = next((layer for layer in network.layers if isinstance(layer, (PiecewiseLinear, NumberBins))), None)
     if embedding is not None:
         blocks = (rows[i : i + ROWS_PER_CALL] for i in range(0, len(rows), ROWS_PER_CALL))
-        embedding.adapt(np.concatenate([keras.ops.convert_to_numpy(scale(block)) for block in blocks]))
+        embedding.adapt(np.concatenate([keras.ops.convert_to_numpy(layers["scale"](block)) for block in blocks]))
+    last = layers.get("ensemble_logits", layers.get("logits"))
+    if class_shares is not None and getattr(last, "bias", None) is not None:
+        last.bias.assign(np.broadcast_to(np.log(class_shares), last.bias.shape))
 
 
 class _Blocks:
@@ -179,8 +229,11 @@ class _Blocks:
         self.config = config
         self._seeds = _seeds(config.random_state)
 
-    def embedding(self, x: Any) -> Any:
+    def embedding(self, x: Any, numbers: Sequence[int]) -> Any:
         size = self.config.embedding_size
+        if self.config.embedding == "bins":
+            few = max(LEAST_BINS, min(size, MOST_BINS // max(1, len(numbers))))
+            return NumberBins(numbers, few, name="embedding")(x) if len(numbers) else x
         if self.config.embedding == "piecewise":
             return PiecewiseLinear(size, name="embedding")(x)
         if self.config.embedding == "periodic":
@@ -211,10 +264,10 @@ class _Blocks:
         """Return the logits (batch, n_outputs) of branches that meet in a concatenation."""
         x = keras.layers.Concatenate(dtype=self.config.precision, name="meet")(codes) if len(codes) > 1 else codes[0]
         x = self.dense(x, self.config.head_units, "head")
-        return keras.layers.Dense(n_outputs, kernel_initializer=self._he_normal(), dtype="float32", name="logits")(x)
+        return self._logits(n_outputs)(x)
 
-    def ensemble_head(self, codes: list[Any], n_outputs: int) -> Any:
-        """Return each network's logits (batch, ensemble_size, n_outputs).
+    def summing_head(self, codes: list[Any], n_outputs: int) -> Any:
+        """Return the logits (batch, n_outputs), or each network's (batch, ensemble_size, n_outputs).
 
         The first layer behind two branches is a sum, as a Dense layer on their concatenation is: of what each network
         makes of its tabular code, and of one product of the image's code that all share.
@@ -226,8 +279,21 @@ class _Blocks:
             x = self._meet(self._layer(units, "head_0", None, spread=first)(x), codes[1:], units, config.precision)
             x = self._after(keras.layers.ReLU(dtype=config.precision)(x))
             x = self.dense(x, config.head_units[1:], "head_1")
-        x = EnsembleHeads(n_outputs, config.ensemble_size, random_state=next(self._seeds), name="ensemble_logits")(x)
+        if config.ensemble_size > 1:
+            x = EnsembleHeads(
+                n_outputs,
+                config.ensemble_size,
+                random_state=next(self._seeds),
+                zero=config.zero_output,
+                name="ensemble_logits",
+            )(x)
+        else:
+            x = self._logits(n_outputs)(x)
         return x if config.head_units else self._meet(x, codes[1:], units, "float32")
+
+    def _logits(self, n_outputs: int) -> Any:
+        kernel = "zeros" if self.config.zero_output else self._he_normal()
+        return keras.layers.Dense(n_outputs, kernel_initializer=kernel, dtype="float32", name="logits")
 
     def mean(self, logits: Any, task: str) -> Any:
         return EnsembleMean("probabilities" if task == "classification" else "values", name="logits")(logits)
@@ -238,7 +304,10 @@ class _Blocks:
         shared = keras.layers.Dense(
             units, use_bias=False, kernel_initializer=self._he_normal(), dtype=precision, name="image_code"
         )(image[0])
-        for_each = keras.layers.Reshape((1, units), dtype=precision)(shared)
+        if self.config.gated_image:
+            shared = BranchGate(dtype=precision, name="image_gate")(shared)
+        several = self.config.ensemble_size > 1
+        for_each = keras.layers.Reshape((1, units), dtype=precision)(shared) if several else shared
         return keras.layers.Add(dtype=precision, name="meet")([of_each, for_each])
 
     def _layer(self, units: int, name: str, activation: str | None, *, spread: bool) -> Any:
@@ -250,7 +319,7 @@ class _Blocks:
         return keras.layers.Dense(units, kernel_initializer=self._he_normal(), **keywords)
 
     def _after(self, x: Any) -> Any:
-        return self._dropout(self._normalise(x))
+        return self._dropout(self._normalise(x), shared=self.config.ensemble_size > 1)
 
     def _he_normal(self) -> Any:
         return keras.initializers.HeNormal(seed=next(self._seeds))
@@ -260,8 +329,12 @@ class _Blocks:
             return x
         return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, dtype=self.config.precision)(x)
 
-    def _dropout(self, x: Any) -> Any:
-        return keras.layers.Dropout(self.config.dropout, seed=next(self._seeds), dtype=self.config.precision)(x)
+    def _dropout(self, x: Any, shared: bool = False) -> Any:
+        """Drop units; the networks of a batch ensemble drop the same ones: they differ enough, and it takes no time."""
+        shape = (None, 1, None) if shared and len(x.shape) == 3 else None
+        return keras.layers.Dropout(
+            self.config.dropout, noise_shape=shape, seed=next(self._seeds), dtype=self.config.precision
+        )(x)
 
 
 def _seeds(random_state: int) -> Iterator[int]:

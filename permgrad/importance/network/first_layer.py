@@ -61,8 +61,14 @@ class FirstLayer:
 
     @property
     def size(self) -> int:
-        """How many inputs of the layer one column is."""
+        """How many inputs of the layer one column is, at most."""
         return math.prod(getattr(layer, "size", 1) for layer in self.columnwise)
+
+    def positions(self, columns: np.ndarray) -> np.ndarray:
+        """Return which inputs of the layer these columns are, column after column."""
+        for layer in self.columnwise:
+            columns = _positions(layer, columns)
+        return columns
 
     @property
     def scale(self) -> np.ndarray:
@@ -75,6 +81,7 @@ class FirstLayer:
         return self._product([layer for layer in self.columnwise if getattr(layer, "selects_columns", False)])
 
     def _product(self, layers: list[Any]) -> np.ndarray:
+        """Multiply scales, column by column; only where no layer makes several numbers of a column."""
         product = np.ones(self.before.inputs[0].shape[1], np.float32)
         for layer in layers:
             product = product * columnwise_scale(layer)
@@ -109,14 +116,14 @@ class FirstLayer:
 
         Returns
         -------
-        ndarray of shape (n_rows, n * size), float32
-            Of the inputs ``columns[i] * size`` to ``(columns[i] + 1) * size - 1``, column after column. A shift of
-            all rows alike may be left out: it changes no difference.
+        ndarray of shape (n_rows, n_inputs), float32
+            Of the inputs `positions`, in that order. A shift of all rows alike may be left out: it changes no
+            difference.
         """
         x, at = ops.convert_to_tensor(values.astype(np.float32)), columns
         for layer in self.columnwise:
             if hasattr(layer, "of_columns"):
-                x, at = layer.of_columns(x, at), spread(at, getattr(layer, "size", 1))
+                x, at = layer.of_columns(x, at), _positions(layer, at)
             else:
                 x = x * np.broadcast_to(np.asarray(columnwise_scale(layer)), layer.output.shape[1:])[at]
         return np.asarray(ops.convert_to_numpy(x))
@@ -175,9 +182,9 @@ def _one_by_one(layers: list[Any]) -> bool:
     return all(hasattr(layer, "of_columns") for layer in layers[:last])
 
 
-def spread(columns: np.ndarray, size: int) -> np.ndarray:
-    """Return where `size` numbers for each of these columns are, column after column."""
-    return (columns[:, None] * size + np.arange(size)).reshape(-1)
+def _positions(layer: Any, columns: np.ndarray) -> np.ndarray:
+    """Return which of a layer's outputs its inputs `columns` become."""
+    return layer.positions(columns) if hasattr(layer, "positions") else columns
 
 
 def columnwise_scale(layer: Any) -> np.ndarray | None:

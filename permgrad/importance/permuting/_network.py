@@ -23,7 +23,7 @@ from permgrad.backend import compiled, fused, has_accelerator, keras
 from permgrad.importance.network._inputs import Inputs, joined
 from permgrad.importance.network._target import select
 from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
-from permgrad.importance.network.first_layer import FirstLayer, first_layer, spread
+from permgrad.importance.network.first_layer import FirstLayer, first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
 from permgrad.importance.permuting._pairs import Change, Pairs
 
@@ -200,7 +200,7 @@ class Updated:
         if self.first.linear:
             return change
         values = self.first.embedded(np.concatenate(change.columns), change.values)
-        return Change([spread(columns, self.size) for columns in change.columns], values)
+        return Change([self.first.positions(columns) for columns in change.columns], values)
 
     def weights_of(self, change: Change) -> list[Any]:
         """Return the weights of the permuted columns, scaled as the columns are: (n_columns or more, width)."""
