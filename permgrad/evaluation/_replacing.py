@@ -78,7 +78,10 @@ class _Nearest:
         self.donors = donors
         scale = np.ones(rows.shape[1])
         for at in explained.groups.values():
-            scale[at] = np.sqrt(max(donors[:, at].var(axis=0, dtype=float).sum(), 1e-30))
+            number = at < explained.n_numbers  # beside it, a 0/1 column may say where it is missing
+            parts = [part for part in (at[number], at[~number]) if len(part)]
+            for part in parts:
+                scale[part] = np.sqrt(max(len(parts) * donors[:, part].var(axis=0, dtype=float).sum(), 1e-30))
         rng = np.random.default_rng([explained.random_state, 6])
         noise = rng.normal(scale=TIE, size=(len(donors) + len(rows), 1))
         scaled = np.hstack([np.vstack([donors, rows]) / scale, noise]).astype(np.float32)

@@ -37,13 +37,13 @@ def baseline_rankings(explained: ExplainedModel, time_limit: TimeLimit) -> dict[
 
         - ``random``: a seeded random order.
         - ``random_forest``: mean decrease of impurity in 100 trees of at most 256 leaves, fitted on the
-          training rows. The decreases of a category's 0/1 columns are *summed*.
+          training rows. The decreases of a column's encoded columns are *summed*.
         - ``tree_shap``: |SHAP value| of the same forest, averaged over at most 200 test rows, summed over
-          classes. The SHAP values of a category's 0/1 columns are *summed* before the absolute value.
+          classes. The SHAP values of a column's encoded columns are *summed* before the absolute value.
         - ``mlp_permutation``: permutation importance, on the test rows, of the estimator's MLP branch
           trained alone on the training rows.
         - ``mutual_information``: with the target, on at most 5,000 training rows; a category counts as *one*
-          discrete column.
+          discrete column, a number with its gaps filled.
 
     References
     ----------
@@ -118,18 +118,21 @@ def _mutual_information(explained: ExplainedModel) -> np.ndarray:
 
     rows = sample(len(explained.train_rows), INFORMATION_ROWS, [explained.random_state, 2])
     encoded = explained.train_rows[rows].astype(float)
-    columns = np.column_stack([_as_one(encoded[:, at]) for at in explained.groups.values()])
-    discrete = np.array([len(at) > 1 for at in explained.groups.values()])
+    discrete = np.array([at[0] >= explained.n_numbers for at in explained.groups.values()])
+    columns = np.column_stack(
+        [
+            _category(encoded[:, at]) if category else encoded[:, at[0]]
+            for at, category in zip(explained.groups.values(), discrete, strict=True)
+        ]
+    )
     measure = mutual_info_classif if explained.classification else mutual_info_regression
     return measure(
         columns, explained.train_target[rows], discrete_features=discrete, random_state=explained.random_state
     )
 
 
-def _as_one(columns: np.ndarray) -> np.ndarray:
-    """Return a column's one encoded column, or the number of the category that its 0/1 columns say (0: none)."""
-    if columns.shape[1] == 1:
-        return columns[:, 0]
+def _category(columns: np.ndarray) -> np.ndarray:
+    """Return the number of the category that a column's 0/1 columns say (0: none)."""
     return np.where(columns.any(axis=1), columns.argmax(axis=1) + 1, 0)
 
 

@@ -57,6 +57,11 @@ class ExplainedModel:
         return self.estimator.encoder_.groups_
 
     @cached_property
+    def n_numbers(self) -> int:
+        """So many of the encoded columns, the first ones, are numbers; the others are 0/1."""
+        return self.estimator.encoder_.n_numbers_
+
+    @cached_property
     def train_rows(self) -> np.ndarray:
         """Encoded training rows, float32."""
         return self.estimator.encoder_.transform(self.train.X)

@@ -53,6 +53,16 @@ def test_mutual_information_of_a_category_is_that_of_the_column(rankings, mixed_
     assert score == pytest.approx(expected[0], abs=0.02)  # the estimator adds its own noise to the target
 
 
+def test_mutual_information_of_a_number_with_gaps_is_that_of_the_number(rankings, mixed_fit):
+    from sklearn.feature_selection import mutual_info_regression
+
+    assert len(mixed_fit.groups["age"]) == 2
+    filled = mixed_fit.train.X[["age"]].fillna(mixed_fit.train.X["age"].median())
+    expected = mutual_info_regression(filled, mixed_fit.train.y, random_state=0)
+    ranking = rankings["mutual_information"]
+    assert ranking.scores[ranking.features.index("age")] == pytest.approx(expected[0], abs=0.02)
+
+
 def test_shap_values_of_a_linear_target(rankings):
     """A forest that learned 3 * dose: mean |SHAP| is 3 times the mean deviation of a uniform number, 1/4."""
     score = dict(zip(rankings["tree_shap"].features, rankings["tree_shap"].scores, strict=True))

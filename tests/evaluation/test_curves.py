@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import permgrad as pg
-from permgrad.evaluation._replacing import replacers
+from permgrad.evaluation._replacing import _Nearest, replacers
 from permgrad.evaluation.curves import deletion_curves
 from permgrad.evaluation.time_limit import TimeLimit
 from tests.evaluation.conftest import planted_case
@@ -108,6 +110,21 @@ def test_rows_with_equal_kept_values_are_equally_likely_donors():
     assert set((given % 2 == taken[..., 0]).ravel()) == {True}  # a donor with the same flag
     assert 0.4 < (given < 400).mean() < 0.6
     assert len(np.unique(given)) > 250
+
+
+def test_a_number_with_gaps_weighs_as_much_as_another_whatever_its_unit(mixed_fit):
+    """Each column of the table has variance 1 in all, the number and its 0/1 column alike."""
+    explained = mixed_fit
+    train = explained.train_rows.copy()
+    number, gaps = explained.groups["age"]
+    train[:, number] *= 1e-4
+    near = _Nearest(
+        SimpleNamespace(groups=explained.groups, n_numbers=explained.n_numbers, random_state=0), train, train, 1
+    )
+    variances = near.scaled_donors.astype(float).var(axis=0)
+    for at in explained.groups.values():
+        assert variances[at].sum() == pytest.approx(1, rel=1e-3)
+    assert variances[number] == pytest.approx(variances[gaps], rel=1e-3)
 
 
 def test_replaced_columns_come_from_one_row_and_a_category_stays_whole(mixed_fit):
