@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 import permgrad as pg
 from benchmarks.predictive.models import MODELS, Job
 from benchmarks.predictive.scores import report, scored
-from benchmarks.predictive.tables import SUITES, Source, from_file, load, planted
+from benchmarks.predictive.tables import SUITES, Source, load, named, planted
 from permgrad.data.toy import PROBLEMS
 from permgrad.files import plain
 
@@ -134,7 +134,7 @@ def sources(options: argparse.Namespace) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for suite in options.suite:
         found |= SUITES[suite]
-    found |= {given: partial(from_file, given) for given in options.table}
+    found |= {given: partial(named, given) for given in options.table}
     for problem, columns in itertools.product(options.planted, options.columns):
         found[f"{problem} {columns}"] = partial(planted, problem, columns)
     return found
@@ -144,7 +144,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     lines = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(description=lines[0], epilog=lines[-1])
     parser.add_argument("--suite", nargs="+", choices=SUITES, default=[], help="groups of tables")
-    parser.add_argument("--table", action="append", default=[], metavar="PATH:TARGET", help="or a data set's name")
+    parser.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        metavar="PATH:TARGET",
+        help="or the name of a suite's table or a data set",
+    )
     parser.add_argument("--planted", nargs="+", choices=PROBLEMS, type=str.lower, default=[])
     parser.add_argument("--columns", type=int, nargs="+", default=[128], help="of --planted")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))

@@ -1,7 +1,7 @@
 """Fit RealMLP or TabM on arrays: ``python neural_peer.py NAME TASK SEED THREADS IN.npz OUT.npz``.
 
-For two classes, where the score is the area under the ROC curve, the best epoch is that of the lowest cross-entropy, and
-labels are not smoothed; otherwise both are as by default (for accuracy).
+For two classes, where the score is the area under the ROC curve, the best epoch is that of the lowest cross-entropy,
+and labels are not smoothed; otherwise both are as by default (for accuracy).
 """
 
 from __future__ import annotations

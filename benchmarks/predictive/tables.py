@@ -21,19 +21,13 @@ PLANTED_ROWS, PLANTED_STATE = 1000, 1
 Source = Callable[[], pg.Table]
 
 
-def from_file(given: str) -> pg.Table:
-    """Read ``path:target``, or load a data set by its name."""
-    path, colon, target = given.rpartition(":")
-    return pg.Table.from_file(path, target) if colon else pg.load_dataset(given)
-
-
 def planted(problem: str, n_columns: int) -> pg.Table:
     table = PROBLEMS[problem](PLANTED_ROWS, n_columns, PLANTED_STATE)
     return pg.Table(table.X, table.y, task=table.task, name=f"{problem} {n_columns}", notes=table.notes)
 
 
 def local(file: str, target: str, drop: Iterable[str] = (), header: str | None = "infer") -> pg.Table:
-    """Read a table of the directory ``PERMGRAD_DATA``; without a header, columns are A1, A2, ..., the last the target."""
+    """Read a table of the directory ``PERMGRAD_DATA``; without a header, columns are A1, A2, ..., last the target."""
     path = Path(os.environ.get("PERMGRAD_DATA", "."), file)
     if not path.is_file():
         raise pg.PermGradError(f"{file} is not in the directory that PERMGRAD_DATA names")
@@ -112,6 +106,15 @@ SUITES: dict[str, dict[str, Source]] = {
     },
 }
 """``development`` is what settings may be chosen by; no setting is chosen by ``other``."""
+
+
+def named(given: str) -> pg.Table:
+    """Read ``path:target``, or take a table of a suite, or a data set, by its name."""
+    for suite in SUITES.values():
+        if given in suite:
+            return suite[given]()
+    path, colon, target = given.rpartition(":")
+    return pg.Table.from_file(path, target) if colon else pg.load_dataset(given)
 
 
 def at_most(table: pg.Table, n_rows: int) -> pg.Table:
