@@ -105,8 +105,8 @@ bench: install
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m benchmarks $(ROWS)
 
-# How well the hybrid predicts beside seven other models: a day on two cores; goes on where it was stopped. SUITE=planted
-# does one group of tables.
+# How well the hybrid predicts beside eight other models. Long, most of it the networks; goes on where it was stopped.
+# SUITE=planted does one group of tables.
 bench-predictive: install
 	$(BIN)/python -m pip install --quiet --editable ".[studies]"
 	$(BIN)/python -m benchmarks.predictive --suite $(or $(SUITE),development planted other) --out results/predictive
