@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-gpu bench-tuning bench-cells bench-patches evidence pictures clean
+.PHONY: install demo test test-slow test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-predictive bench-gpu bench-tuning bench-cells bench-patches evidence pictures clean
 
 install: .venv/installed
 
@@ -104,6 +104,12 @@ patch-results: install
 bench: install
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m benchmarks $(ROWS)
+
+# How well the hybrid predicts beside eight other models. Long, most of it the networks; goes on where it was stopped.
+# SUITE=planted does one group of tables.
+bench-predictive: install
+	$(BIN)/python -m pip install --quiet --editable ".[studies]"
+	$(BIN)/python -m benchmarks.predictive --suite $(or $(SUITE),development planted other) --out results/predictive
 
 # Where there is an accelerator; --small for a CPU.
 bench-gpu: install

@@ -7,12 +7,15 @@ import sys
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from benchmarks import __main__ as table
 from benchmarks import gpu, out_of_core, panel_peer, patches, planted, referee, tuning
+from benchmarks.predictive import __main__ as predictive
+from benchmarks.predictive import models, scores, tables
 
 
 def test_an_unknown_row_is_named():
@@ -24,7 +27,7 @@ def test_help_names_the_rows(capsys):
     with pytest.raises(SystemExit):
         table.main(["--help"])
     assert "puma" in capsys.readouterr().out
-    for each in (gpu, out_of_core, panel_peer, patches, planted, referee, tuning):
+    for each in (gpu, out_of_core, panel_peer, patches, planted, predictive, referee, tuning):
         with pytest.raises(SystemExit, match="0"):
             each.main(["--help"])
 
@@ -90,3 +93,72 @@ def test_planted_problems_are_measured_once(tmp_path, capsys):
     assert "fold 1: " in said.err
     planted.main(options)
     assert "fold" not in capsys.readouterr().err
+
+
+def test_rank_wins_and_distance_by_hand():
+    """Of two tables: b is best on both, on the second together with c."""
+    summary = scores.summary(pd.DataFrame({"a": [0.6, 0.7], "b": [0.9, 0.8], "c": [0.8, 0.8]}, index=["x", "y"]))
+    assert summary["mean rank"].tolist() == [3, 1.25, 1.75]
+    assert summary["wins"].tolist() == [0, 2, 1]
+    np.testing.assert_allclose(summary["mean distance"], [0.2, 0, 0.05])
+
+
+def test_calibration_error_by_hand():
+    """Two rows at 0.9, one of them right; two at 0.6, both right: (2 × 0.4 + 2 × 0.4) / 4."""
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6]])
+    assert scores.calibration_error(np.array([0, 0, 0, 1]), probabilities) == pytest.approx(0.4)
+
+
+def test_only_splits_that_all_models_have_are_compared():
+    keys = [("x", 0, "a"), ("x", 0, "b"), ("x", 1, "a"), ("y", 0, "a")]
+    common = scores.comparable(pd.DataFrame(keys, columns=["table", "split", "model"]))
+    assert common.to_numpy().tolist() == [["x", 0, "a"], ["x", 0, "b"]]
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file of 120 rows with gaps and categories, and what measures a linear model and a forest on it."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"number": rng.normal(size=120), "kind": rng.choice(["p", "q", "r"], 120), "noise": 1.5})
+    frame["y"] = np.where((frame["number"] > 0) ^ (rng.random(120) < 0.1), "yes", "no")
+    frame.loc[::9, ["number", "kind"]] = None
+    frame.to_csv(tmp_path / "small.csv", index=False)
+    options = ("--table", f"{tmp_path / 'small.csv'}:y", "--models", "linear", "forest", "--splits", "2")
+    return (*options, "--out", str(tmp_path / "out"))
+
+
+def test_predictions_are_measured_once(small, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(models, "TREES", 5)
+    predictive.main(small)
+    said = capsys.readouterr()
+    assert "| AUC | small | 2 | 0." in said.out
+    assert said.err.count("forest, split") == 2
+    path = tmp_path / "out" / "results.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]) + lines[-1][:40])  # a process died while it wrote
+    predictive.main(small)
+    assert capsys.readouterr().err.count("split") == 1
+    predictive.main(small)
+    again = capsys.readouterr()
+    assert again.err == ""
+    assert again.out.splitlines()[2] == said.out.splitlines()[2]
+
+
+def test_a_model_that_is_not_there_or_fails_is_said(small, capsys, monkeypatch):
+    def broken(job):
+        raise ValueError("no such luck")
+
+    monkeypatch.setitem(models.MODELS, "forest", models.Model(broken))
+    monkeypatch.setitem(models.MODELS, "xgboost", models.Model(broken, "an_absent_package"))
+    predictive.main([*small[:3], "linear", "forest", "xgboost", "--splits", "1"])
+    said = capsys.readouterr()
+    assert "small, forest, split 0 failed: ValueError: no such luck" in said.err
+    assert said.out.splitlines()[2].endswith("| not installed |")
+
+
+@pytest.mark.parametrize("name", ["wine", "friedman1", "census-like", "sparse linear"])
+def test_generated_tables_can_be_learnt(name):
+    """A linear model predicts each well above chance, and none perfectly but wine's cultivars."""
+    table = tables.at_most(tables.SUITES["other"][name](), 800)
+    score = predictive.measure(table, "linear", 0, 1)["score"]
+    assert 0.6 < score <= 1

@@ -1,0 +1,1 @@
+"""How well the hybrid predicts, beside other models of tables: ``python -m benchmarks.predictive``."""

@@ -1,0 +1,114 @@
+"""Scores of one fit, and what many of them say together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.metrics.scores import classification_scores, regression_scores
+
+BINS = 15
+FIGURES = ("score", "accuracy", "loss", "ece", "seconds")
+
+
+def scored(task: str, truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Score what is predicted of rows: numbers, or probabilities of the classes 0, 1, ... (n_rows, n_classes).
+
+    Returns
+    -------
+    dict
+        ``score``: R², the area under the ROC curve for two classes, accuracy for more; ``loss``: RMSE or log loss;
+        for classes ``accuracy`` and ``ece``, see `calibration_error`; NaN otherwise.
+    """
+    if task == "regression":
+        of = regression_scores(truth, predicted.ravel())
+        return {"score": of["r2"], "accuracy": math.nan, "loss": of["rmse"], "ece": math.nan}
+    predicted = predicted / predicted.sum(axis=1, keepdims=True)
+    of = classification_scores(truth, predicted, np.arange(predicted.shape[1]))
+    score = of.get("auc", math.nan) if predicted.shape[1] == 2 else of["accuracy"]
+    ece = calibration_error(truth, predicted)
+    return {"score": score, "accuracy": of["accuracy"], "loss": of["log_loss"], "ece": ece}
+
+
+def calibration_error(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the expected calibration error of the likeliest class, in 15 bins of equal width.
+
+    The mean over rows of a bin's distance between its accuracy and its mean probability; Guo et al., On calibration of
+    modern neural networks (2017).
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    sums = (np.bincount(bins, weights=values, minlength=BINS) for values in (right, confidence))
+    return float(np.abs(np.subtract(*sums)).sum() / len(truth))
+
+
+def comparable(figures: pd.DataFrame) -> pd.DataFrame:
+    """Return the tables' splits that every model has been measured on."""
+    n_models = figures["model"].nunique()
+    return figures[figures.groupby(["table", "split"])["model"].transform("nunique") == n_models]
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Say how the models stand to each other.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        A row for each table, a column for each model; higher is better.
+
+    Returns
+    -------
+    DataFrame
+        A row for each model: its mean rank (1: best; ties share the mean of their ranks), on how many tables no other
+        is better, and its mean distance to the best model of each table.
+    """
+    best = scores.max(axis=1)
+    return pd.DataFrame(
+        {
+            "mean rank": scores.rank(axis=1, ascending=False).mean(),
+            "wins": scores.eq(best, axis=0).sum(),
+            "mean distance": scores.rsub(best, axis=0).mean(),
+        }
+    )
+
+
+def report(figures: pd.DataFrame, models: list[str], missing: list[str]) -> str:
+    """Return a Markdown table: for each figure a row for each table and a column for each model; then `summary`."""
+    both = comparable(figures)
+    complete = list(dict.fromkeys(both["table"]))
+    kept = pd.concat([both, figures[~figures["table"].isin(complete)]])
+    columns = [model for model in models if model in set(figures["model"])]
+    lines = [row("figure", "table", "splits", *columns, *missing), row(*["---"] * (3 + len(columns) + len(missing)))]
+    absent = ["not installed"] * len(missing)
+    scores = both.pivot_table("score", "table", "model", sort=False)
+    for figure in FIGURES:
+        for table in dict.fromkeys(figures["table"]):
+            of = kept[kept["table"] == table]
+            cells = of.groupby("model")[figure].mean().reindex(columns)
+            if figure in of and cells.notna().any():
+                name = of["score name" if figure == "score" else "loss name"].iloc[0]
+                counts = of.groupby("model")["split"].nunique()
+                splits = str(counts.min()) if table in complete else f"{counts.min()}-{counts.max()} *"
+                shown = [number(cell, figure) for cell in cells]
+                lines.append(row(name if figure in ("score", "loss") else figure, table, splits, *shown, *absent))
+    if complete:
+        for name, values in summary(scores[columns]).items():
+            form = {"wins": "{:.0f}", "mean rank": "{:.2f}"}.get(str(name), "{:.4f}")
+            lines.append(row(f"**{name}**", f"{len(complete)} tables", "", *map(form.format, values), *absent))
+    lines += ["", f"Ranks, wins and distances are of the scores of {len(complete)} tables, means over splits."]
+    if len(complete) < figures["table"].nunique():
+        lines.append("* Not all models have a common split of this table: it does not count.")
+    return "\n".join(lines)
+
+
+def row(*cells: Any) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def number(value: float, figure: str) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value:.1f}" if figure == "seconds" else f"{value:.4f}" if abs(value) < 100 else f"{value:.1f}"
