@@ -261,37 +261,42 @@ class StochasticSelector(Selector):
 
 @keras.saving.register_keras_serializable("permgrad")
 class FeatureGates(StochasticSelector):
-    """Stochastic gates that several inputs share: (batch, n_inputs) → (batch, n_inputs), float32.
+    """Stochastic gates for features of several inputs each: (batch, n_inputs) → (batch, n_inputs), float32.
 
-    One gate for each feature of a table, though it is several inputs: 0/1 columns, bins.
+    One gate for each feature of a table, though it may be several 0/1 columns, and have bins.
 
     Parameters
     ----------
-    owners : list of int, one per input
-        Which gate each input has, from 0.
+    owners : list of int, one per column
+        Which gate each of the first inputs has, from 0.
+    numbers : list of int
+        Columns that have bins, ascending; the bins are the inputs behind the columns, as `NumberBins` gives them.
     penalty, sigma, random_state
         Of `StochasticSelector`.
     """
 
-    def __init__(self, owners: Any, **keywords: Any) -> None:
+    def __init__(self, owners: Any, numbers: Any = (), **keywords: Any) -> None:
         super().__init__(**keywords)
-        self.owners = np.asarray(owners, np.int32)
+        self.owners, self.numbers = np.asarray(owners, np.int32), np.asarray(numbers, np.int32)
+        self.n_gates = int(self.owners.max()) + 1
 
     def build(self, input_shape: tuple[int | None, int]) -> None:
         """Create the gates, shape (n_gates,)."""
-        super().build((input_shape[0], int(self.owners.max()) + 1))
+        super().build((input_shape[0], self.n_gates))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Gate a batch."""
         gate = self.gate[None]
         if training:
-            shape = (ops.shape(x)[0], int(self.owners.max()) + 1)
-            gate = gate + self.sigma * keras.random.normal(shape, dtype=x.dtype, seed=self.noise)
-        return x * ops.take(ops.clip(gate, 0.0, 1.0), self.owners, axis=1)
-
-    def columnwise_scale(self) -> np.ndarray:
-        """Return the gate of each input without noise, shape (n_inputs,)."""
-        return super().columnwise_scale()[self.owners]
+            gate = gate + self.sigma * keras.random.normal((ops.shape(x)[0], self.n_gates), seed=self.noise)
+        columns = ops.take(ops.clip(gate, 0.0, 1.0), self.owners, axis=1)
+        n_columns, n_numbers = len(self.owners), len(self.numbers)
+        gated = x[:, :n_columns] * columns
+        if not n_numbers:
+            return gated
+        bins = ops.reshape(x[:, n_columns:], (-1, n_numbers, (x.shape[1] - n_columns) // n_numbers))
+        bins = bins * ops.take(columns, self.numbers, axis=1)[:, :, None]
+        return ops.concatenate([gated, ops.reshape(bins, (-1, x.shape[1] - n_columns))], axis=1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, int]) -> tuple[int | None, int]:
         """Return the input's."""
@@ -299,7 +304,7 @@ class FeatureGates(StochasticSelector):
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""
-        return {**super().get_config(), "owners": self.owners.tolist()}
+        return {**super().get_config(), "owners": self.owners.tolist(), "numbers": self.numbers.tolist()}
 
 
 @keras.saving.register_keras_serializable("permgrad")
