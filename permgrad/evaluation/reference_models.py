@@ -54,9 +54,10 @@ class ReferenceModels:
     ----------
     table : DataFrame
         One row for each model, the network first: ``model``; ``accuracy``, ``auc`` (where each class has test rows)
-        and ``log_loss``, or ``r2`` and ``rmse``; ``better_by``: by how much the model's log loss is below the network's,
-        or its R² above, with the 95 % interval ``low`` and ``high``, and the one-sided ``p``; ``note``: what the model
-        was spared. NaN where a model was left out, and of the network itself.
+        and ``log_loss``, or ``r2`` and ``rmse``; ``better_by``: by how much the model's log loss is below that of the
+        network, or its R² above, with the 95 % interval ``low`` and ``high``, and the one-sided ``p``; ``note``: what
+        the model was spared. NaN where a model was left out, and of the network itself. With class weights also
+        ``weighted_log_loss``.
     task : {"classification", "regression"}
     rows, test_rows : int
         How many the models were fitted and scored on.
@@ -88,13 +89,13 @@ class ReferenceModels:
         if name is not None:
             row = table.loc[name]
             return (
-                f"{name} predicts these test rows better ({called} {value[name]:.3f} against {value.iloc[0]:.3f},"
+                f"{name} predicts these test rows better ({called} {value[name]:.3g} against {value.iloc[0]:.3g},"
                 f" difference {row['low']:.2g} to {row['high']:.2g}): the ranking explains a weaker model."
             )
         known = value.dropna()
-        others = " and ".join(f"{known[other]:.3f} of {other}" for other in known.index[1:])
+        others = " and ".join(f"{known[other]:.3g} of {other}" for other in known.index[1:])
         return (
-            f"No reference model predicts these test rows better by more than noise: {called} {value.iloc[0]:.3f},"
+            f"No reference model predicts these test rows better by more than noise: {called} {value.iloc[0]:.3g},"
             f" beside {others}."
         )
 
@@ -161,8 +162,8 @@ def reference_models(
     ReferenceModels
         ``LogisticRegression`` or ``Ridge``: on standardised columns, the penalty chosen by cross-validation over
         at most 2,000 of the training rows. ``HistGradientBoosting``: scikit-learn's, which stops when a tenth of the
-        training rows no longer gains; missing numbers stay missing. Of a table so large that they would take minutes, they
-        get the columns that tell most of the target one by one (by the F test on training rows), or a part of the
+        training rows no longer gains; missing numbers stay missing. Of a table so large that they would take minutes,
+        they get the columns that tell most of the target one by one (by the F test on training rows), or a part of the
         rows; ``note`` says so.
 
     Raises
@@ -226,7 +227,9 @@ class _Rows:
             more = train.more_rows(validation_data)
             X, y = pd.concat([X, more.X], ignore_index=True), pd.concat([y, more.y], ignore_index=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of constant columns and unseen categories the network's fit told
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # of constant columns and unseen categories the network's fit told
             encoder = getattr(estimator, "encoder_", None) or ColumnEncoder().fit(train.X)
             fitted, unseen = encoder.transform(X), encoder.transform(test.X)
         gaps = (_gaps(encoder, X, fitted.shape), _gaps(encoder, test.X, unseen.shape))
@@ -336,7 +339,9 @@ def _chosen_penalty(rows: _Rows, X: np.ndarray, y: np.ndarray, weights: np.ndarr
         for i, penalty in enumerate(penalties):
             given = None if weights is None else weights[inside]
             predicted = rows.all_classes(_fitted_linear(rows, X[inside], y[inside], given, penalty), X[out])
-            loss = squared_error(y[out], predicted[:, None]) if rows.classes is None else cross_entropy(y[out], predicted)
+            loss = (
+                squared_error(y[out], predicted[:, None]) if rows.classes is None else cross_entropy(y[out], predicted)
+            )
             total[i] += (loss if weights is None else loss * weights[out]).sum()
     return float(penalties[total.argmin()])
 
@@ -358,7 +363,12 @@ def _boosting(rows: _Rows) -> tuple[np.ndarray | None, str]:
     kind = HistGradientBoostingRegressor if rows.classes is None else HistGradientBoostingClassifier
     rarest, n_classes = (len(y), 1) if rows.classes is None else (np.bincount(y)[np.unique(y)].min(), len(rows.classes))
     stops = rarest >= 2 and len(y) >= 10 * max(n_classes, 5)  # a tenth is set apart, of each class
-    model = kind(early_stopping=stops, max_iter=STEPS if stops else STEPS // 2, learning_rate=LEARNING_RATE, random_state=rows.random_state)
+    model = kind(
+        early_stopping=stops,
+        max_iter=STEPS if stops else STEPS // 2,
+        learning_rate=LEARNING_RATE,
+        random_state=rows.random_state,
+    )
     model.fit(X[some], y, sample_weight=None if rows.weights is None else rows.weights[some])
     return rows.all_classes(model, unseen), _note(rows, columns, some)
 

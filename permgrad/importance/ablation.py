@@ -139,7 +139,7 @@ def _positive_shares(values: np.ndarray) -> np.ndarray:
 def _subset_losses(
     data: Inputs, target: Target, baseline: str, bootstrap: Bootstrap, random_state: int
 ) -> tuple[dict[frozenset[int], np.ndarray], np.ndarray]:
-    """Return the losses with each subset of branches left on, added up by the bootstrap's bundles, and all on by row."""
+    """Return the losses with each subset of branches on, added up by the bootstrap's bundles; with all on, by row."""
     n = len(data.cut.branches)
     row_losses = np.empty(len(data))
     losses = {

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from permgrad.errors import PermGradError
 from permgrad.importance.network._target import Target
 from permgrad.metrics.paired import compare_losses
+
+if TYPE_CHECKING:
+    from permgrad.importance.ranking import FeatureRanking
 
 ALPHA = 0.05
 """How often a model at chance may be taken for one that has learned something."""
@@ -69,13 +72,25 @@ def what_is_learned(
     }
 
 
-def sentence(learned: Mapping[str, Any], classes: bool, what: str = "this network") -> str:
+def doubts(ranking: FeatureRanking) -> list[str]:
+    """List what is to be known before any order: that nothing was learned, or that a simpler model predicts better.
+
+    The latter is in ``settings["verdict"]`` and ``["beaten_by"]``, where the model was set beside others.
+    """
+    said = []
+    if not ranking.learned:
+        text = sentence(ranking.settings["learned"], ranking.classes is not None)
+        said.append(f"{text[0].upper()}{text[1:]}.")
+    return [*said, ranking.settings["verdict"]] if ranking.settings.get("beaten_by") else said
+
+
+def sentence(learned: Mapping[str, Any], classes: bool) -> str:
     """Say it in words, of a model that is no better."""
     answer = "each class's share" if classes else "the mean"
     weighted = "weighted " if learned.get("weighted") else ""
     return (
-        f"{what} has learned nothing that these {learned['rows']:,} rows can tell from chance: its {weighted}loss is"
-        f" {learned['loss']:.3g}, that of always answering {answer} {learned['prior_loss']:.3g}"
+        f"this network has learned nothing that these {learned['rows']:,} rows can tell from chance: its {weighted}loss"
+        f" is {learned['loss']:.3g}, that of always answering {answer} {learned['prior_loss']:.3g}"
         f" (difference {_end(learned['low'])} to {_end(learned['high'])}). The ranking says what it looks at, not what"
         " matters; its branches count alike"
     )
