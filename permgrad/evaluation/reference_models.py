@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class ReferenceModels:
         value = table["weighted_log_loss"] if self.weighted else table[score]
         name = self.beaten_by
         if name is not None:
-            row = table.loc[name]
+            row = self.table[self.table["model"] == name].iloc[0]
             return (
                 f"{name} predicts these test rows better ({called} {value[name]:.3g} against {value.iloc[0]:.3g},"
                 f" difference {row['low']:.2g} to {row['high']:.2g}): the ranking explains a weaker model."
@@ -273,14 +274,19 @@ class _Rows:
         n = self.train.shape[1]
         if n <= most:
             return np.arange(n)
+        return np.sort(np.argsort(-self._alone, kind="stable")[:most])
+
+    @cached_property
+    def _alone(self) -> np.ndarray:
+        """What each encoded column tells of the target by itself: its F statistic."""
         from sklearn.feature_selection import f_classif, f_regression
 
         test = f_regression if self.classes is None else f_classif
-        blocks = [slice(i, i + MOST_COLUMNS) for i in range(0, n, MOST_COLUMNS)]
+        blocks = [slice(i, i + MOST_COLUMNS) for i in range(0, self.train.shape[1], MOST_COLUMNS)]
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # columns that do not vary here
             scores = np.concatenate([test(self.train[:, block].astype(float), self.y)[0] for block in blocks])
-        return np.sort(np.argsort(-np.nan_to_num(scores, posinf=np.finfo(float).max), kind="stable")[:most])
+        return np.nan_to_num(scores, posinf=np.finfo(float).max)
 
     def some(self, most: int, seed: int) -> np.ndarray:
         """Return the numbers of at most so many training rows; each class keeps one."""
@@ -387,10 +393,7 @@ def _gaps(encoder: ColumnEncoder, X: pd.DataFrame, shape: tuple[int, ...]) -> np
     """Return where the encoded columns hold a number that is missing in the table."""
     gaps = np.zeros(shape, bool)
     names = dict(zip(encoder.features_, X.columns, strict=True))
-    for i, name in enumerate(encoder.numeric_):
-        column = X[names[name]]
-        if column.hasnans:
-            gaps[:, i] = column.isna()
+    gaps[:, : len(encoder.numeric_)] = X[[names[name] for name in encoder.numeric_]].isna()
     return gaps
 
 

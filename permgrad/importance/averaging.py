@@ -31,7 +31,8 @@ def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> F
         one. Intervals are over rows and networks: each replicate of the rows draws, of n networks, n - 1 anew, whose
         mean then varies by what the networks' variance (ddof 1) says. ``p_values``: twice the median of the
         networks', which holds however they depend on each other; so of ``settings["learned"]``. ``components`` and
-        ``children`` that all networks have are averaged alike. A feature is pending if it is so in any network, and unused if in all.
+        ``children`` that all networks have are averaged alike. A feature is pending if it is so
+        in any network, and unused if in all.
 
     Raises
     ------

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from permgrad.data.table import check_columns
 from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
@@ -38,7 +40,7 @@ def rank_features(
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
     prior: Any = None,
-    class_weights: Sequence[float] | None = None,
+    class_weights: Sequence[float] | np.ndarray | None = None,
     formula: Formula = Formula(),
     end_to_end: bool | None = None,
     conditional: bool = False,

@@ -53,7 +53,7 @@ def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
 
 def _reliability(results: Results) -> Figure:
     """Draw the reliability of the second class's probability, or with more classes of the likeliest one's."""
-    p, y, classes = results.probabilities, results.class_numbers, results.estimator.classes_  # type: ignore[union-attr]
+    p, y, classes = results.probabilities, results.class_numbers, results.estimator.classes_
     if len(classes) == 2:
         return plotting.plot_reliability(reliability_curve(y == 1, p[:, 1]), f"{classes[1]}")
     probability, right = top_label(y, p)

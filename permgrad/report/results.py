@@ -64,12 +64,12 @@ class Results:
     @cached_property
     def probabilities(self) -> np.ndarray:
         """Probabilities of the test rows' classes, shape (n_test_rows, n_classes)."""
-        return self.estimator.predict_proba(self.test.X)  # type: ignore[union-attr]
+        return self.estimator.predict_proba(self.test.X)
 
     @cached_property
     def class_numbers(self) -> np.ndarray:
         """Positions of the test rows' labels among the estimator's classes, shape (n_test_rows,)."""
-        return np.searchsorted(self.estimator.classes_, np.asarray(self.test.y))  # type: ignore[union-attr]
+        return np.searchsorted(self.estimator.classes_, np.asarray(self.test.y))
 
     def calibration(self) -> dict[str, Any]:
         """Return how far probabilities, or intervals, hold what they say on the test rows.

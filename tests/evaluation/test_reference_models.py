@@ -93,7 +93,7 @@ def test_no_test_row_reaches_a_fit(drawn):
     train, _, test = drawn.labels.split(random_state=1)
     half, other = test.take(np.arange(60)), test.take(np.arange(60, 120))
     swapped = pg.Table(
-        pd.concat([half.X, other.X * np.where(other.X.dtypes == float, 100, 1)]),
+        pd.concat([half.X, other.X.assign(a=10 * other.X["a"], b=-5.0)]),
         pd.concat([half.y, other.y.map({"yes": "no", "no": "yes"})]),
     )
     alone = pg.reference_models(Knows(), train, half)

@@ -88,9 +88,9 @@ def calibration(ranking: FeatureRanking) -> list[str]:
         within = known["ece"] <= known["ece_calibrated_most"]
         return [
             f"Calibration error: {percent(known['ece'], 1)}, the mean gap between the probability that the network"
-            " gives its answer and the share of such rows in which it is right (in bins of equally many rows). Of a perfectly"
-            f" calibrated network, so few rows would show {percent(known['ece_calibrated'], 1)} on average, and seldom"
-            f" above {percent(known['ece_calibrated_most'], 1)}: "
+            " gives its answer and the share of such rows in which it is right (in bins of equally many rows). Of a"
+            f" perfectly calibrated network, so few rows would show {percent(known['ece_calibrated'], 1)} on average,"
+            f" and seldom above {percent(known['ece_calibrated_most'], 1)}: "
             + ("no miscalibration can be told here." if within else "its probabilities are not to be taken literally.")
         ]
     if "inside" in known:
