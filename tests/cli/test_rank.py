@@ -64,7 +64,9 @@ def test_saved_model_gives_the_ranking_again(ranked, csv):
 def test_the_terminal_shows_progress_and_results_only(ranked):
     assert "test rows (24): accuracy" in ranked.stdout
     verdict = pg.ReferenceModels.load(ranked.out / "reference_models.json").verdict
-    assert ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("feature")
+    assert (
+        ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("gradient_input")
+    )
     assert "missing training values" in ranked.stdout
     assert "note: no information in 'same'" in ranked.stderr
     assert "training:" in ranked.stderr

@@ -73,6 +73,8 @@ def test_a_network_trained_on_a_weighted_loss_is_told_by_it(rng):
     assert not told(y, p)["better"]
     said = told(y, p, prior=[0.95, 0.05], class_weights=[1 / 1.9, 10])
     assert said["better"]
+    losses = cross_entropy(y, np.column_stack([1 - p, p]))
+    assert said["loss"] == pytest.approx(np.average(losses, weights=np.where(y == 1, 10, 1 / 1.9)))
     assert said["prior_loss"] == pytest.approx(np.log(2))  # with the weights, the prior is one half each
     nothing = told(y, sigmoid(rng.normal(0, 0.2, 1000)), prior=[0.95, 0.05], class_weights=[1 / 1.9, 10])
     assert not nothing["better"]
