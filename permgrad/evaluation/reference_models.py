@@ -77,7 +77,7 @@ class ReferenceModels:
     def beaten_by(self) -> str | None:
         """The best of the models that predict the test rows better than the network, by more than noise; or None."""
         better = self.table[self.table["p"] < ALPHA]
-        return None if better.empty else str(better.loc[better["better_by"].idxmax(), "model"])
+        return None if better.empty else str(better["model"].iloc[int(better["better_by"].to_numpy().argmax())])
 
     @property
     def verdict(self) -> str:
