@@ -181,13 +181,15 @@ def reference_models(
     classification = rows.classes is not None
     network = estimator.predict_proba(test.X) if classification else estimator.predict(test.X)
     name = "LogisticRegression" if classification else "Ridge"
+    given = type(estimator).__name__
+    given = f"{given} as given" if given == name else given
     predicted: dict[str, tuple[np.ndarray | None, str]] = {
-        type(estimator).__name__: (np.asarray(network, float), ""),
+        given: (np.asarray(network, float), ""),
         name: _linear(rows),
         BOOSTING: _boosting(rows),
     }
     losses = {model: rows.losses(values) for model, (values, _) in predicted.items() if values is not None}
-    own = losses[type(estimator).__name__]
+    own = losses[given]
     table = []
     for model, (values, note) in predicted.items():
         row: dict[str, Any] = {"model": model, **dict.fromkeys(SCORES[str(train.task)], np.nan)}

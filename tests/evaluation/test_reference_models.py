@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.linear_model import LogisticRegression
 
 import permgrad as pg
 from permgrad.evaluation import reference_models as module
@@ -171,3 +172,12 @@ def test_boosting_sees_gaps_as_gaps(drawn):
     rows = module._Rows.of(Knows(), train, test, None, 0)
     assert rows.gaps[0].sum() == train.X["c"].isna().sum() > 0
     assert not np.isnan(rows.train).any()
+
+
+def test_scikit_learns_own_model_may_be_the_one_that_is_explained(drawn):
+    numbers = drawn.labels.X[["a", "b"]]
+    table = pg.Table(numbers, drawn.labels.y)
+    train, _, test = table.split(random_state=1)
+    models = pg.reference_models(LogisticRegression().fit(train.X, train.y), train, test)
+    assert models.table["model"].tolist()[:2] == ["LogisticRegression as given", "LogisticRegression"]
+    assert models.beaten_by is None
