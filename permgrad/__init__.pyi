@@ -28,6 +28,8 @@ from .evaluation.panels import choose_panel as choose_panel
 from .evaluation.panels import panel_of as panel_of
 from .evaluation.panels import score_panel as score_panel
 from .evaluation.referee import evaluate_ranking as evaluate_ranking
+from .evaluation.reference_models import ReferenceModels as ReferenceModels
+from .evaluation.reference_models import reference_models as reference_models
 from .evaluation.result import RankingEvaluation as RankingEvaluation
 from .evaluation.stability import RankStability as RankStability
 from .evaluation.stability import rank_stability as rank_stability
@@ -58,6 +60,8 @@ from .layers.selectors import ClampedSelector as ClampedSelector
 from .layers.selectors import Selector as Selector
 from .layers.selectors import SelectorPenalty as SelectorPenalty
 from .layers.selectors import StochasticSelector as StochasticSelector
+from .metrics.calibration import expected_calibration_error as expected_calibration_error
+from .metrics.calibration import reliability_curve as reliability_curve
 from .metrics.roc import auc_interval as auc_interval
 from .metrics.roc import compare_auc as compare_auc
 from .metrics.scorers import get_scorer as get_scorer

@@ -137,3 +137,16 @@ def plain_subset_losses(
         mixed = [codes[b.kind] if b.kind in on else off[b.kind] for b in cut.branches]
         losses["+".join(on)] = float(plain_loss(y, predicted(cut.head, mixed))[rows].mean())
     return losses
+
+
+def plain_calibration_error(y: np.ndarray, probabilities: np.ndarray, n_bins: int) -> float:
+    """Sort rows by their highest probability; each bin's gap, weighed by its rows; the first bins get what is left."""
+    rows = sorted((p.max(), p.argmax() == label) for p, label in zip(probabilities, y, strict=True))
+    n_bins, total, start = min(n_bins, len(rows)), 0.0, 0
+    for number in range(n_bins):
+        size = len(rows) // n_bins + (number < len(rows) % n_bins)
+        part = rows[start : start + size]
+        start += size
+        told, right = sum(p for p, _ in part) / size, sum(hit for _, hit in part) / size
+        total += size / len(rows) * abs(told - right)
+    return total

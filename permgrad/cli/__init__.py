@@ -31,6 +31,7 @@ for command in (rank, evaluate, tune, dashboard, datasets):
 
 def main() -> None:
     """Run the command line: 0 on success, 2 with one line for bad input, 130 when interrupted."""
+    _said.clear()
     warnings.showwarning = _show_warning
     try:
         cli(standalone_mode=False)
@@ -52,7 +53,11 @@ def main() -> None:
         sys.exit(2)
 
 
+_said: set[str] = set()
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Print permgrad's warnings as one line; those of libraries about themselves are not the user's concern."""
-    if category is UserWarning:
+    if category is UserWarning and str(message) not in _said:  # each step that encodes rows would say the same of them
+        _said.add(str(message))
         click.echo(f"note: {message}", err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from permgrad.evaluation.reference_models import ReferenceModels
     from permgrad.evaluation.result import RankingEvaluation
     from permgrad.importance.ranking import FeatureRanking
     from permgrad.tuning.result import TuneResult
@@ -15,12 +16,24 @@ if TYPE_CHECKING:
 SHOWN = 10
 
 
+def show_models(models: ReferenceModels) -> None:
+    """Print whether a simpler model predicts better than the network, and the scores of each."""
+    click.echo(f"\n{models.verdict}\n")
+    table = models.table.drop(columns=[] if models.table["note"].any() else ["note"])
+    click.echo(table.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3g}"))
+
+
 def show_ranking(ranking: FeatureRanking) -> None:
-    """Print scores on the test rows, branch weights and the first features."""
+    """Print what speaks against the network, scores on the test rows, branch weights and the first features."""
+    from permgrad.importance.learned import doubts
+
+    click.echo()
+    for line in doubts(ranking):
+        click.echo(f"{line}\n")
     test = ", ".join(f"{name} {value:.4g}" for name, value in ranking.settings["test_scores"].items())
-    click.echo(f"\ntest rows ({ranking.settings['test_rows']}): {test}")
-    weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in (ranking.branch_weights or {}).items())
-    click.echo(f"branch weights: {weights}\n")
+    click.echo(f"test rows ({ranking.settings['test_rows']}): {test}")
+    weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in ranking.trusted_weights.items())
+    click.echo(f"branch weights: {weights}\n" if weights else "")
     if ranking.pending:
         click.echo(
             f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"

@@ -46,6 +46,7 @@ def evaluate(
     """
     import permgrad as pg
     from permgrad.directories import move_into
+    from permgrad.evaluation.reference_models import FILE
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 
@@ -69,7 +70,11 @@ def evaluate(
     )
     groups = pg.FeatureRanking.load(results / "groups.json") if (results / "groups.json").exists() else None
     command = ranking.settings.get("command")
-    evaluated = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command)
+    if (results / FILE).exists():
+        models = pg.ReferenceModels.load(results / FILE)
+    else:  # results of an earlier version
+        models = pg.reference_models(estimator, train, test, validation_data=val, random_state=random_state)
+    evaluated = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
         write_results(Path(staging), evaluated)
         move_into(Path(staging), results)

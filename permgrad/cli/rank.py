@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from permgrad.cli._options import MANY, SECONDS, Number, check_class_weight, shared_options
-from permgrad.cli._shown import show_evaluation, show_ranking
+from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps
 from permgrad.cli._tables import load_table
@@ -110,6 +110,7 @@ def _write_ranking(
 ) -> FeatureRanking:
     """Train, rank, put to the test, and write all of it; what is not possible fails before training."""
     from permgrad.errors import PermGradError
+    from permgrad.evaluation.reference_models import reference_models
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 
@@ -120,12 +121,14 @@ def _write_ranking(
     if missing:
         counts = ", ".join(f"{name} {count}" for name, count in missing.items())
         click.echo(f"missing training values, filled with the median or a category of their own: {counts}")
+    models = reference_models(estimator, train, test, validation_data=val, random_state=settings["random_state"])
+    show_models(models)
     ranking, groups = steps.rank(estimator, test)
     evaluation = steps.put_to_the_test(estimator, ranking, train, val, test)
     if evaluation is not None:
         show_evaluation(evaluation)
     command = shlex.join(["permgrad", *sys.argv[1:]])
-    results = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command)
+    results = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models)
     try:
         return write_results(directory, results)
     except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time

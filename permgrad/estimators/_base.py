@@ -35,6 +35,9 @@ class NetworkEstimator(BaseEstimator, ABC):
         What training logged, epoch by epoch.
     random_state_ : int
         What ``random_state`` came to: equal to it, or drawn from it.
+    prior_ : ndarray of shape (n_classes,) or (1,), or None
+        Each class's share of the weighted training rows, or the mean of their target; None if it was saved by an
+        earlier version.
     """
 
     _task: ClassVar[Task]
@@ -42,6 +45,7 @@ class NetworkEstimator(BaseEstimator, ABC):
     features_: tuple[str, ...]
     history_: dict[str, list[float]]
     random_state_: int
+    prior_: np.ndarray | None
 
     @property
     def network_(self) -> Any:
@@ -92,6 +96,7 @@ class NetworkEstimator(BaseEstimator, ABC):
             "named": hasattr(self, "feature_names_in_"),
             "history": self.history_,
             "random_state": self.random_state_,
+            "prior": None if self.prior_ is None else self.prior_.tolist(),
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
@@ -103,6 +108,8 @@ class NetworkEstimator(BaseEstimator, ABC):
             self.feature_names_in_ = np.array(self.features_, dtype=object)
         self.history_ = content["history"]
         self.random_state_ = content["random_state"]
+        prior = content.get("prior")
+        self.prior_ = None if prior is None else np.array(prior, float)
 
     def _target(self, X: Any, y: Any) -> pd.Series:
         """Return the target: `y`, or where it is absent what a `Table` or `Cells` brings along."""
@@ -128,7 +135,8 @@ class NetworkEstimator(BaseEstimator, ABC):
         """Return the loss of each row, see `loss`."""
 
     def _fit_row_weights(self, target: np.ndarray, sample_weight: np.ndarray | None) -> None:
-        """Learn what `_row_weights` needs from the training rows."""
+        """Learn the prior, and what `_row_weights` needs, from the training rows."""
+        self.prior_ = np.array([np.average(np.asarray(target, float), weights=sample_weight)])
 
     def _row_weights(self, target: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         """Return each row's weight in the loss; None where all count alike."""
@@ -205,6 +213,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return losses if self.class_weights_ is None else losses * self.class_weights_[target]
 
     def _fit_row_weights(self, target: np.ndarray, sample_weight: np.ndarray | None) -> None:
+        rows = np.bincount(target, sample_weight, minlength=len(self.classes_))
+        self.prior_ = rows / rows.sum()
         self.class_weights_ = weigh_classes(self.class_weight, self.classes_, target, sample_weight)
 
     def _row_weights(self, target: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:

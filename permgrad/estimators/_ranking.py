@@ -57,6 +57,8 @@ class RanksFeatures:
     random_state_: int
     verbose: bool
     layout_: FeatureLayout | None = None
+    prior_: np.ndarray | None = None
+    class_weights_: np.ndarray | None = None
 
     def _explained_rows(self, X: Any, y: Any) -> ExplainedRows:
         """Return rows and target as the network takes them."""
@@ -107,10 +109,17 @@ class RanksFeatures:
             One entry for each column that the user gave: a categorical column's 0/1 columns are permuted
             together and Grad-CAM is averaged over their pixels. Columns that never varied rank last.
             With groups, one for each group, whose members' ranking is its ``drill_down(group)``.
+            Where the network's loss cannot be told from that of the training rows' prior, ``settings["learned"]`` says
+            so, and its branches count alike; see `permgrad.rank_features`.
 
         Raises
         ------
         UnfittedError, PermGradError
+
+        Warns
+        -----
+        UserWarning
+            If the network has learned nothing that these rows can tell.
         """
         budget = budget.begin()
         explained = self._explained_rows(X, y)
@@ -123,6 +132,8 @@ class RanksFeatures:
                 layout=self.layout_,
                 groups=_positions(level, explained.columns),
                 classes=explained.classes,
+                prior=self.prior_,
+                class_weights=self.class_weights_,
                 formula=formula,
                 end_to_end=end_to_end,
                 conditional=conditional,

@@ -9,7 +9,7 @@ and the loss explodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -37,6 +37,8 @@ class BranchWeights:
     method, baseline : str
     replicates : dict
         Branch name → its share in each replicate of a bootstrap of rows, shape (n_replicates,).
+    row_losses : ndarray of shape (n_rows,) or None
+        Loss of each row with all branches on.
     """
 
     weights: dict[str, float]
@@ -44,6 +46,11 @@ class BranchWeights:
     method: str = "shapley"
     baseline: str = "shuffled"
     replicates: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    row_losses: np.ndarray | None = field(default=None, repr=False)
+
+    def alike(self) -> BranchWeights:
+        """Return the same with equal shares, which are certain: of a network whose losses tell no branch's worth."""
+        return replace(self, weights=dict.fromkeys(self.weights, 1 / len(self.weights)), replicates={})
 
 
 def branch_weights(
@@ -97,7 +104,7 @@ def branch_weights(
 def weigh_branches(data: Inputs, target: Target, formula: Formula, random_state: int) -> BranchWeights:
     """Do what `branch_weights` does, with inputs and target that other explainers share."""
     bootstrap = target.bootstrap(random_state)
-    sums = _subset_losses(data, target, formula.baseline, bootstrap, random_state)
+    sums, row_losses = _subset_losses(data, target, formula.baseline, bootstrap, random_state)
     names = [branch.name for branch in data.cut.branches]
     losses = {on: float(bundles.sum() / len(data)) for on, bundles in sums.items()}
     replicates = {on: bootstrap.means(bundles[None])[:, 0] for on, bundles in sums.items()}
@@ -111,6 +118,7 @@ def weigh_branches(data: Inputs, target: Target, formula: Formula, random_state:
         method=formula.weights,
         baseline=formula.baseline,
         replicates=dict(zip(names, np.transpose(shares), strict=True)),
+        row_losses=row_losses,
     )
 
 
@@ -130,9 +138,10 @@ def _positive_shares(values: np.ndarray) -> np.ndarray:
 
 def _subset_losses(
     data: Inputs, target: Target, baseline: str, bootstrap: Bootstrap, random_state: int
-) -> dict[frozenset[int], np.ndarray]:
-    """Return the losses with each subset of branches left on, added up by the bootstrap's bundles of rows."""
+) -> tuple[dict[frozenset[int], np.ndarray], np.ndarray]:
+    """Return the losses with each subset of branches on, added up by the bootstrap's bundles; with all on, by row."""
     n = len(data.cut.branches)
+    row_losses = np.empty(len(data))
     losses = {
         frozenset(on): np.zeros(bootstrap.n_bundles) for size in range(n + 1) for on in combinations(range(n), size)
     }
@@ -152,7 +161,9 @@ def _subset_losses(
             predictions = predict(*(shown[i] if i in on else hidden[i] for i in range(n)))
             of_rows = target.loss(target.y[rows], keras.ops.convert_to_numpy(predictions))
             losses[on] += bootstrap.sums(at, of_rows)[0]
-    return losses
+            if len(on) == n:
+                row_losses[rows] = of_rows
+    return losses, row_losses
 
 
 def _constant_codes(data: Inputs, baseline: str) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import interval
+from permgrad.importance.learned import average
 from permgrad.importance.ranking import FeatureRanking
 
 
@@ -29,8 +30,9 @@ def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> F
         ``scores``, ``class_scores``, ``branch_weights``: means over networks; ``std`` over networks (ddof 1), None for
         one. Intervals are over rows and networks: each replicate of the rows draws, of n networks, n - 1 anew, whose
         mean then varies by what the networks' variance (ddof 1) says. ``p_values``: twice the median of the
-        networks', which holds however they depend on each other. ``components`` and ``children`` that all networks
-        have are averaged alike. A feature is pending if it is so in any network, and unused if in all.
+        networks', which holds however they depend on each other; so of ``settings["learned"]``. ``components`` and
+        ``children`` that all networks have are averaged alike. A feature is pending if it is so
+        in any network, and unused if in all.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> F
         class_replicates=_replicates(rankings, "class_replicates", shares),
         components=_averaged_parts([ranking.components for ranking in rankings], random_state),
         children=_averaged_parts([ranking.children for ranking in rankings], random_state),
-        settings={**_shared_settings(rankings), "n_networks": n},
+        settings={**_shared_settings(rankings), **_learned(rankings), "n_networks": n},
     )
     agreement = {name: part.agreement(averaged) for name, part in averaged.components.items()}
     return replace(averaged, settings={**averaged.settings, "agreement": agreement}) if agreement else averaged
@@ -121,6 +123,11 @@ def _replicates(rankings: Sequence[FeatureRanking], name: str, shares: np.ndarra
 def _shared_settings(rankings: Sequence[FeatureRanking]) -> dict[str, Any]:
     first, others = rankings[0].settings, rankings[1:]
     return {name: value for name, value in first.items() if all(r.settings.get(name) == value for r in others)}
+
+
+def _learned(rankings: Sequence[FeatureRanking]) -> dict[str, Any]:
+    known = [ranking.settings["learned"] for ranking in rankings if ranking.settings.get("learned")]
+    return {"learned": average(known)} if len(known) == len(rankings) else {}
 
 
 def _averaged_parts(parts: Sequence[dict[str, FeatureRanking]], random_state: int) -> dict[str, FeatureRanking]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from permgrad.data.table import check_columns
 from permgrad.errors import PermGradError
@@ -16,6 +19,7 @@ from permgrad.importance.formula import Formula
 from permgrad.importance.fusion import fuse
 from permgrad.importance.grad_cam import read_heat
 from permgrad.importance.grouping._columns import column_names
+from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch, largest_tensor
@@ -35,6 +39,8 @@ def rank_features(
     layout: FeatureLayout | None = None,
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
+    prior: Any = None,
+    class_weights: Sequence[float] | np.ndarray | None = None,
     formula: Formula = Formula(),
     end_to_end: bool | None = None,
     conditional: bool = False,
@@ -60,6 +66,12 @@ def rank_features(
         Features of several columns, ranked as one.
     classes : sequence, optional
         Class names.
+    prior : array of shape (n_classes,) or (n_outputs,), optional
+        What a model that has learned nothing would answer: each class's share among the training rows, or the mean of
+        their target; by default that of these rows.
+    class_weights : array of shape (n_classes,), optional
+        Of the loss that the model was trained on. Whether it has learned anything is told by that loss; scores and
+        branch weights are in the plain one.
     formula : Formula
         How branches are scored, weighed and added; `permgrad.PUBLISHED` is the published one.
     end_to_end : bool, optional
@@ -84,11 +96,19 @@ def rank_features(
         ``components`` holds the ranking of each explainer: "permutation", the attribution's name, and where
         asked for "end_to_end" and "conditional"; see `fuse` for the scores and their intervals.
         ``settings["agreement"]``: Spearman's correlation of each component with the fused score.
+        ``settings["learned"]``: the model's loss beside that of the prior, see `what_is_learned`. Where it is no
+        better, what ablation says of the branches is noise: they count alike in the fused score, and what would have
+        been their weights is in ``settings["distrusted_branch_weights"]``.
 
     Raises
     ------
     PermGradError
         If the model cannot be cut into one tabular and one image branch, or inputs, target and layout do not fit it.
+
+    Warns
+    -----
+    UserWarning
+        If the model's loss on these rows cannot be told from that of the prior.
 
     References
     ----------
@@ -104,6 +124,11 @@ def rank_features(
         # First: on its way it computes the image branch's codes, which the others use.
         heat = read_heat(data, layout, formula, groups, target.classes, target.bootstrap(random_state))
     weights = weigh_branches(data, target, formula, random_state)
+    learned = what_is_learned(target, weights.row_losses, prior, class_weights)  # type: ignore[arg-type]
+    doubt: dict[str, Any] = {}
+    if not learned["better"]:
+        warnings.warn(sentence(learned, bool(target.classes)), stacklevel=2)
+        doubt, weights = {"distrusted_branch_weights": weights.weights}, weights.alike()
     permute = functools.partial(
         permute_features,
         data,
@@ -128,6 +153,8 @@ def rank_features(
         "n_repeats": n_repeats,
         "random_state": random_state,
         "losses": weights.losses,
+        "learned": learned,
+        **doubt,
         "agreement": agreement,
     }
     return replace(ranking, components=components, branch_weights=weights.weights, settings=settings)

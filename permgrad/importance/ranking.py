@@ -104,6 +104,16 @@ class FeatureRanking:
             raise PermGradError(f"class_scores must have one column for each of the classes {self.classes}")
 
     @property
+    def learned(self) -> bool:
+        """False where the model's loss could not be told from chance's, see `rank_features`."""
+        return bool((self.settings.get("learned") or {}).get("better", True))
+
+    @property
+    def trusted_weights(self) -> dict[str, float]:
+        """Branch weights to show: none of a model that has not learned anything, or where there are none."""
+        return dict(self.branch_weights or {}) if self.learned else {}
+
+    @property
     def order(self) -> np.ndarray:
         """Feature numbers, best first; equal scores keep the table's order; pending, then unused columns come last."""
         return np.lexsort((-self.scores, np.isin(self.features, self.pending), np.isin(self.features, self.unused)))

@@ -1,5 +1,7 @@
 from ._architecture import network_boxes as network_boxes
 from ._architecture import plot_network as plot_network
+from ._calibration import plot_reliability as plot_reliability
+from ._calibration import plot_residuals as plot_residuals
 from ._evaluation import plot_agreement as plot_agreement
 from ._evaluation import plot_curves as plot_curves
 from ._evaluation import plot_retraining as plot_retraining

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from permgrad.images.layout import FeatureLayout
-from permgrad.plotting.style import NAME_LENGTH, literal, new_figure
+from permgrad.plotting.style import MAX_VECTORS, NAME_LENGTH, literal, new_figure
 
 MAX_KEYED = 150
 """Features up to which the layout's picture names each one; beyond, names would not be legible."""
@@ -26,8 +26,6 @@ KEY_ROWS = 30
 KEY_ALPHA = 0.65
 OVERLAY_ALPHA = 0.4
 OVERLAY_PIXELS = 400
-MAX_VECTORS = 2000
-"""Points up to which a vector picture holds each one; beyond, it would be large and slow to show."""
 
 
 def plot_layout(layout: FeatureLayout) -> Figure:

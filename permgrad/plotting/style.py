@@ -12,6 +12,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 NAME_LENGTH = 42
 WIDTH = 8.0
 """Inches, of pictures with bars."""
+MAX_VECTORS = 2000
+"""Points up to which a vector picture holds each one; beyond, it would be large and slow to show."""
 TITLES = {
     "permgrad": "PermGrad",
     "permutation": "Permutation importance",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from permgrad.estimators.saving import write_estimator
+from permgrad.evaluation.reference_models import FILE as REFERENCE_MODELS
 from permgrad.evaluation.result import write_evaluation
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.page._render import render_page
@@ -19,7 +20,7 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
 
     ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores),
     ``model/``, the pictures as PNG, and ``report.html``, which shows all of it on one page; where there are any,
-    ``groups.csv``, ``groups.json`` and ``evaluation/``.
+    ``reference_models.json``, ``groups.csv``, ``groups.json`` and ``evaluation/``.
 
     Returns
     -------
@@ -43,6 +44,8 @@ def _write_tables(directory: Path, results: Results) -> None:
         if ranking is not None:
             ranking.table.to_csv(directory / f"{name}.csv", index=False)
             ranking.save(directory / f"{name}.json")
+    if results.models is not None:
+        results.models.save(directory / REFERENCE_MODELS)
     if results.evaluation is not None:
         (directory / "evaluation").mkdir()
         write_evaluation(results.evaluation, directory / "evaluation")

@@ -11,6 +11,7 @@ from permgrad import plotting
 from permgrad.data.table import Table
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.evaluation.result import RankingEvaluation
+from permgrad.metrics.calibration import reliability_curve, top_label
 from permgrad.report.results import Results
 
 PAGE_WIDTH = 5.6
@@ -33,8 +34,10 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
     if isinstance(estimator, HybridClassifier):
         yield "confusion", plotting.plot_confusion(test.y, results.predicted, estimator.classes_)
+        yield "reliability", _reliability(results)
     else:
         yield "predicted_against_true", plotting.plot_predictions(test.y, results.predicted, str(test.y.name))
+        yield "residuals", plotting.plot_residuals(test.y, results.predicted, str(test.y.name))
     if results.evaluation is not None:
         yield from _evaluation_pictures(results.evaluation)
 
@@ -46,6 +49,15 @@ def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     for name, part in ranking.components.items():
         yield name, plotting.plot_scores(part, width=PAGE_WIDTH)
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
+
+
+def _reliability(results: Results) -> Figure:
+    """Draw the reliability of the second class's probability, or with more classes of the likeliest one's."""
+    p, y, classes = results.probabilities, results.class_numbers, results.estimator.classes_
+    if len(classes) == 2:
+        return plotting.plot_reliability(reliability_curve(y == 1, p[:, 1]), f"{classes[1]}")
+    probability, right = top_label(y, p)
+    return plotting.plot_reliability(reliability_curve(right, probability))
 
 
 def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, Figure]]:

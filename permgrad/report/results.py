@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 
 from permgrad.data.table import Table
+from permgrad.errors import PermGradError
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions
+from permgrad.evaluation.reference_models import ReferenceModels
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
 from permgrad.metrics.scores import scores
+
+COVERAGE = 0.9
+"""Of the intervals whose share of test rows is counted, where the estimator gives intervals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +42,8 @@ class Results:
         How the ranking stands up to tests.
     command : str or None
         Command line that repeats the run.
+    models : ReferenceModels or None
+        The network beside simpler models.
     """
 
     estimator: HybridClassifier | HybridRegressor
@@ -46,11 +54,39 @@ class Results:
     groups: FeatureRanking | None = None
     evaluation: RankingEvaluation | None = None
     command: str | None = None
+    models: ReferenceModels | None = None
 
     @cached_property
     def predicted(self) -> np.ndarray:
         """Predictions of the test rows, shape (n_test_rows,)."""
         return self.estimator.predict(self.test.X)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Probabilities of the test rows' classes, shape (n_test_rows, n_classes)."""
+        return self.estimator.predict_proba(self.test.X)
+
+    @cached_property
+    def class_numbers(self) -> np.ndarray:
+        """Positions of the test rows' labels among the estimator's classes, shape (n_test_rows,)."""
+        return np.searchsorted(self.estimator.classes_, np.asarray(self.test.y))
+
+    def calibration(self) -> dict[str, Any]:
+        """Return how far probabilities, or intervals, hold what they say on the test rows.
+
+        Classification: ``ece`` (`expected_calibration_error`), its ``bins``, and what a perfectly calibrated network's
+        would be on so many rows: ``ece_calibrated`` (mean) and ``ece_calibrated_most`` (95th percentile). Regression:
+        ``coverage`` and the share ``inside`` intervals of it, where the estimator gives intervals.
+        """
+        if self.test.task == "classification":
+            mean, most = calibrated_error(self.probabilities)
+            error = expected_calibration_error(self.class_numbers, self.probabilities)
+            return {"ece": error, "bins": BINS, "ece_calibrated": mean, "ece_calibrated_most": most}
+        ends = _intervals(self.estimator, self.test)
+        if ends is None:
+            return {}
+        y = np.asarray(self.test.y, float)
+        return {"coverage": COVERAGE, "inside": float(((ends[:, 0] <= y) & (y <= ends[:, 1])).mean())}
 
     def with_settings(self) -> Results:
         """Return the same, the ranking with where it comes from: data, split, scores, estimator, versions, command."""
@@ -71,7 +107,20 @@ class Results:
             "split_random_state": self.split_random_state,
             "test_rows": len(self.test),
             "test_scores": scores(estimator, self.test),
+            "calibration": self.calibration(),
+            **({} if self.models is None else {"verdict": self.models.verdict, "beaten_by": self.models.beaten_by}),
             "estimator": {"class": type(estimator).__name__, **estimator.get_params()},
             "versions": versions(),
             "command": self.command,
         }
+
+
+def _intervals(estimator: Any, test: Table) -> np.ndarray | None:
+    """Return the ends of each test row's interval, (n_rows, 2); None where the estimator gives none."""
+    predict = getattr(estimator, "predict_interval", None)
+    if predict is None:
+        return None
+    try:
+        return np.asarray(predict(test.X, COVERAGE), float)
+    except PermGradError:  # of an estimator that was fitted without what intervals need
+        return None

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 from permgrad.data.table import Table
 from permgrad.directories import move_into
 from permgrad.estimators.saving import versions
+from permgrad.evaluation.reference_models import reference_models
 from permgrad.files import read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.directory import DPI, write_results
@@ -89,7 +90,10 @@ def _rank(job: Job, best: FrozenTrial, table: Table, test: Table, directory: Pat
     ranking = estimator.rank_features(test.X, test.y, verbose=False)
     tuning = {"study": job.name, "trial": best.number, "values": best.values, "params": best.params}
     ranking = replace(ranking, settings={**ranking.settings, "tuning": tuning})
-    return write_results(directory, Results(estimator, ranking, table, test, job.identity["split_random_state"]))
+    split = job.identity["split_random_state"]
+    train, val, _ = table.split(random_state=split)
+    models = reference_models(estimator, train, test, validation_data=val, random_state=estimator.random_state_)
+    return write_results(directory, Results(estimator, ranking, table, test, split, models=models))
 
 
 def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]:

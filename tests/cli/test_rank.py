@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ def test_results_directory(ranked):
         "manifest.json",
         *("ranking.png", "permutation.png", "gradient_input.png", "end_to_end.png", "conditional.png"),
         *("agreement.png", "confusion.png", "layout.png", "learning_curves.png", "sample.png"),
+        *("reference_models.json", "reliability.png"),
     }
     ranking = pg.FeatureRanking.load(ranked.out / "ranking.json")
     pd.testing.assert_frame_equal(pd.read_csv(ranked.out / "ranking.csv", float_precision="round_trip"), ranking.table)
@@ -61,8 +63,12 @@ def test_saved_model_gives_the_ranking_again(ranked, csv):
 
 def test_the_terminal_shows_progress_and_results_only(ranked):
     assert "test rows (24): accuracy" in ranked.stdout
+    verdict = pg.ReferenceModels.load(ranked.out / "reference_models.json").verdict
+    assert (
+        ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("gradient_input")
+    )
     assert "missing training values" in ranked.stdout
-    assert "note: no information in 'same'" in ranked.stderr
+    assert ranked.stderr.count("note: no information in 'same'") == 1
     assert "training:" in ranked.stderr
     for noise in ("oneDNN", "cuda", "TensorFlow", "WARNING", "Warning", "tensorflow"):
         assert noise not in ranked.stderr + ranked.stdout
@@ -85,7 +91,7 @@ def test_regression_on_one_branch_by_the_published_formula(csv, tmp_path, comman
     assert ran.code == 0, ran.stderr
     out = tmp_path / "results" / "own"
     names = {path.name for path in out.iterdir()}
-    assert {"predicted_against_true.png", "permutation.png"} <= names
+    assert {"predicted_against_true.png", "permutation.png", "residuals.png"} <= names
     assert "layout.png" not in names
     settings = pg.FeatureRanking.load(out / "ranking.json").settings
     assert not settings["estimator"]["unique"]
@@ -146,3 +152,21 @@ def test_what_a_time_limit_left_out_is_said(capsys):
     settings = {"test_rows": 5, "test_scores": {"r2": 0.5}}
     show_ranking(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
     assert "the time limit left 1 of 2 features out" in capsys.readouterr().out
+
+
+def test_what_speaks_against_a_network_comes_before_its_ranking(capsys):
+    learned = {"better": False, "rows": 50, "loss": 0.7, "prior_loss": 0.69, "low": -0.01, "high": 0.03}
+    settings = {"test_rows": 50, "test_scores": {"accuracy": 0.5}, "learned": learned}
+    settings |= {"verdict": "Ridge predicts these test rows better.", "beaten_by": "Ridge"}
+    weights = {"tabular": 0.5, "image": 0.5}
+    ranking = pg.FeatureRanking(("a", "b"), [1.0, 0.0], settings=settings, branch_weights=weights)
+    show_ranking(ranking)
+    first, second, *_ = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert first.startswith("This network has learned nothing that these 50 rows can tell from chance: its loss is 0.7")
+    assert second == settings["verdict"]
+    show_ranking(ranking)
+    assert "branch weights" not in capsys.readouterr().out
+    show_ranking(replace(ranking, settings={**settings, "learned": {"better": True}, "beaten_by": None}))
+    shown = capsys.readouterr().out
+    assert "branch weights: tabular 0.50, image 0.50" in shown
+    assert "Ridge" not in shown

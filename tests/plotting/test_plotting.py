@@ -357,3 +357,25 @@ def test_learning_and_areas():
     assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars] == [(0.5, 0.9), (0.5, pytest.approx(0.6))]
     assert figure.axes[0].get_xlim() == (0.4, 1.0)
     assert_nothing_cut_off(figure)
+
+
+def test_reliability_is_drawn_with_its_intervals():
+    curve = pd.DataFrame({"predicted": [0.2, 0.8], "share": [0.3, 1.0], "low": [0.1, 0.7], "high": [0.5, 1.0]})
+    figure = plotting.plot_reliability(curve.assign(rows=[11, 10]), "$yes$")
+    axes = figure.axes[0]
+    (points,) = (each for each in axes.containers if isinstance(each, ErrorbarContainer))
+    np.testing.assert_allclose(np.column_stack(points.lines[0].get_data()).astype(float), [[0.2, 0.3], [0.8, 1.0]])
+    ends = [(segment[0][1], segment[1][1]) for segment in points.lines[2][0].get_segments()]
+    np.testing.assert_allclose(ends, [[0.1, 0.5], [0.7, 1.0]])
+    assert {"test rows, 10 to 11 a point", r"probability of \$yes\$"} <= set(texts(figure))
+    assert_nothing_cut_off(figure)
+
+
+def test_residuals_are_true_less_predicted():
+    predicted = np.array([1.0, 2.0, 4.0])
+    figure = plotting.plot_residuals([2.0, 2.0, 1.0], predicted, "price")
+    scatter, histogram = figure.axes
+    np.testing.assert_allclose(scatter.collections[0].get_offsets(), [[1, 1], [2, 0], [4, -3]])
+    assert sum(bar.get_height() * bar.get_width() for bar in histogram.patches) == pytest.approx(1)
+    assert_nothing_cut_off(figure)
+    assert len(plotting.plot_residuals(predicted, predicted).axes[1].lines) == 0  # no spread, no normal curve

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ import pytest
 import permgrad as pg
 from permgrad.report.directory import write_results
 from permgrad.report.page import _content as content
-from permgrad.report.page._render import MAX_ROWS
+from permgrad.report.page._render import MAX_ROWS, render_page
 from permgrad.report.page._tables import cells, number, percent, probability, ranking_cells
 from permgrad.report.results import Results
 from tests.conftest import SMALL
@@ -56,10 +57,11 @@ def written(out, table, estimator, **keywords):
     """Fit on the split's training rows, write the results, return (ranking, page's source)."""
     train, _, test = table.split(random_state=7)
     estimator.fit(train.X, train.y)
+    models = pg.reference_models(estimator, train, test)
     ranking = estimator.rank_features(test.X, test.y, n_repeats=2)
     settings = {**ranking.settings, "agreement": {"permutation": 0.75, "end_to_end": 0.4375}}
     ranking = pg.FeatureRanking.from_dict({**ranking.to_dict(), "settings": settings})
-    results = Results(estimator, ranking, table, test, 7, **keywords)
+    results = Results(estimator, ranking, table, test, 7, models=models, **keywords)
     ranking = write_results(out, results)
     return results, ranking, (out / "report.html").read_text(encoding="utf-8")
 
@@ -210,6 +212,7 @@ def test_what_the_referee_found_is_on_the_page(report):
 
 def test_the_pictures_are_in_the_directory_too(report):
     names = {path.name for path in report.path.parent.iterdir()}
+    assert "reliability.png" in names
     assert {"curves.png", "retraining.png", "sanity.png", "agreement.png", "stability.png", "sample.png"} <= names
 
 
@@ -226,6 +229,64 @@ def test_a_network_that_learned_nothing_is_called_so(wide):
     ranking, page = wide
     assert ranking.settings["test_scores"]["r2"] <= 0
     assert "is no better. Its ranking says" in page
+    said = "This network has learned nothing that these 12 rows can tell from chance"
+    assert 0 < page.index(said) < page.index("It relies most on")
+    assert "branch weights" not in page
+
+
+def test_a_better_model_is_named_before_any_order(report):
+    models, text = report.results.models, Reader(report.page).text
+    assert models.beaten_by == "LogisticRegression"  # of a network of two epochs
+    assert 0 < text.index(models.verdict) < text.index("It relies most on")
+    _, *rows = rows_of(report.page, "Fitted on the same 72 rows, scored on the same 24 test rows")
+    assert [row[0] for row in rows] == ["HybridClassifier", "LogisticRegression", "HistGradientBoosting"]
+    np.testing.assert_allclose([float(row[3]) for row in rows], models.table["log_loss"], atol=1e-3)
+    kept = pg.ReferenceModels.load(report.path.parent / "reference_models.json")
+    assert kept.verdict == models.verdict == report.ranking.settings["verdict"]
+
+
+def test_a_network_that_no_model_beats_is_said_to_be_so(report):
+    table = report.results.models.table.assign(p=0.5)
+    even = replace(report.results, models=replace(report.results.models, table=table)).with_settings()
+    page = render_page(even, {})
+    assert 0 < page.index("No reference model predicts these test rows better") < page.index("It relies most on")
+    assert "the ranking explains a weaker model" not in page
+
+
+def test_calibration_is_on_the_page(report):
+    known = report.ranking.settings["calibration"]
+    results = report.results
+    expected = pg.expected_calibration_error(results.class_numbers, results.estimator.predict_proba(results.test.X))
+    assert known["ece"] == pytest.approx(expected)
+    assert f"Calibration error: {percent(expected, 1)}" in report.page
+    assert "Reliability, in test rows" in report.page
+
+
+class WithIntervals:
+    """A regressor whose intervals hold the lower half of the target."""
+
+    def __init__(self, y, able=True):
+        self.y, self.able = y, able
+
+    def predict_interval(self, X, coverage):
+        assert coverage == 0.9
+        if not self.able:
+            raise pg.PermGradError("no rows were set apart for intervals")
+        return np.column_stack([np.full(len(X), -np.inf), np.full(len(X), np.median(self.y))])
+
+
+def test_intervals_are_counted_where_there_are_any():
+    y = np.arange(40.0)
+    test = pg.Table(np.random.default_rng(0).normal(size=(40, 2)), y)
+
+    def known(estimator):
+        return Results(estimator, None, test, test, 0).calibration()
+
+    assert known(WithIntervals(y)) == {"coverage": 0.9, "inside": 0.5}
+    assert known(WithIntervals(y, able=False)) == known(object()) == {}
+    shown = pg.FeatureRanking(("x0",), [1.0], settings={"calibration": known(WithIntervals(y))})
+    (said,) = content.calibration(shown)
+    assert said == "Of the test rows, 50.0\u00a0% are inside the network’s 90\u00a0% intervals."
 
 
 @pytest.mark.slow

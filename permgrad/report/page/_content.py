@@ -81,6 +81,26 @@ def trivial(test: Table) -> tuple[str, float] | None:
     return "accuracy", float(test.y.value_counts(normalize=True).max())
 
 
+def calibration(ranking: FeatureRanking) -> list[str]:
+    """Say how far probabilities, or intervals, hold what they say."""
+    known = ranking.settings.get("calibration") or {}
+    if "ece" in known:
+        within = known["ece"] <= known["ece_calibrated_most"]
+        return [
+            f"Calibration error: {percent(known['ece'], 1)}, the mean gap between the probability that the network"
+            " gives its answer and the share of such rows in which it is right (in bins of equally many rows). Of a"
+            f" perfectly calibrated network, so few rows would show {percent(known['ece_calibrated'], 1)} on average,"
+            f" and seldom above {percent(known['ece_calibrated_most'], 1)}: "
+            + ("no miscalibration can be told here." if within else "its probabilities are not to be taken literally.")
+        ]
+    if "inside" in known:
+        return [
+            f"Of the test rows, {percent(known['inside'], 1)} are inside the network’s"
+            f" {percent(known['coverage'])} intervals."
+        ]
+    return []
+
+
 def verdict(ranking: FeatureRanking, test: Table) -> tuple[str, bool]:
     """Say how the network compares with a constant answer, and whether it is better."""
     name, level = trivial(test)  # type: ignore[misc]
@@ -91,9 +111,15 @@ def verdict(ranking: FeatureRanking, test: Table) -> tuple[str, bool]:
         constant = f"Always answering “{test.y.mode().iloc[0]}” would be right in {percent(level, 1)} of the test rows"
     if reached > level:
         return f"{constant}; the network reaches {_score(name, reached)}.", True
+    said = f"{constant}; the network reaches {_score(name, reached)} and is no better."
+    if ranking.settings.get("learned") and ranking.learned:  # it knows how likely rows are, if not which is likelier
+        return (
+            f"{said} Its {'probabilities are' if test.task != 'regression' else 'loss is'} better than chance’s.",
+            True,
+        )
     return (
-        f"{constant}; the network reaches {_score(name, reached)} and is no better. Its ranking says what a network"
-        " that has learned nothing useful looks at, and nothing about the table.",
+        f"{said} Its ranking says what a network that has learned nothing useful looks at, and nothing about the"
+        " table.",
         False,
     )
 
@@ -107,12 +133,17 @@ def _definition(ranking: FeatureRanking) -> str:
     if ranking.method != "permgrad":
         return EXPLAINERS.get(ranking.method, f"A column’s score is that of the method {ranking.method}.")
     fused = " and ".join(method_title(name) for name in ranking.components if name not in BESIDE)
-    weights = " and ".join(f"{percent(weight)} to the {branch} branch" for branch, weight in _weights(ranking).items())
+    weights = " and ".join(
+        f"{percent(weight)} to the {branch} branch" for branch, weight in ranking.trusted_weights.items()
+    )
+    weights = (
+        f"ablation gives {weights}" if weights else "both count alike, as ablation of a network at chance is noise"
+    )
     whole = " Scores are shares: over all columns they add up to 1." if np.isclose(ranking.scores.sum(), 1) else ""
     return (
         "A column’s score says how much this network relies on the column, in both of its branches: the one that reads"
         f" the row and the one that reads the row’s image. It is fused from {fused};"
-        f" ablation gives {weights}.{whole}"
+        f" {weights}.{whole}"
     )
 
 
@@ -213,7 +244,3 @@ def _cut(names: list[str]) -> str:
 
 def _score(name: str, value: float) -> str:
     return f"R² = {number(value)}" if name == "r2" else percent(value, 1)
-
-
-def _weights(ranking: FeatureRanking) -> dict[str, float]:
-    return ranking.branch_weights or {}

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.files import plain
+from permgrad.importance.learned import doubts
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
 from permgrad.report.page import _content as content
 from permgrad.report.page._calls import python_calls
 from permgrad.report.page._images import figure_source, samples
-from permgrad.report.page._tables import Cells, number, ranking_cells, stability_cells, titled_cells
+from permgrad.report.page._tables import Cells, models_cells, number, ranking_cells, stability_cells, titled_cells
 from permgrad.report.pictures import PAGE_FEATURES
 from permgrad.report.results import Results
 
@@ -71,6 +72,10 @@ def _data(results: Results) -> dict[str, Any]:
         "score_names": content.SCORE_NAMES,
         "score_meanings": content.SCORE_MEANINGS,
         "verdict": content.verdict(results.ranking, results.test),
+        "doubts": doubts(results.ranking),
+        "models": None if results.models is None else models_cells(results.models),
+        "beside": None if results.models is None else results.models,
+        "calibration": content.calibration(results.ranking),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from permgrad.evaluation.reference_models import ReferenceModels
 from permgrad.evaluation.stability import RankStability
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
@@ -134,6 +135,24 @@ def probability(value: float) -> str:
     if math.isnan(value):
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def models_cells(models: ReferenceModels) -> Cells:
+    """Return the scores of the network and the models beside it, and by how much each of them predicts better."""
+    table = models.table
+    names = {"accuracy": "accuracy", "auc": "AUC", "log_loss": "log loss", "r2": "R²", "rmse": "RMSE"}
+    names["weighted_log_loss"] = "weighted log loss"
+    columns = {"model": table["model"].tolist()}
+    columns |= {title: _column(table[name]) for name, title in names.items() if name in table}
+    gain = "R² above the network’s" if models.task == "regression" else "log loss below the network’s"
+    low, high = _column(table["low"]), _column(table["high"])
+    spans = ["–" if text == "–" else span for text, span in zip(low, _spans(low, high), strict=True)]
+    columns |= {gain: _column(table["better_by"]), "95 % interval": spans}
+    columns["p"] = [probability(value) for value in table["p"]]
+    if table["note"].any():
+        columns["fitted on"] = [note or "all of it" for note in table["note"]]
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return Cells(list(columns), [name not in ("model", "fitted on") for name in columns], rows)
 
 
 def _intervals(table: pd.DataFrame) -> dict[str, list[str]]:

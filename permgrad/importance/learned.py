@@ -1,0 +1,126 @@
+"""Has the model learned anything that its rows can tell: its loss beside that of an answer that knows no row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from permgrad.errors import PermGradError
+from permgrad.importance.network._target import Target
+from permgrad.metrics.paired import compare_losses
+
+if TYPE_CHECKING:
+    from permgrad.importance.ranking import FeatureRanking
+
+ALPHA = 0.05
+"""How often a model at chance may be taken for one that has learned something."""
+
+
+def what_is_learned(
+    target: Target, losses: np.ndarray, prior: Any = None, class_weights: Sequence[float] | np.ndarray | None = None
+) -> dict[str, Any]:
+    """Compare a model's losses with those of the best constant answer.
+
+    Parameters
+    ----------
+    target : Target
+    losses : ndarray of shape (n_rows,)
+        The model's.
+    prior : array of shape (n_classes,) or (n_outputs,), optional
+        The constant answer: each class's share in training, or the mean of the training target. By default that of
+        these rows, which is a little better than any that could be known beforehand.
+    class_weights : array of shape (n_classes,), optional
+        With them, each row counts by its class's weight, in the mean losses and in the shares: what a model that was
+        trained on a weighted loss was asked for.
+
+    Returns
+    -------
+    dict
+        Plain values: ``better`` (whether the model's expected loss is below the constant answer's: p < 0.05),
+        ``loss``, ``prior_loss``, ``difference`` with its 95 % interval ``low`` and ``high``, ``p`` (one-sided, paired
+        by row), ``rows``, ``prior`` ("training" or "these rows") and ``weighted``.
+
+    Raises
+    ------
+    PermGradError
+        If prior or class weights do not fit the target.
+    """
+    constant = _prior(target, prior)
+    weights = np.ones(len(losses))
+    weighted = class_weights is not None and bool(target.classes)
+    if weighted:
+        of_class = np.asarray(class_weights, float)
+        if of_class.shape != constant.shape:
+            raise PermGradError(f"expected a weight for each of {len(constant)} classes, got shape {of_class.shape}")
+        constant = constant * of_class / (constant * of_class).sum()
+        weights = of_class[target.y] / of_class[target.y].mean()
+    known = np.broadcast_to(constant, (len(losses), len(constant)))
+    compared = compare_losses(weights * losses, weights * target.loss(target.y, known))
+    return {
+        "better": compared.p < ALPHA,
+        "loss": compared.first,
+        "prior_loss": compared.second,
+        "difference": compared.difference,
+        "low": compared.low,
+        "high": compared.high,
+        "p": compared.p,
+        "rows": len(losses),
+        "prior": "these rows" if prior is None else "training",
+        "weighted": weighted,
+    }
+
+
+def doubts(ranking: FeatureRanking) -> list[str]:
+    """List what is to be known before any order: that nothing was learned, or that a simpler model predicts better.
+
+    The latter is in ``settings["verdict"]`` and ``["beaten_by"]``, where the model was set beside others.
+    """
+    said = []
+    if not ranking.learned:
+        text = sentence(ranking.settings["learned"], ranking.classes is not None)
+        said.append(f"{text[0].upper()}{text[1:]}.")
+    return [*said, ranking.settings["verdict"]] if ranking.settings.get("beaten_by") else said
+
+
+def sentence(learned: Mapping[str, Any], classes: bool) -> str:
+    """Say it in words, of a model that is no better."""
+    answer = "each class's share" if classes else "the mean"
+    weighted = "weighted " if learned.get("weighted") else ""
+    return (
+        f"this network has learned nothing that these {learned['rows']:,} rows can tell from chance: its {weighted}loss"
+        f" is {learned['loss']:.3g}, that of always answering {answer} {learned['prior_loss']:.3g}"
+        f" (difference {_end(learned['low'])} to {_end(learned['high'])}). The ranking says what it looks at, not what"
+        " matters; its branches count alike"
+    )
+
+
+def average(learned: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the same of several models on the same rows: means, and of the p-values twice the median."""
+    p = float(min(1, 2 * np.median([each["p"] for each in learned]))) if len(learned) > 1 else learned[0]["p"]
+    means = {
+        name: float(np.mean([np.nan if each[name] is None else each[name] for each in learned]))
+        for name in ("loss", "prior_loss", "difference", "low", "high")
+    }
+    return {**learned[0], **means, "p": p, "better": p < ALPHA}
+
+
+def _prior(target: Target, prior: Any) -> np.ndarray:
+    """Return the constant answer, (n_classes,) or (n_outputs,)."""
+    if target.classes:
+        n = len(target.classes)
+        known = np.bincount(target.y, minlength=n) / len(target.y) if prior is None else np.asarray(prior, float)
+    else:
+        n = target.y[0].size
+        known = np.asarray(target.y, float).reshape(len(target.y), -1).mean(axis=0) if prior is None else prior
+        known = np.asarray(known, float).reshape(-1)
+    if known.shape != (n,) or not np.isfinite(known).all():
+        raise PermGradError(f"prior must be {n} finite numbers, shares of classes or means, got {prior!r}")
+    if target.classes and (known.min() < 0 or not np.isclose(known.sum(), 1, atol=1e-3)):
+        raise PermGradError(f"prior must be shares of classes, which add up to 1, got {prior!r}")
+    return known
+
+
+def _end(value: float | None) -> str:
+    return "?" if value is None else f"{value:.2g}".replace("-", "−")

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.metrics.calibration import calibrated_error
+from tests.oracle import plain_calibration_error
+
+
+def sampled(rng, n, classes, power=1.0):
+    """Labels drawn by probabilities, and these, sharpened by a power."""
+    p = rng.dirichlet(np.ones(classes), n)
+    y = (rng.random((n, 1)) > p.cumsum(axis=1)).sum(axis=1)
+    told = p**power
+    return y, told / told.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("n", "bins"), [(200, 15), (103, 7), (5, 15)])
+def test_the_slow_loop_agrees(n, bins, rng):
+    y, p = sampled(rng, n, 3, 2)
+    assert pg.expected_calibration_error(y, p, bins) == pytest.approx(plain_calibration_error(y, p, bins))
+
+
+def test_by_hand():
+    """Bins of two rows: told 0.6 and 0.7, one right (gap 0.15); told 0.8 and 0.9, both right (gap 0.15)."""
+    p = np.array([0.9, 0.6, 0.8, 0.7])
+    probabilities = np.column_stack([p, 1 - p])
+    assert pg.expected_calibration_error([0, 1, 0, 0], probabilities, 2) == pytest.approx(0.15)
+
+
+def test_a_calibrated_sampler_is_at_the_noise_floor_and_an_overconfident_one_above(rng):
+    for power, calibrated in ((1, True), (3, False)):
+        y, p = sampled(rng, 2000, 3, power)
+        mean, most = calibrated_error(p)
+        assert 0 < mean < most < 0.05
+        assert (pg.expected_calibration_error(y, p) < most) == calibrated
+
+
+def test_the_curve_counts_every_row_once_and_covers_the_truth(rng):
+    p = rng.random(1000)
+    curve = pg.reliability_curve(rng.random(1000) < p, p)
+    assert curve["rows"].tolist() == [100] * 10
+    assert curve["predicted"].is_monotonic_increasing
+    assert ((curve["low"] <= curve["predicted"]) & (curve["predicted"] <= curve["high"])).sum() >= 8
+    assert ((curve["low"] < curve["share"]) & (curve["share"] < curve["high"])).all()
+    wrong = pg.reliability_curve(rng.random(1000) < p**3, p)
+    assert (wrong["high"] < wrong["predicted"]).sum() >= 5
+
+
+def test_few_rows_have_few_bins():
+    assert pg.reliability_curve([True, False, True], [0.9, 0.5, 0.7])["rows"].tolist() == [3]
+
+
+def test_errors():
+    with pytest.raises(pg.PermGradError, match="expected class numbers"):
+        pg.expected_calibration_error([0, 1], np.ones((3, 2)))
+    with pytest.raises(pg.PermGradError, match="n_bins must be at least 1"):
+        pg.expected_calibration_error([0, 1], np.ones((2, 2)), 0)
+    with pytest.raises(pg.PermGradError, match="an outcome and a probability for each row"):
+        pg.reliability_curve([True], [0.5, 0.5])
