@@ -51,9 +51,9 @@ class ExplainedRows:
 
 
 class RanksFeatures:
-    """`rank_features` for an estimator with a fitted ``network_``, of the rows that `_explained_rows` returns."""
+    """`rank_features` for an estimator with fitted ``networks_``, of the rows that `_explained_rows` returns."""
 
-    network_: Any
+    networks_: list[Any]
     random_state_: int
     verbose: bool
     layout_: FeatureLayout | None = None
@@ -123,10 +123,33 @@ class RanksFeatures:
         """
         budget = budget.begin()
         explained = self._explained_rows(X, y)
+        random_state = self.random_state_ if random_state is None else random_state
+        n = len(self.networks_)
+        rankings = [
+            self._rank_network(
+                network,
+                explained,
+                groups,
+                budget.step(f"network{i + 1}", share=1 / (n - i)) if n > 1 else budget,
+                formula=formula,
+                end_to_end=end_to_end,
+                conditional=conditional,
+                n_repeats=n_repeats,
+                random_state=random_state,
+                verbose=self.verbose if verbose is None else verbose,
+            )
+            for i, network in enumerate(self.networks_)
+        ]
+        return rankings[0] if n == 1 else average_rankings(rankings, random_state)
+
+    def _rank_network(
+        self, network: Any, explained: ExplainedRows, groups: Groups | None, budget: Budget, **settings: Any
+    ) -> FeatureRanking:
+        """Rank by one of the networks: groups, from coarse to fine, then single columns."""
         levels = _levels(groups, explained)
         rankings = [
             rank_features(
-                self.network_,
+                network,
                 explained.rows,
                 explained.target,
                 layout=self.layout_,
@@ -134,13 +157,8 @@ class RanksFeatures:
                 classes=explained.classes,
                 prior=self.prior_,
                 class_weights=self.class_weights_,
-                formula=formula,
-                end_to_end=end_to_end,
-                conditional=conditional,
-                n_repeats=n_repeats,
-                random_state=self.random_state_ if random_state is None else random_state,
                 budget=budget.step(f"groups{number}" if number <= len(levels) else ""),
-                verbose=self.verbose if verbose is None else verbose,
+                **settings,
             )
             for number, level in enumerate([*levels, {name: [name] for name in explained.columns}], 1)
         ]

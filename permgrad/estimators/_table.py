@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -35,7 +36,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
     encoder_ : ColumnEncoder
         Raw columns → the network's input.
     kept_epoch_ : int
-        Epoch, from 1, whose weights were kept.
+        Epoch, from 1, whose weights were kept; of several networks, the first one's.
     """
 
     random_state: int | np.random.RandomState | None
@@ -86,24 +87,32 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
             Naming columns that never vary, and, with ``unique=False``, features that share a pixel.
         """
         self.random_state_ = draw_random_state(self.random_state)
-        network, training = self._configs()
+        self._configs(1, self.random_state_)  # settings that cannot be are told before any work
         rows = self._checked(X, y, sample_weight)
         self._fit_target(rows[0].y)
-        train, validation = self._set_apart(rows, validation_data)
-        self.encoder_ = ColumnEncoder().fit(train[0])
-        self._fit_row_weights(self._encode_target(train[0].y), train[1])
-        encoded = self._for_network(*train)
-        self.network_ = self._build(network, encoded[0], encoded[1])
-        self.history_, self.kept_epoch_ = fit_network(
-            self.network_,
-            encoded,
-            self._for_network(*validation) if validation else None,
-            training,
-            task=self._task,
-            callbacks=callbacks,
-            verbose=self.verbose,
-        )
+        parts = self._parts(rows, validation_data)
+        seen = parts[0][0] if len(parts) == 1 else rows
+        self.encoder_ = ColumnEncoder().fit(seen[0])
+        self._fit_row_weights(self._encode_target(seen[0].y), seen[1])
+        self._fit_shared(self.encoder_.encode(seen[0].X))
+        fitted = [self._fit_network(*part, number, callbacks) for number, part in enumerate(parts)]
+        self.networks_ = [network for network, _, _ in fitted]
+        _, self.history_, self.kept_epoch_ = fitted[0]
         return self
+
+    def _fit_network(
+        self, train: WeightedTable, validation: WeightedTable | None, number: int, callbacks: Sequence[Any]
+    ) -> tuple[Any, dict[str, list[float]], int]:
+        """Return a network trained on some rows, what training logged, and the epoch whose weights it has."""
+        network_config, training = self._configs(len(train[0]), self.random_state_ + number)
+        encoded = self._for_network(*train)
+        deciding = self._for_network(*validation) if validation else None
+        network = self._build(network_config, encoded, deciding)
+        history, kept = fit_network(
+            network, encoded, deciding, training, task=self._task, callbacks=callbacks, verbose=self.verbose
+        )
+        self._after_training(network, deciding, number)
+        return network, history, kept
 
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
@@ -114,7 +123,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         super().restore_state(content, networks)
         self.encoder_ = ColumnEncoder.from_dict(content["encoder"])
         self.kept_epoch_ = content["kept_epoch"]
-        encoded, taken = len(self.encoder_.get_feature_names_out()), network.input_shape[-1]
+        encoded, taken = len(self.encoder_.get_feature_names_out()), self.network_.input_shape[-1]
         if encoded != taken:
             raise PermGradError(f"its columns are encoded as {encoded} numbers, its network takes {taken}")
 
@@ -138,26 +147,34 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
             raise PermGradError("rows of positive sample_weight have one target value (one class); two are needed")
         return table, weight
 
-    def _set_apart(self, rows: WeightedTable, validation_data: Any) -> tuple[WeightedTable, WeightedTable | None]:
-        """Return the rows to fit on, and those that decide when to stop."""
-        table, weight = rows
+    def _parts(self, rows: WeightedTable, validation_data: Any) -> list[tuple[WeightedTable, WeightedTable | None]]:
+        """Return for each network the rows to fit on, and those that decide when to stop."""
+        table, _ = rows
         if validation_data is not None:
-            return rows, (table.more_rows(validation_data), None)
+            return [(rows, (table.more_rows(validation_data), None))] * self._n_networks
         if not 0 <= self.validation_fraction < 1:
             raise PermGradError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
         n_rows = round(self.validation_fraction * len(table))
         n_classes = len(table.classes or ())
         rarest = table.y.value_counts().min() if n_classes else len(table)
         if n_rows < max(MIN_VALIDATION_ROWS, n_classes) or rarest < 2:
-            return rows, None
-        parts = train_test_split(
-            np.arange(len(table)),
-            test_size=n_rows,
-            random_state=self.random_state_,
-            stratify=table.y if n_classes else None,
-        )
-        train, validation = ((table.take(part), None if weight is None else weight[part]) for part in parts)
-        return train, validation
+            return [(rows, None)] * self._n_networks
+        if self._n_networks > 1:
+            folds = StratifiedKFold if n_classes else KFold
+            splits = folds(self._n_networks, shuffle=True, random_state=self.random_state_)
+            with warnings.catch_warnings():  # a class of fewer rows than there are parts is in some of them only
+                warnings.simplefilter("ignore", UserWarning)
+                chosen = list(splits.split(table.X, table.y))
+        else:
+            chosen = [
+                train_test_split(
+                    np.arange(len(table)),
+                    test_size=n_rows,
+                    random_state=self.random_state_,
+                    stratify=table.y if n_classes else None,
+                )
+            ]
+        return [(_taken(rows, train), _taken(rows, validation)) for train, validation in chosen]
 
     def _for_network(self, table: Table, sample_weight: np.ndarray | None) -> Rows:
         """Return a table as the network is trained on it: encoded columns, target, and weights where there are any."""
@@ -174,18 +191,39 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         return self.encoder_.encode(frame.set_axis(list(self.features_), axis=1))
 
     def _network_output(self, X: Any) -> np.ndarray:
-        return self.network_.predict(self._encode(X), batch_size=PREDICT_ROWS, verbose=0)
+        return self._predicted(self._encode(X))
+
+    def _predicted(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the networks' mean output for encoded rows, (n_rows, n_outputs), float32."""
+        outputs = [network.predict(encoded, batch_size=PREDICT_ROWS, verbose=0) for network in self.networks_]
+        return outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)
+
+    @property
+    def _n_networks(self) -> int:
+        """How many networks are trained, and averaged."""
+        return 1
 
     @abstractmethod
-    def _configs(self) -> tuple[Any, TrainingConfig]:
-        """Return the settings of the network and of its training, checked."""
+    def _configs(self, n_rows: int, random_state: int) -> tuple[Any, TrainingConfig]:
+        """Return the settings of a network and of its training on so many rows, checked."""
+
+    def _fit_shared(self, encoded: np.ndarray) -> None:
+        """Learn from the encoded rows what all networks have in common."""
 
     @abstractmethod
-    def _build(self, config: Any, encoded: np.ndarray, target: np.ndarray) -> Any:
+    def _build(self, config: Any, train: Rows, validation: Rows | None) -> Any:
         """Return a network that is not trained yet, its scaling fitted on the encoded training rows."""
+
+    def _after_training(self, network: Any, validation: Rows | None, number: int) -> None:
+        """Do what is left to do with a trained network, the `number`-th from 0."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
+
+
+def _taken(rows: WeightedTable, at: np.ndarray) -> WeightedTable:
+    table, weight = rows
+    return table.take(at), None if weight is None else weight[at]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,13 +14,17 @@ from sklearn.base import RegressorMixin
 from permgrad.backend import free_memory
 from permgrad.data.encoding import float32_offset
 from permgrad.data.table import Task
-from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
+from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier
-from permgrad.estimators._table import TableEstimator
+from permgrad.estimators._screening import relevant_features, worth_screening
+from permgrad.estimators._table import PREDICT_ROWS, TableEstimator
+from permgrad.estimators.presets import MOST_INPUTS, PRESETS, batch_size_for, patience_for
 from permgrad.images.layout import FeatureLayout, fit_layout
+from permgrad.layers.temperature import fit_temperature
 from permgrad.metrics.losses import squared_error
 from permgrad.models.hybrid import Branch, HybridConfig, adapt, build_hybrid
-from permgrad.training.config import EPOCHS, TrainingConfig, choose_precision
+from permgrad.training.config import TrainingConfig, choose_precision
+from permgrad.training.fit import Rows
 
 MAX_TARGET = 1e15
 """Of a regression's target: its square, and losses that are sums of it, are float32 numbers too."""
@@ -35,31 +40,53 @@ class HybridEstimator(TableEstimator):
         Each encoded column's pixel; None without an image branch.
     """
 
+    preset: str = "default"
     branches: tuple[Branch, ...] | Branch = ("tabular", "image")
     layout: str = "tinto"
     image_size: int | None = None
     unique: bool = True
-    scaling: str = "min-max"
-    embedding: str = "none"
-    embedding_size: int = 16
-    ensemble_size: int = 1
-    dense_units: tuple[int, ...] = (128, 64)
-    n_conv_layers: int = 2
-    base_filters: int = 16
-    head_units: tuple[int, ...] = (64,)
-    dropout: float = 0.2
-    batch_norm: bool = True
-    learning_rate: float = 1e-3
-    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    optimizer: Literal["adam", "adamw"] = "adam"
-    weight_decay: float = 1e-4
-    batch_size: int = 32
+    scaling: str | None = None
+    embedding: str | None = None
+    embedding_size: int | None = None
+    ensemble_size: int | None = None
+    dense_units: tuple[int, ...] | None = None
+    n_conv_layers: int | None = None
+    base_filters: int | None = None
+    head_units: tuple[int, ...] | None = None
+    dropout: float | None = None
+    batch_norm: bool | None = None
+    gated_image: bool | None = None
+    zero_output: bool | None = None
+    calibrated: bool | None = None
+    screening: bool | None = None
+    n_networks: int | None = None
+    learning_rate: float | None = None
+    schedule: Literal["one_cycle", "cosine", "constant"] | None = None
+    optimizer: Literal["adam", "adamw"] | None = None
+    weight_decay: float | None = None
+    batch_size: int | Literal["auto"] | None = None
     epochs: int | None = None
-    patience: int = 6
+    patience: int | Literal["auto"] | None = None
     validation_fraction: float = 0.2
     precision: str = "auto"
     random_state: int | np.random.RandomState | None = 0
     verbose: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the preset decides, with those given by hand in their place.
+
+        Raises
+        ------
+        PermGradError
+            If there is no such preset.
+        """
+        if self.preset not in PRESETS:
+            raise PermGradError(f"preset must be one of {listing(PRESETS)}, got {self.preset!r}")
+        given = {name: getattr(self, name) for name in PRESETS[self.preset]}
+        settings = {**PRESETS[self.preset], **{name: value for name, value in given.items() if value is not None}}
+        if isinstance(settings["epochs"], Mapping):
+            settings["epochs"] = settings["epochs"][self._task]
+        return settings
 
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
@@ -70,56 +97,89 @@ class HybridEstimator(TableEstimator):
         super().restore_state(content, networks)
         self.layout_ = None if content["layout"] is None else FeatureLayout.from_dict(content["layout"])
 
-    def _configs(self) -> tuple[HybridConfig, TrainingConfig]:
+    @property
+    def _n_networks(self) -> int:
+        return int(self.settings()["n_networks"])
+
+    def _configs(self, n_rows: int, random_state: int) -> tuple[HybridConfig, TrainingConfig]:
+        settings = self.settings()
+        if settings["n_networks"] < 1:
+            raise PermGradError(f"n_networks must be at least 1, got {settings['n_networks']}")
+        if settings["batch_size"] == "auto":
+            settings["batch_size"] = batch_size_for(n_rows)
+        if settings["patience"] == "auto":
+            settings["patience"] = patience_for(n_rows, settings["batch_size"])
+        shared = {field.name for field in fields(HybridConfig)} & set(settings)
         network = HybridConfig(
+            **{name: settings[name] for name in shared - {"dense_units", "head_units"}},
             branches=(self.branches,) if isinstance(self.branches, str) else tuple(self.branches),
-            scaling=self.scaling,
-            embedding=self.embedding,
-            embedding_size=self.embedding_size,
-            ensemble_size=self.ensemble_size,
-            dense_units=tuple(self.dense_units),
-            n_conv_layers=self.n_conv_layers,
-            base_filters=self.base_filters,
-            head_units=tuple(self.head_units),
-            dropout=self.dropout,
-            batch_norm=self.batch_norm,
+            dense_units=tuple(settings["dense_units"]),
+            head_units=tuple(settings["head_units"]),
             precision=choose_precision(self.precision),
-            random_state=self.random_state_,
+            random_state=random_state,
         )
-        training = TrainingConfig(
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            optimizer=self.optimizer,
-            weight_decay=self.weight_decay,
-            batch_size=self.batch_size,
-            epochs=EPOCHS[self._task] if self.epochs is None else self.epochs,
-            patience=self.patience,
-            random_state=self.random_state_,
-        )
+        names = ("learning_rate", "schedule", "optimizer", "weight_decay", "batch_size", "epochs", "patience")
+        training = TrainingConfig(**{name: settings[name] for name in names}, random_state=random_state)
         return network, training
 
-    def _build(self, config: HybridConfig, encoded: np.ndarray, target: np.ndarray) -> Any:
-        self.layout_ = self._fit_layout(encoded) if "image" in config.branches else None
+    def _fit_shared(self, encoded: np.ndarray) -> None:
+        self.layout_ = self._fit_layout(encoded) if "image" in self._configs(1, 0)[0].branches else None
         if self.layout_ is not None:
-            self._check_memory(self.layout_.shape)
+            self._check_memory(self.layout_.shape, len(encoded))
+
+    def _build(self, config: HybridConfig, train: Rows, validation: Rows | None) -> Any:
+        encoded, target = train[0], train[1]
+        several = ~((encoded == encoded.min(axis=0)) | (encoded == encoded.max(axis=0))).all(axis=0)
+        mask = self._screened(config, train, validation, np.flatnonzero(several).tolist())
+        numbers = np.flatnonzero(several if mask is None else several & mask).tolist()
+        if self.ensemble_size is None:  # of a table that is wide, fewer networks in one
+            fewer = max(1, min(config.ensemble_size, MOST_INPUTS // encoded.shape[1]))
+            config = replace(config, ensemble_size=fewer)
         network = build_hybrid(
-            config, encoded.shape[1], layout=self.layout_, task=self._task, **self._output_layer(target)
+            config,
+            encoded.shape[1],
+            layout=self.layout_,
+            numbers=numbers,
+            mask=mask,
+            task=self._task,
+            **self._output_layer(target),
         )
-        adapt(network, encoded)
+        adapt(network, encoded, self._class_shares(train) if config.zero_output else None)
         return network
+
+    def _screened(
+        self, config: HybridConfig, train: Rows, validation: Rows | None, numbers: list[int]
+    ) -> np.ndarray | None:
+        """Return which encoded columns the network is to look at, (n_encoded_columns,); None for all."""
+        groups = list(self.encoder_.groups_.values())
+        rows = len(train[0])
+        if not self.settings()["screening"] or validation is None or not worth_screening(rows, len(groups)):
+            return None
+        owners = np.empty(train[0].shape[1], int)
+        for number, columns in enumerate(groups):
+            owners[columns] = number
+        relevant = relevant_features(
+            train[:2], validation[:2], owners, numbers, task=self._task, random_state=config.random_state
+        )
+        return None if relevant is None else relevant[owners]
+
+    def _class_shares(self, train: Rows) -> np.ndarray | None:
+        """Return the share of each class among the training rows, as they are weighed; None for regression."""
+        return None
 
     def _fit_layout(self, encoded: np.ndarray) -> FeatureLayout:
         frame = pd.DataFrame(encoded, columns=self.encoder_.get_feature_names_out())
         return fit_layout(frame, self.layout, self.image_size, unique=self.unique, random_state=self.random_state_)
 
-    def _check_memory(self, shape: tuple[int, int]) -> None:
+    def _check_memory(self, shape: tuple[int, int], n_rows: int) -> None:
         """Raise where a step of training on images of this shape takes more memory than is free."""
+        network, training = self._configs(n_rows, 0)
         # Of each convolution, what it, BatchNorm and the activation give, with gradients; filters double, sides halve.
-        pixels, depth = shape[0] * shape[1], self.n_conv_layers
-        activations = 6 * self.batch_size * sum(self.base_filters * pixels / 2**i for i in range(depth))
+        pixels, depth = shape[0] * shape[1], network.n_conv_layers
+        activations = 6 * training.batch_size * sum(network.base_filters * pixels / 2**i for i in range(depth))
         # Of the Dense layer on the flattened image: weights, gradients and the optimizer's two moments.
-        units = (tuple(self.head_units) or (1,))[0]
-        weights = 4 * units * self.base_filters * 2 ** (depth - 1) * pixels / 4**depth
+        units = (network.head_units or (1,))[0]
+        weights = 4 * units * network.base_filters * 2 ** (depth - 1) * pixels / 4**depth
         needed, free = 4 * (activations + weights), free_memory()
         if needed > free:
             raise PermGradError(
@@ -136,8 +196,13 @@ class HybridEstimator(TableEstimator):
 class HybridClassifier(NetworkClassifier, HybridEstimator):
     """Hybrid network (MLP on the row, CNN on its image) that classifies, and ranks the columns.
 
+    Settings that are None are the preset's.
+
     Parameters
     ----------
+    preset : {"default", "fast", "best", "published"}
+        See `permgrad.estimators.presets`: what does best on many tables; a smaller one for a first look; five networks,
+        each trained on other rows, whose predictions are averaged; the network of the PermGrad notebooks.
     branches : tuple of {"tabular", "image"}
         Both, or one of them for an MLP or a CNN alone.
     layout : {"tinto", "igtd", "deepinsight", "fotomics", "refined"}
@@ -146,39 +211,53 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         Height and width of the image; by default chosen from the number of columns.
     unique : bool
         Whether each feature gets a pixel of its own.
-    scaling : {"min-max", "quantile"}
-        How each column comes to [0, 1]: linearly, or by its rank among the training rows, which evens out long tails
-        and codes that lie far from all numbers; see `permgrad.layers.quantile.QuantileScale`.
-    embedding : {"none", "piecewise", "periodic"}
-        What the tabular branch makes of each scaled column: bins, for relations that bend (a ring, a peak), or waves,
-        for those that swing; see `permgrad.layers.embeddings`.
-    embedding_size : int
-        Bins of a piecewise embedding, or frequencies of a periodic one.
-    ensemble_size : int
+    scaling : {"standard", "min-max", "quantile"}, optional
+        Columns standardised for the tabular branch, and on [0, 1] in the image; or on [0, 1] in both: linearly, or by
+        rank among the training rows, which evens out long tails (`permgrad.layers.quantile.QuantileScale`).
+    embedding : {"bins", "piecewise", "periodic", "none"}, optional
+        What the tabular branch makes of each scaled column: bins beside each number; bins in place of every column; or
+        waves, for relations that swing; see `permgrad.layers.embeddings`.
+    embedding_size : int, optional
+        Bins of a column (fewer where there are many columns), or frequencies of a periodic embedding.
+    ensemble_size : int, optional
         1, or as many networks in one, a batch ensemble: they share its matrices and its CNN, are trained each on its
-        own loss, and predict by their mean; see `permgrad.layers.batch_ensemble`.
-    dense_units : tuple of int
+        own loss, and predict by their mean; see `permgrad.layers.batch_ensemble`. A preset's number becomes smaller
+        where columns times networks exceed 32,768.
+    dense_units : tuple of int, optional
         Dense layers of the tabular branch.
-    n_conv_layers, base_filters : int
+    n_conv_layers, base_filters : int, optional
         Convolution blocks, and filters of the first one (doubled in each further one).
-    head_units : tuple of int
+    head_units : tuple of int, optional
         Dense layers after the branches have met.
-    dropout : float
-    batch_norm : bool
+    dropout : float, optional
+    batch_norm : bool, optional
         Whether layers are followed by BatchNorm.
-    learning_rate : float
+    gated_image : bool, optional
+        Whether what the image adds is multiplied by one number that starts at 0.
+    zero_output : bool, optional
+        Whether the network starts with the mean, or the classes' frequencies, as its answer.
+    calibrated : bool, optional
+        Whether probabilities are calibrated on the validation rows, by a temperature
+        (`permgrad.layers.temperature`). The classes' order stays.
+    screening : bool, optional
+        Where training rows are few for the table's width (fewer than 30 for each column), look first for the columns
+        without which less can be predicted, and mask all others; see `permgrad.estimators._screening`.
+    n_networks : int, optional
+        Networks to train and average. Without validation data, each leaves another part of the rows out to decide when
+        to stop, so together they are trained on all.
+    learning_rate : float, optional
         Peak of the schedule.
-    schedule : {"one_cycle", "cosine", "constant"}
+    schedule : {"constant", "one_cycle", "cosine"}, optional
         Of the learning rate; "one_cycle" as published.
-    optimizer : {"adam", "adamw"}
-    weight_decay : float
+    optimizer : {"adamw", "adam"}, optional
+    weight_decay : float, optional
         Only for "adamw".
-    batch_size : int
+    batch_size : int or "auto", optional
+        "auto": about 16 steps an epoch, of 32 to 256 rows; of a large table more.
     epochs : int, optional
-        By default 70, for regression 200, as published.
-    patience : int
-        Epochs without a better validation loss after which training stops, counted once the learning
-        rate has reached its peak.
+    patience : int or "auto", optional
+        Epochs without a better validation loss after which training stops; of "one_cycle" counted once the learning
+        rate has reached its peak. "auto": 16, or as many as 300 steps take.
     validation_fraction : float
         Share of the training rows set apart for early stopping where `fit` gets no validation data.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
@@ -193,8 +272,10 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
 
     Attributes
     ----------
+    networks_ : list of keras.Model
+        They take encoded rows, see ``encoder_``; scaling and image are layers of them.
     network_ : keras.Model
-        Takes encoded rows, see ``encoder_``; scaling and image are layers of it.
+        The first of them.
     encoder_ : ColumnEncoder
     layout_ : FeatureLayout or None
     classes_ : ndarray
@@ -217,6 +298,17 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
     def _output_layer(self, target: np.ndarray) -> dict[str, Any]:
         return {"n_outputs": len(self.classes_)}
 
+    def _class_shares(self, train: Rows) -> np.ndarray:
+        weight = train[2] if len(train) == 3 else None
+        counts = np.bincount(train[1], weight, minlength=len(self.classes_)) + 0.5
+        return counts / counts.sum()
+
+    def _after_training(self, network: Any, validation: Rows | None, number: int) -> None:
+        if not self.settings()["calibrated"] or validation is None:
+            return
+        probabilities = network.predict(validation[0], batch_size=PREDICT_ROWS, verbose=0)
+        network.get_layer("temperature").temperature.assign(fit_temperature(probabilities, *validation[1:]))
+
 
 class HybridRegressor(RegressorMixin, HybridEstimator):
     """Hybrid network (MLP on the row, CNN on its image) that predicts a number, and ranks the columns.
@@ -224,6 +316,11 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
     Parameters and attributes as of `HybridClassifier`, without those of classes. The network predicts
     in the target's own unit; its last layer undoes a standardisation fitted on the training rows. (A
     target whose spread float32 would blur has a constant taken off before, ``target_offset_``.)
+
+    Attributes
+    ----------
+    residuals_ : ndarray
+        Absolute errors on the validation rows, ascending: what `predict_interval` goes by.
     """
 
     _task: ClassVar[Task] = "regression"
@@ -234,14 +331,68 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         predicted = self._network_output(X)[:, 0]
         return predicted.astype(float) + self.target_offset_ if self.target_offset_ else predicted
 
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
+        """Return an interval for each row's target, shape (n_rows, 2): the prediction and one width on either side.
+
+        Parameters
+        ----------
+        X
+            As for `predict`.
+        coverage : float
+            Share of rows whose target is to lie in their interval, between 0 and 1: at least so many of rows drawn
+            like the validation rows, on average. (Those also decided when training stopped, which makes the width a
+            little too small where they are few.)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, 2), float64
+            Lower and upper ends.
+
+        Raises
+        ------
+        UnfittedError
+        PermGradError
+            If there were no validation rows, or too few for this coverage.
+
+        References
+        ----------
+        Lei, G'Sell, Rinaldo, Tibshirani & Wasserman, Distribution-Free Predictive Inference for Regression, JASA 113
+        (2018): split conformal intervals.
+        """
+        check_fitted(self)
+        if not 0 < coverage < 1:
+            raise PermGradError(f"coverage must be between 0 and 1, got {coverage}")
+        n = len(self.residuals_)
+        rank = math.ceil((n + 1) * coverage)
+        if rank > n:
+            raise PermGradError(
+                f"a coverage of {coverage:g} takes at least {math.ceil(coverage / (1 - coverage))} validation rows,"
+                f" this network had {n}"
+            )
+        predicted = np.asarray(self.predict(X), float)
+        return predicted[:, None] + np.array([-1, 1]) * self.residuals_[rank - 1]
+
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
-        return {**super().state_to_dict(), "target_offset": self.target_offset_}
+        return {
+            **super().state_to_dict(),
+            "target_offset": self.target_offset_,
+            "residuals": self.residuals_.tolist(),
+        }
+
+    def _after_training(self, network: Any, validation: Rows | None, number: int) -> None:
+        """Keep the absolute errors on rows that the network was not fitted on; of several networks, all of them."""
+        known = self.residuals_ if number else np.array([])
+        if validation is not None:
+            predicted = network.predict(validation[0], batch_size=PREDICT_ROWS, verbose=0)[:, 0]
+            known = np.concatenate([known, np.abs(predicted.astype(float) - validation[1])])
+        self.residuals_ = np.sort(known)
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
         """Take over what `state_to_dict` described, and the networks that were saved beside it."""
         super().restore_state(content, networks)
         self.target_offset_ = content["target_offset"]
+        self.residuals_ = np.sort(np.array(content["residuals"], float))
 
     def _fit_target(self, y: pd.Series) -> None:
         values = y.to_numpy(float)

@@ -14,6 +14,7 @@ from permgrad.estimators._base import NetworkClassifier
 from permgrad.estimators._table import TableEstimator
 from permgrad.models.mlp import MLPConfig, build_mlp
 from permgrad.training.config import TrainingConfig, choose_precision
+from permgrad.training.fit import Rows
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -87,16 +88,16 @@ class MLPClassifier(NetworkClassifier, TableEstimator):
         """Σ|first-layer weights| of each column, (n_features,), float64: columns are standardised in front of it.
 
         Cheap, but it holds the initial weights too; see `rank_features` for what the network does with a column. 0 for
-        columns that never varied; of a categorical column, the sum over its categories.
+        columns that never varied; of a column that is encoded as several, their sum.
         """
         check_fitted(self)
         kernel = keras.ops.convert_to_numpy(self.network_.get_layer("hidden_0").kernel)  # (n_encoded_columns, units)
         sums, groups = np.abs(kernel).sum(axis=1, dtype=float), self.encoder_.groups_
         return np.array([sums[groups[name]].sum() if name in groups else 0.0 for name in self.features_])
 
-    def _configs(self) -> tuple[MLPConfig, TrainingConfig]:
+    def _configs(self, n_rows: int, random_state: int) -> tuple[MLPConfig, TrainingConfig]:
         network = MLPConfig(
-            tuple(self.hidden_units), self.dropout, self.scaling, choose_precision(self.precision), self.random_state_
+            tuple(self.hidden_units), self.dropout, self.scaling, choose_precision(self.precision), random_state
         )
         training = TrainingConfig(
             learning_rate=self.learning_rate,
@@ -107,9 +108,9 @@ class MLPClassifier(NetworkClassifier, TableEstimator):
             epochs=self.epochs,
             patience=self.epochs,
             keep=self.keep,
-            random_state=self.random_state_,
+            random_state=random_state,
         )
         return network, training
 
-    def _build(self, config: MLPConfig, encoded: np.ndarray, target: np.ndarray) -> Any:
-        return build_mlp(config, encoded, len(self.classes_))
+    def _build(self, config: MLPConfig, train: Rows, validation: Rows | None) -> Any:
+        return build_mlp(config, train[0], len(self.classes_))

@@ -83,7 +83,7 @@ class ExplainedModel:
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Return the network's output for encoded rows."""
-        return self.estimator.network_.predict(rows, batch_size=PREDICT_ROWS, verbose=0)
+        return self.estimator._predicted(rows)
 
     def losses(self, target: np.ndarray, output: np.ndarray) -> np.ndarray:
         """Return each row's cross-entropy, or squared error over the variance of the training target."""

@@ -94,11 +94,11 @@ class PiecewiseLinear(_ColumnEmbedding):
 
 @keras.saving.register_keras_serializable("permgrad")
 class NumberBins(_ColumnEmbedding):
-    """Columns as they come, and bins of the numeric ones beside them: (batch, n_features) → (batch, n_outputs), float32.
+    """Columns as they come, and bins of the numeric ones beside them: (batch, n_features) → (batch, n_outputs).
 
     The first n_features outputs are the columns themselves. Behind them, each column of `numbers` has `n_bins` more,
-    as of `PiecewiseLinear`, but that bins which a column of few values lacks hold 0. So a Dense layer starts as a linear
-    function of each column, and bends where that helps; a 0/1 column costs one input.
+    as of `PiecewiseLinear`, but that bins which a column of few values lacks hold 0. So a Dense layer starts as a
+    linear function of each column, and bends where that helps; a 0/1 column costs one input. All is float32.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class NumberBins(_ColumnEmbedding):
 
 
 def _shares(x: Any, edges: Any) -> Any:
-    """Return where values (batch, n) stand in their columns' bins, (batch, n, n_bins): -1 below, 1 above, 0 for none."""
+    """Return where values (batch, n) stand in their columns' bins: (batch, n, n_bins), -1 below, 1 above, 0 for none."""
     edges = ops.transpose(edges)  # (n, n_bins + 1)
     low, width = edges[:, :-1], edges[:, 1:] - edges[:, :-1]
     share = 2 * ops.clip((x[:, :, None] - low) / ops.where(width > 0, width, 1.0), 0, 1) - 1

@@ -1,4 +1,4 @@
-"""A small network behind one stochastic gate for each feature: which features does it take to predict the target?
+"""A small network behind one stochastic gate for each feature, to learn which features it takes to predict the target.
 
 embedded rows (batch, n_inputs) ─ gates ─ Dense ─ Dense ─ logits ─ prediction
 """
