@@ -51,6 +51,7 @@ class HybridEstimator(TableEstimator):
     ensemble_size: int | None = None
     dense_units: tuple[int, ...] | None = None
     n_conv_layers: int | None = None
+    downsampling: Literal["max_pool", "stride"] | None = None
     base_filters: int | None = None
     head_units: tuple[int, ...] | None = None
     dropout: float | None = None
@@ -225,6 +226,8 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         where columns times networks exceed 32,768.
     dense_units : tuple of int, optional
         Dense layers of the tabular branch.
+    downsampling : {"stride", "max_pool"}, optional
+        How a convolution block halves the image: by looking at every other pixel, or by max-pooling.
     n_conv_layers, base_filters : int, optional
         Convolution blocks, and filters of the first one (doubled in each further one).
     head_units : tuple of int, optional

@@ -23,6 +23,7 @@ PUBLISHED: dict[str, Any] = {
     "ensemble_size": 1,
     "dense_units": (128, 64),
     "n_conv_layers": 2,
+    "downsampling": "max_pool",
     "base_filters": 16,
     "head_units": (64,),
     "dropout": 0.2,
@@ -44,9 +45,10 @@ DEFAULT: dict[str, Any] = {
     "scaling": "standard",
     "embedding": "bins",
     "embedding_size": 16,
-    "ensemble_size": 16,
+    "ensemble_size": 8,
     "dense_units": (128,),
     "n_conv_layers": 2,
+    "downsampling": "stride",
     "base_filters": 8,
     "head_units": (64,),
     "dropout": 0.1,
@@ -67,7 +69,7 @@ DEFAULT: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "default": DEFAULT,
     "fast": {**DEFAULT, "embedding_size": 8, "ensemble_size": 4, "base_filters": 4, "screening": False, "epochs": 60},
-    "best": {**DEFAULT, "dense_units": (256,), "head_units": (128,), "n_networks": 5},
+    "best": {**DEFAULT, "ensemble_size": 16, "dense_units": (256,), "head_units": (128,), "n_networks": 5},
     "published": PUBLISHED,
 }
 

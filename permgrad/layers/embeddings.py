@@ -163,7 +163,7 @@ class NumberBins(_ColumnEmbedding):
 
 
 def _shares(x: Any, edges: Any) -> Any:
-    """Return where values (batch, n) stand in their columns' bins: (batch, n, n_bins), -1 below, 1 above, 0 for none."""
+    """Return where values (batch, n) stand in their columns' bins, (batch, n, n_bins): -1 below, 1 above, 0 if none."""
     edges = ops.transpose(edges)  # (n, n_bins + 1)
     low, width = edges[:, :-1], edges[:, 1:] - edges[:, :-1]
     share = 2 * ops.clip((x[:, :, None] - low) / ops.where(width > 0, width, 1.0), 0, 1) - 1

@@ -38,6 +38,7 @@ BATCH_NORM_MOMENTUM = 0.9
 BRANCHES: tuple[Branch, ...] = ("tabular", "image")
 SCALINGS = {"min-max": MinMaxScale, "quantile": QuantileScale, "standard": Standardise}
 EMBEDDINGS = ("none", "piecewise", "periodic", "bins")
+DOWNSAMPLINGS = ("max_pool", "stride")
 ROWS_PER_CALL = 1024
 LEAST_BINS = 4
 MOST_BINS = 1024
@@ -68,6 +69,9 @@ class HybridConfig:
         Dense layers of the tabular branch.
     n_conv_layers : int
         Convolution blocks; each halves the image.
+    downsampling : {"max_pool", "stride"}
+        How: by a max-pooling behind each convolution, as published, or by a convolution at every other pixel, which
+        takes a quarter of the time.
     base_filters : int
         Filters of the first block, doubled in each further one.
     head_units : tuple of int
@@ -98,6 +102,7 @@ class HybridConfig:
     ensemble_size: int = 1
     dense_units: tuple[int, ...] = (128, 64)
     n_conv_layers: int = 2
+    downsampling: str = "max_pool"
     base_filters: int = 16
     head_units: tuple[int, ...] = (64,)
     dropout: float = 0.2
@@ -111,7 +116,8 @@ class HybridConfig:
     def __post_init__(self) -> None:
         if not self.branches or not set(self.branches) <= set(BRANCHES):
             raise PermGradError(f"branches must be 'tabular', 'image' or both, got {self.branches!r}")
-        for name, choices in {"scaling": tuple(SCALINGS), "embedding": EMBEDDINGS}.items():
+        named = {"scaling": tuple(SCALINGS), "embedding": EMBEDDINGS, "downsampling": DOWNSAMPLINGS}
+        for name, choices in named.items():
             if getattr(self, name) not in choices:
                 raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
         sizes = (*self.dense_units, *self.head_units, self.n_conv_layers, self.base_filters, self.ensemble_size)
@@ -246,10 +252,12 @@ class _Blocks:
         return x
 
     def convolutions(self, x: Any) -> Any:
+        pooled = self.config.downsampling == "max_pool"
         for i in range(self.config.n_conv_layers):
             layer = keras.layers.Conv2D(
                 self.config.base_filters * 2**i,
                 3,
+                strides=1 if pooled else 2,
                 padding="same",
                 activation="relu",
                 kernel_initializer=self._he_normal(),
@@ -257,7 +265,8 @@ class _Blocks:
                 name=f"conv_{i}",
             )
             x = self._normalise(layer(x))
-            x = self._dropout(keras.layers.MaxPooling2D(2, dtype=self.config.precision)(x))
+            x = keras.layers.MaxPooling2D(2, dtype=self.config.precision)(x) if pooled else x
+            x = self._dropout(x, None if pooled else (None, 1, 1, None))  # whole maps: far fewer random numbers
         return keras.layers.Flatten(dtype=self.config.precision)(x)
 
     def head(self, codes: list[Any], n_outputs: int) -> Any:
@@ -319,7 +328,8 @@ class _Blocks:
         return keras.layers.Dense(units, kernel_initializer=self._he_normal(), **keywords)
 
     def _after(self, x: Any) -> Any:
-        return self._dropout(self._normalise(x), shared=self.config.ensemble_size > 1)
+        # The networks of a batch ensemble drop the same units: they differ enough, and it takes no time.
+        return self._dropout(self._normalise(x), (None, 1, None) if len(x.shape) == 3 else None)
 
     def _he_normal(self) -> Any:
         return keras.initializers.HeNormal(seed=next(self._seeds))
@@ -329,9 +339,7 @@ class _Blocks:
             return x
         return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, dtype=self.config.precision)(x)
 
-    def _dropout(self, x: Any, shared: bool = False) -> Any:
-        """Drop units; the networks of a batch ensemble drop the same ones: they differ enough, and it takes no time."""
-        shape = (None, 1, None) if shared and len(x.shape) == 3 else None
+    def _dropout(self, x: Any, shape: tuple[int | None, ...] | None = None) -> Any:
         return keras.layers.Dropout(
             self.config.dropout, noise_shape=shape, seed=next(self._seeds), dtype=self.config.precision
         )(x)
