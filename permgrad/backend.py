@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ import psutil
 
 from permgrad.errors import PermGradError
 
-THREADS, N_THREADS = "PERMGRAD_THREADS", 4
+THREADS, N_THREADS = "PERMGRAD_THREADS", 2
 """Environment variable, and default: among how many threads TensorFlow parts its sums. They are rounded otherwise in
 other parts, so by TensorFlow's own default, a thread a core, the same seed gives other results on another machine."""
 
@@ -56,6 +56,17 @@ def _use_threads(n: str) -> None:
     with suppress(RuntimeError):
         if not tf.config.threading.get_intra_op_parallelism_threads():
             tf.config.threading.set_intra_op_parallelism_threads(int(n))
+    _let_threads_sleep()
+
+
+def _let_threads_sleep() -> None:
+    """Have TensorFlow's threads sleep when there is nothing to do; on one core, those that spin double the time."""
+    from tensorflow.python.eager import context  # of the settings of a session, `tf.config` leaves this one out
+
+    config = tf.compat.v1.ConfigProto()
+    config.experimental.disable_thread_spinning = True
+    with suppress(AttributeError):
+        context.context()._config = config
 
 
 with quiet_start():
@@ -186,3 +197,29 @@ def _readers() -> list[Any]:
     if not hasattr(graph, "_py_funcs_used_in_graph"):
         graph._py_funcs_used_in_graph = []
     return graph._py_funcs_used_in_graph
+
+
+def batches_in_graph(X: Any, others: Sequence[Any], orders: Iterable[Any], batch_size: int, n_batches: int) -> Any:
+    """Return batches of rows that are put together without Python, or None where the backend does that itself.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, ...)
+    others : sequence of ndarray
+        Target, and weights.
+    orders : iterable of ndarray of int
+        The order of the rows in each epoch, one after the other.
+    batch_size, n_batches : int
+        Rows of a batch, batches of an epoch.
+    """
+    if NAME != "tensorflow":
+        return None
+    arrays, walk = [tf.constant(array) for array in (X, *others)], iter(orders)
+
+    def next_order() -> Iterator[Any]:
+        yield next(walk)
+
+    order = tf.data.Dataset.from_generator(next_order, output_signature=tf.TensorSpec((len(X),), tf.int64))
+    rows = order.flat_map(lambda at: tf.data.Dataset.from_tensor_slices(at).batch(batch_size).take(n_batches))
+    batches = rows.map(lambda at: tuple(tf.gather(array, at) for array in arrays))
+    return batches.prefetch(2).apply(tf.data.experimental.assert_cardinality(n_batches))

@@ -235,6 +235,7 @@ class ExplainsImages(RanksFeatures):
     """The same for an estimator that encodes a table, and whose network may have an image branch."""
 
     encoder_: Any
+    network_: Any
     if TYPE_CHECKING:
 
         def _encode(self, X: Any) -> np.ndarray: ...

@@ -19,13 +19,14 @@ from permgrad.estimators._base import NetworkClassifier
 from permgrad.estimators._screening import relevant_features, worth_screening
 from permgrad.estimators._table import PREDICT_ROWS, TableEstimator
 from permgrad.estimators.presets import MOST_INPUTS, PRESETS, batch_size_for, patience_for
-from permgrad.images.layout import FeatureLayout, fit_layout
+from permgrad.images.layout import FeatureLayout, compact_size, fit_layout, image_size
 from permgrad.layers.temperature import fit_temperature
 from permgrad.metrics.losses import squared_error
 from permgrad.models.hybrid import Branch, HybridConfig, adapt, build_hybrid
 from permgrad.training.config import TrainingConfig, choose_precision
 from permgrad.training.fit import Rows
 
+SIZES = {"compact": compact_size, "wide": image_size}
 MAX_TARGET = 1e15
 """Of a regression's target: its square, and losses that are sums of it, are float32 numbers too."""
 
@@ -43,7 +44,7 @@ class HybridEstimator(TableEstimator):
     preset: str = "default"
     branches: tuple[Branch, ...] | Branch = ("tabular", "image")
     layout: str = "tinto"
-    image_size: int | None = None
+    image_size: int | Literal["compact", "wide"] | None = None
     unique: bool = True
     scaling: str | None = None
     embedding: str | None = None
@@ -170,7 +171,12 @@ class HybridEstimator(TableEstimator):
 
     def _fit_layout(self, encoded: np.ndarray) -> FeatureLayout:
         frame = pd.DataFrame(encoded, columns=self.encoder_.get_feature_names_out())
-        return fit_layout(frame, self.layout, self.image_size, unique=self.unique, random_state=self.random_state_)
+        size = self.settings()["image_size"]
+        if isinstance(size, str):
+            if size not in SIZES:
+                raise PermGradError(f"image_size must be a number, or one of {listing(SIZES)}, got {size!r}")
+            size = SIZES[size](encoded.shape[1])
+        return fit_layout(frame, self.layout, size, unique=self.unique, random_state=self.random_state_)
 
     def _check_memory(self, shape: tuple[int, int], n_rows: int) -> None:
         """Raise where a step of training on images of this shape takes more memory than is free."""
@@ -208,8 +214,9 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         Both, or one of them for an MLP or a CNN alone.
     layout : {"tinto", "igtd", "deepinsight", "fotomics", "refined"}
         How features are placed in the image, see `permgrad.fit_layout`.
-    image_size : int, optional
-        Height and width of the image; by default chosen from the number of columns.
+    image_size : int, "compact" or "wide", optional
+        Height and width of the image; or chosen from the number of columns: with half as many pixels again as columns,
+        or so many that few columns collide where they would be placed (as published).
     unique : bool
         Whether each feature gets a pixel of its own.
     scaling : {"standard", "min-max", "quantile"}, optional
@@ -260,7 +267,7 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
     epochs : int, optional
     patience : int or "auto", optional
         Epochs without a better validation loss after which training stops; of "one_cycle" counted once the learning
-        rate has reached its peak. "auto": 16, or as many as 300 steps take.
+        rate has reached its peak. "auto": 12, or as many as 250 steps take.
     validation_fraction : float
         Share of the training rows set apart for early stopping where `fit` gets no validation data.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
@@ -327,6 +334,7 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
     """
 
     _task: ClassVar[Task] = "regression"
+    residuals_: np.ndarray
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predicted value of each row, shape (n_rows,)."""

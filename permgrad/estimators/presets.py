@@ -17,6 +17,7 @@ from typing import Any
 from permgrad.training.config import EPOCHS
 
 PUBLISHED: dict[str, Any] = {
+    "image_size": "wide",
     "scaling": "min-max",
     "embedding": "none",
     "embedding_size": 16,
@@ -42,6 +43,7 @@ PUBLISHED: dict[str, Any] = {
     "patience": 6,
 }
 DEFAULT: dict[str, Any] = {
+    "image_size": "compact",
     "scaling": "standard",
     "embedding": "bins",
     "embedding_size": 16,
@@ -88,6 +90,5 @@ def batch_size_for(n_rows: int) -> int:
 
 
 def patience_for(n_rows: int, batch_size: int) -> int:
-    """Return after how many epochs without a better loss training stops: 16, or as many as 300 steps take."""
-    steps = max(1, n_rows // batch_size)
-    return max(16, -(-300 // steps))
+    """Return after how many epochs without a better loss training stops: 12, or as many as 250 steps take."""
+    return max(12, math.ceil(250 / max(1, n_rows // batch_size)))

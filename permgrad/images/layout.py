@@ -150,6 +150,14 @@ MAX_SIZE = 1024
 """Pixels of a side: a million in all, each of them many numbers in the network."""
 
 
+def compact_size(n_features: int) -> int:
+    """Return the side of a square image with half as many pixels again as features: neighbours meet.
+
+    A convolution of 3 × 3 pixels sees few features at once where most pixels are empty, and takes its time for them.
+    """
+    return max(6, math.ceil(math.sqrt(1.5 * n_features)))
+
+
 def image_size(n_features: int) -> int:
     """Return the default side of a square image.
 

@@ -36,7 +36,7 @@ Branch = Literal["tabular", "image"]
 BATCH_NORM_MOMENTUM = 0.9
 """Keras's 0.99 needs hundreds of steps to follow the data: too slow for the few batches of a small table."""
 BRANCHES: tuple[Branch, ...] = ("tabular", "image")
-SCALINGS = {"min-max": MinMaxScale, "quantile": QuantileScale, "standard": Standardise}
+SCALINGS: dict[str, Any] = {"min-max": MinMaxScale, "quantile": QuantileScale, "standard": Standardise}
 EMBEDDINGS = ("none", "piecewise", "periodic", "bins")
 DOWNSAMPLINGS = ("max_pool", "stride")
 ROWS_PER_CALL = 1024
@@ -214,7 +214,7 @@ def adapt(network: Any, rows: np.ndarray, class_shares: np.ndarray | None = None
     class_shares : ndarray of shape (n_classes,), optional
         Of the training rows: what a network whose last layer is 0 starts with.
     """
-    layers = {layer.name: layer for layer in network.layers}
+    layers: dict[str, Any] = {layer.name: layer for layer in network.layers}
     if "mask" in layers:
         rows = rows * layers["mask"].columnwise_scale()
     for scale in (layers[name] for name in ("scale", "scale_image") if name in layers):
@@ -223,8 +223,8 @@ def adapt(network: Any, rows: np.ndarray, class_shares: np.ndarray | None = None
     if embedding is not None:
         blocks = (rows[i : i + ROWS_PER_CALL] for i in range(0, len(rows), ROWS_PER_CALL))
         embedding.adapt(np.concatenate([keras.ops.convert_to_numpy(layers["scale"](block)) for block in blocks]))
-    last = layers.get("ensemble_logits", layers.get("logits"))
-    if class_shares is not None and getattr(last, "bias", None) is not None:
+    last = layers["ensemble_logits" if "ensemble_logits" in layers else "logits"]
+    if class_shares is not None:
         last.bias.assign(np.broadcast_to(np.log(class_shares), last.bias.shape))
 
 

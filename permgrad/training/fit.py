@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from permgrad.backend import keras, released_graphs
+from permgrad.backend import batches_in_graph, keras, released_graphs
 from permgrad.errors import PermGradError
 from permgrad.layers.batch_ensemble import EnsembleLoss, EnsembleMean, ensemble_accuracy, ensemble_mae
 from permgrad.training.batches import Batches, InOrder, is_dense
@@ -17,6 +17,8 @@ from permgrad.training.optimizers import build_optimizer
 from permgrad.training.schedules import RATES
 
 VALIDATION_ROWS = 1024
+MOST_COPIED = 2**28
+"""Bytes of rows that may be held twice for the sake of speed."""
 Rows = tuple[Any, np.ndarray] | tuple[Any, np.ndarray, np.ndarray]
 """X and y, and the weight of each row where rows are weighted."""
 
@@ -86,7 +88,7 @@ def fit_network(
     in_memory = validation is None or is_dense(validation[0])
     with released_graphs():
         history = model.fit(
-            Batches(*train, batch_size=config.batch_size, random_state=config.random_state, drop_last=config.drop_last),
+            _batches(train, config),
             validation_data=validation if validation is None or in_memory else InOrder(*validation),
             validation_batch_size=VALIDATION_ROWS if in_memory else None,
             shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
@@ -103,6 +105,16 @@ def fit_network(
     _check_finite(history[decides][0 if config.keep == "best" else -1])  # the best epoch is sound if one is
     kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
+
+
+def _batches(train: Rows, config: TrainingConfig) -> Any:
+    """Return the training rows in batches; of small arrays, put together by the backend."""
+    batches = Batches(
+        *train, batch_size=config.batch_size, random_state=config.random_state, drop_last=config.drop_last
+    )
+    if not is_dense(train[0]) or train[0].nbytes > MOST_COPIED:
+        return batches
+    return batches_in_graph(train[0], train[1:], batches.orders(), config.batch_size, len(batches)) or batches
 
 
 def _compile(model: Any, config: TrainingConfig, target: np.ndarray, *, classification: bool) -> None:
