@@ -1,8 +1,9 @@
 """Which columns of a table to look at, where rows are few for its width: those without which less can be predicted.
 
-A small network with stochastic gates finds a set of columns that suffices. It is trained again on that set, until no
-more gates close. Then it is trained on all other columns: as long as they still tell something of the target, what they
-open is kept too. So a column that says again what others say is kept, and one that says nothing is not.
+A small network with stochastic gates finds a set of columns that suffices. It is trained again on those of them whose
+permutation makes its loss worse, until none is left out any more. Then it is trained on all other columns: as long as
+they still tell something of the target, what they open is kept too. So a column that says again what others say is
+kept, and one that says nothing is not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from permgrad.backend import keras, released_graphs
+from permgrad.layers.selectors import HALF_GATE
 from permgrad.layers.temperature import fit_temperature
 from permgrad.models.screening import build_screen, embedding
 from permgrad.training.batches import Batches
@@ -26,18 +28,35 @@ STEPS, STEPS_PER_CHECK = 600, 50
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 3e-2
 PENALTY = 6.0
 """Over the number of training rows: what an open gate costs, about what noise can save in the loss by chance."""
-MOST_ROUNDS, MOST_REFINEMENTS = 5, 3
+MOST_ROUNDS, MOST_REFINEMENTS = 5, 6
+MOST_PERMUTED, REPEATS = 100, 5
+TOLERANCE = 0.01
+"""Loss that leaving features out may cost."""
 LEAST_GAIN = 3.0
 """Standard errors by which the loss must be below that of knowing nothing, on rows that decide."""
 CLOSED = -10.0
+"""Of a gate's mean: noise never opens it."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What one training found: features that are open at its end; its best loss on the deciding rows; if it learned."""
+    """What one training found.
+
+    Attributes
+    ----------
+    open : ndarray of bool, shape (n_features,)
+        Features whose gates are open at its end.
+    rises : ndarray of shape (n_features,)
+        By how many of its standard errors an open feature's permutation makes the loss worse; 0 of a closed one.
+    losses : ndarray of shape (n_rows,)
+        Of the deciding rows, at the best look at them.
+    learned : bool
+        Whether it is better than knowing nothing.
+    """
 
     open: np.ndarray
-    loss: float
+    rises: np.ndarray
+    losses: np.ndarray
     learned: bool
 
 
@@ -73,22 +92,20 @@ def relevant_features(
     ndarray of bool, shape (n_features,), or None
         None where nothing was learned, or all features are relevant.
     """
-    screen = _Screen(train, deciding, owners, numbers, task, random_state)
-    allowed = np.ones(int(owners.max()) + 1, bool)
-    kept = np.zeros_like(allowed)
     with released_graphs():
+        screen = _Screen(train, deciding, owners, numbers, task, random_state)
+        run = screen.train(np.ones(int(owners.max()) + 1, bool))
+        if not run.learned or not run.open.any():
+            return None
+        kept = screen.refined(run)
         for _ in range(MOST_ROUNDS):
-            run = screen.train(allowed)
-            if not run.learned or not run.open.any():
-                break
-            found = screen.refined(run)
-            kept |= found
-            allowed &= ~found
-            if not allowed.any():
+            if kept.all():
                 return None
-        else:
-            kept |= allowed  # they still tell something
-    return kept if kept.any() and not kept.all() else None
+            run = screen.train(~kept)
+            if not run.learned or not run.open.any():
+                return kept
+            kept = kept | screen.refined(run)
+    return None  # all of them still tell something
 
 
 class _Screen:
@@ -119,35 +136,61 @@ class _Screen:
         self.start = self.model.get_weights()
         self.fresh = [(variable, keras.ops.convert_to_numpy(variable)) for variable in optimizer.variables]
         self.gates = self.model.get_layer("gates")
+        bins = (self.X.shape[1] - len(owners)) // max(1, len(numbers))
+        self.owners = np.concatenate([owners, np.repeat(owners[numbers], bins)])
         self.nothing = self._losses(self._prior(n_outputs))
 
     def train(self, allowed: np.ndarray) -> _Run:
-        """Train from the start, all features but the allowed ones closed for good."""
+        """Train from the start, all features that are not allowed closed for good."""
         self.runs += 1
         self.model.set_weights(self.start)
         for variable, value in self.fresh:
             variable.assign(value)
-        self.gates.gate.assign(np.where(allowed, 0.5, CLOSED).astype(np.float32))
+        self.gates.gate.assign(np.where(allowed, HALF_GATE, CLOSED).astype(np.float32))
         batches = _Steps(self.X, self.y, batch_size=BATCH_SIZE, random_state=self.random_state + self.runs)
-        outputs: list[np.ndarray] = []
-        look = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: outputs.append(self.model.predict_on_batch(self.rows))
-        )
-        self.model.fit(batches, epochs=STEPS // STEPS_PER_CHECK, shuffle=False, verbose=0, callbacks=[look])
-        best = min((self._losses(output) for output in outputs), key=np.mean)
-        gain = self.nothing - best
+        best = _BestLook(self)
+        self.model.fit(batches, epochs=STEPS // STEPS_PER_CHECK, shuffle=False, verbose=0, callbacks=[best])
+        gain = self.nothing - best.losses
         learned = gain.mean() > LEAST_GAIN * gain.std() / np.sqrt(len(gain))
-        return _Run(allowed & (keras.ops.convert_to_numpy(self.gates.gate) > 0), float(best.mean()), bool(learned))
+        is_open = allowed & (keras.ops.convert_to_numpy(self.gates.gate) > 0)
+        self.model.set_weights(best.weights)
+        return _Run(is_open, self._rises(is_open, best.losses), best.losses, bool(learned))
+
+    def _rises(self, candidates: np.ndarray, losses: np.ndarray) -> np.ndarray:
+        """Return by how many standard errors the permutation of each of some features makes the loss worse."""
+        if candidates.sum() > MOST_PERMUTED:
+            return candidates * np.inf
+        rises = np.zeros(len(candidates))
+        rng = np.random.default_rng([self.random_state, self.runs])
+        for feature in np.flatnonzero(candidates):
+            inputs = np.flatnonzero(self.owners == feature)
+            rise = np.zeros(len(losses))
+            for _ in range(REPEATS):
+                permuted = self.rows.copy()
+                permuted[:, inputs] = permuted[rng.permutation(len(permuted))][:, inputs]
+                rise += (self._losses(self.model.predict_on_batch(permuted)) - losses) / REPEATS
+            rises[feature] = rise.mean() / max(1e-30, rise.std() / np.sqrt(len(rise)))
+        return rises
 
     def refined(self, run: _Run) -> np.ndarray:
-        """Return the features that stay open when the network is trained on the open ones alone, and so on."""
+        """Return the features that are left when the network is trained on those it needs, again and again.
+
+        First those go that do no good at all, then those whose good cannot be told from chance; without them the loss
+        must not be worse.
+        """
+        features = run.open
+        needed, tolerance = 0.0, TOLERANCE
         for _ in range(MOST_REFINEMENTS):
-            again = self.train(run.open)
-            fewer = again.learned and again.open.any() and again.open.sum() < run.open.sum()
-            if not fewer or again.loss > run.loss + 0.01:
+            fewer = features & (run.rises > needed)
+            if fewer.any() and fewer.sum() < features.sum():
+                again = self.train(fewer)
+                if again.learned and again.losses.mean() <= run.losses.mean() + tolerance:
+                    features, run = fewer, again
+                    continue
+            if needed:
                 break
-            run = again
-        return run.open
+            needed, tolerance = 1.0, 0.0
+        return features
 
     def _prior(self, n_outputs: int) -> np.ndarray:
         if not self.classification:
@@ -163,6 +206,22 @@ class _Screen:
             return (slope * along - self.target) ** 2
         logits = np.log(np.maximum(output, 1e-30)) / fit_temperature(output, self.target)
         return -log_softmax(logits, axis=1)[np.arange(len(self.target)), self.target]
+
+
+class _BestLook(keras.callbacks.Callback):
+    """Looks at the deciding rows now and then, and keeps losses and weights of the best look."""
+
+    def __init__(self, screen: _Screen) -> None:
+        super().__init__()
+        self.screen = screen
+        self.losses = np.array([np.inf])
+        self.weights: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Look."""
+        losses = self.screen._losses(self.model.predict_on_batch(self.screen.rows))
+        if losses.mean() < self.losses.mean():
+            self.losses, self.weights = losses, self.model.get_weights()
 
 
 class _Steps(Batches):

@@ -41,7 +41,7 @@ EMBEDDINGS = ("none", "piecewise", "periodic", "bins")
 DOWNSAMPLINGS = ("max_pool", "stride")
 ROWS_PER_CALL = 1024
 LEAST_BINS = 4
-MOST_BINS = 1024
+MOST_BINS = 512
 """Of all columns together: what a row becomes should stay a few times its image."""
 
 
