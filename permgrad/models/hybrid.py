@@ -61,7 +61,7 @@ class HybridConfig:
         What the tabular branch makes of each scaled column, see `PiecewiseLinear`, `Periodic` and `NumberBins`; "none",
         as published. The image always shows the scaled value itself.
     embedding_size : int
-        Bins of each column, or frequencies of a periodic embedding. Of "bins" fewer where columns are many: 1,024 in
+        Bins of each column, or frequencies of a periodic embedding. Of "bins" fewer where columns are many: 512 in
         all, but at least 4 each.
     ensemble_size : int
         1: Dense layers, as published. More: a batch ensemble of that many networks, tabular branch and head.
