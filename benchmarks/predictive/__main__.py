@@ -8,6 +8,7 @@ Each table is parted 60/20/20 by the seeds 0, 1, ...; all models have their firs
 table printed has, for each of these, the mean over splits: the score (area under the ROC curve for two classes,
 accuracy for more, R² for numbers), accuracy, log loss or RMSE, the calibration error, and seconds of the fit alone.
 With --out each fit is one line of results.jsonl, and the same call goes on from there; --again measures anew.
+One of permgrad's may be followed by settings, in one argument: "permgrad default ensemble_size=1".
 See `models` for what each model is given, `tables` for the suites.
 """
 
@@ -28,7 +29,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 import permgrad as pg
-from benchmarks.predictive.models import MODELS, Job
+from benchmarks.predictive.models import MODELS, Job, model_named
 from benchmarks.predictive.scores import report, scored
 from benchmarks.predictive.tables import SUITES, Source, load, named, planted
 from permgrad.data.toy import PROBLEMS
@@ -85,7 +86,7 @@ def measure(table: pg.Table, name: str, split: int, threads: int) -> dict[str, A
     """Fit one model on one split; return its line."""
     job = Job(*table.split(random_state=split), split, threads)
     with limited(threads):
-        predicted, seconds = MODELS[name](job)
+        predicted, seconds = model_named(name)(job)
     regression = table.task == "regression"
     score = "R²" if regression else "AUC" if len(job.classes) == 2 else "accuracy"
     return {
@@ -106,7 +107,7 @@ def measure(table: pg.Table, name: str, split: int, threads: int) -> dict[str, A
 
 def figures(options: argparse.Namespace) -> pd.DataFrame:
     """Measure what is asked for and not there yet; return the lines of all that is asked for."""
-    results, names = Results(options.out), [name for name in options.models if MODELS[name].installed]
+    results, names = Results(options.out), [name for name in options.models if model_named(name).installed]
     tables = {table.sha256[:16]: table for table in load(sources(options), options.max_rows)}
     wanted = [(sha256, name, split) for split, sha256, name in itertools.product(range(options.splits), tables, names)]
     for key in wanted:
@@ -128,6 +129,12 @@ def figures(options: argparse.Namespace) -> pd.DataFrame:
         frame = frame.assign(table=frame["sha256"].map(lambda sha256: tables[sha256].name))
         frame[numbers] = frame[numbers].astype(float)
     return frame
+
+
+def checked_model(name: str) -> str:
+    """Return the name of a model as it is, or raise where there is none."""
+    model_named(name)
+    return name
 
 
 def sources(options: argparse.Namespace) -> dict[str, Source]:
@@ -153,7 +160,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--planted", nargs="+", choices=PROBLEMS, type=str.lower, default=[])
     parser.add_argument("--columns", type=int, nargs="+", default=[128], help="of --planted")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--models", nargs="+", type=checked_model, default=list(MODELS), metavar="MODEL")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--max-rows", type=int, default=10_000, help="of larger tables a part, drawn at random")
     parser.add_argument("--threads", type=int, default=1)
@@ -170,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     frame = figures(options)
     if frame.empty:
         sys.exit("nothing was measured")
-    missing = [name for name in options.models if not MODELS[name].installed]
+    missing = [name for name in options.models if not model_named(name).installed]
     print(report(frame, options.models, missing))
     if missing:
         print("What is not installed comes with: pip install 'permgrad[studies]'")

@@ -10,6 +10,7 @@ for those below.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -224,11 +226,14 @@ def neural_peer(name: str, job: Job) -> Fitted:
             return found["predicted"], float(found["seconds"])
 
 
-def hybrid(preset: str, job: Job) -> Fitted:
+def hybrid(preset: str, job: Job, **settings: Any) -> Fitted:
+    """Fit a preset, with settings of its own; where it trains several networks, each leaves other rows out."""
     kind = pg.HybridRegressor if job.regression else pg.HybridClassifier
-    model: Any = kind(preset=preset, random_state=job.random_state)
-    rows = (job.validation.X, job.validation.y)
-    return fitted(model, job.test.X, job.train.X, job.train.y, validation_data=rows)
+    model: Any = kind(preset=preset, random_state=job.random_state, **settings)
+    train, validation = job.train, job.validation
+    if model.settings()["n_networks"] > 1:
+        return fitted(model, job.test.X, pd.concat([train.X, validation.X]), pd.concat([train.y, validation.y]))
+    return fitted(model, job.test.X, train.X, train.y, validation_data=(validation.X, validation.y))
 
 
 @dataclass(frozen=True)
@@ -262,3 +267,24 @@ MODELS = {
     "tabm": Model(partial(neural_peer, "TabM_D"), "pytabkit"),
     **{f"permgrad {preset}": Model(partial(hybrid, preset)) for preset in ("published", "fast", "default", "best")},
 }
+
+
+def model_named(name: str) -> Model:
+    """Return a model by its name; one of permgrad's may be followed by settings.
+
+    ``"permgrad default ensemble_size=1 scaling=min-max"`` shows what two settings of the preset are worth.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If there is no such model.
+    """
+    first = name.split()
+    known = " ".join(first[:2]) if first[:1] == ["permgrad"] else name
+    settings = dict(part.partition("=")[::2] for part in first[2:]) if known != name else {}
+    if known not in MODELS or not all(settings.values()):
+        raise argparse.ArgumentTypeError(f"no model {name!r}; there are {', '.join(MODELS)}")
+    if not settings:
+        return MODELS[known]
+    values = {key: yaml.safe_load(value) for key, value in settings.items()}
+    return Model(partial(hybrid, first[1], **values))
