@@ -20,7 +20,7 @@ from permgrad.layers.temperature import fit_temperature
 from permgrad.models.screening import build_screen, embedding
 from permgrad.training.batches import Batches
 
-ROWS_PER_FEATURE = 30
+ROWS_PER_FEATURE = 20
 """Fewer training rows for each feature, and columns of noise cost a network more than looking for them."""
 LEAST_FEATURES, LEAST_ROWS = 8, 200
 BATCH_SIZE = 256
