@@ -84,11 +84,23 @@ class HybridEstimator(TableEstimator):
         """
         if self.preset not in PRESETS:
             raise PermGradError(f"preset must be one of {listing(PRESETS)}, got {self.preset!r}")
-        given = {name: getattr(self, name) for name in PRESETS[self.preset]}
-        settings = {**PRESETS[self.preset], **{name: value for name, value in given.items() if value is not None}}
+        settings = {**PRESETS[self.preset], **self._given()}
         if isinstance(settings["epochs"], Mapping):
             settings["epochs"] = settings["epochs"][self._task]
         return settings
+
+    def all_settings(self) -> dict[str, Any]:
+        """Return all settings: as `get_params`, with the preset's in place of None."""
+        return {**self.get_params(), **self.settings()}
+
+    def description(self) -> str:
+        """Return the preset, and what was given in place of its settings, in one line."""
+        given = ", ".join(f"{name} {value}" for name, value in self._given().items())
+        return f"preset {self.preset}" + (f", but {given}" if given else "")
+
+    def _given(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in PRESETS[self.preset]}
+        return {name: value for name, value in given.items() if value is not None}
 
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
