@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 import tempfile
 from dataclasses import replace
 
@@ -133,7 +134,6 @@ def test_every_setting_has_an_option_whose_default_is_the_presets():
     settings = set(pg.HybridClassifier().get_params()) - {"validation_fraction", "verbose"}
     options = {parameter.name: parameter for parameter in rank_command.params}
     assert settings - set(options) == set()
-    assert {name: options[name].default for name in PRESETS["default"]} == dict.fromkeys(PRESETS["default"])
     listed = {name for name, option in options.items() if isinstance(option, _options.Setting)}
     assert listed == set(PRESETS["default"]) - {"image_size", "epochs"}
 
@@ -154,7 +154,7 @@ def asked(monkeypatch, command):
         built.append(build_estimator(data, settings))
         raise pg.PermGradError("recorded")
 
-    monkeypatch.setattr("permgrad.cli.rank.build_estimator", record)
+    monkeypatch.setattr(sys.modules["permgrad.cli.rank"], "build_estimator", record)
 
     def run(*options: str) -> pg.HybridClassifier:
         assert "recorded" in command("rank", "iris", *options).stderr
