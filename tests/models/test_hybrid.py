@@ -232,8 +232,9 @@ def test_weights_that_are_no_columns_own_are_refused(settings, layout):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scaling": "rank"}, "scaling must be one of 'min-max', 'quantile', got 'rank'"),
-        ({"embedding": "bins"}, "embedding must be one of 'none', 'piecewise', 'periodic', got 'bins'"),
+        ({"scaling": "rank"}, "scaling must be one of 'min-max', 'quantile', 'standard', got 'rank'"),
+        ({"embedding": "bin"}, "embedding must be one of 'none', 'piecewise', 'periodic', 'bins', got 'bin'"),
+        ({"downsampling": "mean"}, "downsampling must be one of 'max_pool', 'stride', got 'mean'"),
         ({"embedding_size": 1}, "embedding_size must be at least 2, got 1"),
         ({"ensemble_size": 0}, "at least 1"),
     ],
