@@ -378,8 +378,7 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         if rank > n:
             needed = math.ceil(round(coverage / (1 - coverage), 9))
             raise PermGradError(
-                f"a coverage of {coverage:g} takes at least {needed} validation rows,"
-                f" this network had {n}"
+                f"a coverage of {coverage:g} takes at least {needed} validation rows, this network had {n}"
             )
         predicted = np.asarray(self.predict(X), float)
         return predicted[:, None] + np.array([-1, 1]) * self.residuals_[rank - 1]

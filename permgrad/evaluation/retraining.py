@@ -79,7 +79,7 @@ def remove_and_retrain(
 
 
 def plain_mlp(explained: ExplainedModel) -> Any:
-    """Return an unfitted estimator of one network, the tabular branch alone, at most 30 epochs and 50 batches in each."""
+    """Return an unfitted estimator of one tabular branch alone, at most 30 epochs and 50 batches in each."""
     estimator = explained.estimator
     own = estimator.settings()
     batch_size = batch_size_for(len(explained.train)) if own["batch_size"] == "auto" else own["batch_size"]

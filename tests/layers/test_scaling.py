@@ -51,7 +51,9 @@ def test_large_offsets_are_not_blurred(rng):
 
 
 def test_columns_alone_are_as_in_the_whole(rng):
-    X = np.column_stack([rng.normal(size=(40, 2)) * 5, rng.random(40) < 0.3, np.full(40, 3), rng.lognormal(size=40) * 9])
+    X = np.column_stack(
+        [rng.normal(size=(40, 2)) * 5, rng.random(40) < 0.3, np.full(40, 3), rng.lognormal(size=40) * 9]
+    )
     X = X.astype(np.float32)
     layer = fitted(X[:20])
     columns = np.array([4, 2, 0])
