@@ -37,15 +37,9 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     help="What the network reads: the row, its image, or both.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1, MANY), default=32, show_default=True, help="Rows of a training step."
+    "--batch-size", type=click.IntRange(1, MANY), help="Rows of a training step.  [default: by the number of rows]"
 )
-@click.option(
-    "--learning-rate",
-    type=Number(0, 1000, min_open=True),
-    default=1e-3,
-    show_default=True,
-    help="Peak of the one-cycle schedule.",
-)
+@click.option("--learning-rate", type=Number(0, 1000, min_open=True), help="Of training.  [default: 0.002]")
 @click.option(
     "--n-repeats", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Permutations of each column."
 )

@@ -5,13 +5,17 @@ import json
 import tempfile
 from dataclasses import replace
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
 
 import permgrad as pg
 from permgrad.cli._shown import show_ranking
+from permgrad.cli.rank import rank as rank_command
+from permgrad.estimators.presets import DEFAULT
 from permgrad.importance.permuting.conditional import LEAST_ROWS
+from permgrad.training.config import EPOCHS
 from tests.cli.conftest import FAST
 
 
@@ -81,6 +85,20 @@ def test_existing_results_are_kept_unless_told(ranked, csv, command):
     assert "exists already and is kept" in again.stderr
     assert "Traceback" not in again.stderr
     assert (ranked.out / "ranking.json").read_text() == before
+
+
+def test_without_options_the_estimators_defaults_hold():
+    """And the help names what they come to."""
+    params = rank_command.make_context("rank", ["t.csv"]).params
+    defaults = pg.HybridClassifier().get_params()
+    given = {name: value for name, value in params.items() if name in defaults}
+    assert given.pop("branches") == "both"
+    assert given == {name: defaults[name] for name in given}
+    assert {"batch_size", "learning_rate", "epochs", "image_size"} <= set(given)
+    told = {option.name: option.help for option in rank_command.params if isinstance(option, click.Option)}
+    assert f"[default: {DEFAULT['learning_rate']}]" in told["learning_rate"]
+    tuned = f"of tuning {EPOCHS['classification']}, regression {EPOCHS['regression']}"
+    assert f"[default: {DEFAULT['epochs']}; {tuned}]" in told["epochs"]
 
 
 @pytest.mark.slow
