@@ -103,7 +103,9 @@ SHARED = [
         help="A pixel for each column; without it columns may share one, as in the published layout.",
     ),
     click.option(
-        "--epochs", type=click.IntRange(1, 10**6), help="Epochs of training at most.  [default: the preset's]"
+        "--epochs",
+        type=click.IntRange(1, 10**6),
+        help="Epochs of training at most.  [default: the preset's; of tuning 70, regression 200]",
     ),
     click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training."),
     click.option(

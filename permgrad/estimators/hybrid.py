@@ -386,11 +386,11 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         if not 0 < coverage < 1:
             raise PermGradError(f"coverage must be between 0 and 1, got {coverage}")
         n = len(self.residuals_)
-        rank = math.ceil((n + 1) * coverage)
+        rank = math.ceil(round((n + 1) * coverage, 9))  # 0.9 / 0.1 is a little more than 9
         if rank > n:
+            needed = math.ceil(round(coverage / (1 - coverage), 9))
             raise PermGradError(
-                f"a coverage of {coverage:g} takes at least {math.ceil(coverage / (1 - coverage))} validation rows,"
-                f" this network had {n}"
+                f"a coverage of {coverage:g} takes at least {needed} validation rows, this network had {n}"
             )
         predicted = np.asarray(self.predict(X), float)
         return predicted[:, None] + np.array([-1, 1]) * self.residuals_[rank - 1]
