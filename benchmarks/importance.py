@@ -30,7 +30,7 @@ SHAP_ROWS = 10
 def puma() -> Row:
     """All of PermGrad on a hybrid, against loops that call the whole network, and Grad-CAM row by row."""
     train, val, test = pg.load_dataset("puma8nh").split()
-    estimator = pg.HybridRegressor(n_conv_layers=2, base_filters=64, epochs=2)
+    estimator = pg.HybridRegressor(preset="published", n_conv_layers=2, base_filters=64, epochs=2)
     estimator.fit(train.X, train.y, validation_data=(val.X, val.y))
     model, layout = estimator.network_, estimator.layout_
     X, y = estimator.encoder_.transform(test.X), test.y.to_numpy(np.float32)

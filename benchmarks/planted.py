@@ -37,6 +37,7 @@ from permgrad.files import new_file
 
 TREES = 300
 SETTINGS: dict[str, Any] = {
+    "preset": "published",
     "optimizer": "adamw",
     "weight_decay": 2.0,
     "learning_rate": 5e-3,

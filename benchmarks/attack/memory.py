@@ -21,7 +21,9 @@ def attack_memory(n: int) -> Iterator[Outcomes]:
     X, y = rng.normal(size=(80, 4)), rng.integers(0, 2, 80)
     sizes = []
     for i in range(n):
-        model = pg.HybridClassifier(dense_units=(4,), n_conv_layers=1, base_filters=2, epochs=1, random_state=i)
+        model = pg.HybridClassifier(
+            preset="published", dense_units=(4,), n_conv_layers=1, base_filters=2, epochs=1, random_state=i
+        )
         model.fit(X, y).rank_features(X, y, n_repeats=1)
         gc.collect()
         sizes.append(psutil.Process().memory_info().rss)

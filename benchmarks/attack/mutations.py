@@ -108,7 +108,8 @@ def samples(directory: Path) -> Iterator[tuple[str, Loaded]]:
         Loaded(directory / "t.parquet", lambda: pg.Table.from_parquet(directory / "t.parquet", "y"), 0.12),
     )
     X, y = frame[["a", "b", "c"]], frame["y"]
-    model = pg.HybridClassifier(branches=("tabular",), dense_units=(4,), epochs=1).fit(X, y)
+    small = pg.HybridClassifier(preset="published", branches=("tabular",), dense_units=(4,), epochs=1)
+    model = small.fit(X, y)
     ranking = model.rank_features(X, y, n_repeats=1)
     for suffix in ("json", "parquet"):
         path = directory / f"ranking.{suffix}"

@@ -1,4 +1,4 @@
-"""What `rank` and `tune` have in common: the table, and settings of the network that are not tuned."""
+"""Options of `rank` and `tune`: the table, what both ask of the network, and each setting of it by its own name."""
 
 from __future__ import annotations
 
@@ -23,23 +23,78 @@ class Number(click.FloatRange):
         return number
 
 
+class NumberOr(click.ParamType):
+    """A whole number from `least` to `most`, or one of some words."""
+
+    name = "number"
+
+    def __init__(self, least: int, most: int, *words: str) -> None:
+        self.least, self.most, self.words = least, most, words
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        """Return the number, or the word."""
+        if value in self.words:
+            return value
+        try:
+            number = int(value)
+        except ValueError:
+            number = self.least - 1
+        if not self.least <= number <= self.most:
+            words = " or ".join(self.words)
+            self.fail(f"{value!r} is not a whole number from {self.least} to {self.most}, or {words}.", param, ctx)
+        return number
+
+    def get_metavar(self, param: Any, ctx: Any = None) -> str:
+        """Return what the help shows for the value."""
+        return "|".join(["N", *self.words])
+
+
+class Sizes(click.ParamType):
+    """One or more sizes of layers, parted by commas, or "none"."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Return the sizes."""
+        if isinstance(value, tuple) or value == "none":
+            return () if value == "none" else value
+        try:
+            sizes = tuple(int(size) for size in value.split(","))
+        except ValueError:
+            sizes = (0,)
+        if not all(1 <= size <= LARGEST_LAYER for size in sizes):
+            self.fail(
+                f"{value!r} is not one or more sizes from 1 to {LARGEST_LAYER} such as 128,64, or none.", param, ctx
+            )
+        return sizes
+
+    def get_metavar(self, param: Any, ctx: Any = None) -> str:
+        """Return what the help shows for the value."""
+        return "N,N,...|none"
+
+
 SECONDS = Number(0, 1e9)
 MANY = 10**9
+LARGEST_LAYER = 2**16
 SEED = click.IntRange(0, 2**32 - 1)
 LAYOUTS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
+PRESETS = ["default", "fast", "best", "published"]
 PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+OUT = click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/TABLE]")
 SHARED = [
     click.argument("table"),
     click.option("--target", help="Column to predict. A file needs it; a data set has one already."),
     click.option(
         "--task", type=click.Choice(["regression", "classification"]), help="What to do.  [default: by the target]"
     ),
-    click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/TABLE]"),
+    OUT,
     click.option(
         "--layout", type=click.Choice(LAYOUTS), default="tinto", show_default=True, help="Which pixel shows a column."
     ),
     click.option(
-        "--image-size", type=click.IntRange(1, 1024), help="Height and width of the image.  [default: by columns]"
+        "--image-size",
+        type=NumberOr(1, 1024, "compact", "wide"),
+        help="Height and width of the image, or chosen by the number of columns.  [default: the preset's]",
     ),
     click.option(
         "--unique/--no-unique",
@@ -48,7 +103,9 @@ SHARED = [
         help="A pixel for each column; without it columns may share one, as in the published layout.",
     ),
     click.option(
-        "--epochs", type=click.IntRange(1, 10**6), help="Epochs of training at most.  [default: 70; regression 200]"
+        "--epochs",
+        type=click.IntRange(1, 10**6),
+        help="Epochs of training at most.  [default: the preset's; of tuning 70, regression 200]",
     ),
     click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training."),
     click.option(
@@ -65,9 +122,76 @@ SHARED = [
 ]
 
 
+class Setting(click.Option):
+    """An option that stands in for what a preset decides."""
+
+
+_setting = functools.partial(click.option, cls=Setting)
+SETTINGS = [
+    _setting("--scaling", type=click.Choice(["standard", "min-max", "quantile"]), help="How columns are scaled."),
+    _setting(
+        "--embedding",
+        type=click.Choice(["bins", "piecewise", "periodic", "none"]),
+        help="What the tabular branch makes of each column: bins beside it or in its place, waves.",
+    ),
+    _setting("--embedding-size", type=click.IntRange(2, 1024), help="Bins of a column, or frequencies."),
+    _setting("--ensemble-size", type=click.IntRange(1, 1024), help="Networks in one: a batch ensemble with one CNN."),
+    _setting("--dense-units", type=Sizes(), help="Dense layers of the tabular branch."),
+    _setting("--n-conv-layers", type=click.IntRange(1, 10), help="Convolutions; each halves the image."),
+    _setting("--downsampling", type=click.Choice(["stride", "max_pool"]), help="How a convolution halves it."),
+    _setting(
+        "--base-filters", type=click.IntRange(1, LARGEST_LAYER), help="Of the first convolution; doubled in the next."
+    ),
+    _setting("--head-units", type=Sizes(), help="Dense layers where the branches have met."),
+    _setting("--dropout", type=Number(0, 1, max_open=True), help="Share of units left out in training."),
+    _setting("--batch-norm/--no-batch-norm", default=None, help="BatchNorm behind each layer."),
+    _setting("--gated-image/--no-gated-image", default=None, help="What the image adds starts at nothing."),
+    _setting("--zero-output/--no-zero-output", default=None, help="Start with the mean, or the classes' shares."),
+    _setting("--calibrated/--no-calibrated", default=None, help="Calibrate probabilities on rows not fitted on."),
+    _setting("--screening/--no-screening", default=None, help="Of few rows, first look which columns are worth it."),
+    _setting(
+        "--n-networks",
+        type=click.IntRange(1, 1000),
+        help="Networks to average. Several are fitted on training and validation rows, each leaving others out.",
+    ),
+    _setting("--learning-rate", type=Number(0, 1000, min_open=True), help="Peak of the schedule."),
+    _setting("--schedule", type=click.Choice(["constant", "one_cycle", "cosine"]), help="Of the learning rate."),
+    _setting("--optimizer", type=click.Choice(["adamw", "adam"]), help="What takes the steps."),
+    _setting("--weight-decay", type=Number(0, 1000), help="Only of adamw."),
+    _setting("--batch-size", type=NumberOr(1, MANY, "auto"), help="Rows of a training step."),
+    _setting(
+        "--patience",
+        type=NumberOr(1, MANY, "auto"),
+        help="Epochs without a better validation loss after which training stops.",
+    ),
+]
+"""What a preset decides, beside the image's size and the epochs; the default of each is the preset's."""
+
+
+class SettingsApart(click.Command):
+    """A command whose help lists settings of the network after all other options, under a heading of their own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        for heading, apart in (("Options", False), ("Settings of the network, by default the preset's", True)):
+            with formatter.section(heading):
+                records = [option.get_help_record(ctx) for option in options if isinstance(option, Setting) == apart]
+                formatter.write_dl([record for record in records if record is not None])
+
+
 def shared_options(command: Any) -> Any:
     """Add the options that `rank` and `tune` share to a command."""
-    return functools.reduce(lambda decorated, option: option(decorated), reversed(SHARED), command)
+    return _decorated(command, SHARED)
+
+
+def settings_options(command: Any) -> Any:
+    """Add an option for each setting that a preset decides, but for those that `shared_options` adds."""
+    return _decorated(command, SETTINGS)
+
+
+def _decorated(command: Any, options: list[Any]) -> Any:
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 def check_class_weight(class_weight: str | None, task: str | None) -> None:

@@ -84,10 +84,10 @@ class Steps:
         estimator: HybridClassifier | HybridRegressor,
         ranking: FeatureRanking,
         train: Table,
-        val: Table,
+        val: Table | None,
         test: Table,
     ) -> RankingEvaluation | None:
-        """Evaluate the ranking, if that is asked for."""
+        """Evaluate the ranking, if that is asked for; `train` and `val` as `rows_to_fit` gave them."""
         if not self.evaluate:
             return None
         from permgrad.evaluation.referee import evaluate_ranking
@@ -102,3 +102,11 @@ class Steps:
             timeout=self.evaluate_timeout,
             verbose=True,
         )
+
+
+def rows_to_fit(estimator: HybridClassifier | HybridRegressor, train: Table, val: Table) -> tuple[Table, Table | None]:
+    """Return the rows to fit on, and those that decide when to stop.
+
+    Of several networks each sets other rows apart by itself, so that together they see all of both parts.
+    """
+    return (train.with_rows(val), None) if estimator.settings()["n_networks"] > 1 else (train, val)

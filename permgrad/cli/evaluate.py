@@ -10,6 +10,7 @@ import click
 from permgrad.cli._options import SECONDS, SEED
 from permgrad.cli._shown import show_evaluation
 from permgrad.cli._signals import stop_by_interrupt
+from permgrad.cli._steps import rows_to_fit
 from permgrad.cli._tables import same_table
 
 PARTS = ("curves", "retrain", "sanity", "stability")
@@ -56,12 +57,13 @@ def evaluate(
     data = same_table(table, ranking.settings["data"])
     estimator = pg.load(results / "model")
     train, val, test = data.split(random_state=split_random_state)
+    rows, deciding = rows_to_fit(estimator, train, val)
     evaluation = pg.evaluate_ranking(
         estimator,
         ranking,
-        train,
+        rows,
         test,
-        validation_data=val,
+        validation_data=deciding,
         parts=parts or PARTS,
         n_trainings=n_trainings,
         random_state=random_state,
@@ -73,7 +75,7 @@ def evaluate(
     if (results / FILE).exists():
         models = pg.ReferenceModels.load(results / FILE)
     else:  # results of an earlier version
-        models = pg.reference_models(estimator, train, test, validation_data=val, random_state=random_state)
+        models = pg.reference_models(estimator, rows, test, validation_data=deciding, random_state=random_state)
     evaluated = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
         write_results(Path(staging), evaluated)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from permgrad.cli._options import MANY, SECONDS, Number, check_class_weight, shared_options
+from permgrad.cli._options import PRESETS, SECONDS, SettingsApart, check_class_weight, settings_options, shared_options
 from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
-from permgrad.cli._steps import Steps
+from permgrad.cli._steps import Steps, rows_to_fit
 from permgrad.cli._tables import load_table
 
 if TYPE_CHECKING:
@@ -26,8 +26,16 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 """What pictures and page take at most, and what a column adds to rankings, page and network."""
 
 
-@click.command()
+@click.command(cls=SettingsApart)
 @shared_options
+@click.option(
+    "--preset",
+    type=click.Choice(PRESETS),
+    default="default",
+    show_default=True,
+    help="All settings by a name: of what does best on many tables, of a smaller network for a first look, of five"
+    " networks whose predictions are averaged, or of the published network.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing results directory.")
 @click.option(
     "--branches",
@@ -35,16 +43,6 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     default="both",
     show_default=True,
     help="What the network reads: the row, its image, or both.",
-)
-@click.option(
-    "--batch-size", type=click.IntRange(1, MANY), default=32, show_default=True, help="Rows of a training step."
-)
-@click.option(
-    "--learning-rate",
-    type=Number(0, 1000, min_open=True),
-    default=1e-3,
-    show_default=True,
-    help="Peak of the one-cycle schedule.",
 )
 @click.option(
     "--n-repeats", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Permutations of each column."
@@ -66,6 +64,7 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 @click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to single columns.")
 @click.option("--evaluate", is_flag=True, help="All of the above, and put the ranking to the test, as `evaluate` does.")
 @click.option("--evaluate-timeout", type=SECONDS, metavar="S", help="Seconds for the tests.")
+@settings_options
 def rank(
     table: str,
     target: str | None,
@@ -84,7 +83,8 @@ def rank(
 ) -> None:
     """Train a hybrid network on TABLE and rank its columns.
 
-    TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file.
+    TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file. What no option
+    says of the network is decided by the preset.
     """
     from permgrad.directories import new_directory
 
@@ -116,15 +116,18 @@ def _write_ranking(
 
     train, val, test = data.split(random_state=split_random_state)
     steps.check(data, test)
-    estimator = build_estimator(data, settings).fit(train.X, train.y, validation_data=(val.X, val.y))
+    estimator = build_estimator(data, settings)
+    click.echo(estimator.description())
+    rows, deciding = rows_to_fit(estimator, train, val)
+    estimator.fit(rows, validation_data=deciding)
     missing = estimator.encoder_.missing_
     if missing:
         counts = ", ".join(f"{name} {count}" for name, count in missing.items())
         click.echo(f"missing training values, filled with the median or a category of their own: {counts}")
-    models = reference_models(estimator, train, test, validation_data=val, random_state=settings["random_state"])
+    models = reference_models(estimator, rows, test, validation_data=deciding, random_state=settings["random_state"])
     show_models(models)
     ranking, groups = steps.rank(estimator, test)
-    evaluation = steps.put_to_the_test(estimator, ranking, train, val, test)
+    evaluation = steps.put_to_the_test(estimator, ranking, rows, deciding, test)
     if evaluation is not None:
         show_evaluation(evaluation)
     command = shlex.join(["permgrad", *sys.argv[1:]])

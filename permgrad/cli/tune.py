@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from permgrad.cli._options import MANY, SECONDS, check_class_weight, shared_options
+from permgrad.cli._options import MANY, PRESETS, SECONDS, check_class_weight, shared_options
 from permgrad.cli._shown import show_study
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._tables import load_table
@@ -15,6 +15,11 @@ from permgrad.cli._tables import load_table
 
 @click.command()
 @shared_options
+@click.option(
+    "--preset",
+    type=click.Choice([name for name in PRESETS if name != "best"]),  # of which each trial would train five
+    help="Settings that the space leaves open.  [default: published; of your own space: default]",
+)
 @click.option(
     "--space",
     default="hybrid",

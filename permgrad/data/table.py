@@ -166,6 +166,22 @@ class Table:
         object.__setattr__(part, "y", self.y.iloc[rows].reset_index(drop=True))
         return part
 
+    def with_rows(self, data: Any) -> Table:
+        """Return this table with further rows behind its own.
+
+        Parameters
+        ----------
+        data : (X, y) or Table
+            See `more_rows`, which also says what is refused.
+        """
+        more = self.more_rows(data, "data")
+        part = copy(self)
+        object.__setattr__(part, "X", pd.concat([self.X, more.X], ignore_index=True))
+        y = pd.concat([self.y, more.y], ignore_index=True)
+        y.name = self.y.name
+        object.__setattr__(part, "y", y)
+        return part
+
     def more_rows(self, data: Any, what: str = "validation_data") -> Table:
         """Return further rows of this table's columns and task; they may well hold a single class.
 

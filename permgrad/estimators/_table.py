@@ -95,24 +95,25 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         self.encoder_ = ColumnEncoder().fit(seen[0])
         self._fit_row_weights(self._encode_target(seen[0].y), seen[1])
         self._fit_shared(self.encoder_.encode(seen[0].X))
-        fitted = [self._fit_network(*part, number, callbacks) for number, part in enumerate(parts)]
-        self.networks_ = [network for network, _, _ in fitted]
-        _, self.history_, self.kept_epoch_ = fitted[0]
+        self.networks_ = []
+        logs = [self._fit_network(*part, number, callbacks) for number, part in enumerate(parts)]
+        self.history_, self.kept_epoch_ = logs[0]
         return self
 
     def _fit_network(
         self, train: WeightedTable, validation: WeightedTable | None, number: int, callbacks: Sequence[Any]
-    ) -> tuple[Any, dict[str, list[float]], int]:
-        """Return a network trained on some rows, what training logged, and the epoch whose weights it has."""
+    ) -> tuple[dict[str, list[float]], int]:
+        """Add a network trained on some rows; return what training logged, and the epoch whose weights it has."""
         network_config, training = self._configs(len(train[0]), self.random_state_ + number)
         encoded = self._for_network(*train)
         deciding = self._for_network(*validation) if validation else None
         network = self._build(network_config, encoded, deciding)
+        self.networks_.append(network)  # now: callbacks may predict while it is trained
         history, kept = fit_network(
             network, encoded, deciding, training, task=self._task, callbacks=callbacks, verbose=self.verbose
         )
         self._after_training(network, deciding, number)
-        return network, history, kept
+        return history, kept
 
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""

@@ -84,11 +84,23 @@ class HybridEstimator(TableEstimator):
         """
         if self.preset not in PRESETS:
             raise PermGradError(f"preset must be one of {listing(PRESETS)}, got {self.preset!r}")
-        given = {name: getattr(self, name) for name in PRESETS[self.preset]}
-        settings = {**PRESETS[self.preset], **{name: value for name, value in given.items() if value is not None}}
+        settings = {**PRESETS[self.preset], **self._given()}
         if isinstance(settings["epochs"], Mapping):
             settings["epochs"] = settings["epochs"][self._task]
         return settings
+
+    def all_settings(self) -> dict[str, Any]:
+        """Return all settings: as `get_params`, with the preset's in place of None."""
+        return {**self.get_params(), **self.settings()}
+
+    def description(self) -> str:
+        """Return the preset, and what was given in place of its settings, in one line."""
+        given = ", ".join(f"{name} {value}" for name, value in self._given().items())
+        return f"preset {self.preset}" + (f", but {given}" if given else "")
+
+    def _given(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in PRESETS[self.preset]}
+        return {name: value for name, value in given.items() if value is not None}
 
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
@@ -374,11 +386,11 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         if not 0 < coverage < 1:
             raise PermGradError(f"coverage must be between 0 and 1, got {coverage}")
         n = len(self.residuals_)
-        rank = math.ceil((n + 1) * coverage)
+        rank = math.ceil(round((n + 1) * coverage, 9))  # 0.9 / 0.1 is a little more than 9
         if rank > n:
+            needed = math.ceil(round(coverage / (1 - coverage), 9))
             raise PermGradError(
-                f"a coverage of {coverage:g} takes at least {math.ceil(coverage / (1 - coverage))} validation rows,"
-                f" this network had {n}"
+                f"a coverage of {coverage:g} takes at least {needed} validation rows, this network had {n}"
             )
         predicted = np.asarray(self.predict(X), float)
         return predicted[:, None] + np.array([-1, 1]) * self.residuals_[rank - 1]

@@ -91,4 +91,4 @@ def batch_size_for(n_rows: int) -> int:
 
 def patience_for(n_rows: int, batch_size: int) -> int:
     """Return after how many epochs without a better loss training stops: 12, or as many as 250 steps take."""
-    return max(12, math.ceil(250 / max(1, n_rows // batch_size)))
+    return max(12, math.ceil(250 / max(1, n_rows // max(1, batch_size))))

@@ -157,7 +157,7 @@ def _settings(
         "timeout": timeout,
         **rows,
         "validation_rows": len(explained.validation_data or ()),
-        "estimator": {"class": type(explained.estimator).__name__, **explained.estimator.get_params()},
+        "estimator": {"class": type(explained.estimator).__name__, **explained.estimator.all_settings()},
         "versions": {**versions(), "shap": version("shap")},
         "seconds": time_limit.seconds,
     }

@@ -11,12 +11,12 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 
 from permgrad.errors import PermGradError
+from permgrad.estimators.presets import batch_size_for
 from permgrad.evaluation._tables import evaluation_table
 from permgrad.evaluation.explained import ExplainedModel, columns_of
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scores import scores
-from permgrad.training.config import EPOCHS
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 RETRAIN_EPOCHS = 30
@@ -79,13 +79,15 @@ def remove_and_retrain(
 
 
 def plain_mlp(explained: ExplainedModel) -> Any:
-    """Return an unfitted estimator with the tabular branch alone, at most 30 epochs and 50 batches in each."""
+    """Return an unfitted estimator of one tabular branch alone, at most 30 epochs and 50 batches in each."""
     estimator = explained.estimator
-    own = estimator.epochs or EPOCHS[estimator._task]
+    own = estimator.settings()
+    batch_size = batch_size_for(len(explained.train)) if own["batch_size"] == "auto" else own["batch_size"]
     return clone(estimator).set_params(
         branches=("tabular",),
-        epochs=min(own, RETRAIN_EPOCHS),
-        batch_size=max(estimator.batch_size, math.ceil(len(explained.train) / BATCHES_PER_EPOCH)),
+        n_networks=1,
+        epochs=min(own["epochs"], RETRAIN_EPOCHS),
+        batch_size=max(batch_size, math.ceil(len(explained.train) / BATCHES_PER_EPOCH)),
     )
 
 

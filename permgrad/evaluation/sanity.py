@@ -17,6 +17,7 @@ from permgrad.evaluation.explained import ExplainedModel, with_data
 from permgrad.evaluation.stability import default_k
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.layers.selectors import BranchGate
 
 MAX_STEPS = 8
 WEIGHTS, LABELS = "weights", "labels"
@@ -99,6 +100,9 @@ class _Randomised:
         seeds = iter(_seeds(random_state))
         # Not the initial weights of the training: those are what the trained ones still resemble.
         self.fresh = keras.models.clone_model(network, clone_function=lambda layer: _reseeded(layer, seeds))
+        for layer in self.fresh.layers:
+            if isinstance(layer, BranchGate):
+                layer.gate.assign(1.0)
         self.network = keras.models.clone_model(network)
         self.network.set_weights(network.get_weights())
 
@@ -116,8 +120,16 @@ def _seeds(random_state: int) -> Iterator[int]:
 
 
 def _reseeded(layer: Any, seeds: Iterator[int]) -> Any:
-    """Return a new layer of the same settings, with other seeds: its initializers', or its own where it has one."""
+    """Return a new layer of the same settings, with other seeds: its initializers', or its own where it has one.
+
+    A kernel that training began with at 0 is random here: of a network that says the same of all rows, no ranking is
+    left to fall apart.
+    """
     settings = layer.get_config()
+    if "zero" in settings:
+        settings["zero"] = False
+    if isinstance(getattr(layer, "kernel_initializer", None), keras.initializers.Zeros):
+        settings["kernel_initializer"] = keras.initializers.serialize(keras.initializers.HeNormal(next(seeds)))
     nested = [value.get("config") or {} for value in settings.values() if isinstance(value, dict)]
     for part in (settings if layer.trainable_weights else {}, *nested):
         part.update({name: next(seeds) for name in SEEDS if name in part})

@@ -137,6 +137,8 @@ class NumberBins(_ColumnEmbedding):
     def of_columns(self, x: Any, columns: np.ndarray) -> Any:
         """Encode some of the columns, shape (n_rows, n_columns), alone: as `positions` orders them."""
         binned = np.flatnonzero(np.isin(columns, self.numbers))
+        if not len(binned):
+            return x
         edges = ops.take(self.edges, np.searchsorted(self.numbers, np.asarray(columns)[binned]), axis=1)
         bins = ops.reshape(_shares(ops.take(x, binned, axis=1), edges), (-1, len(binned) * self.n_bins))
         return ops.take(ops.concatenate([x, bins], axis=1), self._order(binned, len(columns)), axis=1)

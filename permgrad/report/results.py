@@ -109,7 +109,7 @@ class Results:
             "test_scores": scores(estimator, self.test),
             "calibration": self.calibration(),
             **({} if self.models is None else {"verdict": self.models.verdict, "beaten_by": self.models.beaten_by}),
-            "estimator": {"class": type(estimator).__name__, **estimator.get_params()},
+            "estimator": {"class": type(estimator).__name__, **estimator.all_settings()},
             "versions": versions(),
             "command": self.command,
         }

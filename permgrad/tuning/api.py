@@ -66,7 +66,8 @@ def tune(
         ``{"base_filters": (8, 32)}`` has the lowest and highest value of a number, ``{"optimizer": ["adam"]}`` the
         choices that stay.
     settings : mapping, optional
-        Of the estimator, where the space does not decide: ``{"epochs": 30, "class_weight": "balanced"}``.
+        Of the estimator, where the space does not decide: ``{"epochs": 30, "class_weight": "balanced"}``. A preset
+        given here goes before the built-in spaces' ("published").
     metric : str or pair of str
         The objective on the validation rows: "loss" (what training minimises), "parameters" (the network's
         size), or a score of `permgrad.metrics.scores.scores` such as "auc" or "r2". A pair makes two objectives.
@@ -178,7 +179,8 @@ def _settings(settings: Mapping[str, Any] | None, table: Table, random_state: in
     if unknown:
         raise PermGradError(f"{kind.__name__} has no setting {listing(unknown)}; it has {listing(known, 30)}")
     epochs = settings.get("epochs") or EPOCHS[str(table.task)]
-    return kind(**{**settings, "epochs": epochs, "random_state": random_state}).get_params()
+    shared = kind(**{**settings, "epochs": epochs, "random_state": random_state}).get_params()
+    return shared if "preset" in settings else {name: value for name, value in shared.items() if name != "preset"}
 
 
 def _identity(table: Table, objective: Objective, split_random_state: int) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Objective:
     metrics : tuple of str
         One or two of "loss", "parameters" and the names of `permgrad.metrics.scores.scores`, on validation rows.
     settings : dict
-        Of the estimator, where the space does not decide.
+        Of the estimator, where the space does not decide; a preset goes before the space's.
     """
 
     train: Table
@@ -69,7 +69,8 @@ class Objective:
             raise SpaceError(
                 "losses under different class weights do not compare; give another metric, such as log_loss"
             )
-        return kind(**{**self.settings, **config})
+        preset = {name: self.settings[name] for name in ("preset",) if name in self.settings}
+        return kind(**{**self.settings, **config, **preset})
 
 
 class SpaceError(PermGradError):
@@ -141,7 +142,7 @@ def _note_scores(objective: Objective, trial: Trial, estimator: Any) -> dict[str
     """Give `trial` its network's size, loss and scores on the validation rows; return them all."""
     val = objective.val
     reached = {"loss": estimator.loss(val.X, val.y), **scores(estimator, val)}
-    size = estimator.network_.count_params()
+    size = sum(network.count_params() for network in estimator.networks_)
     trial.set_user_attr(PARAMETERS, size)
     for name, value in reached.items():
         trial.set_user_attr(f"val_{name}", value)

@@ -16,6 +16,8 @@ from permgrad.errors import PermGradError, listing
 Space = Callable[[Any], dict[str, Any]]
 """``config = space(trial)``: keywords of `HybridClassifier` or `HybridRegressor` that this trial is to have."""
 
+PRESET = "published"
+"""What the built-in spaces leave open is as published."""
 BATCH_SIZE = 32
 PATIENCE = 16
 
@@ -24,6 +26,7 @@ def hybrid(trial: Any) -> dict[str, Any]:
     """Suggest a hybrid network; names and ranges are those of the published PermGrad notebooks."""
     depth = trial.suggest_int("n_dense_layers", 1, 4)
     return {
+        "preset": PRESET,
         "branches": ("tabular", "image"),
         "dense_units": _units(trial, "dense_units", depth),
         **_convolutions(trial),
@@ -36,14 +39,14 @@ def mlp(trial: Any) -> dict[str, Any]:
     """Suggest the published control without an image: Dense layers on the row, then the output."""
     depth = trial.suggest_int("n_dense_layers", 1, 4)
     units = _units(trial, "dense_units", depth)
-    return {"branches": ("tabular",), "dense_units": units, "head_units": (), **_training(trial)}
+    return {"preset": PRESET, "branches": ("tabular",), "dense_units": units, "head_units": (), **_training(trial)}
 
 
 def cnn(trial: Any) -> dict[str, Any]:
     """Suggest the published control without the row: convolutions on its image, then Dense layers."""
     depth = trial.suggest_int("n_dense_layers", 1, 4)
     units = _units(trial, "dense_units", depth)
-    return {"branches": ("image",), **_convolutions(trial), "head_units": units, **_training(trial)}
+    return {"preset": PRESET, "branches": ("image",), **_convolutions(trial), "head_units": units, **_training(trial)}
 
 
 def batch_ensemble(trial: Any) -> dict[str, Any]:
@@ -55,6 +58,7 @@ def batch_ensemble(trial: Any) -> dict[str, Any]:
     depth = trial.suggest_int("n_dense_layers", 1, 3)
     units = trial.suggest_int("dense_units", 64, 384, step=32)
     chosen = {
+        "preset": PRESET,
         "branches": ("tabular", "image"),
         "scaling": trial.suggest_categorical("scaling", ["min-max", "quantile"]),
         "embedding": trial.suggest_categorical("embedding", ["none", "piecewise", "periodic"]),

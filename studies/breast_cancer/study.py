@@ -295,7 +295,10 @@ def fit_hybrid(parts: Parts, settings: BreastCancer, random_state: int) -> pg.Hy
     """Train the hybrid network; validation rows decide when it stops."""
     validation = (parts["validation"].X, parts["validation"].y)
     model = pg.HybridClassifier(
-        random_state=random_state, epochs=settings.others.hybrid_epochs, precision=settings.network.precision
+        preset="published",
+        random_state=random_state,
+        epochs=settings.others.hybrid_epochs,
+        precision=settings.network.precision,
     )
     return model.fit(parts["train"].X, parts["train"].y, validation_data=validation)
 

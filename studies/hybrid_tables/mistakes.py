@@ -86,8 +86,8 @@ def through_png_files(kind: type) -> type:
     """Return the estimator whose network sees its images as the published files show them."""
 
     class ThroughPngFiles(kind):  # type: ignore[misc]
-        def _build(self, config: Any, encoded: np.ndarray, target: np.ndarray) -> Any:
-            network = super()._build(config, encoded, target)
+        def _build(self, config: Any, train: Any, validation: Any) -> Any:
+            network = super()._build(config, train, validation)
 
             def copied(layer: Any) -> Any:
                 if layer.name == "image":
@@ -105,8 +105,11 @@ def fitted_on_all_rows(kind: type, every_row: Any) -> type:
     """Return the estimator whose scaling and layout see all rows of the table, test rows too."""
 
     class FittedOnAllRows(kind):  # type: ignore[misc]
-        def _build(self, config: Any, encoded: np.ndarray, target: np.ndarray) -> Any:
-            return super()._build(config, self.encoder_.transform(every_row), target)
+        def _fit_shared(self, encoded: np.ndarray) -> None:
+            super()._fit_shared(self.encoder_.transform(every_row))
+
+        def _build(self, config: Any, train: Any, validation: Any) -> Any:
+            return super()._build(config, (self.encoder_.transform(every_row), *train[1:]), validation)
 
     return FittedOnAllRows
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 import tempfile
 from dataclasses import replace
 
@@ -10,8 +11,15 @@ import pandas as pd
 import pytest
 
 import permgrad as pg
+from permgrad.cli import _options
 from permgrad.cli._shown import show_ranking
+from permgrad.cli._steps import rows_to_fit
+from permgrad.cli.rank import build_estimator
+from permgrad.cli.rank import rank as rank_command
+from permgrad.estimators.presets import PRESETS
 from permgrad.importance.permuting.conditional import LEAST_ROWS
+from permgrad.models.hybrid import DOWNSAMPLINGS, EMBEDDINGS, SCALINGS
+from permgrad.training.config import CHOICES
 from tests.cli.conftest import FAST
 
 
@@ -48,6 +56,11 @@ def test_every_result_carries_where_it_comes_from(ranked, csv):
     assert settings["data"]["sha256"] == pg.Table.from_csv(csv, "y").sha256
     assert settings["estimator"]["epochs"] == 2
     assert settings["estimator"]["image_size"] == 8
+    assert settings["estimator"]["preset"] == "default"
+    assert {name: settings["estimator"][name] for name in ("scaling", "batch_size")} == {
+        "scaling": "standard",
+        "batch_size": "auto",
+    }
     assert settings["split_random_state"] == 42
     assert {"keras", "numpy", "permgrad", "python"} <= set(settings["versions"])
     assert 0 <= settings["test_scores"]["accuracy"] <= 1
@@ -68,6 +81,7 @@ def test_the_terminal_shows_progress_and_results_only(ranked):
         ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("gradient_input")
     )
     assert "missing training values" in ranked.stdout
+    assert ranked.stdout.splitlines()[1] == "preset default, but image_size 8, epochs 2"
     assert ranked.stderr.count("note: no information in 'same'") == 1
     assert "training:" in ranked.stderr
     for noise in ("oneDNN", "cuda", "TensorFlow", "WARNING", "Warning", "tensorflow"):
@@ -113,6 +127,91 @@ def test_a_ranking_outlives_a_disk_that_takes_no_more(csv, tmp_path, command, mo
     assert f"the ranking is kept in {kept}" in ran.stderr
     assert len(pg.FeatureRanking.load(kept).features) == 6
     assert not (tmp_path / "out").exists()
+
+
+def test_every_setting_has_an_option_whose_default_is_the_presets():
+    """`rank` splits the table itself, and shows its progress always."""
+    settings = set(pg.HybridClassifier().get_params()) - {"validation_fraction", "verbose"}
+    options = {parameter.name: parameter for parameter in rank_command.params}
+    assert settings - set(options) == set()
+    listed = {name for name, option in options.items() if isinstance(option, _options.Setting)}
+    assert listed == set(PRESETS["default"]) - {"image_size", "epochs"}
+
+
+def test_choices_are_those_of_the_network():
+    options = {parameter.name: parameter for parameter in rank_command.params}
+    known = {"preset": PRESETS, "scaling": SCALINGS, "embedding": EMBEDDINGS, "downsampling": DOWNSAMPLINGS}
+    known |= {"schedule": CHOICES["schedule"], "optimizer": CHOICES["optimizer"]}
+    assert {name: set(options[name].type.choices) for name in known} == {name: set(known[name]) for name in known}
+
+
+@pytest.fixture
+def asked(monkeypatch, command):
+    """Run `permgrad rank iris` with options up to the fit; return the estimator."""
+    built = []
+
+    def record(data, settings):
+        built.append(build_estimator(data, settings))
+        raise pg.PermGradError("recorded")
+
+    monkeypatch.setattr(sys.modules["permgrad.cli.rank"], "build_estimator", record)
+
+    def run(*options: str) -> pg.HybridClassifier:
+        assert "recorded" in command("rank", "iris", *options).stderr
+        return built[-1]
+
+    return run
+
+
+def test_without_options_the_estimators_defaults_hold(asked, tmp_path):
+    given = asked("--out", str(tmp_path / "r")).get_params()
+    assert {**given, "verbose": False} == pg.HybridClassifier().get_params()
+
+
+def test_settings_reach_the_estimator(asked, tmp_path):
+    text = (
+        "--preset fast --scaling quantile --embedding periodic --embedding-size 4 --ensemble-size 2 --dense-units 32,16"
+        " --n-conv-layers 1 --downsampling max_pool --base-filters 2 --head-units none --dropout 0 --batch-norm"
+        " --no-gated-image --no-zero-output --no-calibrated --screening --n-networks 3 --learning-rate 0.01"
+        " --schedule cosine --optimizer adam --weight-decay 0 --batch-size 64 --epochs 7 --patience auto"
+        " --image-size compact"
+    )
+    estimator = asked("--out", str(tmp_path / "r"), *text.split())
+    expected = {
+        **{"scaling": "quantile", "embedding": "periodic", "embedding_size": 4, "ensemble_size": 2},
+        **{"dense_units": (32, 16), "n_conv_layers": 1, "downsampling": "max_pool", "base_filters": 2},
+        **{"head_units": (), "dropout": 0, "batch_norm": True, "gated_image": False, "zero_output": False},
+        **{"calibrated": False, "screening": True, "n_networks": 3, "learning_rate": 0.01, "schedule": "cosine"},
+        **{"optimizer": "adam", "weight_decay": 0, "batch_size": 64, "epochs": 7, "patience": "auto"},
+        "image_size": "compact",
+    }
+    assert set(expected) == set(PRESETS["default"])
+    assert (estimator.preset, estimator.settings()) == ("fast", expected)
+
+
+def test_several_networks_see_training_and_validation_rows(csv):
+    train, val, test = pg.Table.from_csv(csv, "y").split()
+    assert rows_to_fit(pg.HybridClassifier(), train, val) == (train, val)
+    rows, deciding = rows_to_fit(pg.HybridClassifier(preset="best"), train, val)
+    assert deciding is None
+    pd.testing.assert_frame_equal(rows.X, pd.concat([train.X, val.X], ignore_index=True))
+    pd.testing.assert_series_equal(rows.y, pd.concat([train.y, val.y], ignore_index=True))
+    assert not set(map(tuple, rows.X.dropna().to_numpy())) & set(map(tuple, test.X.dropna().to_numpy()))
+
+
+@pytest.mark.slow
+def test_several_networks_are_ranked_put_to_the_test_and_told_of(csv, tmp_path, command):
+    out = tmp_path / "several"
+    given = ["--target", "y", "--out", out, "--preset", "best", "--n-networks", 2, "--ensemble-size", 2]
+    ran = command("rank", csv, *given, "--evaluate", "--evaluate-timeout", 0, *FAST)
+    assert ran.code == 0, ran.stderr
+    assert len(pg.load(out / "model").networks_) == 2
+    page = (out / "report.html").read_text()
+    assert "model.fit(train.with_rows(val))" in page
+    assert "They are 2 networks, of one split." in page
+    again = command("evaluate", out, csv, "--parts", "curves", "--timeout", 0)
+    assert again.code == 0, again.stderr
+    assert pg.RankingEvaluation.load(out / "evaluation").settings["validation_rows"] == 0
 
 
 BAD = {

@@ -48,11 +48,11 @@ def test_options_reach_the_arguments_of_their_names(asked):
         "mine",
     ]
     given += ["--ranges", "base_filters=8,16", "--ranges", "optimizer=adam", "--epochs", "3", "--no-unique"]
-    call = asked(*given, "--class-weight", "balanced")
+    call = asked(*given, "--class-weight", "balanced", "--preset", "default", "--image-size", "wide")
     assert (call.n_trials, call.n_workers, call.metric, call.study_name) == (4, 2, ("loss", "parameters"), "mine")
     assert call.ranges == {"base_filters": [8, 16], "optimizer": ["adam"]}
     expected = {"layout": "tinto", "unique": False, "epochs": 3, "precision": "auto", "class_weight": "balanced"}
-    assert call.settings == expected
+    assert call.settings == {**expected, "preset": "default", "image_size": "wide"}
 
 
 def test_without_options_the_functions_defaults_hold(asked):

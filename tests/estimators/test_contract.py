@@ -34,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Even though the .tf.config")  # 
 ONE_STEP = {"epochs": 1, "batch_size": 512}
 HYBRID = {
     **ONE_STEP,
+    "preset": "published",
     "branches": ("tabular",),
     "dense_units": (8,),
     "head_units": (8,),

@@ -248,7 +248,13 @@ def test_bins_find_a_ring_among_noise():
     train, test = table.take(np.arange(833)), table.take(np.arange(833, 1000))
     settings = {"optimizer": "adamw", "weight_decay": 2.0, "learning_rate": 5e-3, "batch_size": 64}
     model = pg.HybridClassifier(
-        branches=("tabular",), embedding="piecewise", embedding_size=8, epochs=80, patience=80, **settings
+        preset="published",
+        branches=("tabular",),
+        embedding="piecewise",
+        embedding_size=8,
+        epochs=80,
+        patience=80,
+        **settings,
     )
     model.fit(train.X, train.y)
     assert model.score(test.X, test.y) > 0.7
@@ -351,7 +357,8 @@ def test_odd_labels_and_names_are_right_or_one_clear_line(rng):
     y = pd.Series(np.arange(40) % 2)
 
     def fitted(labels, **columns):
-        return pg.HybridClassifier(branches=("tabular",), dense_units=(4,), epochs=1).fit(X.assign(**columns), labels)
+        model = pg.HybridClassifier(preset="published", branches=("tabular",), dense_units=(4,), epochs=1)
+        return model.fit(X.assign(**columns), labels)
 
     objects = y.astype(object)
     assert fitted(objects).score(X, objects) == fitted(y).score(X, y)

@@ -97,3 +97,22 @@ def test_bad_settings(planted, rankings):
         remove_and_retrain(planted.explained, rankings, TimeLimit(), shares=(0.5, 1.0))
     with pytest.raises(pg.PermGradError, match="kind, got LogisticRegression"):
         remove_and_retrain(planted.explained, rankings, TimeLimit(), retrain_with=LogisticRegression())
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs", "batch_size"),
+    [
+        ({}, 30, 32),  # 300 rows take 32 in a step, 50 of which are enough
+        ({"preset": "best"}, 30, 32),
+        ({"preset": "published"}, 30, 32),
+        ({"preset": "published", "batch_size": 4, "epochs": 3}, 3, 6),
+        ({"batch_size": 500}, 30, 500),
+    ],
+)
+def test_a_plain_mlp_is_one_short_training_whatever_the_preset(settings, epochs, batch_size, planted):
+    train = planted.explained.train
+    explained = replace(planted.explained, estimator=pg.HybridRegressor(**settings), train=train.take(np.arange(300)))
+    mlp = retraining.plain_mlp(explained)
+    network, training = mlp._configs(300, 0)
+    assert network.branches == ("tabular",)
+    assert (mlp.settings()["n_networks"], training.epochs, training.batch_size) == (1, epochs, batch_size)

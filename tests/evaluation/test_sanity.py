@@ -76,6 +76,26 @@ def test_layers_are_forgotten_from_the_output_backwards(random_hybrid):
     assert forgotten == {layer.name for layer in network.layers if layer.trainable_weights}
 
 
+@pytest.mark.parametrize("ensemble_size", [1, 3])
+def test_what_began_at_zero_is_forgotten_too(ensemble_size, layout, rng):
+    """Of the default network, a last layer of zeros and a closed gate would leave nothing to rank."""
+    config = HybridConfig(
+        ensemble_size=ensemble_size, zero_output=True, gated_image=True, dense_units=(5,), head_units=(4,)
+    )
+    network = build_hybrid(config, 6, 2, layout=layout, task="classification")
+    X = rng.normal(size=(20, 6)).astype(np.float32)
+    assert np.ptp(network.predict(X, verbose=0), axis=0).max() < 1e-6
+    randomised = _Randomised(network, random_state=0)
+    for step in layer_steps(network):
+        now = randomised.forget(step)
+    assert np.ptp(now.predict(X, verbose=0), axis=0).min() > 1e-3
+    assert float(now.get_layer("image_gate").gate) == 1
+    again = _Randomised(network, random_state=0)
+    for step in layer_steps(network):
+        same = again.forget(step)
+    np.testing.assert_array_equal(same.predict(X, verbose=0), now.predict(X, verbose=0))
+
+
 def test_forgotten_weights_are_not_those_that_training_began_with():
     network = build_hybrid(HybridConfig(branches=("tabular",), random_state=0), 5, 2, task="classification")
     randomised = _Randomised(network, random_state=0).forget(["tabular_0"])

@@ -203,3 +203,13 @@ def test_refined_says_what_it_needs(frame, monkeypatch):
     monkeypatch.setattr(placement, "find_spec", lambda name: None)
     with pytest.raises(pg.PermGradError, match=r"pip install 'permgrad\[refined\]'"):
         pg.fit_layout(frame, "refined")
+
+
+@pytest.mark.parametrize(
+    ("n_features", "expected"), [(1, 6), (24, 6), (25, 7), (32, 7), (33, 8), (100, 13), (784, 35), (20_531, 176)]
+)
+def test_a_compact_image_has_half_as_many_pixels_again_as_features(n_features, expected):
+    """The least square that has them; six pixels at least, so that two strides leave something."""
+    side = module.compact_size(n_features)
+    assert side == expected
+    assert side == 6 or (side - 1) ** 2 < 1.5 * n_features <= side**2

@@ -106,7 +106,7 @@ def test_a_wide_table_takes_no_tensor_of_bins(rng):
 def test_what_is_scaled_to_zero(rng):
     X = kinds_of_columns(rng)
     layer = fitted(X, 16)
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.minimum), X.min(axis=0))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.origin), X.min(axis=0))
 
 
 def test_ranks_survive_saving(rng, tmp_path):

@@ -12,8 +12,11 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.layers.selectors import (
     AbsoluteNormal,
+    BranchGate,
     ClampedSelector,
+    ColumnMask,
     ExpectedOpen,
+    FeatureGates,
     NarrowingSelector,
     Selector,
     SelectorPenalty,
@@ -97,6 +100,100 @@ def test_stochastic_gates_by_hand():
     np.testing.assert_allclose(layer.importance(), norm.cdf([-0.8, 0.5, 3.4]), rtol=1e-5)
     again = numpy(layer(rows, training=True))
     assert (drawn[:, 1] != again[:, 1]).any()
+
+
+def feature_gates(n_bins: int = 2) -> FeatureGates:
+    """Return three gates: of columns 0 and 1; of column 2, which has bins; of column 3, which has too."""
+    layer = FeatureGates([0, 0, 1, 2], [2, 3], penalty=0.1, random_state=0, name="gates")
+    layer.build((None, 4 + 2 * n_bins))
+    return layer
+
+
+def test_gates_of_features_are_those_of_their_columns_and_bins(rng):
+    """Without training: each input times its feature's clipped mean."""
+    layer = feature_gates()
+    layer.gate.assign(np.array([0.25, 1.7, -0.4], np.float32))
+    X = rng.normal(size=(20, 8)).astype(np.float32)
+    owner, clipped = [0, 0, 1, 2, 1, 1, 2, 2], [0.25, 1.0, 0.0]
+    expected = np.stack([X[:, i] * clipped[owner[i]] for i in range(8)], axis=1)
+    np.testing.assert_allclose(numpy(layer(X, training=False)), expected, rtol=1e-6)
+
+
+def test_in_training_a_features_inputs_open_and_close_together():
+    """One draw for each row and feature; a gate far below 0 stays closed, one far above stays open."""
+    layer = feature_gates()
+    layer.gate.assign(np.array([0.5, 0.5, -10.0], np.float32))
+    drawn = numpy(layer(np.ones((2000, 8), np.float32), training=True))
+    np.testing.assert_array_equal(drawn[:, 0], drawn[:, 1])
+    for bin_ in (4, 5):
+        np.testing.assert_array_equal(drawn[:, bin_], drawn[:, 2])
+    assert (drawn[:, [3, 6, 7]] == 0).all()
+    assert np.abs(np.corrcoef(drawn[:, 0], drawn[:, 2])[0, 1]) < 0.1
+    np.testing.assert_allclose((drawn[:, [0, 2]] > 0).mean(axis=0), norm.cdf(1), atol=0.03)
+    assert float(sum(layer.losses)) == pytest.approx(0.1 * 2 * norm.cdf(1), rel=1e-4)
+
+
+def test_a_gate_far_below_zero_is_trained_no_more(rng):
+    """Nothing comes through it, and its chance of opening is as flat: a round of screening closes it for good."""
+    layer = feature_gates()
+    rows = keras.Input((8,))
+    model = keras.Model(rows, keras.layers.Dense(1)(layer(rows)))
+    layer.gate.assign(np.array([0.5, 0.5, -10.0], np.float32))
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    X = rng.normal(size=(64, 8)).astype(np.float32)
+    model.fit(X, X[:, 3] * 9, epochs=3, verbose=0)
+    gates = numpy(layer.gate)
+    assert gates[2] == -10
+    assert (gates[:2] != 0.5).all()
+
+
+def test_gates_without_bins(rng):
+    layer = FeatureGates([1, 0, 1], name="gates")
+    layer.build((None, 3))
+    layer.gate.assign(np.array([0.5, 0.0], np.float32))
+    X = rng.normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_allclose(numpy(layer(X)), X * [0, 0.5, 0], rtol=1e-6)
+
+
+def test_a_mask_lets_some_columns_pass(rng):
+    layer = ColumnMask([True, False, True, False])
+    X = rng.normal(size=(6, 4)).astype(np.float32)
+    masked = numpy(layer(X))
+    np.testing.assert_array_equal(masked, X * [1, 0, 1, 0])
+    columns = np.array([3, 0])
+    np.testing.assert_array_equal(numpy(layer.of_columns(X[:, columns], columns)), masked[:, columns])
+    np.testing.assert_array_equal(layer.columnwise_scale(), [1, 0, 1, 0])
+    assert layer.weights == []
+
+
+def test_a_branch_is_added_from_nothing_on(rng):
+    layer = BranchGate()
+    X = rng.normal(size=(6, 4)).astype(np.float32)
+    np.testing.assert_array_equal(numpy(layer(X)), 0)
+    layer.gate.assign(-1.5)
+    np.testing.assert_allclose(numpy(layer(X)), -1.5 * X)
+    assert len(layer.trainable_weights) == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "width"),
+    [
+        (FeatureGates([0, 0, 1, 2], [2, 3], penalty=0.1, sigma=0.4, random_state=0, name="x"), 8),
+        (ColumnMask([True, False, True, False], name="x"), 4),
+        (BranchGate(name="x"), 4),
+    ],
+    ids=["gates", "mask", "branch"],
+)
+def test_gates_and_masks_survive_saving(layer, width, rng, tmp_path):
+    rows = keras.Input((width,))
+    model = keras.Model(rows, keras.layers.Dense(2)(layer(rows)))
+    for weight in layer.trainable_weights:
+        weight.assign(rng.uniform(0.2, 0.8, weight.shape))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    X = rng.normal(size=(9, width)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert loaded.get_layer("x").get_config() == layer.get_config()
 
 
 def test_closed_columns_stay_closed():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 
@@ -223,6 +224,161 @@ def test_heat_maps_of_ensembles_agree_with_plain_loop(method, layout, rng):
     np.testing.assert_allclose(found, plain, atol=1e-3)
 
 
+OF_THE_DEFAULT = {
+    "scaling": "standard",
+    "embedding": "bins",
+    "embedding_size": 4,
+    "ensemble_size": 3,
+    "downsampling": "stride",
+    "batch_norm": False,
+    "gated_image": True,
+    "zero_output": True,
+    "calibrated": True,
+}
+MASK = np.array([True, True, True, False, True, True])
+
+
+def default_network(layout, task="classification", *, mask=MASK, **settings) -> tuple[keras.Model, np.ndarray]:
+    """Return a network as of the default preset, small, with random weights, and 60 rows that it was adapted to.
+
+    Column 5 is 0 or 1; columns 0, 2 and 4 have bins, column 1 has none; 3 is masked.
+    """
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 6)).astype(np.float32) * 3
+    X[:, 5] = X[:, 5] > 1
+    scale = {"target_mean": 3.0, "target_std": 2.0} if task == "regression" else {}
+    config = HybridConfig(
+        **{**OF_THE_DEFAULT, "dense_units": (7,), "base_filters": 2, "head_units": (6,), "n_conv_layers": 1, **settings}
+    )
+    n_outputs = 1 if task == "regression" else 3
+    model = build_hybrid(config, 6, n_outputs, layout=layout, task=task, numbers=[0, 2, 4], mask=mask, **scale)
+    for weight in model.trainable_weights:
+        weight.assign(rng.uniform(0.2, 0.9, weight.shape) * rng.choice([-1, 1], weight.shape))
+    adapt(model, X)
+    if task == "classification":
+        model.get_layer("temperature").temperature.assign(1.7)
+    return model, X
+
+
+@pytest.mark.parametrize("ensemble_size", [3, 1])
+def test_the_default_network_agrees_with_plain_numpy(ensemble_size, layout):
+    """Mask, scaling, bins, each network's layers, the gated image, the mean, the temperature: step by step."""
+    model, X = default_network(layout, ensemble_size=ensemble_size)
+    seen, layers = np.where(MASK, X, 0), {layer.name: layer for layer in model.layers}
+    two_values = ((seen == seen.min(axis=0)) | (seen == seen.max(axis=0))).all(axis=0)
+    low, span = seen.min(axis=0), np.where(np.ptp(seen, axis=0) > 0, np.ptp(seen, axis=0), 1)
+    scaled = np.where(two_values, (seen - low) / span, (seen - seen.mean(axis=0)) / np.maximum(seen.std(axis=0), 1e-9))
+    edges = keras.ops.convert_to_numpy(layers["embedding"].edges)
+    bins = [
+        np.clip((scaled[:, column] - edges[b, i]) / (edges[b + 1, i] - edges[b, i]), 0, 1) * 2 - 1
+        for i, column in enumerate([0, 2, 4])
+        for b in range(4)
+    ]
+    x = np.column_stack([scaled, *bins])
+    image = layout.render(pd.DataFrame((seen - low) / span, columns=list(layout.features)))  # its range is [0, 1]
+    W, b = layers["conv_0"].get_weights()
+    padded = np.pad(image[..., 0], ((0, 0), (0, 1), (0, 1)))  # "same" at stride 2 of an even side: below and right
+    strided = np.zeros((60, 4, 4, 2))
+    for i in range(4):
+        for j in range(4):
+            strided[:, i, j] = np.einsum("nkl,klf->nf", padded[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], W[:, :, 0]) + b
+    shared = np.maximum(strided, 0).reshape(60, -1) @ layers["image_code"].get_weights()[0]
+    shared = shared * layers["image_gate"].get_weights()[0]
+    logits = []
+    for member in range(ensemble_size):
+        code = x
+        for name in ("tabular_0", "head_0"):
+            if ensemble_size > 1:
+                W, r, s, b = layers[name].get_weights()
+                code = (code * r[member]) @ W * s[member] + b[member]
+            else:
+                W, b = layers[name].get_weights()
+                code = code @ W + b
+            code = np.maximum(code + shared if name == "head_0" else code, 0)
+        W, b = layers["ensemble_logits" if ensemble_size > 1 else "logits"].get_weights()
+        logits.append(code @ W[member] + b[member] if ensemble_size > 1 else code @ W + b)
+    mean = np.log(softmax(logits, axis=2).mean(axis=0)) if ensemble_size > 1 else logits[0]
+    np.testing.assert_allclose(model.predict(X, verbose=0), softmax(mean / 1.7, axis=1), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "way", "groups", "ensemble_size"),
+    [
+        ("classification", "tabular", GROUPS, 3),
+        ("classification", "image", GROUPS, 3),
+        ("classification", "both", GROUPS, 3),
+        ("classification", "tabular", SINGLE, 1),
+        ("regression", "both", SINGLE, 3),
+    ],
+)
+def test_permutation_of_the_default_network_agrees_with_plain_loop(
+    task, way, groups, ensemble_size, layout, monkeypatch
+):
+    """A column is itself beside its bins, or itself alone; what the mask closes scores exactly 0."""
+    model, X = default_network(layout, task, ensemble_size=ensemble_size)
+    y = np.random.default_rng(0).integers(0, 3, 60) if task == "classification" else X[:, 0] * 2
+    if way == "tabular":
+        monkeypatch.delattr("permgrad.importance.permuting._network.Recomputed.code")  # the first layer's sums change
+    found = pg.permutation_importance(
+        model, X, y, via=way, features=layout.features, groups=groups, n_repeats=2, random_state=7
+    )
+    columns = [[i] for i in range(6)] if groups is None else list(groups.values())
+    plain = plain_permutation(via(model, X, way), X, y, groups=columns, n_repeats=2, random_state=7).mean(axis=(1, 2))
+    assert np.abs(plain).max() > 1e-3
+    np.testing.assert_allclose(found.scores, plain, rtol=1e-3, atol=1e-5 * np.abs(plain).max())
+    if groups is None:
+        assert found.scores[3] == 0
+        assert (found.scores[[0, 1, 2, 4]] != 0).all()
+
+
+@pytest.mark.parametrize("baseline", ["zero", "mean"])
+def test_ablation_of_the_default_network_agrees_with_plain_loop(baseline, layout):
+    model, X = default_network(layout)
+    y = np.random.default_rng(0).integers(0, 3, 60)
+    plain = plain_subset_losses(model, X, y, baseline)
+    assert max(plain.values()) - min(plain.values()) > 1e-3
+    assert pg.branch_weights(model, X, y, baseline=baseline).losses == pytest.approx(plain, rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["grad_cam", "gradient_input"])
+def test_heat_maps_of_the_default_network_agree_with_plain_loop(method, layout):
+    """The heat is of the log-odds of the mean probability: a temperature divides all of a row's alike."""
+    model, X = default_network(layout)
+    X = X[:8]
+    tabular, image = (branch.encoder for branch in cut_model(model).branches)
+    before, after = split_at_image(image) if method == "gradient_input" else split_at_convolution(image)
+    activations, code = keras.Input(before.outputs[0].shape[1:]), keras.Input(tabular.outputs[0].shape[1:])
+    rest = keras.Model([activations, code], cut_model(model).head([code, after(activations)]))
+    plain = plain_grad_cam(before, rest, X, tabular.predict(X, verbose=0), 3, method)
+    found = pg.grad_cam_maps(model, X, attribution=method)
+    assert plain.max() > 0
+    np.testing.assert_allclose(found, plain, atol=1e-3)
+
+
+def test_masked_columns_are_nothing_to_the_network(layout):
+    """Whatever they hold, in training rows too: where they are scaled, no range of theirs is left."""
+    model, X = default_network(layout)
+    other = X.copy()
+    other[:, 3] = 1e6
+    np.testing.assert_array_equal(model.predict(other, verbose=0), model.predict(X, verbose=0))
+    weights = [layer.get_weights() for layer in model.layers if layer.name in ("scale", "scale_image", "embedding")]
+    adapt(model, other)
+    again = [layer.get_weights() for layer in model.layers if layer.name in ("scale", "scale_image", "embedding")]
+    for before, after in zip(weights, again, strict=True):
+        for ours, theirs in zip(before, after, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_default_network_survives_saving(layout, tmp_path):
+    model, X = default_network(layout)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5)
+    for ours, theirs in zip(model.layers, loaded.layers, strict=True):
+        assert ours.get_config() == theirs.get_config()
+
+
 @pytest.mark.parametrize("settings", [{"embedding": "piecewise"}, {"ensemble_size": 3}])
 def test_weights_that_are_no_columns_own_are_refused(settings, layout):
     with pytest.raises(pg.PermGradError, match="begins with a Dense layer"):
@@ -232,8 +388,9 @@ def test_weights_that_are_no_columns_own_are_refused(settings, layout):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scaling": "rank"}, "scaling must be one of 'min-max', 'quantile', got 'rank'"),
-        ({"embedding": "bins"}, "embedding must be one of 'none', 'piecewise', 'periodic', got 'bins'"),
+        ({"scaling": "rank"}, "scaling must be one of 'min-max', 'quantile', 'standard', got 'rank'"),
+        ({"embedding": "bin"}, "embedding must be one of 'none', 'piecewise', 'periodic', 'bins', got 'bin'"),
+        ({"downsampling": "mean"}, "downsampling must be one of 'max_pool', 'stride', got 'mean'"),
         ({"embedding_size": 1}, "embedding_size must be at least 2, got 1"),
         ({"ensemble_size": 0}, "at least 1"),
     ],

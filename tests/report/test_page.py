@@ -97,7 +97,9 @@ def wide(tmp_path_factory):
     """More columns than the page holds; a network without images that learned nothing."""
     rng = np.random.default_rng(1)
     table = pg.Table(pd.DataFrame(rng.normal(size=(60, 230))).add_prefix("x"), rng.normal(size=60), name="wide")
-    estimator = pg.HybridRegressor(branches=("tabular",), dense_units=(4,), epochs=1, learning_rate=1e-6)
+    estimator = pg.HybridRegressor(
+        preset="published", branches=("tabular",), dense_units=(4,), epochs=1, learning_rate=1e-6
+    )
     _, ranking, page = written(tmp_path_factory.mktemp("wide"), table, estimator)
     return ranking, page
 

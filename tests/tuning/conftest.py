@@ -23,6 +23,7 @@ STORAGES = ["sqlite", "journal", "grpc", "postgresql"]
 def small_space(trial: Any) -> dict[str, Any]:
     """An MLP of one layer: no image, two epochs a second."""
     return {
+        "preset": "published",
         "branches": ("tabular",),
         "dense_units": (trial.suggest_int("units", 4, 16),),
         "head_units": (),

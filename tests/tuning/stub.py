@@ -35,7 +35,7 @@ class StubEstimator:
 
     def __init__(self, x: float) -> None:
         self.x = x
-        self.network_ = SimpleNamespace(count_params=lambda: round(100 * x))
+        self.networks_ = [SimpleNamespace(count_params=lambda: round(100 * x))]
         self.epoch = 0
 
     def fit(self, X: Any, y: Any, *, validation_data: Any, callbacks: list[Any]) -> None:

@@ -9,9 +9,12 @@ import pytest
 
 import permgrad as pg
 from permgrad.metrics.scores import scores
-from permgrad.tuning.objective import EpochLog, Objective, evaluate
+from permgrad.tuning.api import _settings
+from permgrad.tuning.objective import EpochLog, Objective, _note_scores, evaluate
 from permgrad.tuning.ranges import narrowed
+from permgrad.tuning.spaces import as_space
 from tests.tuning.conftest import small_space
+from tests.tuning.stub import StubEstimator
 
 
 def objective(table: pg.Table, metric: str, space=small_space) -> Objective:
@@ -65,3 +68,30 @@ def test_an_impossible_network_and_a_loss_that_is_no_number_are_errors(table, co
     ours = objective(table, "loss", lambda trial: config)
     with pytest.raises(pg.PermGradError, match=message):
         evaluate(ours, ask(), EpochLog(ours))
+
+
+def test_a_preset_that_is_asked_for_goes_before_the_spaces(table):
+    """Else the space's, and of a space of one's own the estimator's default."""
+    train, val, _ = table.split()
+
+    def estimator(space: str, given: dict):
+        spaces = {"own": lambda trial: {"branches": ("tabular",)}, "own preset": lambda trial: {"preset": "fast"}}
+        settings = _settings(given, table, 3)
+        return Objective(train, val, narrowed(as_space(spaces.get(space, space)), {}), ("loss",), settings).estimator(
+            ask()
+        )
+
+    assert estimator("hybrid", {}).preset == "published"
+    assert estimator("hybrid", {"preset": "default"}).preset == "default"
+    assert estimator("hybrid", {"preset": "default"}).dense_units is not None  # what is tuned is the space's
+    assert estimator("own", {}).preset == "default"
+    assert estimator("own", {"preset": "best"}).preset == "best"
+    assert estimator("own preset", {}).preset == "fast"
+    assert "preset" not in _settings({}, table, 3)
+    assert _settings({"preset": "fast"}, table, 3)["preset"] == "fast"
+
+
+def test_the_size_of_several_networks_is_that_of_all(table):
+    ours, trial, estimator = objective(table, "parameters"), ask(), StubEstimator(0.3)
+    estimator.networks_ = estimator.networks_ * 2
+    assert _note_scores(ours, trial, estimator)["parameters"] == 2 * 30 == trial.user_attrs["parameters"]

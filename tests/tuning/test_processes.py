@@ -34,6 +34,7 @@ from pathlib import Path
 
 def space(trial):
     return {
+        "preset": "published",
         "branches": ("tabular",),
         "dense_units": (trial.suggest_int("units", 4, 16),),
         "head_units": (),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import optuna
@@ -7,6 +8,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 import permgrad as pg
+from permgrad.models.hybrid import HybridConfig
+from permgrad.training.config import TrainingConfig
 from permgrad.tuning.spaces import FIRST, SPACES, as_space, describe
 
 UNITS = IntDistribution(8, 256)
@@ -81,6 +84,24 @@ def test_a_batch_ensemble_is_suggested(embedding):
     assert ("embedding_size" in distributions) == (embedding != "none")
     assert (config["optimizer"], config["schedule"], config["batch_norm"]) == ("adamw", "constant", False)
     pg.HybridRegressor(**config)
+
+
+@pytest.mark.parametrize("kind", [pg.HybridClassifier, pg.HybridRegressor])
+@pytest.mark.parametrize("name", SPACES)
+def test_what_a_space_leaves_open_is_as_published(name, kind):
+    """The estimator's network and training, as they were before there were presets."""
+    for params in FIRST[SPACES[name]]:
+        config, _ = suggested(name, params)
+        assert config["preset"] == "published"
+        model = kind(**config, epochs=9, random_state=5)
+        network, training = model._configs(1000, 5)
+        given = [
+            {f.name: config[f.name] for f in fields(of) if f.name in config} for of in (HybridConfig, TrainingConfig)
+        ]
+        assert network == HybridConfig(**given[0], random_state=5)
+        assert training == TrainingConfig(**given[1], epochs=9, random_state=5)
+        open_ = {name: model.settings()[name] for name in ("image_size", "screening", "n_networks")}
+        assert open_ == {"image_size": "wide", "screening": False, "n_networks": 1}
 
 
 @pytest.mark.parametrize("name", SPACES)

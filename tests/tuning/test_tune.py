@@ -27,6 +27,7 @@ EPOCHS = 10
 def image_space(trial):
     return {
         **small_space(trial),
+        "preset": "published",
         "branches": ("tabular", "image"),
         "image_size": 8,
         "n_conv_layers": 1,

@@ -19,6 +19,7 @@ def python_calls(results: Results) -> str:
     params = {name: value for name, value in estimator.get_params().items() if value != default[name]}
     params.pop("verbose", None)
     arguments = ", ".join(f"{name}={value!r}" for name, value in params.items())
+    several = estimator.settings()["n_networks"] > 1  # each of them sets other rows apart
     return "\n".join(
         [
             "import permgrad as pg",
@@ -27,7 +28,7 @@ def python_calls(results: Results) -> str:
             f"assert table.sha256 == {settings['data']['sha256']!r}",
             f"train, val, test = table.split(random_state={settings['split_random_state']})",
             f"model = pg.{type(estimator).__name__}({arguments})",
-            "model.fit(train.X, train.y, validation_data=(val.X, val.y))",
+            f"model.fit({'train.with_rows(val)' if several else 'train, validation_data=val'})",
             f"ranking = model.rank_features(test.X, test.y{_ranking_arguments(results.ranking, estimator)})",
         ]
     )

@@ -199,7 +199,7 @@ def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
         " would change the outcome is another question, and needs another study.",
         "A low score is no proof that a column is uninformative. Columns that carry the same information share"
         " their score, and the network may get from one what it leaves in another.",
-        "It is one network, trained once on one split. Another training or another network may rely on other columns"
+        f"{_trained(ranking)} Another training or another network may rely on other columns"
         + (": see the stability above." if getattr(evaluation, "stability", None) else "."),
     ]
     if {"grad_cam", "layer_cam"} & set(ranking.components):
@@ -208,6 +208,11 @@ def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
             " several columns."
         )
     return said
+
+
+def _trained(ranking: FeatureRanking) -> str:
+    n = ranking.settings.get("n_networks", 1)
+    return "It is one network, trained once on one split." if n == 1 else f"They are {n} networks, of one split."
 
 
 def agreement(ranking: FeatureRanking) -> dict[str, float]:

@@ -113,6 +113,7 @@ def _origin(results: Results) -> dict[str, Any]:
     return {
         "command": results.command,
         "calls": python_calls(results),
+        "network": results.estimator.description(),
         "settings": json.dumps(plain(_short_settings(settings)), indent=2, ensure_ascii=False),
         "versions": settings["versions"],
     }

@@ -110,7 +110,13 @@ def fitted():
     y = X["u"] + X["v"] + 0.5 * (X["kind"] == "p")
     with pytest.warns(UserWarning, match="no information"):
         model = pg.HybridRegressor(
-            branches=("tabular",), dense_units=(16,), head_units=(), dropout=0.0, epochs=15, learning_rate=1e-2
+            preset="published",
+            branches=("tabular",),
+            dense_units=(16,),
+            head_units=(),
+            dropout=0.0,
+            epochs=15,
+            learning_rate=1e-2,
         ).fit(X[:350], y[:350])
     return model, X[350:], y[350:]
 

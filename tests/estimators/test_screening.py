@@ -1,0 +1,221 @@
+"""Columns to look at where rows are few: planted ones are found, and what says nothing is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.estimators import _screening as screening
+from permgrad.estimators._screening import relevant_features, worth_screening
+from permgrad.models.screening import MOST_INPUTS, N_BINS, build_screen, embedding
+from permgrad.training.batches import Batches
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "expected"),
+    [
+        (200, 8, True),
+        (199, 8, False),
+        (200, 7, False),
+        (239, 8, True),
+        (240, 8, False),  # 30 rows for each
+        (3000, 100, False),
+        (2999, 100, True),
+        (200, 10_000, True),
+        (10**6, 10, False),
+    ],
+)
+def test_where_it_is_worth_its_time(n_rows, n_features, expected):
+    assert worth_screening(n_rows, n_features) is expected
+
+
+def planted(problem, n_rows: int, n_features: int, random_state: int = 1):
+    """Return training rows, deciding rows and what is relevant."""
+    table = problem(n_rows + n_rows // 4, n_features, random_state=random_state)
+    X = table.X.to_numpy(np.float32)
+    y = np.searchsorted(table.classes, table.y)
+    relevant = {table.X.columns.get_loc(name) for name in table.notes["relevant"]}
+    return (X[:n_rows], y[:n_rows]), (X[n_rows:], y[n_rows:]), relevant
+
+
+@pytest.mark.slow
+def test_both_columns_of_xor_are_found_among_twenty():
+    """Neither tells anything alone."""
+    train, deciding, relevant = planted(pg.toy.xor, 400, 20)
+    found = relevant_features(train, deciding, np.arange(20), list(range(20)), task="classification", random_state=0)
+    assert found is not None
+    assert relevant <= set(np.flatnonzero(found))
+    assert found.sum() <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_columns_of_one_category_are_one_feature_and_copies_are_kept(task, rng):
+    """Feature 0 is three 0/1 columns; feature 2 is a copy of 1; the others are noise."""
+    kind, X = rng.integers(0, 3, 500), rng.normal(size=(500, 12)).astype(np.float32)
+    X[:, :3] = np.eye(3)[kind]
+    X[:, 4] = X[:, 3]
+    value = 2.0 * (kind == 1) + X[:, 3] + 0.3 * rng.normal(size=500)
+    y = (value > 0.6).astype(int) if task == "classification" else value
+    owners = np.array([0, 0, 0, 1, 2, *range(3, 10)])
+    found = relevant_features(
+        (X[:400], y[:400]), (X[400:], y[400:]), owners, list(range(3, 12)), task=task, random_state=0
+    )
+    assert found is not None
+    assert found.shape == (10,)
+    assert found[:3].all()
+    assert found[3:].sum() <= 2
+
+
+class Played:
+    """A screen whose trainings are written down beforehand: allowed features → those that stay open, loss, learned."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def __call__(self, *_):
+        return self
+
+    def train(self, allowed):
+        self.asked.append(np.flatnonzero(allowed).tolist())
+        open_, loss, learned = self.answers.pop(0)
+        return screening._Run(np.isin(np.arange(6), open_), loss, learned)
+
+    refined = screening._Screen.refined
+
+
+NOTHING = ([], 1.0, False)
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "expected"),
+    [
+        ([NOTHING], [[0, 1, 2, 3, 4, 5]], None),
+        (  # four open, then two of them, then the same two; of the rest nothing is learned
+            [([0, 1, 2, 3], 0.5, True), ([0, 2], 0.5, True), ([0, 2], 0.5, True), NOTHING],
+            [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3], [0, 2], [1, 3, 4, 5]],
+            [0, 2],
+        ),
+        (  # without two of the three the loss is worse by more than 0.01: all three stay
+            [([0, 1, 2], 0.5, True), ([0], 0.52, True), NOTHING],
+            [[0, 1, 2, 3, 4, 5], [0, 1, 2], [3, 4, 5]],
+            [0, 1, 2],
+        ),
+        (  # a second round finds a copy, a third nothing
+            [([1], 0.5, True), ([1], 0.5, True), ([4], 0.6, True), ([4], 0.6, True), NOTHING],
+            [[0, 1, 2, 3, 4, 5], [1], [0, 2, 3, 4, 5], [4], [0, 2, 3, 5]],
+            [1, 4],
+        ),
+        (  # all tell something: no mask
+            [([0, 1, 2], 0.5, True), ([0, 1, 2], 0.5, True), ([3, 4, 5], 0.5, True), ([3, 4, 5], 0.5, True)],
+            [[0, 1, 2, 3, 4, 5], [0, 1, 2], [3, 4, 5], [3, 4, 5]],
+            None,
+        ),
+    ],
+    ids=["nothing", "refined", "worse", "copies", "all"],
+)
+def test_rounds_by_hand(answers, asked, expected, monkeypatch):
+    played = Played(*answers)
+    monkeypatch.setattr(screening, "_Screen", played)
+    found = relevant_features((None, None), (None, None), np.arange(6), [], task="regression", random_state=0)
+    assert played.asked == asked
+    assert played.answers == []
+    assert (None if found is None else np.flatnonzero(found).tolist()) == expected
+
+
+def test_after_five_rounds_the_rest_is_kept(monkeypatch):
+    """They still tell something: 0, 1, 2, 3 and 4 were found one by one, 5 and 6 are kept; so no mask at all."""
+    answers = [([i], 0.5, True) for i in range(5) for _ in range(2)]
+    monkeypatch.setattr(screening, "_Screen", Played(*answers))
+    assert relevant_features((None,) * 2, (None,) * 2, np.arange(6), [], task="regression", random_state=0) is None
+
+
+def test_steps_between_two_looks_follow_orders(rng):
+    """Batches of a 10-row table: three of each order, the fourth begins the next."""
+    X, y = np.arange(11.0)[:, None], np.arange(11)
+    steps = screening._Steps(X, y, batch_size=3, random_state=4)
+    assert len(steps) == screening.STEPS_PER_CHECK
+    found = [steps[i][1].tolist() for i in range(7)]
+    plain, expected = Batches(X, y, batch_size=3, random_state=4, drop_last=True), []
+    for _ in range(3):
+        expected += [plain[i][1].tolist() for i in range(3)]
+        plain.on_epoch_end()
+    assert found == expected[:7]
+
+
+def test_the_screen_begins_with_knowing_nothing(rng):
+    """Standardised columns, bins beside the numbers; a last layer of zeros says the same of every row."""
+    X = rng.normal(size=(30, 4)).astype(np.float32) * [1, 5, 1, 1] + 3
+    X[:, 3] = X[:, 3] > 3
+    embed = embedding(X, [0, 1, 2])
+    rows = keras.ops.convert_to_numpy(embed(X))
+    assert rows.shape == (30, 4 + 3 * N_BINS)
+    np.testing.assert_allclose(rows[:, :3], (X[:, :3] - X[:, :3].mean(axis=0)) / X[:, :3].std(axis=0), atol=1e-4)
+    np.testing.assert_array_equal(rows[:, 3], X[:, 3])
+    screen = build_screen(
+        np.array([0, 1, 1, 2]), [0, 1, 2], rows.shape[1], 3, task="classification", penalty=0.1, random_state=0
+    )
+    np.testing.assert_allclose(screen.predict(rows, verbose=0), 1 / 3, rtol=1e-6)
+    assert screen.get_layer("gates").gate.shape == (3,)
+    wide = np.zeros((2, MOST_INPUTS // N_BINS), np.float32)
+    assert embedding(wide, list(range(wide.shape[1]))).output_shape == (None, wide.shape[1])
+
+
+def screened(model, X, y, trainings, monkeypatch, answer):
+    asked = []
+
+    def look(train, deciding, owners, numbers, *, task, random_state):
+        asked.append((train, deciding, owners.tolist(), numbers, task))
+        return answer
+
+    monkeypatch.setattr("permgrad.estimators.hybrid.relevant_features", look)
+    model.fit(X, y)
+    return asked
+
+
+def test_features_are_screened_where_rows_are_few_and_the_others_masked(rng, trainings, monkeypatch):
+    """All 0/1 columns of a category belong to one feature; masked columns have no bins, and score exactly 0."""
+    import pandas as pd
+
+    X = pd.DataFrame(rng.normal(size=(260, 8))).add_prefix("n")
+    X.insert(2, "kind", rng.choice(["p", "q", "r"], 260))
+    y = (X["n0"] + rng.normal(size=260)).to_numpy()
+    keep = np.zeros(9, bool)
+    keep[[0, 2]] = True  # the first number, and the category, which is encoded last
+    settings = {"dense_units": (5,), "head_units": (4,), "n_conv_layers": 1, "base_filters": 2, "ensemble_size": 2}
+    model = pg.HybridRegressor(**settings, zero_output=False)
+    ((train, deciding, owners, numbers, task),) = screened(model, X, y, trainings, monkeypatch, keep)
+    assert (len(train[0]), len(deciding[0]), task) == (208, 52, "regression")
+    assert model.encoder_.get_feature_names_out()[-3:].tolist() == ["kind=p", "kind=q", "kind=r"]
+    assert owners == [0, 1, 3, 4, 5, 6, 7, 8, 2, 2, 2]
+    assert numbers == list(range(8))
+    mask = model.network_.get_layer("mask")
+    np.testing.assert_array_equal(mask.open, [True] + [False] * 7 + [True] * 3)
+    assert model.network_.get_layer("embedding").numbers == [0]
+    model.network_.get_layer("image_gate").gate.assign(1.0)
+    model.network_.get_layer("ensemble_logits").bias.assign(np.ones((2, 1)))
+    ranking = model.rank_features(X, y, n_repeats=2, end_to_end=True)
+    for name in ("permutation", "end_to_end"):
+        part = ranking.components[name]
+        scores = dict(zip(part.features, part.scores, strict=True))
+        assert [feature for feature, score in scores.items() if score != 0] == ["n0", "kind"]
+
+
+def test_nothing_is_screened_otherwise(rng, trainings, monkeypatch):
+    """With rows enough, without rows that decide, or where it is not wanted; and where nothing was found."""
+    X, y = rng.normal(size=(260, 9)), rng.normal(size=260)
+    small = {"branches": "tabular", "dense_units": (3,), "head_units": (3,), "ensemble_size": 1}
+    for settings, columns in (
+        ({"screening": False}, 9),
+        ({"validation_fraction": 0.0}, 9),
+        ({}, 6),
+        ({"preset": "published"}, 9),
+        ({"preset": "fast"}, 9),
+    ):
+        model = pg.HybridRegressor(**small, **settings)
+        assert screened(model, X[:, :columns], y, trainings, monkeypatch, np.zeros(9, bool)) == []
+    model = pg.HybridRegressor(**small)
+    assert len(screened(model, X, y, trainings, monkeypatch, None)) == 1
+    assert "mask" not in {layer.name for layer in model.network_.layers}
