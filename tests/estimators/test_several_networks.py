@@ -85,6 +85,12 @@ def test_predictions_and_rankings_are_averaged_and_saved(mixed, trainings, tmp_p
         pg.load(tmp_path / "m")
 
 
+def test_more_networks_than_rows_of_any_class_are_refused(mixed, trainings):
+    X = mixed[0]
+    with pytest.raises(pg.PermGradError, match="n_splits=20 cannot be greater"):
+        pg.HybridClassifier(**{**SMALL, "n_networks": 20}).fit(X[:30], np.tile(["yes", "no"], 15))
+
+
 def test_callbacks_see_the_networks_so_far(mixed):
     """A callback may predict while a network is trained, by the mean of those that there are."""
     from permgrad.backend import keras
