@@ -96,12 +96,18 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         self._fit_row_weights(self._encode_target(seen[0].y), seen[1])
         self._fit_shared(self.encoder_.encode(seen[0].X))
         self.networks_ = []
-        logs = [self._fit_network(*part, number, callbacks) for number, part in enumerate(parts)]
+        shared = validation_data is not None
+        logs = [self._fit_network(*part, number, shared, callbacks) for number, part in enumerate(parts)]
         self.history_, self.kept_epoch_ = logs[0]
         return self
 
     def _fit_network(
-        self, train: WeightedTable, validation: WeightedTable | None, number: int, callbacks: Sequence[Any]
+        self,
+        train: WeightedTable,
+        validation: WeightedTable | None,
+        number: int,
+        shared: bool,
+        callbacks: Sequence[Any],
     ) -> tuple[dict[str, list[float]], int]:
         """Add a network trained on some rows; return what training logged, and the epoch whose weights it has."""
         network_config, training = self._configs(len(train[0]), self.random_state_ + number)
@@ -112,7 +118,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         history, kept = fit_network(
             network, encoded, deciding, training, task=self._task, callbacks=callbacks, verbose=self.verbose
         )
-        self._after_training(network, deciding, number)
+        self._after_training(network, deciding, number, shared)
         return history, kept
 
     def state_to_dict(self) -> dict[str, Any]:
@@ -163,7 +169,10 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         if self._n_networks > 1:
             folds = StratifiedKFold if n_classes else KFold
             splits = folds(self._n_networks, shuffle=True, random_state=self.random_state_)
-            with warnings.catch_warnings():  # a class of fewer rows than there are parts is in some of them only
+            with (
+                as_permgrad_error(),
+                warnings.catch_warnings(),
+            ):  # a class of fewer rows than there are parts is in some of them only
                 warnings.simplefilter("ignore", UserWarning)
                 chosen = list(splits.split(table.X, table.y))
         else:
@@ -196,7 +205,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
 
     def _predicted(self, encoded: np.ndarray) -> np.ndarray:
         """Return the networks' mean output for encoded rows, (n_rows, n_outputs), float32."""
-        outputs = [network.predict(encoded, batch_size=PREDICT_ROWS, verbose=0) for network in self.networks_]
+        outputs = [predicted_by(network, encoded) for network in self.networks_]
         return outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)
 
     @property
@@ -215,14 +224,19 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
     def _build(self, config: Any, train: Rows, validation: Rows | None) -> Any:
         """Return a network that is not trained yet, its scaling fitted on the encoded training rows."""
 
-    def _after_training(self, network: Any, validation: Rows | None, number: int) -> None:
-        """Do what is left to do with a trained network, the `number`-th from 0."""
+    def _after_training(self, network: Any, validation: Rows | None, number: int, shared: bool) -> None:
+        """Do what is left to do with a trained network, the `number`-th from 0; all may share the validation rows."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
+
+
+def predicted_by(network: Any, encoded: np.ndarray) -> np.ndarray:
+    """Return one network's output for encoded rows, (n_rows, n_outputs), float32."""
+    return network.predict(encoded, batch_size=PREDICT_ROWS, verbose=0)
 
 
 def _taken(rows: WeightedTable, at: np.ndarray) -> WeightedTable:

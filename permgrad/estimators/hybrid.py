@@ -17,7 +17,7 @@ from permgrad.data.table import Task
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier
 from permgrad.estimators._screening import relevant_features, worth_screening
-from permgrad.estimators._table import PREDICT_ROWS, TableEstimator
+from permgrad.estimators._table import TableEstimator, predicted_by
 from permgrad.estimators.presets import MOST_INPUTS, PRESETS, batch_size_for, patience_for
 from permgrad.images.layout import FeatureLayout, compact_size, fit_layout, image_size
 from permgrad.layers.temperature import fit_temperature
@@ -325,10 +325,10 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         counts = np.bincount(train[1], weight, minlength=len(self.classes_)) + 0.5
         return counts / counts.sum()
 
-    def _after_training(self, network: Any, validation: Rows | None, number: int) -> None:
+    def _after_training(self, network: Any, validation: Rows | None, number: int, shared: bool) -> None:
         if not self.settings()["calibrated"] or validation is None:
             return
-        probabilities = network.predict(validation[0], batch_size=PREDICT_ROWS, verbose=0)
+        probabilities = predicted_by(network, validation[0])
         network.get_layer("temperature").temperature.assign(fit_temperature(probabilities, *validation[1:]))
 
 
@@ -403,19 +403,22 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
             "residuals": self.residuals_.tolist(),
         }
 
-    def _after_training(self, network: Any, validation: Rows | None, number: int) -> None:
-        """Keep the absolute errors on rows that the network was not fitted on; of several networks, all of them."""
-        known = self.residuals_ if number else np.array([])
+    def _after_training(self, network: Any, validation: Rows | None, number: int, shared: bool) -> None:
+        """Keep the absolute errors on rows that the network was not fitted on.
+
+        Of several networks with rows of their own, all errors; of those that share the rows, the errors of their mean.
+        """
+        known = self.residuals_ if number and not shared else np.array([])
         if validation is not None:
-            predicted = network.predict(validation[0], batch_size=PREDICT_ROWS, verbose=0)[:, 0]
-            known = np.concatenate([known, np.abs(predicted.astype(float) - validation[1])])
+            output = self._predicted(validation[0]) if shared else predicted_by(network, validation[0])
+            known = np.concatenate([known, np.abs(output[:, 0].astype(float) - validation[1])])
         self.residuals_ = np.sort(known)
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
         """Take over what `state_to_dict` described, and the networks that were saved beside it."""
         super().restore_state(content, networks)
         self.target_offset_ = content["target_offset"]
-        self.residuals_ = np.sort(np.array(content["residuals"], float))
+        self.residuals_ = np.sort(np.array(content.get("residuals", ()), float))  # an earlier version kept none
 
     def _fit_target(self, y: pd.Series) -> None:
         values = y.to_numpy(float)

@@ -17,8 +17,6 @@ from permgrad.importance.formula import Formula
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.losses import cross_entropy, squared_error
 
-PREDICT_ROWS = 1024
-
 
 @dataclass(frozen=True, eq=False)
 class ExplainedModel:

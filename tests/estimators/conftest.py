@@ -8,11 +8,16 @@ import pytest
 
 @pytest.fixture
 def trainings(monkeypatch) -> list[tuple]:
-    """Have nothing be trained: networks stay as they are built. Returns what each training would have had."""
+    """Have nothing be trained: networks stay as they are built, callbacks are told of one epoch.
+
+    Returns what each training would have had.
+    """
     calls: list[tuple] = []
 
     def fit_network(network, train, validation, config, *, task, callbacks, verbose):
         calls.append((network, train, validation, config))
+        for callback in callbacks:
+            callback.on_epoch_end(0, {})
         return {"loss": [0.0], "val_loss": [0.0]}, 1
 
     monkeypatch.setattr("permgrad.estimators._table.fit_network", fit_network)

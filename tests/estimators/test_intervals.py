@@ -78,6 +78,13 @@ def test_those_of_several_networks_are_of_all_rows(rng, trainings):
     np.testing.assert_allclose(model.residuals_, np.sort(np.concatenate(errors)), rtol=1e-4)
 
 
+def test_of_networks_that_share_the_rows_set_apart_errors_are_the_means(rng, trainings):
+    """A row is one row, however many networks it decided for."""
+    X, y = planted(60, rng)
+    model = pg.HybridRegressor(**TABULAR, n_networks=3).fit(X[:40], y[:40], validation_data=(X[40:], y[40:]))
+    np.testing.assert_allclose(model.residuals_, np.sort(np.abs(model.predict(X[40:]) - y[40:])), rtol=1e-4)
+
+
 def test_what_cannot_be(rng, trainings):
     X, y = planted(48, rng)
     with pytest.raises(pg.UnfittedError):

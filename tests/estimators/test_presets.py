@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from permgrad.backend import keras
 from permgrad.estimators.presets import DEFAULT, PRESETS, PUBLISHED, batch_size_for, patience_for
 from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
 from permgrad.training.config import TrainingConfig
+from tests.conftest import SMALL
 
 TINY = {"ensemble_size": 2, "dense_units": (6,), "head_units": (5,), "n_conv_layers": 1, "base_filters": 2}
 PUBLISHED_NETWORK = {
@@ -74,6 +76,24 @@ def test_published_is_the_network_it_always_was(kind, mixed, trainings):
     for ours, expected in zip(network.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, expected)
     np.testing.assert_array_equal(model._predicted(encoded), plain.predict(encoded, batch_size=1024, verbose=0))
+
+
+def test_what_an_earlier_version_saved_is_published(mixed, trainings, tmp_path):
+    """It knew no presets, one network, and no intervals."""
+    X, y = mixed
+    model = pg.HybridRegressor(**SMALL, branches="tabular").fit(X, y)
+    model.save(tmp_path / "m")
+    path = tmp_path / "m" / "estimator.json"
+    content = json.loads(path.read_text())
+    del content["networks"], content["residuals"]
+    new = {name for name in content["params"] if content["params"][name] is None} | {"preset"}
+    content["params"] = {name: value for name, value in content["params"].items() if name not in new}
+    path.write_text(json.dumps(content))
+    loaded = pg.load(tmp_path / "m")
+    assert loaded.settings() == model.settings()
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    with pytest.raises(pg.PermGradError, match="this network had 0"):
+        loaded.predict_interval(X)
 
 
 def test_settings_go_before_the_preset(mixed, trainings):

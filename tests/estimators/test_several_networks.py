@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import permgrad as pg
+from permgrad.backend import keras
 from tests.conftest import SMALL
 
 THREE = {**SMALL, "n_networks": 3}
@@ -85,16 +86,28 @@ def test_predictions_and_rankings_are_averaged_and_saved(mixed, trainings, tmp_p
         pg.load(tmp_path / "m")
 
 
-def test_callbacks_see_the_networks_so_far(mixed):
+def test_more_networks_than_rows_of_any_class_are_refused(mixed, trainings):
+    X = mixed[0]
+    with pytest.raises(pg.PermGradError, match="n_splits=20 cannot be greater"):
+        pg.HybridClassifier(**{**SMALL, "n_networks": 20}).fit(X[:30], np.tile(["yes", "no"], 15))
+
+
+def test_callbacks_see_the_networks_so_far(mixed, trainings):
     """A callback may predict while a network is trained, by the mean of those that there are."""
-    from permgrad.backend import keras
-
     X, y = mixed
-    model, seen = pg.HybridRegressor(**{**THREE, "n_networks": 2}, branches="tabular", epochs=1), []
+    model, seen = pg.HybridRegressor(**THREE, branches="tabular"), []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append((len(model.networks_), model.predict(X)))
+    )
+    for _ in range(2):  # fitted again, it begins anew
+        model.fit(X, y, callbacks=[watch])
+        assert [number for number, _ in seen] == [1, 2, 3]
+        each = [predicted[:, 0] for predicted in map(predicted_alone(model, X), model.networks_)]
+        for number, predicted in seen:
+            np.testing.assert_allclose(predicted, np.mean(each[:number], axis=0), rtol=1e-4, atol=1e-4)
+        seen.clear()
 
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            seen.append((len(model.networks_), model.predict(X[:2]).shape))
 
-    model.fit(X, y, callbacks=[Watch()])
-    assert seen == [(1, (2,)), (2, (2,))]
+def predicted_alone(model, X):
+    encoded = model.encoder_.transform(X)
+    return lambda network: network.predict(encoded, verbose=0)

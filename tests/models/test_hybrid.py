@@ -260,6 +260,7 @@ def default_network(layout, task="classification", *, mask=MASK, **settings) -> 
     return model, X
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("ensemble_size", [3, 1])
 def test_the_default_network_agrees_with_plain_numpy(ensemble_size, layout):
     """Mask, scaling, bins, each network's layers, the gated image, the mean, the temperature: step by step."""
@@ -301,6 +302,7 @@ def test_the_default_network_agrees_with_plain_numpy(ensemble_size, layout):
     np.testing.assert_allclose(model.predict(X, verbose=0), softmax(mean / 1.7, axis=1), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize(
     ("task", "way", "groups", "ensemble_size"),
     [

@@ -16,10 +16,10 @@ from permgrad.importance.permuting import _network as permuted
 from permgrad.importance.permuting import conditional
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
 from permgrad.layers.batch_ensemble import EnsembleDense, EnsembleHeads, EnsembleMean
-from permgrad.layers.embeddings import Periodic, PiecewiseLinear
+from permgrad.layers.embeddings import NumberBins, Periodic, PiecewiseLinear
 from permgrad.layers.quantile import QuantileScale
-from permgrad.layers.scaling import MinMaxScale
-from permgrad.layers.selectors import Selector
+from permgrad.layers.scaling import MinMaxScale, Standardise
+from permgrad.layers.selectors import ColumnMask, Selector
 from tests.oracle import plain_permutation, predicted, via
 
 pytestmark = pytest.mark.backend
@@ -200,7 +200,7 @@ def randomised(model, rng):
     model.set_weights([rng.uniform(0.5, 1.5, w.shape) * rng.choice([-1, 1], w.shape) for w in model.get_weights()])
     for layer in model.layers:
         for weight in layer.weights:
-            if weight.name in ("moving_variance", "span", "variance"):
+            if weight.name in ("moving_variance", "span", "spread", "variance"):
                 weight.assign(np.abs(keras.ops.convert_to_numpy(weight)))
             if weight.name in ("edges", "ranks"):
                 weight.assign(np.sort(keras.ops.convert_to_numpy(weight), axis=0))
@@ -223,6 +223,7 @@ BEFORE = {
     "ranks": lambda: [QuantileScale(4)],
     "bins": lambda: [MinMaxScale(), PiecewiseLinear(3)],
     "waves": lambda: [MinMaxScale(), Periodic(3, 4)],
+    "bins beside numbers": lambda: [ColumnMask(np.arange(8) != 6), Standardise(), NumberBins([1, 2, 6], 3)],
     "ranks, bins and BatchNorm": lambda: [QuantileScale(4), PiecewiseLinear(3), L.BatchNormalization(), Selector()],
 }
 
