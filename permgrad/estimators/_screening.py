@@ -28,7 +28,7 @@ STEPS, STEPS_PER_CHECK = 600, 50
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 3e-2
 PENALTY = 6.0
 """Over the number of training rows: what an open gate costs, about what noise can save in the loss by chance."""
-MOST_ROUNDS, MOST_REFINEMENTS = 5, 6
+MOST_ROUNDS, MOST_REFINEMENTS = 5, 4
 MOST_PERMUTED, REPEATS = 100, 5
 TOLERANCE = 0.01
 """Loss that leaving features out may cost."""
@@ -178,18 +178,14 @@ class _Screen:
         First those go that do no good at all, then those whose good cannot be told from chance; without them the loss
         must not be worse.
         """
-        features = run.open
-        needed, tolerance = 0.0, TOLERANCE
-        for _ in range(MOST_REFINEMENTS):
+        features, tried = run.open, run.open
+        for needed, tolerance in [(0.0, TOLERANCE)] * MOST_REFINEMENTS + [(1.0, 0.0)] * MOST_REFINEMENTS:
             fewer = features & (run.rises > needed)
-            if fewer.any() and fewer.sum() < features.sum():
-                again = self.train(fewer)
-                if again.learned and again.losses.mean() <= run.losses.mean() + tolerance:
-                    features, run = fewer, again
-                    continue
-            if needed:
-                break
-            needed, tolerance = 1.0, 0.0
+            if not fewer.any() or np.array_equal(fewer, features) or np.array_equal(fewer, tried):
+                continue
+            again, tried = self.train(fewer), fewer
+            if again.learned and again.losses.mean() <= run.losses.mean() + tolerance:
+                features, run = fewer, again
         return features
 
     def _prior(self, n_outputs: int) -> np.ndarray:

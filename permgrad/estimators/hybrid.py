@@ -418,7 +418,7 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         """Take over what `state_to_dict` described, and the networks that were saved beside it."""
         super().restore_state(content, networks)
         self.target_offset_ = content["target_offset"]
-        self.residuals_ = np.sort(np.array(content.get("residuals", ()), float))  # an earlier version kept none
+        self.residuals_ = np.sort(np.array(content["residuals"], float))
 
     def _fit_target(self, y: pd.Series) -> None:
         values = y.to_numpy(float)

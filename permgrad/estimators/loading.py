@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from permgrad.errors import FileFormatError, listing, reading
-from permgrad.estimators.hybrid import HybridClassifier, HybridEstimator, HybridRegressor
+from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.mlp import MLPClassifier
 from permgrad.estimators.saving import KIND, read_network
 from permgrad.estimators.selector import SelectorClassifier
@@ -29,11 +29,8 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClass
     if content.get("class") not in kinds:
         raise FileFormatError(f"{directory} holds an estimator of unknown class {listing([content.get('class')])}")
     with reading(directory, "an estimator saved by permgrad", "save it again"):
-        kind = kinds[content["class"]]
-        # Before there were presets, a hybrid's settings were those of the published network.
-        before = {"preset": "published"} if issubclass(kind, HybridEstimator) else {}
-        estimator = kind(**{**before, **_params_from_json(content["params"])})
-        networks = [read_network(directory, number) for number in range(content.get("networks", 1))]
+        estimator = kinds[content["class"]](**_params_from_json(content["params"]))
+        networks = [read_network(directory, number) for number in range(content["networks"])]
         estimator.restore_state(content, networks)
         return estimator
 

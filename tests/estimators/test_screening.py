@@ -16,13 +16,12 @@ from permgrad.training.batches import Batches
 @pytest.mark.parametrize(
     ("n_rows", "n_features", "expected"),
     [
-        (200, 8, True),
-        (199, 8, False),
-        (200, 7, False),
-        (239, 8, True),
-        (240, 8, False),  # 30 rows for each
-        (3000, 100, False),
-        (2999, 100, True),
+        (199, 12, False),
+        (139, 7, False),
+        (200, 10, False),  # 20 rows for each
+        (200, 11, True),
+        (2000, 100, False),
+        (1999, 100, True),
         (200, 10_000, True),
         (10**6, 10, False),
     ],
@@ -70,7 +69,7 @@ def test_columns_of_one_category_are_one_feature_and_copies_are_kept(task, rng):
 
 
 class Played:
-    """A screen whose trainings are written down beforehand: allowed features → those that stay open, loss, learned."""
+    """A screen whose trainings are written down beforehand: (rises of open features, loss, learned) of each."""
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []
@@ -80,41 +79,53 @@ class Played:
 
     def train(self, allowed):
         self.asked.append(np.flatnonzero(allowed).tolist())
-        open_, loss, learned = self.answers.pop(0)
-        return screening._Run(np.isin(np.arange(6), open_), loss, learned)
+        rises, loss, learned = self.answers.pop(0)
+        is_open = np.isin(np.arange(6), list(rises))
+        return screening._Run(is_open, np.array([rises.get(i, 0.0) for i in range(6)]), np.array([loss]), learned)
 
     refined = screening._Screen.refined
 
 
-NOTHING = ([], 1.0, False)
+NOTHING = ({}, 1.0, False)
+ALL = [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
     ("answers", "asked", "expected"),
     [
-        ([NOTHING], [[0, 1, 2, 3, 4, 5]], None),
-        (  # four open, then two of them, then the same two; of the rest nothing is learned
-            [([0, 1, 2, 3], 0.5, True), ([0, 2], 0.5, True), ([0, 2], 0.5, True), NOTHING],
-            [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3], [0, 2], [1, 3, 4, 5]],
+        ([NOTHING], [ALL], None),
+        (  # four open, two of them needed; without the others the loss is hardly worse; the rest tells nothing
+            [({0: 3, 1: -1, 2: 3, 3: -0.1}, 0.5, True), ({0: 3, 2: 3}, 0.505, True), NOTHING],
+            [ALL, [0, 2], [1, 3, 4, 5]],
             [0, 2],
         ),
         (  # without two of the three the loss is worse by more than 0.01: all three stay
-            [([0, 1, 2], 0.5, True), ([0], 0.52, True), NOTHING],
-            [[0, 1, 2, 3, 4, 5], [0, 1, 2], [3, 4, 5]],
+            [({0: 3, 1: -1, 2: -1}, 0.5, True), ({0: 3}, 0.52, True), NOTHING],
+            [ALL, [0], [3, 4, 5]],
+            [0, 1, 2],
+        ),
+        (  # one that may do some good goes if the loss is no worse without it
+            [({0: 3, 1: 0.5, 2: 3}, 0.5, True), ({0: 3, 2: 3}, 0.5, True), NOTHING],
+            [ALL, [0, 2], [1, 3, 4, 5]],
+            [0, 2],
+        ),
+        (  # and stays if it is
+            [({0: 3, 1: 0.5, 2: 3}, 0.5, True), ({0: 3, 2: 3}, 0.505, True), NOTHING],
+            [ALL, [0, 2], [3, 4, 5]],
             [0, 1, 2],
         ),
         (  # a second round finds a copy, a third nothing
-            [([1], 0.5, True), ([1], 0.5, True), ([4], 0.6, True), ([4], 0.6, True), NOTHING],
-            [[0, 1, 2, 3, 4, 5], [1], [0, 2, 3, 4, 5], [4], [0, 2, 3, 5]],
+            [({1: 3}, 0.5, True), ({4: 3}, 0.6, True), NOTHING],
+            [ALL, [0, 2, 3, 4, 5], [0, 2, 3, 5]],
             [1, 4],
         ),
         (  # all tell something: no mask
-            [([0, 1, 2], 0.5, True), ([0, 1, 2], 0.5, True), ([3, 4, 5], 0.5, True), ([3, 4, 5], 0.5, True)],
-            [[0, 1, 2, 3, 4, 5], [0, 1, 2], [3, 4, 5], [3, 4, 5]],
+            [({0: 3, 1: 3, 2: 3}, 0.5, True), ({3: 3, 4: 3, 5: 3}, 0.5, True)],
+            [ALL, [3, 4, 5]],
             None,
         ),
     ],
-    ids=["nothing", "refined", "worse", "copies", "all"],
+    ids=["nothing", "refined", "worse", "doubtful", "of use", "copies", "all"],
 )
 def test_rounds_by_hand(answers, asked, expected, monkeypatch):
     played = Played(*answers)
@@ -125,11 +136,31 @@ def test_rounds_by_hand(answers, asked, expected, monkeypatch):
     assert (None if found is None else np.flatnonzero(found).tolist()) == expected
 
 
-def test_after_five_rounds_the_rest_is_kept(monkeypatch):
-    """They still tell something: 0, 1, 2, 3 and 4 were found one by one, 5 and 6 are kept; so no mask at all."""
-    answers = [([i], 0.5, True) for i in range(5) for _ in range(2)]
+def test_after_six_rounds_the_rest_is_kept(monkeypatch):
+    """They still tell something: 0 to 4 were found one by one, and 5 in the last round; so no mask at all."""
+    answers = [({i: 3}, 0.5, True) for i in range(6)]
     monkeypatch.setattr(screening, "_Screen", Played(*answers))
     assert relevant_features((None,) * 2, (None,) * 2, np.arange(6), [], task="regression", random_state=0) is None
+
+
+def test_a_rise_is_the_loss_that_a_permutation_adds_in_its_standard_errors():
+    """Two inputs, one feature each; the loss is the first input's square, so the second's permutation adds nothing."""
+    screen = object.__new__(screening._Screen)
+    screen.rows, screen.owners, screen.random_state, screen.runs = (
+        np.array([[0.0, 5], [0, 1], [4, 2]]),
+        np.arange(2),
+        0,
+        1,
+    )
+    screen.model = type("Model", (), {"predict_on_batch": staticmethod(lambda rows: rows[:, :1])})()
+    screen._losses = lambda output: output[:, 0] ** 2
+    losses = screen.rows[:, 0] ** 2
+    rng, rise = np.random.default_rng([0, 1]), np.zeros(3)
+    for _ in range(screening.REPEATS):
+        rise += (screen.rows[rng.permutation(3), 0] ** 2 - losses) / screening.REPEATS
+    rises = screen._rises(np.array([True, True]), losses)
+    assert rises[0] == pytest.approx(rise.mean() / (rise.std() / np.sqrt(3)), abs=1e-12)
+    assert rises[1] == 0
 
 
 def test_steps_between_two_looks_follow_orders(rng):
@@ -179,20 +210,20 @@ def test_features_are_screened_where_rows_are_few_and_the_others_masked(rng, tra
     """All 0/1 columns of a category belong to one feature; masked columns have no bins, and score exactly 0."""
     import pandas as pd
 
-    X = pd.DataFrame(rng.normal(size=(260, 8))).add_prefix("n")
+    X = pd.DataFrame(rng.normal(size=(260, 10))).add_prefix("n")
     X.insert(2, "kind", rng.choice(["p", "q", "r"], 260))
     y = (X["n0"] + rng.normal(size=260)).to_numpy()
-    keep = np.zeros(9, bool)
+    keep = np.zeros(11, bool)
     keep[[0, 2]] = True  # the first number, and the category, which is encoded last
     settings = {"dense_units": (5,), "head_units": (4,), "n_conv_layers": 1, "base_filters": 2, "ensemble_size": 2}
     model = pg.HybridRegressor(**settings, zero_output=False)
     ((train, deciding, owners, numbers, task),) = screened(model, X, y, trainings, monkeypatch, keep)
     assert (len(train[0]), len(deciding[0]), task) == (208, 52, "regression")
     assert model.encoder_.get_feature_names_out()[-3:].tolist() == ["kind=p", "kind=q", "kind=r"]
-    assert owners == [0, 1, 3, 4, 5, 6, 7, 8, 2, 2, 2]
-    assert numbers == list(range(8))
+    assert owners == [0, 1, *range(3, 11), 2, 2, 2]
+    assert numbers == list(range(10))
     mask = model.network_.get_layer("mask")
-    np.testing.assert_array_equal(mask.open, [True] + [False] * 7 + [True] * 3)
+    np.testing.assert_array_equal(mask.open, [True] + [False] * 9 + [True] * 3)
     assert model.network_.get_layer("embedding").numbers == [0]
     model.network_.get_layer("image_gate").gate.assign(1.0)
     model.network_.get_layer("ensemble_logits").bias.assign(np.ones((2, 1)))
@@ -205,17 +236,17 @@ def test_features_are_screened_where_rows_are_few_and_the_others_masked(rng, tra
 
 def test_nothing_is_screened_otherwise(rng, trainings, monkeypatch):
     """With rows enough, without rows that decide, or where it is not wanted; and where nothing was found."""
-    X, y = rng.normal(size=(260, 9)), rng.normal(size=260)
+    X, y = rng.normal(size=(260, 12)), rng.normal(size=260)
     small = {"branches": "tabular", "dense_units": (3,), "head_units": (3,), "ensemble_size": 1}
     for settings, columns in (
-        ({"screening": False}, 9),
-        ({"validation_fraction": 0.0}, 9),
+        ({"screening": False}, 12),
+        ({"validation_fraction": 0.0}, 12),
         ({}, 6),
-        ({"preset": "published"}, 9),
-        ({"preset": "fast"}, 9),
+        ({"preset": "published"}, 12),
+        ({"preset": "fast"}, 12),
     ):
         model = pg.HybridRegressor(**small, **settings)
-        assert screened(model, X[:, :columns], y, trainings, monkeypatch, np.zeros(9, bool)) == []
+        assert screened(model, X[:, :columns], y, trainings, monkeypatch, np.zeros(12, bool)) == []
     model = pg.HybridRegressor(**small)
     assert len(screened(model, X, y, trainings, monkeypatch, None)) == 1
     assert "mask" not in {layer.name for layer in model.network_.layers}
