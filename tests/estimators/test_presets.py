@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from permgrad.backend import keras
 from permgrad.estimators.presets import DEFAULT, PRESETS, PUBLISHED, batch_size_for, patience_for
 from permgrad.models.hybrid import HybridConfig, adapt, build_hybrid
 from permgrad.training.config import TrainingConfig
-from tests.conftest import SMALL
 
 TINY = {"ensemble_size": 2, "dense_units": (6,), "head_units": (5,), "n_conv_layers": 1, "base_filters": 2}
 PUBLISHED_NETWORK = {
