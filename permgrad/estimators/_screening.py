@@ -8,11 +8,13 @@ kept, and one that says nothing is not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from scipy.special import log_softmax
+from tqdm.auto import tqdm
 
 from permgrad.backend import keras, released_graphs
 from permgrad.layers.selectors import HALF_GATE
@@ -73,6 +75,7 @@ def relevant_features(
     *,
     task: Literal["regression", "classification"],
     random_state: int,
+    verbose: bool = False,
 ) -> np.ndarray | None:
     """Return which features tell something of the target.
 
@@ -86,14 +89,17 @@ def relevant_features(
         Columns that are neither 0/1 nor constant.
     task : {"regression", "classification"}
     random_state : int
+    verbose : bool
+        Show a progress bar: how many trainings there were; how many there will be is not known.
 
     Returns
     -------
     ndarray of bool, shape (n_features,), or None
         None where nothing was learned, or all features are relevant.
     """
-    with released_graphs():
+    with released_graphs(), tqdm(desc="screening", unit="training", disable=not verbose) as progress:
         screen = _Screen(train, deciding, owners, numbers, task, random_state)
+        screen.done = progress.update
         run = screen.train(np.ones(int(owners.max()) + 1, bool))
         if not run.learned or not run.open.any():
             return None
@@ -114,6 +120,7 @@ class _Screen:
     def __init__(self, train: Any, deciding: Any, owners: Any, numbers: Any, task: Any, random_state: int) -> None:
         (X, y), (rows, target) = train, deciding
         self.classification, self.random_state, self.runs = task == "classification", random_state, 0
+        self.done: Callable[[], Any] = lambda: None
         embed = embedding(X, numbers)
         self.X, self.rows = (keras.ops.convert_to_numpy(embed(part)) for part in (X, rows))
         if not self.classification:
@@ -143,6 +150,7 @@ class _Screen:
     def train(self, allowed: np.ndarray) -> _Run:
         """Train from the start, all features that are not allowed closed for good."""
         self.runs += 1
+        self.done()
         self.model.set_weights(self.start)
         for variable, value in self.fresh:
             variable.assign(value)

@@ -173,7 +173,13 @@ class HybridEstimator(TableEstimator):
         for number, columns in enumerate(groups):
             owners[columns] = number
         relevant = relevant_features(
-            train[:2], validation[:2], owners, numbers, task=self._task, random_state=config.random_state
+            train[:2],
+            validation[:2],
+            owners,
+            numbers,
+            task=self._task,
+            random_state=config.random_state,
+            verbose=self.verbose,
         )
         return None if relevant is None else relevant[owners]
 

@@ -197,7 +197,7 @@ def test_the_screen_begins_with_knowing_nothing(rng):
 def screened(model, X, y, trainings, monkeypatch, answer):
     asked = []
 
-    def look(train, deciding, owners, numbers, *, task, random_state):
+    def look(train, deciding, owners, numbers, *, task, random_state, verbose):
         asked.append((train, deciding, owners.tolist(), numbers, task))
         return answer
 
