@@ -21,6 +21,7 @@ import numpy as np
 from permgrad.backend import keras
 from permgrad.importance.network.branches import Graph
 from permgrad.layers.batch_ensemble import EnsembleDense
+from permgrad.layers.selectors import ColumnMask
 
 ops = keras.ops
 
@@ -168,6 +169,13 @@ def first_layer(encoder: Any) -> FirstLayer | None:
         _model_between(elementwise_end, encoder.outputs[0]),
         columnwise,
     )
+
+
+def open_columns(encoder: Any) -> np.ndarray | None:
+    """Return which columns a mask in front of all else lets pass, (n_columns,) bool; None without one."""
+    takers = Graph(encoder).takers(encoder.inputs[0])
+    mask = takers[0].operation if len(takers) == 1 else None
+    return mask.open if isinstance(mask, ColumnMask) else None
 
 
 def _one_by_one(layers: list[Any]) -> bool:

@@ -16,6 +16,7 @@ from permgrad.importance.budget import Budget
 from permgrad.importance.network._inputs import Inputs, even_size
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
+from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared, next_size
 from permgrad.importance.permuting._pairs import Change, Pairs
@@ -225,7 +226,12 @@ class Measurement:
         if branch not in self.positions:
             return None
         columns = [self.positions[branch][feature] for feature in chunk]
-        return Change(columns, self.data.of_branch(branch).columns(np.concatenate(columns)))
+        at = np.concatenate(columns)
+        values = self.data.of_branch(branch).columns(at)
+        passing = self.data.cut.once(("open", branch), lambda: open_columns(branch.encoder))
+        if passing is not None:  # what is masked changes nothing, so no row needs work
+            values = np.where(passing[at], values, 0)
+        return Change(columns, values)
 
     def _prepare(self, rows: slice) -> Prepared:
         """Compute a block's; where it is the only block, once."""

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from permgrad.backend import keras
-from permgrad.importance.network.first_layer import columnwise_scale, first_layer
+from permgrad.importance.network.first_layer import columnwise_scale, first_layer, open_columns
 from permgrad.layers.scaling import MinMaxScale
-from permgrad.layers.selectors import Selector
+from permgrad.layers.selectors import ColumnMask, Selector
 
 pytestmark = pytest.mark.backend
 
@@ -89,3 +89,12 @@ def test_a_layer_with_other_weights_than_its_kernel_is_left_alone(change):
     assert first_layer(model) is not None
     layer.quantize("int8") if change == "quantized" else layer.enable_lora(2)
     assert first_layer(model) is None
+
+
+def test_which_columns_a_mask_in_front_lets_pass():
+    rows = keras.Input((3,))
+    masked = keras.Model(rows, keras.layers.Dense(2)(ColumnMask([True, False, True])(rows)))
+    assert open_columns(masked).tolist() == [True, False, True]
+    assert open_columns(keras.Model(rows, keras.layers.Dense(2)(rows))) is None
+    beside = keras.layers.Concatenate()([ColumnMask([True, False, True])(rows), rows])
+    assert open_columns(keras.Model(rows, beside)) is None
