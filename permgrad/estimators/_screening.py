@@ -24,7 +24,8 @@ from permgrad.training.batches import Batches
 
 ROWS_PER_FEATURE = 20
 """Fewer training rows for each feature, and columns of noise cost a network more than looking for them."""
-LEAST_FEATURES, LEAST_ROWS = 8, 200
+LEAST_FEATURES, MOST_FEATURES, LEAST_ROWS = 8, 1000, 200
+"""Of a wider table a training takes minutes; of fewer rows, gates open by chance."""
 BATCH_SIZE = 256
 STEPS, STEPS_PER_CHECK = 600, 50
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 3e-2
@@ -64,7 +65,11 @@ class _Run:
 
 def worth_screening(n_rows: int, n_features: int) -> bool:
     """Tell whether a table has so few rows for its width that columns of noise would cost a network much."""
-    return n_features >= LEAST_FEATURES and n_rows >= LEAST_ROWS and n_rows < ROWS_PER_FEATURE * n_features
+    return (
+        LEAST_FEATURES <= n_features <= MOST_FEATURES
+        and n_rows >= LEAST_ROWS
+        and n_rows < ROWS_PER_FEATURE * n_features
+    )
 
 
 def relevant_features(

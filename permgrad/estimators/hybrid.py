@@ -268,7 +268,8 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         Whether probabilities are calibrated on the validation rows, by a temperature
         (`permgrad.layers.temperature`). The classes' order stays.
     screening : bool, optional
-        Where training rows are few for the table's width (fewer than 20 for each column), look first for the columns
+        Where training rows are few for the table's width (at least 200, but fewer than 20 for each of at most 1,000
+        columns), look first for the columns
         without which less can be predicted, and mask all others; see `permgrad.estimators._screening`.
     n_networks : int, optional
         Networks to train and average. Without validation data, each leaves another part of the rows out to decide when

@@ -22,7 +22,8 @@ from permgrad.training.batches import Batches
         (200, 11, True),
         (2000, 100, False),
         (1999, 100, True),
-        (200, 10_000, True),
+        (200, 1000, True),
+        (200, 1001, False),
         (10**6, 10, False),
     ],
 )
