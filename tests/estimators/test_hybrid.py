@@ -225,8 +225,10 @@ def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     model.save(tmp_path / "m")
     loaded = pg.load(tmp_path / "m")
     assert loaded.get_params() == model.get_params()
-    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
-    assert loaded.rank_features(X, y, end_to_end=False) == model.rank_features(X, y, end_to_end=False)
+    # A backend may order the operations of a graph that was loaded otherwise, and round otherwise.
+    np.testing.assert_allclose(loaded.predict(X), model.predict(X), rtol=1e-5)
+    rankings = [each.rank_features(X, y, end_to_end=False) for each in (loaded, model)]
+    np.testing.assert_allclose(rankings[0].scores, rankings[1].scores, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
