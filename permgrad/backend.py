@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -199,7 +199,7 @@ def _readers() -> list[Any]:
     return graph._py_funcs_used_in_graph
 
 
-def batches_in_graph(X: Any, others: Sequence[Any], orders: Iterable[Any], batch_size: int, n_batches: int) -> Any:
+def batches_in_graph(X: Any, others: Sequence[Any], order: Callable[[], Any], batch_size: int, n_batches: int) -> Any:
     """Return batches of rows that are put together without Python, or None where the backend does that itself.
 
     Parameters
@@ -207,19 +207,20 @@ def batches_in_graph(X: Any, others: Sequence[Any], orders: Iterable[Any], batch
     X : ndarray of shape (n_rows, ...)
     others : sequence of ndarray
         Target, and weights.
-    orders : iterable of ndarray of int
-        The order of the rows in each epoch, one after the other.
+    order : callable
+        Returns the order of the rows, an ndarray of int; asked for whenever the batches are begun anew. (Keras begins
+        them once more than there are epochs.)
     batch_size, n_batches : int
         Rows of a batch, batches of an epoch.
     """
     if NAME != "tensorflow":
         return None
-    arrays, walk = [tf.constant(array) for array in (X, *others)], iter(orders)
+    arrays = [tf.constant(array) for array in (X, *others)]
 
-    def next_order() -> Iterator[Any]:
-        yield next(walk)
+    def now() -> Iterator[Any]:
+        yield order()
 
-    order = tf.data.Dataset.from_generator(next_order, output_signature=tf.TensorSpec((len(X),), tf.int64))
-    rows = order.flat_map(lambda at: tf.data.Dataset.from_tensor_slices(at).batch(batch_size).take(n_batches))
+    orders = tf.data.Dataset.from_generator(now, output_signature=tf.TensorSpec((len(X),), tf.int64))
+    rows = orders.flat_map(lambda at: tf.data.Dataset.from_tensor_slices(at).batch(batch_size).take(n_batches))
     batches = rows.map(lambda at: tuple(tf.gather(array, at) for array in arrays))
     return batches.prefetch(2).apply(tf.data.experimental.assert_cardinality(n_batches))

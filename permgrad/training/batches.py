@@ -6,7 +6,6 @@ Rows stay as they are stored until their batch is put together; it alone is dens
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -92,12 +91,6 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Draw the next epoch's order."""
         self.order = self._draw()
-
-    def orders(self) -> Iterator[np.ndarray]:
-        """Yield the rows' order in each epoch, without end."""
-        while True:
-            yield self.order
-            self.order = self._draw()
 
     def _draw(self) -> np.ndarray:
         n_rows = self.X.shape[0]

@@ -86,9 +86,14 @@ def fit_network(
     stopping = _early_stopping(config, decides)
     rate = RATES[config.schedule]
     in_memory = validation is None or is_dense(validation[0])
+    batches = Batches(
+        *train, batch_size=config.batch_size, random_state=config.random_state, drop_last=config.drop_last
+    )
+    in_graph = _in_graph(train, batches)
+    next_order = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: batches.on_epoch_end())
     with released_graphs():
         history = model.fit(
-            _batches(train, config),
+            batches if in_graph is None else in_graph,
             validation_data=validation if validation is None or in_memory else InOrder(*validation),
             validation_batch_size=VALIDATION_ROWS if in_memory else None,
             shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
@@ -98,6 +103,7 @@ def fit_network(
                 keras.callbacks.LearningRateScheduler(lambda epoch: rate(epoch, config)),
                 keras.callbacks.TerminateOnNaN(),
                 *([stopping] if config.keep == "best" else []),
+                *([] if in_graph is None else [next_order]),
                 *([Progress()] if verbose else []),
             ],
             verbose=0,
@@ -107,14 +113,14 @@ def fit_network(
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
 
 
-def _batches(train: Rows, config: TrainingConfig) -> Any:
-    """Return the training rows in batches; of small arrays, put together by the backend."""
-    batches = Batches(
-        *train, batch_size=config.batch_size, random_state=config.random_state, drop_last=config.drop_last
-    )
+def _in_graph(train: Rows, batches: Batches) -> Any:
+    """Return the batches put together by the backend, of small arrays; None where it does not."""
     if not is_dense(train[0]) or train[0].nbytes > MOST_COPIED:
-        return batches
-    return batches_in_graph(train[0], train[1:], batches.orders(), config.batch_size, len(batches)) or batches
+        return None
+    found = batches_in_graph(train[0], train[1:], lambda: batches.order, batches.batch_size, len(batches))
+    if found is not None:
+        batches.on_epoch_end()  # as Keras does with a `PyDataset`, of which it takes a batch before the first epoch
+    return found
 
 
 def _compile(model: Any, config: TrainingConfig, target: np.ndarray, *, classification: bool) -> None:
