@@ -89,9 +89,9 @@ def fit_network(
     batches = Batches(
         *train, batch_size=config.batch_size, random_state=config.random_state, drop_last=config.drop_last
     )
-    in_graph = _in_graph(train, batches)
     next_order = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: batches.on_epoch_end())
     with released_graphs():
+        in_graph = _in_graph(train, batches)
         history = model.fit(
             batches if in_graph is None else in_graph,
             validation_data=validation if validation is None or in_memory else InOrder(*validation),
