@@ -26,6 +26,8 @@ FILE = "reference_models.json"
 """In a results directory."""
 ALPHA = 0.01
 """Of the one-sided test by which a model predicts better than the network."""
+LEAST_DIFFERENCE = 0.002
+"""Of log loss or R²: two models that are both right for certain still differ in the sixth decimal."""
 SCORES = {"classification": ("accuracy", "auc", "log_loss"), "regression": ("r2", "rmse")}
 COMPARED = {"classification": ("log_loss", "log loss"), "regression": ("r2", "R²")}
 """The score in which models are compared, and its name in a sentence."""
@@ -76,7 +78,7 @@ class ReferenceModels:
     @property
     def beaten_by(self) -> str | None:
         """The best of the models that predict the test rows better than the network, by more than noise; or None."""
-        better = self.table[self.table["p"] < ALPHA]
+        better = self.table[(self.table["p"] < ALPHA) & (self.table["better_by"] >= LEAST_DIFFERENCE)]
         return None if better.empty else str(better["model"].iloc[int(better["better_by"].to_numpy().argmax())])
 
     @property

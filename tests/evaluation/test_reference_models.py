@@ -181,3 +181,10 @@ def test_scikit_learns_own_model_may_be_the_one_that_is_explained(drawn):
     models = pg.reference_models(LogisticRegression().fit(train.X, train.y), train, test)
     assert models.table["model"].tolist()[:2] == ["LogisticRegression as given", "LogisticRegression"]
     assert models.beaten_by is None
+
+
+@pytest.mark.parametrize(("better_by", "expected"), [(1e-5, None), (0.01, "Boosting")])
+def test_a_difference_that_nobody_sees_is_none(better_by, expected):
+    """Two models that are both right for certain differ by little, and surely."""
+    table = pd.DataFrame({"model": ["Network", "Boosting"], "p": [np.nan, 1e-6], "better_by": [np.nan, better_by]})
+    assert pg.ReferenceModels(table, "classification", 100, 50).beaten_by == expected
