@@ -65,8 +65,7 @@ def _let_threads_sleep() -> None:
 
     config = tf.compat.v1.ConfigProto()
     config.experimental.disable_thread_spinning = True
-    with suppress(AttributeError):
-        context.context()._config = config
+    context.context()._config = config
 
 
 with quiet_start():
@@ -208,8 +207,7 @@ def batches_in_graph(X: Any, others: Sequence[Any], order: Callable[[], Any], ba
     others : sequence of ndarray
         Target, and weights.
     order : callable
-        Returns the order of the rows, an ndarray of int; asked for whenever the batches are begun anew. (Keras begins
-        them once more than there are epochs.)
+        Returns the order of the rows, an ndarray of int; asked for whenever the batches are begun anew.
     batch_size, n_batches : int
         Rows of a batch, batches of an epoch.
     """

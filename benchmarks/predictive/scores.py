@@ -98,6 +98,9 @@ def report(figures: pd.DataFrame, models: list[str], missing: list[str]) -> str:
         for name, values in summary(scores[columns]).items():
             form = {"wins": "{:.0f}", "mean rank": "{:.2f}"}.get(str(name), "{:.4f}")
             lines.append(row(f"**{name}**", f"{len(complete)} tables", "", *map(form.format, values), *absent))
+        losses = both.pivot_table("loss", "table", "model", sort=False)[columns]
+        ranks = losses.rank(axis=1).mean().map("{:.2f}".format)
+        lines.append(row("**mean rank of log loss or RMSE**", f"{len(complete)} tables", "", *ranks, *absent))
     lines += ["", f"Ranks, wins and distances are of the scores of {len(complete)} tables, means over splits."]
     if len(complete) < figures["table"].nunique():
         lines.append("* Not all models have a common split of this table: it does not count.")

@@ -72,10 +72,7 @@ def evaluate(
     )
     groups = pg.FeatureRanking.load(results / "groups.json") if (results / "groups.json").exists() else None
     command = ranking.settings.get("command")
-    if (results / FILE).exists():
-        models = pg.ReferenceModels.load(results / FILE)
-    else:  # results of an earlier version
-        models = pg.reference_models(estimator, rows, test, validation_data=deciding, random_state=random_state)
+    models = pg.ReferenceModels.load(results / FILE)
     evaluated = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
         write_results(Path(staging), evaluated)

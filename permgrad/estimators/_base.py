@@ -35,9 +35,8 @@ class NetworkEstimator(BaseEstimator, ABC):
         What training logged, epoch by epoch.
     random_state_ : int
         What ``random_state`` came to: equal to it, or drawn from it.
-    prior_ : ndarray of shape (n_classes,) or (1,), or None
-        Each class's share of the weighted training rows, or the mean of their target; None if it was saved by an
-        earlier version.
+    prior_ : ndarray of shape (n_classes,) or (1,)
+        Each class's share of the weighted training rows, or the mean of their target.
     """
 
     _task: ClassVar[Task]
@@ -45,7 +44,7 @@ class NetworkEstimator(BaseEstimator, ABC):
     features_: tuple[str, ...]
     history_: dict[str, list[float]]
     random_state_: int
-    prior_: np.ndarray | None
+    prior_: np.ndarray
 
     @property
     def network_(self) -> Any:
@@ -96,7 +95,7 @@ class NetworkEstimator(BaseEstimator, ABC):
             "named": hasattr(self, "feature_names_in_"),
             "history": self.history_,
             "random_state": self.random_state_,
-            "prior": None if self.prior_ is None else self.prior_.tolist(),
+            "prior": self.prior_.tolist(),
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
@@ -108,8 +107,7 @@ class NetworkEstimator(BaseEstimator, ABC):
             self.feature_names_in_ = np.array(self.features_, dtype=object)
         self.history_ = content["history"]
         self.random_state_ = content["random_state"]
-        prior = content.get("prior")
-        self.prior_ = None if prior is None else np.array(prior, float)
+        self.prior_ = np.array(content["prior"], float)
 
     def _target(self, X: Any, y: Any) -> pd.Series:
         """Return the target: `y`, or where it is absent what a `Table` or `Cells` brings along."""

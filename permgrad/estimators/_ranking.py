@@ -57,7 +57,7 @@ class RanksFeatures:
     random_state_: int
     verbose: bool
     layout_: FeatureLayout | None = None
-    prior_: np.ndarray | None = None
+    prior_: np.ndarray
     class_weights_: np.ndarray | None = None
 
     def _explained_rows(self, X: Any, y: Any) -> ExplainedRows:

@@ -26,7 +26,7 @@ ROWS_PER_FEATURE = 20
 """Fewer training rows for each feature, and columns of noise cost a network more than looking for them."""
 LEAST_FEATURES, MOST_FEATURES, LEAST_ROWS = 8, 1000, 200
 """Of a wider table a training takes minutes; of fewer rows, gates open by chance."""
-BATCH_SIZE = 256
+BATCH_SIZE, EMBEDDED_ROWS = 256, 1024
 STEPS, STEPS_PER_CHECK = 600, 50
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 3e-2
 PENALTY = 6.0
@@ -87,7 +87,7 @@ def relevant_features(
     Parameters
     ----------
     train, deciding : (X, y)
-        Encoded rows (n_rows, n_columns), float32; class numbers, or target values.
+        Encoded rows (n_rows, n_columns), float32; class numbers, or target values. All rows count alike.
     owners : ndarray of shape (n_columns,), int
         The feature that each column belongs to, from 0.
     numbers : list of int
@@ -127,11 +127,12 @@ class _Screen:
         self.classification, self.random_state, self.runs = task == "classification", random_state, 0
         self.done: Callable[[], Any] = lambda: None
         embed = embedding(X, numbers)
-        self.X, self.rows = (keras.ops.convert_to_numpy(embed(part)) for part in (X, rows))
+        self.X, self.rows = (embed.predict(part, batch_size=EMBEDDED_ROWS, verbose=0) for part in (X, rows))
         if not self.classification:
             y, target = ((values - y.mean()) / (y.std() or 1.0) for values in (y, target))
         self.y, self.target = y, target
-        n_outputs = int(y.max()) + 1 if self.classification else 1
+        # Of several networks, one may have no training row of a class that decides.
+        n_outputs = int(max(y.max(), target.max())) + 1 if self.classification else 1
         self.model = build_screen(
             owners,
             numbers,

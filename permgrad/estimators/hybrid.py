@@ -269,8 +269,8 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         (`permgrad.layers.temperature`). The classes' order stays.
     screening : bool, optional
         Where training rows are few for the table's width (at least 200, but fewer than 20 for each of at most 1,000
-        columns), look first for the columns
-        without which less can be predicted, and mask all others; see `permgrad.estimators._screening`.
+        columns), look first for the columns without which less can be predicted, and mask all others; see
+        `permgrad.estimators._screening`.
     n_networks : int, optional
         Networks to train and average. Without validation data, each leaves another part of the rows out to decide when
         to stop, so together they are trained on all.

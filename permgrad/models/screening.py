@@ -16,7 +16,7 @@ from permgrad.layers.selectors import FeatureGates
 
 HIDDEN_UNITS = (64, 32)
 N_BINS = 8
-MOST_INPUTS = 8192
+MOST_INPUTS = 5000
 """With bins; a wider table has none."""
 DROPOUT = 0.1
 
