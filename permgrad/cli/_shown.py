@@ -32,8 +32,18 @@ def show_ranking(ranking: FeatureRanking) -> None:
         click.echo(f"{line}\n")
     test = ", ".join(f"{name} {value:.4g}" for name, value in ranking.settings["test_scores"].items())
     click.echo(f"test rows ({ranking.settings['test_rows']}): {test}")
-    weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in ranking.trusted_weights.items())
+    ends = ranking.settings.get("branch_intervals", {})
+    weights = ", ".join(
+        f"{branch} {weight:.2f}" + (" [{:.2f}, {:.2f}]".format(*ends[branch]) if branch in ends else "")
+        for branch, weight in ranking.trusted_weights.items()
+    )
     click.echo(f"branch weights: {weights}\n" if weights else "")
+    if ranking.settings.get("total") is not None:
+        error = ranking.settings.get("error")
+        off = "" if error is None else f"; walks leave ±{error:.1%} of it open"
+        click.echo(f"scores add up to the loss that the network saves, {ranking.settings['total']:.4g}{off}\n")
+    if ranking.settings.get("formula") == "last in":
+        click.echo("so many columns are scored by permutation alone: what each is worth as the last to be seen\n")
     if ranking.pending:
         click.echo(
             f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"
@@ -41,7 +51,7 @@ def show_ranking(ranking: FeatureRanking) -> None:
         )
     agreement = ranking.settings.get("agreement", {})
     if "end_to_end" in agreement:
-        click.echo(f"agreement with permutation end to end: Spearman {agreement['end_to_end']:.2f}\n")
+        click.echo(f"agreement with permutation (last in): Spearman {agreement['end_to_end']:.2f}\n")
     shown = ["feature", "score", "low", "high", *ranking.components, "conditional_p", "conditional_q"]
     columns = [name for name in shown if name in ranking.table]
     click.echo(ranking.table[columns].head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.4g}"))

@@ -25,7 +25,10 @@ class Steps:
         Permutations of each column.
     timeout : float or None
         Seconds for the rankings of columns and groups together.
-    formula : {"permgrad", "published"}
+    formula : {"game", "fused", "published"} or None
+        See `permgrad.rank_features`.
+    precision : float
+        Of the game's scores, see `permgrad.Budget`.
     conditional, groups : bool
         Whether to permute conditionally, and to rank groups.
     evaluate : bool
@@ -37,7 +40,8 @@ class Steps:
     random_state: int
     n_repeats: int
     timeout: float | None
-    formula: str
+    formula: Any
+    precision: float
     conditional: bool
     groups: bool
     evaluate: bool
@@ -61,14 +65,13 @@ class Steps:
     ) -> tuple[FeatureRanking, FeatureRanking | None]:
         """Rank single columns and, where asked for, groups; both within one time limit."""
         from permgrad.importance.budget import Budget
-        from permgrad.importance.formula import PUBLISHED, Formula
         from permgrad.importance.grouping.correlated import MOST_FEATURES, THRESHOLDS
         from permgrad.importance.permuting.conditional import LEAST_ROWS
 
         settings: dict[str, Any] = {
             "n_repeats": self.n_repeats,
-            "formula": PUBLISHED if self.formula == "published" else Formula(),
-            "budget": Budget(timeout=self.timeout).begin(),
+            "formula": self.formula,
+            "budget": Budget(timeout=self.timeout, precision=self.precision).begin(),
         }
         conditional = self.conditional or (self.evaluate and len(test) >= LEAST_ROWS)
         ranking = estimator.rank_features(test.X, test.y, conditional=conditional, **settings)

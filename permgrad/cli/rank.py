@@ -55,10 +55,17 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 )
 @click.option(
     "--formula",
-    type=click.Choice(["permgrad", "published"]),
-    default="permgrad",
+    type=click.Choice(["game", "fused", "published"]),
+    help="How columns are scored: by Shapley values of the loss, or by permutation, Grad-CAM and ablation made one"
+    " score (the published way, or a later one). By default the first where it takes minutes at most, else by"
+    " permutation alone.",
+)
+@click.option(
+    "--precision",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.01,
     show_default=True,
-    help="How permutation, Grad-CAM and ablation become one score.",
+    help="Walks of the game go on until no score is further off than this share of what the network saves.",
 )
 @click.option("--conditional", is_flag=True, help="Also permute among rows alike in the other columns: p-values.")
 @click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to single columns.")
@@ -74,7 +81,8 @@ def rank(
     split_random_state: int,
     n_repeats: int,
     timeout: float | None,
-    formula: str,
+    formula: str | None,
+    precision: float,
     conditional: bool,
     groups: bool,
     evaluate: bool,
@@ -91,7 +99,15 @@ def rank(
     stop_by_interrupt()
     data = load_table(table, target, task)
     steps = Steps(
-        settings["random_state"], n_repeats, timeout, formula, conditional, groups, evaluate, evaluate_timeout
+        settings["random_state"],
+        n_repeats,
+        timeout,
+        formula,
+        precision,
+        conditional,
+        groups,
+        evaluate,
+        evaluate_timeout,
     )
     out = out or Path("results") / data.name
     protected = [table] if Path(table).is_file() else []

@@ -13,7 +13,7 @@ from permgrad.errors import PermGradError, UnfittedError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.averaging import average_rankings
 from permgrad.importance.budget import Budget
-from permgrad.importance.formula import Formula
+from permgrad.importance.formula import Choice, Formula
 from permgrad.importance.grad_cam import grad_cam_maps
 from permgrad.importance.grouping._hierarchy import complete_groups, with_members
 from permgrad.importance.grouping.correlated import correlated_groups
@@ -70,7 +70,7 @@ class RanksFeatures:
         y: Any = None,
         *,
         groups: Groups | None = None,
-        formula: Formula = Formula(),
+        formula: Formula | Choice | None = None,
         end_to_end: bool | None = None,
         conditional: bool = False,
         n_repeats: int = 5,
@@ -78,7 +78,7 @@ class RanksFeatures:
         budget: Budget = Budget(),
         verbose: bool | None = None,
     ) -> FeatureRanking:
-        """Rank the table's columns by PermGrad, on rows that the network was not fitted on.
+        """Rank the table's columns by what each is worth to the network, on rows that it was not fitted on.
 
         Parameters
         ----------
@@ -87,10 +87,12 @@ class RanksFeatures:
         groups : mapping of str to column names, or "correlated", optional
             Columns to rank as one, permuted together; columns in no group stay single. "correlated" clusters these
             rows' columns, in two levels, see `permgrad.correlated_groups`.
-        formula : Formula
-            How branches are scored, weighed and added; `permgrad.PUBLISHED` is the published one.
+        formula : {"game", "fused", "published"} or Formula, optional
+            By default Shapley values of the game of (column, branch), where they take some minutes at most; see
+            `permgrad.rank_features`.
         end_to_end : bool, optional
-            Also permute each column through both branches at once; by default where it takes about a minute at most.
+            Also permute each column through both branches at once: what it is worth as the last to be seen; by default
+            where that takes about a minute at most.
         conditional : bool
             Also do so among rows alike in the other columns, for p-values; see `permgrad.permutation_importance`.
         n_repeats : int
@@ -98,16 +100,16 @@ class RanksFeatures:
         random_state : int, optional
             Of permutations and bootstrap; by default the estimator's.
         budget : Budget
-            Memory, time and checkpoint. With groups, time goes to them first, and each level keeps a checkpoint of its
-            own beside the one named.
+            Memory, time, checkpoint and precision. With groups, time goes to them first, and each level keeps a
+            checkpoint of its own beside the one named.
         verbose : bool, optional
             Show progress bars; by default the estimator's.
 
         Returns
         -------
         FeatureRanking
-            One entry for each column that the user gave: a categorical column's 0/1 columns are permuted
-            together and Grad-CAM is averaged over their pixels. Columns that never varied rank last.
+            One entry for each column that the user gave: a categorical column's 0/1 columns go
+            together, and Grad-CAM is averaged over their pixels. Columns that never varied rank last.
             With groups, one for each group, whose members' ranking is its ``drill_down(group)``.
             Where the network's loss cannot be told from that of the training rows' prior, ``settings["learned"]`` says
             so, and its branches count alike; see `permgrad.rank_features`.
@@ -177,7 +179,7 @@ class RanksByAveraging:
         y: Any = None,
         *,
         groups: Groups | None = None,
-        formula: Formula = Formula(),
+        formula: Formula | Choice | None = None,
         end_to_end: bool | None = None,
         conditional: bool = False,
         n_repeats: int = 5,

@@ -13,7 +13,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
 from permgrad.data.table import Table, as_target
-from permgrad.importance.formula import Formula
+from permgrad.importance.formula import formula_of
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.losses import cross_entropy, squared_error
 
@@ -99,8 +99,8 @@ class ExplainedModel:
             return estimator.rank_features(
                 self.test.X,
                 self.test.y,
-                formula=Formula.from_settings(known),
-                end_to_end="end_to_end" in self.ranking.components,
+                formula=formula_of(known),
+                end_to_end=bool({"end_to_end", "permutation"} & set(self.ranking.components)),
                 n_repeats=known.get("n_repeats", 5),
                 random_state=known.get("random_state"),
                 verbose=False,
@@ -129,8 +129,12 @@ def named_parts(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
     return {ranking.method or "ranking": ranking, **_others(ranking)}
 
 
+PARTS = ("first_in", "tabular", "image")
+"""Components that say where a score comes from, and are no orders of their own to compare."""
+
+
 def _others(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
-    return {name: part for name, part in ranking.components.items() if name != ranking.method}
+    return {name: part for name, part in ranking.components.items() if name not in (ranking.method, *PARTS)}
 
 
 def columns_of(table: Table, names: list[str]) -> Table:

@@ -122,7 +122,11 @@ def _replicates(rankings: Sequence[FeatureRanking], name: str, shares: np.ndarra
 
 def _shared_settings(rankings: Sequence[FeatureRanking]) -> dict[str, Any]:
     first, others = rankings[0].settings, rankings[1:]
-    return {name: value for name, value in first.items() if all(r.settings.get(name) == value for r in others)}
+    shared = {name: value for name, value in first.items() if all(r.settings.get(name) == value for r in others)}
+    for name in ("total", "error"):
+        if all(isinstance(ranking.settings.get(name), float) for ranking in rankings):
+            shared[name] = float(np.mean([ranking.settings[name] for ranking in rankings]))
+    return shared
 
 
 def _learned(rankings: Sequence[FeatureRanking]) -> dict[str, Any]:

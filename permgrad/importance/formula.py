@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from permgrad.errors import PermGradError, listing
 
@@ -16,6 +16,9 @@ CHOICES = {
     "readout": ("cell", "bilinear"),
 }
 """What may stand in each field of a `Formula`; a layer may have any name."""
+
+
+Choice = Literal["game", "fused", "published"]
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,28 @@ def check_choice(name: str, value: Any) -> None:
 
 PUBLISHED = Formula("softmax", "zero", "min-max", "grad_cam", "last", "cell")
 """The formula as published."""
+
+
+def named_formula(name: str) -> Formula | Literal["game"]:
+    """Return the formula of a name; the game is none.
+
+    Raises
+    ------
+    PermGradError
+        If there is no such name.
+    """
+    if name == "game":
+        return "game"
+    if name == "published":
+        return PUBLISHED
+    if name == "fused":
+        return Formula()
+    raise PermGradError(f"formula must be a permgrad.Formula or one of {listing(get_args(Choice))}, got {name!r}")
+
+
+def formula_of(settings: Mapping[str, Any]) -> Formula | Literal["game"] | None:
+    """Return what to pass as ``formula`` to get a ranking of these settings again."""
+    used = settings.get("formula")
+    if used == "fused":
+        return Formula.from_settings(settings)
+    return "game" if used == "game" else None

@@ -1,4 +1,4 @@
-"""The whole of PermGrad: permutation, Grad-CAM and ablation of one network, fused into a ranking."""
+"""Rank a network's features: by the game of (feature, branch), or by a formula that fuses explainers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,15 +15,17 @@ from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.ablation import BranchWeights, weigh_branches
 from permgrad.importance.budget import Budget
-from permgrad.importance.formula import Formula
+from permgrad.importance.formula import Choice, Formula, named_formula
 from permgrad.importance.fusion import fuse
+from permgrad.importance.game.ranking import QUICK as QUICK_GAME
+from permgrad.importance.game.ranking import numbers_walked, play
 from permgrad.importance.grad_cam import read_heat
-from permgrad.importance.grouping._columns import column_names
+from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch, largest_tensor
-from permgrad.importance.permuting.permutation import permute_features
+from permgrad.importance.permuting.permutation import KINDS, METHODS, count_columns, permute_features
 from permgrad.importance.ranking import FeatureRanking
 
 QUICK = 5e10
@@ -41,7 +43,7 @@ def rank_features(
     classes: Sequence[Any] | None = None,
     prior: Any = None,
     class_weights: Sequence[float] | np.ndarray | None = None,
-    formula: Formula = Formula(),
+    formula: Formula | Choice | None = None,
     end_to_end: bool | None = None,
     conditional: bool = False,
     n_repeats: int = 5,
@@ -49,7 +51,12 @@ def rank_features(
     budget: Budget = Budget(),
     verbose: bool = False,
 ) -> FeatureRanking:
-    """Rank the features of a Keras model by PermGrad.
+    """Rank the features of a Keras model by what each is worth to it.
+
+    The headline is a game: players are (feature, branch), a coalition's worth is the loss on these rows that is saved
+    by what its players see, and a feature's score the sum of its players' Shapley values. The scores add up to the
+    loss that the model saves over its mean prediction; a feature that the model ignores has the score 0, and one that
+    tells nothing about the target is expected at 0 or below.
 
     Parameters
     ----------
@@ -72,10 +79,13 @@ def rank_features(
     class_weights : array of shape (n_classes,), optional
         Of the loss that the model was trained on. Whether it has learned anything is told by that loss; scores and
         branch weights are in the plain one.
-    formula : Formula
-        How branches are scored, weighed and added; `permgrad.PUBLISHED` is the published one.
+    formula : {"game", "fused", "published"} or Formula, optional
+        "game": Shapley values, see above. "published", or a `Formula`: permutation and Grad-CAM scores on one scale,
+        weighed by ablation of the branches, and added ("fused" is ``Formula()``); their scores have no zero. By
+        default the game where it takes some minutes at most, else permutation through all branches: what each
+        feature is worth as the last to be seen. ``settings["formula"]`` says which.
     end_to_end : bool, optional
-        Also permute each raw column through both branches at once, which is all that the network relies on;
+        Also permute each raw column through both branches at once: what it is worth as the last to be seen;
         by default where that takes about a minute at most.
     conditional : bool
         Also do so among rows alike in the other columns: the component that carries p-values of what a
@@ -85,7 +95,7 @@ def rank_features(
     random_state : int
         Of permutations and bootstrap.
     budget : Budget
-        Memory, time and checkpoint of the permutations. Permutations through both branches come second, with the
+        Memory, time, checkpoint, and the game's precision. Permutations through both branches come second, with the
         time that is left, and a checkpoint file of their own beside the one named.
     verbose : bool
         Show a progress bar.
@@ -93,12 +103,14 @@ def rank_features(
     Returns
     -------
     FeatureRanking
-        ``components`` holds the ranking of each explainer: "permutation", the attribution's name, and where
+        Of the game: see `permgrad.importance.game.ranking.play`; ``method`` is "shapley", ``components`` hold
+        "first_in", each branch's part, and where measured "end_to_end" ("permutation" of a model of one table) and
+        "conditional". Of a formula: ``components`` hold "permutation", the attribution's name, and where
         asked for "end_to_end" and "conditional"; see `fuse` for the scores and their intervals.
-        ``settings["agreement"]``: Spearman's correlation of each component with the fused score.
+        ``settings["agreement"]``: Spearman's correlation of each component with the score.
         ``settings["learned"]``: the model's loss beside that of the prior, see `what_is_learned`. Where it is no
-        better, what ablation says of the branches is noise: they count alike in the fused score, and what would have
-        been their weights is in ``settings["distrusted_branch_weights"]``.
+        better, what is said of the branches is noise: they count alike, and what would have been their weights is in
+        ``settings["distrusted_branch_weights"]``.
 
     Raises
     ------
@@ -112,52 +124,70 @@ def rank_features(
 
     References
     ----------
-    Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
+    Covert, Lundberg & Lee, Understanding Global Feature Contributions with Additive Importance Measures (NeurIPS
+    2020). Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
     """
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, shared=True)
     tabular, image = _branches(data, layout)
     features = _feature_names(inputs, tabular, layout)
     target = Target.of(y, data, classes)
-    heat = permutation = None
-    if image and layout is not None:
+    shared: dict[str, Any] = {"layout": layout, "features": features, "groups": groups, "random_state": random_state}
+    chosen = _chosen(formula, data, groups, features, layout)
+    heat = None
+    if isinstance(chosen, Formula) and image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
-        heat = read_heat(data, layout, formula, groups, target.classes, target.bootstrap(random_state))
-    weights = weigh_branches(data, target, formula, random_state)
+        heat = read_heat(data, layout, chosen, groups, target.classes, target.bootstrap(random_state))
+    weights = weigh_branches(data, target, chosen if isinstance(chosen, Formula) else Formula(), random_state)
     learned = what_is_learned(target, weights.row_losses, prior, class_weights)  # type: ignore[arg-type]
-    doubt: dict[str, Any] = {}
     if not learned["better"]:
         warnings.warn(sentence(learned, bool(target.classes)), stacklevel=2)
-        doubt, weights = {"distrusted_branch_weights": weights.weights}, weights.alike()
-    permute = functools.partial(
-        permute_features,
-        data,
-        target,
-        layout=layout,
-        features=features,
-        groups=groups,
-        n_repeats=n_repeats,
-        random_state=random_state,
-        verbose=verbose,
-    )
-    if tabular:
-        permutation = permute(via="tabular", budget=budget)
-    ranking = _fused(permutation, heat, weights, formula)
+    permute = functools.partial(permute_features, data, target, **shared, n_repeats=n_repeats, verbose=verbose)
+    via = "both" if tabular and image else "tabular" if tabular else "image"
+    if isinstance(chosen, Formula):
+        permutation = permute(via="tabular", budget=budget) if tabular else None
+        trusted = weights if learned["better"] else weights.alike()
+        ranking = replace(_fused(permutation, heat, trusted, chosen), branch_weights=weights.weights)
+    elif chosen == "game":
+        ranking = play(data, target, **shared, budget=budget, verbose=verbose)
+    else:
+        ranking = replace(permute(via=via, budget=budget), branch_weights=weights.weights)
+        ranking = replace(ranking, components={ranking.method: ranking})
     if end_to_end is None:
         end_to_end = _is_quick(data, image, n_repeats * len(ranking.features))
-    via = "both" if tabular and image else "tabular" if tabular else "image"
-    components = {**ranking.components, **_further(permute, budget, via, end_to_end, conditional)}
-    agreement = {name: part.agreement(ranking) for name, part in components.items()}
+    beside = via != "tabular" if isinstance(chosen, Formula) else True
+    lasts = end_to_end and beside and METHODS[via] not in ranking.components
+    components = {**ranking.components, **_further(permute, budget, via, lasts, conditional)}
+    distrusted = {}
+    if not learned["better"] and ranking.branch_weights:
+        distrusted = {"distrusted_branch_weights": ranking.branch_weights}
+        alike = dict.fromkeys(ranking.branch_weights, 1 / len(ranking.branch_weights))
+        ranking = replace(ranking, branch_weights=alike)
     settings = {
-        **formula.to_settings(),
+        **(chosen.to_settings() if isinstance(chosen, Formula) else {}),
+        "formula": "fused" if isinstance(chosen, Formula) else chosen,
+        **ranking.settings,
         "n_repeats": n_repeats,
         "random_state": random_state,
         "losses": weights.losses,
         "learned": learned,
-        **doubt,
-        "agreement": agreement,
+        **distrusted,
+        "agreement": {name: part.agreement(ranking) for name, part in components.items() if name not in KINDS},
     }
-    return replace(ranking, components=components, branch_weights=weights.weights, settings=settings)
+    return replace(ranking, components=components, settings=settings)
+
+
+def _chosen(
+    formula: Formula | Choice | None, data: Inputs, groups: Any, features: Any, layout: FeatureLayout | None
+) -> Formula | Literal["game", "last in"]:
+    """Return the formula that is asked for; without one, the game or what takes less."""
+    if isinstance(formula, Formula):
+        return formula
+    if formula is None:
+        n_columns = count_columns(data, list(data.cut.branches), layout)
+        quick = numbers_walked(data, len(resolve_groups(n_columns, features, groups))) <= QUICK_GAME
+        return "game" if quick else "last in"
+    return named_formula(formula)
 
 
 def _branches(data: Inputs, layout: FeatureLayout | None) -> tuple[Branch | None, Branch | None]:
@@ -197,16 +227,16 @@ def _fused(
 
 
 def _further(
-    permute: Callable[..., FeatureRanking], budget: Budget, via: str, end_to_end: bool, conditional: bool
+    permute: Callable[..., FeatureRanking], budget: Budget, via: str, last_in: bool, conditional: bool
 ) -> dict[str, FeatureRanking]:
     """Permute through all branches at once, and among alike rows, where asked for."""
     components = {}
-    if end_to_end and via == "both":
-        components["end_to_end"] = permute(via=via, budget=budget.step("end_to_end"))
+    if last_in:
+        components[METHODS[via]] = permute(via=via, budget=budget.step(METHODS[via]))
     if conditional:
         components["conditional"] = permute(via=via, conditional=True, budget=budget.step("conditional"))
     return components
 
 
 def _is_quick(data: Inputs, image: Branch | None, n_permutations: int) -> bool:
-    return image is not None and n_permutations * len(data) * largest_tensor(image.encoder) <= QUICK
+    return image is None or n_permutations * len(data) * largest_tensor(image.encoder) <= QUICK

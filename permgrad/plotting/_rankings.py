@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from permgrad.importance.ranking import FeatureRanking
 
 LABELS = {
+    "shapley": "loss saved (Shapley value)",
+    "first_in": "loss saved on its own",
+    "tabular": "loss saved by the tabular branch's seeing it",
+    "image": "loss saved by the image branch's seeing it",
     "permutation": "loss increase when permuted",
     "end_to_end": "loss increase when permuted in both branches",
     "conditional": "loss increase when permuted among alike rows",

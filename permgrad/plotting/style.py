@@ -15,9 +15,13 @@ WIDTH = 8.0
 MAX_VECTORS = 2000
 """Points up to which a vector picture holds each one; beyond, it would be large and slow to show."""
 TITLES = {
-    "permgrad": "PermGrad",
+    "shapley": "Shapley values of the loss",
+    "first_in": "First in",
+    "tabular": "Tabular branch",
+    "image": "Image branch",
+    "permgrad": "PermGrad, fused",
     "permutation": "Permutation importance",
-    "end_to_end": "Permutation, end to end",
+    "end_to_end": "Last in (permutation)",
     "conditional": "Conditional permutation",
     "grad_cam": "Grad-CAM",
     "layer_cam": "LayerCAM",

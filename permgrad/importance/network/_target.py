@@ -14,7 +14,7 @@ from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._outputs import final_activation
-from permgrad.metrics.losses import Loss, choose_target, log_loss, squared_error
+from permgrad.metrics.losses import EPSILON, Loss, choose_target, log_loss, squared_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,12 @@ class Target:
     def losses(self, rows: np.ndarray, selected: np.ndarray) -> np.ndarray:
         """Return the loss of these rows from what `select` left of their predictions; float64."""
         return log_loss(selected[:, 0]) if self.classes else squared_error(self.y[rows], selected)
+
+    def slopes(self, rows: np.ndarray, selected: np.ndarray) -> np.ndarray:
+        """Return the derivative of each row's loss by what `select` left of its prediction, (n, k); float64."""
+        if self.classes:
+            return -1 / np.clip(np.asarray(selected, float), EPSILON, 1)
+        return 2 * (selected - np.asarray(self.y[rows], float).reshape(len(rows), -1)) / selected.shape[1]
 
     def sums(self, rows: np.ndarray, job: np.ndarray, losses: np.ndarray, n_jobs: int) -> np.ndarray:
         """Add up losses by job, over all rows and over each class's rows: (n_jobs, 1 + n_classes)."""

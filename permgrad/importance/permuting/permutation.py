@@ -162,7 +162,8 @@ def permute_features(
     n_columns = count_columns(data, branches, layout)
     columns_of = resolve_groups(n_columns, features, groups)
     positions = {
-        branch: [_positions(data, branch, columns, layout) for columns in columns_of.values()] for branch in branches
+        branch: [feature_positions(data, branch, columns, layout) for columns in columns_of.values()]
+        for branch in branches
     }
     settings = {"via": via, "conditional": conditional, "n_repeats": n_repeats, "random_state": random_state}
     work = {"features": list(columns_of), **settings}
@@ -261,7 +262,7 @@ def count_columns(data: Inputs, branches: list[Branch], layout: FeatureLayout | 
     return counts[0]
 
 
-def _positions(data: Inputs, branch: Branch, columns: np.ndarray, layout: FeatureLayout | None) -> np.ndarray:
+def feature_positions(data: Inputs, branch: Branch, columns: np.ndarray, layout: FeatureLayout | None) -> np.ndarray:
     """Return where a feature's columns are in the flat rows that the branch starts from."""
     shape = data.of_branch(branch).shape[1:]
     if len(shape) == 1 or layout is None:

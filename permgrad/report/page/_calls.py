@@ -7,7 +7,7 @@ from typing import Any
 
 from permgrad.data.datasets import list_datasets
 from permgrad.data.table import Table
-from permgrad.importance.formula import PUBLISHED, Formula
+from permgrad.importance.formula import PUBLISHED, Formula, formula_of
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.results import Results
 
@@ -54,10 +54,12 @@ def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
 
 
 def _formula_call(settings: Mapping[str, Any]) -> str:
-    """Return the formula of a ranking as source; nothing for the default."""
-    formula = Formula.from_settings(settings)
+    """Return the formula of a ranking as source; nothing where the default was what it was."""
+    formula = formula_of(settings)
+    if not isinstance(formula, Formula):
+        return ""
     if formula == PUBLISHED:
-        return "pg.PUBLISHED"
+        return '"published"'
     default, used = Formula().to_settings(), formula.to_settings()
     choices = ", ".join(f"{name}={value!r}" for name, value in used.items() if value != default[name])
-    return f"pg.Formula({choices})" if choices else ""
+    return f"pg.Formula({choices})" if choices else '"fused"'

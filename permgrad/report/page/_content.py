@@ -130,6 +130,8 @@ def meaning(ranking: FeatureRanking) -> list[str]:
 
 
 def _definition(ranking: FeatureRanking) -> str:
+    if ranking.method == "shapley":
+        return _worth(ranking)
     if ranking.method != "permgrad":
         return EXPLAINERS.get(ranking.method, f"A column’s score is that of the method {ranking.method}.")
     fused = " and ".join(method_title(name) for name in ranking.components if name not in BESIDE)
@@ -147,9 +149,36 @@ def _definition(ranking: FeatureRanking) -> str:
     )
 
 
+def _worth(ranking: FeatureRanking) -> str:
+    """Say what a Shapley value of the loss is, and what the branches are worth."""
+    total, error = ranking.settings.get("total"), ranking.settings.get("error")
+    ends = ranking.settings.get("branch_intervals", {})
+    shares = " and ".join(
+        f"the {branch} branch {percent(weight)}"
+        + (f" ({percent(ends[branch][0])} to {percent(ends[branch][1])})" if branch in ends else "")
+        for branch, weight in ranking.trusted_weights.items()
+    )
+    added = (
+        f" All scores add up to {number(total)}: the loss that the network saves, compared with its mean prediction."
+    )
+    return (
+        "A column’s score is the loss that the network saves by seeing the column, averaged over all orders in which"
+        " columns may come into sight of either branch; what is not in sight has other rows’ values (a Shapley value)."
+        " A column that the network ignores has 0, one that misleads it less than 0."
+        + (added if total is not None else "")
+        + (f" Of it, {shares}." if len(ranking.trusted_weights) > 1 else "")
+        + (f" Scores may be off by {percent(error, 1)} of it, as not all orders were tried." if error else "")
+        + " First in is what the column saves on its own; last in what is lost when it alone is permuted: large first"
+        " in and small last in means that other columns tell the same."
+    )
+
+
 BESIDE = ("end_to_end", "conditional")
 """Components that stand beside the fused score and are no part of it."""
 EXPLAINERS = {
+    "end_to_end": "A column’s score is the growth of the network’s loss on the test rows when the column is permuted"
+    " among them, in both branches at once: what it is worth as the last to be seen. For so many columns, Shapley values"
+    " would take too long.",
     "permutation": "A column’s score is the growth of the network’s loss on the test rows when the column is permuted"
     " among them, so that it no longer tells anything about the row.",
     "grad_cam": "A column’s score is the Grad-CAM heat at its pixel, averaged over the test rows.",

@@ -19,7 +19,13 @@ from permgrad.plotting import method_title
 DIGITS = 4
 """Significant digits of a column's largest number; the others get as many decimals."""
 MAX_DECIMALS = 8
-SHORT_TITLES = {"permutation": "Permu\u00adtation", "end_to_end": "End to end", "conditional": "Condi\u00adtional"}
+SHORT_TITLES = {
+    "permutation": "Permu\u00adtation",
+    "end_to_end": "Last in",
+    "conditional": "Condi\u00adtional",
+    "tabular": "Tabular",
+    "image": "Image",
+}
 """Of columns that stand beside many others; a soft hyphen says where a word may break."""
 
 

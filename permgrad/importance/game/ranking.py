@@ -1,0 +1,161 @@
+"""The game's values as a ranking: scores that add up to what the network saves, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from permgrad.backend import compiled, keras
+from permgrad.images.layout import FeatureLayout
+from permgrad.importance.bootstrap import LEVEL, interval
+from permgrad.importance.budget import Budget
+from permgrad.importance.game._tally import Tally
+from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS, Game
+from permgrad.importance.grouping._columns import resolve_groups
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network._target import Target
+from permgrad.importance.network.branches import largest_tensor
+from permgrad.importance.network.fusion_point import fusion_point
+from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
+from permgrad.importance.permuting.permutation import count_columns, feature_positions
+from permgrad.importance.ranking import FeatureRanking
+
+QUICK = 2e10
+"""Numbers in the branches' largest tensors, over all steps of all walks, up to which the game is played without being
+asked for: a few minutes on two cores."""
+LEAST_TOTAL = 0.05
+"""Of the loss of the mean prediction: a network that saves less is not measured to a share of what it saves."""
+CREDIBLE = 0.1
+"""Up to which share the values may miss the total and still be brought to it."""
+
+
+def numbers_walked(data: Inputs, n_features: int) -> float:
+    """Count the numbers that the fewest walks compute, as far as the branches' largest tensors tell."""
+    steps = 2 * LEAST_ROUNDS * min(len(data), MOST_ROWS) * DONORS * n_features
+    return float(steps * sum(largest_tensor(branch.encoder) for branch in data.cut.branches))
+
+
+def play(
+    data: Inputs,
+    target: Target,
+    *,
+    layout: FeatureLayout | None,
+    features: Sequence[str] | None,
+    groups: Mapping[str, Sequence[int]] | None,
+    random_state: int,
+    budget: Budget,
+    verbose: bool,
+) -> FeatureRanking:
+    """Rank features by their Shapley values in the game of (feature, branch).
+
+    Returns
+    -------
+    FeatureRanking
+        ``method="shapley"``. ``scores``: the sum of a feature's values over branches, in the loss's unit; they add up
+        to ``settings["total"]``, the loss of the model's mean prediction less that of its predictions, on the rows
+        that played. ``class_scores``: the same over the rows of a class. ``components``: "first_in", what a feature
+        saves on its own; and where there are several branches, each branch's values under the branch's name.
+        ``branch_weights``: the sum of a branch's values as a share of the total; negative where the network would do
+        better without it. Intervals are over rows, orders and donors. ``settings`` also has ``branch_intervals``,
+        ``error`` (95 %, a share of the total: what more walks would take away), ``completeness`` (what the values
+        added up to, as a share of the total, before they were brought to it), ``rounds`` and ``n_rows``.
+
+    References
+    ----------
+    Covert, Lundberg & Lee, Understanding Global Feature Contributions with Additive Importance Measures (NeurIPS
+    2020): SAGE, by marginal replacement. Mitchell, Cooper, Frank & Holmes, JMLR 23 (2022): antithetic orders.
+    """
+    branches = list(data.cut.branches)
+    columns_of = resolve_groups(count_columns(data, branches, layout), features, groups)
+    positions = {b: [feature_positions(data, b, columns, layout) for columns in columns_of.values()] for b in branches}
+    game = Game(data, target, positions, random_state)
+    least, total = _saved(data, target, game.rows)
+    work: dict[str, Any] = {"features": list(columns_of), "random_state": random_state, "game": True}
+    if budget.checkpoint is not None:
+        work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
+        work |= fingerprint(data, target.y)
+    game.run(Checkpoint(budget.checkpoint, work), budget, max(abs(total), LEAST_TOTAL * least), verbose)
+    game.first_in()
+    return _ranking(game, tuple(columns_of), total)
+
+
+def _saved(data: Inputs, target: Target, rows: np.ndarray) -> tuple[float, float]:
+    """Return the mean loss of the model's mean prediction over these rows, and by how much its predictions' is less."""
+    point = fusion_point(data.cut)
+    finish = data.cut.once("finish", lambda: compiled(lambda *parts: point.finish(list(parts)), data.cut.model))
+    blocks = []
+    for block in data.blocks(2 * data.floats_per_row()):
+        parts = [point.contribute(i, data.encode(branch, block)) for i, branch in enumerate(data.cut.branches)]
+        blocks.append(np.asarray(keras.ops.convert_to_numpy(finish(*parts)), float))
+    predictions = np.concatenate(blocks)[rows].reshape(len(rows), -1)
+    mean = np.broadcast_to(predictions.mean(axis=0), predictions.shape)
+    y = target.y[rows]
+    least = float(target.loss(y, mean).mean())
+    return least, least - float(target.loss(y, predictions).mean())
+
+
+def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRanking:
+    """Make scores, intervals and branch weights of the walks."""
+    sizes = np.array([len(block) for block in game.blocks])
+    values, replicates = game.tally.means(game.bootstrap), game.tally.replicates(game.bootstrap)
+    error, n = game.tally.error(sizes), len(features)
+    completeness = values.sum() / total if total else np.nan
+    factor = 1 / completeness if abs(completeness - 1) <= CREDIBLE else 1.0
+    rng = np.random.default_rng([game.random_state, n, len(sizes)])
+    noise = rng.standard_normal((len(replicates), error.size)) * np.where(np.isfinite(error), error, 0)
+    names = [branch.name for branch in game.branches]
+    of_branch = factor * (replicates.sum(axis=1) + noise[:, n:]) / (total or np.nan)
+    ends = np.quantile(of_branch, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    ranking = _part(game, game.tally, features, "shapley", factor, slice(None), noise[:, :n])
+    parts = {"first_in": _part(game, game.first, features, "first_in", 1.0, slice(None))}
+    if len(names) > 1:
+        parts |= {name: _part(game, game.tally, features, name, factor, [b]) for b, name in enumerate(names)}
+    shares = factor * values.sum(axis=0) / (total or np.nan)
+    return replace(
+        ranking,
+        components=parts,
+        branch_weights=dict(zip(names, shares.tolist(), strict=True)),
+        settings={
+            "total": total,
+            "branch_intervals": dict(zip(names, ends.T.tolist(), strict=True)),
+            "error": float(1.96 * error[:n].max() / abs(total)) if total and np.isfinite(error).all() else None,
+            "completeness": float(completeness),
+            "rounds": int(game.tally.rounds.min()),
+            "donors": DONORS,
+            "n_rows": len(game.rows),
+        },
+    )
+
+
+def _part(
+    game: Game,
+    tally: Tally,
+    features: tuple[str, ...],
+    method: str,
+    factor: float,
+    branches: Any,
+    noise: np.ndarray | float = 0.0,
+) -> FeatureRanking:
+    """Return the ranking by the sum of some branches' values."""
+    classes = game.target.classes
+
+    def of(values: np.ndarray) -> np.ndarray:
+        return factor * values[..., branches].sum(axis=-1)
+
+    scores = of(tally.means(game.bootstrap))
+    replicates = of(tally.replicates(game.bootstrap)) + noise
+    by_class = range(len(classes or ()))
+    drawn = [of(tally.replicates(game.bootstrap, c)) for c in by_class]
+    return FeatureRanking(
+        features,
+        scores,
+        class_scores=np.stack([of(tally.means(game.bootstrap, c)) for c in by_class], axis=-1) if classes else None,
+        classes=classes,
+        method=method,
+        **interval(scores, replicates),
+        replicates=replicates.astype(np.float32),
+        class_replicates=np.stack(drawn, axis=-1).astype(np.float32) if classes else None,
+    )

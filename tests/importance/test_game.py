@@ -1,0 +1,190 @@
+"""The game against its definition: every coalition, every donor; and networks whose answer is known."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.backend import keras
+from permgrad.importance.shapley import shapley_values
+from tests.oracle import plain_loss, predicted, two_input_model
+
+pytestmark = pytest.mark.backend
+layers = keras.layers
+
+
+def plain_worths(model, X, y, players):
+    """The loss of each coalition of (feature, branch), of the mean prediction over all rows as donors."""
+    both, n = two_input_model(model), len(X)
+    rows, donors = np.repeat(np.arange(n), n), np.tile(np.arange(n), n)
+    worth = {}
+    for size in range(len(players) + 1):
+        for on in map(frozenset, combinations(range(len(players)), size)):
+            seen = {"tabular": X[donors].copy(), "image": X[donors].copy()}
+            for feature, kind in (players[i] for i in on):
+                seen[kind][:, feature] = X[rows, feature]
+            mean = predicted(both, [seen["tabular"], seen["image"]]).reshape(n, n, -1).mean(axis=1)
+            worth[on] = -float(plain_loss(y, mean).mean())
+    return worth
+
+
+@pytest.fixture
+def telling(random_hybrid):
+    """A hybrid with random weights whose predictions differ widely from row to row, for each task."""
+
+    def build(task):
+        model = random_hybrid(task, 3 if task == "classification" else 1, fresh=True)
+        for layer in model.layers:
+            if isinstance(layer, layers.Dense):
+                layer.kernel.assign(3 * layer.kernel)
+        return model
+
+    return build
+
+
+def answered(model, X):
+    """Return the target that the model expects."""
+    p = predicted(model, X)
+    return p.argmax(axis=1) if p.shape[1] > 1 else p[:, 0]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_scores_are_the_shapley_values_of_all_coalitions(task, telling, layout, rng):
+    model = telling(task)
+    X = rng.normal(size=(24, 6)).astype(np.float32)
+    X[:, 3:] = 0.5  # six players that vary: 64 coalitions
+    y = answered(model, X)
+    ranking = pg.rank_features(
+        model, X, y, layout=layout, formula="game", end_to_end=False, budget=pg.Budget(precision=0.01)
+    )
+    players = [(f, kind) for f in range(3) for kind in ("tabular", "image")]
+    worth = plain_worths(model, X, y, players)
+    values = shapley_values(worth, len(players)).reshape(3, 2)
+    total = ranking.settings["total"]
+    np.testing.assert_allclose(ranking.scores[:3], values.sum(axis=1), atol=0.05 * abs(total))
+    for b, kind in enumerate(("tabular", "image")):
+        np.testing.assert_allclose(ranking.components[kind].scores[:3], values[:, b], atol=0.05 * abs(total))
+    np.testing.assert_array_equal(ranking.scores[3:], 0)
+    alone = [worth[frozenset(i for i, (f, _) in enumerate(players) if f == g)] - worth[frozenset()] for g in range(3)]
+    np.testing.assert_allclose(ranking.components["first_in"].scores[:3], alone, atol=0.15 * abs(total))
+
+
+def test_scores_add_up_to_what_the_network_saves_over_its_mean_prediction(telling, layout, rng):
+    model, X = telling("classification"), rng.random((60, 6)).astype(np.float32)
+    y = answered(model, X)
+    ranking = pg.rank_features(
+        model, X, y, layout=layout, formula="game", end_to_end=False, budget=pg.Budget(precision=0.1)
+    )
+    p = predicted(model, X).astype(float)
+    mean = np.broadcast_to(p.mean(axis=0), p.shape)
+    saved = plain_loss(y, mean).mean() - plain_loss(y, p).mean()
+    assert ranking.settings["total"] == pytest.approx(saved, rel=1e-5)
+    assert ranking.scores.sum() == pytest.approx(saved, rel=1e-5)
+    assert sum(ranking.branch_weights.values()) == pytest.approx(1)
+    parts = ranking.components["tabular"].scores + ranking.components["image"].scores
+    np.testing.assert_allclose(parts, ranking.scores, atol=1e-9)
+    of_class = ranking.class_scores @ (np.bincount(y, minlength=3) / len(y))
+    np.testing.assert_allclose(of_class, ranking.scores, rtol=1e-2, atol=1e-3)
+    assert 0.9 < ranking.settings["completeness"] < 1.1
+    assert (ranking.method, ranking.settings["formula"]) == ("shapley", "game")
+
+
+def opposed(sign):
+    """A network that adds x0 and x1 on the way of the table, and ``sign * x1`` on the way of the image."""
+    x = keras.Input((3,))
+    table = layers.Dense(1, use_bias=False, name="table")(x)
+    pixels = layers.Reshape((1, 3, 1))(x)
+    image = layers.Dense(1, use_bias=False, name="image")(layers.Flatten()(pixels))
+    model = keras.Model(x, layers.Add()([table, image]))
+    model.get_layer("table").set_weights([np.array([[1.0], [1.0], [0.0]])])
+    model.get_layer("image").set_weights([np.array([[0.0], [sign], [0.0]])])
+    return model
+
+
+@pytest.fixture
+def wide_layout():
+    return pg.FeatureLayout(("x0", "x1", "x2"), np.zeros(3, int), np.arange(3), (1, 3), np.zeros(3), np.ones(3), "hand")
+
+
+def test_what_two_branches_cancel_is_worth_nothing(wide_layout, rng):
+    X = rng.normal(size=(400, 3)).astype(np.float32)
+    y = X[:, 0] + 0.1 * rng.normal(size=400)
+    ranking = pg.rank_features(opposed(-1.0), X, y, layout=wide_layout, formula="game")
+    assert ranking.select(1) == ["x0"]
+    np.testing.assert_allclose(ranking.scores[1:], 0, atol=0.03)
+    assert ranking.scores[0] == pytest.approx(ranking.settings["total"], rel=0.03)
+
+
+def test_a_linear_network_has_the_values_of_a_closed_form(wide_layout, rng):
+    """y = x0 + 2 x1 of independent columns: each saves its coefficient squared times its variance."""
+    X = rng.normal(size=(2000, 3)).astype(np.float32)
+    y = X[:, 0] + 2 * X[:, 1]
+    ranking = pg.rank_features(opposed(1.0), X, y, layout=wide_layout, formula="game")
+    np.testing.assert_allclose(ranking.scores, [1, 4, 0], atol=0.25)
+    assert (ranking.low <= [1, 4, 0]).all()
+    assert (ranking.high >= [1, 4, 0]).all()
+    assert ranking.components["image"].scores[1] == pytest.approx(2, abs=0.25)
+    assert ranking.scores[2] == 0 == ranking.high[2]
+    # Last in is the plain permutation: twice the variance.
+    np.testing.assert_allclose(ranking.components["end_to_end"].scores, [2, 8, 0], atol=0.5)
+
+
+def test_groups_are_players(wide_layout, rng):
+    X = rng.normal(size=(300, 3)).astype(np.float32)
+    y = X[:, 0] + 2 * X[:, 1]
+    groups = {"pair": [0, 2], "other": [1]}
+    ranking = pg.rank_features(opposed(1.0), X, y, layout=wide_layout, formula="game", groups=groups)
+    np.testing.assert_allclose(ranking.scores, [1, 4], atol=0.6)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.03])
+def test_confident_networks_are_not_biased_by_few_donors(share, rng):
+    """-log of a mean of few probabilities is above that of the mean of all; so few donors hold hardly a rare class."""
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(2, "softmax", name="out")(x))
+    X = rng.normal(size=(1000, 4)).astype(np.float32)
+    weights = np.outer([2.0, 2.0, 1.0, 0.0], [-2, 2])
+    bias = -np.quantile(X @ weights[:, 1], 1 - share)
+    model.get_layer("out").set_weights([weights, np.array([-bias, bias])])
+    y = predicted(model, X).argmax(axis=1)
+    assert y.mean() == pytest.approx(share, abs=0.01)
+    ranking = pg.rank_features(model, X, y, formula="game")
+    assert abs(ranking.settings["completeness"] - 1) < 0.04
+
+
+def test_time_limit_and_checkpoint(telling, layout, rng, tmp_path):
+    model, X = telling("classification"), rng.random((40, 6)).astype(np.float32)
+    y = answered(model, X)
+    options = {"layout": layout, "formula": "game", "end_to_end": False}
+    short = pg.Budget(precision=0.1)
+    whole = pg.rank_features(model, X, y, **options, budget=short)
+    budget = pg.Budget(timeout=0, checkpoint=tmp_path / "kept.npz")
+    part = pg.rank_features(model, X, y, **options, budget=budget)
+    assert (part.settings["rounds"], part.settings["error"]) == (0, None)
+    resumed = pg.rank_features(
+        model, X, y, **options, budget=pg.Budget(checkpoint=tmp_path / "kept.npz", precision=0.1)
+    )
+    np.testing.assert_allclose(resumed.scores, whole.scores, rtol=1e-6)
+    with pytest.raises(pg.PermGradError, match="another data"):
+        pg.rank_features(model, X + 0.1, y, **options, budget=pg.Budget(checkpoint=tmp_path / "kept.npz"))
+
+
+def test_where_the_game_takes_too_long_permutation_alone_is_the_headline(random_hybrid, layout, rng, monkeypatch):
+    monkeypatch.setattr("permgrad.importance.rank.QUICK_GAME", 1)
+    model, X, y = random_hybrid("classification", 3), rng.random((40, 6)).astype(np.float32), rng.integers(0, 3, 40)
+    ranking = pg.rank_features(model, X, y, layout=layout)
+    assert (ranking.method, ranking.settings["formula"]) == ("end_to_end", "last in")
+    asked = pg.rank_features(model, X, y, layout=layout, formula="game")
+    assert asked.method == "shapley"
+
+
+@pytest.mark.parametrize("formula", ["game", "fused", "published"])
+def test_formulas_have_names(formula, random_hybrid, layout, rng):
+    model, X, y = random_hybrid("classification", 3), rng.random((40, 6)).astype(np.float32), rng.integers(0, 3, 40)
+    ranking = pg.rank_features(model, X, y, layout=layout, formula=formula)
+    assert ranking.method == ("shapley" if formula == "game" else "permgrad")
+    with pytest.raises(pg.PermGradError, match="one of 'game', 'fused', 'published', got 'other'"):
+        pg.rank_features(model, X, y, layout=layout, formula="other")
