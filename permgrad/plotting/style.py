@@ -19,7 +19,7 @@ TITLES = {
     "first_in": "First in",
     "tabular": "Tabular branch",
     "image": "Image branch",
-    "permgrad": "PermGrad, fused",
+    "permgrad": "PermGrad",
     "permutation": "Permutation importance",
     "end_to_end": "Last in (permutation)",
     "conditional": "Conditional permutation",

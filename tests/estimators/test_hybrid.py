@@ -65,7 +65,8 @@ def test_columns_are_ranked_as_the_user_gave_them(mixed_fit):
     assert model.score(X, y) > 0.8  # the target's unit of a million does not matter
     ranking = model.rank_features(X, y)
     assert ranking.features == tuple(X.columns)
-    assert set(ranking.components["permutation"].select(2)) == {"dose", "colour"}
+    assert set(ranking.select(2)) == {"dose", "colour"}
+    assert set(ranking.components["end_to_end"].select(2)) == {"dose", "colour"}
     assert ranking.table["feature"].tolist()[-2:] == ["same", "empty"]
     assert ranking.table["score"].tolist()[-2:] == [0, 0]
 
@@ -73,7 +74,7 @@ def test_columns_are_ranked_as_the_user_gave_them(mixed_fit):
 def test_a_categorys_columns_are_permuted_together(mixed_fit):
     """Permuting the raw column and encoding it again is what the ranking must equal."""
     model, X, y = mixed_fit
-    ranking = model.rank_features(X, y, n_repeats=1, random_state=3)
+    ranking = model.rank_features(X, y, n_repeats=1, random_state=3, formula="fused")
     ranked = list(model.encoder_.groups_)
     order = np.random.default_rng([3, ranked.index("colour"), 0]).permutation(len(X))
     shuffled = X.assign(colour=X["colour"].to_numpy()[order])

@@ -229,8 +229,7 @@ def test_features_are_screened_where_rows_are_few_and_the_others_masked(rng, tra
     model.network_.get_layer("image_gate").gate.assign(1.0)
     model.network_.get_layer("ensemble_logits").bias.assign(np.ones((2, 1)))
     ranking = model.rank_features(X, y, n_repeats=2, end_to_end=True)
-    for name in ("permutation", "end_to_end"):
-        part = ranking.components[name]
+    for part in (ranking, ranking.components["end_to_end"], ranking.components["tabular"]):
         scores = dict(zip(part.features, part.scores, strict=True))
         assert [feature for feature, score in scores.items() if score != 0] == ["n0", "kind"]
 

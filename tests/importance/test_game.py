@@ -188,3 +188,21 @@ def test_formulas_have_names(formula, random_hybrid, layout, rng):
     assert ranking.method == ("shapley" if formula == "game" else "permgrad")
     with pytest.raises(pg.PermGradError, match="one of 'game', 'fused', 'published', got 'other'"):
         pg.rank_features(model, X, y, layout=layout, formula="other")
+
+
+@pytest.mark.parametrize("branch", ["tabular", "image"])
+def test_one_branch_plays_alone(branch, random_hybrid, layout, rng):
+    model, X = random_hybrid("regression", 1, (branch,)), rng.random((40, 6)).astype(np.float32)
+    ranking = pg.rank_features(model, X, predicted(model, X)[:, 0], layout=layout)
+    assert ranking.method == "shapley"
+    assert ranking.branch_weights == {branch: pytest.approx(1)}
+    assert list(ranking.components) == ["first_in", "permutation" if branch == "tabular" else "image_permutation"]
+
+
+@pytest.mark.filterwarnings("ignore:this network has learned nothing")
+def test_branches_of_a_network_that_has_learned_nothing_count_alike(random_hybrid, layout, rng):
+    model, X, y = random_hybrid("classification", 3), rng.random((80, 6)), rng.integers(0, 3, 80)
+    ranking = pg.rank_features(model, X, y, layout=layout, end_to_end=False, budget=pg.Budget(precision=0.5))
+    assert not ranking.learned
+    assert ranking.branch_weights == {"tabular": 0.5, "image": 0.5}
+    assert set(ranking.settings["distrusted_branch_weights"]) == {"tabular", "image"}

@@ -73,7 +73,7 @@ def test_end_to_end_stands_beside_the_fused_score(random_hybrid, layout, rng, tm
     monkeypatch.setattr("permgrad.importance.permuting.conditional.TREES", 30)
     model, X, y = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32), rng.integers(0, 3, 60)
     ranking = pg.rank_features(
-        model, X, y, layout=layout, conditional=True, budget=pg.Budget(checkpoint=tmp_path / "kept.npz")
+        model, X, y, layout=layout, conditional=True, formula="fused", budget=pg.Budget(checkpoint=tmp_path / "kept.npz")
     )
     assert list(ranking.components) == ["permutation", ATTRIBUTION, "end_to_end", "conditional"]
     for name, conditional in (("end_to_end", False), ("conditional", True)):
@@ -119,10 +119,10 @@ def test_target_leak_is_an_error(planted_rows):
 
 def test_one_branch_is_its_explainer_alone(random_hybrid, layout, rng):
     X, y = rng.random((40, 6)), rng.integers(0, 3, 40)
-    tabular = pg.rank_features(random_hybrid("classification", 3, ("tabular",)), X, y)
+    tabular = pg.rank_features(random_hybrid("classification", 3, ("tabular",)), X, y, formula="fused")
     assert tabular.method == "permutation"
     assert tabular.branch_weights == {"tabular": 1.0}
-    image = pg.rank_features(random_hybrid("classification", 3, ("image",)), X, y, layout=layout)
+    image = pg.rank_features(random_hybrid("classification", 3, ("image",)), X, y, layout=layout, formula="fused")
     assert image.method == ATTRIBUTION
     assert list(image.components) == [ATTRIBUTION]
 
@@ -164,7 +164,7 @@ def test_branches_are_encoded_once(random_hybrid, layout, rng, monkeypatch):
 
     monkeypatch.setattr(inputs.Inputs, "_encoder", counted)
     monkeypatch.setattr(inputs.Inputs, "cache", lambda *a: cached.append(a[1].name) or cache(*a))
-    pg.rank_features(random_hybrid("regression", 1, fresh=True), rng.random((30, 6)), rng.random(30), layout=layout)
+    pg.rank_features(random_hybrid("regression", 1, fresh=True), rng.random((30, 6)), rng.random(30), layout=layout, formula="fused")
     assert calls == ["tabular"]
     assert sorted(cached) == ["image", "tabular"]
 

@@ -148,14 +148,17 @@ def rows_of(page: str, caption: str) -> list[list[str]]:
     return [["".join(Reader(cell).words) for cell in row] for row in rows]
 
 
+PARTS = ("first_in", "tabular", "end_to_end")
+
+
 def test_numbers_on_the_page_are_the_rankings(report):
     ranking, page = report.ranking, report.page
     header, *rows = rows_of(page, "The 5 best of 5 columns")
-    parts = ["Permu\u00adtation", "Gradient × input", "End to end"]
+    parts = ["First in", "Tabular", "Last in"]
     assert header[:4] == ["#", "column", "score", "95 % interval"]
     assert [row[1] for row in rows] == ranking.table["feature"].tolist()
-    for name in ("score", "permutation", "end_to_end"):
-        at = {"score": 2, "permutation": header.index(parts[0]), "end_to_end": header.index(parts[2])}[name]
+    places = {"score": 2, **{name: header.index(part) for name, part in zip(PARTS, parts, strict=True)}}
+    for name, at in places.items():
         shown = [float(row[at].replace("−", "-")) for row in rows]
         largest = ranking.table[name].abs().max()
         np.testing.assert_allclose(shown, ranking.table[name], atol=0.51e-3 * largest)
