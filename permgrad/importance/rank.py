@@ -6,7 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,6 +39,8 @@ def rank_features(
     layout: FeatureLayout | None = None,
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
+    task: Literal["classification", "regression"] | None = None,
+    output: int | str | None = None,
     prior: Any = None,
     class_weights: Sequence[float] | np.ndarray | None = None,
     formula: Formula = Formula(),
@@ -59,13 +61,15 @@ def rank_features(
     inputs : array or list of arrays
         One for each of the model's inputs. The tabular columns are the layout's features, in its order.
     y : array of shape (n_rows,)
-        Class numbers (or one-hot rows), or target values, of rows that the model was not trained on.
+        Class numbers (or one-hot rows), target values or shares, of rows that the model was not trained on.
     layout : FeatureLayout
         Where each feature sits in the image; only a model without an image branch does without.
     groups : mapping of str to column positions, optional
         Features of several columns, ranked as one.
     classes : sequence, optional
         Class names.
+    task, output : optional
+        See `permutation_importance`.
     prior : array of shape (n_classes,) or (n_outputs,), optional
         What a model that has learned nothing would answer: each class's share among the training rows, or the mean of
         their target; by default that of these rows.
@@ -115,14 +119,14 @@ def rank_features(
     Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
     """
     budget = budget.begin()
-    data = Inputs.of(model, inputs, budget.max_memory, shared=True)
+    data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
     tabular, image = _branches(data, layout)
     features = _feature_names(inputs, tabular, layout)
-    target = Target.of(y, data, classes)
+    target = Target.of(y, data, classes, task)
     heat = permutation = None
     if image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
-        heat = read_heat(data, layout, formula, groups, target.classes, target.bootstrap(random_state))
+        heat = read_heat(data, layout, formula, groups, target.task, target.classes, target.bootstrap(random_state))
     weights = weigh_branches(data, target, formula, random_state)
     learned = what_is_learned(target, weights.row_losses, prior, class_weights)  # type: ignore[arg-type]
     doubt: dict[str, Any] = {}

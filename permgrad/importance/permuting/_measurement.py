@@ -103,9 +103,9 @@ class Measurement:
         self.bootstrap = self.target.bootstrap(self.random_state)
         self.increases = Increases.none_yet(n_features, self.n_repeats, self.target, self.bootstrap)
         self.baseline = np.full(len(self.data), np.nan)
-        classes, fuse = bool(self.target.classes), n_features * self.n_repeats * len(self.data) >= FUSED_FROM
-        key = ("permuted", *self.positions, classes, fuse)
-        make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), classes, fuse=fuse)
+        task, fuse = self.target.task, n_features * self.n_repeats * len(self.data) >= FUSED_FROM
+        key = ("permuted", *self.positions, task, fuse)
+        make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), task, fuse=fuse)
         self.network = self.data.cut.once(key, make)
         rows = max(1, self.data.max_memory // 2 // (4 * max(1, self.network.floats_per_row)))
         step = even_size(len(self.data), min(rows, len(self.data)))
@@ -249,7 +249,7 @@ class Measurement:
             n = part.stop - part.start
             full = pairs[part].padded(min(self.size, next_size(n)))
             selected = self.network.predict(self.data, full, changes, weights, prepared, self.target.truth(full.rows))
-            yield part, self.target.losses(pairs.rows[part], selected[:n])
+            yield part, self.target.selected_losses(pairs.rows[part], selected[:n])
 
 
 def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:

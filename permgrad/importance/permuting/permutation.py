@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +39,8 @@ def permutation_importance(
     features: Sequence[str] | None = None,
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
+    task: Literal["classification", "regression"] | None = None,
+    output: int | str | None = None,
     conditional: bool = False,
     n_repeats: int = 5,
     random_state: int = 0,
@@ -60,8 +63,8 @@ def permutation_importance(
     inputs : array or list of arrays
         One for each of the model's inputs; the tabular one of shape (n_rows, n_columns). In memory,
         memory-mapped, or sparse (`scipy.sparse`), which are read in blocks.
-    y : array of shape (n_rows,)
-        Class numbers (or one-hot rows), or target values.
+    y : array of shape (n_rows,) or (n_rows, n_outputs)
+        Class numbers (or one-hot rows), target values, or shares between 0 and 1.
     via : {"tabular", "image", "both"}
         Which branch sees the permuted feature; the other sees the rows as they are. In an image only the
         feature's own pixel changes. "both" permutes both by the same row order: all that the network
@@ -75,6 +78,11 @@ def permutation_importance(
         Features of several columns (a one-hot encoded category): permuted together, by one row order.
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
+    task : {"classification", "regression"}, optional
+        What the output is for. By default the model says it by how it ends and by the loss that it is compiled with,
+        see `permgrad.metrics.task.understand`; where that is ambiguous, there is an error.
+    output : int or str, optional
+        Which output, by position or name, of a model that has several.
     conditional : bool
         Permute each feature only among rows for which the other columns (of groups or not) predict the same of it,
         see `AlikeRows`. The score is then what the feature has to tell that the others have not, and features
@@ -94,7 +102,8 @@ def permutation_importance(
     FeatureRanking
         ``scores``: mean loss of all rows, permuted minus unpermuted, averaged over repeats; ``std`` over
         repeats. ``class_scores``: the same over the rows whose true class it is (0 for a class without
-        rows). Loss: cross-entropy, or squared error in the target's unit squared.
+        rows). Loss: cross-entropy, of logits and of probabilities (these are clipped to 1e-7), or squared error in the
+        target's unit squared; of several outputs without classes their mean.
         ``low``, ``high`` and the ranks' intervals: a bootstrap of the rows' mean differences over repeats, so
         of rows and repeats both; a row counts as one that takes a value and as one that gives. ``p_values``: see below.
         ``method``: "permutation", "image_permutation" or "end_to_end", by `via`; "conditional".
@@ -102,8 +111,8 @@ def permutation_importance(
     Raises
     ------
     PermGradError
-        If the model has no such branch, inputs do not fit, the checkpoint belongs to other work, or fewer than 20
-        rows are to be permuted conditionally.
+        If the model has no such branch, inputs do not fit, what its output means is ambiguous, the checkpoint belongs
+        to other work, or fewer than 20 rows are to be permuted conditionally.
 
     Notes
     -----
@@ -122,8 +131,8 @@ def permutation_importance(
     at the median.
     """
     budget = budget.begin()
-    data = Inputs.of(model, inputs, budget.max_memory)
-    target = Target.of(y, data, classes)
+    data = Inputs.of(model, inputs, budget.max_memory, output=output)
+    target = Target.of(y, data, classes, task)
     if features is None:
         source = inputs[permuted_branches(data, via)[0].input_index] if isinstance(inputs, (list, tuple)) else inputs
         features = column_names(source) or (None if layout is None else layout.features)
@@ -168,7 +177,7 @@ def permute_features(
     work = {"features": list(columns_of), **settings}
     if budget.checkpoint is not None:
         work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
-        work |= fingerprint(data, target.y)
+        work |= {"task": asdict(target.task), **fingerprint(data, target.y)}
     checkpoint = Checkpoint(budget.checkpoint, work)
     alike = _alike_rows(data, branches[0], n_columns, random_state) if conditional else None
     measurement = Measurement(data, target, positions, n_repeats, random_state, alike)
