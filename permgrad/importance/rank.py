@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from permgrad.backend import keras
 from permgrad.data.table import check_columns
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.ablation import BranchWeights, weigh_branches
 from permgrad.importance.budget import Budget
@@ -22,8 +23,10 @@ from permgrad.importance.grouping._columns import column_names
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import Branch, largest_tensor
+from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
+from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting.permutation import permute_features
+from permgrad.importance.rank_opaque import rank_opaque
 from permgrad.importance.ranking import FeatureRanking
 
 QUICK = 5e10
@@ -37,7 +40,7 @@ def rank_features(
     y: Any,
     *,
     layout: FeatureLayout | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Sequence[Any]] | None = None,
     classes: Sequence[Any] | None = None,
     task: Literal["classification", "regression"] | None = None,
     output: int | str | None = None,
@@ -51,21 +54,25 @@ def rank_features(
     budget: Budget = Budget(),
     verbose: bool = False,
 ) -> FeatureRanking:
-    """Rank the features of a Keras model by PermGrad.
+    """Rank the features of a Keras model by PermGrad, or the columns of any fitted estimator by permutation.
 
     Parameters
     ----------
-    model : keras.Model
+    model : keras.Model or fitted estimator
         Any functional model with a tabular branch, an image branch, or both; its branches are found in
         its graph. With one branch, the ranking is that branch's explainer alone.
+        Or anything with ``predict_proba`` (log loss) or ``predict`` (squared error): scikit-learn's pipelines, gradient
+        boosting, ... That is a model of one branch that cannot be cut; see Notes.
     inputs : array or list of arrays
-        One for each of the model's inputs. The tabular columns are the layout's features, in its order.
+        One for each of the model's inputs. The tabular columns are the layout's features, in its order. For an
+        estimator, a DataFrame, `Table` or array as its ``predict`` takes it.
     y : array of shape (n_rows,)
-        Class numbers (or one-hot rows), target values or shares, of rows that the model was not trained on.
+        Class numbers (or one-hot rows), target values or shares, of rows that the model was not trained on; labels for
+        an estimator.
     layout : FeatureLayout
         Where each feature sits in the image; only a model without an image branch does without.
     groups : mapping of str to column positions, optional
-        Features of several columns, ranked as one.
+        Features of several columns, ranked as one; for an estimator, by the columns' names too.
     classes : sequence, optional
         Class names.
     task, output : optional
@@ -114,10 +121,30 @@ def rank_features(
     UserWarning
         If the model's loss on these rows cannot be told from that of the prior.
 
+    Notes
+    -----
+    Of an estimator, each column is permuted as it stands, be it of numbers or text, and predicted again in the rows in
+    which that changes it; scores, intervals, p-values, groups, repeats and limits are those of
+    `permutation_importance`, ``method`` is "permutation", and there are no branch weights. Layout, formula and
+    end_to_end are of Keras models. This package's own estimators have a ``rank_features`` that looks inside.
+
     References
     ----------
     Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
     """
+    if not isinstance(model, (keras.Model, CutModel)):
+        _check_outside(layout, formula, end_to_end, output)
+        return rank_opaque(
+            Opaque.of(model, inputs, y, classes=classes, task=task),
+            groups=groups,
+            prior=prior,
+            class_weights=class_weights,
+            conditional=conditional,
+            n_repeats=n_repeats,
+            random_state=random_state,
+            budget=budget,
+            verbose=verbose,
+        )
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
     tabular, image = _branches(data, layout)
@@ -162,6 +189,21 @@ def rank_features(
         "agreement": agreement,
     }
     return replace(ranking, components=components, branch_weights=weights.weights, settings=settings)
+
+
+def _check_outside(layout: Any, formula: Formula, end_to_end: bool | None, output: Any) -> None:
+    """Raise for what asks to look inside a model that shows nothing of its inside."""
+    asked = {
+        "layout": layout is not None,
+        "formula": formula != Formula(),
+        "end_to_end": bool(end_to_end),
+        "output": output is not None,
+    }
+    if any(asked.values()):
+        raise PermGradError(
+            f"{listing(name for name, given in asked.items() if given)} is for Keras models, whose branches are seen;"
+            " leave it out for an estimator"
+        )
 
 
 def _branches(data: Inputs, layout: FeatureLayout | None) -> tuple[Branch | None, Branch | None]:

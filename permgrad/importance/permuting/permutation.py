@@ -5,19 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
-from permgrad.importance.bootstrap import interval
+from permgrad.importance.bootstrap import Bootstrap, interval
 from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
+from permgrad.importance.permuting._increases import Increases
 from permgrad.importance.permuting._measurement import Measurement
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR, AlikeRows
 from permgrad.importance.ranking import FeatureRanking
@@ -179,15 +180,27 @@ def permute_features(
         work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
         work |= {"task": asdict(target.task), **fingerprint(data, target.y)}
     checkpoint = Checkpoint(budget.checkpoint, work)
-    alike = _alike_rows(data, branches[0], n_columns, random_state) if conditional else None
+    alike = None
+    if conditional:
+        rows = data.of_branch(branches[0])
+        alike = alike_rows(rows.columns(np.arange(rows.width)), n_columns, random_state)
     measurement = Measurement(data, target, positions, n_repeats, random_state, alike)
     measurement.run(checkpoint, budget, verbose)
     method = "conditional" if conditional else METHODS[via]
-    return _ranking(measurement, tuple(columns_of), method, settings)
+    return ranking_of(measurement, tuple(columns_of), method, settings)
 
 
-def _ranking(
-    measurement: Measurement, features: tuple[str, ...], method: str, settings: dict[str, Any]
+class Measured(Protocol):
+    """What a ranking is made of: increases of the loss, by features and repeats, and what they are sums of."""
+
+    increases: Increases
+    bootstrap: Bootstrap
+    target: Target
+    baseline: np.ndarray
+
+
+def ranking_of(
+    measurement: Measured, features: tuple[str, ...], method: str, settings: dict[str, Any]
 ) -> FeatureRanking:
     """Make scores, intervals and p-values of the increases that were measured."""
     increases, bootstrap = measurement.increases, measurement.bootstrap
@@ -211,7 +224,7 @@ def _ranking(
         p_values=np.minimum(1, 2 * np.median(increases.p_values, axis=1)),
         settings={
             **settings,
-            "n_rows": len(measurement.data),
+            "n_rows": len(measurement.baseline),
             "baseline_loss": float(measurement.baseline.mean()),
         },
         replicates=replicates,
@@ -238,15 +251,15 @@ def permuted_branches(data: Inputs, via: str) -> list[Branch]:
     return [branch for branches in by_kind.values() for branch in branches]
 
 
-def _alike_rows(data: Inputs, branch: Branch, n_columns: int, random_state: int) -> AlikeRows:
-    if len(data) < ROWS_PER_PREDICTOR * n_columns:
+def alike_rows(X: np.ndarray, n_columns: int, random_state: int) -> AlikeRows:
+    """Find rows alike in all other columns of X, and warn where they are too few for that."""
+    if len(X) < ROWS_PER_PREDICTOR * n_columns:
         warnings.warn(
-            f"{len(data)} rows for {n_columns} columns: with fewer than {ROWS_PER_PREDICTOR} rows per column,"
+            f"{len(X)} rows for {n_columns} columns: with fewer than {ROWS_PER_PREDICTOR} rows per column,"
             " conditional permutation may miss ties among columns, and flag some that tell nothing",
             stacklevel=3,
         )
-    rows = data.of_branch(branch)
-    return AlikeRows(rows.columns(np.arange(rows.width)), random_state)
+    return AlikeRows(X, random_state)
 
 
 def count_columns(data: Inputs, branches: list[Branch], layout: FeatureLayout | None) -> int:

@@ -77,6 +77,7 @@ def measured(model, loss, inputs, y):
     return float(keras.ops.mean(keras.losses.get(loss)(y, model(inputs))))
 
 
+@pytest.mark.backend
 def test_the_explainers_measure_the_loss(frame, layout):
     """All losses that rankings are made of are Keras's own, of rows as they are and permuted."""
     inputs = [layout.scale(frame), layout.render(frame)]
@@ -107,6 +108,7 @@ def test_the_whole_ranking_is_of_one_kind(frame, layout):
         assert all(part.scores.max() > 0 for part in ranking.components.values()), kind
 
 
+@pytest.mark.backend
 def test_a_logit_is_ranked_as_the_sigmoid_of_it(frame, layout):
     """The same network with a sigmoid, or softmax, on top gives the same scores, heat and weights."""
     inputs = [layout.scale(frame), layout.render(frame)]
