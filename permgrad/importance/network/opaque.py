@@ -126,12 +126,7 @@ class Opaque:
         PermGradError
             If some columns are no numbers, or hold missing ones.
         """
-        frame = pd.DataFrame(self.rows)
-        usable = {i for i, kind in enumerate(frame.dtypes) if pd.api.types.is_numeric_dtype(kind)}
-        unusable = [name for i, name in enumerate(frame) if i not in usable or frame.iloc[:, i].isna().any()]
-        if unusable:
-            raise PermGradError(f"expected columns of numbers, none missing; not so are {listing(unusable)}")
-        return frame.to_numpy(np.float32)
+        return _as_numbers(self.rows)
 
 
 def _table(X: Any) -> Any:
@@ -143,6 +138,15 @@ def _table(X: Any) -> Any:
     if rows.ndim != 2 or 0 in rows.shape:
         raise PermGradError(f"X must have rows and columns, at least one of each, got shape {rows.shape}")
     return rows
+
+
+def _as_numbers(rows: Any) -> np.ndarray:
+    frame = pd.DataFrame(rows).infer_objects()
+    usable = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
+    unusable = [name for i, name in enumerate(frame) if not usable[i] or frame.iloc[:, i].isna().any()]
+    if unusable:
+        raise PermGradError(f"expected columns of numbers, none missing; not so are {listing(unusable)}")
+    return frame.to_numpy(np.float32)
 
 
 def _response(model: Any, task: str | None) -> tuple[Callable[[Any], Any], bool]:
@@ -220,7 +224,7 @@ class _NetworkOfTable:
         self.shapes = [tuple(tensor.shape[1:]) for tensor in inputs]
 
     def __call__(self, rows: Any) -> np.ndarray:
-        values = np.asarray(rows)[:, self.order].astype(np.float32)
+        values = _as_numbers(rows)[:, self.order]
         parts = [values[i : i + ROWS_PER_CALL] for i in range(0, len(values), ROWS_PER_CALL)]
         return np.concatenate([self._outputs(part) for part in parts])
 

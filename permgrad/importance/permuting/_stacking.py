@@ -35,5 +35,5 @@ def stacked(table: Any, rows: np.ndarray, taken: Mapping[int, np.ndarray]) -> An
         return values
     frame = table.take(rows).reset_index(drop=True)
     for column, source in taken.items():
-        frame.isetitem(column, table.iloc[:, column].take(source).reset_index(drop=True))
+        frame.isetitem(column, table.iloc[:, column].take(source).array)
     return frame

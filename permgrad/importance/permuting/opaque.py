@@ -180,7 +180,7 @@ def _positions(groups: Groups | None, opaque: Opaque) -> dict[str, list[int]] | 
     absent = {str(part) for parts in groups.values() for part in parts if isinstance(part, str) and part not in at}
     if absent:
         raise PermGradError(f"groups must name columns of X by name or position, there is no {sorted(absent)[0]!r}")
-    return {name: [at.get(part, part) for part in parts] for name, parts in groups.items()}  # type: ignore[misc, arg-type]
+    return {name: [at.get(part, part) for part in parts] for name, parts in groups.items()}  # type: ignore[arg-type]
 
 
 def _fingerprint(opaque: Opaque) -> dict[str, str]:
