@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from permgrad.cli._options import PRESETS, SECONDS, SettingsApart, check_class_weight, settings_options, shared_options
+from permgrad.cli._saved_model import check_options, rank_model, write_ranking
 from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps, rows_to_fit
@@ -35,6 +36,12 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     show_default=True,
     help="All settings by a name: of what does best on many tables, of a smaller network for a first look, of five"
     " networks whose predictions are averaged, or of the published network.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="A saved Keras model (.keras) to rank by instead of training one: the columns are its inputs, in their order"
+    " or by name, and all rows are test rows.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing results directory.")
 @click.option(
@@ -77,6 +84,7 @@ def rank(
     target: str | None,
     task: Any,
     out: Path | None,
+    model: Path | None,
     overwrite: bool,
     split_random_state: int,
     n_repeats: int,
@@ -92,11 +100,13 @@ def rank(
     """Train a hybrid network on TABLE and rank its columns.
 
     TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file. What no option
-    says of the network is decided by the preset.
+    says of the network is decided by the preset. With --model, nothing is trained.
     """
     from permgrad.directories import new_directory
 
     stop_by_interrupt()
+    if model is not None:
+        check_options(click.get_current_context())
     data = load_table(table, target, task)
     steps = Steps(
         settings["random_state"],
@@ -110,15 +120,21 @@ def rank(
         evaluate_timeout,
     )
     out = out or Path("results") / data.name
-    protected = [table] if Path(table).is_file() else []
+    protected = [path for path in (table, model) if path is not None and Path(path).is_file()]
     needs = BYTES_OF_RESULTS + BYTES_PER_COLUMN * len(data.features)
     with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging:
         click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
         if "note" in data.notes:
             click.echo(f"  {data.notes['note']}")
-        ranking = _write_ranking(staging, data, split_random_state, settings, steps)
+        if model is None:
+            ranking = _write_ranking(staging, data, split_random_state, settings, steps)
+        else:
+            known: Any = {"n_repeats": n_repeats, "timeout": timeout, "conditional": conditional}
+            ranking = rank_model(model, data, task, random_state=settings["random_state"], **known)
+            write_ranking(staging, ranking)
     show_ranking(ranking)
-    click.echo(f"\nresults in {out}/: report.html, ranking.csv, ranking.json, model/ and pictures")
+    written = "report.html, ranking.csv, ranking.json, model/ and pictures"
+    click.echo(f"\nresults in {out}/: {written if model is None else 'ranking.csv, ranking.json, ranking.png'}")
 
 
 def _write_ranking(

@@ -157,6 +157,7 @@ class RanksFeatures:
                 layout=self.layout_,
                 groups=_positions(level, explained.columns),
                 classes=explained.classes,
+                task="regression" if explained.classes is None else "classification",
                 prior=self.prior_,
                 class_weights=self.class_weights_,
                 budget=budget.step(f"groups{number}" if number <= len(levels) else ""),

@@ -61,6 +61,8 @@ def branch_weights(
     weights: Literal["shapley", "softmax"] = "shapley",
     baseline: Literal["shuffled", "mean", "zero"] = "shuffled",
     classes: Sequence[Any] | None = None,
+    task: Literal["classification", "regression"] | None = None,
+    output: int | str | None = None,
     random_state: int = 0,
 ) -> BranchWeights:
     """Weigh a model's branches by ablation.
@@ -84,6 +86,8 @@ def branch_weights(
         knows no row.
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
+    task, output : optional
+        See `permutation_importance`.
     random_state : int
         Of the bootstrap and of the shuffled rows.
 
@@ -97,8 +101,8 @@ def branch_weights(
     alone) + (loss with the other alone - loss with both).
     """
     formula = Formula(weights=weights, baseline=baseline)
-    data = Inputs.of(model, inputs)
-    return weigh_branches(data, Target.of(y, data, classes), formula, random_state)
+    data = Inputs.of(model, inputs, output=output)
+    return weigh_branches(data, Target.of(y, data, classes, task), formula, random_state)
 
 
 def weigh_branches(data: Inputs, target: Target, formula: Formula, random_state: int) -> BranchWeights:
@@ -159,7 +163,7 @@ def _subset_losses(
         at = np.arange(rows.start, rows.stop)
         for on in losses:
             predictions = predict(*(shown[i] if i in on else hidden[i] for i in range(n)))
-            of_rows = target.loss(target.y[rows], keras.ops.convert_to_numpy(predictions))
+            of_rows = target.losses(rows, keras.ops.convert_to_numpy(predictions))
             losses[on] += bootstrap.sums(at, of_rows)[0]
             if len(on) == n:
                 row_losses[rows] = of_rows

@@ -22,6 +22,8 @@ from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.pixels import read_pixels
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.outputs import task_of
+from permgrad.metrics.task import Task
 
 ops = keras.ops
 
@@ -36,6 +38,8 @@ def grad_cam(
     readout: Literal["cell", "bilinear"] = "cell",
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
+    task: Literal["classification", "regression"] | None = None,
+    output: int | str | None = None,
     random_state: int = 0,
 ) -> FeatureRanking:
     """Read each feature's heat at its pixel, averaged over rows.
@@ -60,6 +64,8 @@ def grad_cam(
         Features drawn at several pixels; the mean over their pixels is their score.
     classes : sequence, optional
         Class names, for a model that classifies.
+    task, output : optional
+        See `permutation_importance`.
     random_state : int
         Of the bootstrap that gives intervals.
 
@@ -67,12 +73,13 @@ def grad_cam(
     -------
     FeatureRanking
         ``class_scores`` of shape (n_features, n_classes): mean over all rows of the heat map of each
-        class, between 0 and 1; ``scores``: their mean over classes (for regression, of the one output). Intervals are
-        of a bootstrap of rows.
+        class, between 0 and 1; ``scores``: their mean over classes (without classes, over outputs). Intervals are of a
+        bootstrap of rows.
     """
     formula = Formula(attribution=attribution, layer=layer, readout=readout)
-    data = Inputs.of(model, inputs)
-    return read_heat(data, layout, formula, groups, classes, Bootstrap.of(len(data), random_state))
+    data = Inputs.of(model, inputs, output=output)
+    known, _, names = task_of(data.cut.model, classes=classes, task=task)
+    return read_heat(data, layout, formula, groups, known, names, Bootstrap.of(len(data), random_state))
 
 
 def read_heat(
@@ -80,27 +87,20 @@ def read_heat(
     layout: FeatureLayout,
     formula: Formula,
     groups: Mapping[str, Sequence[int]] | None,
-    classes: Sequence[Any] | None,
+    task: Task,
+    classes: tuple[str, ...] | None,
     bootstrap: Bootstrap,
 ) -> FeatureRanking:
     """Do what `grad_cam` does, with inputs and a bootstrap that other explainers share."""
     columns_of = resolve_groups(len(layout.features), layout.features, groups)
-    totals = _summed_by_bundle(data, layout, formula, list(columns_of.values()), bootstrap)
+    totals = _summed_by_bundle(data, layout, formula, task, list(columns_of.values()), bootstrap)
     scores = totals.sum(axis=0, dtype=float) / len(data)
-    n_outputs = scores.shape[1]
-    if classes is not None and len(classes) != n_outputs:
-        raise PermGradError(
-            f"the model tells {n_outputs} classes apart, got {len(classes)} names; let a single output for"
-            " two classes end in a sigmoid"
-        )
-    replicates = np.stack([bootstrap.means(totals[:, :, c].T) for c in range(n_outputs)], axis=-1)
-    if classes is None and n_outputs > 1:
-        classes = range(n_outputs)
+    replicates = np.stack([bootstrap.means(totals[:, :, c].T) for c in range(scores.shape[1])], axis=-1)
     return FeatureRanking(
         tuple(columns_of),
         scores.mean(axis=1),
         class_scores=None if classes is None else scores,
-        classes=None if classes is None else tuple(map(str, classes)),
+        classes=classes,
         method=formula.attribution,
         **interval(scores.mean(axis=1), replicates.mean(axis=2)),
         settings={"n_rows": len(data), "layer": formula.layer, "readout": formula.readout},
@@ -110,12 +110,17 @@ def read_heat(
 
 
 def _summed_by_bundle(
-    data: Inputs, layout: FeatureLayout, formula: Formula, columns: list[np.ndarray], bootstrap: Bootstrap
+    data: Inputs,
+    layout: FeatureLayout,
+    formula: Formula,
+    task: Task,
+    columns: list[np.ndarray],
+    bootstrap: Bootstrap,
 ) -> np.ndarray:
     """Add up the rows' heat by the bootstrap's bundles: (n_bundles, n_features, n_outputs), float32."""
     totals: Any = None
     start = 0
-    for maps in blocks_of_maps(data, formula.attribution, formula.layer):
+    for maps in blocks_of_maps(data, task, formula.attribution, formula.layer):
         heat = read_pixels(maps, layout, formula.readout)
         heat = np.stack([heat[:, at].mean(axis=1) for at in columns], axis=1)
         if totals is None:
@@ -125,7 +130,15 @@ def _summed_by_bundle(
     return totals
 
 
-def grad_cam_maps(model: Any, inputs: Any, *, attribution: str = "grad_cam", layer: str = "last") -> np.ndarray:
+def grad_cam_maps(
+    model: Any,
+    inputs: Any,
+    *,
+    attribution: str = "grad_cam",
+    layer: str = "last",
+    task: Literal["classification", "regression"] | None = None,
+    output: int | str | None = None,
+) -> np.ndarray:
     """Return the heat map of every row and output.
 
     With A the activations (height, width, channels) of a convolution, and g the gradient of output c with
@@ -136,13 +149,14 @@ def grad_cam_maps(model: Any, inputs: Any, *, attribution: str = "grad_cam", lay
       for nothing, so maps of earlier, finer convolutions can be read;
     - ``"gradient_input"``: ``|sum_k g_k A_k|`` with A the image itself.
 
-    Where the network ends in a softmax or sigmoid, the gradient is that of the log-odds. It is the
+    Where the network tells classes by probabilities or logits, the gradient is that of the log-odds. It is the
     probability's gradient divided by the positive number p (1 - p), so the divided map is the same, but
-    does not vanish where the probability saturates. A sigmoid's single output stands for two classes.
+    does not vanish where the probability saturates. A single output of a sigmoid, or before one, stands for two
+    classes.
 
     Parameters
     ----------
-    model, inputs, attribution, layer
+    model, inputs, attribution, layer, task, output
         As for `grad_cam`.
 
     Returns
@@ -161,13 +175,16 @@ def grad_cam_maps(model: Any, inputs: Any, *, attribution: str = "grad_cam", lay
     equations 5 to 7; Shrikumar et al., arXiv 1605.01713 (2016), gradient × input.
     """
     check_choice("attribution", attribution)
-    return np.concatenate(list(blocks_of_maps(Inputs.of(model, inputs), attribution, layer)))
+    data = Inputs.of(model, inputs, output=output)
+    known, *_ = task_of(data.cut.model, task=task)
+    return np.concatenate(list(blocks_of_maps(data, known, attribution, layer)))
 
 
-def blocks_of_maps(data: Inputs, attribution: str, layer: str) -> Iterator[np.ndarray]:
+def blocks_of_maps(data: Inputs, task: Task, attribution: str, layer: str) -> Iterator[np.ndarray]:
     """Walk the rows' heat maps block by block: (n_rows, map_height, map_width, n_outputs), float32."""
     branch = _image_branch(data)
-    heat = data.cut.once((attribution, layer), lambda: HeatFunction(data.cut, branch, attribution, layer))
+    key = (attribution, layer, task.link, task.logits)
+    heat = data.cut.once(key, lambda: HeatFunction(data.cut, branch, task, attribution, layer))
     floats = heat.floats_per_row + data.floats_per_row()
     size = None
     codes: list[Any] = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from permgrad.backend import compiled, keras, vjp
-from permgrad.importance.network._outputs import final_activation
 from permgrad.importance.network._splitting import split_at_convolution, split_at_image
 from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
+from permgrad.metrics.outputs import final_activation
+from permgrad.metrics.task import Task
 
 ops = keras.ops
 
@@ -16,12 +16,12 @@ ops = keras.ops
 class HeatFunction:
     """Images and the other branches' codes → heat maps, (n, h, w, n_outputs), and the image branch's code."""
 
-    def __init__(self, cut: CutModel, branch: Branch, attribution: str, layer: str) -> None:
+    def __init__(self, cut: CutModel, branch: Branch, task: Task, attribution: str, layer: str) -> None:
         encoder = branch.encoder
         self.before, self.after = (
             split_at_image(encoder) if attribution == "gradient_input" else split_at_convolution(encoder, layer)
         )
-        self.scores = _scores(cut, branch, self.after)
+        self.scores = _scores(cut, branch, self.after, task)
         self.heat_of = HEAT[attribution]
         self.floats_per_row = largest_tensor(self.before) + (2 + self.scores.n_outputs) * largest_tensor(self.after)
         """Of the tensors that a call holds at once, for one row."""
@@ -64,17 +64,16 @@ HEAT = {"grad_cam": _grad_cam, "layer_cam": _layer_cam, "gradient_input": _gradi
 class _Scores:
     """What is differentiated: activations and the other branches' codes → one score per output, (n, n_outputs)."""
 
-    def __init__(self, activations_to_output: Any, activation: str) -> None:
+    def __init__(self, activations_to_output: Any, task: Task, *, logits: bool) -> None:
         self.model = activations_to_output
-        self.activation = activation
-        width = math.prod(activations_to_output.outputs[0].shape[1:])
-        self.two_sided = activation == "sigmoid" and width == 1
-        self.n_outputs = 2 if self.two_sided else width
+        self.log_odds = logits and task.link == "softmax"
+        self.two_sided = task.link == "sigmoid" and task.width == 1
+        self.n_outputs = 2 if self.two_sided else task.width
 
     def __call__(self, activations: Any, others: list[Any]) -> Any:
         z = self.model([activations, *others] if others else activations, training=False)
         z = ops.reshape(ops.cast(z, "float32"), (ops.shape(z)[0], -1))
-        if self.activation == "softmax":
+        if self.log_odds:
             return _log_odds(z)
         return ops.concatenate([-z, z], axis=-1) if self.two_sided else z
 
@@ -85,15 +84,17 @@ def _log_odds(logits: Any) -> Any:
     return logits - ops.logsumexp(logits[:, None, :] + others, axis=-1)
 
 
-def _scores(cut: CutModel, branch: Branch, after: Any) -> _Scores:
+def _scores(cut: CutModel, branch: Branch, after: Any, task: Task) -> _Scores:
     """Join what follows the convolution with the head, up to the logits where the last step shows them."""
     head = cut.head if len(cut.branches) > 1 else None
     last = after if head is None else head
     tensor, activation = final_activation(last)
-    to_logits = keras.Model(last.inputs, tensor)
+    if task.link == "identity":
+        tensor = last.outputs[0]
+    to_logits, logits = keras.Model(last.inputs, tensor), bool(activation) or task.logits
     if head is None:
-        return _Scores(to_logits, activation)
+        return _Scores(to_logits, task, logits=logits)
     activations = keras.Input(after.inputs[0].shape[1:])
     codes = [after(activations) if b is branch else keras.Input(b.code.shape[1:]) for b in cut.branches]
     others = [code for code, b in zip(codes, cut.branches, strict=True) if b is not branch]
-    return _Scores(keras.Model([activations, *others], to_logits(codes)), activation)
+    return _Scores(keras.Model([activations, *others], to_logits(codes)), task, logits=logits)

@@ -56,8 +56,7 @@ def what_is_learned(
             raise PermGradError(f"expected a weight for each of {len(constant)} classes, got shape {of_class.shape}")
         constant = constant * of_class / (constant * of_class).sum()
         weights = of_class[target.y] / of_class[target.y].mean()
-    known = np.broadcast_to(constant, (len(losses), len(constant)))
-    compared = compare_losses(weights * losses, weights * target.loss(target.y, known))
+    compared = compare_losses(weights * losses, weights * target.task.prior_losses(target.y, constant))
     return {
         "better": compared.p < ALPHA,
         "loss": compared.first,
@@ -79,20 +78,21 @@ def doubts(ranking: FeatureRanking) -> list[str]:
     """
     said = []
     if not ranking.learned:
-        text = sentence(ranking.settings["learned"], ranking.classes is not None)
+        text = sentence(ranking.settings["learned"], ranking.classes is not None, branches=bool(ranking.branch_weights))
         said.append(f"{text[0].upper()}{text[1:]}.")
     return [*said, ranking.settings["verdict"]] if ranking.settings.get("beaten_by") else said
 
 
-def sentence(learned: Mapping[str, Any], classes: bool) -> str:
-    """Say it in words, of a model that is no better."""
+def sentence(learned: Mapping[str, Any], classes: bool, *, branches: bool = True) -> str:
+    """Say it in words, of a network that is no better, or of another model, which has no branches."""
     answer = "each class's share" if classes else "the mean"
     weighted = "weighted " if learned.get("weighted") else ""
+    model = "network" if branches else "model"
     return (
-        f"this network has learned nothing that these {learned['rows']:,} rows can tell from chance: its {weighted}loss"
+        f"this {model} has learned nothing that these {learned['rows']:,} rows can tell from chance: its {weighted}loss"
         f" is {learned['loss']:.3g}, that of always answering {answer} {learned['prior_loss']:.3g}"
         f" (difference {_end(learned['low'])} to {_end(learned['high'])}). The ranking says what it looks at, not what"
-        " matters; its branches count alike"
+        f" matters{'; its branches count alike' if branches else ''}"
     )
 
 

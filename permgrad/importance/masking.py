@@ -40,14 +40,16 @@ def masking_curve(
     counts: Sequence[int] | None = None,
     values: Any = 0.0,
     first: Literal["kept", "masked"] = "kept",
+    task: Literal["classification"] | None = None,
+    output: int | str | None = None,
 ) -> pd.DataFrame:
     """Keep the first features of an order, more and more of them, put constants in the others' places, and measure.
 
     Parameters
     ----------
     model : keras.Model or fitted estimator
-        A network (n_rows, n_features) → class probabilities; or anything with ``predict`` and ``classes_``, such as a
-        `SelectorClassifier` or scikit-learn's ``LinearSVC``.
+        A network (n_rows, n_features) → class probabilities or logits; or anything with ``predict`` and ``classes_``,
+        such as a `SelectorClassifier` or scikit-learn's ``LinearSVC``.
     X : ndarray, DataFrame, sparse matrix, RowsOnDisk or Cells of shape (n_rows, n_features)
         Rows that the model was not trained on. Some are made dense at a time.
     y : array of shape (n_rows,)
@@ -62,6 +64,8 @@ def masking_curve(
         What stands in a masked column's place: 0, or the training rows' means.
     first : {"kept", "masked"}
         What becomes of the first features of the order.
+    task, output : optional
+        Of a network; see `permutation_importance`.
 
     Returns
     -------
@@ -72,7 +76,8 @@ def masking_curve(
     Raises
     ------
     PermGradError
-        If the order is none of all features, a number is out of range, or labels are not the model's.
+        If the order is none of all features, a number is out of range, labels are not the model's, or what a
+        network's output means is ambiguous.
     """
     rows = X.X if isinstance(X, Cells) else X
     n_rows, n_features = rows.shape
@@ -82,7 +87,8 @@ def masking_curve(
         raise PermGradError(f"order must name each of the {n_features} columns once")
     if first not in ("kept", "masked"):
         raise PermGradError(f"first must be 'kept' or 'masked', got {first!r}")
-    true = _class_numbers(model, y)
+    predictor = _Model(model, task, output)
+    true = predictor.class_numbers(y)
     if len(true) != n_rows:
         raise PermGradError(f"X and y must have the same number of rows, got {n_rows} and {len(true)}")
     constants = np.broadcast_to(np.asarray(values, np.float32), (n_features,))
@@ -93,8 +99,8 @@ def masking_curve(
     for at, block, names in _blocks(rows):
         for i, count in enumerate(counts):
             stays = place < count if first == "kept" else place >= count
-            p, predicted[i, at] = _predict(model, np.where(stays, block, constants), names)
-            losses[i] += np.nan if p is None else cross_entropy(true[at], p).sum()
+            of_rows, predicted[i, at] = predictor.predict(np.where(stays, block, constants), true[at], names)
+            losses[i] += of_rows.sum()
     kept = np.array(counts) if first == "kept" else n_features - np.array(counts)
     return pd.DataFrame(
         {
@@ -116,6 +122,8 @@ def random_masking(
     counts: Sequence[int] | None = None,
     values: Any = 0.0,
     first: Literal["kept", "masked"] = "kept",
+    task: Literal["classification"] | None = None,
+    output: int | str | None = None,
     n_orders: int = 5,
     random_state: int = 0,
 ) -> pd.DataFrame:
@@ -123,7 +131,7 @@ def random_masking(
 
     Parameters
     ----------
-    model, X, y, step, counts, values, first
+    model, X, y, step, counts, values, first, task, output
         As of `masking_curve`.
     n_orders : int
     random_state : int
@@ -137,10 +145,8 @@ def random_masking(
         raise PermGradError(f"n_orders must be at least 2, got {n_orders}")
     rng = np.random.default_rng(random_state)
     n_features = (X.X if isinstance(X, Cells) else X).shape[1]
-    curves = [
-        masking_curve(model, X, y, rng.permutation(n_features), step, counts=counts, values=values, first=first)
-        for _ in range(n_orders)
-    ]
+    given: Any = {"counts": counts, "values": values, "first": first, "task": task, "output": output}
+    curves = [masking_curve(model, X, y, rng.permutation(n_features), step, **given) for _ in range(n_orders)]
     measures = ["loss", "accuracy", "balanced_accuracy"]
     stacked = np.stack([curve[measures].to_numpy() for curve in curves])  # (n_orders, n_counts, 3)
     mean = curves[0][["kept", "masked"]].copy()
@@ -162,17 +168,51 @@ def _counts(n_features: int, step: int | None, counts: Sequence[int] | None) -> 
     return chosen
 
 
-def _class_numbers(model: Any, y: Any) -> np.ndarray:
-    labels, classes = np.asarray(y), getattr(model, "classes_", None)
-    if classes is None:
+class _Model:
+    """A network or an estimator: class numbers of true labels, and what it predicts of rows."""
+
+    def __init__(self, model: Any, task: str | None, output: int | str | None) -> None:
+        self.estimator = model if hasattr(model, "classes_") else None
+        if self.estimator is None:
+            from permgrad.metrics.outputs import one_output  # Keras takes seconds to import
+
+            self.network, self.wanted = one_output(model, output), task
+
+    def class_numbers(self, y: Any) -> np.ndarray:
+        """Return the true classes' numbers, and keep what the network's output means."""
+        labels = np.asarray(y)
+        if self.estimator is not None:
+            if not np.isin(labels, self.estimator.classes_).all():
+                raise PermGradError("y holds labels that the model does not know")
+            return np.searchsorted(self.estimator.classes_, labels)
         if labels.dtype.kind not in "iufb":
             raise PermGradError(
                 "a network needs class numbers 0, 1, ... as y; give it with an estimator for other labels"
             )
-        return labels.astype(int)
-    if not np.isin(labels, classes).all():
-        raise PermGradError("y holds labels that the model does not know")
-    return np.searchsorted(classes, labels)
+        from permgrad.metrics.outputs import task_of
+
+        self.task, numbers, _ = task_of(self.network, labels, task=self.wanted)
+        if numbers is None or not self.task.n_classes:
+            raise PermGradError(
+                "a masking curve is of classes, but the network, its loss and y are of values or shares; pass"
+                " task='classification' if y holds class numbers"
+            )
+        return numbers
+
+    def predict(self, block: np.ndarray, true: np.ndarray, names: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return each row's loss, NaN from an estimator without probabilities, and its class number."""
+        if self.estimator is None:
+            from permgrad.backend import keras
+
+            given = keras.ops.convert_to_numpy(self.network(block, training=False))
+            given = given.reshape(len(given), -1)
+            return self.task.losses(true, given), self.task.probabilities(given).argmax(axis=1)
+        rows = block if names is None else pd.DataFrame(block, columns=names)
+        if not hasattr(self.estimator, "predict_proba"):
+            guess = np.searchsorted(self.estimator.classes_, self.estimator.predict(rows))
+            return np.full(len(block), np.nan), guess
+        p = np.asarray(self.estimator.predict_proba(rows))
+        return cross_entropy(true, p), p.argmax(axis=1)
 
 
 def _blocks(rows: Any) -> Iterator[tuple[slice, np.ndarray, Any]]:
@@ -184,17 +224,3 @@ def _blocks(rows: Any) -> Iterator[tuple[slice, np.ndarray, Any]]:
         at = slice(i * ROWS_PER_CALL, min((i + 1) * ROWS_PER_CALL, rows.shape[0]))
         block = rows[at]
         yield at, np.asarray(block.toarray() if sparse.issparse(block) else block, np.float32), names
-
-
-def _predict(model: Any, block: np.ndarray, names: Any) -> tuple[np.ndarray | None, np.ndarray]:
-    """Return probabilities, where the model has any, and class numbers."""
-    if not hasattr(model, "classes_"):
-        from permgrad.backend import keras
-
-        p = keras.ops.convert_to_numpy(model(block, training=False))
-        return p, p.argmax(axis=1)
-    given = block if names is None else pd.DataFrame(block, columns=names)
-    if not hasattr(model, "predict_proba"):
-        return None, np.searchsorted(model.classes_, model.predict(given))
-    p = model.predict_proba(given)
-    return p, p.argmax(axis=1)

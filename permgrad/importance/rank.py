@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from permgrad.backend import keras
 from permgrad.data.table import check_columns
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.ablation import BranchWeights, weigh_branches
 from permgrad.importance.budget import Budget
@@ -24,8 +25,10 @@ from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import Branch, largest_tensor
+from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
+from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting.permutation import KINDS, METHODS, count_columns, permute_features
+from permgrad.importance.rank_opaque import rank_opaque
 from permgrad.importance.ranking import FeatureRanking
 
 QUICK = 5e10
@@ -39,8 +42,10 @@ def rank_features(
     y: Any,
     *,
     layout: FeatureLayout | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Sequence[Any]] | None = None,
     classes: Sequence[Any] | None = None,
+    task: Literal["classification", "regression"] | None = None,
+    output: int | str | None = None,
     prior: Any = None,
     class_weights: Sequence[float] | np.ndarray | None = None,
     formula: Formula | Choice | None = None,
@@ -51,7 +56,7 @@ def rank_features(
     budget: Budget = Budget(),
     verbose: bool = False,
 ) -> FeatureRanking:
-    """Rank the features of a Keras model by what each is worth to it.
+    """Rank the features of a Keras model by what each is worth to it; or of any fitted estimator, by permutation.
 
     The headline is a game: players are (feature, branch), a coalition's worth is the loss on these rows that is saved
     by what its players see, and a feature's score the sum of its players' Shapley values. The scores add up to the
@@ -60,19 +65,25 @@ def rank_features(
 
     Parameters
     ----------
-    model : keras.Model
+    model : keras.Model or fitted estimator
         Any functional model with a tabular branch, an image branch, or both; its branches are found in
         its graph. With one branch, the ranking is that branch's explainer alone.
+        Or anything with ``predict_proba`` (log loss) or ``predict`` (squared error): scikit-learn's pipelines, gradient
+        boosting, ... That is a model of one branch that cannot be cut; see Notes.
     inputs : array or list of arrays
-        One for each of the model's inputs. The tabular columns are the layout's features, in its order.
+        One for each of the model's inputs. The tabular columns are the layout's features, in its order. For an
+        estimator, a DataFrame, `Table` or array as its ``predict`` takes it.
     y : array of shape (n_rows,)
-        Class numbers (or one-hot rows), or target values, of rows that the model was not trained on.
+        Class numbers (or one-hot rows), target values or shares, of rows that the model was not trained on; labels for
+        an estimator.
     layout : FeatureLayout
         Where each feature sits in the image; only a model without an image branch does without.
     groups : mapping of str to column positions, optional
-        Features of several columns, ranked as one.
+        Features of several columns, ranked as one; for an estimator, by the columns' names too.
     classes : sequence, optional
         Class names.
+    task, output : optional
+        See `permutation_importance`.
     prior : array of shape (n_classes,) or (n_outputs,), optional
         What a model that has learned nothing would answer: each class's share among the training rows, or the mean of
         their target; by default that of these rows.
@@ -122,22 +133,42 @@ def rank_features(
     UserWarning
         If the model's loss on these rows cannot be told from that of the prior.
 
+    Notes
+    -----
+    Of an estimator, each column is permuted as it stands, be it of numbers or text, and predicted again in the rows in
+    which that changes it; scores, intervals, p-values, groups, repeats and limits are those of
+    `permutation_importance`, ``method`` is "permutation", and there are no branch weights. Layout, formula and
+    end_to_end are of Keras models. This package's own estimators have a ``rank_features`` that looks inside.
+
     References
     ----------
     Covert, Lundberg & Lee, Understanding Global Feature Contributions with Additive Importance Measures (NeurIPS
     2020). Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
     """
+    if not isinstance(model, (keras.Model, CutModel)):
+        _check_outside(layout, formula, end_to_end, output)
+        return rank_opaque(
+            Opaque.of(model, inputs, y, classes=classes, task=task),
+            groups=groups,
+            prior=prior,
+            class_weights=class_weights,
+            conditional=conditional,
+            n_repeats=n_repeats,
+            random_state=random_state,
+            budget=budget,
+            verbose=verbose,
+        )
     budget = budget.begin()
-    data = Inputs.of(model, inputs, budget.max_memory, shared=True)
+    data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
     tabular, image = _branches(data, layout)
     features = _feature_names(inputs, tabular, layout)
-    target = Target.of(y, data, classes)
+    target = Target.of(y, data, classes, task)
     shared: dict[str, Any] = {"layout": layout, "features": features, "groups": groups, "random_state": random_state}
     chosen = _chosen(formula, data, groups, features, layout)
     heat = None
     if isinstance(chosen, Formula) and image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
-        heat = read_heat(data, layout, chosen, groups, target.classes, target.bootstrap(random_state))
+        heat = read_heat(data, layout, chosen, groups, target.task, target.classes, target.bootstrap(random_state))
     weights = weigh_branches(data, target, chosen if isinstance(chosen, Formula) else Formula(), random_state)
     learned = what_is_learned(target, weights.row_losses, prior, class_weights)  # type: ignore[arg-type]
     if not learned["better"]:
@@ -188,6 +219,21 @@ def _chosen(
         quick = numbers_walked(data, len(resolve_groups(n_columns, features, groups))) <= QUICK_GAME
         return "game" if quick else "last in"
     return named_formula(formula)
+
+
+def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: Any) -> None:
+    """Raise for what asks to look inside a model that shows nothing of its inside."""
+    asked = {
+        "layout": layout is not None,
+        "formula": formula is not None,
+        "end_to_end": bool(end_to_end),
+        "output": output is not None,
+    }
+    if any(asked.values()):
+        raise PermGradError(
+            f"{listing(name for name, given in asked.items() if given)} is for Keras models, whose branches are seen;"
+            " leave it out for an estimator"
+        )
 
 
 def _branches(data: Inputs, layout: FeatureLayout | None) -> tuple[Branch | None, Branch | None]:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from permgrad.backend import keras
 from permgrad.errors import PermGradError
 from permgrad.importance.grad_cam import grad_cam_maps
+from permgrad.patches.predicting import logits_of
 
 TISSUE_DENSITY = 0.15
 """Mean optical density of red, green and blue (natural logarithm) from which on a pixel is stained tissue."""
@@ -37,10 +37,8 @@ def patch_heat(model: Any, images: np.ndarray, *, method: str = "grad_cam", laye
         What speaks for the class that the network says (positive if the logit is above 0), between 0 and 1, relative to
         the patch's own peak, enlarged to the patch by linear interpolation; all 0 where nothing does.
     """
-    said = keras.layers.Activation("sigmoid", dtype="float32")(model.outputs[0])
-    two_sided = keras.Model(model.inputs[0], said)  # as many maps as classes
-    maps = grad_cam_maps(two_sided, images, attribution=method, layer=layer)  # (n, h, w, 2)
-    positive = model.predict(np.asarray(images), verbose=0)[:, 0] > 0
+    positive = logits_of(model, model.predict(np.asarray(images), verbose=0)) > 0
+    maps = grad_cam_maps(model, images, attribution=method, layer=layer, task="classification")  # (n, h, w, 2)
     own = maps[np.arange(len(maps)), :, :, positive.astype(int)]
     size = images.shape[2], images.shape[1]
     return np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in own])

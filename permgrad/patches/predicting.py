@@ -11,6 +11,7 @@ import pandas as pd
 
 from permgrad.errors import PermGradError
 from permgrad.files import write_text
+from permgrad.metrics.losses import clipped
 from permgrad.patches.files import Patches
 from permgrad.patches.reading import N_SYMMETRIES, PatchBatches
 
@@ -23,7 +24,7 @@ def predict_logits(
     Parameters
     ----------
     model : keras.Model
-        See `permgrad.backbone_classifier`.
+        See `permgrad.backbone_classifier`. One that ends in a sigmoid does as well.
     patches : Patches
         Read from their files as they are needed, each once.
     symmetries : {1, 8}
@@ -44,11 +45,38 @@ def predict_logits(
     size = max(1, batch_size // symmetries)
     batches = PatchBatches(patches, size, symmetries=symmetries, workers=workers)
     with batches.own_errors():
-        logits = model.predict(batches, verbose=0)[:, 0]
+        logits = logits_of(model, model.predict(batches, verbose=0))
     # A batch is its patches once for each symmetry: (symmetry, patch) within it.
     starts = range(0, len(patches) * symmetries, size * symmetries)
     parts = [logits[start : start + size * symmetries].reshape(symmetries, -1).T for start in starts]
     return np.concatenate(parts)
+
+
+def ends_in_logit(model: Any) -> bool:
+    """Tell whether a classifier of two kinds says a logit; else a probability.
+
+    Raises
+    ------
+    PermGradError
+        If it says more than one number of a patch.
+    """
+    from permgrad.metrics.outputs import output_of  # Keras takes seconds to import
+
+    output = output_of(model)
+    if output.width != 1 or output.activation == "softmax":
+        raise PermGradError(
+            f"expected a classifier that says one logit of a patch, got one of {output.width} outputs; let it end in a"
+            " Dense layer of one unit"
+        )
+    return output.activation != "sigmoid"
+
+
+def logits_of(model: Any, outputs: np.ndarray) -> np.ndarray:
+    """Return the logits that a classifier's outputs, (n, 1), are or come from: (n,)."""
+    from scipy.special import logit
+
+    said = np.asarray(outputs)[:, 0]
+    return said if ends_in_logit(model) else logit(clipped(said)).astype(np.float32)
 
 
 def probability(logits: np.ndarray) -> np.ndarray:

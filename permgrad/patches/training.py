@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from permgrad.backend import keras, released_graphs
 from permgrad.errors import PermGradError, listing
 from permgrad.patches.files import Patches, check_labelled
-from permgrad.patches.predicting import predict_logits, probability
+from permgrad.patches.predicting import ends_in_logit, predict_logits, probability
 from permgrad.patches.reading import PatchBatches, epoch_order
 
 ops = keras.ops
@@ -212,6 +212,7 @@ class _Training:
         self.model, self.train, self.config = model, train, config
         self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
         self.n_steps = self.steps_per_epoch * config.epochs
+        self.logits = ends_in_logit(model)
         self._compiled_for: int | None = None
 
     def run(self, epoch: int, bar: Any) -> dict[str, float]:
@@ -260,7 +261,7 @@ class _Training:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         if any(layer.dtype_policy.name == "mixed_float16" for layer in self.model._flatten_layers()):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        self.model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
+        self.model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=self.logits))
         optimizer.build(self.model.trainable_variables)  # now: TensorFlow traces a step twice that makes variables
 
 

@@ -11,7 +11,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_clas
 
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
+from permgrad.metrics.outputs import one_output, output_of
 from permgrad.metrics.scorers import Scorer, get_scorer, scoring_name
+from permgrad.metrics.task import understand
 
 ROWS_PER_CALL = 1024
 
@@ -32,9 +34,11 @@ class EpochScores(keras.callbacks.Callback):
     estimator : estimator, optional
         The estimator whose network is trained: it encodes X.
     classes : sequence, optional
-        For a Keras model, the label of each output; y then holds labels. By default the numbers 0, 1, ...; a model
-        with a single output predicts a number, unless two classes are given (the output is the second one's
-        probability).
+        For a Keras model, the label of each class; y then holds labels. By default the numbers 0, 1, ..., where the
+        model's end, its loss and y are of classes; else values are scored, or shares between 0 and 1. A single output
+        is of the second of two classes.
+    output : int or str, optional
+        For a Keras model with several outputs: which of them, by position or name.
     window : int
         Epochs over which the spread is taken.
 
@@ -47,7 +51,8 @@ class EpochScores(keras.callbacks.Callback):
     Raises
     ------
     PermGradError
-        For an unknown scorer or class, nothing to score, or a window that is none.
+        For an unknown scorer or class, nothing to score, or a window that is none; at the end of an epoch, if the
+        model's output does not fit, or what it means is ambiguous.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class EpochScores(keras.callbacks.Callback):
         *,
         estimator: Any = None,
         classes: Sequence[Any] | None = None,
+        output: int | str | None = None,
         window: int = 3,
     ) -> None:
         super().__init__()
@@ -66,6 +72,7 @@ class EpochScores(keras.callbacks.Callback):
             raise PermGradError(f"window must be at least 1 epoch, got {window}")
         self.scorers = {scoring_name(each): get_scorer(each) for each in scoring}
         self.rows, self.estimator, self.classes, self.window = dict(rows), estimator, classes, window
+        self.output = output
         self._scores: list[dict[str, Any]] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -75,7 +82,7 @@ class EpochScores(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Predict each set of rows once, and take all scores from that."""
         for name, (X, y) in self.rows.items():
-            predicted = self._predicted(X)
+            predicted = self._predicted(X, y)
             for score, scorer in self.scorers.items():
                 value = float(scorer(predicted, predicted.rows, np.asarray(y)))
                 self._scores.append({"epoch": epoch + 1, "rows": name, "score": score, "value": value})
@@ -88,20 +95,19 @@ class EpochScores(keras.callbacks.Callback):
         spread = values.transform(lambda each: each.rolling(self.window, min_periods=1).std(ddof=0))
         return table.assign(spread=spread.astype(float))
 
-    def _predicted(self, X: Any) -> _Predicted | _PredictedNumbers:
-        inputs = X if self.estimator is None else self.estimator._encode(X)
-        output = _output(self.model, inputs)
-        if self.estimator is None:
-            classes = range(output.shape[1]) if self.classes is None and output.shape[1] > 1 else self.classes
-        else:
+    def _predicted(self, X: Any, y: Any) -> _Predicted | _PredictedNumbers:
+        model, classes, task = one_output(self.model, self.output), self.classes, None
+        if self.estimator is not None:
+            X, y = self.estimator._encode(X), None
+            task = "classification" if is_classifier(self.estimator) else "regression"
             classes = self.estimator.classes_ if is_classifier(self.estimator) else None
-        if classes is None:
-            return _PredictedNumbers(output[:, 0])
-        if output.shape[1] == 1 and len(classes) == 2:
-            output = np.hstack([1 - output, output])
-        if output.shape[1] != len(classes):
-            raise PermGradError(f"the model has {output.shape[1]} outputs, {len(classes)} classes were given")
-        return _Predicted(output, np.array(classes))
+        outputs = _output(model, X)
+        # Labels need not be numbers; that they are given says what the output is of.
+        known, _, names = understand(output_of(model, outputs.shape[1]), y if classes is None else None, classes, task)
+        predicted = known.probabilities(outputs)
+        if not known.n_classes:
+            return _PredictedNumbers(predicted[:, 0] if known.width == 1 else predicted)
+        return _Predicted(predicted, np.array(range(len(names or ())) if classes is None else classes))
 
 
 def _output(model: Any, inputs: Any) -> np.ndarray:
@@ -145,7 +151,7 @@ class _PredictedNumbers(RegressorMixin, BaseEstimator):
 
     @property
     def rows(self) -> np.ndarray:
-        return self.output[:, None]
+        return self.output.reshape(len(self.output), -1)
 
     def predict(self, X: Any) -> np.ndarray:
         return self.output

@@ -7,26 +7,37 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.metrics.losses import cross_entropy
+from permgrad.errors import PermGradError
+from permgrad.metrics.outputs import output_of
 from permgrad.metrics.scores import mean_class_accuracy
+from permgrad.metrics.task import understand
 from permgrad.training.batches import InOrder
 
 
-def probabilities(model: Any, X: Any) -> np.ndarray:
-    """Return what a network predicts of rows in memory, sparse or on disk, batch by batch: (n_rows, n_outputs)."""
+def outputs(model: Any, X: Any) -> np.ndarray:
+    """Return a network's output for rows in memory, sparse or on disk, batch by batch: (n_rows, n_outputs)."""
     batches = InOrder(X)
     parts = [model(batches[i][0], training=False) for i in range(len(batches))]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
 
 
 def evaluate_network(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
-    """Return ``loss`` (mean cross-entropy), ``accuracy`` and ``balanced_accuracy`` of a network, in evaluation mode."""
-    p = probabilities(model, X)
-    best = p.argmax(axis=1)
+    """Return ``loss`` (mean cross-entropy), ``accuracy`` and ``balanced_accuracy`` of a network, in evaluation mode.
+
+    Raises
+    ------
+    PermGradError
+        If the network and `y` are not of classes.
+    """
+    given = outputs(model, X)
+    task, true, _ = understand(output_of(model, given.shape[1]), y)
+    if true is None or not task.n_classes:
+        raise PermGradError("accuracy is of classes; this network and y are of values or shares")
+    best = task.probabilities(given).argmax(axis=1)
     return {
-        "loss": float(cross_entropy(y, p).mean()),
-        "accuracy": float((best == y).mean()),
-        "balanced_accuracy": mean_class_accuracy(y, best),
+        "loss": float(task.losses(true, given).mean()),
+        "accuracy": float((best == true).mean()),
+        "balanced_accuracy": mean_class_accuracy(true, best),
     }
 
 

@@ -9,7 +9,9 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
+from permgrad.importance.network._target import Target
 from permgrad.importance.shapley import shapley_values
+from permgrad.metrics.task import Task
 from tests.oracle import plain_loss, predicted, two_input_model
 
 pytestmark = pytest.mark.backend
@@ -206,3 +208,37 @@ def test_branches_of_a_network_that_has_learned_nothing_count_alike(random_hybri
     assert not ranking.learned
     assert ranking.branch_weights == {"tabular": 0.5, "image": 0.5}
     assert set(ranking.settings["distrusted_branch_weights"]) == {"tabular", "image"}
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_logits_are_worth_what_their_probabilities_are(width, rng):
+    """Answers are averaged over donors as probabilities, whatever the network's last step is."""
+    x = keras.Input((4,))
+    logits = layers.Dense(width, name="logits")(x)
+    said = layers.Activation("softmax" if width > 1 else "sigmoid")(logits)
+    X = rng.normal(size=(80, 4)).astype(np.float32)
+    behind, before = keras.Model(x, said), keras.Model(x, logits)
+    y = rng.integers(0, 3, 80) if width > 1 else rng.integers(0, 2, 80)
+    options = {"formula": "game", "task": "classification", "budget": pg.Budget(precision=0.2)}
+    first, second = (pg.rank_features(model, X, y, **options) for model in (behind, before))
+    np.testing.assert_allclose(first.scores, second.scores, rtol=1e-4, atol=1e-6)
+    assert first.settings["total"] == pytest.approx(second.settings["total"], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["class", "logits", "shares of sigmoids", "shares of a softmax", "values"])
+def test_slopes_are_the_losses_differences(kind, rng):
+    shares = rng.dirichlet(np.ones(3), 5)
+    y, task, selected = {
+        "class": (np.array([0, 1, 1, 0, 2]), Task(3, "softmax", n_classes=3), rng.uniform(0.1, 0.9, (5, 1))),
+        "logits": (np.array([0, 1, 1, 0, 2]), Task(3, "softmax", True, 3), -rng.uniform(0.1, 2, (5, 1))),
+        "shares of sigmoids": (shares, Task(3, "sigmoid", True), rng.normal(size=(5, 3))),
+        "shares of a softmax": (shares, Task(3, "softmax", True), rng.normal(size=(5, 3))),
+        "values": (shares, Task(3), rng.normal(size=(5, 3))),
+    }[kind]
+    target, rows = Target(y, task, ("a", "b", "c") if task.n_classes else None), np.arange(5)
+    said = target.said(selected)
+    for k in range(said.shape[1]):
+        step = 1e-5 * (np.arange(said.shape[1]) == k)
+        rise = (target.losses_said(rows, said + step) - target.losses_said(rows, said - step)) / 2e-5
+        np.testing.assert_allclose(target.slopes(rows, said)[:, k], rise, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(target.losses_said(rows, said), target.selected_losses(rows, selected), rtol=1e-5)

@@ -12,17 +12,18 @@ import permgrad as pg
 from permgrad.importance.learned import average, doubts, what_is_learned
 from permgrad.importance.network._target import Target
 from permgrad.metrics.losses import cross_entropy, squared_error
+from permgrad.metrics.task import Task
 from tests.oracle import predicted
 
 
 def of_classes(y, classes=("a", "b")):
-    return Target(np.asarray(y), cross_entropy, tuple(classes))
+    return Target(np.asarray(y), Task(len(classes), "softmax", n_classes=len(classes)), tuple(classes))
 
 
 def told(y, p, **known):
     """What is said of probabilities of class 1."""
     target = of_classes(y)
-    return what_is_learned(target, target.loss(y, np.column_stack([1 - p, p])), **known)
+    return what_is_learned(target, target.task.losses(y, np.column_stack([1 - p, p])), **known)
 
 
 def sigmoid(z):
@@ -59,7 +60,7 @@ def test_numbers_by_hand():
 
 def test_regression_is_held_against_the_mean(rng):
     y = rng.normal(50, 3, 300)
-    target = Target(y, squared_error, None)
+    target = Target(y, Task(1), None)
     for prediction, better in ((y + rng.normal(0, 2, 300), True), (50 + rng.normal(0, 0.5, 300), False)):
         said = what_is_learned(target, squared_error(y, prediction[:, None]), prior=[50.0])
         assert said["better"] == better

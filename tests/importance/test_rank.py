@@ -73,7 +73,13 @@ def test_end_to_end_stands_beside_the_fused_score(random_hybrid, layout, rng, tm
     monkeypatch.setattr("permgrad.importance.permuting.conditional.TREES", 30)
     model, X, y = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32), rng.integers(0, 3, 60)
     ranking = pg.rank_features(
-        model, X, y, layout=layout, conditional=True, formula="fused", budget=pg.Budget(checkpoint=tmp_path / "kept.npz")
+        model,
+        X,
+        y,
+        layout=layout,
+        conditional=True,
+        formula="fused",
+        budget=pg.Budget(checkpoint=tmp_path / "kept.npz"),
     )
     assert list(ranking.components) == ["permutation", ATTRIBUTION, "end_to_end", "conditional"]
     for name, conditional in (("end_to_end", False), ("conditional", True)):
@@ -164,7 +170,9 @@ def test_branches_are_encoded_once(random_hybrid, layout, rng, monkeypatch):
 
     monkeypatch.setattr(inputs.Inputs, "_encoder", counted)
     monkeypatch.setattr(inputs.Inputs, "cache", lambda *a: cached.append(a[1].name) or cache(*a))
-    pg.rank_features(random_hybrid("regression", 1, fresh=True), rng.random((30, 6)), rng.random(30), layout=layout, formula="fused")
+    pg.rank_features(
+        random_hybrid("regression", 1, fresh=True), rng.random((30, 6)), rng.random(30), layout=layout, formula="fused"
+    )
     assert calls == ["tabular"]
     assert sorted(cached) == ["image", "tabular"]
 

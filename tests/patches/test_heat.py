@@ -7,7 +7,6 @@ import pytest
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance.network._outputs import final_activation
 from permgrad.patches.heat import heat_shares, notable_patches, tissue
 from permgrad.patches.planted import draw_patch
 
@@ -47,44 +46,6 @@ def test_heat_is_at_the_evidence(spot_finder):
 
 def test_no_evidence_no_heat(spot_finder):
     assert not pg.patch_heat(spot_finder, np.zeros((1, 32, 32, 3), np.uint8)).any()
-
-
-def test_the_last_steps_are_seen_through_a_nested_model():
-    """A sigmoid at the end of a model that is a layer itself: its logit is what is differentiated."""
-    inner = keras.Input((3,))
-    nested = keras.Model(inner, keras.layers.Dense(1, activation="sigmoid")(inner))
-    outer = keras.Input((3,))
-    model = keras.Model(outer, nested(outer))
-    logit, activation = final_activation(model)
-    assert activation == "sigmoid"
-    x = np.ones((2, 3), np.float32)
-    logits = keras.ops.convert_to_numpy(keras.Model(outer, logit)(x))
-    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), keras.ops.convert_to_numpy(model(x)), atol=1e-6)
-
-
-def test_the_last_steps_of_other_models(rng):
-    """The second output of a nested model; a model that is none of layers, whose inside is not seen."""
-    inner = keras.Input((3,))
-    first, second = keras.layers.Dense(1, "sigmoid")(inner), keras.layers.Dense(2, "softmax")(inner)
-    nested = keras.Model(inner, [first, second])
-    outer = keras.Input((3,))
-    model = keras.Model(outer, nested(outer)[1])
-    logits, activation = final_activation(model)
-    assert activation == "softmax"
-    x = rng.normal(size=(4, 3)).astype(np.float32)
-    probabilities = keras.ops.softmax(keras.Model(outer, logits)(x))
-    np.testing.assert_allclose(*(keras.ops.convert_to_numpy(each) for each in (probabilities, model(x))), atol=1e-6)
-
-    class Opaque(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.dense = keras.layers.Dense(1, "sigmoid")
-
-        def call(self, x):
-            return self.dense(x)
-
-    output = Opaque()(outer)
-    assert final_activation(keras.Model(outer, output)) == (output, "")
 
 
 def test_shares_by_hand():

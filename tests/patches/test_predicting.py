@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import permgrad as pg
-from permgrad.patches.predicting import predict_logits, probability
+from permgrad.backend import keras
+from permgrad.patches.predicting import ends_in_logit, predict_logits, probability
 from permgrad.patches.reading import symmetric
 
 pytestmark = pytest.mark.backend
@@ -50,6 +51,23 @@ def test_an_ensemble_is_the_mean_of_probabilities(model, patches):
         predict_logits(model, patches.take([]))
     with pytest.raises(pg.PermGradError, match="symmetries must be 1 or 8, got 4"):
         predict_logits(model, patches, symmetries=4)
+
+
+def test_a_network_that_ends_in_a_sigmoid_says_the_same(model, patches):
+    same = keras.Model(model.inputs[0], keras.layers.Activation("sigmoid", dtype="float32")(model.outputs[0]))
+    assert (ends_in_logit(model), ends_in_logit(same)) == (True, False)
+    np.testing.assert_allclose(predict_logits(same, patches), predict_logits(model, patches), atol=1e-4)
+    np.testing.assert_allclose(pg.predict_patches(same, patches), pg.predict_patches(model, patches), atol=1e-6)
+    images = patches.pixels()
+    np.testing.assert_allclose(pg.patch_heat(same, images), pg.patch_heat(model, images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("units", "activation"), [(2, "softmax"), (2, None)])
+def test_a_network_that_says_more_than_one_number(units, activation, patches):
+    pixels = keras.Input((48, 48, 3))
+    end = keras.layers.Dense(units, activation)(keras.layers.GlobalAveragePooling2D()(pixels))
+    with pytest.raises(pg.PermGradError, match="one logit of a patch, got one of 2 outputs"):
+        pg.predict_patches(keras.Model(pixels, end), patches)
 
 
 def test_submission(tmp_path, monkeypatch):

@@ -122,5 +122,5 @@ def test_errors(problem):
     model = keras_model(2, "softmax", "sparse_categorical_crossentropy")
     rows, number = X.to_numpy(np.float32), (y == "sick").astype(int)
     scores = pg.EpochScores(["accuracy"], {"train": (rows, y)}, classes=["a", "b", "c"])
-    with pytest.raises(pg.PermGradError, match="the model has 2 outputs, 3 classes were given"):
+    with pytest.raises(pg.PermGradError, match="the model tells 2 classes apart, got 3 names"):
         model.fit(rows, number, verbose=0, callbacks=[scores])

@@ -22,6 +22,7 @@ from permgrad.importance.network.branches import Branch, CutModel, largest_tenso
 from permgrad.importance.network.first_layer import FirstLayer, first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
 from permgrad.importance.permuting._network import next_size
+from permgrad.metrics.task import Task
 
 ops = keras.ops
 
@@ -56,13 +57,13 @@ class Walker:
     Parameters
     ----------
     cut : CutModel
-    classification : bool
+    task : Task
     fuse : bool
         Compile element-wise steps to one pass over memory, see `fused`: for long games.
     """
 
-    def __init__(self, cut: CutModel, classification: bool, *, fuse: bool) -> None:
-        self.classification, self.point = classification, fusion_point(cut)
+    def __init__(self, cut: CutModel, task: Task, *, fuse: bool) -> None:
+        self.task, self.point = task, fusion_point(cut)
         self.ways = [_way(branch, at, self.point, fuse) for at, branch in enumerate(cut.branches)]
         self.widest = max(self.point.widest, *(way.widest for way in self.ways))
         self._begin = [compiled(way.begin, cut.model, *way.models) for way in self.ways]
@@ -70,7 +71,7 @@ class Walker:
         self._finish = compiled(self._selected, cut.model)
 
     def _selected(self, contributions: Sequence[Any], truth: Any) -> Any:
-        return select(self.point.finish(list(contributions)), truth, self.classification)
+        return select(self.point.finish(list(contributions)), truth, self.task)
 
     def _stepping(self, at: int) -> Any:
         way = self.ways[at]

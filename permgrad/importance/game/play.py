@@ -70,8 +70,9 @@ class Game:
         self.of_class = self.target.y[self.rows] if classes else np.zeros(len(self.rows), int)
         self.bootstrap = Bootstrap.of(len(self.rows), self.random_state, self.of_class if classes else None)
         fuse = len(self.rows) * DONORS * self.n_features >= FUSED_FROM
-        make = functools.partial(Walker, self.data.cut, bool(classes), fuse=fuse)
-        self.walker: Walker = self.data.cut.once(("game", bool(classes), fuse), make)
+        task = self.target.task
+        make = functools.partial(Walker, self.data.cut, task, fuse=fuse)
+        self.walker: Walker = self.data.cut.once(("game", task, fuse), make)
         most = max(2, min(MOST_PAIRS, CALL_FLOATS // self.walker.widest) // DONORS)
         self.step = even_size(len(self.rows), min(most, max(LEAST_BLOCK, len(self.rows) // BLOCKS)))
         starts = range(0, len(self.rows), self.step)
@@ -221,10 +222,10 @@ class Batch:
         """
         game = self.game
         k, rows = DONORS, game.rows[self.rows]
-        each = selected.reshape(-1, k, selected.shape[1])[: len(rows)].astype(float)
+        each = game.target.said(selected).reshape(-1, k, selected.shape[1])[: len(rows)]
         weighted = each * self.weights[:, :, None]
         mean, half = weighted.sum(axis=1), 2 * weighted[:, : k // 2].sum(axis=1)
-        of_mean, of_halves = game.target.losses(rows, mean), game.target.losses(rows, half)
-        of_halves = (of_halves + game.target.losses(rows, 2 * mean - half)) / 2
+        of_mean, of_halves = game.target.losses_said(rows, mean), game.target.losses_said(rows, half)
+        of_halves = (of_halves + game.target.losses_said(rows, 2 * mean - half)) / 2
         pull = (game.target.slopes(rows, mean)[:, None] * (each - mean[:, None])).sum(axis=2) * self.weights
         return 2 * of_mean - of_halves, pull

@@ -90,11 +90,10 @@ def _saved(data: Inputs, target: Target, rows: np.ndarray) -> tuple[float, float
     for block in data.blocks(2 * data.floats_per_row()):
         parts = [point.contribute(i, data.encode(branch, block)) for i, branch in enumerate(data.cut.branches)]
         blocks.append(np.asarray(keras.ops.convert_to_numpy(finish(*parts)), float))
-    predictions = np.concatenate(blocks)[rows].reshape(len(rows), -1)
-    mean = np.broadcast_to(predictions.mean(axis=0), predictions.shape)
-    y = target.y[rows]
-    least = float(target.loss(y, mean).mean())
-    return least, least - float(target.loss(y, predictions).mean())
+    outputs = np.concatenate(blocks)[rows]
+    mean = target.task.probabilities(outputs.reshape(len(rows), -1)).mean(axis=0)
+    least = float(target.task.prior_losses(target.y[rows], mean).mean())
+    return least, least - float(target.losses(rows, outputs).mean())
 
 
 def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRanking:

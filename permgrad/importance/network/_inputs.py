@@ -19,6 +19,7 @@ from permgrad.backend import compiled, free_memory, keras
 from permgrad.data.on_disk import RowsOnDisk
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.network.branches import Branch, CutModel, cut_model, largest_tensor
+from permgrad.metrics.outputs import one_output
 
 MOST_EXACT = 2**24
 """Up to which float32 holds every whole number."""
@@ -51,9 +52,17 @@ class Inputs:
     _codes: dict[Branch, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Any, inputs: Any, max_memory: int | None = None, *, shared: bool = False) -> Inputs:
-        """Check the arrays against the inputs of a model, or of one that is cut already."""
-        cut = model if isinstance(model, CutModel) else cut_model(model)
+    def of(
+        cls,
+        model: Any,
+        inputs: Any,
+        max_memory: int | None = None,
+        *,
+        output: int | str | None = None,
+        shared: bool = False,
+    ) -> Inputs:
+        """Check the arrays against the inputs of a model, of one output of it, or of one that is cut already."""
+        cut = model if isinstance(model, CutModel) else cut_model(one_output(model, output))
         single = not isinstance(inputs, (list, tuple))
         arrays = [Rows(array) for array in ([inputs] if single else inputs)]
         expected = [tuple(tensor.shape[1:]) for tensor in cut.model.inputs]

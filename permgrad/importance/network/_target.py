@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,52 +12,65 @@ from permgrad.backend import keras
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network._inputs import Inputs
-from permgrad.importance.network._outputs import final_activation
-from permgrad.metrics.losses import EPSILON, Loss, choose_target, log_loss, squared_error
+from permgrad.metrics.losses import EPSILON, log_loss
+from permgrad.metrics.outputs import task_of
+from permgrad.metrics.task import Task
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The true values in the form that the model's output asks for, and the loss between them."""
+    """The true values in the form that the model's output asks for, what that output means, and the classes' names."""
 
     y: np.ndarray
-    loss: Loss
+    task: Task
     classes: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, y: Any, inputs: Inputs, classes: Sequence[Any] | None = None) -> Target:
-        """Choose loss and class names; see `choose_target`.
+    def of(cls, y: Any, inputs: Inputs, classes: Sequence[Any] | None = None, task: str | None = None) -> Target:
+        """Decide what the model's output means, see `permgrad.metrics.task.understand`."""
+        given = np.atleast_1d(y)
+        if len(given) != len(inputs):
+            raise PermGradError(f"X and y must have the same number of rows, got {len(inputs)} and {len(given)}")
+        known, values, names = task_of(inputs.cut.model, given, classes=classes, task=task)
+        return cls(values, known, names)  # type: ignore[arg-type]
 
-        A model classifies if it ends in a softmax or sigmoid, if classes are given, or if it has several
-        outputs and `y` one column of class numbers.
-        """
-        n_outputs = math.prod(inputs.cut.model.outputs[0].shape[1:])
-        values = np.asarray(y)
-        several = n_outputs > 1 and values.size == len(values)
-        classification = bool(final_activation(inputs.cut.model)[1]) or classes is not None or several
-        values, loss, n_classes = choose_target(values, n_outputs, classification)
-        if len(values) != len(inputs):
-            raise PermGradError(f"X and y must have the same number of rows, got {len(inputs)} and {len(values)}")
-        if not n_classes:
-            return cls(values, loss, None)
-        names = tuple(map(str, range(n_classes) if classes is None else classes))
-        if len(names) != n_classes:
-            raise PermGradError(f"the model tells {n_classes} classes apart, got {len(names)} names")
-        return cls(values, loss, names)
+    def losses(self, rows: Any, outputs: np.ndarray) -> np.ndarray:
+        """Return the loss of these rows from the model's outputs, (n, ...); float64."""
+        return self.task.losses(self.y[rows], outputs.reshape(len(outputs), -1))
 
     def truth(self, rows: np.ndarray) -> Any:
         """Return what `select` needs to know of these rows: their class; int32."""
         return keras.ops.convert_to_tensor((self.y[rows] if self.classes else rows).astype(np.int32))
 
-    def losses(self, rows: np.ndarray, selected: np.ndarray) -> np.ndarray:
+    def selected_losses(self, rows: np.ndarray, selected: np.ndarray) -> np.ndarray:
         """Return the loss of these rows from what `select` left of their predictions; float64."""
-        return log_loss(selected[:, 0]) if self.classes else squared_error(self.y[rows], selected)
+        if not self.classes:
+            return self.task.losses(self.y[rows], selected)
+        return -selected[:, 0].astype(float) if self.task.logits else log_loss(selected[:, 0])
 
-    def slopes(self, rows: np.ndarray, selected: np.ndarray) -> np.ndarray:
-        """Return the derivative of each row's loss by what `select` left of its prediction, (n, k); float64."""
+    def said(self, selected: np.ndarray) -> np.ndarray:
+        """Return what may be averaged of what `select` left: probabilities, never logits, or values; (..., k), float64.
+
+        Its loss is `losses_said`.
+        """
         if self.classes:
-            return -1 / np.clip(np.asarray(selected, float), EPSILON, 1)
-        return 2 * (selected - np.asarray(self.y[rows], float).reshape(len(rows), -1)) / selected.shape[1]
+            return np.exp(selected, dtype=float) if self.task.logits else np.asarray(selected, float)
+        return self.task.probabilities(selected)
+
+    def losses_said(self, rows: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """Return the loss of these rows from (means of) what `said` returned, (n, k); float64."""
+        return log_loss(said[:, 0]) if self.classes else replace(self.task, logits=False).losses(self.y[rows], said)
+
+    def slopes(self, rows: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """Return the derivative of `losses_said` by what is said, (n, k); float64."""
+        if self.classes:
+            return -1 / np.clip(said, EPSILON, 1)
+        y = np.asarray(self.y[rows], float).reshape(said.shape)
+        if self.task.link == "identity":
+            return 2 * (said - y) / said.shape[1]
+        if self.task.link == "softmax":
+            return -y / np.clip(said, EPSILON, 1)
+        return (said - y) / np.clip(said * (1 - said), EPSILON, 1) / said.shape[1]
 
     def sums(self, rows: np.ndarray, job: np.ndarray, losses: np.ndarray, n_jobs: int) -> np.ndarray:
         """Add up losses by job, over all rows and over each class's rows: (n_jobs, 1 + n_classes)."""
@@ -79,16 +91,23 @@ class Target:
         return np.maximum(np.concatenate([[len(self.y)], of_class]), 1)
 
 
-def select(predictions: Any, truth: Any, classification: bool) -> Any:
+def select(predictions: Any, truth: Any, task: Task) -> Any:
     """Reduce predictions, a tensor, to what the loss needs of them, shape (n, k), float32.
 
-    The probability of the true class, or all outputs: far less to bring back from the device than all
-    probabilities.
+    The probability of the true class, of logits its logarithm; without classes all outputs. That is far less to bring
+    back from the device than all probabilities.
     """
     ops = keras.ops
     outputs = ops.reshape(ops.cast(predictions, "float32"), (truth.shape[0], -1))
-    if not classification:
+    if not task.n_classes:
         return outputs
-    if outputs.shape[1] == 1:
-        return ops.where(truth[:, None] == 1, outputs, 1 - outputs)
+    if task.width == 1:
+        other = -outputs if task.logits else 1 - outputs
+        true = ops.where(truth[:, None] == 1, outputs, other)
+        return ops.log_sigmoid(true) if task.logits else true
+    if task.logits:
+        outputs = outputs if task.link == "softmax" else ops.log_sigmoid(outputs)
+        outputs = outputs - ops.logsumexp(outputs, axis=-1, keepdims=True)
+    elif task.link == "sigmoid":
+        outputs = outputs / ops.maximum(ops.sum(outputs, axis=-1, keepdims=True), 1e-30)
     return ops.sum(outputs * ops.one_hot(truth, outputs.shape[1], dtype="float32"), axis=1, keepdims=True)

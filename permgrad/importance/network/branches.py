@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from permgrad.backend import keras
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
+from permgrad.metrics.outputs import node_of
 
 T = TypeVar("T")
 
@@ -148,8 +149,8 @@ class Graph:
             )
         if len(model.outputs) != 1:
             raise PermGradError(
-                f"expected a model with one output, got {len(model.outputs)}: its branches never meet in one"
-                " prediction; explain each output as a model of its own"
+                f"expected a model with one output, got {len(model.outputs)} ({listing(model.output_names)}): its"
+                " branches never meet in one prediction; name one, output=..., or explain each as a model of its own"
             )
         self.inputs = model.inputs
         self.nodes: list[Any] = []
@@ -228,12 +229,6 @@ def _single(model: Any, graph: Graph) -> CutModel:
     identity = keras.Input(code.shape[1:], dtype=code.dtype, name="code")
     head = keras.Model(identity, keras.layers.Identity(dtype=code.dtype)(identity), name="head")
     return CutModel(model, (Branch(kind, kind, 0, code, model),), head)
-
-
-def node_of(tensor: Any) -> Any:
-    """Return the node of Keras's graph that made `tensor`."""
-    operation, node_index, _ = tensor._keras_history
-    return operation._inbound_nodes[node_index]
 
 
 def largest_tensor(model: Any) -> int:

@@ -12,6 +12,7 @@ from permgrad.errors import PermGradError
 from permgrad.importance.network._inputs import even_size
 from permgrad.importance.network.branches import cut_model
 from permgrad.importance.network.first_layer import first_layer
+from permgrad.metrics.outputs import task_of
 
 ROWS_PER_CALL = 4096
 
@@ -25,7 +26,7 @@ class PartialModel(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     model : keras.Model
-        Functional, with softmax, whose tabular branch begins with a Dense layer behind scaling.
+        Functional, of classes, whose tabular branch begins with a Dense layer behind scaling.
     rows : ndarray of shape (n_rows, n_features)
     columns : ndarray of shape (n_columns,), int
         Which columns may change.
@@ -44,7 +45,8 @@ class PartialModel(ClassifierMixin, BaseEstimator):
         first = first_layer(model) if len(branches) == 1 else None
         if first is None or not first.linear:
             raise PermGradError("PartialModel needs a model of one table that begins with a Dense layer behind scaling")
-        self.classes_ = np.arange(model.outputs[0].shape[1]) if classes is None else np.asarray(classes)
+        self.task, _, names = task_of(model, classes=classes, task="classification")
+        self.classes_ = np.arange(len(names or ())) if classes is None else np.asarray(classes)
         self._sums = keras.ops.convert_to_numpy(first.sums(rows))  # (n_rows, units)
         kernel = keras.ops.convert_to_numpy(first.kernel_rows(columns))
         self._kernel = kernel * first.scale[columns][:, None]
@@ -64,12 +66,12 @@ class PartialModel(ClassifierMixin, BaseEstimator):
             )
         own = self.rows[:, self.columns]
         step = even_size(len(X), ROWS_PER_CALL)
-        probabilities = []
+        outputs = []
         for start in range(0, len(X), step):
             at = np.arange(start, min(start + step, len(X))) % len(self.rows)
             sums = self._sums[at] + (X[start : start + step] - own[at]).astype(np.float32) @ self._kernel
-            probabilities.append(keras.ops.convert_to_numpy(self._finish(keras.ops.convert_to_tensor(sums))))
-        return np.concatenate(probabilities)
+            outputs.append(keras.ops.convert_to_numpy(self._finish(keras.ops.convert_to_tensor(sums))))
+        return self.task.probabilities(np.concatenate(outputs))
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return the likeliest labels."""

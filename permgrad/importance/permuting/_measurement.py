@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 from tqdm.auto import tqdm
 
 from permgrad.importance.bootstrap import Bootstrap
@@ -18,6 +17,7 @@ from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
+from permgrad.importance.permuting._increases import Increases, Tally
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared, next_size
 from permgrad.importance.permuting._pairs import Change, Pairs
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
@@ -30,47 +30,6 @@ BYTES_PER_PAIR = 32
 """Of what is noted down about a row under a permutation."""
 LEAST_PERMUTATIONS = 16
 """Permutations that share what is computed for a block of rows, where not all rows' fits into memory."""
-
-
-@dataclass(eq=False)
-class Increases:
-    """By how much permuting each feature raises the loss; 0 (a p-value: 1) until it is measured.
-
-    Attributes
-    ----------
-    by_repeat : ndarray of shape (n_features, n_repeats, 1 + n_classes)
-        Mean over all rows, then over each class's.
-    p_values : ndarray of shape (n_features, n_repeats)
-        Of the paired t-test in each repeat.
-    taking : ndarray of shape (n_features, n_bundles), float32
-        Differences of losses, averaged over repeats and added up by the bootstrap's bundle of the row.
-    giving : ndarray of shape (n_features, n_classes or 1, n_bundles), float32
-        The same by the row's class, and the bundle of the row whose value it took.
-    measured : ndarray of shape (n_features,), bool
-    """
-
-    by_repeat: np.ndarray
-    p_values: np.ndarray
-    taking: np.ndarray
-    giving: np.ndarray
-    measured: np.ndarray
-    NAMES: ClassVar = ("by_repeat", "p_values", "taking", "giving", "measured")
-
-    @classmethod
-    def none_yet(cls, n_features: int, n_repeats: int, target: Target, bootstrap: Bootstrap) -> Increases:
-        """Return those of features of which none has been measured."""
-        n_bundles, n_classes = bootstrap.n_bundles, len(target.classes or "1")
-        return cls(
-            np.zeros((n_features, n_repeats, len(target.counts()))),
-            np.ones((n_features, n_repeats)),
-            np.zeros((n_features, n_bundles), np.float32),
-            np.zeros((n_features, n_classes, n_bundles), np.float32),
-            np.zeros(n_features, bool),
-        )
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return them by name, as a checkpoint keeps them."""
-        return {name: getattr(self, name) for name in self.NAMES}
 
 
 @dataclass(eq=False)
@@ -103,9 +62,9 @@ class Measurement:
         self.bootstrap = self.target.bootstrap(self.random_state)
         self.increases = Increases.none_yet(n_features, self.n_repeats, self.target, self.bootstrap)
         self.baseline = np.full(len(self.data), np.nan)
-        classes, fuse = bool(self.target.classes), n_features * self.n_repeats * len(self.data) >= FUSED_FROM
-        key = ("permuted", *self.positions, classes, fuse)
-        make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), classes, fuse=fuse)
+        task, fuse = self.target.task, n_features * self.n_repeats * len(self.data) >= FUSED_FROM
+        key = ("permuted", *self.positions, task, fuse)
+        make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), task, fuse=fuse)
         self.network = self.data.cut.once(key, make)
         rows = max(1, self.data.max_memory // 2 // (4 * max(1, self.network.floats_per_row)))
         step = even_size(len(self.data), min(rows, len(self.data)))
@@ -167,12 +126,11 @@ class Measurement:
     def _measure(self, chunk: list[int]) -> None:
         """Measure some features, all repeats."""
         at_a_time = self.n_repeats if len(chunk) > 1 else max(1, self._pairs_per_chunk() // len(self.data))
-        self.increases.taking[chunk] = self.increases.giving[chunk] = 0
         for start in range(0, self.n_repeats, at_a_time):
             self._measure_repeats(chunk, range(start, min(start + at_a_time, self.n_repeats)))
 
     def _measure_repeats(self, chunk: list[int], repeats: range) -> None:
-        n_jobs = len(chunk) * len(repeats)  # a job is a feature in one repeat
+        tally = Tally(self.increases, self.target, self.bootstrap, chunk, repeats)
         changes = [self._change(branch, chunk) for branch in self.data.cut.branches]
         orders = np.concatenate([self._orders(feature, repeats) for feature in chunk])
         moved = np.zeros(orders.shape, bool)
@@ -180,7 +138,6 @@ class Measurement:
             moved |= False if change is None else _moved(change, orders, len(repeats))
         changes = self.network.embedded(changes)
         weights = self.network.weights_of(changes)
-        sums, squares = np.zeros((n_jobs, self.increases.by_repeat.shape[2])), np.zeros(n_jobs)
         for rows in self.blocks:
             prepared = self._prepare(rows)
             self._measure_baseline(rows, changes, weights, prepared)
@@ -188,15 +145,8 @@ class Measurement:
             row += rows.start
             pairs = Pairs(row, orders[job, row], job // len(repeats))
             for part, losses in self._losses(pairs, changes, weights, prepared):
-                increase = losses - self.baseline[row[part]]
-                sums += self.target.sums(row[part], job[part], increase, n_jobs)
-                squares += np.bincount(job[part], increase**2, n_jobs)
-                self._bundle(chunk, pairs[part], increase / self.n_repeats)
-        columns = slice(repeats.start, repeats.stop)
-        means = (sums / self.target.counts()).reshape(len(chunk), len(repeats), -1)
-        self.increases.by_repeat[chunk, columns] = means
-        p_values = _p_values(sums[:, 0], squares, len(self.data))
-        self.increases.p_values[chunk, columns] = p_values.reshape(len(chunk), len(repeats))
+                tally.add(job[part], row[part], pairs.taken[part], losses - self.baseline[row[part]])
+        tally.finish()
 
     def _measure_baseline(self, rows: slice, changes: list[Change | None], weights: list[Any], prepared: Any) -> None:
         """Note the losses of a block of rows as they are, once."""
@@ -205,14 +155,6 @@ class Measurement:
             same = Pairs(own, own, np.zeros_like(own))
             for part, losses in self._losses(same, changes, weights, prepared):
                 self.baseline[same.rows[part]] = losses
-
-    def _bundle(self, chunk: list[int], pairs: Pairs, increase: np.ndarray) -> None:
-        """Add up the pairs' increases by the bundles of the rows that take a value, and of those that give it."""
-        n_classes = self.increases.giving.shape[1]
-        self.increases.taking[chunk] += self.bootstrap.sums(pairs.rows, increase, pairs.feature, len(chunk))
-        of_class = pairs.feature * n_classes + (self.target.y[pairs.rows] if self.target.classes else 0)
-        given = self.bootstrap.sums(pairs.taken, increase, of_class, len(chunk) * n_classes)
-        self.increases.giving[chunk] += given.reshape(len(chunk), n_classes, -1)
 
     def _orders(self, feature: int, repeats: range) -> np.ndarray:
         """Return the row order of each repeat, shape (n_repeats, n_rows), int32."""
@@ -249,7 +191,7 @@ class Measurement:
             n = part.stop - part.start
             full = pairs[part].padded(min(self.size, next_size(n)))
             selected = self.network.predict(self.data, full, changes, weights, prepared, self.target.truth(full.rows))
-            yield part, self.target.losses(pairs.rows[part], selected[:n])
+            yield part, self.target.selected_losses(pairs.rows[part], selected[:n])
 
 
 def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:
@@ -259,13 +201,3 @@ def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:
         values = change.values[:, change.of_feature(job // n_repeats)]
         moved[job] = (values[order] != values).any(axis=1)
     return moved
-
-
-def _p_values(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
-    """Test that means of differences, given by their sums over n rows, are not above 0: one-sided t-tests."""
-    if n < 2:
-        return np.ones(len(sums))
-    mean = sums / n
-    error = np.sqrt(np.maximum(squares / n - mean**2, 0) / (n - 1))
-    statistic = np.divide(mean, error, out=np.where(mean > 0, np.inf, -np.inf), where=error > 0)
-    return student.sf(statistic, n - 1)

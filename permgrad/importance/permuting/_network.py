@@ -26,6 +26,7 @@ from permgrad.importance.network.branches import Branch, CutModel, largest_tenso
 from permgrad.importance.network.first_layer import FirstLayer, first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
 from permgrad.importance.permuting._pairs import Change, Pairs
+from permgrad.metrics.task import Task
 
 ops = keras.ops
 
@@ -57,14 +58,15 @@ class PermutedNetwork:
     ----------
     cut : CutModel
     permuted : sequence of Branch
-    classification : bool
+    task : Task
+        What its output means.
     fuse : bool
         Compile element-wise steps to one pass over memory, see `fused`. TensorFlow keeps what is compiled so for as
         long as the process lives.
     """
 
-    def __init__(self, cut: CutModel, permuted: Sequence[Branch], classification: bool, *, fuse: bool) -> None:
-        self.fusion_point, self.classification = fusion_point(cut), classification
+    def __init__(self, cut: CutModel, permuted: Sequence[Branch], task: Task, *, fuse: bool) -> None:
+        self.fusion_point, self.task = fusion_point(cut), task
         self.ways = [
             _way(branch, fuse) if branch in permuted else Unpermuted(self.fusion_point, i, branch)
             for i, branch in enumerate(cut.branches)
@@ -139,7 +141,7 @@ class PermutedNetwork:
         for i, (way, *given) in enumerate(zip(self.ways, prepared, weights, parts, strict=True)):
             code = way.code(local, *given)
             contributions.append(code if isinstance(way, Unpermuted) else self.fusion_point.contribute(i, code))
-        return select(self.fusion_point.finish(contributions), truth, self.classification)
+        return select(self.fusion_point.finish(contributions), truth, self.task)
 
 
 class Unpermuted:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
-from permgrad.importance.bootstrap import interval
+from permgrad.importance.bootstrap import Bootstrap, interval
 from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
+from permgrad.importance.permuting._increases import Increases
 from permgrad.importance.permuting._measurement import Measurement
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR, AlikeRows
 from permgrad.importance.ranking import FeatureRanking
@@ -38,6 +40,8 @@ def permutation_importance(
     features: Sequence[str] | None = None,
     groups: Mapping[str, Sequence[int]] | None = None,
     classes: Sequence[Any] | None = None,
+    task: Literal["classification", "regression"] | None = None,
+    output: int | str | None = None,
     conditional: bool = False,
     n_repeats: int = 5,
     random_state: int = 0,
@@ -60,8 +64,8 @@ def permutation_importance(
     inputs : array or list of arrays
         One for each of the model's inputs; the tabular one of shape (n_rows, n_columns). In memory,
         memory-mapped, or sparse (`scipy.sparse`), which are read in blocks.
-    y : array of shape (n_rows,)
-        Class numbers (or one-hot rows), or target values.
+    y : array of shape (n_rows,) or (n_rows, n_outputs)
+        Class numbers (or one-hot rows), target values, or shares between 0 and 1.
     via : {"tabular", "image", "both"}
         Which branch sees the permuted feature; the other sees the rows as they are. In an image only the
         feature's own pixel changes. "both" permutes both by the same row order: all that the network
@@ -75,6 +79,11 @@ def permutation_importance(
         Features of several columns (a one-hot encoded category): permuted together, by one row order.
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
+    task : {"classification", "regression"}, optional
+        What the output is for. By default the model says it by how it ends and by the loss that it is compiled with,
+        see `permgrad.metrics.task.understand`; where that is ambiguous, there is an error.
+    output : int or str, optional
+        Which output, by position or name, of a model that has several.
     conditional : bool
         Permute each feature only among rows for which the other columns (of groups or not) predict the same of it,
         see `AlikeRows`. The score is then what the feature has to tell that the others have not, and features
@@ -94,7 +103,8 @@ def permutation_importance(
     FeatureRanking
         ``scores``: mean loss of all rows, permuted minus unpermuted, averaged over repeats; ``std`` over
         repeats. ``class_scores``: the same over the rows whose true class it is (0 for a class without
-        rows). Loss: cross-entropy, or squared error in the target's unit squared.
+        rows). Loss: cross-entropy, of logits and of probabilities (these are clipped to 1e-7), or squared error in the
+        target's unit squared; of several outputs without classes their mean.
         ``low``, ``high`` and the ranks' intervals: a bootstrap of the rows' mean differences over repeats, so
         of rows and repeats both; a row counts as one that takes a value and as one that gives. ``p_values``: see below.
         ``method``: "permutation", "image_permutation" or "end_to_end", by `via`; "conditional".
@@ -102,8 +112,8 @@ def permutation_importance(
     Raises
     ------
     PermGradError
-        If the model has no such branch, inputs do not fit, the checkpoint belongs to other work, or fewer than 20
-        rows are to be permuted conditionally.
+        If the model has no such branch, inputs do not fit, what its output means is ambiguous, the checkpoint belongs
+        to other work, or fewer than 20 rows are to be permuted conditionally.
 
     Notes
     -----
@@ -122,8 +132,8 @@ def permutation_importance(
     at the median.
     """
     budget = budget.begin()
-    data = Inputs.of(model, inputs, budget.max_memory)
-    target = Target.of(y, data, classes)
+    data = Inputs.of(model, inputs, budget.max_memory, output=output)
+    target = Target.of(y, data, classes, task)
     if features is None:
         source = inputs[permuted_branches(data, via)[0].input_index] if isinstance(inputs, (list, tuple)) else inputs
         features = column_names(source) or (None if layout is None else layout.features)
@@ -169,17 +179,29 @@ def permute_features(
     work = {"features": list(columns_of), **settings}
     if budget.checkpoint is not None:
         work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
-        work |= fingerprint(data, target.y)
+        work |= {"task": asdict(target.task), **fingerprint(data, target.y)}
     checkpoint = Checkpoint(budget.checkpoint, work)
-    alike = _alike_rows(data, branches[0], n_columns, random_state) if conditional else None
+    alike = None
+    if conditional:
+        rows = data.of_branch(branches[0])
+        alike = alike_rows(rows.columns(np.arange(rows.width)), n_columns, random_state)
     measurement = Measurement(data, target, positions, n_repeats, random_state, alike)
     measurement.run(checkpoint, budget, verbose)
     method = "conditional" if conditional else METHODS[via]
-    return _ranking(measurement, tuple(columns_of), method, settings)
+    return ranking_of(measurement, tuple(columns_of), method, settings)
 
 
-def _ranking(
-    measurement: Measurement, features: tuple[str, ...], method: str, settings: dict[str, Any]
+class Measured(Protocol):
+    """What a ranking is made of: increases of the loss, by features and repeats, and what they are sums of."""
+
+    increases: Increases
+    bootstrap: Bootstrap
+    target: Target
+    baseline: np.ndarray
+
+
+def ranking_of(
+    measurement: Measured, features: tuple[str, ...], method: str, settings: dict[str, Any]
 ) -> FeatureRanking:
     """Make scores, intervals and p-values of the increases that were measured."""
     increases, bootstrap = measurement.increases, measurement.bootstrap
@@ -203,7 +225,7 @@ def _ranking(
         p_values=np.minimum(1, 2 * np.median(increases.p_values, axis=1)),
         settings={
             **settings,
-            "n_rows": len(measurement.data),
+            "n_rows": len(measurement.baseline),
             "baseline_loss": float(measurement.baseline.mean()),
         },
         replicates=replicates,
@@ -230,15 +252,15 @@ def permuted_branches(data: Inputs, via: str) -> list[Branch]:
     return [branch for branches in by_kind.values() for branch in branches]
 
 
-def _alike_rows(data: Inputs, branch: Branch, n_columns: int, random_state: int) -> AlikeRows:
-    if len(data) < ROWS_PER_PREDICTOR * n_columns:
+def alike_rows(X: np.ndarray, n_columns: int, random_state: int) -> AlikeRows:
+    """Find rows alike in all other columns of X, and warn where they are too few for that."""
+    if len(X) < ROWS_PER_PREDICTOR * n_columns:
         warnings.warn(
-            f"{len(data)} rows for {n_columns} columns: with fewer than {ROWS_PER_PREDICTOR} rows per column,"
+            f"{len(X)} rows for {n_columns} columns: with fewer than {ROWS_PER_PREDICTOR} rows per column,"
             " conditional permutation may miss ties among columns, and flag some that tell nothing",
             stacklevel=3,
         )
-    rows = data.of_branch(branch)
-    return AlikeRows(rows.columns(np.arange(rows.width)), random_state)
+    return AlikeRows(X, random_state)
 
 
 def count_columns(data: Inputs, branches: list[Branch], layout: FeatureLayout | None) -> int:

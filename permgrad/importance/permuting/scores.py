@@ -10,11 +10,9 @@ import pandas as pd
 from permgrad.data.table import as_frame, as_target
 from permgrad.errors import PermGradError
 from permgrad.importance.budget import check_repeats
+from permgrad.importance.permuting import _stacking
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scorers import PredictedAtOnce, Scorer, get_scorer, scoring_name
-
-CELLS_PER_CALL = 5_000_000
-"""Of permuted copies of the table that are predicted at once (one copy at least)."""
 
 
 def score_importance(
@@ -67,7 +65,7 @@ def score_importance(
     rows = frame if isinstance(X, pd.DataFrame) else np.asarray(X)
     baseline = PredictedAtOnce(estimator, rows, len(rows)).score(0, scorer, target)
     pairs = [(j, r) for j in range(frame.shape[1]) for r in range(n_repeats)]
-    at_once = max(1, CELLS_PER_CALL // frame.size)
+    at_once = max(1, _stacking.CELLS_PER_CALL // frame.size)  # copies, one at least
     scores: list[float] = []
     for begin in range(0, len(pairs), at_once):
         part = pairs[begin : begin + at_once]
@@ -92,16 +90,9 @@ def score_importance(
 def _permuted(rows: Any, pairs: list[tuple[int, int]], random_state: int) -> Any:
     """Return one copy of the rows below the other, in copy (j, r) column `j` permuted for the r-th time."""
     n = len(rows)
-    places = {j: [i for i, (column, _) in enumerate(pairs) if column == j] for j in {j for j, _ in pairs}}
     same = np.tile(np.arange(n), len(pairs))
-
-    def order(j: int) -> np.ndarray:
-        taken = same.copy()
-        for i in places.get(j, ()):
-            taken[i * n : (i + 1) * n] = np.random.default_rng([random_state, j, pairs[i][1]]).permutation(n)
-        return taken
-
-    if isinstance(rows, pd.DataFrame):
-        columns = {name: column.take(order(j)).reset_index(drop=True) for j, (name, column) in enumerate(rows.items())}
-        return pd.DataFrame(columns)
-    return np.column_stack([rows[order(j), j] for j in range(rows.shape[1])])
+    taken: dict[int, np.ndarray] = {}
+    for i, (j, repeat) in enumerate(pairs):
+        order = np.random.default_rng([random_state, j, repeat]).permutation(n)
+        taken.setdefault(j, same.copy())[i * n : (i + 1) * n] = order
+    return _stacking.stacked(rows, same, taken)

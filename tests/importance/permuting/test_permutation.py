@@ -514,14 +514,14 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
     [
         ({"random_state": 1}, "another random_state;"),
         ({"n_repeats": 2}, "another n_repeats;"),
-        ({"y": np.ones(5)}, "another data;"),
+        ({"y": np.ones(5) / 2}, "another data;"),
         ({"model": [1.0, 3.0]}, "another model;"),
         ({"groups": {"x0": [0], "x1": [0]}}, "another columns;"),
         ({"features": ["a", "b"]}, "another features;"),
     ],
 )
 def test_checkpoint_of_other_work_is_refused(change, message, tmp_path):
-    arguments = {"model": [1.0, 2.0], "inputs": np.eye(5)[:, :2], "y": np.zeros(5)}
+    arguments = {"model": [1.0, 2.0], "inputs": np.eye(5)[:, :2], "y": np.arange(5)}
     arguments["budget"] = pg.Budget(checkpoint=tmp_path / "kept")
     given = [arguments, {**arguments, **change}]
     first, second = ({**a, "model": linear_model(a["model"])} for a in given)
@@ -566,7 +566,7 @@ def test_damaged_checkpoint(content, tmp_path):
             np.savez(stream, a=np.ones(3))
     with pytest.raises(pg.FileFormatError, match="is not a checkpoint"):
         pg.permutation_importance(
-            linear_model([1.0, 2.0]), np.ones((5, 2)), np.zeros(5), budget=pg.Budget(checkpoint=file)
+            linear_model([1.0, 2.0]), np.ones((5, 2)), np.arange(5), budget=pg.Budget(checkpoint=file)
         )
     assert file.exists()
 
@@ -626,14 +626,14 @@ def test_class_without_rows_scores_zero(random_hybrid, rng):
     ],
 )
 def test_bad_input(change, message):
-    arguments = {"inputs": np.zeros((5, 2)), "y": np.zeros(5), **change}
+    arguments = {"inputs": np.zeros((5, 2)), "y": np.arange(5), **change}
     with pytest.raises(pg.PermGradError, match=message):
         pg.permutation_importance(linear_model([1.0, 2.0]), **arguments)
 
 
 def test_image_model_has_no_tabular_branch(random_hybrid):
     with pytest.raises(pg.PermGradError, match="one tabular branch, this one has 0"):
-        pg.permutation_importance(random_hybrid("regression", 1, ("image",)), np.zeros((5, 6)), np.zeros(5))
+        pg.permutation_importance(random_hybrid("regression", 1, ("image",)), np.zeros((5, 6)), np.arange(5))
 
 
 @pytest.mark.parametrize("via", ["tabular", "both"])

@@ -8,7 +8,7 @@ from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
 
 import permgrad as pg
-from permgrad.importance.permuting import scores as scored
+from permgrad.importance.permuting import _stacking
 
 
 def plain_loop(estimator, X: pd.DataFrame, y, scoring, n_repeats, random_state) -> np.ndarray:
@@ -32,7 +32,7 @@ def problem(rng):
 @pytest.mark.parametrize("scoring", ["accuracy", "recall[yes]", "roc_auc", "neg_log_loss"])
 @pytest.mark.parametrize("cells", [1, 2000, 10**9])
 def test_equals_the_plain_loop(problem, scoring, cells, monkeypatch):
-    monkeypatch.setattr(scored, "CELLS_PER_CALL", cells)
+    monkeypatch.setattr(_stacking, "CELLS_PER_CALL", cells)
     X, y = problem
     model = RandomForestClassifier(20, random_state=0).fit(X, y)
     ranking = pg.score_importance(model, X, y, scoring=scoring, n_repeats=4, random_state=5)

@@ -1,0 +1,176 @@
+"""``permgrad rank --model``: rank the columns of a table by a Keras model that is there already."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from permgrad.data.table import Table
+    from permgrad.importance.network.opaque import Opaque
+    from permgrad.importance.ranking import FeatureRanking
+
+WITH_A_MODEL = (
+    *("table", "target", "task", "out", "overwrite", "model", "n_repeats", "timeout", "conditional", "random_state"),
+)
+"""Options that do not concern training."""
+DPI = 150
+
+
+def check_options(context: click.Context) -> None:
+    """Raise for options that were given but train, split or test, where a model is given too."""
+    from permgrad.errors import PermGradError, listing
+
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    useless = [f"--{name.replace('_', '-')}" for name in given if name not in WITH_A_MODEL]
+    if useless:
+        raise PermGradError(f"with --model nothing is trained, split or put to the test; leave out {listing(useless)}")
+
+
+def rank_model(
+    path: Path,
+    data: Table,
+    task: str | None,
+    *,
+    n_repeats: int,
+    timeout: float | None,
+    conditional: bool,
+    random_state: int,
+) -> FeatureRanking:
+    """Rank the table's columns by what a saved model says of all its rows.
+
+    A model of one table is taken apart; one that draws an image of its columns, or has an input for each, is not: its
+    columns are permuted as they come, through all of it.
+    """
+    from permgrad.importance.budget import Budget
+    from permgrad.importance.network.branches import cut_model
+    from permgrad.importance.network.opaque import Opaque
+    from permgrad.importance.rank import rank_features
+    from permgrad.importance.rank_opaque import rank_opaque
+
+    model = read_model(path)
+    y, classes = true_values(model, data, task)
+    known: Any = {"classes": classes, "task": task}
+    opaque = Opaque.of(model, data.X, y, **known)
+    given: Any = {"n_repeats": n_repeats, "random_state": random_state, "conditional": conditional, "verbose": True}
+    budget = Budget(timeout=timeout)
+    alone = len(model.inputs) == 1 and [branch.kind for branch in cut_model(model).branches] == ["tabular"]
+    if alone and len(model.inputs[0].shape) == 2:
+        ranking = rank_features(model, data.X.astype("float32"), y, budget=budget, **known, **given)
+    else:
+        ranking = rank_opaque(opaque, budget=budget, **given)
+    return _with_origin(ranking, opaque, data, path)
+
+
+def read_model(path: Path) -> Any:
+    """Read a ``.keras`` file, with its loss where Keras knows it.
+
+    Raises
+    ------
+    PermGradError
+        If the file is damaged, holds code or layers that cannot be read, or no functional model.
+    """
+    from permgrad.backend import keras, quiet_start
+    from permgrad.errors import PermGradError, reading
+    from permgrad.estimators import loading  # noqa: F401 - registers this package's layers
+
+    if not path.is_file():
+        raise PermGradError(f"cannot read {path}: there is no such file")
+    try:
+        with quiet_start(), reading(path, "a Keras model (a .keras file)"):
+            model = keras.models.load_model(path, compile=False)
+    except PermGradError as error:
+        cause = str(error.__cause__)
+        if "Could not locate" in cause or "Lambda" in cause:
+            raise PermGradError(
+                f"{path} holds a Lambda or a layer of its own, whose code is not in the file; rank it in Python, where"
+                " that is: permgrad.rank_features(model, X, y)"
+            ) from error
+        raise
+    if not getattr(model, "outputs", None):
+        raise PermGradError(
+            f"{path} holds a {type(model).__name__} that is no functional model; build it by keras.Model"
+        )
+    try:
+        return keras.models.load_model(path)
+    except (TypeError, ValueError):  # a loss or an optimizer of its own
+        click.echo("the loss that the model was trained with cannot be read: --task says what it is for", err=True)
+        return model
+
+
+def true_values(model: Any, data: Table, task: str | None) -> tuple[np.ndarray, list[str] | None]:
+    """Return class numbers with the classes' names, or target values with None.
+
+    Labels that are no class numbers are numbered in their order, as scikit-learn's and this package's estimators do.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from permgrad.errors import PermGradError, listing
+    from permgrad.metrics.outputs import task_of
+
+    labels, n_classes = np.sort(data.y.unique()), task_of(model, task=task)[0].n_classes
+    numeric = pd.api.types.is_numeric_dtype(data.y)
+    if numeric and (not n_classes or np.isin(labels, np.arange(n_classes)).all()):
+        return data.y.to_numpy(), None
+    if not n_classes:
+        raise PermGradError(
+            f"{data.y.name!r} holds {listing(labels.tolist())}, but nothing says that the model tells classes apart;"
+            " pass --task classification if it does"
+        )
+    if task is None and numeric and len(labels) > n_classes:  # shares of a sigmoid, or what does not fit it
+        return data.y.to_numpy(), None
+    if len(labels) != n_classes:
+        raise PermGradError(
+            f"the model tells {n_classes} classes apart, {data.y.name!r} holds {len(labels)}:"
+            f" {listing(labels.tolist())}"
+        )
+    click.echo(f"classes, in the order of the model's outputs: {', '.join(map(str, labels))}")
+    return np.searchsorted(labels, data.y), [str(label) for label in labels]
+
+
+def write_ranking(directory: Path, ranking: FeatureRanking) -> None:
+    """Write the ranking as CSV, JSON and pictures."""
+    from permgrad import plotting
+
+    ranking.table.to_csv(directory / "ranking.csv", index=False)
+    ranking.save(directory / "ranking.json")
+    plotting.plot_ranking(ranking).savefig(directory / "ranking.png", dpi=DPI)
+
+
+def _with_origin(ranking: FeatureRanking, opaque: Opaque, data: Table, path: Path) -> FeatureRanking:
+    """Return the ranking with where it comes from: data, model, versions, command; and the model's scores."""
+    from dataclasses import replace
+
+    from permgrad.estimators.saving import versions
+
+    origin = {
+        "data": {"name": data.name, "target": str(data.y.name), "sha256": data.sha256, "rows": len(data), **data.notes},
+        "model": {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "test_rows": len(data),
+        "test_scores": _scores(opaque),
+        "versions": versions(),
+        "command": shlex.join(["permgrad", *sys.argv[1:]]),
+    }
+    return replace(ranking, settings={**ranking.settings, **origin})
+
+
+def _scores(opaque: Opaque) -> dict[str, float]:
+    import numpy as np
+
+    from permgrad.metrics.scores import classification_scores, regression_scores
+
+    target, said = opaque.target, opaque.target.task.probabilities(opaque.outputs)
+    if target.classes:
+        return classification_scores(target.y, said, np.arange(len(target.classes)))
+    if target.task.link == "identity" and said.shape[1] == 1:
+        return regression_scores(target.y, said[:, 0])
+    return {"loss": float(opaque.baseline.mean())}

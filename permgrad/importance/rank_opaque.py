@@ -1,0 +1,58 @@
+"""Rank the columns of any fitted model: permutation importance by its loss, with what is known of it set beside."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from permgrad.importance.budget import Budget
+from permgrad.importance.learned import sentence, what_is_learned
+from permgrad.importance.network.opaque import Opaque
+from permgrad.importance.permuting.conditional import AlikeRows
+from permgrad.importance.permuting.opaque import Groups, permute_opaque
+from permgrad.importance.ranking import FeatureRanking
+
+
+def rank_opaque(
+    opaque: Opaque,
+    *,
+    groups: Groups | None = None,
+    prior: Any = None,
+    class_weights: Sequence[float] | np.ndarray | None = None,
+    conditional: bool = False,
+    n_repeats: int = 5,
+    random_state: int = 0,
+    budget: Budget = Budget(),
+    verbose: bool = False,
+) -> FeatureRanking:
+    """Rank the columns of a model that cannot be cut; arguments as of `permgrad.rank_features`.
+
+    Returns
+    -------
+    FeatureRanking
+        ``method``: "permutation". ``components``: that ranking itself, and "conditional" where asked for.
+        ``settings["learned"]``: see `what_is_learned`.
+
+    Warns
+    -----
+    UserWarning
+        If the model's loss on these rows cannot be told from that of the prior.
+    """
+    budget = budget.begin()
+    if conditional:
+        AlikeRows(opaque.numbers(), random_state)  # raises before any work where rows do not allow it
+    learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights)
+    if not learned["better"]:
+        warnings.warn(sentence(learned, bool(opaque.target.classes), branches=False), stacklevel=3)
+    given: Any = {"groups": groups, "n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
+    ranking = permute_opaque(opaque, budget=budget, **given)
+    components = {ranking.method: ranking}
+    if conditional:
+        components["conditional"] = permute_opaque(opaque, conditional=True, budget=budget.step("conditional"), **given)
+    agreement = {name: part.agreement(ranking) for name, part in components.items()}
+    settings = {**ranking.settings, "learned": learned, "agreement": agreement}
+    return replace(ranking, components=components, settings=settings)
