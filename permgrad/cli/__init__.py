@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
 
 import click
 
 from permgrad import __version__
+from permgrad.cli._notes import forget_notes, show_warning
 from permgrad.cli.dashboard import dashboard
 from permgrad.cli.datasets import datasets
 from permgrad.cli.evaluate import evaluate
@@ -31,8 +31,8 @@ for command in (rank, evaluate, tune, dashboard, datasets):
 
 def main() -> None:
     """Run the command line: 0 on success, 2 with one line for bad input, 130 when interrupted."""
-    _said.clear()
-    warnings.showwarning = _show_warning
+    forget_notes()
+    warnings.showwarning = show_warning
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
@@ -51,13 +51,3 @@ def main() -> None:
             raise
         click.echo(f"permgrad: {error}", err=True)
         sys.exit(2)
-
-
-_said: set[str] = set()
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Print permgrad's warnings as one line; those of libraries about themselves are not the user's concern."""
-    if category is UserWarning and str(message) not in _said:  # each step that encodes rows would say the same of them
-        _said.add(str(message))
-        click.echo(f"note: {message}", err=True)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from permgrad.cli._notes import notes_printed
 from permgrad.cli._options import PRESETS, SECONDS, SettingsApart, check_class_weight, settings_options, shared_options
 from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps, rows_to_fit
-from permgrad.cli._tables import load_table
+from permgrad.cli._tables import load_table, show_table, take_reading
 
 if TYPE_CHECKING:
     from permgrad.data.table import Table
@@ -83,13 +84,14 @@ def rank(
 ) -> None:
     """Train a hybrid network on TABLE and rank its columns.
 
-    TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file. What no option
-    says of the network is decided by the preset.
+    TABLE is a data set's name (see `permgrad datasets`) or a file: text with any separator, Parquet, Feather, JSON,
+    Excel, Stata or SPSS; a directory of Parquet files, or a pattern in quotes. What no option says of the network is
+    decided by the preset.
     """
     from permgrad.directories import new_directory
 
     stop_by_interrupt()
-    data = load_table(table, target, task)
+    data = load_table(table, target, task, take_reading(settings))
     steps = Steps(
         settings["random_state"], n_repeats, timeout, formula, conditional, groups, evaluate, evaluate_timeout
     )
@@ -97,9 +99,7 @@ def rank(
     protected = [table] if Path(table).is_file() else []
     needs = BYTES_OF_RESULTS + BYTES_PER_COLUMN * len(data.features)
     with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging:
-        click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
-        if "note" in data.notes:
-            click.echo(f"  {data.notes['note']}")
+        show_table(data)
         ranking = _write_ranking(staging, data, split_random_state, settings, steps)
     show_ranking(ranking)
     click.echo(f"\nresults in {out}/: report.html, ranking.csv, ranking.json, model/ and pictures")
@@ -131,7 +131,9 @@ def _write_ranking(
     if evaluation is not None:
         show_evaluation(evaluation)
     command = shlex.join(["permgrad", *sys.argv[1:]])
-    results = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models)
+    results = Results(
+        estimator, ranking, data, test, split_random_state, groups, evaluation, command, models, notes_printed()
+    )
     try:
         return write_results(directory, results)
     except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time

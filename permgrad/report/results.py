@@ -44,6 +44,8 @@ class Results:
         Command line that repeats the run.
     models : ReferenceModels or None
         The network beside simpler models.
+    notes : tuple of str
+        What was said while all this was made, beside what `Table.said` has.
     """
 
     estimator: HybridClassifier | HybridRegressor
@@ -55,6 +57,7 @@ class Results:
     evaluation: RankingEvaluation | None = None
     command: str | None = None
     models: ReferenceModels | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -99,6 +102,7 @@ class Results:
             "data": {
                 "name": table.name,
                 "target": str(table.y.name),
+                "task": table.task,
                 "sha256": table.sha256,
                 "rows": len(table),
                 **table.notes,
@@ -112,6 +116,7 @@ class Results:
             "estimator": {"class": type(estimator).__name__, **estimator.all_settings()},
             "versions": versions(),
             "command": self.command,
+            "notes": [*self.table.said, *self.notes],
         }
 
 

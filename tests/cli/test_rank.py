@@ -53,7 +53,7 @@ def test_evaluate_gives_all_of_it(ranked):
 
 def test_every_result_carries_where_it_comes_from(ranked, csv):
     settings = json.loads((ranked.out / "ranking.json").read_text())["settings"]
-    assert settings["data"]["sha256"] == pg.Table.from_csv(csv, "y").sha256
+    assert settings["data"]["sha256"] == pg.Table.from_file(csv, "y").sha256
     assert settings["estimator"]["epochs"] == 2
     assert settings["estimator"]["image_size"] == 8
     assert settings["estimator"]["preset"] == "default"
@@ -68,7 +68,7 @@ def test_every_result_carries_where_it_comes_from(ranked, csv):
 
 
 def test_saved_model_gives_the_ranking_again(ranked, csv):
-    test = pg.Table.from_csv(csv, "y").split()[2]
+    test = pg.Table.from_file(csv, "y").split()[2]
     model = pg.load(ranked.out / "model")
     ranking = model.rank_features(test.X, test.y, n_repeats=2, end_to_end=False, verbose=False)
     np.testing.assert_array_equal(ranking.scores, pg.FeatureRanking.load(ranked.out / "ranking.json").scores)
@@ -190,7 +190,7 @@ def test_settings_reach_the_estimator(asked, tmp_path):
 
 
 def test_several_networks_see_training_and_validation_rows(csv):
-    train, val, test = pg.Table.from_csv(csv, "y").split()
+    train, val, test = pg.Table.from_file(csv, "y").split()
     assert rows_to_fit(pg.HybridClassifier(), train, val) == (train, val)
     rows, deciding = rows_to_fit(pg.HybridClassifier(preset="best"), train, val)
     assert deciding is None
