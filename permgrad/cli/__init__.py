@@ -12,6 +12,7 @@ import click
 
 from permgrad import __version__
 from permgrad.cli._notes import forget_notes, show_warning
+from permgrad.cli.check import check
 from permgrad.cli.dashboard import dashboard
 from permgrad.cli.datasets import datasets
 from permgrad.cli.evaluate import evaluate
@@ -25,7 +26,7 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (rank, evaluate, tune, dashboard, datasets):
+for command in (check, rank, evaluate, tune, dashboard, datasets):
     cli.add_command(command)
 
 

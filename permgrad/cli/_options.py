@@ -124,12 +124,15 @@ READING = [
 ]
 """How a file's table is read, and what becomes of its columns and classes."""
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/TABLE]")
+TABLE = click.argument("table")
+TARGET = click.option("--target", help="Column to predict. A file needs it; a data set has one already.")
+TASK = click.option(
+    "--task", type=click.Choice(["regression", "classification"]), help="What to do.  [default: by the target]"
+)
 SHARED = [
-    click.argument("table"),
-    click.option("--target", help="Column to predict. A file needs it; a data set has one already."),
-    click.option(
-        "--task", type=click.Choice(["regression", "classification"]), help="What to do.  [default: by the target]"
-    ),
+    TABLE,
+    TARGET,
+    TASK,
     *READING,
     OUT,
     click.option(

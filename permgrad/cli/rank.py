@@ -16,6 +16,7 @@ from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps, rows_to_fit
 from permgrad.cli._tables import load_table, show_table, take_reading
+from permgrad.cli.check import show_findings
 
 if TYPE_CHECKING:
     from permgrad.data.table import Table
@@ -117,6 +118,10 @@ def _write_ranking(
     train, val, test = data.split(random_state=split_random_state)
     steps.check(data, test)
     estimator = build_estimator(data, settings)
+    check = data.check(random_state=split_random_state)
+    if check.findings:
+        show_findings(check)
+        click.echo()
     click.echo(estimator.description())
     rows, deciding = rows_to_fit(estimator, train, val)
     estimator.fit(rows, validation_data=deciding)
@@ -132,7 +137,7 @@ def _write_ranking(
         show_evaluation(evaluation)
     command = shlex.join(["permgrad", *sys.argv[1:]])
     results = Results(
-        estimator, ranking, data, test, split_random_state, groups, evaluation, command, models, notes_printed()
+        estimator, ranking, data, test, split_random_state, groups, evaluation, command, models, notes_printed(), check
     )
     try:
         return write_results(directory, results)

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import InitVar, dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from permgrad.data._kinds import Kind, TextRule, cleaned, matching
 from permgrad.data._targets import Rare, Task, as_task, check_class_sizes, without_rare
 from permgrad.data.reading import ReadOptions, check_unique, name_of, read_any
 from permgrad.errors import PermGradError, as_permgrad_error, listing
+
+if TYPE_CHECKING:
+    from permgrad.data.checkup import TableCheck
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +233,29 @@ class Table:
                 stratify=self.y[rest] if classification else None,
             )
         return self.take(train), self.take(val), self.take(test)
+
+    def check(self, test: Table | None = None, *, random_state: int = 42) -> TableCheck:
+        """Look at the table before anything is trained on it, in seconds.
+
+        Told are each column's kind, missing and distinct values, histogram, and how well it tells the target alone;
+        and what speaks against learning from the table: columns that tell the target almost alone, duplicates,
+        identifiers, small classes, test rows that differ from those trained on.
+
+        Parameters
+        ----------
+        test : Table, optional
+            Rows that will be tested on, where this table has those to train on. By default this table is split.
+        random_state : int
+            Of the split, and of rows drawn to measure on: 2,000 at most.
+
+        Returns
+        -------
+        TableCheck
+            Its ``table`` has a row for each column, its ``findings`` each say what to do.
+        """
+        from permgrad.data.checkup import check_table
+
+        return check_table(self, test, random_state=random_state)
 
     def take(self, rows: np.ndarray) -> Table:
         """Return the table of these rows (positions), target and notes kept."""

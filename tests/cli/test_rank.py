@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import html
 import json
 import sys
 import tempfile
@@ -67,6 +68,17 @@ def test_every_result_carries_where_it_comes_from(ranked, csv):
     assert settings["missing_values_in_training"]["b"] in (1, 2, 3)
 
 
+def test_notes_and_findings_of_the_terminal_stand_on_the_page(ranked):
+    settings = json.loads((ranked.out / "ranking.json").read_text())["settings"]
+    notes = ["classification: 'y' holds labels of 2 kinds"]
+    notes += [line.removeprefix("note: ") for line in ranked.stderr.splitlines() if line.startswith("note: ")]
+    assert settings["notes"] == notes
+    assert len(notes) > 1
+    page = html.unescape((ranked.out / "report.html").read_text())
+    for said in (*notes, "'same' never vary in these rows", "AUC alone"):
+        assert said in page
+
+
 def test_saved_model_gives_the_ranking_again(ranked, csv):
     test = pg.Table.from_file(csv, "y").split()[2]
     model = pg.load(ranked.out / "model")
@@ -81,7 +93,10 @@ def test_the_terminal_shows_progress_and_results_only(ranked):
         ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("gradient_input")
     )
     assert "missing training values" in ranked.stdout
-    assert ranked.stdout.splitlines()[1] == "preset default, but image_size 8, epochs 2"
+    assert "preset default, but image_size 8, epochs 2" in ranked.stdout.splitlines()
+    lines = ranked.stdout.splitlines()
+    assert lines[1] == "  classification: 'y' holds labels of 2 kinds"
+    assert "  'same' never vary in these rows" in lines
     assert ranked.stderr.count("note: no information in 'same'") == 1
     assert "training:" in ranked.stderr
     for noise in ("oneDNN", "cuda", "TensorFlow", "WARNING", "Warning", "tensorflow"):
