@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def to_dates(column: pd.Series, form: str = ISO) -> tuple[pd.Series, list[str]]:
     known = pd.Series(
         [None if text and is_missing(value) else value for text, value in zip(texts, values, strict=True)]
     )
-    keywords = {"format": form} if all(texts) else {}
+    keywords: dict[str, Any] = {"format": form} if all(texts) else {}
     times = pd.to_datetime(known.astype(object), errors="coerce", utc=True, **keywords).dt.tz_localize(None)
     wrong = [
         str(value) for value, gap, time in zip(values, known.isna(), times, strict=True) if not gap and pd.isna(time)

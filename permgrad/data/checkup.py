@@ -319,7 +319,7 @@ def _sentinel(column: pd.Series) -> float | None:
 def _period(X: pd.DataFrame, random_state: int) -> list[Finding]:
     """Tell earlier rows from later ones by the other columns, for the first column of dates."""
     dates = [name for name, column in X.items() if pd.api.types.is_datetime64_any_dtype(column.dtype)]
-    others = first_columns([name for name in X if name not in dates], COLUMNS)
+    others = first_columns([str(name) for name in X if name not in dates], COLUMNS)
     if not dates or not others:
         return []
     rows = sample(len(X), ROWS, random_state)
@@ -342,5 +342,5 @@ def _period(X: pd.DataFrame, random_state: int) -> list[Finding]:
 
 def _hashable(X: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose columns of mixed objects are text."""
-    objects = [name for name, column in X.items() if pd.api.types.is_object_dtype(column.dtype)]
+    objects = [str(name) for name, column in X.items() if pd.api.types.is_object_dtype(column.dtype)]
     return X.assign(**{name: X[name].map(str, na_action="ignore") for name in objects}) if objects else X

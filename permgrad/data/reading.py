@@ -150,8 +150,8 @@ def read_text(path: str | Path, options: ReadOptions) -> ReadTable:
 
 def check_unique(names: Iterable[Any]) -> None:
     """Raise if a column's name is there more than once."""
-    names = pd.Index(list(names))
-    repeated = names[names.duplicated()].unique()
+    index = pd.Index(list(names))
+    repeated = index[index.duplicated()].unique()
     if len(repeated):
         raise PermGradError(f"column names must be unique, found {listing(repeated)} more than once; rename them")
 

@@ -33,28 +33,27 @@ def checkup_values(check: TableCheck, notes: list[str]) -> dict[str, Any]:
     notes : list of str
         What was said while the table was read and trained on.
     """
-    rows = [
-        Row(
-            column.column,
-            (
-                (column.kind, False),
-                (number(int(column.missing)), True),
-                (number(int(column.distinct)), True),
-                (f"{column.low} to {column.high}" if column.low else "–", False),
-                ("–" if math.isnan(column.alone) else f"{column.alone:.2f}".replace("-", "−"), True),
-            ),
-            bars(check.histograms.get(column.column, ())),
-        )
-        for column in check.table.head(MAX_COLUMNS).itertuples()
-    ]
+    columns: list[dict[str, Any]] = check.table.head(MAX_COLUMNS).to_dict("records")  # type: ignore[assignment]
     return {
         "findings": check.findings,
         "notes": notes,
-        "rows": rows,
+        "rows": [_row(column, check) for column in columns],
         "score": check.score,
         "left_out": max(0, len(check.table) - MAX_COLUMNS),
         "height": HEIGHT,
     }
+
+
+def _row(column: dict[str, Any], check: TableCheck) -> Row:
+    """Return a column's row, given its row of the check-up's table."""
+    cells = (
+        (column["kind"], False),
+        (number(column["missing"]), True),
+        (number(column["distinct"]), True),
+        (f"{column['low']} to {column['high']}" if column["low"] else "–", False),
+        ("–" if math.isnan(column["alone"]) else f"{column['alone']:.2f}".replace("-", "−"), True),
+    )
+    return Row(column["column"], cells, bars(check.histograms.get(column["column"], ())))
 
 
 def bars(counts: tuple[int, ...]) -> tuple[tuple[int, float, int, float], ...]:
