@@ -60,11 +60,14 @@ class Cleaned:
         Of the columns that came as text.
     said : list of str
         What was done, a line each.
+    changed : tuple of str
+        Columns that are not as they came.
     """
 
     frame: pd.DataFrame
     rules: dict[str, TextRule] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    changed: tuple[str, ...] = ()
 
 
 def cleaned(frame: pd.DataFrame, kinds: Mapping[str, Kind] | None = None, *, decimal: str = ".") -> Cleaned:
@@ -100,7 +103,9 @@ def cleaned(frame: pd.DataFrame, kinds: Mapping[str, Kind] | None = None, *, dec
             columns[str(name)] = new
     left_out = [name for name, kind in kinds.items() if kind in ("text", "id")]
     out.said = _told(frame, columns, out.rules, left_out)
-    out.frame = frame.assign(**columns).drop(columns=left_out)
+    out.changed = tuple(columns)
+    if columns or left_out:  # else nothing is copied
+        out.frame = frame.assign(**columns).drop(columns=left_out)
     return out
 
 
@@ -173,6 +178,8 @@ def tells_nothing(name: str, column: pd.Series) -> str:
 
     Looked at are text and whole numbers; who makes a category or fractional numbers of a column wants it kept.
     """
+    if pd.api.types.is_float_dtype(column.dtype):
+        return ""
     rows = int(column.count())
     if rows <= FEW_LEVELS:
         return ""

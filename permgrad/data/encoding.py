@@ -118,7 +118,8 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         numbers = [name for name in numeric if frame[name].nunique() > 1]
         least = max(MIN_GAPS, MIN_GAPS_SHARE * len(frame))
         gaps = [name for name in [*numeric, *dates] if least <= missing.get(name, 0) < len(frame)]
-        categories = [name for name in told if name not in {*numeric, *dates}]
+        others = {*numeric, *dates}
+        categories = [name for name in told if name not in others]
         levels, rare = _levels(frame, categories)
         self.rules_ = rules
         self._fit_dates(frame, dates)

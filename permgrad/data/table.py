@@ -98,14 +98,15 @@ class Table:
         absent = [name for name in self.drop if name not in X.columns]
         if absent:
             raise PermGradError(f"no column {listing(absent)} to drop; there are {listing(X.columns, 12)}")
-        X = X.drop(columns=list(self.drop))
+        X = X.drop(columns=list(self.drop)) if self.drop else X
         dropped = [f"left out, as you said: {listing(self.drop)}"] if self.drop else []
         if isinstance(self.X, Table) and not self.kinds:
             return X, {**self.X.rules, **self.rules}, dropped
         clean = cleaned(X, self.kinds, decimal=decimal)
         if clean.frame.shape[1] == 0:
             raise PermGradError(f"no column is left of {listing(as_frame(self.X).columns)}; drop fewer")
-        _check_numbers(clean.frame)
+        if clean.changed:
+            _check_numbers(clean.frame[list(clean.changed)])
         return clean.frame, {**self.rules, **clean.rules}, [*dropped, *clean.said]
 
     @classmethod
@@ -480,8 +481,11 @@ def _check_no_leak(X: pd.DataFrame, y: pd.Series) -> None:
     """Raise if a column of `X` is the target itself: by its values, where that can be no coincidence."""
     for name, column in X.items():
         alike = pd.notna(column.iloc[0]) and column.iloc[0] == y.iloc[0]  # spares most columns the full comparison
-        telling = column.nunique() > 2 or str(y.name) == name
-        if alike and telling and (column.astype(object) == y.astype(object)).fillna(False).all():
+        if (
+            alike
+            and (column.nunique() > 2 or str(y.name) == name)
+            and (column.astype(object) == y.astype(object)).fillna(False).all()
+        ):
             raise PermGradError(f"column {name!r} equals the target {y.name!r} in every row; drop it from X")
 
 

@@ -11,6 +11,8 @@ from permgrad.report.page._tables import number
 
 BAR, HEIGHT = 5, 20
 """Width of a histogram's bar and height of the highest, in the SVG's units."""
+MOST_LETTERS = 24
+"""Of a value."""
 MAX_COLUMNS = 200
 """That the page shows."""
 
@@ -50,10 +52,14 @@ def _row(column: dict[str, Any], check: TableCheck) -> Row:
         (column["kind"], False),
         (number(column["missing"]), True),
         (number(column["distinct"]), True),
-        (f"{column['low']} to {column['high']}" if column["low"] else "–", False),
+        (f"{_cut(column['low'])} to {_cut(column['high'])}" if column["low"] else "–", False),
         ("–" if math.isnan(column["alone"]) else f"{column['alone']:.2f}".replace("-", "−"), True),
     )
     return Row(column["column"], cells, bars(check.histograms.get(column["column"], ())))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
 
 
 def bars(counts: tuple[int, ...]) -> tuple[tuple[int, float, int, float], ...]:
