@@ -3,6 +3,7 @@ __version__: str
 from .data import toy as toy
 from .data.cells import Cells as Cells
 from .data.cells import read_cells as read_cells
+from .data.checkup import TableCheck as TableCheck
 from .data.datasets import list_datasets as list_datasets
 from .data.datasets import load_dataset as load_dataset
 from .data.derived import DerivedColumns as DerivedColumns

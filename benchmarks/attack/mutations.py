@@ -101,11 +101,11 @@ def samples(directory: Path) -> Iterator[tuple[str, Loaded]]:
     for name, content in (("t.csv", text), ("t.csv.gz", gzip.compress(text))):
         path = directory / name
         path.write_bytes(content)
-        yield name, Loaded(path, lambda path=path: pg.Table.from_csv(path, "y"), 0.12)  # type: ignore[misc]
+        yield name, Loaded(path, lambda path=path: pg.Table.from_file(path, "y"), 0.12)  # type: ignore[misc]
     frame.to_parquet(directory / "t.parquet")
     yield (
         "t.parquet",
-        Loaded(directory / "t.parquet", lambda: pg.Table.from_parquet(directory / "t.parquet", "y"), 0.12),
+        Loaded(directory / "t.parquet", lambda: pg.Table.from_file(directory / "t.parquet", "y"), 0.12),
     )
     X, y = frame[["a", "b", "c"]], frame["y"]
     small = pg.HybridClassifier(preset="published", branches=("tabular",), dense_units=(4,), epochs=1)

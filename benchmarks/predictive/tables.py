@@ -14,7 +14,7 @@ from sklearn.datasets import make_friedman1
 from sklearn.model_selection import train_test_split
 
 import permgrad as pg
-from permgrad.data.table import read_csv
+from permgrad.data.reading import read_csv
 from permgrad.data.toy import PROBLEMS
 
 PLANTED_ROWS, PLANTED_STATE = 1000, 1

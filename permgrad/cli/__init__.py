@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any
 
 import click
 
 from permgrad import __version__
+from permgrad.cli._notes import forget_notes, show_warning
+from permgrad.cli.check import check
 from permgrad.cli.dashboard import dashboard
 from permgrad.cli.datasets import datasets
 from permgrad.cli.evaluate import evaluate
@@ -25,14 +26,14 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (rank, evaluate, tune, dashboard, datasets):
+for command in (check, rank, evaluate, tune, dashboard, datasets):
     cli.add_command(command)
 
 
 def main() -> None:
     """Run the command line: 0 on success, 2 with one line for bad input, 130 when interrupted."""
-    _said.clear()
-    warnings.showwarning = _show_warning
+    forget_notes()
+    warnings.showwarning = show_warning
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
@@ -51,13 +52,3 @@ def main() -> None:
             raise
         click.echo(f"permgrad: {error}", err=True)
         sys.exit(2)
-
-
-_said: set[str] = set()
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Print permgrad's warnings as one line; those of libraries about themselves are not the user's concern."""
-    if category is UserWarning and str(message) not in _said:  # each step that encodes rows would say the same of them
-        _said.add(str(message))
-        click.echo(f"note: {message}", err=True)

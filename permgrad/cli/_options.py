@@ -73,6 +73,30 @@ class Sizes(click.ParamType):
         return "N,N,...|none"
 
 
+class ColumnKind(click.ParamType):
+    """What a column is, as in ``zip=category``."""
+
+    name = "column's kind"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str]:
+        """Return the column's name and its kind."""
+        if isinstance(value, tuple):
+            return value
+        column, equals, kind = value.rpartition("=")
+        if not (column and equals and kind in COLUMN_KINDS):
+            self.fail(f"{value!r} is not COL=KIND, where KIND is one of {', '.join(COLUMN_KINDS)}.", param, ctx)
+        return column, kind
+
+    def get_metavar(self, param: Any, ctx: Any = None) -> str:
+        """Return what the help shows for the value."""
+        return f"COL={'|'.join(COLUMN_KINDS)}"
+
+
+class OfTable(click.Option):
+    """An option that says how a table is read."""
+
+
+COLUMN_KINDS = ("number", "category", "date", "text", "id")
 SECONDS = Number(0, 1e9)
 MANY = 10**9
 LARGEST_LAYER = 2**16
@@ -80,13 +104,36 @@ SEED = click.IntRange(0, 2**32 - 1)
 LAYOUTS = ["tinto", "igtd", "deepinsight", "fotomics", "refined"]
 PRESETS = ["default", "fast", "best", "published"]
 PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-OUT = click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/TABLE]")
-SHARED = [
-    click.argument("table"),
-    click.option("--target", help="Column to predict. A file needs it; a data set has one already."),
-    click.option(
-        "--task", type=click.Choice(["regression", "classification"]), help="What to do.  [default: by the target]"
+_of_table = functools.partial(click.option, cls=OfTable)
+READING = [
+    _of_table("--sep", metavar="C", help="What parts fields: a character, tab or blanks.  [default: guessed]"),
+    _of_table("--decimal", type=click.Choice([".", ","]), help="Decimal mark.  [default: guessed]"),
+    _of_table("--encoding", metavar="NAME", help="Such as utf-8 or latin-1.  [default: guessed]"),
+    _of_table("--header/--no-header", default=None, help="Whether the first line names columns.  [default: guessed]"),
+    _of_table("--na", multiple=True, metavar="TEXT", help="What stands for a missing value too; may be repeated."),
+    _of_table("--sheet", metavar="NAME", help="Of an Excel file, or its number from 0.  [default: the first]"),
+    _of_table("--drop", multiple=True, metavar="COL", help="Column to leave out; may be repeated."),
+    _of_table("--as", "kinds", multiple=True, type=ColumnKind(), help="What a column is; may be repeated."),
+    _of_table(
+        "--rare",
+        type=click.Choice(["error", "merge", "drop"]),
+        default="error",
+        show_default=True,
+        help="What to do with classes of fewer than 5 rows: refuse them, make one class of them, or leave them out.",
     ),
+]
+"""How a file's table is read, and what becomes of its columns and classes."""
+OUT = click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/TABLE]")
+TABLE = click.argument("table")
+TARGET = click.option("--target", help="Column to predict. A file needs it; a data set has one already.")
+TASK = click.option(
+    "--task", type=click.Choice(["regression", "classification"]), help="What to do.  [default: by the target]"
+)
+SHARED = [
+    TABLE,
+    TARGET,
+    TASK,
+    *READING,
     OUT,
     click.option(
         "--layout", type=click.Choice(LAYOUTS), default="tinto", show_default=True, help="Which pixel shows a column."
@@ -169,20 +216,32 @@ SETTINGS = [
 
 
 class SettingsApart(click.Command):
-    """A command whose help lists settings of the network after all other options, under a heading of their own."""
+    """A command whose help lists how the table is read, and settings of the network, under headings of their own."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options."""
         options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
-        for heading, apart in (("Options", False), ("Settings of the network, by default the preset's", True)):
-            with formatter.section(heading):
-                records = [option.get_help_record(ctx) for option in options if isinstance(option, Setting) == apart]
-                formatter.write_dl([record for record in records if record is not None])
+        headings: dict[type, str] = {
+            click.Option: "Options",
+            OfTable: "How the table is read",
+            Setting: "Settings of the network, by default the preset's",
+        }
+        for kind, heading in headings.items():
+            records = [option.get_help_record(ctx) for option in options if type(option) is kind]
+            shown = [record for record in records if record is not None]
+            if shown:
+                with formatter.section(heading):
+                    formatter.write_dl(shown)
 
 
 def shared_options(command: Any) -> Any:
     """Add the options that `rank` and `tune` share to a command."""
     return _decorated(command, SHARED)
+
+
+def reading_options(command: Any) -> Any:
+    """Add the options that say how a table is read to a command."""
+    return _decorated(command, READING)
 
 
 def settings_options(command: Any) -> Any:

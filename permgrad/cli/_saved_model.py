@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from permgrad.cli._options import OfTable
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -29,8 +31,10 @@ def check_options(context: click.Context) -> None:
     """Raise for options that were given but train, split or test, where a model is given too."""
     from permgrad.errors import PermGradError, listing
 
-    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    useless = [f"--{name.replace('_', '-')}" for name in given if name not in WITH_A_MODEL]
+    training = [option for option in context.command.params if not isinstance(option, OfTable)]
+    names = [option.name or "" for option in training if option.name not in WITH_A_MODEL]
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    useless = [f"--{name.replace('_', '-')}" for name in given]
     if useless:
         raise PermGradError(f"with --model nothing is trained, split or put to the test; leave out {listing(useless)}")
 

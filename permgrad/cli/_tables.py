@@ -5,26 +5,66 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from permgrad.data.table import Table
 
 
-def load_table(table: str, target: str | None, task: Any) -> Table:
-    """Load a data set by its name, or read a file."""
+OF_FILES = ("sep", "decimal", "encoding", "header", "na", "sheet")
+OF_TABLES = ("drop", "kinds", "rare")
+
+
+def take_reading(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options that say how a table is read out of others; return those that say something."""
+    taken = {name: options.pop(name) for name in (*OF_FILES, *OF_TABLES)}
+    taken["kinds"] = dict(taken["kinds"])
+    nothing: tuple[Any, ...] = (None, (), {}, "error")
+    return {name: value for name, value in taken.items() if value not in nothing}
+
+
+def show_table(data: Table) -> None:
+    """Print a table's size, and what was made of it."""
+    click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
+    for line in [data.notes["note"]] if "note" in data.notes else []:
+        click.echo(f"  {line}")
+    for line in data.said:
+        click.echo(f"  {line}")
+
+
+def load_table(table: str, target: str | None, task: Any, told: dict[str, Any] | None = None) -> Table:
+    """Load a data set by its name, or read a file.
+
+    Parameters
+    ----------
+    table, target, task
+        As on the command line.
+    told : dict, optional
+        Arguments of `Table.from_file` that say how it is read.
+    """
     from permgrad.data.datasets import load_dataset
     from permgrad.data.table import Table
     from permgrad.errors import PermGradError
 
-    if not Path(table).suffix and not Path(table).is_file():
+    told = told or {}
+    if not is_path(table):
+        of_files = [name for name in OF_FILES if name in told]
+        if of_files:
+            raise PermGradError(f"--{of_files[0]} is for files; data set {table!r} is read as its card says")
         data = load_dataset(table)
         if target not in (None, data.y.name):
             raise PermGradError(f"the target of data set {table!r} is {data.y.name!r}; leave --target out")
         if task not in (None, data.task):
             raise PermGradError(f"the task of data set {table!r} is {data.task}; leave --task out")
-        return data
+        return Table(data.X, data.y, data.task, data.name, data.notes | {"read": told}, **told) if told else data
     if target is None:
         raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")
-    return Table.from_file(table, target, task=task)
+    return Table.from_file(table, target, task=task, **told)
+
+
+def is_path(table: str) -> bool:
+    """Tell whether a command is given files, and not a data set's name."""
+    return bool(Path(table).suffix) or Path(table).exists() or any(letter in table for letter in "*?/")
 
 
 def same_table(table: str | None, known: dict[str, Any]) -> Table:
@@ -37,8 +77,9 @@ def same_table(table: str | None, known: dict[str, Any]) -> Table:
         raise PermGradError(
             f"the ranking is of a file called {known['name']!r}; name it: permgrad evaluate RESULTS FILE"
         )
-    is_file = table is not None and (bool(Path(table).suffix) or Path(table).is_file())
-    data = load_table(table or known["name"], known["target"] if is_file else None, None)
+    is_file = table is not None and is_path(table)
+    task = known.get("task") if is_file else None
+    data = load_table(table or known["name"], known["target"] if is_file else None, task, known.get("read"))
     if data.sha256 != known["sha256"]:
         raise PermGradError(
             f"the ranking is of a table with SHA-256 {known['sha256']}, {table or data.name} has {data.sha256}; pass"

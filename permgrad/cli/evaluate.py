@@ -72,8 +72,9 @@ def evaluate(
     )
     groups = pg.FeatureRanking.load(results / "groups.json") if (results / "groups.json").exists() else None
     command = ranking.settings.get("command")
+    notes = tuple(note for note in ranking.settings.get("notes", ()) if note not in data.said)
     models = pg.ReferenceModels.load(results / FILE)
-    evaluated = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models)
+    evaluated = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models, notes)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
         write_results(Path(staging), evaluated)
         move_into(Path(staging), results)

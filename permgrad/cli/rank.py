@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from permgrad.cli._notes import notes_printed
 from permgrad.cli._options import PRESETS, SECONDS, SettingsApart, check_class_weight, settings_options, shared_options
 from permgrad.cli._saved_model import check_options, rank_model, write_ranking
 from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps, rows_to_fit
-from permgrad.cli._tables import load_table
+from permgrad.cli._tables import load_table, show_table, take_reading
+from permgrad.cli.check import show_findings
 
 if TYPE_CHECKING:
     from permgrad.data.table import Table
@@ -99,15 +101,16 @@ def rank(
 ) -> None:
     """Train a hybrid network on TABLE and rank its columns.
 
-    TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file. What no option
-    says of the network is decided by the preset. With --model, nothing is trained.
+    TABLE is a data set's name (see `permgrad datasets`) or a file: text with any separator, Parquet, Feather, JSON,
+    Excel, Stata or SPSS; a directory of Parquet files, or a pattern in quotes. What no option says of the network is
+    decided by the preset. With --model, nothing is trained.
     """
     from permgrad.directories import new_directory
 
     stop_by_interrupt()
     if model is not None:
         check_options(click.get_current_context())
-    data = load_table(table, target, task)
+    data = load_table(table, target, task, take_reading(settings))
     steps = Steps(
         settings["random_state"],
         n_repeats,
@@ -123,9 +126,7 @@ def rank(
     protected = [path for path in (table, model) if path is not None and Path(path).is_file()]
     needs = BYTES_OF_RESULTS + BYTES_PER_COLUMN * len(data.features)
     with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging:
-        click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
-        if "note" in data.notes:
-            click.echo(f"  {data.notes['note']}")
+        show_table(data)
         if model is None:
             ranking = _write_ranking(staging, data, split_random_state, settings, steps)
         else:
@@ -149,6 +150,10 @@ def _write_ranking(
     train, val, test = data.split(random_state=split_random_state)
     steps.check(data, test)
     estimator = build_estimator(data, settings)
+    check = data.check(random_state=split_random_state)
+    if check.findings:
+        show_findings(check)
+        click.echo()
     click.echo(estimator.description())
     rows, deciding = rows_to_fit(estimator, train, val)
     estimator.fit(rows, validation_data=deciding)
@@ -163,7 +168,9 @@ def _write_ranking(
     if evaluation is not None:
         show_evaluation(evaluation)
     command = shlex.join(["permgrad", *sys.argv[1:]])
-    results = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models)
+    results = Results(
+        estimator, ranking, data, test, split_random_state, groups, evaluation, command, models, notes_printed(), check
+    )
     try:
         return write_results(directory, results)
     except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time

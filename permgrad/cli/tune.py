@@ -10,7 +10,7 @@ import click
 from permgrad.cli._options import MANY, PRESETS, SECONDS, check_class_weight, shared_options
 from permgrad.cli._shown import show_study
 from permgrad.cli._signals import stop_by_interrupt
-from permgrad.cli._tables import load_table
+from permgrad.cli._tables import load_table, show_table, take_reading
 
 
 @click.command()
@@ -84,13 +84,13 @@ def tune(
 ) -> None:
     """Tune a network on TABLE, then rank its columns by the best one.
 
-    TABLE is a data set's name (see `permgrad datasets`), a CSV file or a Parquet file. Run again, the study goes
+    TABLE is a data set's name (see `permgrad datasets`) or a file, as for `permgrad rank`. Run again, the study goes
     on until it has its trials; run on other machines with the same --storage, they share the work.
     """
     from permgrad.tuning.api import tune as run
 
-    data = load_table(table, target, task)
-    click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
+    data = load_table(table, target, task, take_reading(settings))
+    show_table(data)
     check_class_weight(settings["class_weight"], data.task)
     stop_by_interrupt()
     objectives: Any = metric[0] if len(metric) == 1 else metric

@@ -15,7 +15,8 @@ import pooch
 import sklearn.datasets
 
 from permgrad.data.expression import read_expression
-from permgrad.data.table import Table, read_csv
+from permgrad.data.reading import read_csv
+from permgrad.data.table import Table
 from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, listing
 

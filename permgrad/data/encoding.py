@@ -1,15 +1,16 @@
 """Columns of a table → float32 columns of a network's input, and back to their owners.
 
 A numeric column stays one column, its missing values filled with the training median; so does an ordered category, as
-the position of its level. Where enough values are missing, a 0/1 column says so. A text, category or boolean column
-becomes one 0/1 column per level; of many levels, rare ones share columns with others that are about as frequent.
-Columns that never vary in training carry no information and are left out.
+the position of its level. A date becomes those of its parts that vary. Where enough values are missing, a 0/1 column
+says so. A text, category or boolean column becomes one 0/1 column per level; of many levels, rare ones share columns
+with others that are about as frequent. Columns that never vary in training carry no information and are left out, and
+so are identifiers and free text.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -17,8 +18,10 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import validate_data
 
+from permgrad.data._dates import PARTS, date_parts
+from permgrad.data._kinds import TextRule, blanks_to_missing, cleaned, dates_of, level_texts, numbers_of, tells_nothing
 from permgrad.data._levels import MISSING, counted, factorized, kept_and_pooled, places, with_missing
-from permgrad.data.table import as_frame, as_given
+from permgrad.data.table import Table, as_frame, as_given
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 
 MIN_GAPS = 5
@@ -26,13 +29,17 @@ MIN_GAPS_SHARE = 0.01
 """Training rows, and share of them, in which a number must be missing for the network to be told of it."""
 TINY = 1e-30
 """float32 ends at 1e-38, and numbers are divided by their spread."""
+WHOLE_FLOAT32, LARGEST_WHOLE = 2**24, 2**63
+"""Up to the first, float32 has every whole number; above the second there are none in tables."""
+MAX_TAKEN_TOGETHER = 0.1
+"""Share of whole numbers that may become equal in float32 before it is said."""
 
 
 class ColumnEncoder(TransformerMixin, BaseEstimator):
     """Columns of any kind as float32 columns; a scikit-learn transformer.
 
-    Encoded columns are, in this order: numbers (`numeric_`), 0/1 columns of what is missing (`gaps_`), and those of
-    categories (`categories_`, `pools_`).
+    Encoded columns are, in this order: numbers (`numeric_`), parts of dates (`dates_`), 0/1 columns of what is missing
+    (`gaps_`), and those of categories (`categories_`, `pools_`). Text is read as numbers or dates where it was at fit.
 
     Attributes
     ----------
@@ -40,8 +47,13 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         The table's columns, in the order in which they came at fit.
     numeric_ : tuple of str
         Numeric columns and ordered categories that vary, in order.
+    dates_ : dict
+        Each date that varies, with those of its parts that do: "days" since the first training row's date, "year",
+        "month", "weekday" (0 is Monday), "hour". All of them are one column of the table, and ranked as one.
+    origins_ : dict
+        The first training row's date of each of these, as text (ISO 8601).
     medians_ : tuple of float
-        Training median of each of these: what fills its gaps.
+        Training median of each number and of each date's part, in this order: what fills its gaps.
     offsets_ : tuple of float
         What is taken off each of these before it becomes float32: 0, but for columns whose spread
         float32 would blur (times in seconds since 1970, say), see `float32_offset`.
@@ -49,8 +61,8 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Each ordered category that is encoded, with its levels as text, in the order of its dtype: a row's number is
         the position of its level, from 0.
     gaps_ : tuple of str
-        Those numeric columns and ordered categories of which the network is told where they are missing: at least 1 %
-        of the training rows, and 5. One may be here alone: whose values are all the same, where it has any.
+        Those numeric columns, ordered categories and dates of which the network is told where they are missing: at
+        least 1 % of the training rows, and 5. One may be here alone: whose values are all the same, where it has any.
     categories_ : dict
         Each categorical column that varies, with the levels, as text, that have a 0/1 column of their own: up to 30
         levels, all; of more, those in at least 4 training rows, up to 100. Missing values are a level too.
@@ -59,14 +71,18 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         is shared by the other levels that are in so many training rows, rarest first. Each with its levels, but for the
         rarest: it holds all that is nowhere else, levels not seen in training among them.
     constant_ : tuple of str
-        Columns that are not encoded: with at most one distinct value in training (all-missing ones too), and
-        categories of which each is too rare to be told from the others.
+        Columns that are not encoded: with at most one distinct value in training (all-missing ones too),
+        categories of which each is too rare to be told from the others, and those of `left_out_`.
+    left_out_ : dict
+        Identifiers and columns of free text, each with the reason.
+    rules_ : dict
+        Each column that came as text and was numbers or dates, with the `TextRule` by which texts are read.
     missing_ : dict
         Number of missing training values of each column that has any.
     groups_ : dict
         For each encoded column of the table, in its order, the positions of its encoded columns.
     n_numbers_ : int
-        So many of the encoded columns, the first ones, are numbers; the others are 0/1.
+        So many of the encoded columns, the first ones, are numbers and parts of dates; the others are 0/1.
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -88,31 +104,35 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         UserWarning
             Naming the columns that are left out, and those with levels that share 0/1 columns.
         """
-        frame = as_frame(X)
+        frame, rules = _cleaned(X)
         _check_kinds(frame)
         with as_permgrad_error():
             validate_data(self, as_given(X), skip_check_array=True)
         names = frame.columns.tolist()
         missing = {name: count for name, count in zip(names, frame.isna().sum().tolist(), strict=True) if count}
-        ordinals = {name: _ordered_levels(frame[name]) for name in names if _is_ordered(frame[name])}
-        numeric = dict.fromkeys(name for name in names if name in ordinals or is_number(frame[name]))
+        left_out = {name: reason for name in names if (reason := tells_nothing(name, frame[name]))}
+        told = [name for name in names if name not in left_out]
+        ordinals = {name: _ordered_levels(frame[name]) for name in told if _is_ordered(frame[name])}
+        dates = [name for name in told if pd.api.types.is_datetime64_any_dtype(frame[name].dtype)]
+        numeric = [name for name in told if name in ordinals or is_number(frame[name])]
         numbers = [name for name in numeric if frame[name].nunique() > 1]
         least = max(MIN_GAPS, MIN_GAPS_SHARE * len(frame))
-        gaps = [name for name in numeric if least <= missing.get(name, 0) < len(frame)]
-        counts = {name: counted(frame[name]) for name in names if name not in numeric}
-        levels = {name: kept_and_pooled(of_level) for name, of_level in counts.items()}
-        levels = {name: (kept, pools) for name, (kept, pools) in levels.items() if len(kept) + len(pools) > 1}
-        encoded = {*numbers, *gaps, *levels}
+        gaps = [name for name in [*numeric, *dates] if least <= missing.get(name, 0) < len(frame)]
+        others = {*numeric, *dates}
+        categories = [name for name in told if name not in others]
+        levels, rare = _levels(frame, categories)
+        self.rules_ = rules
+        self._fit_dates(frame, dates)
+        encoded = {*numbers, *self.dates_, *gaps, *levels}
         constant = [name for name in names if name not in encoded]
-        rare = [name for name in constant if len(counts.get(name, ())) > 1]
-        _check_constant(constant, rare, frame)
-        _warn_of_pools(levels, counts)
+        _check_constant(constant, rare, left_out, frame)
         self.ordinals_ = {name: ordinals[name] for name in ordinals if name in encoded}
-        values = self._numbers(frame, numbers)
-        _check_tiny(numbers, values)
         self.features_ = tuple(names)
-        self.constant_ = tuple(constant)
         self.numeric_ = tuple(numbers)
+        values = self._all_numbers(frame)
+        _check_float32([*numbers, *(name for name, parts in self.dates_.items() for _ in parts)], values)
+        self.constant_ = tuple(constant)
+        self.left_out_ = left_out
         self.medians_ = tuple(np.nanmedian(values, axis=0).tolist())
         self.offsets_ = tuple(float32_offset(column) for column in values.T)
         self.gaps_ = tuple(gaps)
@@ -120,6 +140,18 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         self.pools_ = {name: pools for name, (_, pools) in levels.items() if pools}
         self.missing_ = missing
         return self
+
+    def _fit_dates(self, frame: pd.DataFrame, names: Iterable[str]) -> None:
+        """Learn each date's first day, and which of its parts vary."""
+        self.dates_: dict[str, tuple[str, ...]] = {}
+        self.origins_: dict[str, str] = {}
+        for name in names:
+            if frame[name].nunique() < 2:
+                continue
+            origin = frame[name].min()
+            parts = date_parts(frame[name], origin)
+            self.dates_[name] = tuple(part for part in PARTS if len(np.unique(parts[part][~np.isnan(parts[part])])) > 1)
+            self.origins_[name] = origin.isoformat()
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows.
@@ -154,19 +186,16 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         """Encode rows of a frame that has been checked, see `transform`; its columns have the names of `features_`."""
         groups = self.groups_
         encoded = np.zeros((len(frame), sum(map(len, groups.values()))), np.float32)
-        names = list(dict.fromkeys([*self.numeric_, *self.gaps_]))
-        at = {name: i for i, name in enumerate(names)}
-        values = self._numbers(frame, names, warn=True)
-        missing = np.isnan(values)
+        values = self._all_numbers(frame, warn=True)
         n = self.n_numbers_
-        numbers = np.where(missing[:, :n], self.medians_, values[:, :n]) - self.offsets_
+        numbers = np.where(np.isnan(values), self.medians_, values) - self.offsets_
         if (np.abs(numbers) > np.finfo(np.float32).max).any():
             raise PermGradError("Input contains a value too large for dtype('float32'); rescale that column")
         encoded[:, :n] = numbers
-        encoded[:, n : n + len(self.gaps_)] = missing[:, [at[name] for name in self.gaps_]]
+        encoded[:, n : n + len(self.gaps_)] = self._missing(frame, values)
         rows = np.arange(len(frame))
         for name, kept in self.categories_.items():
-            codes, texts = with_missing(frame[name])
+            codes, texts = with_missing(level_texts(blanks_to_missing(frame[name])))
             place = places(texts, kept, self.pools_.get(name, {}))
             _warn_of_unseen(name, texts, place, "not seen in training; taken for none of its categories")
             place = place[codes]
@@ -177,18 +206,20 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the encoded columns; `input_features` is ignored.
 
-        They are ``"age"``, ``"age=(missing)"``, ``"colour=red"``, ``"zip=(in 1-3 rows)"``, ...
+        They are ``"age"``, ``"signup (month)"``, ``"age=(missing)"``, ``"colour=red"``, ``"zip=(in 1-3 rows)"``, ...
+        Where two would be called alike, as of a column that is itself called "colour=red", later ones are numbered.
         """
         check_fitted(self)
+        dates = [f"{name} ({part})" for name, parts in self.dates_.items() for part in parts]
         told = [f"{name}={MISSING}" for name in self.gaps_]
         onehot = [f"{name}={level}" for name in self.categories_ for level in self._levels_of(name)]
-        return np.array([*self.numeric_, *told, *onehot], dtype=object)
+        return np.array(_told_apart([*self.numeric_, *dates, *told, *onehot]), dtype=object)
 
     @property
     def groups_(self) -> dict[str, np.ndarray]:
         """For each encoded column of the table, in its order, the positions of its encoded columns."""
         check_fitted(self)
-        owners = [*self.numeric_, *self.gaps_]
+        owners = [*self._number_owners(), *self.gaps_]
         owners += [name for name in self.categories_ for _ in self._levels_of(name)]
         positions: dict[str, list[int]] = {}
         for position, owner in enumerate(owners):
@@ -197,9 +228,37 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
 
     @property
     def n_numbers_(self) -> int:
-        """So many of the encoded columns, the first ones, are numbers; the others are 0/1."""
+        """So many of the encoded columns, the first ones, are numbers and parts of dates; the others are 0/1."""
         check_fitted(self)
-        return len(self.numeric_)
+        return len(self._number_owners())
+
+    def number_gaps(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return where a number or a date is missing, bool of shape (n_rows, n_numbers_); names as for `encode`."""
+        return np.isnan(self._all_numbers(frame))
+
+    def _number_owners(self) -> list[str]:
+        """Return the table's column of each encoded number."""
+        return [*self.numeric_, *(name for name, parts in self.dates_.items() for _ in parts)]
+
+    def _all_numbers(self, frame: pd.DataFrame, *, warn: bool = False) -> np.ndarray:
+        """Return numbers and parts of dates as float64, (n_rows, n_numbers_), NaN where missing."""
+        numbers = self._numbers(frame, self.numeric_, warn=warn)
+        parts = []
+        for name, kept in self.dates_.items():
+            of_date = date_parts(dates_of(frame[name], self.rules_.get(name), name), pd.Timestamp(self.origins_[name]))
+            parts += [of_date[part] for part in kept]
+        return np.column_stack([numbers, *parts]) if parts else numbers
+
+    def _missing(self, frame: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+        """Return where each column of `gaps_` is missing, given `_all_numbers`."""
+        at = {name: i for i, name in reversed([*enumerate(self._number_owners())])}
+        beside = [name for name in self.gaps_ if name not in at]  # those that have one value, where they have any
+        dates = [name for name in beside if pd.api.types.is_datetime64_any_dtype(frame[name].dtype)]
+        others = self._numbers(frame, [name for name in beside if name not in dates])
+        known = {name: np.isnan(values[:, at[name]]) for name in self.gaps_ if name in at}
+        known |= {name: frame[name].isna().to_numpy() for name in dates}
+        known |= dict(zip([name for name in beside if name not in dates], np.isnan(others).T, strict=True))
+        return np.column_stack([known[name] for name in self.gaps_]) if self.gaps_ else np.zeros((len(frame), 0))
 
     def _levels_of(self, name: str) -> list[str]:
         """Return what each 0/1 column of a categorical column stands for."""
@@ -219,7 +278,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
                 values[:, i] = np.append(np.where(place < 0, np.nan, place), np.nan)[codes]  # missing: the last one
                 continue
             try:
-                values[:, i] = frame[name].to_numpy(dtype=float, na_value=np.nan)
+                values[:, i] = numbers_of(frame[name], self.rules_.get(name))
             except (TypeError, ValueError):
                 wrong.append(name)
         if wrong:
@@ -233,6 +292,10 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
             "features": list(self.features_),
             "named": hasattr(self, "feature_names_in_"),
             "numeric": list(self.numeric_),
+            "dates": {name: list(parts) for name, parts in self.dates_.items()},
+            "origins": self.origins_,
+            "rules": {name: [rule.kind, rule.form] for name, rule in self.rules_.items()},
+            "left_out": self.left_out_,
             "medians": list(self.medians_),
             "offsets": list(self.offsets_),
             "ordinals": {name: list(levels) for name, levels in self.ordinals_.items()},
@@ -260,6 +323,10 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         if content["named"]:
             encoder.feature_names_in_ = np.array(encoder.features_, dtype=object)
         encoder.numeric_ = _names(content["numeric"])
+        encoder.dates_ = {name: _names(parts) for name, parts in content["dates"].items()}
+        encoder.origins_ = {name: pd.Timestamp(origin).isoformat() for name, origin in content["origins"].items()}
+        encoder.rules_ = {name: TextRule(*rule) for name, rule in content["rules"].items()}
+        encoder.left_out_ = {name: str(reason) for name, reason in content["left_out"].items()}
         encoder.medians_ = tuple(content["medians"])
         encoder.offsets_ = tuple(content["offsets"])
         encoder.ordinals_ = {name: _names(levels) for name, levels in content["ordinals"].items()}
@@ -275,21 +342,25 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
 
     def _check(self) -> None:
         """Raise `PermGradError` where what was read does not fit together."""
-        numbers, told = {*self.numeric_, *self.gaps_}, {*self.numeric_, *self.gaps_, *self.categories_}
-        if not len(self.numeric_) == len(self.medians_) == len(self.offsets_):
-            raise PermGradError("an encoder has a median and an offset for each numeric column")
+        numbers, dates = {*self.numeric_, *self.gaps_} - {*self.dates_}, {*self.dates_}
+        told = numbers | dates | {*self.categories_}
+        if not len(self._number_owners()) == len(self.medians_) == len(self.offsets_):
+            raise PermGradError("an encoder has a median and an offset for each numeric column and part of a date")
+        if dates != {*self.origins_} or not all({*parts} and {*parts} <= {*PARTS} for parts in self.dates_.values()):
+            raise PermGradError(f"an encoder has a first day, and some of {listing(PARTS)}, for each date")
         if not np.isfinite(np.array([self.medians_, self.offsets_], float)).all():
             raise PermGradError("medians and offsets of an encoder are finite numbers")
         if (
-            numbers & {*self.categories_}
+            (numbers | dates) & {*self.categories_}
+            or {*self.numeric_} & dates
             or not {*self.ordinals_} <= numbers
             or not {*self.pools_} <= {*self.categories_}
         ):
             raise PermGradError("each column of an encoder is of one kind")
         if told & {*self.constant_} or told | {*self.constant_} != {*self.features_} or not told:
             raise PermGradError("an encoder knows each of its columns, and encodes at least one")
-        if not {*self.missing_} <= {*self.features_}:
-            raise PermGradError("an encoder counts what is missing of its own columns")
+        if not {*self.missing_} | {*self.rules_} <= {*self.features_} or not {*self.left_out_} <= {*self.constant_}:
+            raise PermGradError("an encoder counts what is missing of its own columns, and reads no others")
         for name, kept in self.categories_.items():
             pools = self.pools_.get(name, {})
             rarest, *others = [*pools.values()] or [()]
@@ -324,12 +395,17 @@ def is_number(column: pd.Series) -> bool:
 
 def _check_kinds(X: pd.DataFrame) -> None:
     for name, column in X.items():
-        kinds = (pd.api.types.is_object_dtype, pd.api.types.is_string_dtype, pd.api.types.is_bool_dtype)
+        kinds = (
+            pd.api.types.is_object_dtype,
+            pd.api.types.is_string_dtype,
+            pd.api.types.is_bool_dtype,
+            pd.api.types.is_datetime64_any_dtype,
+        )
         categorical = isinstance(column.dtype, pd.CategoricalDtype) or any(kind(column) for kind in kinds)
         if not categorical and not pd.api.types.is_numeric_dtype(column):
             raise PermGradError(
-                f"expected numbers, text, categories or booleans, column {name!r} is of type {column.dtype};"
-                " convert it (a date to a number of days, say) or drop it"
+                f"expected numbers, text, categories, booleans or dates, column {name!r} is of type {column.dtype};"
+                " convert it (a span of time to a number of days, say) or drop it"
             )
 
 
@@ -345,13 +421,52 @@ def _ordered_levels(column: pd.Series) -> tuple[str, ...]:
     return levels
 
 
-def _check_constant(constant: list[str], rare: list[str], X: pd.DataFrame) -> None:
-    """Raise if all columns are left out, and warn of those that are; `rare` ones hold several levels."""
+def _cleaned(X: Any) -> tuple[pd.DataFrame, dict[str, TextRule]]:
+    """Return a frame of numbers, dates and categories, and how its texts were read."""
+    if isinstance(X, Table):
+        return X.X, dict(X.rules)
+    clean = cleaned(as_frame(X))
+    return clean.frame, clean.rules
+
+
+def _levels(
+    frame: pd.DataFrame, names: Sequence[str]
+) -> tuple[dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]], list[str]]:
+    """Return the levels of each category that are kept apart and pooled, and categories of which all are too rare."""
+    counts = {name: counted(level_texts(frame[name])) for name in names}
+    levels = {name: kept_and_pooled(of_level) for name, of_level in counts.items()}
+    levels = {name: (kept, pools) for name, (kept, pools) in levels.items() if len(kept) + len(pools) > 1}
+    _warn_of_pools(levels, counts)
+    return levels, [name for name in names if name not in levels and len(counts[name]) > 1]
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Return names of which no two are the same: the second and further ones have a number behind them."""
+    taken: set[str] = set()
+    own = set(names)
+    apart = []
+    for name in names:
+        new, number = name, 2
+        while new in taken or (new != name and new in own):
+            new, number = f"{name} ({number})", number + 1
+        taken.add(new)
+        apart.append(new)
+    return apart
+
+
+def _check_constant(constant: list[str], rare: list[str], left_out: Mapping[str, str], X: pd.DataFrame) -> None:
+    """Raise if no column is encoded, and warn of those that are not; `rare` ones hold several levels."""
     if len(constant) == X.shape[1]:
         rows = "this 1 sample" if len(X) == 1 else f"these {len(X)} rows"
         but = f", or each level is too rare: {listing(rare)}" if rare else ""
+        but += "".join(f"; {name!r} is left out as {reason}" for name, reason in [*left_out.items()][:3])
         raise PermGradError(f"no column varies in {rows}{but}; there is nothing to learn from")
-    never = [name for name in constant if name not in rare]
+    for name, reason in left_out.items():
+        warnings.warn(
+            f"left out {name!r}: {reason}; ranked last, score 0; if it is none, say what it is (kinds, --as)",
+            stacklevel=3,
+        )
+    never = [name for name in constant if name not in rare and name not in left_out]
     if never:
         warnings.warn(
             f"no information in {listing(never)}: constant or all missing in training; ranked last, score 0",
@@ -364,12 +479,30 @@ def _check_constant(constant: list[str], rare: list[str], X: pd.DataFrame) -> No
         )
 
 
-def _check_tiny(names: list[str], values: np.ndarray) -> None:
+def _check_float32(names: list[str], values: np.ndarray) -> None:
+    """Raise for numbers that float32 cannot hold, and warn of whole numbers that it takes for each other."""
     tiny = [name for name, column in zip(names, values.T, strict=True) if np.nanmax(np.abs(column)) < TINY]
     if tiny:
         raise PermGradError(
             f"the values of {listing(tiny)} are below {TINY:.0e}, too small for float32; give them in another unit"
         )
+    for name, column in zip(names, values.T, strict=True):
+        before, after = _distinct_whole(column)
+        if after < (1 - MAX_TAKEN_TOGETHER) * before:
+            warnings.warn(
+                f"{name!r} has {before:,} different whole numbers, of which float32 makes {after:,}; if they are codes,"
+                " say that it is a category (kinds, --as)",
+                stacklevel=3,
+            )
+
+
+def _distinct_whole(column: np.ndarray) -> tuple[int, int]:
+    """Return how many whole numbers a column holds, in float64 and as the network gets them; 0, 0 of small ones."""
+    finite = column[np.isfinite(column)]
+    if not finite.size or not WHOLE_FLOAT32 <= np.abs(finite).max() < LARGEST_WHOLE or (finite % 1).any():
+        return 0, 0
+    shifted = (finite - float32_offset(finite)).astype(np.float32)
+    return len(np.unique(finite)), len(np.unique(shifted))
 
 
 def _warn_of_pools(levels: dict[str, tuple[tuple[str, ...], dict[str, Any]]], counts: dict[str, Any]) -> None:
@@ -378,7 +511,7 @@ def _warn_of_pools(levels: dict[str, tuple[tuple[str, ...], dict[str, Any]]], co
             warnings.warn(
                 f"{name!r} has {len(counts[name])} categories; the {len(kept)} most frequent ones are kept apart,"
                 f" {len(counts[name]) - len(kept)} are pooled by how often they occur",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 

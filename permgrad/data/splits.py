@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from permgrad.data.reading import read_csv
 from permgrad.data.table import Table, check_columns
-from permgrad.errors import PermGradError, listing
+from permgrad.errors import PermGradError, listing, reading
 from permgrad.files import new_file
 
 
@@ -103,12 +104,18 @@ def _write(table: Table, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PermGradError(f"cannot make {path.parent}: {error.strerror}; choose a writable path") from error
+    if str(table.y.name) in table.features:
+        raise PermGradError(f"a column of features is called {table.y.name!r} as the target is; rename one of them")
     with new_file(path) as temporary:
         table.X.assign(**{str(table.y.name): table.y}).to_csv(temporary, index=False)
 
 
 def _read(path: Path, expected: Table) -> Table:
-    part = Table.from_csv(path, str(expected.y.name), task=expected.task, name=expected.name, notes=expected.notes)
+    with reading(path, "a table of a split"):
+        frame = read_csv(path)
+    kinds = {name: kind for name, kind in expected.kinds.items() if name in expected.features}
+    facts = {"task": expected.task, "name": expected.name, "notes": expected.notes}
+    part = Table.from_frame(frame, str(expected.y.name), kinds=kinds, **facts)
     check_columns(part.features, expected.features, str(path))
     if part.classes != expected.classes:
         raise PermGradError(f"{path} must have the classes {listing(expected.classes or ())}, got {part.classes}")

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 from sklearn.utils import column_or_1d
 
-from permgrad.errors import PermGradError, as_permgrad_error, listing, reading
+from permgrad.data._kinds import Kind, TextRule, cleaned, matching
+from permgrad.data._targets import Rare, Task, as_task, check_class_sizes, without_rare
+from permgrad.data.reading import ReadOptions, check_unique, name_of, read_any
+from permgrad.errors import PermGradError, as_permgrad_error, listing
 
-Task = Literal["regression", "classification"]
-
-MAX_INTEGER_CLASSES = 20
-"""A target of whole numbers with at most this many distinct values is taken for classes."""
+if TYPE_CHECKING:
+    from permgrad.data.checkup import TableCheck
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,24 +30,37 @@ class Table:
 
     Parameters
     ----------
-    X : DataFrame, array of shape (n_rows, n_features), or Table
-        Numeric, text, category and boolean columns. An array's columns are named ``x0``, ``x1``, ... Columns of a
-        table are not checked again.
+    X : DataFrame, polars or pyarrow table, array of shape (n_rows, n_features), or Table
+        Numeric, text, category, boolean and date columns. Numbers and dates in text become numbers and dates. An
+        array's columns are named ``x0``, ``x1``, ... Columns of a table are not checked again.
     y : Series, array or list of length n_rows
         The target: numbers for regression, labels of any kind for classification.
     task : {"regression", "classification"}, optional
         Inferred when not given: text, booleans, and whole numbers with at most 20 distinct values are
-        classes; every other number is regression.
+        classes; every other number is regression. `said` has the reason.
     name : str
         Shown in tables and pictures.
     notes : dict
         Facts about where the table comes from (source, licence, hash), carried into results.
+    drop : sequence of str
+        Columns to leave out.
+    kinds : mapping of str to {"number", "category", "date", "text", "id"}
+        What columns are, where their values would tell otherwise. Those of kind "text" and "id" are left out.
+    rare : {"error", "merge", "drop"}
+        What becomes of classes of fewer than 5 rows: a split refuses them; they are one class, "other"; their rows
+        are left out.
+    rules : mapping of str to TextRule
+        How the texts of a column became numbers or dates: found here, and given only of a table that was read.
+    said : tuple of str
+        What was made of the table, a line each: how it was read, columns in text, the task and its reason.
+    decimal : {".", ","}
+        What decides where a column's numbers in text fit both marks, as of "1,234" alone.
 
     Raises
     ------
     PermGradError
         For duplicate column names, infinite values, a target that is absent, missing in some rows,
-        of another length, among the columns, or of a single value, and for fewer rows than classes.
+        of another length, a column's own values, or of a single value, and for fewer rows than classes.
     """
 
     X: pd.DataFrame
@@ -55,26 +68,53 @@ class Table:
     task: Task | None = None
     name: str = "table"
     notes: dict[str, Any] = field(default_factory=dict)
+    drop: Sequence[str] = ()
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    rare: Rare = "error"
+    rules: Mapping[str, TextRule] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+    decimal: InitVar[str] = "."
 
-    def __post_init__(self) -> None:
-        X = as_frame(self.X).reset_index(drop=True)
+    def __post_init__(self, decimal: str) -> None:
+        X, rules, columns_said = self._columns(decimal)
         y = as_target(self.y)
+        if len(X) != len(y):
+            raise PermGradError(f"X and y must have the same number of rows, got {len(X)} and {len(y)}")
+        y, task, reason = as_task(y, self.task, decimal=decimal)
+        merged = ""
+        if task == "classification":
+            rows, y, merged = without_rare(y, self.rare)
+            X, y = (X, y) if len(rows) == len(X) else (X.iloc[rows].reset_index(drop=True), y.reset_index(drop=True))
         _check_target(X, y)
-        task = self.task or infer_task(y)
-        if task not in ("regression", "classification"):
-            raise PermGradError(f"task must be 'regression' or 'classification', got {task!r}")
         if task == "classification":
             _check_classes(y)
-        elif not pd.api.types.is_numeric_dtype(y):
-            raise PermGradError(f"regression needs a numeric target, {y.name!r} is of type {y.dtype}")
-        object.__setattr__(self, "X", X)
-        object.__setattr__(self, "y", y)
-        object.__setattr__(self, "task", task)
+        said = [*self.said, *columns_said, *filter(None, (reason, merged))]
+        for name, value in {"X": X, "y": y, "task": task, "rules": rules, "said": tuple(said)}.items():
+            object.__setattr__(self, name, value)
+
+    def _columns(self, decimal: str) -> tuple[pd.DataFrame, Mapping[str, TextRule], list[str]]:
+        """Return the columns, checked and cleaned, how their texts were read, and what is to be said of it."""
+        X = as_frame(self.X).reset_index(drop=True)
+        absent = [name for name in self.drop if name not in X.columns]
+        if absent:
+            raise PermGradError(f"no column {listing(absent)} to drop; there are {listing(X.columns, 12)}")
+        X = X.drop(columns=list(self.drop)) if self.drop else X
+        dropped = [f"left out, as you said: {listing(self.drop)}"] if self.drop else []
+        if isinstance(self.X, Table) and not self.kinds:
+            return X, {**self.X.rules, **self.rules}, dropped
+        clean = cleaned(X, self.kinds, decimal=decimal)
+        if clean.frame.shape[1] == 0:
+            raise PermGradError(f"no column is left of {listing(as_frame(self.X).columns)}; drop fewer")
+        if clean.changed:
+            _check_numbers(clean.frame[list(clean.changed)])
+        return clean.frame, {**self.rules, **clean.rules}, [*dropped, *clean.said]
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, target: str, **keywords: Any) -> Table:
-        """Split `frame` into its column `target` and the others."""
-        _check_unique(frame)
+    def from_frame(cls, frame: Any, target: str, **keywords: Any) -> Table:
+        """Split a data frame (polars and pyarrow too) into its column `target` and the others."""
+        if not isinstance(frame, pd.DataFrame):
+            frame = _as_named_frame(frame)
+        check_unique(frame.columns)
         if target not in frame.columns:
             raise PermGradError(
                 f"target column {target!r} is not in the table; its columns are {listing(frame.columns, 12)}"
@@ -82,24 +122,60 @@ class Table:
         return cls(frame.drop(columns=target), frame[target], **keywords)
 
     @classmethod
-    def from_csv(cls, path: str | Path, target: str, **keywords: Any) -> Table:
-        """Read a CSV file (compressed ones too) whose first line names the columns."""
-        with reading(path, "a readable CSV table"):
-            frame = read_csv(_local(path))
-        return cls.from_frame(frame, target, **{"name": _stem(path), **keywords})
+    def from_file(
+        cls,
+        path: str | Path,
+        target: str,
+        *,
+        sep: str | None = None,
+        decimal: str | None = None,
+        encoding: str | None = None,
+        header: bool | None = None,
+        na: Sequence[str] = (),
+        sheet: str | int | None = None,
+        **keywords: Any,
+    ) -> Table:
+        """Read a file: text of any dialect, Parquet, Feather, JSON, Excel, Stata or SPSS, as its name says.
 
-    @classmethod
-    def from_parquet(cls, path: str | Path, target: str, **keywords: Any) -> Table:
-        """Read a Parquet file."""
-        with reading(path, "a readable Parquet table"):
-            frame = pd.read_parquet(_local(path))
-        return cls.from_frame(frame, target, **{"name": _stem(path), **keywords})
+        Parameters
+        ----------
+        path : path
+            Of a file, compressed or not; of a directory of Parquet files; or a pattern such as ``part-*.csv``.
+        target : str
+            Column to predict; of a text file without a header, ``x0``, ``x1``, ...
+        sep : str, optional
+            What parts fields: a character, "tab" or "blanks". Guessed, as what follows is, and told in `said`.
+        decimal : {".", ","}, optional
+        encoding : str, optional
+        header : bool, optional
+            Whether the first line names the columns.
+        na : sequence of str
+            Texts, or numbers, that stand for a missing value, beside the usual ones.
+        sheet : str or int, optional
+            Of an Excel file; by default the first.
+        **keywords
+            Of `Table`.
 
-    @classmethod
-    def from_file(cls, path: str | Path, target: str, **keywords: Any) -> Table:
-        """Read a CSV or Parquet file, whichever its name says."""
-        parquet = Path(path).suffix in (".parquet", ".pq")
-        return (cls.from_parquet if parquet else cls.from_csv)(path, target, **keywords)
+        Raises
+        ------
+        PermGradError
+            If the file cannot be read, or for what `Table` refuses.
+        """
+        given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": header, "sheet": sheet}
+        options = ReadOptions(**given, na=tuple(na), known=(target,))  # type: ignore[arg-type]
+        read = read_any(path, options)
+        if target not in read.frame.columns and not read.dialect.header:
+            raise PermGradError(
+                f"target column {target!r} is not in the table: its first line looks like values, so that columns are"
+                f" called {listing(read.frame.columns, 3)}; name one of these, or say that there is a header"
+                " (header=True, --header)"
+            )
+        told = {name: value for name, value in given.items() if value is not None} | ({"na": [*na]} if na else {})
+        told |= {name: keywords[name] for name in ("drop", "kinds", "rare") if keywords.get(name)}
+        notes = {**keywords.pop("notes", {}), **({"read": told} if told else {})}
+        said = (*read.said, *keywords.pop("said", ()))
+        keywords = {"name": name_of(path), "notes": notes, "said": said, "decimal": read.dialect.decimal, **keywords}
+        return cls.from_frame(read.frame, target, **keywords)
 
     @property
     def features(self) -> list[str]:
@@ -143,7 +219,7 @@ class Table:
             raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
         classification = self.task == "classification"
         if classification:
-            _check_class_sizes(self.y)
+            check_class_sizes(self.y)
         with as_permgrad_error():
             train, rest = train_test_split(
                 np.arange(len(self.y)),
@@ -158,6 +234,29 @@ class Table:
                 stratify=self.y[rest] if classification else None,
             )
         return self.take(train), self.take(val), self.take(test)
+
+    def check(self, test: Table | None = None, *, random_state: int = 42) -> TableCheck:
+        """Look at the table before anything is trained on it, in seconds.
+
+        Told are each column's kind, missing and distinct values, histogram, and how well it tells the target alone;
+        and what speaks against learning from the table: columns that tell the target almost alone, duplicates,
+        identifiers, small classes, test rows that differ from those trained on.
+
+        Parameters
+        ----------
+        test : Table, optional
+            Rows that will be tested on, where this table has those to train on. By default this table is split.
+        random_state : int
+            Of the split, and of rows drawn to measure on: 2,000 at most.
+
+        Returns
+        -------
+        TableCheck
+            Its ``table`` has a row for each column, its ``findings`` each say what to do.
+        """
+        from permgrad.data.checkup import check_table
+
+        return check_table(self, test, random_state=random_state)
 
     def take(self, rows: np.ndarray) -> Table:
         """Return the table of these rows (positions), target and notes kept."""
@@ -202,6 +301,9 @@ class Table:
         if not isinstance(X, (pd.DataFrame, Table)) and frame.shape[1] == len(self.features):
             frame = frame.set_axis(self.features, axis=1)
         check_columns(frame.columns, self.features, what)
+        if not isinstance(X, Table):
+            with as_permgrad_error():
+                frame = matching(frame, self.X, self.rules)
         if len(frame) != len(target) or target.isna().any():
             raise PermGradError(
                 f"{what} must have a target for each row, got {len(frame)} rows and {target.count()} targets"
@@ -247,16 +349,18 @@ def as_frame(X: Any) -> pd.DataFrame:
     if isinstance(X, Table):
         return X.X
     X = _single_values(_as_named_frame(X).infer_objects())
-    _check_unique(X)
+    check_unique(X.columns)
     _check_shape(X)
     _check_numbers(X)
     return X
 
 
 def as_given(X: Any) -> Any:
-    """Return `X` as scikit-learn takes it: a table's frame; names all text where some of them are."""
+    """Return `X` as scikit-learn takes it: the frame of any kind of table; names all text where some of them are."""
     if isinstance(X, Table):
         return X.X
+    if _is_arrow(X):
+        return _as_named_frame(X)
     if isinstance(X, pd.DataFrame) and len({isinstance(name, str) for name in X.columns}) > 1:
         return X.set_axis(X.columns.astype(str), axis=1)
     return X
@@ -276,6 +380,10 @@ def _as_named_frame(X: Any) -> pd.DataFrame:
         if X.columns.nlevels > 1:
             raise PermGradError("expected one name per column, got several levels; join them first")
         return X.set_axis(X.columns.astype(str), axis=1)
+    if _is_arrow(X):
+        import pyarrow as pa
+
+        return pa.table(X).to_pandas()
     array = np.asarray(X)
     if array.ndim != 2:
         raise PermGradError(
@@ -283,6 +391,11 @@ def _as_named_frame(X: Any) -> pd.DataFrame:
             " has a single feature, X.reshape(1, -1) if it is a single row."
         )
     return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+
+
+def _is_arrow(X: Any) -> bool:
+    """Tell whether something, no pandas frame, hands out its columns by Arrow's protocol, as polars and pyarrow do."""
+    return hasattr(X, "__arrow_c_stream__") and not isinstance(X, (pd.DataFrame, pd.Series))
 
 
 def _single_values(X: pd.DataFrame) -> pd.DataFrame:
@@ -342,6 +455,8 @@ def as_target(y: Any) -> pd.Series:
     PermGradError
         If `y` has more than one column.
     """
+    if not isinstance(y, pd.Series) and hasattr(y, "to_pandas"):  # polars, pyarrow
+        y = y.to_pandas()
     if not isinstance(y, pd.Series):
         if getattr(getattr(y, "dtype", None), "kind", "") == "S":
             raise PermGradError("the target holds bytes; decode them to text: y.astype(str)")
@@ -351,43 +466,7 @@ def as_target(y: Any) -> pd.Series:
     return _single_values(y.to_frame()).iloc[:, 0]
 
 
-def infer_task(y: pd.Series) -> Task:
-    """Return "classification" for text, booleans and few whole numbers, "regression" for other numbers."""
-    if not pd.api.types.is_numeric_dtype(y) or pd.api.types.is_bool_dtype(y):
-        return "classification"
-    values = y.to_numpy(float)
-    whole = (values == np.floor(values)).all()
-    return "classification" if whole and y.nunique() <= MAX_INTEGER_CLASSES else "regression"
-
-
-def _local(path: str | Path) -> str | Path:
-    """Return the path of a file; pandas would also fetch what a URL names, which nothing vouches for."""
-    if "://" in str(path):
-        raise PermGradError(f"{path} is a URL; download the file, check it, and give its path")
-    return path
-
-
-def read_csv(path: str | Path, **keywords: Any) -> pd.DataFrame:
-    """Read a CSV file, every number as the nearest float64 (pandas' default may be off by the last bit)."""
-    if keywords.get("header", "infer") == "infer":  # pandas would rename repeated columns: a, a.1
-        names = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
-        _check_unique(pd.DataFrame(columns=names))
-    return pd.read_csv(path, float_precision="round_trip", **keywords)
-
-
-def _stem(path: str | Path) -> str:
-    return Path(path).name.split(".")[0]
-
-
-def _check_unique(frame: pd.DataFrame) -> None:
-    repeated = frame.columns[frame.columns.duplicated()].unique()
-    if len(repeated):
-        raise PermGradError(f"column names must be unique, found {listing(repeated)} more than once; rename them")
-
-
 def _check_target(X: pd.DataFrame, y: pd.Series) -> None:
-    if len(X) != len(y):
-        raise PermGradError(f"X and y must have the same number of rows, got {len(X)} and {len(y)}")
     check_complete(y)
     if pd.api.types.is_numeric_dtype(y) and np.isinf(y.to_numpy(float)).any():
         raise PermGradError(f"the target {y.name!r} has infinite values; drop those rows or replace the values")
@@ -399,12 +478,14 @@ def _check_target(X: pd.DataFrame, y: pd.Series) -> None:
 
 
 def _check_no_leak(X: pd.DataFrame, y: pd.Series) -> None:
-    """Raise if a column of `X` is the target itself: by name, or by value where that can be no coincidence."""
-    if str(y.name) in X.columns:
-        raise PermGradError(f"the target {y.name!r} is among the features; drop that column from X")
+    """Raise if a column of `X` is the target itself: by its values, where that can be no coincidence."""
     for name, column in X.items():
         alike = pd.notna(column.iloc[0]) and column.iloc[0] == y.iloc[0]  # spares most columns the full comparison
-        if alike and column.nunique() > 2 and (column.astype(object) == y.astype(object)).fillna(False).all():
+        if (
+            alike
+            and (column.nunique() > 2 or str(y.name) == name)
+            and (column.astype(object) == y.astype(object)).fillna(False).all()
+        ):
             raise PermGradError(f"column {name!r} equals the target {y.name!r} in every row; drop it from X")
 
 
@@ -415,13 +496,4 @@ def _check_classes(y: pd.Series) -> None:
         raise PermGradError(
             f"the target {y.name!r} has {y.nunique()} classes in {len(y)} rows; give rows enough to learn each"
             " class, or pass task='regression'"
-        )
-
-
-def _check_class_sizes(y: pd.Series, minimum: int = 5) -> None:
-    small = [label for label, count in Counter(y).items() if count < minimum]
-    if small:
-        raise PermGradError(
-            f"a stratified split into three parts needs at least {minimum} rows of every class;"
-            f" too few of {listing(small)}: drop or merge these classes"
         )

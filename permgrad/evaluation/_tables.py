@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from permgrad.data.table import read_csv
+from permgrad.data.reading import read_csv
 from permgrad.errors import reading
 
 SCHEMAS: dict[str, dict[str, type]] = {

@@ -396,8 +396,7 @@ def _note(rows: _Rows, columns: np.ndarray, some: np.ndarray) -> str:
 def _gaps(encoder: ColumnEncoder, X: pd.DataFrame, shape: tuple[int, ...]) -> np.ndarray:
     """Return where the encoded columns hold a number that is missing in the table."""
     gaps = np.zeros(shape, bool)
-    names = dict(zip(encoder.features_, X.columns, strict=True))
-    gaps[:, : len(encoder.numeric_)] = X[[names[name] for name in encoder.numeric_]].isna()
+    gaps[:, : encoder.n_numbers_] = encoder.number_gaps(X.set_axis(list(encoder.features_), axis=1))
     return gaps
 
 

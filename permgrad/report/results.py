@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from permgrad.data.checkup import TableCheck
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
@@ -44,6 +45,10 @@ class Results:
         Command line that repeats the run.
     models : ReferenceModels or None
         The network beside simpler models.
+    notes : tuple of str
+        What was said while all this was made, beside what `Table.said` has.
+    check : TableCheck or None
+        Of the table, its parts split as here; where it is None, it is made when it is asked for.
     """
 
     estimator: HybridClassifier | HybridRegressor
@@ -55,6 +60,8 @@ class Results:
     evaluation: RankingEvaluation | None = None
     command: str | None = None
     models: ReferenceModels | None = None
+    notes: tuple[str, ...] = ()
+    check: TableCheck | None = None
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -70,6 +77,11 @@ class Results:
     def class_numbers(self) -> np.ndarray:
         """Positions of the test rows' labels among the estimator's classes, shape (n_test_rows,)."""
         return np.searchsorted(self.estimator.classes_, np.asarray(self.test.y))
+
+    @cached_property
+    def checkup(self) -> TableCheck:
+        """What the table's check-up finds, its parts split as here."""
+        return self.check or self.table.check(random_state=self.split_random_state)
 
     def calibration(self) -> dict[str, Any]:
         """Return how far probabilities, or intervals, hold what they say on the test rows.
@@ -99,6 +111,7 @@ class Results:
             "data": {
                 "name": table.name,
                 "target": str(table.y.name),
+                "task": table.task,
                 "sha256": table.sha256,
                 "rows": len(table),
                 **table.notes,
@@ -112,6 +125,7 @@ class Results:
             "estimator": {"class": type(estimator).__name__, **estimator.all_settings()},
             "versions": versions(),
             "command": self.command,
+            "notes": [*self.table.said, *self.notes],
         }
 
 

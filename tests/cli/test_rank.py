@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import html
 import json
 import sys
 import tempfile
@@ -53,7 +54,7 @@ def test_evaluate_gives_all_of_it(ranked):
 
 def test_every_result_carries_where_it_comes_from(ranked, csv):
     settings = json.loads((ranked.out / "ranking.json").read_text())["settings"]
-    assert settings["data"]["sha256"] == pg.Table.from_csv(csv, "y").sha256
+    assert settings["data"]["sha256"] == pg.Table.from_file(csv, "y").sha256
     assert settings["estimator"]["epochs"] == 2
     assert settings["estimator"]["image_size"] == 8
     assert settings["estimator"]["preset"] == "default"
@@ -67,8 +68,19 @@ def test_every_result_carries_where_it_comes_from(ranked, csv):
     assert settings["missing_values_in_training"]["b"] in (1, 2, 3)
 
 
+def test_notes_and_findings_of_the_terminal_stand_on_the_page(ranked):
+    settings = json.loads((ranked.out / "ranking.json").read_text())["settings"]
+    notes = ["classification: 'y' holds labels of 2 kinds"]
+    notes += [line.removeprefix("note: ") for line in ranked.stderr.splitlines() if line.startswith("note: ")]
+    assert settings["notes"] == notes
+    assert len(notes) > 1
+    page = html.unescape((ranked.out / "report.html").read_text())
+    for said in (*notes, "'same' never vary in these rows", "AUC alone"):
+        assert said in page
+
+
 def test_saved_model_gives_the_ranking_again(ranked, csv):
-    test = pg.Table.from_csv(csv, "y").split()[2]
+    test = pg.Table.from_file(csv, "y").split()[2]
     model = pg.load(ranked.out / "model")
     ranking = model.rank_features(test.X, test.y, n_repeats=2, end_to_end=False, verbose=False)
     np.testing.assert_array_equal(ranking.scores, pg.FeatureRanking.load(ranked.out / "ranking.json").scores)
@@ -81,7 +93,10 @@ def test_the_terminal_shows_progress_and_results_only(ranked):
         ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("gradient_input")
     )
     assert "missing training values" in ranked.stdout
-    assert ranked.stdout.splitlines()[1] == "preset default, but image_size 8, epochs 2"
+    assert "preset default, but image_size 8, epochs 2" in ranked.stdout.splitlines()
+    lines = ranked.stdout.splitlines()
+    assert lines[1] == "  classification: 'y' holds labels of 2 kinds"
+    assert "  'same' never vary in these rows" in lines
     assert ranked.stderr.count("note: no information in 'same'") == 1
     assert "training:" in ranked.stderr
     for noise in ("oneDNN", "cuda", "TensorFlow", "WARNING", "Warning", "tensorflow"):
@@ -190,7 +205,7 @@ def test_settings_reach_the_estimator(asked, tmp_path):
 
 
 def test_several_networks_see_training_and_validation_rows(csv):
-    train, val, test = pg.Table.from_csv(csv, "y").split()
+    train, val, test = pg.Table.from_file(csv, "y").split()
     assert rows_to_fit(pg.HybridClassifier(), train, val) == (train, val)
     rows, deciding = rows_to_fit(pg.HybridClassifier(preset="best"), train, val)
     assert deciding is None

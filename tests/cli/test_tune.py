@@ -7,6 +7,7 @@ import click
 import pytest
 
 import permgrad as pg
+from permgrad.cli.check import check as check_command
 from permgrad.cli.evaluate import evaluate as evaluate_command
 from permgrad.cli.rank import rank as rank_command
 from permgrad.cli.tune import read_range
@@ -67,8 +68,9 @@ def test_options_are_the_names_of_arguments_and_each_has_its_help():
     known = {*TUNE, *inspect.signature(pg.evaluate_ranking).parameters}
     known |= {*inspect.signature(pg.HybridClassifier.rank_features).parameters}
     known |= {*inspect.signature(pg.HybridClassifier).parameters}
+    known |= {*inspect.signature(pg.Table.from_file).parameters, *inspect.signature(pg.Table).parameters}
     known |= {"target", "task", "overwrite", "results", "formula", "timeout", "evaluate", "evaluate_timeout"}
-    for command in (tune_command, rank_command, evaluate_command):
+    for command in (tune_command, rank_command, evaluate_command, check_command):
         assert {parameter.name for parameter in command.params} <= known
         options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
         assert [option.name for option in options if not option.help] == []

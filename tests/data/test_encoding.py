@@ -170,11 +170,11 @@ def test_few_levels_are_kept_however_rare():
 
 
 def test_levels_that_are_all_rare_tell_nothing():
-    frame = pd.DataFrame({"id": [f"person {i}" for i in range(60)], "x": range(60)})
+    frame = pd.DataFrame({"id": [f"person {i // 2}" for i in range(120)], "x": range(120)})
     with pytest.warns(UserWarning, match="no information in 'id': each level is too rare"):
         encoder = pg.ColumnEncoder().fit(frame)
     assert (encoder.constant_, list(encoder.groups_)) == (("id",), ["x"])
-    with pytest.raises(pg.PermGradError, match="no column varies in these 60 rows, or each level is too rare: 'id'"):
+    with pytest.raises(pg.PermGradError, match="no column varies in these 120 rows, or each level is too rare: 'id'"):
         pg.ColumnEncoder().fit(frame[["id"]])
 
 
@@ -234,7 +234,7 @@ def test_a_level_that_is_called_as_gaps_are():
 def test_an_ordered_category_travels_through_a_table(sizes, tmp_path):
     sizes["y"] = np.arange(60) % 7 / 7
     sizes.to_parquet(tmp_path / "t.parquet")
-    table = pg.Table.from_parquet(tmp_path / "t.parquet", "y")
+    table = pg.Table.from_file(tmp_path / "t.parquet", "y")
     more = table.more_rows((sizes[["size", "x"]], sizes["y"]))
     part = table.take(np.arange(60)[::-1])
     encoder = pg.ColumnEncoder().fit(part)
@@ -294,7 +294,7 @@ def test_a_number_and_its_gaps_are_permuted_together(rng):
         ({"features": ["age"]}, "knows each of its columns"),
         ({"numeric": ["age", "age"]}, "differ"),
         ({"medians": [1.0]}, "a median and an offset for each"),
-        ({"medians": [1.0, float("nan"), 2.0]}, "finite numbers"),
+        ({"medians": [1.0, float("nan"), 2.0, 0.0, 0.0, 0.0]}, "finite numbers"),
         ({"ordinals": {"zip": ["a"]}}, "of one kind"),
         ({"gaps": ["zip"]}, "of one kind"),
         ({"gaps": ["other"]}, "knows each of its columns"),
@@ -306,10 +306,17 @@ def test_a_number_and_its_gaps_are_permuted_together(rng):
         ({"pools": {"zip": {"(in 1-3 rows)": [], "(in 4-7 rows)": ["z0"]}}}, "differ"),
         ({"constant": []}, "knows each of its columns"),
         ({"missing": {"other": 3}}, "of its own columns"),
+        ({"rules": {"other": ["number", "."]}}, "of its own columns"),
+        ({"rules": {"age": ["word", "."]}}, "read as numbers or dates"),
+        ({"left_out": {"age": "?"}}, "of its own columns"),
+        ({"dates": {}}, "a median and an offset for each"),
+        ({"dates": {"day": ["days", "century", "month"]}}, "some of 'days', 'year'"),
+        ({"origins": {}}, "a first day"),
     ],
 )
 def test_damaged_descriptions(damage, message, sizes):
-    frame = sizes.assign(age=sizes["x"] ** 2, same=1, zip=[f"z{max(0, i - 20)}" for i in range(60)])
+    day = pd.date_range("2020-01-01", periods=60)
+    frame = sizes.assign(age=sizes["x"] ** 2, same=1, day=day, zip=[f"z{max(0, i - 20)}" for i in range(60)])
     with pytest.warns(UserWarning, match=r"pooled|no information"):
         content = pg.ColumnEncoder().fit(frame).to_dict()
     pg.ColumnEncoder.from_dict(content)
@@ -326,12 +333,6 @@ def test_damaged_descriptions(damage, message, sizes):
 def test_column_that_changed_its_kind(encoder, mixed_frame):
     with pytest.raises(pg.PermGradError, match="other values in 'age'"):
         encoder.transform(mixed_frame.assign(age="old"))
-
-
-def test_dates_need_converting():
-    frame = pd.DataFrame({"when": pd.date_range("2024-01-01", periods=5), "x": range(5)})
-    with pytest.raises(pg.PermGradError, match="'when' is of type datetime64"):
-        pg.ColumnEncoder().fit(frame)
 
 
 def test_nothing_varies():

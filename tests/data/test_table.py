@@ -82,7 +82,7 @@ def test_parts_are_not_checked_again(frame):
 X3 = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 5.0, 3.0]})
 BAD = {
     "absent target": (lambda: pg.Table.from_frame(X3, "c"), "'c' is not in the table; its columns are 'a', 'b'"),
-    "target among the features": (lambda: pg.Table(X3, X3["a"].rename("b")), "'b' is among the features"),
+    "target among the features": (lambda: pg.Table(X3, X3["a"].rename("b")), "'a' equals the target 'b' in every row"),
     "one class": (lambda: pg.Table(X3, [1, 1, 1]), "one class"),
     "one row": (lambda: pg.Table(X3[:1], [1]), "found 1 sample"),
     "fewer rows than classes": (lambda: pg.Table(X3, ["u", "v", "w"]), "3 classes in 3 rows"),
@@ -100,10 +100,10 @@ BAD = {
     "rare class": (lambda: pg.Table(np.eye(8), [0, 0, 0, 0, 0, 0, 1, 1]).split(), "at least 5 rows of every class"),
     "levels": (lambda: pg.Table(pd.concat({"u": X3}, axis=1), [0, 1, 0]), "several levels"),
     "names alike as text": (lambda: pg.Table(X3.set_axis([1, "1"], axis=1), [0, 1, 0]), "found '1' more than once"),
-    "target among numbered columns": (lambda: pg.Table(X3.set_axis([0, 1], axis=1), X3["a"].rename(1)), "among the"),
+    "target among numbered columns": (lambda: pg.Table(X3.set_axis([0, 1], axis=1), X3["a"].rename(1)), "'0' equals"),
     "two targets": (lambda: pg.Table(X3, X3), "1d array"),
     "mixed labels": (lambda: pg.Table(np.eye(6), pd.Series(["u", 1, "u", 1, "u", 1])), "mixes them"),
-    "no such file": (lambda: pg.Table.from_csv("absent.csv", "y"), "cannot read absent.csv"),
+    "no such file": (lambda: pg.Table.from_file("absent.csv", "y"), "cannot read absent.csv"),
 }
 
 
@@ -118,7 +118,7 @@ def test_bad_input_gets_one_clear_line(case):
 def test_repeated_columns_of_a_csv_are_not_renamed(tmp_path):
     (tmp_path / "t.csv").write_text("a,a,y\n1,2,0\n3,4,1\n")
     with pytest.raises(pg.PermGradError, match="found 'a' more than once"):
-        pg.Table.from_csv(tmp_path / "t.csv", "y")
+        pg.Table.from_file(tmp_path / "t.csv", "y")
 
 
 @pytest.mark.parametrize("dtype", ["Int64", "boolean", "string", "category", "float64[pyarrow]"])

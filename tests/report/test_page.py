@@ -16,6 +16,7 @@ import pytest
 import permgrad as pg
 from permgrad.report.directory import write_results
 from permgrad.report.page import _content as content
+from permgrad.report.page._checkup import bars
 from permgrad.report.page._render import MAX_ROWS, render_page
 from permgrad.report.page._tables import cells, number, percent, probability, ranking_cells
 from permgrad.report.results import Results
@@ -119,6 +120,25 @@ def test_what_comes_with_the_data_is_text_and_no_markup(report):
         assert text in read.text
     alts = [attributes["alt"] for tag, attributes in read.tags if tag == "img"]
     assert any(SCRIPT in alt for alt in alts)
+
+
+def test_the_tables_check_up_stands_on_the_page(report):
+    read = Reader(report.page)
+    check = report.results.table.check(random_state=7)
+    assert check.findings
+    for said in (*(found.text for found in check.findings), *report.results.table.said):
+        assert said in read.text
+    charts = [attributes for tag, attributes in read.tags if tag == "svg"]
+    assert len(charts) == sum(bool(counts) for counts in check.histograms.values()) == 5
+    rects = [attributes for tag, attributes in read.tags if tag == "rect"]
+    assert len(rects) == sum(count > 0 for counts in check.histograms.values() for count in counts)
+    assert all(float(rect["y"]) + float(rect["height"]) == pytest.approx(20) for rect in rects)
+
+
+def test_a_bars_height_is_its_bins_share_of_the_fullest():
+    assert bars((4, 0, 1)) == ((0, 0.0, 4, 20.0), (10, 15.0, 4, 5.0))
+    assert bars((1000, 1))[1] == (5, 19.0, 4, 1.0)  # the smallest is seen
+    assert bars(()) == ()
 
 
 def test_the_page_needs_nothing_but_itself(report):

@@ -37,7 +37,12 @@ def python_calls(results: Results) -> str:
 def _reading(table: Table) -> str:
     if table.notes.get("title") and table.name in set(list_datasets()["name"]):
         return f"pg.load_dataset({table.name!r})"
-    return f"pg.Table(X, y, task={table.task!r})  # your columns, target"
+    told = table.notes.get("read") or {}
+    if {*told} - {"drop", "kinds", "rare"} or table.rules:
+        given = "".join(f", {name}={value!r}" for name, value in {"task": table.task, **told}.items())
+        return f"pg.Table.from_file(FILE, {str(table.y.name)!r}{given})"
+    given = "".join(f", {name}={told[name]!r}" for name in told)
+    return f"pg.Table(X, y, task={table.task!r}{given})  # your columns, target"
 
 
 def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:

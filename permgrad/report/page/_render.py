@@ -16,6 +16,7 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
 from permgrad.report.page import _content as content
 from permgrad.report.page._calls import python_calls
+from permgrad.report.page._checkup import checkup_values
 from permgrad.report.page._images import figure_source, samples
 from permgrad.report.page._tables import Cells, models_cells, number, ranking_cells, stability_cells, titled_cells
 from permgrad.report.pictures import PAGE_FEATURES
@@ -54,6 +55,7 @@ def render_page(results: Results, figures: Mapping[str, Figure]) -> str:
     return environment.get_template("template.html").render(
         values,
         evaluation=_evaluation(results.evaluation),
+        checkup=checkup_values(results.checkup, results.ranking.settings.get("notes", [])),
         limits=content.limits(results.ranking, results.evaluation),
     )
 
