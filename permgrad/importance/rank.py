@@ -56,7 +56,7 @@ def rank_features(
     budget: Budget = Budget(),
     verbose: bool = False,
 ) -> FeatureRanking:
-    """Rank the features of a Keras model by what each is worth to it; or of any fitted estimator, by permutation.
+    """Rank the features of a Keras model, or of any fitted estimator, by what each is worth to it.
 
     The headline is a game: players are (feature, branch), a coalition's worth is the loss on these rows that is saved
     by what its players see, and a feature's score the sum of its players' Shapley values. The scores add up to the
@@ -135,9 +135,9 @@ def rank_features(
 
     Notes
     -----
-    Of an estimator, each column is permuted as it stands, be it of numbers or text, and predicted again in the rows in
-    which that changes it; scores, intervals, p-values, groups, repeats and limits are those of
-    `permutation_importance`, ``method`` is "permutation", and there are no branch weights. Layout, formula and
+    An estimator plays the game with one branch, its columns being as they stand, of numbers or text; "permutation"
+    among the components is what each column is worth as the last to be seen, with its p-values. Where the game would
+    ask the estimator too often, and was not asked for, permutation is the headline. Layout, other formulas and
     end_to_end are of Keras models. This package's own estimators have a ``rank_features`` that looks inside.
 
     References
@@ -152,6 +152,7 @@ def rank_features(
             groups=groups,
             prior=prior,
             class_weights=class_weights,
+            formula=formula,  # type: ignore[arg-type]
             conditional=conditional,
             n_repeats=n_repeats,
             random_state=random_state,
@@ -225,7 +226,7 @@ def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: A
     """Raise for what asks to look inside a model that shows nothing of its inside."""
     asked = {
         "layout": layout is not None,
-        "formula": formula is not None,
+        "formula": formula not in (None, "game"),
         "end_to_end": bool(end_to_end),
         "output": output is not None,
     }

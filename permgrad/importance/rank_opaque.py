@@ -5,16 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from permgrad.importance.budget import Budget
+from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS
+from permgrad.importance.game.ranking import play_opaque
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting.conditional import AlikeRows
-from permgrad.importance.permuting.opaque import Groups, permute_opaque
+from permgrad.importance.permuting.opaque import Groups, columns_by_feature, permute_opaque
 from permgrad.importance.ranking import FeatureRanking
+
+QUICK_CELLS = 2e8
+"""Cells of all the tables that the game asks a model about, up to which it is played without being asked for."""
 
 
 def rank_opaque(
@@ -23,6 +28,7 @@ def rank_opaque(
     groups: Groups | None = None,
     prior: Any = None,
     class_weights: Sequence[float] | np.ndarray | None = None,
+    formula: Literal["game"] | None = None,
     conditional: bool = False,
     n_repeats: int = 5,
     random_state: int = 0,
@@ -34,7 +40,8 @@ def rank_opaque(
     Returns
     -------
     FeatureRanking
-        ``method``: "permutation". ``components``: that ranking itself, and "conditional" where asked for.
+        ``method``: "shapley", with "first_in" and "permutation" among its ``components``; or, where the game would ask
+        the model too often and was not asked for, "permutation". "conditional" where asked for.
         ``settings["learned"]``: see `what_is_learned`.
 
     Warns
@@ -49,10 +56,25 @@ def rank_opaque(
     if not learned["better"]:
         warnings.warn(sentence(learned, bool(opaque.target.classes), branches=False), stacklevel=3)
     given: Any = {"groups": groups, "n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
-    ranking = permute_opaque(opaque, budget=budget, **given)
-    components = {ranking.method: ranking}
+    columns_of = columns_by_feature(opaque, groups)
+    cells = 2 * LEAST_ROUNDS * DONORS * min(len(opaque), MOST_ROWS) * len(columns_of) * opaque.n_columns
+    played = formula == "game" or (formula is None and cells <= QUICK_CELLS)
+    if played:
+        ranking = play_opaque(opaque, columns_of, random_state=random_state, budget=budget, verbose=verbose)
+        last_in = permute_opaque(opaque, budget=budget.step("permutation"), **given)
+        components = {**ranking.components, last_in.method: last_in}
+    else:
+        ranking = permute_opaque(opaque, budget=budget, **given)
+        components = {ranking.method: ranking}
     if conditional:
         components["conditional"] = permute_opaque(opaque, conditional=True, budget=budget.step("conditional"), **given)
     agreement = {name: part.agreement(ranking) for name, part in components.items()}
-    settings = {**ranking.settings, "learned": learned, "agreement": agreement}
+    settings = {
+        **ranking.settings,
+        "formula": "game" if played else "last in",
+        "n_repeats": n_repeats,
+        "random_state": random_state,
+        "learned": learned,
+        "agreement": agreement,
+    }
     return replace(ranking, components=components, settings=settings)

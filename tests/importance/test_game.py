@@ -5,7 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import permgrad as pg
 from permgrad.backend import keras
@@ -242,3 +248,41 @@ def test_slopes_are_the_losses_differences(kind, rng):
         rise = (target.losses_said(rows, said + step) - target.losses_said(rows, said - step)) / 2e-5
         np.testing.assert_allclose(target.slopes(rows, said)[:, k], rise, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(target.losses_said(rows, said), target.selected_losses(rows, selected), rtol=1e-5)
+
+
+def test_any_model_plays_the_same_game(rng):
+    """A Keras network seen from outside has the values that it has from inside: same orders, same donors."""
+    x = keras.Input((3,))
+    model = keras.Model(x, layers.Dense(2, "softmax")(layers.Dense(8, "tanh")(x)))
+    model.set_weights([2 * rng.normal(size=weight.shape) for weight in model.get_weights()])
+    X = rng.normal(size=(90, 3)).astype(np.float32)
+    y = predicted(model, X).argmax(axis=1)
+
+    class Outside(ClassifierMixin, BaseEstimator):
+        classes_ = np.array([0, 1])
+
+        def fit(self, X, y):
+            return self
+
+        def predict_proba(self, X):
+            return predicted(model, np.asarray(X, np.float32))
+
+    options = {"formula": "game", "budget": pg.Budget(precision=0.2)}
+    inside = pg.rank_features(model, X, y, **options)
+    for rows in (X, pd.DataFrame(X, columns=["f0", "f1", "f2"])):
+        outside = pg.rank_features(Outside(), rows, y, **options)
+        np.testing.assert_allclose(outside.scores, inside.scores, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(outside.low, inside.low, rtol=1e-3, atol=1e-4)
+        assert outside.branch_weights is None
+        assert list(outside.components) == ["first_in", "permutation"]
+
+
+def test_a_forest_of_mixed_columns_is_ranked_by_the_game(rng):
+    X = pd.DataFrame({"a": rng.normal(size=300), "kind": rng.choice(["u", "v"], 300), "noise": rng.normal(size=300)})
+    y = X["a"] + 2.0 * (X["kind"] == "v")
+    encode = ColumnTransformer([("kind", OneHotEncoder(), ["kind"])], remainder="passthrough")
+    forest = make_pipeline(encode, RandomForestRegressor(20, random_state=0)).fit(X, y)
+    ranking = pg.rank_features(forest, X, y, budget=pg.Budget(precision=0.1))
+    assert ranking.method == "shapley"
+    np.testing.assert_allclose(ranking.scores, [1, 1, 0], atol=0.25)
+    assert pg.rank_features(forest, X, y, groups={"both": ["a", "kind"]}).select(1) == ["both"]

@@ -13,13 +13,16 @@ from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import LEVEL, interval
 from permgrad.importance.budget import Budget
 from permgrad.importance.game._tally import Tally
+from permgrad.importance.game._views import ModelView, NetworkView, View
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS, Game
 from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import largest_tensor
 from permgrad.importance.network.fusion_point import fusion_point
+from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
+from permgrad.importance.permuting.opaque import identity
 from permgrad.importance.permuting.permutation import count_columns, feature_positions
 from permgrad.importance.ranking import FeatureRanking
 
@@ -71,26 +74,60 @@ def play(
     branches = list(data.cut.branches)
     columns_of = resolve_groups(count_columns(data, branches, layout), features, groups)
     positions = {b: [feature_positions(data, b, columns, layout) for columns in columns_of.values()] for b in branches}
-    game = Game(data, target, positions, random_state)
-    least, total = _saved(data, target, game.rows)
-    work: dict[str, Any] = {"features": list(columns_of), "random_state": random_state, "game": True}
+    view = NetworkView(data, target, positions, n_steps=len(target.y) * DONORS)
+    work: dict[str, Any] = {}
     if budget.checkpoint is not None:
         work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
         work |= fingerprint(data, target.y)
+    return _played(view, tuple(columns_of), _outputs(data), random_state, budget, work, verbose)
+
+
+def play_opaque(
+    opaque: Opaque,
+    columns_of: Mapping[str, np.ndarray],
+    *,
+    random_state: int,
+    budget: Budget,
+    verbose: bool,
+) -> FeatureRanking:
+    """Rank features of a model that cannot be cut by the same game, of one branch."""
+    work = {} if budget.checkpoint is None else identity(opaque, columns_of)
+    view = ModelView(opaque, list(columns_of.values()))
+    ranking = _played(view, tuple(columns_of), opaque.outputs, random_state, budget, work, verbose)
+    return replace(ranking, branch_weights=None)
+
+
+def _played(
+    view: View,
+    features: tuple[str, ...],
+    outputs: np.ndarray,
+    random_state: int,
+    budget: Budget,
+    work: dict[str, Any],
+    verbose: bool,
+) -> FeatureRanking:
+    """Play, and rank; `outputs` are the model's of all rows."""
+    game = Game(view, random_state)
+    least, total = _saved(game.target, game.rows, outputs[game.rows])
+    work = {"features": list(features), "random_state": random_state, "game": True, **work}
     game.run(Checkpoint(budget.checkpoint, work), budget, max(abs(total), LEAST_TOTAL * least), verbose)
     game.first_in()
-    return _ranking(game, tuple(columns_of), total)
+    return _ranking(game, features, total)
 
 
-def _saved(data: Inputs, target: Target, rows: np.ndarray) -> tuple[float, float]:
-    """Return the mean loss of the model's mean prediction over these rows, and by how much its predictions' is less."""
+def _outputs(data: Inputs) -> np.ndarray:
+    """Return the model's outputs for all rows, (n_rows, ...)."""
     point = fusion_point(data.cut)
     finish = data.cut.once("finish", lambda: compiled(lambda *parts: point.finish(list(parts)), data.cut.model))
     blocks = []
     for block in data.blocks(2 * data.floats_per_row()):
         parts = [point.contribute(i, data.encode(branch, block)) for i, branch in enumerate(data.cut.branches)]
         blocks.append(np.asarray(keras.ops.convert_to_numpy(finish(*parts)), float))
-    outputs = np.concatenate(blocks)[rows]
+    return np.concatenate(blocks)
+
+
+def _saved(target: Target, rows: np.ndarray, outputs: np.ndarray) -> tuple[float, float]:
+    """Return the mean loss of the model's mean prediction over these rows, and by how much its predictions' is less."""
     mean = target.task.probabilities(outputs.reshape(len(rows), -1)).mean(axis=0)
     least = float(target.task.prior_losses(target.y[rows], mean).mean())
     return least, least - float(target.losses(rows, outputs).mean())
@@ -98,14 +135,13 @@ def _saved(data: Inputs, target: Target, rows: np.ndarray) -> tuple[float, float
 
 def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRanking:
     """Make scores, intervals and branch weights of the walks."""
-    sizes = np.array([len(block) for block in game.blocks])
     values, replicates = game.tally.means(game.bootstrap), game.tally.replicates(game.bootstrap)
-    error, n = game.tally.error(sizes), len(features)
+    error, n = game.tally.error(game.sizes), len(features)
     completeness = values.sum() / total if total else np.nan
     factor = 1 / completeness if abs(completeness - 1) <= CREDIBLE else 1.0
-    rng = np.random.default_rng([game.random_state, n, len(sizes)])
+    rng = np.random.default_rng([game.random_state, n, len(game.sizes)])
     noise = rng.standard_normal((len(replicates), error.size)) * np.where(np.isfinite(error), error, 0)
-    names = [branch.name for branch in game.branches]
+    names = game.view.branches
     of_branch = factor * (replicates.sum(axis=1) + noise[:, n:]) / (total or np.nan)
     ends = np.quantile(of_branch, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     ranking = _part(game, game.tally, features, "shapley", factor, slice(None), noise[:, :n])

@@ -55,17 +55,27 @@ def permute_opaque(
         ``method``: "permutation", or "conditional".
     """
     check_repeats(n_repeats)
-    columns_of = resolve_groups(opaque.n_columns, opaque.features, _positions(groups, opaque))
+    columns_of = columns_by_feature(opaque, groups)
     settings = {"conditional": conditional, "n_repeats": n_repeats, "random_state": random_state}
     work = {"features": list(columns_of), **settings}
     if budget.checkpoint is not None:
-        work["columns"] = [columns.tolist() for columns in columns_of.values()]
-        work |= {"task": asdict(opaque.target.task), **_fingerprint(opaque)}
+        work |= identity(opaque, columns_of)
     checkpoint = Checkpoint(budget.checkpoint, work)
     alike = alike_rows(opaque.numbers(), opaque.n_columns, random_state) if conditional else None
     measurement = OpaqueMeasurement(opaque, list(columns_of.values()), n_repeats, random_state, alike)
     measurement.run(checkpoint, budget, verbose)
     return ranking_of(measurement, tuple(columns_of), "conditional" if conditional else "permutation", settings)
+
+
+def columns_by_feature(opaque: Opaque, groups: Groups | None) -> dict[str, np.ndarray]:
+    """Return the columns of each feature: of each group, and of each column that is in none."""
+    return resolve_groups(opaque.n_columns, opaque.features, _positions(groups, opaque))
+
+
+def identity(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> dict[str, object]:
+    """Return what tells a checkpoint of this model, these rows and features from others."""
+    columns = [at.tolist() for at in columns_of.values()]
+    return {"columns": columns, "task": asdict(opaque.target.task), **_fingerprint(opaque)}
 
 
 @dataclass(eq=False)

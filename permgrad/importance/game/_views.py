@@ -1,0 +1,146 @@
+"""What a model says of rows while more and more of their features come into sight; of donors' values otherwise."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from permgrad.importance.game._walk import Walker
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network._target import Target
+from permgrad.importance.network.branches import Branch
+from permgrad.importance.network.first_layer import open_columns
+from permgrad.importance.network.opaque import Opaque
+
+Player = tuple[int, int]
+"""(feature, branch), by their numbers."""
+CALL_FLOATS = 2**22
+"""Floats of a batch's widest tensor: what a step leaves should be in the cache for the next."""
+MOST_PAIRS = 1024
+"""Pairs of row and donor in a batch that shares an order: smaller batches have more orders, larger ones cost less."""
+FUSED_FROM = 100_000
+"""Steps of a walk from which on it pays to fuse them: compiling takes half a second."""
+CELLS_PER_CALL = 2_000_000
+"""Of a table that a model is asked about at once."""
+
+
+class View(Protocol):
+    """A model, its rows and true values, as the game asks for them.
+
+    Attributes
+    ----------
+    target : Target
+    n_features : int
+    branches : list of str
+    players : list of (feature, branch)
+        Those that can be worth anything.
+    pairs : int
+        Pairs of row and donor to walk together.
+    """
+
+    target: Target
+    n_features: int
+    branches: list[str]
+    players: list[Player]
+    pairs: int
+
+    def __len__(self) -> int: ...
+
+    def walk(self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]]) -> Iterator[np.ndarray]:
+        """Yield what is said, see `Target.said`, before the first step and after each: (n_pairs, k)."""
+        ...
+
+
+class NetworkView:
+    """A cut model; `positions` are where each feature is in each branch's flat rows."""
+
+    def __init__(self, data: Inputs, target: Target, positions: dict[Branch, list[np.ndarray]], n_steps: int) -> None:
+        self.data, self.target = data, target
+        self.positions = [positions[branch] for branch in data.cut.branches]
+        self.branches = [branch.name for branch in data.cut.branches]
+        self.n_features = len(self.positions[0])
+        fuse = n_steps * self.n_features >= FUSED_FROM
+        make = functools.partial(Walker, data.cut, target.task, fuse=fuse)
+        self.walker: Walker = data.cut.once(("game", target.task, fuse), make)
+        self.pairs = min(MOST_PAIRS, CALL_FLOATS // self.walker.widest)
+        self.players = [player for b, branch in enumerate(data.cut.branches) for player in self._players(b, branch)]
+        self._terms: dict[Player, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def _players(self, b: int, branch: Branch) -> list[Player]:
+        """List the features that a mask in front of a branch lets pass."""
+        passing = self.data.cut.once(("open", branch), lambda: open_columns(branch.encoder))
+        columns = self.positions[b]
+        return [(f, b) for f in range(self.n_features) if passing is None or passing[columns[f]].any()]
+
+    def walk(self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]]) -> Iterator[np.ndarray]:
+        """See `View.walk`."""
+        truth = self.target.truth(rows)
+        state = self.walker.start(self.data, rows, donors)
+        yield self.target.said(self.walker.selected(state, truth))
+        for step in steps:
+            for feature, b in step:
+                change = self.walker.ways[b].change(self._term((feature, b)), rows, donors)
+                state, selected = self.walker.move(state, b, change, truth)
+            yield self.target.said(selected)
+
+    def _term(self, player: Player) -> Any:
+        """Return what a step of this player needs of all rows and weights; computed once."""
+        if player not in self._terms:
+            feature, b = player
+            self._terms[player] = self.walker.ways[b].feature(self.data, self.positions[b][feature])
+        return self._terms[player]
+
+
+class ModelView:
+    """A model that cannot be cut; `columns` are each feature's."""
+
+    def __init__(self, opaque: Opaque, columns: Sequence[np.ndarray]) -> None:
+        self.opaque, self.columns, self.target = opaque, columns, opaque.target
+        self.branches, self.n_features = ["model"], len(columns)
+        self.players = [(feature, 0) for feature in range(self.n_features)]
+        self.pairs = 4 * MOST_PAIRS
+
+    def __len__(self) -> int:
+        return len(self.opaque)
+
+    def walk(self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]]) -> Iterator[np.ndarray]:
+        """See `View.walk`; the model is asked about many steps at once."""
+        own, seen = self._rows(rows), self._rows(donors)
+        at_once = max(1, CELLS_PER_CALL // (len(rows) * self.opaque.n_columns))
+        waiting = [seen]
+        for step in steps:
+            seen = seen.copy()
+            for feature, _ in step:
+                for column in self.columns[feature]:
+                    _put(seen, own, column)
+            waiting.append(seen)
+            if len(waiting) >= at_once:
+                yield from self._said(waiting, rows)
+                waiting = []
+        if waiting:
+            yield from self._said(waiting, rows)
+
+    def _rows(self, at: np.ndarray) -> Any:
+        rows = self.opaque.rows
+        return rows.iloc[at].reset_index(drop=True) if isinstance(rows, pd.DataFrame) else rows[at]
+
+    def _said(self, tables: list[Any], rows: np.ndarray) -> Iterator[np.ndarray]:
+        whole = pd.concat(tables, ignore_index=True) if isinstance(tables[0], pd.DataFrame) else np.concatenate(tables)
+        said = self.target.task.probabilities(self.opaque.predict(whole)).reshape(len(tables), len(rows), -1)
+        if self.target.classes:
+            said = said[:, np.arange(len(rows)), self.target.y[rows], None]
+        yield from said
+
+
+def _put(seen: Any, own: Any, column: int) -> None:
+    if isinstance(seen, pd.DataFrame):
+        seen.isetitem(column, own.iloc[:, column])
+    else:
+        seen[:, column] = own[:, column]
