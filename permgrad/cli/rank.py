@@ -97,7 +97,7 @@ def rank(
         settings["random_state"], n_repeats, timeout, formula, conditional, groups, evaluate, evaluate_timeout
     )
     out = out or Path("results") / data.name
-    protected = [table] if Path(table).is_file() else []
+    protected = [table] if Path(table).exists() else []
     needs = BYTES_OF_RESULTS + BYTES_PER_COLUMN * len(data.features)
     with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging:
         show_table(data)

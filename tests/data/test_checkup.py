@@ -82,6 +82,12 @@ def test_what_tells_the_target_almost_alone(case, clean, y):
     assert "--drop" in found.advice
 
 
+def test_a_class_of_two_rows_hides_no_leak(clean, y):
+    labels = np.where(np.arange(N) < 2, "odd", y)
+    (found,) = findings(pg.Table(clean.assign(late=np.where(labels == "yes", 1, 0)), labels), "leak")
+    assert found.columns == ("late",)
+
+
 def test_leaks_of_numbers_and_the_worst_first(clean, rng):
     y = pd.Series(clean["a"] * 3, name="y")
     X = clean.assign(nearly=y + 0.05 * rng.normal(size=N), exactly=y**3, far=y + rng.normal(size=N)).drop(columns="a")
