@@ -123,7 +123,7 @@ def rank(
         evaluate_timeout,
     )
     out = out or Path("results") / data.name
-    protected = [path for path in (table, model) if path is not None and Path(path).is_file()]
+    protected = [path for path in (table, model) if path is not None and Path(path).exists()]
     needs = BYTES_OF_RESULTS + BYTES_PER_COLUMN * len(data.features)
     with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging:
         show_table(data)

@@ -92,11 +92,12 @@ def guess_dialect(
     lines = _lines(beginning, encoding)
     skipped = next((i for i, line in enumerate(lines) if not line.startswith("#")), 0)
     lines = [line for line in lines[skipped:] if line.strip()]
-    sep = _checked_separator(sep) if sep else _guess_separator(lines)
+    known = set(known)
+    sep = _checked_separator(sep) if sep else _guess_separator(lines, known)
     rows = _fields(lines, sep)
     first, columns = (rows[0], _columns(rows)) if rows else ([], [])
     if header is None:
-        header = bool(set(known) & {name.strip() for name in first}) or not _is_row_of_values(first, columns)
+        header = bool(known & {name.strip() for name in first}) or not _is_row_of_values(first, columns)
     if decimal is None:
         decimal = _guess_decimal(columns, sep)
     elif decimal not in (".", ","):
@@ -109,8 +110,10 @@ def guess_encoding(beginning: bytes) -> str:
     for mark, encoding in BOMS.items():
         if beginning.startswith(mark):
             return encoding
-    if b"\0" in beginning[:1000]:
-        return "utf-16-le" if beginning[1:2] == b"\0" else "utf-16-be"
+    for start, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):  # every other byte of Latin letters is 0
+        half = beginning[start:2000:2]
+        if half.count(0) > len(half) / 2:
+            return encoding
     for encoding in ("utf-8", "cp1252"):
         try:
             codecs.getincrementaldecoder(encoding)().decode(beginning)  # a letter may be cut at the end
@@ -123,7 +126,7 @@ def guess_encoding(beginning: bytes) -> str:
 def first_row(beginning: bytes, dialect: Dialect) -> list[str]:
     """Return the fields of the first line that is no comment."""
     lines = [line for line in _lines(beginning, dialect.encoding)[dialect.skipped :] if line.strip()]
-    return next(iter(_fields(lines[:1], dialect.sep)), [])
+    return _first_fields(lines, dialect.sep)
 
 
 def _lines(beginning: bytes, encoding: str) -> list[str]:
@@ -133,7 +136,20 @@ def _lines(beginning: bytes, encoding: str) -> list[str]:
     return (lines if whole else lines[:-1])[:LINES]
 
 
-def _guess_separator(lines: list[str]) -> str:
+def _guess_separator(lines: list[str], known: set[str]) -> str:
+    """Return what parts lines into as many fields as most lines have, and gives a known column's name if any does."""
+    best = _most_consistent(lines)
+    if not known or not lines:
+        return best
+    naming = [sep for sep in (best, *SEPARATORS, BLANKS) if known & {*map(str.strip, _first_fields(lines, sep))}]
+    return naming[0] if naming else best
+
+
+def _first_fields(lines: list[str], sep: str) -> list[str]:
+    return next(iter(_fields(lines[:1], sep)), [])
+
+
+def _most_consistent(lines: list[str]) -> str:
     """Return what parts lines into as many fields as most lines have; of several, what text holds less often."""
     shares = {sep: share for sep in (*SEPARATORS, BLANKS) if (share := _consistent(lines, sep)) >= MIN_CONSISTENT}
     if not shares:

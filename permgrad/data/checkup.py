@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 
-from permgrad.data._alone import as_numbers, correlated_most, first_columns, sample, told_alone, told_apart
+from permgrad.data._alone import FOLDS, as_numbers, correlated_most, first_columns, sample, told_alone, told_apart
 from permgrad.data._kinds import tells_nothing
 from permgrad.data._levels import MOST_LEVELS
 from permgrad.data._targets import MIN_CLASS_ROWS, small_classes
@@ -156,6 +156,9 @@ def _alone(table: Table, names: list[str], random_state: int) -> dict[str, float
     most = int(np.clip(CELLS // max(1, len(names)), FEW_ROWS, ROWS))
     rows = sample(len(table), most, random_state)
     classes = table.task == "classification"
+    if classes:  # a class of fewer rows than there are folds is left out of all
+        counts = table.y.iloc[rows].map(table.y.iloc[rows].value_counts())
+        rows = rows[counts.to_numpy() >= FOLDS]
     y = table.y.iloc[rows]
     target = np.unique(np.asarray(y), return_inverse=True)[1] if classes else y.to_numpy(float)
     X = table.X[names].iloc[rows].reset_index(drop=True)

@@ -21,18 +21,13 @@ from sklearn.utils.validation import validate_data
 from permgrad.data._dates import PARTS, date_parts
 from permgrad.data._kinds import TextRule, blanks_to_missing, cleaned, dates_of, level_texts, numbers_of, tells_nothing
 from permgrad.data._levels import MISSING, counted, factorized, kept_and_pooled, places, with_missing
+from permgrad.data.float32 import check_float32, float32_offset
 from permgrad.data.table import Table, as_frame, as_given
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 
 MIN_GAPS = 5
 MIN_GAPS_SHARE = 0.01
 """Training rows, and share of them, in which a number must be missing for the network to be told of it."""
-TINY = 1e-30
-"""float32 ends at 1e-38, and numbers are divided by their spread."""
-WHOLE_FLOAT32, LARGEST_WHOLE = 2**24, 2**63
-"""Up to the first, float32 has every whole number; above the second there are none in tables."""
-MAX_TAKEN_TOGETHER = 0.1
-"""Share of whole numbers that may become equal in float32 before it is said."""
 
 
 class ColumnEncoder(TransformerMixin, BaseEstimator):
@@ -130,7 +125,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         self.features_ = tuple(names)
         self.numeric_ = tuple(numbers)
         values = self._all_numbers(frame)
-        _check_float32([*numbers, *(name for name, parts in self.dates_.items() for _ in parts)], values)
+        check_float32([*numbers, *(name for name, parts in self.dates_.items() for _ in parts)], values)
         self.constant_ = tuple(constant)
         self.left_out_ = left_out
         self.medians_ = tuple(np.nanmedian(values, axis=0).tolist())
@@ -382,12 +377,6 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return tags
 
 
-def float32_offset(values: np.ndarray) -> float:
-    """Return what to subtract from `values` so that float32 keeps at least 12 bits of their spread: mostly 0."""
-    spread, size = np.nanmax(values) - np.nanmin(values), np.nanmax(np.abs(values))
-    return float(np.nanmedian(values)) if spread < size * 2.0**-12 else 0.0
-
-
 def is_number(column: pd.Series) -> bool:
     """Tell whether a column is numeric; booleans are categories."""
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
@@ -477,32 +466,6 @@ def _check_constant(constant: list[str], rare: list[str], left_out: Mapping[str,
             f"no information in {listing(rare)}: each level is too rare to learn from; ranked last, score 0",
             stacklevel=3,
         )
-
-
-def _check_float32(names: list[str], values: np.ndarray) -> None:
-    """Raise for numbers that float32 cannot hold, and warn of whole numbers that it takes for each other."""
-    tiny = [name for name, column in zip(names, values.T, strict=True) if np.nanmax(np.abs(column)) < TINY]
-    if tiny:
-        raise PermGradError(
-            f"the values of {listing(tiny)} are below {TINY:.0e}, too small for float32; give them in another unit"
-        )
-    for name, column in zip(names, values.T, strict=True):
-        before, after = _distinct_whole(column)
-        if after < (1 - MAX_TAKEN_TOGETHER) * before:
-            warnings.warn(
-                f"{name!r} has {before:,} different whole numbers, of which float32 makes {after:,}; if they are codes,"
-                " say that it is a category (kinds, --as)",
-                stacklevel=3,
-            )
-
-
-def _distinct_whole(column: np.ndarray) -> tuple[int, int]:
-    """Return how many whole numbers a column holds, in float64 and as the network gets them; 0, 0 of small ones."""
-    finite = column[np.isfinite(column)]
-    if not finite.size or not WHOLE_FLOAT32 <= np.abs(finite).max() < LARGEST_WHOLE or (finite % 1).any():
-        return 0, 0
-    shifted = (finite - float32_offset(finite)).astype(np.float32)
-    return len(np.unique(finite)), len(np.unique(shifted))
 
 
 def _warn_of_pools(levels: dict[str, tuple[tuple[str, ...], dict[str, Any]]], counts: dict[str, Any]) -> None:

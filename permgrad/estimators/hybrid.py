@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.base import RegressorMixin
 
 from permgrad.backend import free_memory
-from permgrad.data.encoding import float32_offset
+from permgrad.data.float32 import float32_offset
 from permgrad.data.table import Task
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier

@@ -81,6 +81,17 @@ def test_decimal_marks(text, decimal):
     assert guess_dialect(text.encode()).decimal == decimal
 
 
+def test_a_known_name_says_what_parts_fields():
+    ragged = b"a;b;y\n1;2\n1,5;2;3;4\n3\n"
+    assert guess_dialect(ragged).sep == ","
+    assert guess_dialect(ragged, known=["y"]).sep == ";"
+    assert guess_dialect(b"a,b\n1,2\n", known=["y"]).sep == ","
+
+
+def test_a_byte_of_zero_is_no_utf_16():
+    assert guess_dialect(b"a,b\n1,\x002\n3,4\n").encoding == "utf-8"
+
+
 def test_comments_before_the_header():
     content = b"# made by hand\n# in 2020\na;b\n1;2\n"
     dialect = guess_dialect(content)

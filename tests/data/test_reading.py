@@ -215,3 +215,33 @@ def test_bad_files_get_one_clear_line(case, tmp_path, monkeypatch):
 )
 def test_kinds_and_names(path, kind, name):
     assert (kind_of(path), name_of(path)) == (kind, name)
+
+
+def test_one_table_as_people_have_it_is_the_same_from_each_file(rng, tmp_path):
+    """Currency, per cent, dates, '?': their meaning hangs neither on the dialect nor on the format."""
+    n = 60
+    day = pd.Timestamp("2019-01-15") + pd.to_timedelta(rng.integers(0, 1500, n), "D")
+    frame = pd.DataFrame(
+        {
+            "spend": [f"${value:,.2f}" for value in rng.gamma(2, 700, n)],
+            "rate": [f"{value:.1f} %" for value in rng.uniform(0, 30, n)],
+            "signup": day.strftime("%d/%m/%Y"),
+            "city": rng.choice(["Zürich", "Århus", "São Paulo"], n),
+            "v": np.where(rng.random(n) < 0.1, "?", rng.normal(size=n).round(2).astype(str)),
+            "churn": rng.choice(["yes", "no"], n),
+        }
+    )
+    german = {name: frame[name].str.translate(str.maketrans(",.$", ".,€")) for name in ("spend", "v")}
+    write(frame, tmp_path / "comma.csv")
+    write(frame, tmp_path / "tab.tsv", sep="\t")
+    write(frame.assign(**german), tmp_path / "semicolon.csv", sep=";")
+    write(frame, tmp_path / "latin.csv", encoding="latin-1")
+    write(frame, tmp_path / "wide.csv.gz", encoding="utf-16")
+    frame.assign(signup=day).to_parquet(tmp_path / "t.parquet")
+    tables = [pg.Table.from_file(path, "churn") for path in sorted(tmp_path.iterdir())]
+    assert len(tables) == 6
+    assert len({table.sha256 for table in tables}) == 1
+    assert tables[0].X.isna().sum().to_dict() == {
+        **dict.fromkeys(tables[0].features, 0),
+        "v": (frame["v"] == "?").sum(),
+    }

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.exceptions import NotFittedError
 
@@ -388,3 +389,29 @@ def test_images_that_do_not_fit_into_memory_are_told_before_training(rng, monkey
     monkeypatch.setattr("permgrad.estimators.hybrid.free_memory", lambda: 10**9)
     with pytest.raises(pg.PermGradError, match="images of 800 × 800 pixels take about .* GB of memory"):
         pg.HybridRegressor(epochs=1, image_size=800).fit(rng.normal(size=(40, 2)), rng.normal(size=40))
+
+
+def test_tables_as_people_have_them_are_fitted_ranked_saved_and_predicted(rng, tmp_path):
+    """Text, dates and names of Arrow's tables: what `fit` takes, the saved estimator takes too, row by row."""
+    spend, days = rng.gamma(2, 700, 80), rng.integers(0, 900, 80)
+    frame = pd.DataFrame(
+        {
+            "id": [f"C{i}" for i in range(80)],
+            "spend": [f"${value:,.2f}" for value in spend],
+            "signup": (pd.Timestamp("2019-03-01") + pd.to_timedelta(days, "D")).strftime("%d/%m/%Y"),
+            "flag": rng.choice(["Y", "N", "?"], 80),
+            "flag=Y": rng.normal(size=80),
+        }
+    )
+    y = np.where(spend > 1400, "yes", "no")
+    X = pa.Table.from_pandas(frame)
+    with pytest.warns(UserWarning, match="left out 'id': an identifier"):
+        model = pg.HybridClassifier(**SMALL, branches=("tabular",), epochs=1, random_state=0).fit(X, y)
+    ranking = model.rank_features(X, y, n_repeats=1)
+    assert sorted(ranking.features) == sorted(frame.columns)
+    assert ranking.unused == ("id",)
+    model.save(tmp_path / "model")
+    loaded = pg.load(tmp_path / "model")
+    for rows in (X, frame):
+        np.testing.assert_array_equal(loaded.predict_proba(rows), model.predict_proba(X))
+    np.testing.assert_allclose(loaded.predict_proba(frame[7:8]), model.predict_proba(X)[7:8], atol=1e-6)
