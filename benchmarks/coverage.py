@@ -59,7 +59,7 @@ def ranked(model: keras.Model, X: np.ndarray, y: np.ndarray, random_state: int) 
         np.ones(COLUMNS),
         "hand",
     )
-    budget = pg.Budget(precision=0.02)
+    budget = pg.Budget(tolerance=0.02)
     return pg.rank_features(
         model, X, y, layout=layout, formula="game", end_to_end=True, random_state=random_state, budget=budget
     )

@@ -27,7 +27,7 @@ class Steps:
         Seconds for the rankings of columns and groups together.
     formula : {"game", "fused", "published"} or None
         See `permgrad.rank_features`.
-    precision : float
+    tolerance : float
         Of the game's scores, see `permgrad.Budget`.
     conditional, groups : bool
         Whether to permute conditionally, and to rank groups.
@@ -41,7 +41,7 @@ class Steps:
     n_repeats: int
     timeout: float | None
     formula: Any
-    precision: float
+    tolerance: float
     conditional: bool
     groups: bool
     evaluate: bool
@@ -71,7 +71,7 @@ class Steps:
         settings: dict[str, Any] = {
             "n_repeats": self.n_repeats,
             "formula": self.formula,
-            "budget": Budget(timeout=self.timeout, precision=self.precision).begin(),
+            "budget": Budget(timeout=self.timeout, tolerance=self.tolerance).begin(),
         }
         conditional = self.conditional or (self.evaluate and len(test) >= LEAST_ROWS)
         ranking = estimator.rank_features(test.X, test.y, conditional=conditional, **settings)

@@ -70,7 +70,7 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     " permutation alone.",
 )
 @click.option(
-    "--precision",
+    "--tolerance",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.01,
     show_default=True,
@@ -92,7 +92,7 @@ def rank(
     n_repeats: int,
     timeout: float | None,
     formula: str | None,
-    precision: float,
+    tolerance: float,
     conditional: bool,
     groups: bool,
     evaluate: bool,
@@ -116,7 +116,7 @@ def rank(
         n_repeats,
         timeout,
         formula,
-        precision,
+        tolerance,
         conditional,
         groups,
         evaluate,

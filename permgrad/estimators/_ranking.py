@@ -100,7 +100,7 @@ class RanksFeatures:
         random_state : int, optional
             Of permutations and bootstrap; by default the estimator's.
         budget : Budget
-            Memory, time, checkpoint and precision. With groups, time goes to them first, and each level keeps a
+            Memory, time, checkpoint and tolerance. With groups, time goes to them first, and each level keeps a
             checkpoint of its own beside the one named.
         verbose : bool, optional
             Show progress bars; by default the estimator's.

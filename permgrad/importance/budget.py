@@ -30,7 +30,7 @@ class Budget:
     checkpoint : path, optional
         A file that keeps what has been measured, every 15 seconds and at the end. The same call with a file that is
         there goes on from it. Steps after the first keep files of their own beside it.
-    precision : float
+    tolerance : float
         Share of the loss that the network saves over its mean prediction, up to which a score may be off by the
         orders and rows that were drawn for it (95 %): walks go on until no feature's is further off. What the test
         rows leave open is not in it; the intervals hold both.
@@ -44,7 +44,7 @@ class Budget:
     max_memory: int | None = None
     timeout: float | None = None
     checkpoint: str | Path | None = None
-    precision: float = 0.01
+    tolerance: float = 0.01
     deadline: float | None = field(default=None, repr=False, compare=False)
     """By `time.monotonic`; set by `begin`."""
 
@@ -53,8 +53,8 @@ class Budget:
             raise PermGradError(f"max_memory must be a positive number of bytes, got {self.max_memory}")
         if self.timeout is not None and not self.timeout >= 0:
             raise PermGradError(f"timeout must be a number of seconds, 0 or more, got {self.timeout}")
-        if not 0 < self.precision < 1:
-            raise PermGradError(f"precision must be a share of the total, between 0 and 1, got {self.precision}")
+        if not 0 < self.tolerance < 1:
+            raise PermGradError(f"tolerance must be a share of the total, between 0 and 1, got {self.tolerance}")
 
     def begin(self) -> Budget:
         """Return this budget with its clock started; one that runs already runs on."""

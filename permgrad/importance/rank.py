@@ -106,7 +106,7 @@ def rank_features(
     random_state : int
         Of permutations and bootstrap.
     budget : Budget
-        Memory, time, checkpoint, and the game's precision. Permutations through both branches come second, with the
+        Memory, time, checkpoint, and the game's tolerance. Permutations through both branches come second, with the
         time that is left, and a checkpoint file of their own beside the one named.
     verbose : bool
         Show a progress bar.

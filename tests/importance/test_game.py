@@ -66,7 +66,7 @@ def test_scores_are_the_shapley_values_of_all_coalitions(task, telling, layout, 
     X[:, 3:] = 0.5  # six players that vary: 64 coalitions
     y = answered(model, X)
     ranking = pg.rank_features(
-        model, X, y, layout=layout, formula="game", end_to_end=False, budget=pg.Budget(precision=0.01)
+        model, X, y, layout=layout, formula="game", end_to_end=False, budget=pg.Budget(tolerance=0.01)
     )
     players = [(f, kind) for f in range(3) for kind in ("tabular", "image")]
     worth = plain_worths(model, X, y, players)
@@ -84,7 +84,7 @@ def test_scores_add_up_to_what_the_network_saves_over_its_mean_prediction(tellin
     model, X = telling("classification"), rng.random((60, 6)).astype(np.float32)
     y = answered(model, X)
     ranking = pg.rank_features(
-        model, X, y, layout=layout, formula="game", end_to_end=False, budget=pg.Budget(precision=0.1)
+        model, X, y, layout=layout, formula="game", end_to_end=False, budget=pg.Budget(tolerance=0.1)
     )
     p = predicted(model, X).astype(float)
     mean = np.broadcast_to(p.mean(axis=0), p.shape)
@@ -167,13 +167,13 @@ def test_time_limit_and_checkpoint(telling, layout, rng, tmp_path):
     model, X = telling("classification"), rng.random((40, 6)).astype(np.float32)
     y = answered(model, X)
     options = {"layout": layout, "formula": "game", "end_to_end": False}
-    short = pg.Budget(precision=0.1)
+    short = pg.Budget(tolerance=0.1)
     whole = pg.rank_features(model, X, y, **options, budget=short)
     budget = pg.Budget(timeout=0, checkpoint=tmp_path / "kept.npz")
     part = pg.rank_features(model, X, y, **options, budget=budget)
     assert (part.settings["rounds"], part.settings["error"]) == (0, None)
     resumed = pg.rank_features(
-        model, X, y, **options, budget=pg.Budget(checkpoint=tmp_path / "kept.npz", precision=0.1)
+        model, X, y, **options, budget=pg.Budget(checkpoint=tmp_path / "kept.npz", tolerance=0.1)
     )
     np.testing.assert_allclose(resumed.scores, whole.scores, rtol=1e-6)
     with pytest.raises(pg.PermGradError, match="another data"):
@@ -210,7 +210,7 @@ def test_one_branch_plays_alone(branch, random_hybrid, layout, rng):
 @pytest.mark.filterwarnings("ignore:this network has learned nothing")
 def test_branches_of_a_network_that_has_learned_nothing_count_alike(random_hybrid, layout, rng):
     model, X, y = random_hybrid("classification", 3), rng.random((80, 6)), rng.integers(0, 3, 80)
-    ranking = pg.rank_features(model, X, y, layout=layout, end_to_end=False, budget=pg.Budget(precision=0.5))
+    ranking = pg.rank_features(model, X, y, layout=layout, end_to_end=False, budget=pg.Budget(tolerance=0.5))
     assert not ranking.learned
     assert ranking.branch_weights == {"tabular": 0.5, "image": 0.5}
     assert set(ranking.settings["distrusted_branch_weights"]) == {"tabular", "image"}
@@ -225,7 +225,7 @@ def test_logits_are_worth_what_their_probabilities_are(width, rng):
     X = rng.normal(size=(80, 4)).astype(np.float32)
     behind, before = keras.Model(x, said), keras.Model(x, logits)
     y = rng.integers(0, 3, 80) if width > 1 else rng.integers(0, 2, 80)
-    options = {"formula": "game", "task": "classification", "budget": pg.Budget(precision=0.2)}
+    options = {"formula": "game", "task": "classification", "budget": pg.Budget(tolerance=0.2)}
     first, second = (pg.rank_features(model, X, y, **options) for model in (behind, before))
     np.testing.assert_allclose(first.scores, second.scores, rtol=1e-4, atol=1e-6)
     assert first.settings["total"] == pytest.approx(second.settings["total"], rel=1e-4)
@@ -267,7 +267,7 @@ def test_any_model_plays_the_same_game(rng):
         def predict_proba(self, X):
             return predicted(model, np.asarray(X, np.float32))
 
-    options = {"formula": "game", "budget": pg.Budget(precision=0.2)}
+    options = {"formula": "game", "budget": pg.Budget(tolerance=0.2)}
     inside = pg.rank_features(model, X, y, **options)
     for rows in (X, pd.DataFrame(X, columns=["f0", "f1", "f2"])):
         outside = pg.rank_features(Outside(), rows, y, **options)
@@ -282,7 +282,7 @@ def test_a_forest_of_mixed_columns_is_ranked_by_the_game(rng):
     y = X["a"] + 2.0 * (X["kind"] == "v")
     encode = ColumnTransformer([("kind", OneHotEncoder(), ["kind"])], remainder="passthrough")
     forest = make_pipeline(encode, RandomForestRegressor(20, random_state=0)).fit(X, y)
-    ranking = pg.rank_features(forest, X, y, budget=pg.Budget(precision=0.1))
+    ranking = pg.rank_features(forest, X, y, budget=pg.Budget(tolerance=0.1))
     assert ranking.method == "shapley"
     np.testing.assert_allclose(ranking.scores, [1, 1, 0], atol=0.25)
     assert pg.rank_features(forest, X, y, groups={"both": ["a", "kind"]}).select(1) == ["both"]

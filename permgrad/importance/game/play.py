@@ -65,7 +65,7 @@ class Game:
         self.least_rounds = max(LEAST_ROUNDS, 1 + math.ceil(BLOCKS / len(self.blocks)))
 
     def run(self, checkpoint: Checkpoint, budget: Budget, total: float, verbose: bool) -> None:
-        """Walk until the scores' error is below ``budget.precision`` of the total, or time is over."""
+        """Walk until the scores' error is below ``budget.tolerance`` of the total, or time is over."""
         earlier = checkpoint.read()
         if earlier is not None:
             self.tally = Tally(**earlier)
@@ -74,7 +74,7 @@ class Game:
             for turn in range(int(self.tally.rounds.min()), MOST_ROUNDS):
                 error = 1.96 * self.tally.error(self.sizes)[: self.view.n_features].max(initial=0)
                 bar.set_postfix_str(f"error ±{error / abs(total):.1%} of the total" if np.isfinite(error) else "")
-                if turn >= self.least_rounds and error <= budget.precision * abs(total):
+                if turn >= self.least_rounds and error <= budget.tolerance * abs(total):
                     break
                 for number in np.flatnonzero(self.tally.rounds <= turn):
                     if budget.is_spent and self.tally.rounds.any():
