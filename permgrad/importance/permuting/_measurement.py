@@ -18,7 +18,7 @@ from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
-from permgrad.importance.permuting._network import PermutedNetwork, Prepared, next_size
+from permgrad.importance.permuting._network import PermutedNetwork, Prepared
 from permgrad.importance.permuting._pairs import Change, Pairs
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
 
@@ -112,6 +112,7 @@ class Measurement:
         self.blocks = [slice(i, min(i + step, len(self.data))) for i in range(0, len(self.data), step)]
         pairs_per_call = self.network.pairs_per_call(self.data.max_memory)
         self.size = even_size(n_features * self.n_repeats * step, pairs_per_call)
+        self.block = self.network.block_size(self.n_repeats * step)
         self._prepared: Prepared | None = None
 
     def run(self, checkpoint: Checkpoint, budget: Budget, verbose: bool) -> None:
@@ -149,7 +150,11 @@ class Measurement:
         chunks: list[list[int]] = []
         columns = 0
         # Features of one column first: they take a quicker way, if no others are among them.
-        for feature in sorted(np.flatnonzero(~measured).tolist(), key=lambda f: widths[f] > 1):
+        kinds = [
+            (widths[f] > 1, *(self.network.order(branch, of[f]) for branch, of in self.positions.items()))
+            for f in range(len(measured))
+        ]
+        for feature in sorted(np.flatnonzero(~measured).tolist(), key=kinds.__getitem__):
             columns += widths[feature]
             full = not chunks or len(chunks[-1]) >= most_features or columns > most_columns
             if full or (widths[feature] > 1) != (widths[chunks[-1][0]] > 1):
@@ -245,11 +250,9 @@ class Measurement:
         self, pairs: Pairs, changes: list[Change | None], weights: list[Any], prepared: Prepared
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Walk the pairs call by call: (which pairs, their losses)."""
-        for part in self.network.calls(pairs, self.size, changes):
-            n = part.stop - part.start
-            full = pairs[part].padded(min(self.size, next_size(n)))
+        for part, full, places in self.network.calls(pairs, self.size, changes, self.block):
             selected = self.network.predict(self.data, full, changes, weights, prepared, self.target.truth(full.rows))
-            yield part, self.target.losses(pairs.rows[part], selected[:n])
+            yield part, self.target.losses(pairs.rows[part], selected[places])
 
 
 def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:
