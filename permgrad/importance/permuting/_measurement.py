@@ -15,7 +15,7 @@ from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget
 from permgrad.importance.network._inputs import Inputs, even_size
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import Branch
+from permgrad.importance.network.branches import Branch, largest_tensor
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared
@@ -24,6 +24,8 @@ from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
 
 FUSED_FROM = 1_000_000
 """Changed rows from which on it pays to fuse a network's steps: that takes half a second, and 5 MB that stay taken."""
+FUSED_FROM_FLOATS = 1_000_000_000
+"""Or, of an image branch, such rows times the floats of its largest map."""
 CALLS_PER_CHUNK = 8
 """Calls of the network between two looks at the clock."""
 BYTES_PER_PAIR = 32
@@ -103,7 +105,7 @@ class Measurement:
         self.bootstrap = self.target.bootstrap(self.random_state)
         self.increases = Increases.none_yet(n_features, self.n_repeats, self.target, self.bootstrap)
         self.baseline = np.full(len(self.data), np.nan)
-        classes, fuse = bool(self.target.classes), n_features * self.n_repeats * len(self.data) >= FUSED_FROM
+        classes, fuse = bool(self.target.classes), self._pays_to_fuse(n_features * self.n_repeats * len(self.data))
         key = ("permuted", *self.positions, classes, fuse)
         make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), classes, fuse=fuse)
         self.network = self.data.cut.once(key, make)
@@ -114,6 +116,10 @@ class Measurement:
         self.size = even_size(n_features * self.n_repeats * step, pairs_per_call)
         self.block = self.network.block_size(self.n_repeats * step)
         self._prepared: Prepared | None = None
+
+    def _pays_to_fuse(self, n_pairs: int) -> bool:
+        images = [largest_tensor(branch.encoder) for branch in self.positions if branch.kind == "image"]
+        return n_pairs >= FUSED_FROM or n_pairs * max(images, default=0) >= FUSED_FROM_FLOATS
 
     def run(self, checkpoint: Checkpoint, budget: Budget, verbose: bool) -> None:
         """Measure all features, as far as time allows; go on from what the checkpoint keeps."""

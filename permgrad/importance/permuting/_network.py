@@ -227,5 +227,5 @@ def _way(cut: CutModel, branch: Branch, point: FusionPoint, fuse: bool) -> Way:
     first = first_layer(branch.encoder)
     if first is not None:
         return Updated(branch, first, fuse)
-    engine = windowed_branch(cut, branch, point)
+    engine = windowed_branch(cut, branch, point, fuse=fuse)
     return Recomputed(branch) if engine is None else Windowed(point, cut.branches.index(branch), branch, engine)

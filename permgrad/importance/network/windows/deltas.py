@@ -67,7 +67,11 @@ class Where:
         return _take(ops.convert_to_tensor(values.astype(np.float32)), ops.reshape(at, (-1, area.n_cells)))
 
     def kept(self, tensor: Any, area: Area) -> Any:
-        """Gather the rectangles of a kept map of all rows, (n_rows * height * width, channels).
+        """Gather the rectangles of a kept map of all rows, (n_rows * height * width, channels)."""
+        return _take(tensor, self.in_kept(area))
+
+    def in_kept(self, area: Area) -> Any:
+        """Return where the rectangles' cells are in a kept map, (n_pairs, n_cells).
 
         Cells that do not exist repeat the nearest one.
         """
@@ -75,7 +79,7 @@ class Where:
         down = ops.clip(self._cells(area.rows, self.top), 0, height - 1)
         across = ops.clip(self._cells(area.cols, self.left), 0, width - 1)
         at = (self.local[:, None] * height + down)[:, :, None] * width + across[:, None, :]
-        return _take(tensor, ops.reshape(at, (-1, area.n_cells)))
+        return ops.reshape(at, (-1, area.n_cells))
 
     def moved(self, delta: Delta, area: Area, *, border: str = "zero") -> Any:
         """Return the change of another rectangle of the same map, (n_pairs, n_cells, channels).
@@ -84,6 +88,10 @@ class Where:
         """
         if delta.area.same(area) and area.lies_inside:
             return delta.plain()
+        return _take(*self.in_delta(delta, area, border))
+
+    def in_delta(self, delta: Delta, area: Area, border: str = "zero") -> tuple[Any, Any]:
+        """Return the change as rows of channels, and where the cells of another rectangle are among them."""
         n_pairs, had = ops.shape(self.local)[0], delta.area.n_cells + int(delta.padded)
         flat = ops.reshape(delta.cells, (-1, delta.channels))
         if delta.padded:
@@ -97,7 +105,7 @@ class Where:
         pair = ops.arange(n_pairs, dtype="int32")[:, None, None]
         at = cell * n_pairs + pair if delta.by_cell else pair * had + cell
         at = ops.where(is_down[:, :, None] & is_across[:, None, :], at, nothing)
-        return _take(flat, ops.reshape(at, (-1, area.n_cells)))
+        return flat, ops.reshape(at, (-1, area.n_cells))
 
     def _cells(self, span: Span, position: Any) -> Any:
         """Return which cells of the axis the run is made of, (n_pairs, size)."""

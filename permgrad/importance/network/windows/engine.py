@@ -142,13 +142,16 @@ class WindowedBranch:
         return [*maps, self.end.start(values[-1])]
 
 
-def windowed_branch(cut: CutModel, branch: Branch, point: FusionPoint) -> WindowedBranch | None:
+def windowed_branch(cut: CutModel, branch: Branch, point: FusionPoint, *, fuse: bool) -> WindowedBranch | None:
     """Read a branch; None if it has no image that is drawn pixel by pixel, or no layer that windows go through."""
     graph = Graph(branch.encoder)
     drawing = find_drawing(graph, branch.encoder)
     reading = None if drawing is None else read_stages(graph, drawing.image)
     if drawing is None or reading is None:
         return None
+    for stage in reading.stages:
+        if isinstance(stage, Bend):
+            stage.fuse = fuse
     position = cut.branches.index(branch)
     end = read_end(graph, reading.tensor, branch.encoder.outputs[0], point, position)
     return WindowedBranch(cut.model, branch, drawing, reading, end)
