@@ -130,7 +130,8 @@ class Convolution:
 
         def run(deltas: list[Delta], where: Where, kept: dict[int, Any], weights: list[Any]) -> Delta:
             x = ops.reshape(where.moved(deltas[0], reads), (-1, reads.n_cells * n_in))
-            z = ops.matmul(ops.cast(x, self.layer.compute_dtype), weights[0])
+            x, matrix = ops.cast(x, self.layer.compute_dtype), weights[0]
+            z = ops.matmul(x, matrix) if x.shape[1] > 1 else x * matrix  # one number: twice as quick
             return Delta(ops.reshape(z, (-1, out.n_cells + 1, self.n_filters)), out, padded=True)
 
         floats = (out.n_cells + 1) * self.n_filters
