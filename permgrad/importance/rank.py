@@ -18,17 +18,18 @@ from permgrad.importance.budget import Budget
 from permgrad.importance.formula import Formula
 from permgrad.importance.fusion import fuse
 from permgrad.importance.grad_cam import read_heat
-from permgrad.importance.grouping._columns import column_names
+from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import Branch, largest_tensor
-from permgrad.importance.permuting.permutation import permute_features
+from permgrad.importance.network.branches import Branch
+from permgrad.importance.permuting._network import work_of_permuting
+from permgrad.importance.permuting.permutation import count_columns, permute_features, positions_in
 from permgrad.importance.ranking import FeatureRanking
 
-QUICK = 5e10
-"""Numbers in the image branch's largest tensor, over all permutations of all rows, up to which features are
-permuted end to end without being asked for: about a minute on two cores."""
+QUICK = 1e12
+"""Multiplications of the image branch (`work_of_permuting`), over all permutations of all rows, up to which features
+are permuted end to end without being asked for: about a minute on two cores."""
 
 
 def rank_features(
@@ -144,7 +145,7 @@ def rank_features(
         permutation = permute(via="tabular", budget=budget)
     ranking = _fused(permutation, heat, weights, formula)
     if end_to_end is None:
-        end_to_end = _is_quick(data, image, n_repeats * len(ranking.features))
+        end_to_end = image is not None and _work(data, image, layout, groups) * n_repeats <= QUICK
     via = "both" if tabular and image else "tabular" if tabular else "image"
     components = {**ranking.components, **_further(permute, budget, via, end_to_end, conditional)}
     agreement = {name: part.agreement(ranking) for name, part in components.items()}
@@ -208,5 +209,8 @@ def _further(
     return components
 
 
-def _is_quick(data: Inputs, image: Branch | None, n_permutations: int) -> bool:
-    return image is not None and n_permutations * len(data) * largest_tensor(image.encoder) <= QUICK
+def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, groups: Mapping[str, Sequence[int]] | None) -> int:
+    """Count the multiplications of permuting each feature once, in all rows."""
+    columns_of = resolve_groups(count_columns(data, [image], layout), None, groups)
+    positions = [positions_in(data, image, columns, layout) for columns in columns_of.values()]
+    return len(data) * work_of_permuting(data.cut, image, positions)

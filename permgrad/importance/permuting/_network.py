@@ -7,8 +7,8 @@ no work at all. Each branch has its way:
 - not permuted: what it contributes where branches meet is computed once per row, and gathered;
 - permuted, a first Dense layer in front, maybe behind layers that bend or embed each column (`FirstLayer`): the layer's
   sums are computed once per row, and changed by the permuted columns alone;
-- permuted, an image: of each layer's map the window that the permuted pixels can change, from maps that are kept of each
-  row (`WindowedBranch`);
+- permuted, an image: of each layer's map the window that the permuted pixels can change, from maps that are kept of
+  each row (`WindowedBranch`);
 - permuted, anything else: the whole branch is computed for the pair.
 """
 
@@ -26,7 +26,8 @@ from permgrad.importance.network._target import select
 from permgrad.importance.network.branches import Branch, CutModel
 from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
-from permgrad.importance.network.windows.engine import windowed_branch
+from permgrad.importance.network.windows.ends import work_of
+from permgrad.importance.network.windows.engine import WindowedBranch, windowed_branch
 from permgrad.importance.permuting._pairs import Pairs
 from permgrad.importance.permuting._ways import Recomputed, Unpermuted, Updated, Way, integers, next_size
 from permgrad.importance.permuting._windowed import Windowed
@@ -72,10 +73,12 @@ class PermutedNetwork:
     def __init__(self, cut: CutModel, permuted: Sequence[Branch], classification: bool, *, fuse: bool) -> None:
         self.fusion_point, self.classification = fusion_point(cut), classification
         self.ways = [
-            _way(cut, branch, self.fusion_point, fuse) if branch in permuted else Unpermuted(self.fusion_point, i, branch)
+            _way(cut, branch, self.fusion_point, fuse)
+            if branch in permuted
+            else Unpermuted(self.fusion_point, i, branch)
             for i, branch in enumerate(cut.branches)
         ]
-        self.windowed = next((way for way in self.ways if isinstance(way, Windowed)), None)
+        self._windowed = [way for way in self.ways if isinstance(way, Windowed)]
         self.floats_per_row = sum(way.floats_per_row for way in self.ways)
         """Floats that are computed beforehand for each row."""
         self.widest = max(self.fusion_point.widest, *(way.widest for way in self.ways))
@@ -88,7 +91,7 @@ class PermutedNetwork:
         allowed = max_memory // (2 * TENSORS_AT_A_TIME * 4)
         if has_accelerator():
             return max(1, min(ACCELERATOR_FLOATS, allowed) // self.widest)
-        pairs, floats = WIDE_CALL if self.windowed is None else (1, 1)
+        pairs, floats = WIDE_CALL if not self._windowed else (1, 1)
         wide = min(pairs, floats // self.widest)
         return max(1, min(max(CALL_FLOATS // self.widest, wide), allowed // self.widest))
 
@@ -106,7 +109,7 @@ class PermutedNetwork:
         slice or ndarray
             Where they are among those.
         """
-        if self.windowed is not None:
+        if self._windowed:
             yield from self._calls_of_blocks(pairs, size, changes, block)
             return
         for part in self._parts(pairs, size, changes):
@@ -142,33 +145,35 @@ class PermutedNetwork:
         self, pairs: Pairs, size: int, changes: list[Any], block: int
     ) -> Iterator[tuple[slice, Pairs, np.ndarray]]:
         """Lay the pairs of each feature into blocks, and those of changes of one size into a call."""
-        windowed = self.windowed
-        assert windowed is not None  # noqa: S101 - for mypy
+        (windowed,) = self._windowed
         sizes, widths = changes[self.ways.index(windowed)].sizes, _widths(changes)
         blocks: list[slice] = []
-        of_call, columns, feature_before = -1, 0, -1
+        kind, most, columns = -1, 0, 0
         for feature, part in pairs.by_feature():
-            most = self._blocks_per_call(size, block, int(sizes[feature]), int(widths[feature]))
+            width = int(widths[feature])
+            full = widths.max() > 1 and columns + width > COLUMNS_PER_CALL
+            if blocks and (sizes[feature] != kind or full):
+                yield self._call(pairs, blocks, block, most)
+                blocks, columns = [], 0
+            kind, columns = sizes[feature], columns + width
+            most = self._blocks_per_call(size, block, int(kind), width)
             for start in range(part.start, part.stop, block):
-                more = 0 if feature == feature_before else int(widths[feature])
-                several = widths.max() > 1 and columns + more > COLUMNS_PER_CALL
-                if blocks and (sizes[feature] != of_call or len(blocks) >= most or (several and more)):
-                    yield self._call(pairs, blocks, block, most_before)
-                    blocks, columns, more = [], 0, int(widths[feature])
+                if len(blocks) >= most:
+                    yield self._call(pairs, blocks, block, most)
+                    blocks, columns = [], width
                 blocks.append(slice(start, min(start + block, part.stop)))
-                of_call, columns, feature_before, most_before = int(sizes[feature]), columns + more, feature, most
         if blocks:
-            yield self._call(pairs, blocks, block, most_before)
+            yield self._call(pairs, blocks, block, most)
 
     def _blocks_per_call(self, size: int, block: int, square: int, width: int) -> int:
-        floats = size * self.widest
-        widest = max(self.widest, self.windowed.widest_of(square), next_size(width) if width > 1 else 1)  # type: ignore[union-attr]
-        return max(1, floats // widest // block)
+        widest = max(self.widest, self._windowed[0].widest_of(square), next_size(width))
+        return max(1, size * self.widest // widest // block)
 
     def _call(self, pairs: Pairs, blocks: list[slice], block: int, most: int) -> tuple[slice, Pairs, np.ndarray]:
         """Return a call of as many blocks as usual, or of the few that are compiled for too."""
         few = max(1, most // 8)
-        padded, places = pairs.in_blocks(blocks, block, few if len(blocks) <= few else most)
+        n_blocks = few if len(blocks) <= few else max(most, len(blocks))
+        padded, places = pairs.in_blocks(blocks, block, n_blocks)
         return slice(blocks[0].start, blocks[-1].stop), padded, places
 
     def block_size(self, most: int) -> int:
@@ -178,8 +183,7 @@ class PermutedNetwork:
 
     def order(self, branch: Branch, columns: np.ndarray) -> int:
         """Return by what features are to be sorted, that those of one call are alike."""
-        windowed = self.windowed
-        return windowed.square(columns).size if windowed is not None and windowed.branch is branch else 0
+        return next((way.square(columns).size for way in self._windowed if way.branch is branch), 0)
 
     def prepare(self, data: Inputs, rows: slice) -> Prepared:
         """Compute what permutations do not change, for a block of rows: a tensor for each branch."""
@@ -227,5 +231,32 @@ def _way(cut: CutModel, branch: Branch, point: FusionPoint, fuse: bool) -> Way:
     first = first_layer(branch.encoder)
     if first is not None:
         return Updated(branch, first, fuse)
-    engine = windowed_branch(cut, branch, point, fuse=fuse)
+    engine = _engine(cut, branch, point, fuse)
     return Recomputed(branch) if engine is None else Windowed(point, cut.branches.index(branch), branch, engine)
+
+
+def _engine(cut: CutModel, branch: Branch, point: FusionPoint, fuse: bool) -> WindowedBranch | None:
+    """Return the branch as windows see it, read and compiled once for all networks."""
+    return cut.once(("windowed", branch, fuse), lambda: windowed_branch(cut, branch, point, fuse=fuse))
+
+
+def work_of_permuting(cut: CutModel, branch: Branch, positions: Sequence[np.ndarray]) -> int:
+    """Count the multiplications that it takes to permute each feature of a branch once in one row.
+
+    Floats that are written down count in the measure of multiplications, see `Step.work`.
+
+    Parameters
+    ----------
+    cut : CutModel
+    branch : Branch
+        With an image.
+    positions : sequence of ndarray
+        Of each feature: its positions in the branch's flat rows.
+    """
+    point = fusion_point(cut)
+    engine = _engine(cut, branch, point, fuse=False)
+    if engine is None:
+        return work_of(branch.encoder) * len(positions)
+    way = Windowed(point, cut.branches.index(branch), branch, engine)
+    sizes = [way.square(columns).size for columns in positions]
+    return sum(engine.plan(size).work if size else engine.whole_work for size in sizes)

@@ -67,7 +67,7 @@ class Pairs:
         return Pairs(*(np.pad(part, missing, mode="edge") for part in (self.rows, self.taken, self.feature)))
 
     def in_blocks(self, blocks: list[slice], size: int, n_blocks: int) -> tuple[Pairs, np.ndarray]:
-        """Lay some parts, of a feature each, into blocks of one size; the last pair of each is repeated, as is the last.
+        """Lay some parts, of a feature each, into blocks of one size; each one's last pair is repeated, and the last.
 
         Returns
         -------

@@ -32,6 +32,7 @@ class Delta:
 
     @property
     def channels(self) -> int:
+        """Count the channels."""
         return int(self.cells.shape[-1])
 
     def plain(self) -> Any:

@@ -76,10 +76,12 @@ class Sums:
 
     @property
     def floats_per_row(self) -> int:
+        """Count what `start` returns of a row."""
         return self.units
 
     @property
     def widest(self) -> int:
+        """Count the floats of the largest tensor for one pair."""
         return max(self.units, self.widest_after)
 
     def start(self, x: Any) -> Any:
@@ -93,7 +95,9 @@ class Sums:
     def run(self, delta: Delta, where: Where, blocks: int, started: Any, x: Any, weights: list[Any]) -> Any:
         """Add what the changed cells add to the sums."""
         area = delta.area.inside()
-        changed = ops.reshape(ops.cast(where.moved(delta, area), "float32"), (blocks, -1, area.n_cells * self.n_channels))
+        changed = ops.reshape(
+            ops.cast(where.moved(delta, area), "float32"), (blocks, -1, area.n_cells * self.n_channels)
+        )
         kernel = ops.take(weights[0], where.of_block(blocks, area), axis=0)
         kernel = ops.reshape(kernel, (blocks, area.n_cells * self.n_channels, self.units))
         moved = ops.reshape(ops.matmul(changed, kernel), (-1, self.units))
@@ -115,10 +119,12 @@ class Mean:
 
     @property
     def floats_per_row(self) -> int:
+        """Count what `start` returns of a row."""
         return self.shape[2]
 
     @property
     def widest(self) -> int:
+        """Count the floats of the largest tensor for one pair."""
         return max(self.shape[2], 0 if self.rest is None else largest_tensor(self.rest))
 
     def start(self, x: Any) -> Any:
@@ -153,6 +159,7 @@ class WholeMap:
 
     @property
     def widest(self) -> int:
+        """Count the floats of the largest tensor for one pair."""
         return max(math.prod(self.shape), 0 if self.rest is None else largest_tensor(self.rest))
 
     def start(self, x: Any) -> Any:
@@ -178,15 +185,15 @@ class WholeMap:
 def read_end(graph: Graph, tensor: Any, code: Any, point: FusionPoint, position: int) -> End:
     """Find what follows a map."""
     takers = graph.takers(tensor)
-    follower = takers[0] if tensor is not code and len(takers) == 1 else None
     shape = tuple(tensor.shape[1:])
-    if follower and type(follower.operation) is layers.Flatten and follower.operation.data_format == "channels_last":
-        sums = _sums(graph, tensor, follower.outputs[0], code, point, position)
+    if tensor is not code and len(takers) == 1:
+        layer, output = takers[0].operation, takers[0].outputs[0]
+        last = getattr(layer, "data_format", None) == "channels_last"
+        sums = _sums(graph, tensor, output, code, point, position) if type(layer) is layers.Flatten and last else None
         if sums is not None:
             return sums
-    if follower and type(follower.operation) is layers.GlobalAveragePooling2D and not follower.operation.keepdims:
-        if follower.operation.data_format == "channels_last":
-            return Mean(shape, _between(follower.outputs[0], code))
+        if type(layer) is layers.GlobalAveragePooling2D and last and not layer.keepdims:
+            return Mean(shape, _between(output, code))
     return WholeMap(shape, _between(tensor, code))
 
 

@@ -122,10 +122,12 @@ class Area:
 
     @property
     def n_cells(self) -> int:
+        """Count its cells."""
         return self.rows.size * self.cols.size
 
     @property
     def size(self) -> tuple[int, int]:
+        """Count its rows and columns."""
         return self.rows.size, self.cols.size
 
     @property
@@ -144,7 +146,9 @@ class Area:
 
     def whole(self) -> Area:
         """Return the whole map."""
-        spans = (Span(np.zeros_like(span.starts), n) for span, n in zip((self.rows, self.cols), self.shape, strict=True))
+        spans = (
+            Span(np.zeros_like(span.starts), n) for span, n in zip((self.rows, self.cols), self.shape, strict=True)
+        )
         return Area(*spans, self.shape)
 
     def reached(self, slidings: tuple[Sliding, Sliding]) -> Area:

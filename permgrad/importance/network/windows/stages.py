@@ -95,6 +95,7 @@ class Convolution:
 
     @property
     def n_filters(self) -> int:
+        """Count the channels that come out."""
         return int(self.layer.output.shape[-1])
 
     def _convolve(self, x: Any, padding: str) -> Any:

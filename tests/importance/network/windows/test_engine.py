@@ -166,7 +166,8 @@ def test_each_way_of_a_convolution(way, rng, monkeypatch):
     step, used = getattr(Convolution, way), []
     monkeypatch.setattr(Convolution, way, lambda *given: used.append(step(*given)) or cheapest(used[-1]))
     for other in others:
-        monkeypatch.setattr(Convolution, other, lambda *given, of=getattr(Convolution, other): dearest(of(*given)))
+        of_other = getattr(Convolution, other)
+        monkeypatch.setattr(Convolution, other, lambda *given, of=of_other: dearest(of(*given)))
     assert largest_error(randomised(blocks(kernel=(3, 2)), rng), rng) < 1e-5
     assert used[-1] is not None
 
@@ -209,7 +210,7 @@ def test_a_window_is_less_work_than_the_whole():
     """Counted: two convolutions of 3 × 3 with pooling reach 3 × 3 of the last map's cells, whatever its size."""
     small, large = (engine_of(blocks(side, filters=16)) for side in (16, 64))
     assert [step.area.size for step in small.plan(1).steps] == [(3, 3), (2, 2), (4, 4), (3, 3)]
-    assert small.plan(1).work == large.plan(1).work < small.whole_work / 10
+    assert small.plan(1).work == large.plan(1).work < small.whole_work / 4
     assert large.whole_work > 10 * small.whole_work
     assert small.plan(1).work < small.plan(2).work < small.plan(4).work
 
