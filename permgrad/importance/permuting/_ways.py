@@ -123,7 +123,7 @@ class Updated(Way):
 
     def arguments(self, data: Inputs, pairs: Pairs, change: Change) -> list[Any]:
         """Return by how much columns change, and which: for each pair a number, or a row if features have several."""
-        values = change.values
+        values = change.values.astype(np.float32, copy=False)  # as the layer takes whole numbers, too
         if values.shape[1] == len(change.columns):
             difference = values[pairs.taken, pairs.feature] - values[pairs.rows, pairs.feature]
             return [ops.convert_to_tensor(difference), integers(pairs.feature)]

@@ -119,7 +119,7 @@ class Windowed(Recomputed):
     def embedded(self, change: Change) -> Drawn:
         """Return the change with what the image shows of it."""
         squares = [self.square(columns) for columns in change.columns]
-        shown = self.engine.drawing.drawn(np.concatenate(change.columns), change.values)
+        shown = self.engine.drawing.drawn(np.concatenate(change.columns), change.values.astype(np.float32, copy=False))
         return Drawn(change.columns, change.values, shown, squares)
 
     def square(self, columns: np.ndarray) -> Square:

@@ -13,6 +13,8 @@ from permgrad.importance.network.branches import Graph
 from permgrad.importance.network.first_layer import FirstLayer, columnwise_until
 from permgrad.layers.image import FeatureImage
 
+ops = keras.ops
+
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
@@ -38,7 +40,7 @@ class Drawing:
 
     def draw(self, rows: Any) -> Any:
         """Return the rows' images."""
-        return rows if self.to_image is None else self.to_image(rows, training=False)
+        return ops.cast(rows, "float32") if self.to_image is None else self.to_image(rows, training=False)
 
     def drawn(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return values of some columns as the image shows them, but for a constant: (n_rows, n_columns)."""

@@ -38,12 +38,14 @@ class Plan:
     steps : list of Step
     area : Area
         The changed pixels.
-    work, widest : int
-        Of all steps: multiplications for a pair, and floats of the largest tensor.
+    products, work, widest : int
+        Of all steps, for a pair: multiplications; those and the floats that are written down; floats of the largest
+        tensor.
     """
 
     steps: list[Step]
     area: Area
+    products: int
     work: int
     widest: int
 
@@ -130,9 +132,11 @@ class WindowedBranch:
             steps.append(step)
             areas.append(step.area)
             n_channels.append(step.channels)
-        work = sum(step.work for step in steps) + self.end.work(areas[-1])
+        of_end = self.end.work(areas[-1])
+        products = sum(step.products for step in steps) + of_end
+        work = sum(step.work for step in steps) + of_end
         widest = max(size * size * channels, self.end.widest, *(step.widest for step in steps))
-        return Plan(steps, pixels, work, widest)
+        return Plan(steps, pixels, products, work, widest)
 
     def _started(self, rows: Any) -> list[Any]:
         values = [self.drawing.draw(rows)]

@@ -38,8 +38,8 @@ class Step:
     channels : int
     run : callable
         (changes of the layer's inputs, where, kept maps by number, weights) → `Delta`.
-    work : int
-        Multiplications for one pair, and floats written down in their measure.
+    products, floats : int
+        Multiplications for one pair, and floats that are written down.
     widest : int
         Floats of the largest tensor, for one pair.
     weights : callable
@@ -49,9 +49,15 @@ class Step:
     area: Area
     channels: int
     run: Callable[[list[Delta], Where, dict[int, Any], list[Any]], Delta]
-    work: int
+    products: int
+    floats: int
     widest: int
     weights: Callable[[], list[Any]] = list
+
+    @property
+    def work(self) -> int:
+        """Count the multiplications, and the floats in their measure."""
+        return self.products + COST_OF_A_FLOAT * self.floats
 
 
 class Stage(Protocol):
@@ -118,9 +124,9 @@ class Convolution:
             z = self._convolve(ops.cast(x, self.layer.compute_dtype), "valid")
             return Delta(ops.reshape(z, (-1, out.n_cells, self.n_filters)), out)
 
-        floats = region.n_cells * n_in, out.n_cells * self.n_filters
-        work = out.n_cells * multiplications(self.layer) + COST_OF_A_FLOAT * (2 * floats[0] + floats[1])
-        return Step(out, self.n_filters, run, work, max(floats))
+        read, written = region.n_cells * n_in, out.n_cells * self.n_filters
+        products = out.n_cells * multiplications(self.layer)
+        return Step(out, self.n_filters, run, products, 2 * read + written, max(read, written))
 
     def _by_matrix(self, area: Area, n_in: int) -> Step | None:
         """Multiply the window by the matrix that the kernel is when it slides over it."""
@@ -135,9 +141,10 @@ class Convolution:
             z = ops.matmul(x, matrix) if x.shape[1] > 1 else x * matrix  # one number: twice as quick
             return Delta(ops.reshape(z, (-1, out.n_cells + 1, self.n_filters)), out, padded=True)
 
-        floats = (out.n_cells + 1) * self.n_filters
-        work = size + COST_OF_A_FLOAT * (floats + reads.n_cells * n_in)
-        return Step(out, self.n_filters, run, work, floats, lambda: [self._matrix(reads, out, n_in)])
+        read, written = reads.n_cells * n_in, (out.n_cells + 1) * self.n_filters
+        return Step(
+            out, self.n_filters, run, size, read + written, max(read, written), lambda: [self._matrix(reads, out, n_in)]
+        )
 
     def _matrix(self, reads: Area, out: Area, n_in: int) -> Any:
         tap = [
@@ -176,9 +183,9 @@ class Convolution:
 
         small = 2 * (values.size * n_in + sums.size * self.n_filters)  # such products are half as quick
         floats = area.n_cells * n_in + out.n_cells * n_in + 2 * out.n_cells * self.n_filters
-        work = out.n_cells * n_in * self.n_filters + small + COST_OF_A_FLOAT * floats
+        products = out.n_cells * n_in * self.n_filters + small
         widest = (out.n_cells + 1) * max(n_in, self.n_filters)
-        return Step(out, self.n_filters, run, work, widest, lambda: [self._kernel_at_points(out, n_in)])
+        return Step(out, self.n_filters, run, products, floats, widest, lambda: [self._kernel_at_points(out, n_in)])
 
     def _kernel_at_points(self, out: Area, n_in: int) -> Any:
         by_axis = [multiplying.evaluation(s.kernel, n) for s, n in zip(self.slidings, out.size, strict=True)]
@@ -218,7 +225,7 @@ class MeanPooling:
             return Delta(cells / ops.cast(share[:, :, None], cells.dtype), out)
 
         floats = region.n_cells * channels[0]
-        return Step(out, channels[0], run, COST_OF_A_FLOAT * 3 * floats, floats)
+        return Step(out, channels[0], run, 0, 3 * floats, floats)
 
 
 def _cells_under(sliding: Sliding) -> np.ndarray:
@@ -279,10 +286,9 @@ class Bend:
             at = (where.in_kept(region), where.in_kept(out), at)
             return Delta(of_pairs(kept[self.inputs[0]], kept[self.number], delta, *at), out)
 
-        floats = region.n_cells * channels[0]
         n_passes = 3 + len(self.before)
-        work = COST_OF_A_FLOAT * channels[0] * (n_passes * region.n_cells + 2 * out.n_cells)
-        return Step(out, channels[0], run, work, floats)
+        floats = channels[0] * (n_passes * region.n_cells + 2 * out.n_cells)
+        return Step(out, channels[0], run, 0, floats, region.n_cells * channels[0])
 
     def _through(self, x: Any, pool: Callable[[Any], Any] | None) -> Any:
         for layer in self.before:
@@ -318,7 +324,7 @@ class Meeting:
             return Delta(sum(moved[1:], start=moved[0]) if adds else ops.concatenate(moved, axis=-1), out)
 
         floats = out.n_cells * sum(channels)
-        return Step(out, n_channels, run, COST_OF_A_FLOAT * 2 * floats, floats)
+        return Step(out, n_channels, run, 0, 2 * floats, floats)
 
 
 def multiplications(layer: Any) -> int:

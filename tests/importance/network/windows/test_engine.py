@@ -173,11 +173,11 @@ def test_each_way_of_a_convolution(way, rng, monkeypatch):
 
 
 def cheapest(step):
-    return step and type(step)(**{**vars(step), "work": -1})
+    return step and type(step)(**{**vars(step), "products": -(10**12)})
 
 
 def dearest(step):
-    return step and type(step)(**{**vars(step), "work": 10**12})
+    return step and type(step)(**{**vars(step), "products": 10**12})
 
 
 def test_runs_hold_all_that_is_reached():
