@@ -64,7 +64,8 @@ class Pairs:
         if len(self) == size:
             return self
         missing = (0, size - len(self))
-        return Pairs(*(np.pad(part, missing, mode="edge") for part in (self.rows, self.taken, self.feature)))
+        rows, taken, feature = (np.pad(part, missing, mode="edge") for part in (self.rows, self.taken, self.feature))
+        return Pairs(rows, taken, feature)
 
     def in_blocks(self, blocks: list[slice], size: int, n_blocks: int) -> tuple[Pairs, np.ndarray]:
         """Lay some parts, of a feature each, into blocks of one size; each one's last pair is repeated, and the last.

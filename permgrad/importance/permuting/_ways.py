@@ -51,9 +51,9 @@ class Way:
         """Fetch what a change needs of the weights."""
         return []
 
-    def of_call(self, weights: Any, pairs: Pairs, change: Any) -> list[Any]:
+    def of_call(self, weights: Any, pairs: Pairs, change: Any) -> Any:
         """Return which of those weights one call needs."""
-        return weights  # type: ignore[no-any-return]
+        return weights
 
     def arguments(self, data: Inputs, pairs: Pairs, change: Any) -> list[Any]:
         """Return what the call's pairs change, as tensors."""
@@ -159,7 +159,7 @@ class Recomputed(Way):
         self.widest = max(math.prod(branch.encoder.inputs[0].shape[1:]), largest_tensor(branch.encoder))
         self.models = [branch.encoder]
 
-    def arguments(self, data: Inputs, pairs: Pairs, change: Change) -> list[Any]:
+    def arguments(self, data: Inputs, pairs: Pairs, change: Any) -> list[Any]:
         """Return the permuted rows."""
         X = data.of_branch(self.branch)
         permuted = X[pairs.rows].reshape(len(pairs), -1)

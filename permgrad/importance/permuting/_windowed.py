@@ -137,11 +137,11 @@ class Windowed(Recomputed):
         """Return the weights by the size of squares."""
         return {size: self.engine.weights(size) for size in np.unique(change.sizes).tolist() if size}
 
-    def of_call(self, weights: Any, pairs: Pairs, change: Drawn) -> list[Any]:
+    def of_call(self, weights: Any, pairs: Pairs, change: Drawn) -> Any:
         """Return the weights for the squares of these pairs, which are of one size."""
-        return weights.get(change.squares[pairs.feature[0]].size, [])  # type: ignore[no-any-return]
+        return weights.get(change.squares[pairs.feature[0]].size, [])
 
-    def arguments(self, data: Inputs, pairs: Pairs, change: Drawn) -> list[Any]:
+    def arguments(self, data: Inputs, pairs: Pairs, change: Any) -> list[Any]:
         """Return by how much squares change, and where those of each block are; or whole rows."""
         size = change.squares[pairs.feature[0]].size
         if not size:

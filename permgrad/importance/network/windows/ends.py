@@ -27,21 +27,27 @@ layers = keras.layers
 
 
 class End(Protocol):
-    """From the last map to the branch's code, or to its contribution where branches meet.
+    """From the last map to the branch's code, or to its contribution where branches meet."""
 
-    Attributes
-    ----------
-    contributes : bool
-        Whether it leads to the contribution.
-    needs_map : bool
-        Whether it takes the map itself of all rows, besides what `start` makes of it.
-    floats_per_row, widest : int
-    """
+    @property
+    def contributes(self) -> bool:
+        """Tell whether it leads to the contribution."""
+        ...
 
-    contributes: bool
-    needs_map: bool
-    floats_per_row: int
-    widest: int
+    @property
+    def needs_map(self) -> bool:
+        """Tell whether it takes the map itself of all rows, besides what `start` makes of it."""
+        ...
+
+    @property
+    def floats_per_row(self) -> int:
+        """Count what `start` returns of a row."""
+        ...
+
+    @property
+    def widest(self) -> int:
+        """Count the floats of the largest tensor for one pair."""
+        ...
 
     def start(self, x: Any) -> Any:
         """Return what is kept of each row, from its map."""

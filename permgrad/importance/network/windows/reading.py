@@ -107,8 +107,9 @@ def _convolution(layer: Any, inputs: tuple[int, ...], n_before: int) -> list[Sta
     return [convolution, Bend((n_before + 1,), [layer.activation], number=n_before + 2)] if name in BENDS else []
 
 
-def _is_pooling(node: Any, kind: type) -> bool:
-    return type(node.operation) is kind and node.operation.data_format == "channels_last"
+def _is_pooling(node: Any, kind: Any) -> bool:
+    layer = node.operation
+    return type(layer) is kind and bool(layer.data_format == "channels_last")
 
 
 def _slidings(layer: Any, size: str) -> tuple[Sliding, Sliding]:

@@ -146,10 +146,9 @@ class Area:
 
     def whole(self) -> Area:
         """Return the whole map."""
-        spans = (
-            Span(np.zeros_like(span.starts), n) for span, n in zip((self.rows, self.cols), self.shape, strict=True)
-        )
-        return Area(*spans, self.shape)
+        height, width = self.shape
+        rows, cols = Span(np.zeros_like(self.rows.starts), height), Span(np.zeros_like(self.cols.starts), width)
+        return Area(rows, cols, self.shape)
 
     def reached(self, slidings: tuple[Sliding, Sliding]) -> Area:
         """Return the outputs of a layer that read any of it."""

@@ -215,11 +215,11 @@ class MeanPooling:
         out = areas[0].reached(self.slidings).inside()
         region = out.read_by(self.slidings)
         counts = [_cells_under(sliding) for sliding in self.slidings]
-        kernels = [sliding.kernel for sliding in self.slidings]
+        kernels = tuple(sliding.kernel for sliding in self.slidings)
 
         def run(deltas: list[Delta], where: Where, kept: dict[int, Any], weights: list[Any]) -> Delta:
             x = ops.reshape(where.moved(deltas[0], region), (-1, *region.size, channels[0]))
-            mean = ops.average_pool(x, kernels, self.layer.strides, "valid", "channels_last")
+            mean = ops.average_pool(x, kernels, tuple(self.layer.strides), "valid", "channels_last")
             share = where.of_cells(np.outer(*counts).reshape(-1) / math.prod(kernels), out)
             cells = ops.reshape(mean, (-1, out.n_cells, channels[0]))
             return Delta(cells / ops.cast(share[:, :, None], cells.dtype), out)
