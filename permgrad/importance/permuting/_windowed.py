@@ -156,9 +156,6 @@ class Windowed(Recomputed):
         if len(part) == 1:
             return self.fusion_point.contribute(self.position, super().code(local, prepared, weights, part))
         moved, places = part
-        n_blocks = places.shape[0]
-        of_pairs = ops.repeat(places, moved.shape[0] // n_blocks, axis=0)
-        where = Where(local, of_pairs[:, 0], of_pairs[:, 1])
-        size = math.isqrt(moved.shape[1])
-        code = self.engine.finish(size, moved, where, n_blocks, prepared, weights)
+        where = Where(local, places[:, 0], places[:, 1])
+        code = self.engine.finish(math.isqrt(moved.shape[1]), moved, where, prepared, weights)
         return code if self.engine.end.contributes else self.fusion_point.contribute(self.position, code)

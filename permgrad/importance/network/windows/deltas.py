@@ -43,29 +43,37 @@ class Delta:
 
 @dataclass(frozen=True, eq=False)
 class Where:
-    """Which rows the pairs are of, and where their changes are.
+    """Which rows the pairs are of, and where in the image their changes are.
+
+    The pairs are blocks of one size. Those of a block have their change at one position, so that most of what is
+    reckoned here is reckoned once for a block.
 
     Attributes
     ----------
-    local, top, left : tensors of shape (n_pairs,), int32
-        The row's place in what is kept; the position of the change on both axes.
+    local : tensor of shape (n_pairs,), int32
+        The row's place in what is kept.
+    top, left : tensors of shape (n_blocks,), int32
+        The position of the change on both axes.
     """
 
     local: Any
     top: Any
     left: Any
 
-    def of_block(self, blocks: int, area: Area) -> Any:
-        """Return which cells of the map the rectangles are, for each of so many blocks of one position."""
-        top, left = (ops.reshape(at, (blocks, -1))[:, 0] for at in (self.top, self.left))
-        down, across = self._cells(area.rows, top), self._cells(area.cols, left)
-        return ops.reshape(down[:, :, None] * area.shape[1] + across[:, None, :], (-1, area.n_cells))
+    @property
+    def n_blocks(self) -> int:
+        """Count the blocks."""
+        return int(self.top.shape[0])
+
+    def cells(self, area: Area) -> Any:
+        """Return which cells of the map each block's rectangle is, (n_blocks, n_cells); the nearest that exist."""
+        height, width = area.shape
+        return self._sums(_cells(area.rows, height) * width, _cells(area.cols, width))
 
     def of_cells(self, values: np.ndarray, area: Area) -> Any:
         """Look up a number for each cell of the rectangles, of one for each cell of the map: (n_pairs, n_cells)."""
-        down, across = self._cells(area.rows, self.top), self._cells(area.cols, self.left)
-        at = down[:, :, None] * area.shape[1] + across[:, None, :]
-        return _take(ops.convert_to_tensor(values.astype(np.float32)), ops.reshape(at, (-1, area.n_cells)))
+        of_block = _take(ops.convert_to_tensor(values.astype(np.float32)), self.cells(area))
+        return self._of_pairs(of_block, ops.zeros(ops.shape(self.local), of_block.dtype))
 
     def kept(self, tensor: Any, area: Area) -> Any:
         """Gather the rectangles of a kept map of all rows, (n_rows * height * width, channels)."""
@@ -77,10 +85,7 @@ class Where:
         Cells that do not exist repeat the nearest one.
         """
         height, width = area.shape
-        down = ops.clip(self._cells(area.rows, self.top), 0, height - 1)
-        across = ops.clip(self._cells(area.cols, self.left), 0, width - 1)
-        at = (self.local[:, None] * height + down)[:, :, None] * width + across[:, None, :]
-        return ops.reshape(at, (-1, area.n_cells))
+        return self._of_pairs(self.cells(area), self.local * (height * width))
 
     def moved(self, delta: Delta, area: Area, *, border: str = "zero") -> Any:
         """Return the change of another rectangle of the same map, (n_pairs, n_cells, channels).
@@ -93,36 +98,50 @@ class Where:
 
     def in_delta(self, delta: Delta, area: Area, border: str = "zero") -> tuple[Any, Any]:
         """Return the change as rows of channels, and where the cells of another rectangle are among them."""
-        n_pairs, had = ops.shape(self.local)[0], delta.area.n_cells + int(delta.padded)
+        height, width = area.shape
+        down = _offsets(delta.area.rows, area.rows, height, border)
+        across = _offsets(delta.area.cols, area.cols, width, border)
+        down = np.where(down < 0, NOWHERE, down * delta.area.cols.size)
+        cell = self._sums(down, np.where(across < 0, NOWHERE, across))
         flat = ops.reshape(delta.cells, (-1, delta.channels))
-        if delta.padded:
-            nothing = (had - 1) * n_pairs if delta.by_cell else had - 1
-        else:
-            nothing = had * n_pairs
-            flat = ops.concatenate([flat, ops.zeros((1, delta.channels), flat.dtype)])
-        down, is_down = self._offsets(delta.area.rows, area.rows, self.top, area.shape[0], border)
-        across, is_across = self._offsets(delta.area.cols, area.cols, self.left, area.shape[1], border)
-        cell = down[:, :, None] * delta.area.cols.size + across[:, None, :]
-        pair = ops.arange(n_pairs, dtype="int32")[:, None, None]
-        at = cell * n_pairs + pair if delta.by_cell else pair * had + cell
-        at = ops.where(is_down[:, :, None] & is_across[:, None, :], at, nothing)
-        return flat, ops.reshape(at, (-1, area.n_cells))
+        had = delta.area.n_cells + 1
+        if not delta.padded:  # a row of zeros for each pair costs more than one for all
+            flat, had = ops.concatenate([flat, ops.zeros((1, delta.channels), flat.dtype)]), had - 1
+        n_pairs = ops.shape(self.local)[0]
+        pair = ops.arange(n_pairs, dtype="int32")
+        cell = ops.where(cell < 0, had - 1 if delta.padded else -(2**30), cell)
+        at = self._of_pairs(cell * n_pairs, pair) if delta.by_cell else self._of_pairs(cell, pair * had)
+        return flat, at if delta.padded else ops.where(at < 0, n_pairs * had, at)
 
-    def _cells(self, span: Span, position: Any) -> Any:
-        """Return which cells of the axis the run is made of, (n_pairs, size)."""
-        return _take(_table(span.starts), position)[:, None] + np.arange(span.size, dtype=np.int32)
+    def _sums(self, down: np.ndarray, across: np.ndarray) -> Any:
+        """Add what a table says of each block's rows, (n_positions, rows), and another of its columns."""
+        of_rows = _take(ops.convert_to_tensor(down.astype(np.int32)), self.top)
+        of_cols = _take(ops.convert_to_tensor(across.astype(np.int32)), self.left)
+        return ops.reshape(of_rows[:, :, None] + of_cols[:, None, :], (self.n_blocks, -1))
 
-    def _offsets(self, had: Span, wanted: Span, position: Any, n: int, border: str) -> tuple[Any, Any]:
-        """Return where the wanted cells are in the run that there is, and whether they are in it at all."""
-        cells = self._cells(wanted, position)
-        nearest = ops.clip(cells, 0, n - 1)
-        offset = nearest - _take(_table(had.starts), position)[:, None]
-        is_in = (offset >= 0) & (offset < had.size)
-        return ops.clip(offset, 0, had.size - 1), is_in if border == "nearest" else is_in & (cells == nearest)
+    def _of_pairs(self, of_block: Any, of_pair: Any) -> Any:
+        """Add what belongs to a block's cells, (n_blocks, n_cells), and to a pair: (n_pairs, n_cells)."""
+        both = of_block[:, None, :] + ops.reshape(of_pair, (self.n_blocks, -1, 1))
+        return ops.reshape(both, (-1, of_block.shape[1]))
 
 
-def _table(numbers: np.ndarray) -> Any:
-    return ops.convert_to_tensor(numbers.astype(np.int32))
+NOWHERE = -(2**24)
+"""Less than 0 by more than any map has cells."""
+
+
+def _cells(span: Span, n: int) -> np.ndarray:
+    """Return which cells of an axis the run is made of at each position, (n_positions, size); the nearest ones."""
+    return np.clip(span.starts[:, None] + np.arange(span.size), 0, n - 1)
+
+
+def _offsets(had: Span, wanted: Span, n: int, border: str) -> np.ndarray:
+    """Return where the wanted cells are in the run that there is, (n_positions, size); -1 where they are not in it."""
+    nearest = _cells(wanted, n)
+    offset = nearest - had.starts[:, None]
+    is_in = (offset >= 0) & (offset < had.size)
+    if border == "zero":
+        is_in &= nearest == wanted.starts[:, None] + np.arange(wanted.size)
+    return np.where(is_in, offset, -1)
 
 
 def _take(tensor: Any, at: Any) -> Any:

@@ -57,8 +57,8 @@ class End(Protocol):
         """Return what `run` needs of the weights in another form."""
         ...
 
-    def run(self, delta: Delta, where: Where, blocks: int, started: Any, x: Any, weights: list[Any]) -> Any:
-        """Return each pair's code; the pairs are `blocks` blocks that have one position each."""
+    def run(self, delta: Delta, where: Where, started: Any, x: Any, weights: list[Any]) -> Any:
+        """Return each pair's code."""
         ...
 
     def work(self, area: Area) -> int:
@@ -98,14 +98,14 @@ class Sums:
         """Return the kernel by cells, (height * width, channels * units)."""
         return [ops.reshape(ops.cast(self.kernel(), "float32"), (-1, self.n_channels * self.units))]
 
-    def run(self, delta: Delta, where: Where, blocks: int, started: Any, x: Any, weights: list[Any]) -> Any:
+    def run(self, delta: Delta, where: Where, started: Any, x: Any, weights: list[Any]) -> Any:
         """Add what the changed cells add to the sums."""
         area = delta.area.inside()
         changed = ops.reshape(
-            ops.cast(where.moved(delta, area), "float32"), (blocks, -1, area.n_cells * self.n_channels)
+            ops.cast(where.moved(delta, area), "float32"), (where.n_blocks, -1, area.n_cells * self.n_channels)
         )
-        kernel = ops.take(weights[0], where.of_block(blocks, area), axis=0)
-        kernel = ops.reshape(kernel, (blocks, area.n_cells * self.n_channels, self.units))
+        kernel = ops.take(weights[0], where.cells(area), axis=0)
+        kernel = ops.reshape(kernel, (-1, area.n_cells * self.n_channels, self.units))
         moved = ops.reshape(ops.matmul(changed, kernel), (-1, self.units))
         return self.finish(ops.take(started, where.local, axis=0) + moved)
 
@@ -141,7 +141,7 @@ class Mean:
         """Return nothing."""
         return []
 
-    def run(self, delta: Delta, where: Where, blocks: int, started: Any, x: Any, weights: list[Any]) -> Any:
+    def run(self, delta: Delta, where: Where, started: Any, x: Any, weights: list[Any]) -> Any:
         """Add what the changed cells add to the mean."""
         cells = ops.cast(where.moved(delta, delta.area.inside()), "float32")
         mean = ops.take(started, where.local, axis=0) + ops.sum(cells, axis=1) / math.prod(self.shape[:2])
@@ -176,7 +176,7 @@ class WholeMap:
         """Return nothing."""
         return []
 
-    def run(self, delta: Delta, where: Where, blocks: int, started: Any, x: Any, weights: list[Any]) -> Any:
+    def run(self, delta: Delta, where: Where, started: Any, x: Any, weights: list[Any]) -> Any:
         """Change the cells in the map."""
         whole = delta.area.whole()
         changed = where.kept(x, whole) + ops.cast(where.moved(delta, whole), x.dtype)

@@ -101,7 +101,7 @@ class WindowedBranch:
             )
         return self._compiled_weights[size]()
 
-    def finish(self, size: int, change: Any, where: Where, blocks: int, kept: list[Any], weights: list[Any]) -> Any:
+    def finish(self, size: int, change: Any, where: Where, kept: list[Any], weights: list[Any]) -> Any:
         """Return each pair's code, or contribution.
 
         Parameters
@@ -110,8 +110,6 @@ class WindowedBranch:
         change : tensor of shape (n_pairs, size * size, channels)
             Of the pixels of the square, row after row.
         where : Where
-        blocks : int
-            The pairs are so many blocks of one size; those of a block have the change at one position.
         kept : list
             From `start`.
         weights : list
@@ -121,7 +119,7 @@ class WindowedBranch:
         deltas = [Delta(change, plan.area)]
         for stage, step, of_step in zip(self.stages, plan.steps, weights, strict=False):
             deltas.append(step.run([deltas[i] for i in stage.inputs], where, maps, of_step))
-        return self.end.run(deltas[-1], where, blocks, kept[-1], maps.get(len(self.stages)), weights[-1])
+        return self.end.run(deltas[-1], where, kept[-1], maps.get(len(self.stages)), weights[-1])
 
     def _planned(self, size: int) -> Plan:
         height, width, channels = self.drawing.shape

@@ -47,9 +47,9 @@ def largest_error(model, rng, size=1, *, fuse=False, positions=None):
     top, left = at.repeat(ROWS, axis=0).T
     local = np.tile(np.arange(ROWS), len(at))
     change = rng.normal(size=(len(local), size, size, channels)).astype(np.float32)
-    where = Where(*(ops.convert_to_tensor(index.astype(np.int32)) for index in (local, top, left)))
+    where = Where(*(ops.convert_to_tensor(index.astype(np.int32)) for index in (local, *at.T)))
     moved = ops.convert_to_tensor(change.reshape(len(local), size * size, channels))
-    code = ops.convert_to_numpy(engine.finish(size, moved, where, len(at), kept, weights))
+    code = ops.convert_to_numpy(engine.finish(size, moved, where, kept, weights))
     patched = images[local]
     for pair, square in enumerate(change):
         patched[pair, top[pair] : top[pair] + size, left[pair] : left[pair] + size] += square
