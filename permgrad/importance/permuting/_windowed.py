@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from permgrad.backend import keras
+from permgrad.backend import has_accelerator, keras
 from permgrad.importance.network._inputs import Inputs, joined
 from permgrad.importance.network.branches import Branch, largest_tensor
 from permgrad.importance.network.fusion_point import FusionPoint
@@ -20,6 +20,10 @@ from permgrad.importance.permuting._pairs import Change, Pairs
 from permgrad.importance.permuting._ways import Recomputed, integers, next_size
 
 ops = keras.ops
+
+CACHED_FLOATS = 2**22
+"""Floats of maps that are computed at a time on a CPU: what a layer leaves should be in the cache for the next."""
+ROWS_AT_A_TIME = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +117,8 @@ class Windowed(Recomputed):
     def prepare(self, data: Inputs, rows: slice) -> Any:
         """Return the maps that are kept of a block of rows, and what is behind them."""
         X, largest = data.of_branch(self.branch), max(largest_tensor(self.branch.encoder), self.engine.floats_per_row)
-        parts = [self.engine.start(X[part]) for part in data.parts(rows, largest)]
+        most = ROWS_AT_A_TIME if has_accelerator() else max(1, CACHED_FLOATS // largest)
+        parts = [self.engine.start(X[part]) for part in data.parts(rows, largest, most)]
         return [joined(list(tensors)) for tensors in zip(*parts, strict=True)]
 
     def embedded(self, change: Change) -> Drawn:
