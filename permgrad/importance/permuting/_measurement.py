@@ -114,7 +114,7 @@ class Measurement:
         self.blocks = [slice(i, min(i + step, len(self.data))) for i in range(0, len(self.data), step)]
         pairs_per_call = self.network.pairs_per_call(self.data.max_memory)
         self.size = even_size(n_features * self.n_repeats * step, pairs_per_call)
-        self.block = self.network.block_size(self.n_repeats * step)
+        self.block = self.network.block_size(min(self.size, self.n_repeats * step))
         self._prepared: Prepared | None = None
 
     def _pays_to_fuse(self, n_pairs: int) -> bool:
