@@ -6,6 +6,7 @@ backend, which takes seconds: only modules that build or run networks do so.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import tempfile
@@ -117,6 +118,23 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     large matrices, which TensorFlow's own kernels do faster on a CPU. JAX compiles everything so.
     """
     return tf.function(function, autograph=False, jit_compile=True) if NAME == "tensorflow" else function
+
+
+def pool_maximum(x: Any, size: Sequence[int], strides: Sequence[int], *, fuse: bool) -> Any:
+    """Return the maxima of windows that lie within maps, (batch, height, width, channels).
+
+    Inside of what is fused they are maxima of shifted maps, which a compiler joins with the steps before; TensorFlow's
+    own kernels take a hundred times as long for those as for a pooling.
+    """
+    if not fuse and NAME == "tensorflow":
+        return keras.ops.max_pool(x, tuple(size), tuple(strides), "valid", "channels_last")
+    (height, width), (down, across) = x.shape[1:3], strides
+    shifted = [
+        x[:, i : height - size[0] + i + 1 : down, j : width - size[1] + j + 1 : across]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    return functools.reduce(keras.ops.maximum, shifted)
 
 
 def free_memory() -> int:

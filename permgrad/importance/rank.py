@@ -25,15 +25,16 @@ from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
+from permgrad.importance.network.branches import Branch, CutModel
 from permgrad.importance.network.opaque import Opaque
-from permgrad.importance.permuting.permutation import KINDS, METHODS, count_columns, permute_features
+from permgrad.importance.permuting._network import work_of_permuting
+from permgrad.importance.permuting.permutation import KINDS, METHODS, count_columns, permute_features, positions_in
 from permgrad.importance.rank_opaque import rank_opaque
 from permgrad.importance.ranking import FeatureRanking
 
-QUICK = 5e10
-"""Numbers in the image branch's largest tensor, over all permutations of all rows, up to which features are
-permuted end to end without being asked for: about a minute on two cores."""
+QUICK = 1e12
+"""Multiplications of the image branch (`work_of_permuting`), over all permutations of all rows, up to which features
+are permuted end to end without being asked for: about a minute on two cores."""
 
 
 def rank_features(
@@ -186,7 +187,7 @@ def rank_features(
         ranking = replace(permute(via=via, budget=budget), branch_weights=weights.weights)
         ranking = replace(ranking, components={ranking.method: ranking})
     if end_to_end is None:
-        end_to_end = _is_quick(data, image, n_repeats * len(ranking.features))
+        end_to_end = image is None or _work(data, image, layout, groups) * n_repeats <= QUICK
     beside = via != "tabular" if isinstance(chosen, Formula) else True
     lasts = end_to_end and beside and METHODS[via] not in ranking.components
     components = {**ranking.components, **_further(permute, budget, via, lasts, conditional)}
@@ -285,5 +286,8 @@ def _further(
     return components
 
 
-def _is_quick(data: Inputs, image: Branch | None, n_permutations: int) -> bool:
-    return image is None or n_permutations * len(data) * largest_tensor(image.encoder) <= QUICK
+def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, groups: Mapping[str, Sequence[int]] | None) -> int:
+    """Count the multiplications of permuting each feature once, in all rows."""
+    columns_of = resolve_groups(count_columns(data, [image], layout), None, groups)
+    positions = [positions_in(data, image, columns, layout) for columns in columns_of.values()]
+    return len(data) * work_of_permuting(data.cut, image, positions)

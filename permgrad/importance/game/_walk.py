@@ -21,7 +21,7 @@ from permgrad.importance.network._target import select
 from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
 from permgrad.importance.network.first_layer import FirstLayer, first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
-from permgrad.importance.permuting._network import next_size
+from permgrad.importance.permuting._ways import next_size
 from permgrad.metrics.task import Task
 
 ops = keras.ops

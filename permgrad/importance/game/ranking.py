@@ -23,7 +23,7 @@ from permgrad.importance.network.fusion_point import fusion_point
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
 from permgrad.importance.permuting.opaque import identity
-from permgrad.importance.permuting.permutation import count_columns, feature_positions
+from permgrad.importance.permuting.permutation import count_columns, positions_in
 from permgrad.importance.ranking import FeatureRanking
 
 QUICK = 2e10
@@ -73,7 +73,7 @@ def play(
     """
     branches = list(data.cut.branches)
     columns_of = resolve_groups(count_columns(data, branches, layout), features, groups)
-    positions = {b: [feature_positions(data, b, columns, layout) for columns in columns_of.values()] for b in branches}
+    positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of.values()] for b in branches}
     view = NetworkView(data, target, positions, n_steps=len(target.y) * DONORS)
     work: dict[str, Any] = {}
     if budget.checkpoint is not None:

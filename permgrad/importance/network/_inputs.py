@@ -1,4 +1,6 @@
-"""What goes into a network: a cut model with its arrays, in memory, sparse, or on disk; read in float32 blocks.
+"""What goes into a network: a cut model with its arrays, in memory, sparse, or on disk; read in blocks.
+
+Blocks are float32, but those of an input that the model itself takes as whole numbers.
 
 An explainer asks for blocks of rows, or for a few columns of all rows. Neither reads the whole of a file
 into memory, nor makes a sparse array dense as a whole (it is kept sparse by columns too).
@@ -64,11 +66,13 @@ class Inputs:
         """Check the arrays against the inputs of a model, of one output of it, or of one that is cut already."""
         cut = model if isinstance(model, CutModel) else cut_model(one_output(model, output))
         single = not isinstance(inputs, (list, tuple))
-        arrays = [Rows(array) for array in ([inputs] if single else inputs)]
+        given = [inputs] if single else inputs
+        dtypes = [tensor.dtype for tensor in cut.model.inputs] if len(given) == len(cut.model.inputs) else []
+        arrays = [Rows(array, *dtypes[i : i + 1]) for i, array in enumerate(given)]
         expected = [tuple(tensor.shape[1:]) for tensor in cut.model.inputs]
-        given = [array.shape[1:] for array in arrays]
-        if expected != given:
-            raise PermGradError(f"the model takes inputs with rows of shape {listing(expected)}, got {listing(given)}")
+        shapes = [array.shape[1:] for array in arrays]
+        if expected != shapes:
+            raise PermGradError(f"the model takes inputs with rows of shape {listing(expected)}, got {listing(shapes)}")
         if len({len(array) for array in arrays}) != 1 or len(arrays[0]) == 0:
             raise PermGradError(f"inputs must have the same number of rows, at least 1, got {[*map(len, arrays)]}")
         return cls(cut, arrays, free_memory() // 4 if max_memory is None else max_memory, shared)
@@ -141,39 +145,52 @@ def even_size(n_items: int, most: int) -> int:
 class Rows:
     """One of a model's inputs, as an array whose first axis is the row.
 
+    Parameters
+    ----------
+    array : array
+    dtype : str
+        Of the model's input.
+
     Attributes
     ----------
     shape : tuple of int
         (n_rows, ...).
+    dtype : numpy.dtype
+        In which rows are read: the input's if both are whole numbers, else float32.
     """
 
-    def __init__(self, array: Any) -> None:
-        self._array = _as_numbers(array)
+    def __init__(self, array: Any, dtype: str = "float32") -> None:
+        self._array = _as_array(array)
         self.shape: tuple[int, ...] = self._array.shape
-        self._check_finite()
+        kind = np.dtype(getattr(self._array, "dtype", np.float32)).kind
+        whole = kind in "iu" and dtype.lstrip("u").startswith("int")
+        self.dtype = np.dtype(dtype if whole else np.float32)
+        self._check()
+        if type(self._array) is np.ndarray:
+            self._array = self._array.astype(self.dtype, copy=False)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Return these rows, dense, float32."""
-        return _dense(self._array[rows])
+        """Return these rows, dense."""
+        return self._dense(self._array[rows])
 
     def columns(self, positions: np.ndarray) -> np.ndarray:
-        """Return some columns of all rows, shape (n_rows, n_positions), dense, float32.
+        """Return some columns of all rows, shape (n_rows, n_positions), dense.
 
         A row of several axes counts as laid out flat, last axis fastest.
         """
         if isinstance(self._array, RowsOnDisk):
             some = self._array.only(positions)
-            return np.concatenate([_dense(some[block]) for block in self._blocks()])
+            return np.concatenate([self._dense(some[block]) for block in self._blocks()])
         if sparse.issparse(self._array):
-            return self._by_column[:, positions].toarray().astype(np.float32, copy=False)
+            return self._dense(self._by_column[:, positions])
         flat = self._array.reshape(len(self), -1)
         low, high = (int(positions.min()), int(positions.max()) + 1) if len(positions) else (0, 0)
         if high - low <= 2 * len(positions):  # neighbours: read together, which is what a file is good at
-            return np.asarray(flat[:, low:high], np.float32)[:, positions - low]
-        return np.asarray(flat[:, positions], np.float32)
+            return self._dense(flat[:, low:high])[:, positions - low]
+        return self._dense(flat[:, positions])
 
     @property
     def width(self) -> int:
@@ -188,34 +205,33 @@ class Rows:
         step = max(1, CHECKED_AT_A_TIME // max(1, self.width))
         yield from (slice(i, min(i + step, len(self))) for i in range(0, len(self), step))
 
-    def _check_finite(self) -> None:
-        if sparse.issparse(self._array):
-            finite = bool(np.isfinite(self._array.data.astype(np.float32)).all())
-        else:
-            finite = all(np.isfinite(self[block]).all() for block in self._blocks())
-        if not finite:
-            raise PermGradError("inputs must be finite and none missing; impute or drop first")
+    def _check(self) -> None:
+        """Refuse numbers that are not finite, and whole ones that the model would see as others."""
+        blocks = [self._array.data] if sparse.issparse(self._array) else (self._array[b] for b in self._blocks())
+        for block in blocks:
+            numbers = block.toarray() if sparse.issparse(block) else np.asarray(block)
+            with np.errstate(invalid="ignore"):  # what is beyond a dtype's range
+                seen = numbers.astype(self.dtype)
+            if numbers.dtype.kind in "iu" and (seen.astype(numbers.dtype) != numbers).any():
+                raise PermGradError(
+                    f"inputs hold whole numbers that {self.dtype} merges (float32: above {MOST_EXACT:,}); number what"
+                    " they stand for from 0, take a constant off, or give the model an input of an integer dtype"
+                )
+            if not np.isfinite(seen).all():
+                raise PermGradError("inputs must be finite and none missing; impute or drop first")
+
+    def _dense(self, rows: Any) -> np.ndarray:
+        return np.asarray(rows.toarray() if sparse.issparse(rows) else rows, self.dtype)
 
 
-def _dense(rows: Any) -> np.ndarray:
-    return np.asarray(rows.toarray() if sparse.issparse(rows) else rows, np.float32)
-
-
-def _as_numbers(array: Any) -> Any:
-    """Return a CSR matrix, an array in a file as it is, or anything else as a float32 array."""
+def _as_array(array: Any) -> Any:
+    """Return a CSR matrix, an array in a file as it is, or anything else as an array of numbers."""
     if sparse.issparse(array):
         return array.tocsr()
     if isinstance(array, RowsOnDisk) or (isinstance(array, np.memmap) and array.dtype.kind in "iubf"):
         return array
     try:
         numbers = np.asarray(array)
-        if numbers.dtype.kind in "iu" and numbers.size and np.abs(numbers).max() > MOST_EXACT:
-            raise PermGradError(
-                f"inputs hold whole numbers above {MOST_EXACT:,}, which float32 merges; number what they stand for from"
-                " 0, or take a constant off"
-            )
-        return numbers.astype(np.float32)
-    except PermGradError:
-        raise
+        return numbers if numbers.dtype.kind in "iu" else numbers.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise PermGradError(f"inputs must be numeric arrays, one for each of the model's inputs: {error}") from error

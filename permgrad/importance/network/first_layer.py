@@ -144,6 +144,24 @@ class FirstLayer:
 def first_layer(encoder: Any) -> FirstLayer | None:
     """Find the first Dense layer of a model of one table; None where it does not come first."""
     graph = Graph(encoder)
+    found = columnwise_until(graph, encoder, (keras.layers.Dense, EnsembleDense))
+    if found is None:
+        return None
+    columnwise, before, node = found
+    layer = node.operation
+    if type(layer) is keras.layers.Dense and (layer.quantization_mode is not None or layer.lora_enabled):
+        return None
+    return behind(graph, layer, before, node.outputs[0], encoder.outputs[0], columnwise)
+
+
+def columnwise_until(graph: Graph, encoder: Any, kinds: tuple[type, ...]) -> tuple[list[Any], Any, Any] | None:
+    """Follow layers that keep a table's columns apart to a layer of these kinds, which sees nothing else.
+
+    Returns
+    -------
+    (list of keras.layers.Layer, keras.Model, node) or None
+        Those layers, as a model up to there, and the node of the one that follows; None if something else comes first.
+    """
     tensor = encoder.inputs[0]
     if len(tensor.shape) != 2:
         return None
@@ -152,22 +170,20 @@ def first_layer(encoder: Any) -> FirstLayer | None:
         takers = graph.takers(tensor)
         if len(takers) != 1 or len(takers[0].outputs) != 1:
             return None
-        layer, tensor_before, tensor = takers[0].operation, tensor, takers[0].outputs[0]
-        if type(layer) in (keras.layers.Dense, EnsembleDense):
+        if type(takers[0].operation) in kinds:
             break
-        columnwise.append(layer)
+        columnwise.append(takers[0].operation)
+        tensor = takers[0].outputs[0]
     if not _one_by_one(columnwise):
         return None
-    if type(layer) is keras.layers.Dense and (layer.quantization_mode is not None or layer.lora_enabled):
-        return None
-    before = keras.Model(encoder.inputs[0], tensor_before)
+    return columnwise, keras.Model(encoder.inputs[0], tensor), takers[0]
+
+
+def behind(graph: Graph, layer: Any, before: Any, tensor: Any, code: Any, columnwise: list[Any]) -> FirstLayer:
+    """Split what follows a Dense layer, whose output is `tensor`, up to a code."""
     elementwise_end = _end_of_elementwise(graph, tensor)
     return FirstLayer(
-        layer,
-        before,
-        _model_between(tensor, elementwise_end),
-        _model_between(elementwise_end, encoder.outputs[0]),
-        columnwise,
+        layer, before, _model_between(tensor, elementwise_end), _model_between(elementwise_end, code), columnwise
     )
 
 

@@ -33,12 +33,16 @@ class FusionPoint:
         Position of the branch → shape of its contribution for one row.
     widest : int
         Floats of the largest tensor in `finish`, for one row.
+    kernel : callable, optional
+        Position of the branch → the matrix that its code is multiplied by, (width of the code, units), if that is all
+        that `contribute` does but for a constant.
     """
 
     contribute: Callable[[int, Any], Any]
     finish: Callable[[list[Any]], Any]
     shape: Callable[[int], tuple[int, ...]]
     widest: int
+    kernel: Callable[[int], Any] | None = None
 
 
 def fusion_point(cut: CutModel) -> FusionPoint:
@@ -56,9 +60,11 @@ def fusion_point(cut: CutModel) -> FusionPoint:
     ends = np.cumsum([branch.code.shape[-1] for branch in cut.branches])
     starts = np.concatenate([[0], ends[:-1]])
 
+    def kernel(at: int) -> Any:
+        return ops.cast(layer.kernel[starts[at] : ends[at]], layer.compute_dtype)
+
     def contribute(at: int, code: Any) -> Any:
-        code = ops.cast(code, layer.compute_dtype)
-        product = ops.matmul(code, ops.cast(layer.kernel[starts[at] : ends[at]], layer.compute_dtype))
+        product = ops.matmul(ops.cast(code, layer.compute_dtype), kernel(at))
         return product + ops.cast(layer.bias, layer.compute_dtype) if at == 0 and layer.use_bias else product
 
     def finish(products: list[Any]) -> Any:
@@ -66,7 +72,7 @@ def fusion_point(cut: CutModel) -> FusionPoint:
         return met if rest is None else rest(met, training=False)
 
     widest = max(layer.units, 0 if rest is None else largest_tensor(rest))
-    return FusionPoint(contribute, finish, lambda at: (layer.units,), widest)
+    return FusionPoint(contribute, finish, lambda at: (layer.units,), widest, kernel)
 
 
 def _dense_of_concatenation(cut: CutModel) -> tuple[Any, Any] | None:

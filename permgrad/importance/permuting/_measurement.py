@@ -14,16 +14,18 @@ from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget
 from permgrad.importance.network._inputs import Inputs, even_size
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import Branch
+from permgrad.importance.network.branches import Branch, largest_tensor
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
 from permgrad.importance.permuting._increases import Increases, Tally
-from permgrad.importance.permuting._network import PermutedNetwork, Prepared, next_size
+from permgrad.importance.permuting._network import PermutedNetwork, Prepared
 from permgrad.importance.permuting._pairs import Change, Pairs
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
 
 FUSED_FROM = 1_000_000
 """Changed rows from which on it pays to fuse a network's steps: that takes half a second, and 5 MB that stay taken."""
+FUSED_FROM_FLOATS = 1_000_000_000
+"""Or, of an image branch, such rows times the floats of its largest map."""
 CALLS_PER_CHUNK = 8
 """Calls of the network between two looks at the clock."""
 BYTES_PER_PAIR = 32
@@ -62,7 +64,7 @@ class Measurement:
         self.bootstrap = self.target.bootstrap(self.random_state)
         self.increases = Increases.none_yet(n_features, self.n_repeats, self.target, self.bootstrap)
         self.baseline = np.full(len(self.data), np.nan)
-        task, fuse = self.target.task, n_features * self.n_repeats * len(self.data) >= FUSED_FROM
+        task, fuse = self.target.task, self._pays_to_fuse(n_features * self.n_repeats * len(self.data))
         key = ("permuted", *self.positions, task, fuse)
         make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), task, fuse=fuse)
         self.network = self.data.cut.once(key, make)
@@ -71,7 +73,12 @@ class Measurement:
         self.blocks = [slice(i, min(i + step, len(self.data))) for i in range(0, len(self.data), step)]
         pairs_per_call = self.network.pairs_per_call(self.data.max_memory)
         self.size = even_size(n_features * self.n_repeats * step, pairs_per_call)
+        self.block = self.network.block_size(min(self.size, self.n_repeats * step))
         self._prepared: Prepared | None = None
+
+    def _pays_to_fuse(self, n_pairs: int) -> bool:
+        images = [largest_tensor(branch.encoder) for branch in self.positions if branch.kind == "image"]
+        return n_pairs >= FUSED_FROM or n_pairs * max(images, default=0) >= FUSED_FROM_FLOATS
 
     def run(self, checkpoint: Checkpoint, budget: Budget, verbose: bool) -> None:
         """Measure all features, as far as time allows; go on from what the checkpoint keeps."""
@@ -108,7 +115,11 @@ class Measurement:
         chunks: list[list[int]] = []
         columns = 0
         # Features of one column first: they take a quicker way, if no others are among them.
-        for feature in sorted(np.flatnonzero(~measured).tolist(), key=lambda f: widths[f] > 1):
+        kinds = [
+            (widths[f] > 1, *(self.network.order(branch, of[f]) for branch, of in self.positions.items()))
+            for f in range(len(measured))
+        ]
+        for feature in sorted(np.flatnonzero(~measured).tolist(), key=kinds.__getitem__):
             columns += widths[feature]
             full = not chunks or len(chunks[-1]) >= most_features or columns > most_columns
             if full or (widths[feature] > 1) != (widths[chunks[-1][0]] > 1):
@@ -187,11 +198,9 @@ class Measurement:
         self, pairs: Pairs, changes: list[Change | None], weights: list[Any], prepared: Prepared
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Walk the pairs call by call: (which pairs, their losses)."""
-        for part in self.network.calls(pairs, self.size, changes):
-            n = part.stop - part.start
-            full = pairs[part].padded(min(self.size, next_size(n)))
+        for part, full, places in self.network.calls(pairs, self.size, changes, self.block):
             selected = self.network.predict(self.data, full, changes, weights, prepared, self.target.truth(full.rows))
-            yield part, self.target.selected_losses(pairs.rows[part], selected[:n])
+            yield part, self.target.selected_losses(pairs.rows[part], selected[places])
 
 
 def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:

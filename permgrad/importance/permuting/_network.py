@@ -7,25 +7,30 @@ no work at all. Each branch has its way:
 - not permuted: what it contributes where branches meet is computed once per row, and gathered;
 - permuted, a first Dense layer in front, maybe behind layers that bend or embed each column (`FirstLayer`): the layer's
   sums are computed once per row, and changed by the permuted columns alone;
+- permuted, an image: of each layer's map the window that the permuted pixels can change, from maps that are kept of
+  each row (`WindowedBranch`);
 - permuted, anything else: the whole branch is computed for the pair.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from permgrad.backend import compiled, fused, has_accelerator, keras
-from permgrad.importance.network._inputs import Inputs, joined
+from permgrad.backend import compiled, has_accelerator, keras
+from permgrad.importance.network._inputs import Inputs, even_size
 from permgrad.importance.network._target import select
-from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
-from permgrad.importance.network.first_layer import FirstLayer, first_layer
+from permgrad.importance.network.branches import Branch, CutModel
+from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
-from permgrad.importance.permuting._pairs import Change, Pairs
+from permgrad.importance.network.windows.ends import work_of
+from permgrad.importance.network.windows.engine import WindowedBranch, windowed_branch
+from permgrad.importance.permuting._pairs import Pairs
+from permgrad.importance.permuting._ways import Recomputed, Unpermuted, Updated, Way, integers, next_size
+from permgrad.importance.permuting._windowed import Windowed
 from permgrad.metrics.task import Task
 
 ops = keras.ops
@@ -39,6 +44,8 @@ COLUMNS_PER_CALL = 64
 """Columns that the features of one call have together, where features have several; or one feature has more."""
 NARROW = 512
 """Units up to which it pays to have all of a network's steps fused: their time goes into memory, not into products."""
+BLOCK = (32, 256)
+"""Pairs that share a part of the kernel behind an image: at least, and at most."""
 TENSORS_AT_A_TIME = 4
 """How many tensors of the widest size a call is taken to hold at once: operand, result, a compiler's copies."""
 
@@ -68,9 +75,12 @@ class PermutedNetwork:
     def __init__(self, cut: CutModel, permuted: Sequence[Branch], task: Task, *, fuse: bool) -> None:
         self.fusion_point, self.task = fusion_point(cut), task
         self.ways = [
-            _way(branch, fuse) if branch in permuted else Unpermuted(self.fusion_point, i, branch)
+            _way(cut, branch, self.fusion_point, fuse)
+            if branch in permuted
+            else Unpermuted(self.fusion_point, i, branch)
             for i, branch in enumerate(cut.branches)
         ]
+        self._windowed = [way for way in self.ways if isinstance(way, Windowed)]
         self.floats_per_row = sum(way.floats_per_row for way in self.ways)
         """Floats that are computed beforehand for each row."""
         self.widest = max(self.fusion_point.widest, *(way.widest for way in self.ways))
@@ -83,17 +93,38 @@ class PermutedNetwork:
         allowed = max_memory // (2 * TENSORS_AT_A_TIME * 4)
         if has_accelerator():
             return max(1, min(ACCELERATOR_FLOATS, allowed) // self.widest)
-        pairs, floats = WIDE_CALL
+        pairs, floats = WIDE_CALL if not self._windowed else (1, 1)
         wide = min(pairs, floats // self.widest)
         return max(1, min(max(CALL_FLOATS // self.widest, wide), allowed // self.widest))
 
-    def calls(self, pairs: Pairs, size: int, changes: list[Any]) -> Iterator[slice]:
+    def calls(
+        self, pairs: Pairs, size: int, changes: list[Any], block: int
+    ) -> Iterator[tuple[slice, Pairs, slice | np.ndarray]]:
+        """Part the pairs into calls of at most `size`.
+
+        Yields
+        ------
+        slice
+            Some of the pairs.
+        Pairs
+            They and others, as many as are compiled for.
+        slice or ndarray
+            Where they are among those.
+        """
+        if self._windowed:
+            yield from self._calls_of_blocks(pairs, size, changes, block)
+            return
+        for part in self._parts(pairs, size, changes):
+            n = part.stop - part.start
+            yield part, pairs[part].padded(min(size, next_size(n))), slice(0, n)
+
+    def _parts(self, pairs: Pairs, size: int, changes: list[Any]) -> Iterator[slice]:
         """Part the pairs into calls of at most `size`, fewer where features have several columns.
 
         Their changes are a matrix of pairs × columns of the call's features: it stays narrow, and no larger than the
         network's widest tensor.
         """
-        widths = np.max([[len(columns) for columns in change.columns] for change in changes if change], axis=0)
+        widths = _widths(changes)
         if widths.max() == 1:
             yield from (slice(i, min(i + size, len(pairs))) for i in range(0, len(pairs), size))
             return
@@ -112,6 +143,50 @@ class PermutedNetwork:
         if stop > start:
             yield slice(start, stop)
 
+    def _calls_of_blocks(
+        self, pairs: Pairs, size: int, changes: list[Any], block: int
+    ) -> Iterator[tuple[slice, Pairs, np.ndarray]]:
+        """Lay the pairs of each feature into blocks, and those of changes of one size into a call."""
+        (windowed,) = self._windowed
+        sizes, widths = changes[self.ways.index(windowed)].sizes, _widths(changes)
+        blocks: list[slice] = []
+        kind, most, columns = -1, 0, 0
+        for feature, part in pairs.by_feature():
+            width = int(widths[feature])
+            full = widths.max() > 1 and columns + width > COLUMNS_PER_CALL
+            if blocks and (sizes[feature] != kind or full):
+                yield self._call(pairs, blocks, block, most)
+                blocks, columns = [], 0
+            kind, columns = sizes[feature], columns + width
+            most = self._blocks_per_call(size, block, int(kind), width)
+            for start in range(part.start, part.stop, block):
+                if len(blocks) >= most:
+                    yield self._call(pairs, blocks, block, most)
+                    blocks, columns = [], width
+                blocks.append(slice(start, min(start + block, part.stop)))
+        if blocks:
+            yield self._call(pairs, blocks, block, most)
+
+    def _blocks_per_call(self, size: int, block: int, square: int, width: int) -> int:
+        widest = max(self.widest, self._windowed[0].widest_of(square), next_size(width))
+        return max(1, size * self.widest // widest // block)
+
+    def _call(self, pairs: Pairs, blocks: list[slice], block: int, most: int) -> tuple[slice, Pairs, np.ndarray]:
+        """Return a call of as many blocks as usual, or of the few that are compiled for too."""
+        few = max(1, most // 8)
+        n_blocks = few if len(blocks) <= few else max(most, len(blocks))
+        padded, places = pairs.in_blocks(blocks, block, n_blocks)
+        return slice(blocks[0].start, blocks[-1].stop), padded, places
+
+    def block_size(self, most: int) -> int:
+        """Return how many pairs a block has, where a feature has at most so many."""
+        low, high = BLOCK
+        return even_size(most, min(high, max(low, -(-most // 4))))
+
+    def order(self, branch: Branch, columns: np.ndarray) -> int:
+        """Return by what features are to be sorted, that those of one call are alike."""
+        return next((way.square(columns).size for way in self._windowed if way.branch is branch), 0)
+
     def prepare(self, data: Inputs, rows: slice) -> Prepared:
         """Compute what permutations do not change, for a block of rows: a tensor for each branch."""
         return Prepared([way.prepare(data, rows) for way in self.ways], rows.start)
@@ -126,168 +201,64 @@ class PermutedNetwork:
 
     def weights_of(self, changes: list[Any]) -> list[list[Any]]:
         """Fetch what these changes need of the weights, for each branch."""
-        return [way.weights_of(change) for way, change in zip(self.ways, changes, strict=True)]
+        return [way.weights_of(change) if change else [] for way, change in zip(self.ways, changes, strict=True)]
 
     def predict(
         self, data: Inputs, pairs: Pairs, changes: list[Any], weights: list[Any], prepared: Prepared, truth: Any
     ) -> np.ndarray:
         """Return what `select` leaves of each pair's prediction."""
-        parts = [way.arguments(data, pairs, change) for way, change in zip(self.ways, changes, strict=True)]
-        local = _integers(pairs.rows - prepared.start)
+        given = [
+            (way.of_call(weight, pairs, change), way.arguments(data, pairs, change)) if change is not None else ([], [])
+            for way, weight, change in zip(self.ways, weights, changes, strict=True)
+        ]
+        weights, parts = ([one[i] for one in given] for i in (0, 1))
+        local = integers(pairs.rows - prepared.start)
         return np.asarray(ops.convert_to_numpy(self._predict(local, truth, prepared.tensors, weights, parts)))
 
     def _selected(self, local: Any, truth: Any, prepared: list[Any], weights: list[Any], parts: list[Any]) -> Any:
         contributions = []
         for i, (way, *given) in enumerate(zip(self.ways, prepared, weights, parts, strict=True)):
             code = way.code(local, *given)
-            contributions.append(code if isinstance(way, Unpermuted) else self.fusion_point.contribute(i, code))
+            contributions.append(code if way.contributes else self.fusion_point.contribute(i, code))
         return select(self.fusion_point.finish(contributions), truth, self.task)
 
 
-class Unpermuted:
-    """A branch that is not permuted: what it contributes is gathered by row."""
-
-    size = 1
-
-    def __init__(self, point: FusionPoint, position: int, branch: Branch) -> None:
-        self.fusion_point, self.position, self.branch = point, position, branch
-        self.floats_per_row = self.widest = math.prod(point.shape(position))
-        self.models: list[Any] = []
-
-    def prepare(self, data: Inputs, rows: slice) -> Any:
-        """Return the contributions of a block of rows; codes may be far larger than contributions."""
-        floats = max(largest_tensor(self.branch.encoder), math.prod(self.branch.code.shape[1:]))
-        parts = data.parts(rows, floats)
-        contributions = [self.fusion_point.contribute(self.position, data.encode(self.branch, part)) for part in parts]
-        return joined(contributions)
-
-    def embedded(self, change: Change) -> Change:
-        """Return the change as it is."""
-        return change
-
-    def weights_of(self, change: Change | None) -> list[Any]:
-        """Return nothing."""
-        return []
-
-    def arguments(self, data: Inputs, pairs: Pairs, change: Change | None) -> list[Any]:
-        """Return nothing."""
-        return []
-
-    def code(self, local: Any, prepared: Any, weights: list[Any], part: list[Any]) -> Any:
-        """Return the pairs' contributions."""
-        return ops.take(prepared, local, axis=0)
+def _widths(changes: list[Any]) -> np.ndarray:
+    """Return how many columns each feature has, of the branch where it has most."""
+    widths: np.ndarray = np.max([[len(columns) for columns in change.columns] for change in changes if change], axis=0)
+    return widths
 
 
-class Updated:
-    """A branch with a first Dense layer: its sums are changed by the permuted columns alone."""
-
-    def __init__(self, branch: Branch, first: FirstLayer, fuse: bool) -> None:
-        self.branch, self.first = branch, first
-        self.size = 1 if first.linear else first.size
-        self.floats_per_row = first.width
-        self.widest = max(first.width, 0 if first.after is None else largest_tensor(first.after))
-        self.models = first.models
-        self._sums = compiled(first.sums, *first.models)
-        several, one = self._change_several, self._change_one
-        self._one, self._several = (fused(one), fused(several)) if fuse else (one, several)
-
-    def prepare(self, data: Inputs, rows: slice) -> Any:
-        """Return the layer's sums of a block of rows, from as many dense rows at a time as memory allows."""
-        X = data.of_branch(self.branch)
-        sums = [self._sums(X[part]) for part in data.parts(rows, 2 * X.width * self.first.size + self.first.width)]
-        return joined(sums)
-
-    def embedded(self, change: Change) -> Change:
-        """Return the change of the layer's inputs, where they are no mere multiples of the columns."""
-        if self.first.linear:
-            return change
-        values = self.first.embedded(np.concatenate(change.columns), change.values)
-        return Change([self.first.positions(columns) for columns in change.columns], values)
-
-    def weights_of(self, change: Change) -> list[Any]:
-        """Return the weights of the permuted columns, scaled as the columns are: (n_columns or more, width)."""
-        columns = np.concatenate(change.columns)
-        columns = np.pad(columns, (0, next_size(len(columns)) - len(columns)), mode="edge")
-        if not self.first.linear:
-            return [self.first.kernel_rows(_integers(columns))]
-        scale = ops.convert_to_tensor(self.first.scale[columns][:, None])
-        return [self.first.kernel_rows(_integers(columns)) * scale]
-
-    def arguments(self, data: Inputs, pairs: Pairs, change: Change) -> list[Any]:
-        """Return by how much columns change, and which: for each pair a number, or a row if features have several."""
-        values = change.values
-        if values.shape[1] == len(change.columns):
-            difference = values[pairs.taken, pairs.feature] - values[pairs.rows, pairs.feature]
-            return [ops.convert_to_tensor(difference), _integers(pairs.feature)]
-        low, high = change.ends[pairs.feature[0]], change.ends[pairs.feature[-1] + 1]
-        width = next_size(high - low)
-        low = max(0, min(low, next_size(values.shape[1]) - width))
-        difference = np.zeros((len(pairs), width), np.float32)
-        for feature, part in pairs.by_feature():
-            columns = change.of_feature(feature)
-            moved = values[pairs.taken[part], columns] - values[pairs.rows[part], columns]
-            difference[part, columns.start - low : columns.stop - low] = moved
-        return [ops.convert_to_tensor(difference), _integers(np.arange(low, low + width))]
-
-    def code(self, local: Any, prepared: Any, weights: list[Any], part: list[Any]) -> Any:
-        """Return the pairs' code."""
-        change = self._one if len(part[0].shape) == 1 else self._several
-        return self.first.finish(change(local, prepared, *weights, *part))
-
-    def _change_one(self, local: Any, sums: Any, kernel: Any, difference: Any, column: Any) -> Any:
-        moved = difference[:, None] * ops.take(kernel, column, axis=0)
-        return self.first.activate(ops.take(sums, local, axis=0) + moved)
-
-    def _change_several(self, local: Any, sums: Any, kernel: Any, difference: Any, columns: Any) -> Any:
-        moved = ops.matmul(difference, ops.take(kernel, columns, axis=0))
-        return self.first.activate(ops.take(sums, local, axis=0) + moved)
-
-
-class Recomputed:
-    """A branch that is computed as a whole for each pair."""
-
-    size = 1
-
-    def __init__(self, branch: Branch) -> None:
-        self.branch = branch
-        self.floats_per_row = 0
-        self.widest = max(math.prod(branch.encoder.inputs[0].shape[1:]), largest_tensor(branch.encoder))
-        self.models = [branch.encoder]
-
-    def prepare(self, data: Inputs, rows: slice) -> list[Any]:
-        """Return nothing."""
-        return []
-
-    def embedded(self, change: Change) -> Change:
-        """Return the change as it is."""
-        return change
-
-    def weights_of(self, change: Change) -> list[Any]:
-        """Return nothing."""
-        return []
-
-    def arguments(self, data: Inputs, pairs: Pairs, change: Change) -> list[Any]:
-        """Return the permuted rows."""
-        X = data.of_branch(self.branch)
-        permuted = X[pairs.rows].reshape(len(pairs), -1)
-        for feature, part in pairs.by_feature():
-            permuted[part, change.columns[feature]] = change.values[pairs.taken[part], change.of_feature(feature)]
-        return [ops.convert_to_tensor(permuted.reshape(-1, *X.shape[1:]))]
-
-    def code(self, local: Any, prepared: Any, weights: list[Any], part: list[Any]) -> Any:
-        """Return the pairs' code."""
-        return self.branch.encoder(part[0], training=False)
-
-
-def _way(branch: Branch, fuse: bool) -> Updated | Recomputed:
+def _way(cut: CutModel, branch: Branch, point: FusionPoint, fuse: bool) -> Way:
     first = first_layer(branch.encoder)
-    return Recomputed(branch) if first is None else Updated(branch, first, fuse)
+    if first is not None:
+        return Updated(branch, first, fuse)
+    engine = _engine(cut, branch, point, fuse)
+    return Recomputed(branch) if engine is None else Windowed(point, cut.branches.index(branch), branch, engine)
 
 
-def _integers(numbers: np.ndarray) -> Any:
-    return ops.convert_to_tensor(numbers.astype(np.int32))
+def _engine(cut: CutModel, branch: Branch, point: FusionPoint, fuse: bool) -> WindowedBranch | None:
+    """Return the branch as windows see it, read and compiled once for all networks."""
+    return cut.once(("windowed", branch, fuse), lambda: windowed_branch(cut, branch, point, fuse=fuse))
 
 
-def next_size(n: int) -> int:
-    """Round up to a power of two: other sizes would be compiled anew."""
-    return 1 << (int(n) - 1).bit_length()
+def work_of_permuting(cut: CutModel, branch: Branch, positions: Sequence[np.ndarray]) -> int:
+    """Count the multiplications that it takes to permute each feature of a branch once in one row.
+
+    Floats that are written down count in the measure of multiplications, see `Step.work`.
+
+    Parameters
+    ----------
+    cut : CutModel
+    branch : Branch
+        With an image.
+    positions : sequence of ndarray
+        Of each feature: its positions in the branch's flat rows.
+    """
+    point = fusion_point(cut)
+    engine = _engine(cut, branch, point, fuse=False)
+    if engine is None:
+        return work_of(branch.encoder) * len(positions)
+    way = Windowed(point, cut.branches.index(branch), branch, engine)
+    sizes = [way.square(columns).size for columns in positions]
+    return sum(engine.plan(size).work if size else engine.whole_work for size in sizes)

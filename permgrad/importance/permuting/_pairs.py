@@ -44,11 +44,14 @@ class Pairs:
         The row, and the row that its permuted columns are taken from.
     feature : ndarray of shape (n_pairs,), int
         Which feature is permuted, by its place in `Change.columns`; ascending.
+    n_blocks : int
+        The pairs are so many blocks of one size, each of one feature; 0 if they are in no such order.
     """
 
     rows: np.ndarray
     taken: np.ndarray
     feature: np.ndarray
+    n_blocks: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,7 +64,25 @@ class Pairs:
         if len(self) == size:
             return self
         missing = (0, size - len(self))
-        return Pairs(*(np.pad(part, missing, mode="edge") for part in (self.rows, self.taken, self.feature)))
+        rows, taken, feature = (np.pad(part, missing, mode="edge") for part in (self.rows, self.taken, self.feature))
+        return Pairs(rows, taken, feature)
+
+    def in_blocks(self, blocks: list[slice], size: int, n_blocks: int) -> tuple[Pairs, np.ndarray]:
+        """Lay some parts, of a feature each, into blocks of one size; each one's last pair is repeated, and the last.
+
+        Returns
+        -------
+        Pairs
+            Of `n_blocks` times `size` pairs.
+        ndarray of int
+            Where the parts' pairs are among them, in order.
+        """
+        starts, stops = np.array([(block.start, block.stop) for block in blocks]).T
+        at = starts[:, None] + np.arange(size)
+        places = np.flatnonzero(at < stops[:, None])
+        at = np.minimum(at, stops[:, None] - 1)
+        at = np.concatenate([at, np.full((n_blocks - len(blocks), size), stops[-1] - 1)]).reshape(-1)
+        return Pairs(self.rows[at], self.taken[at], self.feature[at], n_blocks), places
 
     def by_feature(self) -> Iterator[tuple[int, slice]]:
         """Walk the features that occur: (feature, where its pairs are), in order."""

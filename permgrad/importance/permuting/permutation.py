@@ -54,7 +54,8 @@ def permutation_importance(
     precision (under mixed precision the first layer's sums are float32's here). What a
     permutation cannot change is not computed again: branches that are not permuted, rows in which the
     permuted column holds the same value, and in a branch that begins with a Dense layer (behind scaling,
-    a selector, BatchNorm or an embedding of each column) the product of all other columns.
+    a selector, BatchNorm or an embedding of each column) the product of all other columns. Of an image, what the
+    feature's pixels can change of each convolution's output is computed, and the rest is kept (`WindowedBranch`).
 
     Parameters
     ----------
@@ -172,8 +173,7 @@ def permute_features(
     n_columns = count_columns(data, branches, layout)
     columns_of = resolve_groups(n_columns, features, groups)
     positions = {
-        branch: [feature_positions(data, branch, columns, layout) for columns in columns_of.values()]
-        for branch in branches
+        branch: [positions_in(data, branch, columns, layout) for columns in columns_of.values()] for branch in branches
     }
     settings = {"via": via, "conditional": conditional, "n_repeats": n_repeats, "random_state": random_state}
     work = {"features": list(columns_of), **settings}
@@ -284,7 +284,7 @@ def count_columns(data: Inputs, branches: list[Branch], layout: FeatureLayout | 
     return counts[0]
 
 
-def feature_positions(data: Inputs, branch: Branch, columns: np.ndarray, layout: FeatureLayout | None) -> np.ndarray:
+def positions_in(data: Inputs, branch: Branch, columns: np.ndarray, layout: FeatureLayout | None) -> np.ndarray:
     """Return where a feature's columns are in the flat rows that the branch starts from."""
     shape = data.of_branch(branch).shape[1:]
     if len(shape) == 1 or layout is None:

@@ -654,7 +654,48 @@ def test_a_column_that_is_one_value_in_these_rows_scores_zero(random_hybrid, lay
 
 def test_whole_numbers_that_float32_merges_are_refused(rng):
     X = (2**24 + 1 + rng.integers(0, 2000, (30, 1))).astype(np.int64)
-    row = keras.Input((1,), dtype="int64")
+    row = keras.Input((1,))
     model = keras.Model(row, keras.layers.Dense(1, "sigmoid")(row))
-    with pytest.raises(pg.PermGradError, match="whole numbers above 16,777,216, which float32 merges"):
+    with pytest.raises(pg.PermGradError, match="whole numbers that float32 merges"):
         pg.permutation_importance(model, X, X[:, 0] % 2)
+    pg.permutation_importance(model, X // 2 * 2, X[:, 0] % 2)  # even ones are exact up to 2**25
+    row = keras.Input((1,), dtype="int8")
+    model = keras.Model(row, keras.layers.Dense(1, "sigmoid")(keras.layers.Rescaling(1.0)(row)))
+    with pytest.raises(pg.PermGradError, match="whole numbers that int8 merges"):
+        pg.permutation_importance(model, X, X[:, 0] % 2)
+
+
+@keras.saving.register_keras_serializable("test")
+class Parity(keras.layers.Layer):
+    """Whether a whole number is odd: what float32 does not tell above 2**24."""
+
+    def call(self, x):
+        return x % 2
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+def test_whole_numbers_reach_a_model_that_takes_them(rng):
+    """Ids above 2**24, told apart by their parity alone, and an image of bytes whose differences are negative."""
+    ids = 2**24 + 1 + rng.integers(0, 2000, (60, 2))
+    rows = keras.Input((2,), dtype="int32")
+    parity = L.Embedding(2, 1, embeddings_initializer=keras.initializers.Constant([[-1.0], [1.0]]))(Parity()(rows))
+    model = keras.Model(rows, L.Dense(1)(L.Flatten()(parity)))
+    y = rng.normal(size=60)
+    columns = [[0], [1]]
+    plain = plain_permutation(lambda P: predicted(model, P), ids, y, groups=columns, n_repeats=2, random_state=0)
+    for given in (ids, ids.astype(np.int32)):
+        ranking = pg.permutation_importance(model, given, y, n_repeats=2)
+        np.testing.assert_allclose(ranking.scores, plain.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    assert np.abs(ranking.scores).min() > 0
+    image = keras.Input((6, 6, 1), dtype="uint8")
+    seen = L.Conv2D(2, 3, activation="relu")(L.Rescaling(1 / 255)(image))
+    model = randomised(keras.Model(image, L.Dense(1)(L.Flatten()(seen))), rng)
+    pictures = rng.integers(0, 256, (60, 6, 6, 1)).astype(np.uint8)
+    one = pg.FeatureLayout(("a", "b"), *np.array([[2, 5], [3, 5]], np.int32), (6, 6), *np.eye(2), "by hand")
+    ranking = pg.permutation_importance(model, pictures, y, via="image", layout=one, n_repeats=1)
+    order, changed = np.random.default_rng([0, 0, 0]).permutation(60), pictures.copy()
+    changed[:, 2, 3] = pictures[order, 2, 3]
+    before, after = (predicted(model, rows)[:, 0].astype(float) for rows in (pictures, changed))
+    np.testing.assert_allclose(ranking.scores[0], np.mean((after - y) ** 2 - (before - y) ** 2), rtol=1e-4)
