@@ -54,6 +54,20 @@ class Target:
         """Return the loss of these rows from what `select` left of their predictions; float64."""
         return log_loss(selected[:, 0]) if self.classes else squared_error(self.y[rows], selected)
 
+    def selected(self, rows: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Reduce all outputs of these rows to what `losses` needs, as `select` does for a tensor."""
+        if not self.classes:
+            return outputs
+        if outputs.shape[1] == 1:
+            return np.where(self.y[rows, None] == 1, outputs, 1 - outputs)
+        return np.take_along_axis(outputs, self.y[rows, None].astype(int), axis=1)
+
+    def indicators(self) -> np.ndarray:
+        """Return the true values as outputs would be: 0/1 for each class, or target values; (n_rows, n_outputs)."""
+        if self.classes:
+            return np.eye(len(self.classes))[self.y]
+        return np.asarray(self.y, float).reshape(len(self.y), -1)
+
     def sums(self, rows: np.ndarray, job: np.ndarray, losses: np.ndarray, n_jobs: int) -> np.ndarray:
         """Add up losses by job, over all rows and over each class's rows: (n_jobs, 1 + n_classes)."""
         totals = np.bincount(job, losses, n_jobs)[:, None]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.stats import t as student
 from tqdm.auto import tqdm
 
 from permgrad.importance.bootstrap import Bootstrap
@@ -18,6 +17,7 @@ from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
+from permgrad.importance.permuting._independence import anchor_rows, independence_p_value, mean_p_value
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared, next_size
 from permgrad.importance.permuting._pairs import Change, Pairs
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
@@ -40,8 +40,10 @@ class Increases:
     ----------
     by_repeat : ndarray of shape (n_features, n_repeats, 1 + n_classes)
         Mean over all rows, then over each class's.
-    p_values : ndarray of shape (n_features, n_repeats)
-        Of the paired t-test in each repeat.
+    p_values : ndarray of shape (n_features,)
+        Of the rows' mean differences, or of `independence_p_value` where rows alike trade values.
+    untold : ndarray of shape (n_features,)
+        See `independence_p_value`; else 0.
     taking : ndarray of shape (n_features, n_bundles), float32
         Differences of losses, averaged over repeats and added up by the bootstrap's bundle of the row.
     giving : ndarray of shape (n_features, n_classes or 1, n_bundles), float32
@@ -51,10 +53,11 @@ class Increases:
 
     by_repeat: np.ndarray
     p_values: np.ndarray
+    untold: np.ndarray
     taking: np.ndarray
     giving: np.ndarray
     measured: np.ndarray
-    NAMES: ClassVar = ("by_repeat", "p_values", "taking", "giving", "measured")
+    NAMES: ClassVar = ("by_repeat", "p_values", "untold", "taking", "giving", "measured")
 
     @classmethod
     def none_yet(cls, n_features: int, n_repeats: int, target: Target, bootstrap: Bootstrap) -> Increases:
@@ -62,7 +65,8 @@ class Increases:
         n_bundles, n_classes = bootstrap.n_bundles, len(target.classes or "1")
         return cls(
             np.zeros((n_features, n_repeats, len(target.counts()))),
-            np.ones((n_features, n_repeats)),
+            np.ones(n_features),
+            np.zeros(n_features),
             np.zeros((n_features, n_bundles), np.float32),
             np.zeros((n_features, n_classes, n_bundles), np.float32),
             np.zeros(n_features, bool),
@@ -103,7 +107,8 @@ class Measurement:
         self.bootstrap = self.target.bootstrap(self.random_state)
         self.increases = Increases.none_yet(n_features, self.n_repeats, self.target, self.bootstrap)
         self.baseline = np.full(len(self.data), np.nan)
-        classes, fuse = bool(self.target.classes), n_features * self.n_repeats * len(self.data) >= FUSED_FROM
+        classes = bool(self.target.classes) and self.alike is None  # their test needs all outputs
+        fuse = n_features * self.n_repeats * len(self.data) >= FUSED_FROM
         key = ("permuted", *self.positions, classes, fuse)
         make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), classes, fuse=fuse)
         self.network = self.data.cut.once(key, make)
@@ -113,6 +118,8 @@ class Measurement:
         pairs_per_call = self.network.pairs_per_call(self.data.max_memory)
         self.size = even_size(n_features * self.n_repeats * step, pairs_per_call)
         self._prepared: Prepared | None = None
+        self._row_sums = np.zeros((0, 0))
+        self._outputs: np.ndarray | None = None
 
     def run(self, checkpoint: Checkpoint, budget: Budget, verbose: bool) -> None:
         """Measure all features, as far as time allows; go on from what the checkpoint keeps."""
@@ -168,8 +175,14 @@ class Measurement:
         """Measure some features, all repeats."""
         at_a_time = self.n_repeats if len(chunk) > 1 else max(1, self._pairs_per_chunk() // len(self.data))
         self.increases.taking[chunk] = self.increases.giving[chunk] = 0
+        self._row_sums = np.zeros((len(chunk), len(self.data)))
         for start in range(0, self.n_repeats, at_a_time):
             self._measure_repeats(chunk, range(start, min(start + at_a_time, self.n_repeats)))
+        for feature, sums in zip(chunk, self._row_sums, strict=True):
+            # Rows are what was drawn independently; repeats of a row are not, and are averaged first.
+            self.increases.p_values[feature] = mean_p_value(sums / self.n_repeats)
+            if self.alike is not None:
+                self._test_independence(feature)
 
     def _measure_repeats(self, chunk: list[int], repeats: range) -> None:
         n_jobs = len(chunk) * len(repeats)  # a job is a feature in one repeat
@@ -180,7 +193,7 @@ class Measurement:
             moved |= False if change is None else _moved(change, orders, len(repeats))
         changes = self.network.embedded(changes)
         weights = self.network.weights_of(changes)
-        sums, squares = np.zeros((n_jobs, self.increases.by_repeat.shape[2])), np.zeros(n_jobs)
+        sums = np.zeros((n_jobs, self.increases.by_repeat.shape[2]))
         for rows in self.blocks:
             prepared = self._prepare(rows)
             self._measure_baseline(rows, changes, weights, prepared)
@@ -190,13 +203,12 @@ class Measurement:
             for part, losses in self._losses(pairs, changes, weights, prepared):
                 increase = losses - self.baseline[row[part]]
                 sums += self.target.sums(row[part], job[part], increase, n_jobs)
-                squares += np.bincount(job[part], increase**2, n_jobs)
+                at = job[part] // len(repeats) * len(self.data) + row[part]
+                self._row_sums += np.bincount(at, increase, self._row_sums.size).reshape(self._row_sums.shape)
                 self._bundle(chunk, pairs[part], increase / self.n_repeats)
         columns = slice(repeats.start, repeats.stop)
         means = (sums / self.target.counts()).reshape(len(chunk), len(repeats), -1)
         self.increases.by_repeat[chunk, columns] = means
-        p_values = _p_values(sums[:, 0], squares, len(self.data))
-        self.increases.p_values[chunk, columns] = p_values.reshape(len(chunk), len(repeats))
 
     def _measure_baseline(self, rows: slice, changes: list[Change | None], weights: list[Any], prepared: Any) -> None:
         """Note the losses of a block of rows as they are, once."""
@@ -213,6 +225,36 @@ class Measurement:
         of_class = pairs.feature * n_classes + (self.target.y[pairs.rows] if self.target.classes else 0)
         given = self.bootstrap.sums(pairs.taken, increase, of_class, len(chunk) * n_classes)
         self.increases.giving[chunk] += given.reshape(len(chunk), n_classes, -1)
+
+    def _test_independence(self, feature: int) -> None:
+        """Replace a feature's p-value by that of the test that it tells nothing beyond the other columns."""
+        assert self.alike is not None
+        columns = next(iter(self.positions.values()))[feature]
+        others, own = self.alike.others(columns), self.alike.own(columns)
+        if not len(others.T):  # nothing to be tied to: rows alike are all rows
+            return
+        same = np.arange(len(self.data))
+        if self._outputs is None:
+            self._outputs = self._outputs_taking(feature, same)
+        anchored = np.stack([self._outputs_taking(feature, np.full_like(same, row)) for row in anchor_rows(own)])
+        truth, classes = self.target.indicators(), bool(self.target.classes)
+        output = self._outputs
+        if classes and truth.shape[1] == 2:  # the one is 1 less the other
+            output, anchored, truth = output[:, -1:], anchored[:, :, -1:], truth[:, -1:]
+        seed = int(np.random.default_rng([self.random_state, feature, self.n_repeats]).integers(2**31))
+        p, untold = independence_p_value(others, output, anchored, truth, classes, seed)
+        self.increases.p_values[feature], self.increases.untold[feature] = p, untold
+
+    def _outputs_taking(self, feature: int, taken: np.ndarray) -> np.ndarray:
+        """Return the network's outputs, (n_rows, n_outputs), each row holding another's values of the feature."""
+        changes = self.network.embedded([self._change(branch, [feature]) for branch in self.data.cut.branches])
+        weights = self.network.weights_of(changes)
+        outputs = []
+        for block in self.blocks:
+            rows = np.arange(block.start, block.stop)
+            pairs = Pairs(rows, taken[rows], np.zeros_like(rows))
+            outputs += [part for _, part in self._predicted(pairs, changes, weights, self._prepare(block))]
+        return np.concatenate(outputs).astype(float)
 
     def _orders(self, feature: int, repeats: range) -> np.ndarray:
         """Return the row order of each repeat, shape (n_repeats, n_rows), int32."""
@@ -245,11 +287,19 @@ class Measurement:
         self, pairs: Pairs, changes: list[Change | None], weights: list[Any], prepared: Prepared
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Walk the pairs call by call: (which pairs, their losses)."""
+        for part, outputs in self._predicted(pairs, changes, weights, prepared):
+            rows = pairs.rows[part]
+            yield part, self.target.losses(rows, outputs if self.alike is None else self.target.selected(rows, outputs))
+
+    def _predicted(
+        self, pairs: Pairs, changes: list[Change | None], weights: list[Any], prepared: Prepared
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Walk the pairs call by call: (which pairs, what the network says of them)."""
         for part in self.network.calls(pairs, self.size, changes):
             n = part.stop - part.start
             full = pairs[part].padded(min(self.size, next_size(n)))
             selected = self.network.predict(self.data, full, changes, weights, prepared, self.target.truth(full.rows))
-            yield part, self.target.losses(pairs.rows[part], selected[:n])
+            yield part, selected[:n]
 
 
 def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:
@@ -259,13 +309,3 @@ def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:
         values = change.values[:, change.of_feature(job // n_repeats)]
         moved[job] = (values[order] != values).any(axis=1)
     return moved
-
-
-def _p_values(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
-    """Test that means of differences, given by their sums over n rows, are not above 0: one-sided t-tests."""
-    if n < 2:
-        return np.ones(len(sums))
-    mean = sums / n
-    error = np.sqrt(np.maximum(squares / n - mean**2, 0) / (n - 1))
-    statistic = np.divide(mean, error, out=np.where(mean > 0, np.inf, -np.inf), where=error > 0)
-    return student.sf(statistic, n - 1)

@@ -199,7 +199,7 @@ def _ranking(
         method=method,
         pending=tuple(np.array(features, object)[~increases.measured].tolist()),
         **interval(mean[:, 0], replicates, increases.measured),
-        p_values=np.minimum(1, 2 * np.median(increases.p_values, axis=1)),
+        p_values=increases.p_values,
         settings={
             **settings,
             "n_rows": len(measurement.data),

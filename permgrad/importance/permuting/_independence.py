@@ -1,0 +1,124 @@
+"""Does a column tell anything about the target beyond the others: a test of what a network makes of the column.
+
+If it does not, then the target less what the other columns tell of it, and the network's output less what they tell of
+that, do not move together. Both are learned on the test rows, from the other columns; the errors of one are
+forgiven as far as the other is free of the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import t as student
+
+from permgrad.importance.permuting._ties import Features, learned, standardised
+
+CUT = 6.0
+"""Median absolute deviations (times 1.48) at which outputs and targets are cut off: few rows must not decide alone."""
+ANCHORS = (0.1, 0.5, 0.9)
+"""Quantiles of the column at which the network is asked what it makes of the other columns alone."""
+TREES = 40
+
+
+def anchor_rows(own: np.ndarray) -> np.ndarray:
+    """Return the numbers of the rows that hold a low, a middle and a high value of a feature, (3,).
+
+    Parameters
+    ----------
+    own : ndarray of shape (n_rows, n_columns)
+        The feature's columns.
+    """
+    order = np.lexsort(own.T)
+    return order[[round(share * (len(own) - 1)) for share in ANCHORS]]
+
+
+def independence_p_value(
+    others: np.ndarray, output: np.ndarray, anchored: np.ndarray, truth: np.ndarray, classes: bool, random_state: int
+) -> tuple[float, float]:
+    """Test that the target is independent of a feature, given the other columns, against the network's gaining by it.
+
+    Parameters
+    ----------
+    others : ndarray of shape (n_rows, n_others)
+        The other columns; those that the feature is tied to most come first.
+    output : ndarray of shape (n_rows, n_outputs)
+        Of the network for the rows as they are.
+    anchored : ndarray of shape (3, n_rows, n_outputs)
+        The same where the feature has a low, a middle or a high value in all rows.
+    truth : ndarray of shape (n_rows, n_outputs)
+        Target values, or 0/1 for each class.
+    classes : bool
+        Outputs are probabilities; others may be cut off.
+    random_state : int
+        Of the trees.
+
+    Returns
+    -------
+    p : float
+        One-sided.
+    untold : float
+        Share of the variance of what the regressions left, of output or target, that trees still found in the others:
+        above a few hundredths the ties were learned badly.
+
+    Notes
+    -----
+    Let f be the output, less its value at the middle anchor, and Y the target, less the same: with the other columns Z
+    given, that is a constant. Where Y is independent of the feature given Z, the mean of
+    ``(f - E[f | Z]) (Y - E[Y | Z])`` is 0, whatever the network; for the squared error and the exact conditional
+    expectations it is half of what the loss gains when the feature is drawn anew given Z. A one-sided t-test of the
+    rows' products. Errors of the two regressions enter as a product: the test holds where each is learned to n^(-1/4).
+
+    References
+    ----------
+    Shah & Peters, Annals of Statistics 48 (2020), generalised covariance measure; Lundborg, Kim, Shah & Samworth,
+    Annals of Statistics 52 (2024), whose direction is learned: here it is the network.
+    """
+    low, middle, high = anchored
+    if not np.ptp(output - middle, axis=0).any():
+        return 1.0, 0.0
+    n_outputs = output.shape[1]
+    values = np.hstack([output - middle, truth - middle])
+    values = values if classes else _cut(values)
+    alone = standardised(np.hstack([middle, high - low]))
+    informed = np.hstack([alone[:, alone.any(axis=0)], others])
+    predictions, _, _ = learned(Features.of(informed), values)
+    rest = values - predictions[-1]
+    by_trees = _out_of_bag(informed, rest, random_state)
+    untold = 1 - ((rest - by_trees) ** 2).sum(axis=0) / np.maximum((rest**2).sum(axis=0), 1e-30)
+    rest = _without(values, [*predictions, by_trees])
+    products = (rest[:, :n_outputs] * rest[:, n_outputs:]).sum(axis=1)
+    return mean_p_value(products), float(max(0.0, untold.max()))
+
+
+def mean_p_value(values: np.ndarray) -> float:
+    """Test that the mean of independent values is not above 0: a one-sided t-test."""
+    n, mean, spread = len(values), float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    if spread == 0 or n < 2:
+        return 0.0 if n > 1 and mean > 0 else 1.0
+    return float(student.sf(mean / (spread / np.sqrt(n)), n - 1))
+
+
+def _cut(values: np.ndarray) -> np.ndarray:
+    middle = np.median(values, axis=0)
+    spread = 1.4826 * np.median(np.abs(values - middle), axis=0)
+    reach = CUT * np.where(spread > 0, spread, values.std(axis=0))
+    return np.clip(values, middle - reach, middle + reach)
+
+
+def _out_of_bag(others: np.ndarray, values: np.ndarray, random_state: int) -> np.ndarray:
+    """Predict values by trees that did not see the row."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    scale = np.maximum(values.std(axis=0), 1e-30)
+    trees = ExtraTreesRegressor(
+        TREES, min_samples_leaf=3, max_features=1.0, bootstrap=True, oob_score=True, random_state=random_state, n_jobs=1
+    )
+    trees.fit(others, values / scale)
+    return trees.oob_prediction_.reshape(values.shape) * scale
+
+
+def _without(values: np.ndarray, predictions: list[np.ndarray]) -> np.ndarray:
+    """Take from values all that any of the predictions explain linearly: a penalty's shrinkage, too."""
+    A = np.hstack([np.ones((len(values), 1)), *predictions])
+    U, squares, _ = np.linalg.svd(A, full_matrices=False)
+    U = U[:, squares > squares[0] * 1e-8]
+    return values - U @ (U.T @ values)
