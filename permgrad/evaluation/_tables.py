@@ -30,8 +30,10 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "difference": float,
         "std_error": float,
         "normalised": float,
+        "better_p": float,
     },
-    "retrain": {"ranking": str, "share": float, "removed": int, "kept": int, "loss": float, "score": float},
+    "chance": {"ranking": str, "replacement": str, "mean": float, "low": float, "high": float},
+    "retrain": {"ranking": str, "share": float, "removed": int, "kept": int, "seed": int, "loss": float, "score": float},
     "sanity": {
         "test": str,
         "step": int,

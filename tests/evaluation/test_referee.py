@@ -127,18 +127,29 @@ def test_time_limit_leaves_out_and_names(numeric, tmp_path):
 
 def by_hand() -> pg.RankingEvaluation:
     """Three rankings with made-up measures."""
-    rankings = {name: pg.FeatureRanking(("x", "y"), np.array([2.0, 1.0])) for name in ("mine", "good", "bad")}
+    rankings = {name: pg.FeatureRanking(("x", "y"), np.array([2.0, 1.0])) for name in ("mine", "good", "alike", "bad")}
     areas = [
-        {"ranking": name, "replacement": "mean", "difference": value, "std_error": 0.01}
-        for name, value in (("mine", 0.2), ("good", 0.3), ("bad", 0.1))
+        {"ranking": name, "replacement": way, "difference": value, "std_error": 0.01, "better_p": p}
+        for way in ("mean", "marginal")
+        for name, value, p in (
+            ("mine", 0.2, 1.0),
+            ("good", 0.3, 0.01),
+            ("alike", 0.21, 0.03 if way == "mean" else 0.4),  # twice 0.03 by Holm, as "good" is better
+            ("bad", 0.1, 0.99),
+        )
+    ]
+    chance = [
+        {"ranking": "random", "replacement": way, "mean": 0.0, "low": -high, "high": high}
+        for way, high in (("mean", 0.15), ("marginal", 0.25))
     ]
     retrain = [
-        {"ranking": name, "share": k / 2, "removed": k, "kept": 2 - k, "loss": 1.0, "score": score}
-        for k, scores in ((0, (0.9, 0.9, 0.9)), (1, (0.63, 0.61, 0.7)))
-        for name, score in zip(rankings, scores, strict=True)
+        {"ranking": name, "share": k / 2, "removed": k, "kept": 2 - k, "seed": seed, "loss": 1.0, "score": score + noise}
+        for k, scores in ((0, (0.9, 0.9, 0.9, 0.9)), (1, (0.63, 0.61, 0.625, 0.7)))
+        for seed in range(3)
+        for name, score, noise in zip(rankings, scores, np.roll([0, 0.001, 0.05, 0.0], seed) * (k > 0), strict=True)
     ]
     # Time ran out before the others had this many removed: it counts for none.
-    retrain.append({"ranking": "mine", "share": 0.9, "removed": 2, "kept": 0, "loss": 1.0, "score": -5.0})
+    retrain.append({"ranking": "mine", "share": 0.9, "removed": 2, "kept": 0, "seed": 0, "loss": 1.0, "score": -5.0})
     sanity = [
         {"test": test, "step": step, "layers": "none", "ranking": "mine", "spearman": value}
         for test, step, value in (("weights", 0, 1.0), ("weights", 1, 0.9), ("weights", 2, 0.1), ("labels", 1, 0.8))
@@ -147,6 +158,7 @@ def by_hand() -> pg.RankingEvaluation:
         rankings,
         evaluation_table("curves", []),
         evaluation_table("areas", areas),
+        evaluation_table("chance", chance),
         evaluation_table("retrain", retrain),
         evaluation_table("sanity", sanity),
         pd.DataFrame(),

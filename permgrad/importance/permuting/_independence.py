@@ -8,9 +8,9 @@ forgiven as far as the other is free of the same.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import t as student
 
 from permgrad.importance.permuting._ties import Features, learned, standardised
+from permgrad.metrics.paired import mean_p_value
 
 CUT = 6.0
 """Median absolute deviations (times 1.48) at which outputs and targets are cut off: few rows must not decide alone."""
@@ -87,14 +87,6 @@ def independence_p_value(
     rest = _without(values, [*predictions, by_trees])
     products = (rest[:, :n_outputs] * rest[:, n_outputs:]).sum(axis=1)
     return mean_p_value(products), float(max(0.0, untold.max()))
-
-
-def mean_p_value(values: np.ndarray) -> float:
-    """Test that the mean of independent values is not above 0: a one-sided t-test."""
-    n, mean, spread = len(values), float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    if spread == 0 or n < 2:
-        return 0.0 if n > 1 and mean > 0 else 1.0
-    return float(student.sf(mean / (spread / np.sqrt(n)), n - 1))
 
 
 def _cut(values: np.ndarray) -> np.ndarray:

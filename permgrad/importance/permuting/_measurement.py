@@ -17,10 +17,11 @@ from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
-from permgrad.importance.permuting._independence import anchor_rows, independence_p_value, mean_p_value
+from permgrad.importance.permuting._independence import anchor_rows, independence_p_value
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared, next_size
 from permgrad.importance.permuting._pairs import Change, Pairs
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
+from permgrad.metrics.paired import mean_p_value
 
 FUSED_FROM = 1_000_000
 """Changed rows from which on it pays to fuse a network's steps: that takes half a second, and 5 MB that stay taken."""
