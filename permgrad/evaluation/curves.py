@@ -112,7 +112,7 @@ def deletion_curves(
         areas.append({**key, **_areas(counts / n_features, most, least), "better_p": better_p})
     chance = [
         {"ranking": "random", "replacement": replacement, **_by_chance(explained, rows, target, replacement)}
-        for replacement in time_limit.steps("random orders", replacements)
+        for replacement in time_limit.steps("curves", replacements, "random orders, {}".format)
     ]
     return evaluation_table("curves", curves), evaluation_table("areas", areas), evaluation_table("chance", chance)
 

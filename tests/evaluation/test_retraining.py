@@ -92,7 +92,7 @@ def test_time_limit_names_what_it_left_out(planted, rankings):
     time_limit = TimeLimit(timeout=0)
     measured = remove_and_retrain(planted.explained, rankings, time_limit, shares=(0.5,))
     assert measured.empty
-    assert list(measured) == ["ranking", "share", "removed", "kept", "loss", "score"]
+    assert list(measured) == ["ranking", "share", "removed", "kept", "seed", "loss", "score"]
     assert "retrain: worst without its 3 best" in time_limit.left_out
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from permgrad.metrics.paired import compare_losses
+from permgrad.metrics.paired import compare_losses, mean_p_value
 
 
 def test_it_is_the_paired_t_test(rng):

@@ -90,10 +90,10 @@ class Ridge:
         U = A @ (vectors / np.sqrt(squares)) if few else vectors
         mean = targets.mean(axis=0)
         along = U.T @ (targets - mean)
-        candidates, errors = [], []
+        candidates, errors, own_shares = [], [], U**2
         for penalty in PENALTIES * squares[-1] if len(squares) else []:
             shrink = squares / (squares + penalty)
-            own = U**2 @ shrink + 1 / n
+            own = own_shares @ shrink + 1 / n
             if own.max() <= MOST_OWN:
                 rest = (targets - mean - U @ (shrink[:, None] * along)) / (1 - own)[:, None]
                 candidates.append((penalty, targets - rest))
@@ -170,11 +170,12 @@ def _normal_scores(X: np.ndarray) -> np.ndarray:
 def _contributions(features: Features, coefficients: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return each group's scale: the standard deviation of what it adds, over targets, relative to the largest."""
     n_groups = int(features.group.max()) + 1
+    member = np.zeros((len(features.group), n_groups))
+    member[np.arange(len(member)), features.group] = 1
     total = np.zeros(n_groups)
     for k in range(targets.shape[1]):
-        parts = np.zeros((n_groups, len(targets)))
-        np.add.at(parts, features.group, (features.values * coefficients[:, k]).T)
-        total += parts.std(axis=1) / max(targets[:, k].std(), 1e-30)
+        parts = features.values @ (member * coefficients[:, k, None])  # (n_rows, n_groups)
+        total += parts.std(axis=0) / max(targets[:, k].std(), 1e-30)
     return total / max(total.max(), 1e-30) + FLOOR
 
 

@@ -29,11 +29,11 @@ def p_value(others, own, network, y):
 @pytest.mark.parametrize("tie", ["product", "sine"])
 def test_a_null_tied_to_relevant_columns_is_not_flagged_and_a_weak_column_is(tie):
     found = {"null": [], "weak": []}
-    for random_state in range(25):
+    for random_state in range(10):
         for kind, table in planted(np.random.default_rng(random_state), 600, tie).items():
             found[kind].append(p_value(*table) <= 0.05)
-    assert np.mean(found["null"]) <= 0.16  # 4 of 25: more come with probability 0.03 at a level of 0.05
-    assert np.mean(found["weak"]) > 0.7
+    assert np.sum(found["null"]) <= 2  # three of ten come with probability 0.01 at a level of 0.05
+    assert np.sum(found["weak"]) >= 7
 
 
 def test_a_column_that_the_network_ignores_has_p_one(rng):
