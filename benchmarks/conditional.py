@@ -233,7 +233,10 @@ def levels(design: Design, n_rows: int, n_tables: int) -> None:
         null.append(p_value(answer, X, y, null_at, table) <= LEVEL)
         if table % 3 == 0:
             weak.append(p_value(answer, X, y, weak_at, table) <= LEVEL)
-    print(f"| {design.__name__} | {n_rows} | {np.mean(null):.2f} of {len(null)} | {np.mean(weak):.2f} of {len(weak)} |", flush=True)
+    print(
+        f"| {design.__name__} | {n_rows} | {np.mean(null):.2f} of {len(null)} | {np.mean(weak):.2f} of {len(weak)} |",
+        flush=True,
+    )
 
 
 def discoveries(design: Design, n_rows: int, n_tables: int) -> None:
@@ -255,14 +258,14 @@ def discoveries(design: Design, n_rows: int, n_tables: int) -> None:
     print(f"| {design.__name__} | {n_rows} | {cells} | {n_tables} |", flush=True)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print a row of a table for each design."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--tables", type=int, default=150)
     parser.add_argument("--designs", default="")
     parser.add_argument("--fdr", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     wanted = given.designs.split(",") if given.designs else [design.__name__ for design in (*TUNED, *JUDGED)]
     by_name = {design.__name__: design for design in (*TUNED, *JUDGED)}
     for name in wanted:

@@ -40,7 +40,9 @@ def evaluation() -> pg.RankingEvaluation:
     ]
     areas = [
         {"ranking": name, "replacement": way, "difference": value, "std_error": 0.01, "better_p": 0.5}
-        for name, way, value in zip(RANKINGS * 2, ("marginal", "marginal", "mean", "mean"), (0.3, 0.1, 0.4, 0.6), strict=True)
+        for name, way, value in zip(
+            RANKINGS * 2, ("marginal", "marginal", "mean", "mean"), (0.3, 0.1, 0.4, 0.6), strict=True
+        )
     ]
     retrain = [
         {"ranking": name, "share": share, "removed": 2 * share, "kept": 2 - 2 * share, "seed": 0, "score": score}

@@ -33,7 +33,15 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "better_p": float,
     },
     "chance": {"ranking": str, "replacement": str, "mean": float, "low": float, "high": float},
-    "retrain": {"ranking": str, "share": float, "removed": int, "kept": int, "seed": int, "loss": float, "score": float},
+    "retrain": {
+        "ranking": str,
+        "share": float,
+        "removed": int,
+        "kept": int,
+        "seed": int,
+        "loss": float,
+        "score": float,
+    },
     "sanity": {
         "test": str,
         "step": int,

@@ -209,8 +209,8 @@ def _rejected(p_values: pd.Series) -> np.ndarray:
 def write_evaluation(evaluation: RankingEvaluation, directory: Path) -> None:
     """Write an evaluation's files into an existing directory; `RankingEvaluation.load` reads them.
 
-    ``curves.csv``, ``areas.csv``, ``chance.csv``, ``retrain.csv``, ``sanity.csv``, ``agreement.csv``; for people ``summary.csv``,
-    ``stability.csv`` and ``losses.txt``; and ``evaluation.json`` with rankings, stability and settings.
+    ``curves.csv``, ``areas.csv``, ``chance.csv``, ``retrain.csv``, ``sanity.csv``, ``agreement.csv``; for people
+    ``summary.csv``, ``stability.csv`` and ``losses.txt``; and ``evaluation.json`` with rankings, stability and settings.
     """
     for name in SCHEMAS:
         write_table(getattr(evaluation, name), directory / f"{name}.csv")

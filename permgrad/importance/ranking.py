@@ -51,9 +51,9 @@ class FeatureRanking:
     rank_low, rank_high : ndarray of shape (n_features,) or None
         95 % interval of the rank, 1 for the best.
     p_values : ndarray of shape (n_features,) or None
-        One-sided. Of method "conditional": how likely the like would be, were the target independent of the feature given
-        the other columns. Of any other: did *this model* not gain by the feature, which one that merely correlates with
-        a relevant one may well not pass; see `permutation_importance`.
+        One-sided. Of method "conditional": how likely the like would be, were the target independent of the feature
+        given the other columns. Of any other: did *this model* not gain by the feature, which it
+        may well do by one that merely correlates with a relevant one; see `permutation_importance`.
     q_values : ndarray of shape (n_features,) or None
         p-values adjusted by Benjamini & Hochberg (1995) over all features that were measured (1 for the others), also
         in a part of the ranking. See `select` with ``fdr=`` for the columns to keep by them.
@@ -172,12 +172,12 @@ class FeatureRanking:
         threshold : float, optional
             Keep those whose score is above it.
         fdr : float, optional
-            Keep those that tell of the target beyond the other columns, by the p-values of conditional permutation: of the
-            features kept, the expected share of false ones is at most this. That holds as far as each p-value does
+            Keep those that tell of the target beyond the other columns, by the p-values of conditional permutation: of
+            the features kept, the expected share of false ones is at most this. That holds as far as each p-value does
             (`permutation_importance` says when).
         method : {"bh", "by"}
-            How p-values are adjusted for their number: Benjamini & Hochberg (1995), for p-values that are independent or
-            depend positively on each other, or Benjamini & Yekutieli (2001), for any, which finds less.
+            How p-values are adjusted for their number: Benjamini & Hochberg (1995), for p-values that are independent
+            or depend positively on each other, or Benjamini & Yekutieli (2001), for any, which finds less.
 
         Returns
         -------
@@ -191,7 +191,9 @@ class FeatureRanking:
             `method` is unknown, or the ranking has no conditional p-values.
         """
         if sum(given is not None for given in (k, threshold, fdr)) != 1:
-            raise PermGradError(f"give one of k, threshold and fdr, got k={k!r}, threshold={threshold!r} and fdr={fdr!r}")
+            raise PermGradError(
+                f"give one of k, threshold and fdr, got k={k!r}, threshold={threshold!r} and fdr={fdr!r}"
+            )
         if threshold is not None and np.isnan(threshold):
             raise PermGradError("threshold must be a number, got nan")
         if k is not None and k < 1:

@@ -147,7 +147,15 @@ def by_hand() -> pg.RankingEvaluation:
         for way, high in (("mean", 0.15), ("marginal", 0.25))
     ]
     retrain = [
-        {"ranking": name, "share": k / 2, "removed": k, "kept": 2 - k, "seed": seed, "loss": 1.0, "score": score + noise}
+        {
+            "ranking": name,
+            "share": k / 2,
+            "removed": k,
+            "kept": 2 - k,
+            "seed": seed,
+            "loss": 1.0,
+            "score": score + noise,
+        }
         for k, scores in ((0, (0.9, 0.9, 0.9, 0.9)), (1, (0.63, 0.61, 0.625, 0.7)))
         for seed in range(3)
         for name, score, noise in zip(rankings, scores, NOISE[seed] * (k > 0), strict=True)
@@ -173,7 +181,8 @@ def test_losses_by_hand():
     assert by_hand().losses == (
         "deletion (mean): mine 0.2 ± 0.01, behind good 0.3 ± 0.01",
         "deletion (marginal): mine 0.2 ± 0.01, behind good 0.3 ± 0.01",
-        "deletion (marginal): mine 0.2 ± 0.01 is no better than chance, of whose orders 90 % are between -0.25 and 0.25",
+        "deletion (marginal): mine 0.2 ± 0.01 is no better than chance, of whose orders 90 % are between -0.25 and"
+        " 0.25",
         "remove-and-retrain (lower is better): mine 0.630 ± 0.001, behind good 0.610 ± 0.001",
         "sanity (shuffled labels): Spearman with the ranking of the trained network is still 0.80",
     )

@@ -7,6 +7,8 @@ forgiven as far as the other is free of the same.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from permgrad.importance.permuting._ties import Features, learned, standardised
@@ -64,8 +66,8 @@ def independence_p_value(
     Notes
     -----
     Let f be the output, less its mean over the anchors, which is a function of the other columns Z alone, and Y the
-    target. Where Y is independent of the feature given Z, the mean of ``(f - E[f | Z]) (Y - E[Y | Z])`` is 0, whatever the
-    network; for the squared error and the exact conditional expectations it is half of what the loss gains when the
+    target. Where Y is independent of the feature given Z, the mean of ``(f - E[f | Z]) (Y - E[Y | Z])`` is 0, whatever
+    the network; for the squared error and the exact conditional expectations it is half of what the loss gains when the
     feature is drawn anew given Z. A one-sided t-test of the rows' products. Errors of the two regressions enter as a
     product: the test holds where each is learned to n^(-1/4). (Were the anchors' mean taken from Y, too, both would
     hold the same of what the network makes of Z, and their errors would agree.)
@@ -109,5 +111,7 @@ def _out_of_bag(others: np.ndarray, values: np.ndarray, random_state: int) -> np
     trees = ExtraTreesRegressor(
         TREES, min_samples_leaf=3, max_features=1.0, bootstrap=True, oob_score=True, random_state=random_state, n_jobs=1
     )
-    trees.fit(others, values / scale)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a row that all trees saw gets 0, the mean of what is left
+        trees.fit(others, values / scale)
     return trees.oob_prediction_.reshape(values.shape) * scale

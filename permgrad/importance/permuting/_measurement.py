@@ -183,7 +183,7 @@ class Measurement:
             # Rows are what was drawn independently; repeats of a row are not, and are averaged first.
             self.increases.p_values[feature] = mean_p_value(sums / self.n_repeats)
             if self.alike is not None:
-                self._test_independence(feature)
+                self._test_independence(feature, self.alike)
 
     def _measure_repeats(self, chunk: list[int], repeats: range) -> None:
         n_jobs = len(chunk) * len(repeats)  # a job is a feature in one repeat
@@ -227,11 +227,10 @@ class Measurement:
         given = self.bootstrap.sums(pairs.taken, increase, of_class, len(chunk) * n_classes)
         self.increases.giving[chunk] += given.reshape(len(chunk), n_classes, -1)
 
-    def _test_independence(self, feature: int) -> None:
+    def _test_independence(self, feature: int, alike: AlikeRows) -> None:
         """Replace a feature's p-value by that of the test that it tells nothing beyond the other columns."""
-        assert self.alike is not None
         columns = next(iter(self.positions.values()))[feature]
-        others, own = self.alike.others(columns), self.alike.own(columns)
+        others, own = alike.others(columns), alike.own(columns)
         if not len(others.T):  # nothing to be tied to: rows alike are all rows
             return
         same = np.arange(len(self.data))

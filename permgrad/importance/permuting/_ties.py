@@ -1,4 +1,4 @@
-"""What some columns tell of others: a ridge regression on bumps and products of columns, that finds which of them count.
+"""What some columns tell of others: a ridge regression on bumps and products of columns, which finds those that count.
 
 Ties among columns are seldom linear. The features here are each column, its ranks, bumps along its ranks and
 products of two columns. A first ridge regression says what each contributes; features are then scaled by what they

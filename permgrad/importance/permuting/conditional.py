@@ -34,7 +34,8 @@ class AlikeRows:
 
     Predicted are the feature's values, and how far it strays from them. The first by a ridge regression on bumps and
     products of the other columns (5-fold cross-predicted, see `_ties`), plus extremely randomised trees (out of bag)
-    for what it leaves, where that is worth it; the second by such trees, where that is worth it. They learn from these very rows: X alone, no target.
+    for what it leaves, where that is worth it; the second by such trees, where that is worth it. They learn from these
+    very rows: X alone, no target.
 
     Parameters
     ----------

@@ -118,9 +118,9 @@ def permutation_importance(
     against that the network's use of the feature goes with the target: see `independence_p_value`, a t-test of
     rows' products, which draws nothing. It holds for any network as far as the ties among columns are
     learned from these rows: linear, bent in one column, products of two, and what trees find. With few rows per
-    column, ties of three or more columns, or steep ones, it flags too much; `docs/evidence.md` has the figures. Where trees
-    still find something in what the regressions left, a warning names the features, and ``settings["untold"]`` has
-    its share.
+    column, ties of three or more columns, or steep ones, it flags too much; `docs/evidence.md` has the figures. Where
+    trees still find something in what the regressions left, a warning names the features, and ``settings["untold"]``
+    has its share.
 
     References
     ----------

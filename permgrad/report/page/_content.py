@@ -188,9 +188,9 @@ def _tested(ranking: FeatureRanking) -> list[str]:
             return []
         return [
             "p tests that this network does not gain by the column, on rows like these; q is p after the"
-            " Benjamini–Hochberg correction for the number of columns. A network does gain by columns that merely go with"
-            " others that matter: a small value is no proof that the column tells anything new. Conditional permutation"
-            " tests that."
+            " Benjamini–Hochberg correction for the number of columns. A network does gain by columns that merely go"
+            " with others that matter: a small value is no proof that the column tells anything new. Conditional"
+            " permutation tests that."
         ]
     said = [
         "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to"
@@ -205,8 +205,8 @@ def _tested(ranking: FeatureRanking) -> list[str]:
         said.append(f"Ties with the other columns were learned badly, and p may be too small: {_cut(list(badly))}.")
     if not few and not badly and conditional.settings["n_rows"] >= ROWS_THAT_HOLD:
         said.append(
-            "Among the columns with q < 0.05, at most about 5\u00a0% are expected to be false: so it was in simulated tables"
-            " of 1,000 test rows whose columns were tied in many ways, though not in ties of three columns."
+            "Among the columns with q < 0.05, at most about 5\u00a0% are expected to be false: so it was in simulated"
+            " tables of 1,000 test rows whose columns were tied in many ways, though not in ties of three columns."
         )
     return said
 

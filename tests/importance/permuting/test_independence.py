@@ -54,7 +54,11 @@ def test_what_was_learned_badly_is_named(rng):
     X[:, 3] = X[:, 0] * X[:, 1] * X[:, 2] + 0.3 * rng.normal(size=800)
     with pytest.warns(UserWarning, match="learned badly.*x3"):
         ranking = pg.permutation_importance(
-            linear_model([1.0, 0.0, 0.0, 1.0]), X, X[:, 0] + X[:, 3], conditional=True, features=["x0", "x1", "x2", "x3"]
+            linear_model([1.0, 0.0, 0.0, 1.0]),
+            X,
+            X[:, 0] + X[:, 3],
+            conditional=True,
+            features=["x0", "x1", "x2", "x3"],
         )
     assert ranking.settings["untold"]["x3"] > 0.3
 

@@ -81,7 +81,7 @@ def test_large_work_is_fused_and_the_same(groups, random_hybrid, rng, monkeypatc
 
 
 def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid, rng):
-    """p: a one-sided t-test of the rows' differences, averaged over repeats; intervals: rows drawn anew within classes."""
+    """p: a one-sided t-test of the rows' differences, averaged over repeats; intervals: rows anew within classes."""
     model, X = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32)
     y = (X[:, 0] * 3).astype(int)
     ranking = pg.permutation_importance(model, X, y, n_repeats=3, random_state=7)
