@@ -210,7 +210,7 @@ def write_evaluation(evaluation: RankingEvaluation, directory: Path) -> None:
     """Write an evaluation's files into an existing directory; `RankingEvaluation.load` reads them.
 
     ``curves.csv``, ``areas.csv``, ``chance.csv``, ``retrain.csv``, ``sanity.csv``, ``agreement.csv``; for people
-    ``summary.csv``, ``stability.csv`` and ``losses.txt``; and ``evaluation.json`` with rankings, stability and settings.
+    ``summary.csv``, ``stability.csv`` and ``losses.txt``; ``evaluation.json`` with rankings, stability and settings.
     """
     for name in SCHEMAS:
         write_table(getattr(evaluation, name), directory / f"{name}.csv")

@@ -54,7 +54,8 @@ def remove_and_retrain(
     -------
     DataFrame
         ``ranking``, ``share`` and number of columns ``removed``, number ``kept``, ``seed``, and on the test rows
-        ``loss`` (cross-entropy, or squared error over the variance of the training target) and ``score`` (accuracy or R²).
+        ``loss`` (cross-entropy, or squared error over the variance of the training target) and ``score`` (accuracy or
+        R²).
         A better ranking removes what matters and leaves a *lower* score. The rows with nothing removed are there
         once for each ranking. Each set of columns is trained on once with each seed.
 

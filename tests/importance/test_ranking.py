@@ -246,7 +246,7 @@ def test_selection_needs_one_rule(choice):
 
 
 def test_selection_keeps_the_expected_share_of_false_features_below_a_bound():
-    """Benjamini & Hochberg by hand: 0.03 <= 3 / 4 * 0.05 is kept, and all below it; Yekutieli divides by 1 + ... + 1/4."""
+    """Benjamini & Hochberg by hand: 0.03 <= 3 / 4 * 0.05 is kept, and all below; Yekutieli divides by 1 + ... + 1/4."""
     p = np.array([0.03, 0.001, 0.02, 0.9, 1.0])
     conditional = pg.FeatureRanking(tuple("abcde"), [1.0, 2, 3, 0, 0], p_values=p, method="conditional", unused=("e",))
     fused = pg.FeatureRanking(tuple("abcde"), [3.0, 1, 2, 9, 0], components={"conditional": conditional}, unused=("e",))
