@@ -2,7 +2,8 @@
 
 Ties among columns are seldom linear. The features here are each column, its ranks, bumps along its ranks and
 products of two columns. A first ridge regression says what each contributes; features are then scaled by what they
-contributed, and fitted again, so that the penalty falls on those that tell nothing.
+contributed, the pairs of columns that contribute most get a surface, and all is fitted again, so that the penalty falls
+on those that tell nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ FARTHEST = 4.0
 """Standard deviations at which a column is cut off in products."""
 MOST_IN_PRODUCTS = 24
 """Columns, the first ones, whose products are features: 300 of them."""
+SURFACES = 6
+"""Pairs of columns, those that contribute most to the first fit, that get a surface: products of coarse bumps."""
+SURFACE_KNOTS = np.linspace(-2.0, 2.0, 6)
+SURFACE_WIDTH = 0.6
 ROUNDS = 2
 """Fits after the first, each with features scaled by what they contributed in the one before."""
 FLOOR = 0.003
@@ -42,10 +47,13 @@ class Features:
         Of mean 0.
     group : ndarray of shape (n_features,), int
         The column or pair of columns that a feature is made of; each is scaled as a whole.
+    scores : ndarray of shape (n_rows, n_columns)
+        The columns' normal scores.
     """
 
     values: np.ndarray
     group: np.ndarray
+    scores: np.ndarray
 
     @classmethod
     def of(cls, Z: np.ndarray) -> Features:
@@ -58,11 +66,35 @@ class Features:
         values = np.hstack([raw, scores, bumps, near[:, first] * near[:, second]])
         own = np.arange(d)
         group = np.concatenate([own, own, np.repeat(own, len(KNOTS)), d + np.arange(len(first))])
-        return cls(values - values.mean(axis=0), group)
+        return cls(values - values.mean(axis=0), group, scores)
+
+    def with_surfaces(self, scales: np.ndarray) -> tuple[Features, np.ndarray]:
+        """Add surfaces over the pairs of columns that contribute most; return the scales of all groups, too.
+
+        Parameters
+        ----------
+        scales : ndarray of shape (n_groups,)
+            What each group contributes: columns first, then pairs.
+        """
+        d = self.scores.shape[1]
+        first, second = np.triu_indices(min(d, MOST_IN_PRODUCTS))
+        worth = scales[d:] + np.minimum(scales[first], scales[second])
+        best = np.argsort(-np.where(first == second, -1, worth), kind="stable")[:SURFACES]
+        best = best[first[best] != second[best]]
+        hills = np.exp(-0.5 * ((self.scores[:, :, None] - SURFACE_KNOTS) / SURFACE_WIDTH) ** 2)
+        parts = [
+            2 * (hills[:, first[pair], :, None] * hills[:, second[pair], None, :]).reshape(len(hills), -1)
+            for pair in best
+        ]
+        group = len(scales) + np.repeat(np.arange(len(best)), len(SURFACE_KNOTS) ** 2)
+        added = np.hstack([np.zeros((len(hills), 0)), *parts])
+        values = np.hstack([self.values, added - added.mean(axis=0)])
+        more = np.minimum(1, worth[best] / max(worth.max(), 1e-30))
+        return Features(values, np.concatenate([self.group, group]), self.scores), np.concatenate([scales, more])
 
     def scaled(self, by_group: np.ndarray) -> Features:
         """Return the features times their group's scale."""
-        return Features(self.values * by_group[self.group], self.group)
+        return Features(self.values * by_group[self.group], self.group, self.scores)
 
 
 class Ridge:
@@ -127,8 +159,11 @@ def learned(features: Features, targets: np.ndarray) -> tuple[list[np.ndarray], 
     """
     fit = Ridge(features.values, targets, 0.0)
     predictions = [fit.left_out]
-    for _ in range(ROUNDS):
-        features = features.scaled(_contributions(features, fit.coefficients, targets))
+    for number in range(ROUNDS):
+        scales = _contributions(features, fit.coefficients, targets)
+        if number == 0:
+            features, scales = features.with_surfaces(scales)
+        features = features.scaled(scales)
         fit = Ridge(features.values, targets, SLACK)
         predictions.append(fit.left_out)
     return predictions, features, fit.penalties
