@@ -26,6 +26,8 @@ KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both
 """Which branches are permuted."""
 UNTOLD = 0.05
 """Share of what regressions left that trees may still find before it is said that ties were learned badly."""
+FOUND = 0.05
+"""p-value of a feature that is found, and that bad ties may have made small."""
 METHODS = {"tabular": "permutation", "image": "image_permutation", "both": "end_to_end"}
 """What a ranking is called, by the branches that are permuted."""
 
@@ -249,9 +251,9 @@ def _alike_rows(data: Inputs, branch: Branch, n_columns: int, random_state: int)
 
 
 def _untold(measurement: Measurement, features: tuple[str, ...]) -> dict[str, float]:
-    """Return the features whose ties to the others were learned badly, and warn of them; see `independence_p_value`."""
-    untold = measurement.increases.untold
-    badly = {features[i]: float(untold[i]) for i in np.flatnonzero(untold > UNTOLD)}
+    """Return those found whose ties to the others were learned badly, and warn of them; see `independence_p_value`."""
+    untold, found = measurement.increases.untold, measurement.increases.p_values <= FOUND
+    badly = {features[i]: float(untold[i]) for i in np.flatnonzero((untold > UNTOLD) & found)}
     if badly:
         warnings.warn(
             f"what the other columns tell of these features, or of the target, was learned badly, and their conditional"

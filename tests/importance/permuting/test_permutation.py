@@ -117,7 +117,8 @@ def test_a_column_without_weight_has_p_one_and_no_width():
     assert ranking.p_values[1] == 1
     assert (ranking.low[1], ranking.high[1]) == (0, 0)
     assert ranking.p_values[0] < 1e-4
-    assert ranking.q_values[2] == pytest.approx(max(ranking.p_values[0], ranking.p_values[2]) * 1.5)
+    first, _, last = ranking.p_values
+    assert ranking.q_values[2] == pytest.approx(min(1.5 * max(first, last), 3 * last))
     assert (ranking.rank_low[0], ranking.rank_high[0]) == (1, 1)
 
 
@@ -135,6 +136,7 @@ def test_intervals_hold_the_true_importance():
     assert 90 <= inside <= 99
 
 
+@pytest.mark.filterwarnings("ignore:what the other columns tell")  # there is no noise in the target
 def test_conditional_agrees_with_plain_loop(random_hybrid, rng, monkeypatch):
     monkeypatch.setattr(conditional, "TREES", 30)
     model, X = random_hybrid("regression", 1), rng.random((80, 6)).astype(np.float32)
