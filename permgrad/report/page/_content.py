@@ -147,8 +147,6 @@ def _definition(ranking: FeatureRanking) -> str:
     )
 
 
-ROWS_THAT_HOLD = 1000
-"""Test rows from which on conditional p-values were shown to hold, see docs/evidence.md."""
 BESIDE = ("end_to_end", "conditional")
 """Components that stand beside the fused score and are no part of it."""
 EXPLAINERS = {
@@ -203,11 +201,6 @@ def _tested(ranking: FeatureRanking) -> list[str]:
         said.append("There are few rows for so many columns: ties among columns may be missed, and p be too small.")
     if badly:
         said.append(f"Ties with the other columns were learned badly, and p may be too small: {_cut(list(badly))}.")
-    if not few and not badly and conditional.settings["n_rows"] >= ROWS_THAT_HOLD:
-        said.append(
-            "Among the columns with q < 0.05, at most about 5\u00a0% are expected to be false: so it was in simulated"
-            " tables of 1,000 test rows whose columns were tied in many ways, though not in ties of three columns."
-        )
     return said
 
 
