@@ -117,7 +117,7 @@ class RankingEvaluation:
             rows = part.set_index("ranking").sort_values("difference", ascending=False, kind="stable")
             if self.tested not in rows.index:
                 continue
-            own = rows.loc[self.tested, "difference"]
+            own = float(rows["difference"][self.tested])
             others = rows.drop(self.tested)
             better = others.index[_rejected(others["better_p"])]
             text = {name: f"{row['difference']:.3g} ± {row['std_error']:.1g}" for name, row in rows.iterrows()}
@@ -138,7 +138,7 @@ class RankingEvaluation:
         others = means.index.drop(self.tested)
         p = pd.Series([mean_p_value((after[self.tested] - after[name]).to_numpy()) for name in others], others, float)
         better = others[_rejected(p)]
-        text = {name: f"{mean:.3f} ± {spread[name]:.1g}" for name, mean in means.items()}
+        text = {name: f"{means[name]:.3f} ± {spread[name]:.1g}" for name in map(str, means.index)}
         yield from self._behind("remove-and-retrain (lower is better)", text, list(better))
 
     def _behind(self, test: str, text: dict[Any, str], better: list[Any]) -> Iterator[str]:

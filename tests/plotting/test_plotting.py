@@ -202,7 +202,7 @@ def test_curves_by_hand(evaluation):
     """Two replacements, two rankings, two orders; points come sorted, insertion is not drawn."""
     figure = plotting.plot_curves(evaluation)
     blue, orange = plotting.style.colours(2)[:2]
-    mean, zero = (next(axes for axes in figure.axes if axes.get_title().endswith(way)) for way in ("mean", "zero"))
+    mean, zero = (next(axes for axes in figure.axes if axes.get_title().endswith(way)) for way in ("mean", "marginal"))
     assert lines(zero)[blue, "-"] == [0.1, 0.5, 1.0]
     assert lines(zero)[orange, "--"] == [0.1, 0.3, 1.0]
     assert lines(mean)[blue, "-"] == [0.1, 0.6, 1.0]
