@@ -122,11 +122,12 @@ class RankingEvaluation:
             better = others.index[_rejected(others["better_p"])]
             text = {name: f"{row['difference']:.3g} ± {row['std_error']:.1g}" for name, row in rows.iterrows()}
             yield from self._behind(f"deletion ({way})", text, list(better))
-            for band in self.chance[self.chance["replacement"] == way].itertuples():
-                if own <= band.high:
+            band = self.chance[self.chance["replacement"] == way]
+            for low, high in band[["low", "high"]].to_numpy(float).tolist():
+                if own <= high:
                     yield (
                         f"deletion ({way}): {self.tested} {text[self.tested]} is no better than chance, of whose orders"
-                        f" 90 % are between {band.low:.3g} and {band.high:.3g}"
+                        f" 90 % are between {low:.3g} and {high:.3g}"
                     )
 
     def _lost_removals(self) -> Iterator[str]:
