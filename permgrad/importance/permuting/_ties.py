@@ -140,13 +140,17 @@ class Ridge:
                 self.coefficients[:, k] = A.T @ (U @ (along[:, k] / (squares + self.penalties[k])))
 
 
-def learned(features: Features, targets: np.ndarray) -> tuple[list[np.ndarray], Features, np.ndarray]:
+def learned(
+    features: Features, targets: np.ndarray, slack: float = SLACK
+) -> tuple[list[np.ndarray], Features, np.ndarray]:
     """Fit targets, round after round.
 
     Parameters
     ----------
     features : Features
     targets : ndarray of shape (n_rows, n_targets)
+    slack : float
+        See `SLACK`; 0 for the least error.
 
     Returns
     -------
@@ -164,7 +168,7 @@ def learned(features: Features, targets: np.ndarray) -> tuple[list[np.ndarray], 
         if number == 0:
             features, scales = features.with_surfaces(scales)
         features = features.scaled(scales)
-        fit = Ridge(features.values, targets, SLACK)
+        fit = Ridge(features.values, targets, slack)
         predictions.append(fit.left_out)
     return predictions, features, fit.penalties
 
@@ -175,7 +179,7 @@ def cross_predicted(Z: np.ndarray, targets: np.ndarray, random_state: int) -> np
     A prediction of a row by all others would betray the row: where nothing is to be learned it is their mean, the lower
     the higher the row's own value.
     """
-    _, features, penalties = learned(Features.of(Z), targets)
+    _, features, penalties = learned(Features.of(Z), targets, 0.0)
     A, n = features.values, len(Z)
     predicted = np.empty_like(targets)
     fold = np.random.default_rng(random_state).permutation(n) % 5
