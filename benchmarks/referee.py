@@ -123,7 +123,7 @@ def deletion(explained: ExplainedModel, ranked: Mapping[str, pg.FeatureRanking],
     orders = {name: tuple(ranking.order) for name, ranking in ranked.items()}
     once = {order: name for name, order in orders.items()}
     distinct = {name: ranked[name] for name in once.values()}
-    _, areas = deletion_curves(
+    _, areas, _ = deletion_curves(
         explained, distinct, TimeLimit(), replacements=REPLACEMENTS, n_draws=2, n_points=11, max_rows=max_rows
     )
     by_name = areas.groupby("ranking")["normalised"].mean()

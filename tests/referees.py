@@ -15,10 +15,10 @@ RANKINGS = ("permgrad", "random_forest")
 def evaluation() -> pg.RankingEvaluation:
     """Return what `permgrad.evaluate_ranking` would of four columns."""
     half = {
-        ("permgrad", "zero", "most"): 0.5,
-        ("permgrad", "zero", "least"): 0.2,
-        ("random_forest", "zero", "most"): 0.4,
-        ("random_forest", "zero", "least"): 0.3,
+        ("permgrad", "marginal", "most"): 0.5,
+        ("permgrad", "marginal", "least"): 0.2,
+        ("random_forest", "marginal", "most"): 0.4,
+        ("random_forest", "marginal", "least"): 0.3,
         ("permgrad", "mean", "most"): 0.6,
         ("permgrad", "mean", "least"): 0.2,
         ("random_forest", "mean", "most"): 0.7,
@@ -39,11 +39,19 @@ def evaluation() -> pg.RankingEvaluation:
         for share, loss in ((1.0, 1.0), (0.0, 0.1), (0.5, middle if curve == "deletion" else 99.0))
     ]
     areas = [
-        {"ranking": name, "replacement": way, "difference": value, "std_error": 0.01}
-        for name, way, value in zip(RANKINGS * 2, ("zero", "zero", "mean", "mean"), (0.3, 0.1, 0.4, 0.6), strict=True)
+        {
+            "ranking": name,
+            "replacement": way,
+            "difference": value,
+            "std_error": 0.01,
+            "better_p": 0.5 - 0.49 * (value == 0.6),
+        }
+        for name, way, value in zip(
+            RANKINGS * 2, ("marginal", "marginal", "mean", "mean"), (0.3, 0.1, 0.4, 0.6), strict=True
+        )
     ]
     retrain = [
-        {"ranking": name, "share": share, "removed": 2 * share, "kept": 2 - 2 * share, "score": score}
+        {"ranking": name, "share": share, "removed": 2 * share, "kept": 2 - 2 * share, "seed": 0, "score": score}
         for name, share, score in (
             ("permgrad", 0.0, 0.9),
             ("permgrad", 0.5, 0.6),
@@ -65,6 +73,7 @@ def evaluation() -> pg.RankingEvaluation:
         rankings={name: pg.FeatureRanking(tuple("abcd"), np.arange(4.0)) for name in RANKINGS},
         curves=evaluation_table("curves", curves),
         areas=evaluation_table("areas", areas),
+        chance=evaluation_table("chance", []),
         retrain=evaluation_table("retrain", retrain),
         sanity=evaluation_table("sanity", sanity),
         agreement=pd.DataFrame([[1, 0.25], [np.nan, 1]], index=RANKINGS, columns=RANKINGS),

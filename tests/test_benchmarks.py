@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from benchmarks import __main__ as table
-from benchmarks import gpu, out_of_core, panel_peer, patches, planted, referee, tuning
+from benchmarks import conditional, gpu, out_of_core, panel_peer, patches, planted, referee, tuning
 from benchmarks.predictive import __main__ as predictive
 from benchmarks.predictive import models, scores, tables
 
@@ -27,9 +27,21 @@ def test_help_names_the_rows(capsys):
     with pytest.raises(SystemExit):
         table.main(["--help"])
     assert "puma" in capsys.readouterr().out
-    for each in (gpu, out_of_core, panel_peer, patches, planted, predictive, referee, tuning):
+    for each in (conditional, gpu, out_of_core, panel_peer, patches, planted, predictive, referee, tuning):
         with pytest.raises(SystemExit, match="0"):
             each.main(["--help"])
+
+
+def test_conditional_p_values_at_their_smallest(capsys, monkeypatch):
+    monkeypatch.setattr(conditional, "N_NETWORKS", 1)
+    monkeypatch.setattr(conditional, "TRAIN_ROWS", 100)
+    conditional.main(["--rows", "60", "--tables", "1", "--designs", "category,sine"])
+    conditional.main(["--rows", "60", "--tables", "1", "--designs", "binary", "--fdr"])
+    assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "| category",
+        "| sine",
+        "| binary",
+    ]
 
 
 @pytest.mark.slow

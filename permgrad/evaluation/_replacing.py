@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from permgrad.backend import keras
 from permgrad.evaluation.baselines import sample
 from permgrad.evaluation.explained import ExplainedModel
 
@@ -35,8 +34,7 @@ def replacers(explained: ExplainedModel, rows: np.ndarray, n_draws: int) -> dict
     Returns
     -------
     dict of callables
-        ``zero``: 0 *after* the network's min-max scaling, which is the training minimum; for a category's 0/1
-        columns, none of its categories. ``mean``: the training mean; for 0/1 columns, the categories' shares.
+        ``mean``: the training mean; for 0/1 columns, the categories' shares.
         ``marginal``: the values of a random training row, all replaced columns from the same one.
         ``conditional``: as ``marginal``, but from one of the 5 training rows nearest in the columns that are
         *kept*, each table column scaled to variance 1. In few columns neighbours are alike; the more columns
@@ -53,15 +51,10 @@ def replacers(explained: ExplainedModel, rows: np.ndarray, n_draws: int) -> dict
         return lambda at: _put(rows, whole, at)
 
     return {
-        "zero": constant(_scaled_zero(explained)),
         "mean": constant(train.mean(axis=0, dtype=float)),
         "marginal": lambda at: _put(rows, random, at),
         "conditional": lambda at: _put(rows, nearest.donors_of(at), at),
     }
-
-
-def _scaled_zero(explained: ExplainedModel) -> np.ndarray:
-    return keras.ops.convert_to_numpy(explained.estimator.network_.get_layer("scale").origin)
 
 
 def _put(rows: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -15,13 +15,18 @@ from permgrad.evaluation.baselines import sample
 from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.paired import compare_losses
 
-REPLACEMENTS = ("zero", "mean", "marginal", "conditional")
+REPLACEMENTS = ("mean", "marginal", "conditional")
 MEMORY = 64 * 2**20
 """Bytes of rows in one call of the network."""
 N_POINTS = 21
 CURVE_ROWS = 1000
 N_DRAWS = 3
+RANDOM_ORDERS = 20
+"""Orders that make the band of chance, each measured at few points with one draw."""
+RANDOM_POINTS = 6
+BAND = (0.05, 0.95)
 
 State = frozenset[int]
 """Features, by number, that are replaced."""
@@ -36,16 +41,17 @@ def deletion_curves(
     n_draws: int = N_DRAWS,
     n_points: int = N_POINTS,
     max_rows: int = CURVE_ROWS,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Replace features in each ranking's order, on test rows, and measure the trained network's loss.
 
     Parameters
     ----------
     explained : ExplainedModel
     rankings : mapping of str to FeatureRanking
-        Over the table's columns. Columns that the network does not see are passed over.
+        Over the table's columns, the one under test first; not made on these rows. Columns that the network does not
+        see are passed over.
     time_limit : TimeLimit
-    replacements : sequence of {"zero", "mean", "marginal", "conditional"}
+    replacements : sequence of {"mean", "marginal", "conditional"}
         What stands in a feature's place, see `replacers`.
     n_draws : int
         Of random replacements, from 1 to 5; losses and scores are averaged over them. All rankings get the same draws.
@@ -86,6 +92,7 @@ def deletion_curves(
     measured = {name: _Measured(explained, target, ways[name]) for name in replacements}
     curves: list[dict[str, Any]] = []
     areas: list[dict[str, Any]] = []
+    tested: dict[str, np.ndarray] = {}
     steps = [(replacement, name) for replacement in replacements for name in rankings]
     for replacement, name in time_limit.steps("curves", steps, ", ".join):
         key = {"ranking": name, "replacement": replacement}
@@ -97,8 +104,34 @@ def deletion_curves(
         measured[replacement].measure([*states["most"], *states["least"]])
         deletions = {which: measured[replacement].of(of_order) for which, of_order in states.items()}
         curves += [{**key, **row} for row in _curve_rows(counts, deletions)]
-        areas.append({**key, **_areas(counts / n_features, *(deletions[which][0] for which in ("most", "least")))})
-    return evaluation_table("curves", curves), evaluation_table("areas", areas)
+        most, least = deletions["most"][0], deletions["least"][0]
+        of_rows = _differences(counts / n_features, most, least)
+        # Of the ranking under test, which comes first.
+        own = tested.setdefault(replacement, of_rows) if name == next(iter(rankings)) else tested.get(replacement)
+        better_p = np.nan if own is None else 1.0 if own is of_rows else compare_losses(own, of_rows).p
+        areas.append({**key, **_areas(counts / n_features, most, least), "better_p": better_p})
+    chance = [
+        {"ranking": "random", "replacement": replacement, **_by_chance(explained, rows, target, replacement)}
+        for replacement in time_limit.steps("curves", replacements, "random orders, {}".format)
+    ]
+    return evaluation_table("curves", curves), evaluation_table("areas", areas), evaluation_table("chance", chance)
+
+
+def _by_chance(explained: ExplainedModel, rows: np.ndarray, target: np.ndarray, replacement: str) -> dict[str, float]:
+    """Measure random orders: the band in which a ranking is no better than chance."""
+    n = len(explained.groups)
+    counts = np.unique(np.round(np.linspace(0, n, RANDOM_POINTS)).astype(int))
+    measured = _Measured(explained, target, replacers(explained, rows, 1)[replacement])
+    rng = np.random.default_rng([explained.random_state, 10])
+    differences = []
+    for _ in range(RANDOM_ORDERS):
+        order = rng.permutation(n).tolist()
+        most, least = [frozenset(order[:k]) for k in counts], [frozenset(order[n - k :]) for k in counts]
+        measured.measure([*most, *least])
+        losses = [measured.of(states)[0] for states in (most, least)]
+        differences.append(float(_differences(counts / n, *losses).mean()))
+    low, high = np.quantile(differences, BAND)
+    return {"mean": float(np.mean(differences)), "low": float(low), "high": float(high)}
 
 
 def _order_of_used(explained: ExplainedModel, ranking: FeatureRanking) -> list[int]:
@@ -171,7 +204,7 @@ def _curve_rows(counts: np.ndarray, deletions: dict[str, tuple[np.ndarray, np.nd
 def _areas(shares: np.ndarray, most: np.ndarray, least: np.ndarray) -> dict[str, float]:
     """Return the areas under curves of shape (n_points, n_rows), averaged over rows."""
     of_rows = [np.trapezoid(losses, shares, axis=0) for losses in (most, least)]
-    differences = of_rows[0] - of_rows[1]
+    differences = _differences(shares, most, least)
     n = len(differences)
     growth = float(most[-1].mean() - most[0].mean())
     return {
@@ -181,3 +214,8 @@ def _areas(shares: np.ndarray, most: np.ndarray, least: np.ndarray) -> dict[str,
         "std_error": float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0,
         "normalised": float(differences.mean()) / growth if growth > 0 else np.nan,
     }
+
+
+def _differences(shares: np.ndarray, most: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Return each row's difference of the areas under two curves, (n_rows,)."""
+    return np.trapezoid(most - least, shares, axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -122,6 +122,15 @@ class ExplainedModel:
             if validation_data is None or not has_fit_parameter(fresh, "validation_data"):
                 return fresh.fit(train.X, train.y)
             return fresh.fit(train.X, train.y, validation_data=(validation_data.X, validation_data.y))
+
+
+def halves(explained: ExplainedModel) -> tuple[ExplainedModel, ExplainedModel]:
+    """Return the model with either half of the test rows, drawn at random: one to rank on, one to judge on."""
+    order = np.random.default_rng([explained.random_state, 12]).permutation(len(explained.test))
+    middle = (len(order) + 1) // 2
+    parts = (np.sort(order[:middle]), np.sort(order[middle:]))
+    first, second = (replace(explained, test=explained.test.take(rows)) for rows in parts)
+    return first, second
 
 
 def named_parts(ranking: FeatureRanking) -> dict[str, FeatureRanking]:

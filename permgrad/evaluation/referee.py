@@ -14,7 +14,7 @@ from permgrad.evaluation._tables import SCHEMAS, evaluation_table
 from permgrad.evaluation.agreement import agreement
 from permgrad.evaluation.baselines import BASELINES, baseline_rankings
 from permgrad.evaluation.curves import CURVE_ROWS, N_DRAWS, deletion_curves
-from permgrad.evaluation.explained import ExplainedModel, named_parts
+from permgrad.evaluation.explained import ExplainedModel, halves, named_parts
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.evaluation.retraining import remove_and_retrain
 from permgrad.evaluation.sanity import sanity_checks
@@ -52,7 +52,10 @@ def evaluate_ranking(
     train : Table
         The rows that the network was fitted on; other networks are fitted on them too.
     test : Table
-        Rows that the network never saw.
+        Rows that the network never saw. A half of them, drawn by `random_state`, judges by deletion; the ranking under
+        test, its components and those to compare with are made anew on the other half for it, as what a ranking knows
+        of a row's target must not count when that row judges. (Of a mapping, rankings that the estimator does not make
+        are taken as they are.)
     validation_data : Table or (X, y), optional
         For early stopping wherever a network is trained; without it each training sets a share of its rows apart.
     parts : sequence of {"curves", "retrain", "sanity", "stability"}
@@ -85,15 +88,19 @@ def evaluate_ranking(
         check_columns(table.features, estimator.encoder_.features_, "the table")
     validation = None if validation_data is None else train.more_rows(validation_data)
     explained = ExplainedModel(estimator, first, train, test, validation, random_state, name)
+    ranked, judged = halves(explained)
     time_limit = TimeLimit(timeout, verbose)
     with time_limit.part("baselines"):
-        rankings = {**rankings, **baseline_rankings(explained, time_limit)}
+        rankings = {**rankings, **baseline_rankings(ranked, time_limit)}
     tables = {name: evaluation_table(name, []) for name in SCHEMAS}
     stability: dict[str, dict[str, RankStability]] = {}
     for part in parts:
         with time_limit.part(part):
             if part == "curves":
-                tables["curves"], tables["areas"] = deletion_curves(explained, rankings, time_limit)
+                remade = {} if time_limit.over else ranked.named(ranked.explain(estimator))
+                on_half = {name: remade.get(name, one) for name, one in rankings.items()}
+                results = deletion_curves(judged, on_half, time_limit)
+                tables |= dict(zip(("curves", "areas", "chance"), results, strict=True))
             elif part == "retrain":
                 tables[part] = remove_and_retrain(explained, rankings, time_limit, retrain_with=retrain_with)
             elif part == "sanity":
@@ -146,7 +153,7 @@ def _settings(
     rows = {
         "train_rows": len(explained.train),
         "test_rows": len(explained.test),
-        "curve_rows": min(len(explained.test), CURVE_ROWS),
+        "curve_rows": min(len(halves(explained)[1].test), CURVE_ROWS),
     }
     settings = {
         "parts": parts,

@@ -14,12 +14,15 @@ from permgrad.directories import new_directory
 from permgrad.errors import reading
 from permgrad.evaluation._tables import SCHEMAS, read_matrix, read_table, write_table
 from permgrad.evaluation.agreement import rank_correlation
+from permgrad.evaluation.comparison import holm
 from permgrad.evaluation.stability import RankStability
 from permgrad.files import read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.paired import mean_p_value
 
 KIND = "permgrad.RankingEvaluation"
 FILE = "evaluation.json"
+ALPHA = 0.05
 STILL_ALIKE = 0.5
 """Spearman correlation with the ranking of a network that knows nothing, above which it is named."""
 
@@ -32,7 +35,7 @@ class RankingEvaluation:
     ----------
     rankings : dict of FeatureRanking
         The ranking under test first, its components or companions, then those to compare with.
-    curves, areas : DataFrame
+    curves, areas, chance : DataFrame
         See `deletion_curves`; without rows where that part was not asked for, as the others.
     retrain : DataFrame
         See `remove_and_retrain`.
@@ -51,6 +54,7 @@ class RankingEvaluation:
     rankings: dict[str, FeatureRanking]
     curves: pd.DataFrame
     areas: pd.DataFrame
+    chance: pd.DataFrame
     retrain: pd.DataFrame
     sanity: pd.DataFrame
     agreement: pd.DataFrame
@@ -76,7 +80,7 @@ class RankingEvaluation:
         measures = {f"deletion_{way}": values.reindex(names) for way, values in self._differences().items()}
         after = self._after_removal()
         if not after.empty:
-            measures["retrain"] = after.reindex(names)
+            measures["retrain"] = after.mean().reindex(names)
         places = [values.rank(ascending=measure == "retrain") for measure, values in measures.items()]
         columns = {
             "ranking": names,
@@ -88,7 +92,12 @@ class RankingEvaluation:
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """Where the ranking under test is beaten, and by which; where a sanity check does not move it."""
+        """Where the ranking under test is beaten, and by which; where a sanity check does not move it.
+
+        Another ranking is named where a test says that it is better (level 0.05, adjusted by Holm for the number of
+        rankings): for deletion paired over rows, for retraining over seeds. A ranking that is no better than 95 % of
+        random orders is named, too.
+        """
         return (*self._lost_deletions(), *self._lost_removals(), *self._insane(), *self._less_stable())
 
     def _differences(self) -> dict[str, pd.Series]:
@@ -97,26 +106,41 @@ class RankingEvaluation:
             for way, part in self.areas.groupby("replacement", sort=False)
         }
 
-    def _after_removal(self) -> pd.Series:
-        """Return each ranking's mean score after removal, over the numbers of columns that all rankings have."""
+    def _after_removal(self) -> pd.DataFrame:
+        """Return mean scores after removal, over the numbers of columns that all rankings have: seed × ranking."""
         removed = self.retrain[self.retrain["removed"] > 0]
         complete = removed.groupby("removed")["ranking"].transform("nunique") == len(self.rankings)
-        return removed[complete].groupby("ranking", sort=False)["score"].mean()
+        return removed[complete].pivot_table("score", "seed", "ranking", aggfunc="mean")
 
     def _lost_deletions(self) -> Iterator[str]:
         for way, part in self.areas.groupby("replacement", sort=False):
             rows = part.set_index("ranking").sort_values("difference", ascending=False, kind="stable")
             if self.tested not in rows.index:
                 continue
-            better = rows[rows["difference"] > rows.loc[self.tested, "difference"]]
+            own = float(rows["difference"][self.tested])
+            others = rows.drop(self.tested)
+            better = others.index[_rejected(others["better_p"])]
             text = {name: f"{row['difference']:.3g} ± {row['std_error']:.1g}" for name, row in rows.iterrows()}
-            yield from self._behind(f"deletion ({way})", text, list(better.index))
+            yield from self._behind(f"deletion ({way})", text, list(better))
+            band = self.chance[self.chance["replacement"] == way]
+            for low, high in band[["low", "high"]].to_numpy(float).tolist():
+                if own <= high:
+                    yield (
+                        f"deletion ({way}): {self.tested} {text[self.tested]} is no better than chance, of whose orders"
+                        f" 90 % are between {low:.3g} and {high:.3g}"
+                    )
 
     def _lost_removals(self) -> Iterator[str]:
-        after = self._after_removal().sort_values(kind="stable")
-        better = after[after < after.get(self.tested, -np.inf)]
-        text = {name: f"{score:.3f}" for name, score in after.items()}
-        yield from self._behind("remove-and-retrain (lower is better)", text, list(better.index))
+        after = self._after_removal()
+        if self.tested not in after:
+            return
+        means = after.mean().sort_values(kind="stable")
+        spread = after.std(ddof=1).fillna(0)
+        others = means.index.drop(self.tested)
+        p = pd.Series([mean_p_value((after[self.tested] - after[name]).to_numpy()) for name in others], others, float)
+        better = others[_rejected(p)]
+        text = {name: f"{means[name]:.3f} ± {spread[name]:.1g}" for name in map(str, means.index)}
+        yield from self._behind("remove-and-retrain (lower is better)", text, list(better))
 
     def _behind(self, test: str, text: dict[Any, str], better: list[Any]) -> Iterator[str]:
         if better:
@@ -179,11 +203,15 @@ class RankingEvaluation:
         return f"RankingEvaluation({self.tested!r} beside {len(self.rankings) - 1} others{left})"
 
 
+def _rejected(p_values: pd.Series) -> np.ndarray:
+    return holm(p_values.fillna(1).to_numpy()) < ALPHA if len(p_values) else np.zeros(0, bool)
+
+
 def write_evaluation(evaluation: RankingEvaluation, directory: Path) -> None:
     """Write an evaluation's files into an existing directory; `RankingEvaluation.load` reads them.
 
-    ``curves.csv``, ``areas.csv``, ``retrain.csv``, ``sanity.csv``, ``agreement.csv``; for people ``summary.csv``,
-    ``stability.csv`` and ``losses.txt``; and ``evaluation.json`` with rankings, stability and settings.
+    ``curves.csv``, ``areas.csv``, ``chance.csv``, ``retrain.csv``, ``sanity.csv``, ``agreement.csv``; for people
+    ``summary.csv``, ``stability.csv`` and ``losses.txt``; ``evaluation.json`` with rankings, stability and settings.
     """
     for name in SCHEMAS:
         write_table(getattr(evaluation, name), directory / f"{name}.csv")

@@ -19,6 +19,7 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scores import scores
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
+N_SEEDS = 3
 RETRAIN_EPOCHS = 30
 BATCHES_PER_EPOCH = 50
 
@@ -30,6 +31,7 @@ def remove_and_retrain(
     *,
     retrain_with: Any = None,
     shares: Sequence[float] = SHARES,
+    n_seeds: int = N_SEEDS,
 ) -> pd.DataFrame:
     """Train again without each ranking's best columns, and score on the test rows.
 
@@ -41,18 +43,21 @@ def remove_and_retrain(
     retrain_with : estimator, optional
         Unfitted; a scikit-learn estimator or pipeline does too. By default the estimator's MLP branch alone, for at
         most 30 epochs of at most 50 batches: there are as many trainings as different sets of columns, up to
-        shares times rankings, and an image branch would make each several times as long.
+        shares times rankings times seeds, and an image branch would make each several times as long.
     shares : sequence of float
         Of the columns that the network sees, between 0 and 1: how many to remove, at least one, and at least one
         is kept.
+    n_seeds : int
+        Trainings of each set of columns, which differ in the estimator's ``random_state``; 1 for one that has none.
 
     Returns
     -------
     DataFrame
-        ``ranking``, ``share`` and number of columns ``removed``, number ``kept``, and on the test rows ``loss``
-        (cross-entropy, or squared error over the variance of the training target) and ``score`` (accuracy or R²).
+        ``ranking``, ``share`` and number of columns ``removed``, number ``kept``, ``seed``, and on the test rows
+        ``loss`` (cross-entropy, or squared error over the variance of the training target) and ``score`` (accuracy or
+        R²).
         A better ranking removes what matters and leaves a *lower* score. The rows with nothing removed are there
-        once for each ranking. Each set of columns is trained on once.
+        once for each ranking. Each set of columns is trained on once with each seed.
 
     References
     ----------
@@ -65,16 +70,19 @@ def remove_and_retrain(
         raise PermGradError(f"retrain_with must be of the ranked estimator's kind, got {type(model).__name__}")
     d = len(explained.groups)
     counts = [0, *sorted({min(max(1, round(share * d)), d - 1) for share in shares})]
-    known: dict[frozenset[str], dict[str, float]] = {}
+    seeds = _seeds(model, explained.random_state, n_seeds)
+    known: dict[tuple[frozenset[str], int], dict[str, float]] = {}
     rows = []
     # Number by number: where time runs out, every ranking has the same numbers, but for the last.
     for k, name in time_limit.steps("retrain", [(k, name) for k in counts for name in rankings], _step):
         ranking = rankings[name]
         order = [ranking.features[i] for i in ranking.order if ranking.features[i] in explained.groups]
         left = frozenset(order[k:])
-        if left not in known:
-            known[left] = _retrained(explained, model, left)
-        rows.append({"ranking": name, "share": k / d, "removed": k, "kept": d - k, **known[left]})
+        for number, settings in enumerate(seeds):
+            if (left, number) not in known:
+                known[left, number] = _retrained(explained, model, left, settings)
+            row = {"ranking": name, "share": k / d, "removed": k, "kept": d - k, "seed": number}
+            rows.append({**row, **known[left, number]})
     return evaluation_table("retrain", rows)
 
 
@@ -91,14 +99,24 @@ def plain_mlp(explained: ExplainedModel) -> Any:
     )
 
 
+def _seeds(model: Any, random_state: int, n_seeds: int) -> list[dict[str, int]]:
+    """Return the settings of each training: the estimator's own first."""
+    if "random_state" not in model.get_params():
+        return [{}]
+    rng = np.random.default_rng([random_state, 11])
+    return [{}, *({"random_state": int(rng.integers(2**31))} for _ in range(n_seeds - 1))]
+
+
 def _step(step: tuple[int, str]) -> str:
     return f"{step[1]} without its {step[0]} best"
 
 
-def _retrained(explained: ExplainedModel, model: Any, columns: frozenset[str]) -> dict[str, float]:
+def _retrained(
+    explained: ExplainedModel, model: Any, columns: frozenset[str], settings: dict[str, int]
+) -> dict[str, float]:
     names = [name for name in explained.groups if name in columns]
     validation_data = explained.validation_data and columns_of(explained.validation_data, names)
-    fitted = explained.refit(model, columns_of(explained.train, names), validation_data)
+    fitted = explained.refit(model, columns_of(explained.train, names), validation_data, **settings)
     test = scores(fitted, columns_of(explained.test, names))
     if explained.classification:
         return {"loss": test["log_loss"], "score": test["accuracy"]}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from permgrad.importance.budget import Budget
+from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS
 from permgrad.importance.game.ranking import play_opaque
 from permgrad.importance.learned import sentence, what_is_learned
@@ -49,6 +49,7 @@ def rank_opaque(
     UserWarning
         If the model's loss on these rows cannot be told from that of the prior.
     """
+    check_repeats(n_repeats)
     budget = budget.begin()
     if conditional:
         AlikeRows(opaque.numbers(), random_state)  # raises before any work where rows do not allow it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -51,11 +51,12 @@ class FeatureRanking:
     rank_low, rank_high : ndarray of shape (n_features,) or None
         95 % interval of the rank, 1 for the best.
     p_values : ndarray of shape (n_features,) or None
-        One-sided: how likely so high a score would be, did the model not gain by the feature.
+        One-sided. Of method "conditional": how likely the like would be, were the target independent of the feature
+        given the other columns. Of any other: did *this model* not gain by the feature, which it
+        may well do by one that merely correlates with a relevant one; see `permutation_importance`.
     q_values : ndarray of shape (n_features,) or None
         p-values adjusted by Benjamini & Hochberg (1995) over all features that were measured (1 for the others), also
-        in a part of the ranking. Calling every feature relevant whose value is at most q keeps the expected share of
-        false ones at q.
+        in a part of the ranking. See `select` with ``fdr=`` for the columns to keep by them.
     children : dict of FeatureRanking
         For a group of features: the ranking of its members, each of which may have children.
     settings : dict
@@ -118,11 +119,11 @@ class FeatureRanking:
         """Feature numbers, best first; equal scores keep the table's order; pending, then unused columns come last."""
         return np.lexsort((-self.scores, np.isin(self.features, self.pending), np.isin(self.features, self.unused)))
 
-    def _adjusted(self, p_values: np.ndarray) -> np.ndarray:
+    def _adjusted(self, p_values: np.ndarray, method: str = "bh") -> np.ndarray:
         q = np.ones(len(p_values))
         measured = ~np.isin(self.features, (*self.pending, *self.unused))
         if measured.any():
-            q[measured] = false_discovery_control(p_values[measured])
+            q[measured] = false_discovery_control(p_values[measured], method=method)
         return q
 
     @property
@@ -154,15 +155,29 @@ class FeatureRanking:
         """Return values of the features, NaN for those that are pending."""
         return np.where(np.isin(self.features, self.pending), np.nan, values) if self.pending else values
 
-    def select(self, k: int | None = None, *, threshold: float | None = None) -> list[str]:
+    def select(
+        self,
+        k: int | None = None,
+        *,
+        threshold: float | None = None,
+        fdr: float | None = None,
+        method: Literal["bh", "by"] = "bh",
+    ) -> list[str]:
         """Return the names of the features to keep, best first.
 
         Parameters
         ----------
         k : int, optional
-            Keep so many of the best; fewer, if fewer were measured. Either `k` or `threshold` must be given.
+            Keep so many of the best; fewer, if fewer were measured. One of `k`, `threshold` and `fdr` must be given.
         threshold : float, optional
             Keep those whose score is above it.
+        fdr : float, optional
+            Keep those that tell of the target beyond the other columns, by the p-values of conditional permutation: of
+            the features kept, the expected share of false ones is at most this. That holds as far as each p-value does
+            (`permutation_importance` says when).
+        method : {"bh", "by"}
+            How p-values are adjusted for their number: Benjamini & Hochberg (1995), for p-values that are independent
+            or depend positively on each other, or Benjamini & Yekutieli (2001), for any, which finds less.
 
         Returns
         -------
@@ -172,17 +187,39 @@ class FeatureRanking:
         Raises
         ------
         PermGradError
-            If none or both are given, `threshold` is no number, or `k` is less than 1.
+            If none or several are given, `threshold` is no number, `k` is less than 1, `fdr` is not between 0 and 1,
+            `method` is unknown, or the ranking has no conditional p-values.
         """
-        if (threshold is None) == (k is None):
-            raise PermGradError(f"give either k or threshold, got k={k!r} and threshold={threshold!r}")
+        if sum(given is not None for given in (k, threshold, fdr)) != 1:
+            raise PermGradError(
+                f"give one of k, threshold and fdr, got k={k!r}, threshold={threshold!r} and fdr={fdr!r}"
+            )
         if threshold is not None and np.isnan(threshold):
             raise PermGradError("threshold must be a number, got nan")
         if k is not None and k < 1:
             raise PermGradError(f"k must be at least 1, got {k}")
         left_out = {*self.pending, *self.unused}
+        if fdr is not None:
+            discovered = self._discovered(fdr, method)
+            return [self.features[i] for i in self.order if self.features[i] in discovered - left_out]
         best = [i for i in self.order if self.features[i] not in left_out]
         return [self.features[i] for i in best[:k] if threshold is None or self.scores[i] > threshold]
+
+    def _discovered(self, fdr: float, method: str) -> set[str]:
+        """Return the features whose conditional p-value, adjusted for the number of features, is at most `fdr`."""
+        if not 0 < fdr < 1:
+            raise PermGradError(f"fdr must be between 0 and 1, got {fdr}")
+        if method not in ("bh", "by"):
+            raise PermGradError(f"method must be 'bh' or 'by', got {method!r}")
+        tested = self if self.method == "conditional" else self.components.get("conditional")
+        if tested is None or tested.p_values is None:
+            raise PermGradError(
+                "select(fdr=) goes by the p-values of conditional permutation, and this ranking has none: rank with"
+                " conditional=True (on the command line: --conditional). Other p-values say what one network gains by a"
+                " feature, and do not bound the share of false ones"
+            )
+        adjusted = tested._adjusted(np.asarray(tested.p_values, float), method)
+        return {name for name, q in zip(tested.features, adjusted, strict=True) if q <= fdr}
 
     def with_unused(self, features: Sequence[str]) -> FeatureRanking:
         """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last."""

@@ -45,3 +45,12 @@ def compare_losses(first: np.ndarray, second: np.ndarray) -> PairedLosses:
     margin = float(student.ppf((1 + LEVEL) / 2, n - 1)) * error
     p = float(student.cdf(mean / error, n - 1)) if error > 0 else float(mean >= 0)
     return PairedLosses(*ends, mean, mean - margin, mean + margin, p)
+
+
+def mean_p_value(values: np.ndarray) -> float:
+    """Test that the mean of independent values, (n,), is not above 0: a one-sided t-test; 1 for a single value."""
+    n = len(values)
+    if n < 2:
+        return 1.0
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(n))
+    return float(student.sf(mean / error, n - 1)) if error > 0 else float(mean <= 0)

@@ -52,13 +52,19 @@ def plot_curves(evaluation: Any) -> Figure:
 
 
 def plot_retraining(evaluation: Any) -> Figure:
-    """Draw the score of networks trained anew without each ranking's best columns, against the share removed."""
-    retrain = evaluation.retrain
+    """Draw the score of networks trained anew without each ranking's best columns, against the share removed.
+
+    Lines: the mean over seeds; bands: from the least to the greatest.
+    """
+    of_seeds = evaluation.retrain.groupby(["ranking", "share"], sort=False)["score"]
+    retrain = of_seeds.agg(score="mean", low="min", high="max").reset_index()
     names = _unique(retrain["ranking"])
     figure = new_figure((6.4, 4.4))
     axes = figure.add_subplot()
     for name, curve in retrain.groupby("ranking", sort=False):
         axes.plot(*_line(curve, "score"), marker="o", markersize=4, **_style(names, name))
+        low, high = _line(curve, "low"), _line(curve, "high")
+        axes.fill_between(low[0], low[1], high[1], color=_style(names, name)["color"], alpha=0.15, linewidth=0)
     axes.set(xlabel="share of columns removed before training", ylabel="test score after training anew")
     _legend(figure, [Line2D([], [], **_style(names, name), label=_title(name)) for name in names])
     return figure

@@ -125,20 +125,43 @@ def test_time_limit_leaves_out_and_names(numeric, tmp_path):
         pd.testing.assert_frame_equal(getattr(loaded, name), getattr(evaluation, name), check_exact=True)
 
 
+NOISE = np.array([[0, 0.001, 0.05, 0], [0.001, 0, -0.05, 0], [-0.001, -0.001, 0, 0]])
+"""Of each seed and ranking: "good" is surely below "mine", "alike" is not."""
+
+
 def by_hand() -> pg.RankingEvaluation:
     """Three rankings with made-up measures."""
-    rankings = {name: pg.FeatureRanking(("x", "y"), np.array([2.0, 1.0])) for name in ("mine", "good", "bad")}
+    rankings = {name: pg.FeatureRanking(("x", "y"), np.array([2.0, 1.0])) for name in ("mine", "good", "alike", "bad")}
     areas = [
-        {"ranking": name, "replacement": "mean", "difference": value, "std_error": 0.01}
-        for name, value in (("mine", 0.2), ("good", 0.3), ("bad", 0.1))
+        {"ranking": name, "replacement": way, "difference": value, "std_error": 0.01, "better_p": p}
+        for way in ("mean", "marginal")
+        for name, value, p in (
+            ("mine", 0.2, 1.0),
+            ("good", 0.3, 0.01),
+            ("alike", 0.21, 0.03 if way == "mean" else 0.4),  # twice 0.03 by Holm, as "good" is better
+            ("bad", 0.1, 0.99),
+        )
+    ]
+    chance = [
+        {"ranking": "random", "replacement": way, "mean": 0.0, "low": -high, "high": high}
+        for way, high in (("mean", 0.15), ("marginal", 0.25))
     ]
     retrain = [
-        {"ranking": name, "share": k / 2, "removed": k, "kept": 2 - k, "loss": 1.0, "score": score}
-        for k, scores in ((0, (0.9, 0.9, 0.9)), (1, (0.63, 0.61, 0.7)))
-        for name, score in zip(rankings, scores, strict=True)
+        {
+            "ranking": name,
+            "share": k / 2,
+            "removed": k,
+            "kept": 2 - k,
+            "seed": seed,
+            "loss": 1.0,
+            "score": score + noise,
+        }
+        for k, scores in ((0, (0.9, 0.9, 0.9, 0.9)), (1, (0.63, 0.61, 0.625, 0.7)))
+        for seed in range(3)
+        for name, score, noise in zip(rankings, scores, NOISE[seed] * (k > 0), strict=True)
     ]
     # Time ran out before the others had this many removed: it counts for none.
-    retrain.append({"ranking": "mine", "share": 0.9, "removed": 2, "kept": 0, "loss": 1.0, "score": -5.0})
+    retrain.append({"ranking": "mine", "share": 0.9, "removed": 2, "kept": 0, "seed": 0, "loss": 1.0, "score": -5.0})
     sanity = [
         {"test": test, "step": step, "layers": "none", "ranking": "mine", "spearman": value}
         for test, step, value in (("weights", 0, 1.0), ("weights", 1, 0.9), ("weights", 2, 0.1), ("labels", 1, 0.8))
@@ -147,6 +170,7 @@ def by_hand() -> pg.RankingEvaluation:
         rankings,
         evaluation_table("curves", []),
         evaluation_table("areas", areas),
+        evaluation_table("chance", chance),
         evaluation_table("retrain", retrain),
         evaluation_table("sanity", sanity),
         pd.DataFrame(),
@@ -156,16 +180,19 @@ def by_hand() -> pg.RankingEvaluation:
 def test_losses_by_hand():
     assert by_hand().losses == (
         "deletion (mean): mine 0.2 ± 0.01, behind good 0.3 ± 0.01",
-        "remove-and-retrain (lower is better): mine 0.630, behind good 0.610",
+        "deletion (marginal): mine 0.2 ± 0.01, behind good 0.3 ± 0.01",
+        "deletion (marginal): mine 0.2 ± 0.01 is no better than chance, of whose orders 90 % are between -0.25 and"
+        " 0.25",
+        "remove-and-retrain (lower is better): mine 0.630 ± 0.001, behind good 0.610 ± 0.001",
         "sanity (shuffled labels): Spearman with the ranking of the trained network is still 0.80",
     )
 
 
 def test_summary_by_hand():
     summary = by_hand().summary
-    assert summary["ranking"].tolist() == ["good", "mine", "bad"]
-    assert summary["place"].tolist() == [1, 2, 3]
-    assert summary["retrain"].tolist() == [0.61, 0.63, 0.7]
+    assert summary["ranking"].tolist() == ["good", "alike", "mine", "bad"]
+    assert summary["place"].tolist() == [1, 2, 3, 4]
+    np.testing.assert_allclose(summary["retrain"], [0.61, 0.625, 0.63, 0.7])
 
 
 def test_bad_input(numeric):

@@ -67,10 +67,11 @@ def test_a_plain_mlp_has_few_epochs_of_few_batches(mixed_fit):
 
 def test_by_default_the_plain_mlp_is_trained_on_the_columns_that_are_left(mixed_fit, monkeypatch):
     """One training, on neither of the two columns that decide the target."""
-    trained = {}
+    trained, given = {}, []
 
-    def known(explained, model, columns):
+    def known(explained, model, columns, settings):
         trained[columns] = model
+        given.append(settings)
         return {"loss": 0.0, "score": 0.0}
 
     retrained = retraining._retrained
@@ -79,7 +80,10 @@ def test_by_default_the_plain_mlp_is_trained_on_the_columns_that_are_left(mixed_
     left = frozenset({"age", "smoker", "noise"})
     assert set(trained) == {left | {"dose", "colour"}, left}
     assert trained[left].get_params() == retraining.plain_mlp(mixed_fit).get_params()
-    score = retrained(mixed_fit, trained[left], left)
+    assert len(given) == 2 * 3  # three seeds, the estimator's own first
+    assert given[0] == given[3] == {}
+    assert len({each["random_state"] for each in given if each}) == 2
+    score = retrained(mixed_fit, trained[left], left, {})
     assert score["score"] < 0.2
     assert score["loss"] == pytest.approx((1 - score["score"]) * np.var(mixed_fit.test.y) / np.var(mixed_fit.train.y))
 
@@ -88,7 +92,7 @@ def test_time_limit_names_what_it_left_out(planted, rankings):
     time_limit = TimeLimit(timeout=0)
     measured = remove_and_retrain(planted.explained, rankings, time_limit, shares=(0.5,))
     assert measured.empty
-    assert list(measured) == ["ranking", "share", "removed", "kept", "loss", "score"]
+    assert list(measured) == ["ranking", "share", "removed", "kept", "seed", "loss", "score"]
     assert "retrain: worst without its 3 best" in time_limit.left_out
 
 

@@ -241,5 +241,31 @@ def test_selection_by_hand():
 
 @pytest.mark.parametrize("choice", [{}, {"threshold": 0.1, "k": 2}, {"k": 0}, {"threshold": float("nan")}])
 def test_selection_needs_one_rule(choice):
-    with pytest.raises(pg.PermGradError, match="either k or threshold|must be"):
+    with pytest.raises(pg.PermGradError, match="one of k, threshold and fdr|must be"):
         pg.FeatureRanking(("a",), np.ones(1)).select(**choice)
+
+
+def test_selection_keeps_the_expected_share_of_false_features_below_a_bound():
+    """Benjamini & Hochberg by hand: 0.03 <= 3 / 4 * 0.05 is kept, and all below; Yekutieli divides by 1 + ... + 1/4."""
+    p = np.array([0.03, 0.001, 0.02, 0.9, 1.0])
+    conditional = pg.FeatureRanking(tuple("abcde"), [1.0, 2, 3, 0, 0], p_values=p, method="conditional", unused=("e",))
+    fused = pg.FeatureRanking(tuple("abcde"), [3.0, 1, 2, 9, 0], components={"conditional": conditional}, unused=("e",))
+    assert conditional.select(fdr=0.05) == ["c", "b", "a"]
+    assert fused.select(fdr=0.05) == ["a", "c", "b"]
+    assert fused.select(fdr=0.035) == ["b"]
+    assert fused.select(fdr=0.05, method="by") == ["b"]
+    assert fused.select(fdr=0.001) == []
+
+
+def test_selection_by_false_discoveries_needs_conditional_p_values():
+    plain = pg.FeatureRanking(("a", "b"), [1.0, 2.0], p_values=[0.1, 0.01], method="permutation")
+    with pytest.raises(pg.PermGradError, match="this ranking has none: rank with conditional=True"):
+        plain.select(fdr=0.1)
+    conditional = pg.FeatureRanking(("a", "b"), [1.0, 2.0], p_values=[0.1, 0.01], method="conditional")
+    for given, message in (
+        ({"fdr": 1.5}, "between 0 and 1, got 1.5"),
+        ({"fdr": 0.1, "method": "bonferroni"}, "'bh' or 'by', got 'bonferroni'"),
+        ({"fdr": 0.1, "k": 2}, "one of k, threshold and fdr"),
+    ):
+        with pytest.raises(pg.PermGradError, match=message):
+            conditional.select(**given)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from permgrad.metrics.paired import compare_losses
+from permgrad.metrics.paired import compare_losses, mean_p_value
 
 
 def test_it_is_the_paired_t_test(rng):
@@ -23,3 +23,9 @@ def test_equal_losses_a_constant_lead_and_one_row():
     assert compare_losses(2 * ones, ones).p == 1
     one = compare_losses(np.array([0.1]), np.array([3.0]))
     assert (one.p, one.low, one.high) == (1, -np.inf, np.inf)
+
+
+def test_mean_p_value_is_a_t_test(rng):
+    values = rng.normal(0.1, size=50)
+    assert mean_p_value(values) == pytest.approx(stats.ttest_1samp(values, 0, alternative="greater").pvalue)
+    assert (mean_p_value(np.zeros(5)), mean_p_value(np.ones(5)), mean_p_value(np.ones(1))) == (1, 0, 1)

@@ -202,13 +202,15 @@ def test_curves_by_hand(evaluation):
     """Two replacements, two rankings, two orders; points come sorted, insertion is not drawn."""
     figure = plotting.plot_curves(evaluation)
     blue, orange = plotting.style.colours(2)[:2]
-    mean, zero = (next(axes for axes in figure.axes if axes.get_title().endswith(way)) for way in ("mean", "zero"))
-    assert lines(zero)[blue, "-"] == [0.1, 0.5, 1.0]
-    assert lines(zero)[orange, "--"] == [0.1, 0.3, 1.0]
+    mean, marginal = (
+        next(axes for axes in figure.axes if axes.get_title().endswith(way)) for way in ("mean", "marginal")
+    )
+    assert lines(marginal)[blue, "-"] == [0.1, 0.5, 1.0]
+    assert lines(marginal)[orange, "--"] == [0.1, 0.3, 1.0]
     assert lines(mean)[blue, "-"] == [0.1, 0.6, 1.0]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["PermGrad", "Random forest", "most relevant first", "least relevant first"]
-    assert zero.lines[0].get_linewidth() > zero.lines[-1].get_linewidth()
+    assert marginal.lines[0].get_linewidth() > marginal.lines[-1].get_linewidth()
     assert_nothing_cut_off(figure)
 
 

@@ -72,6 +72,12 @@ class Target:
             return -y / np.clip(said, EPSILON, 1)
         return (said - y) / np.clip(said * (1 - said), EPSILON, 1) / said.shape[1]
 
+    def indicators(self) -> np.ndarray:
+        """Return the true values as outputs would be: 0/1 for each class, or target values; (n_rows, n_outputs)."""
+        if self.classes:
+            return np.eye(len(self.classes))[self.y]
+        return np.asarray(self.y, float).reshape(len(self.y), -1)
+
     def sums(self, rows: np.ndarray, job: np.ndarray, losses: np.ndarray, n_jobs: int) -> np.ndarray:
         """Add up losses by job, over all rows and over each class's rows: (n_jobs, 1 + n_classes)."""
         totals = np.bincount(job, losses, n_jobs)[:, None]

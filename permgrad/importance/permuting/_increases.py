@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import t as student
 
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network._target import Target
+from permgrad.metrics.paired import mean_p_value
 
 
 @dataclass(eq=False)
@@ -20,8 +20,10 @@ class Increases:
     ----------
     by_repeat : ndarray of shape (n_features, n_repeats, 1 + n_classes)
         Mean over all rows, then over each class's.
-    p_values : ndarray of shape (n_features, n_repeats)
-        Of the paired t-test in each repeat.
+    p_values : ndarray of shape (n_features,)
+        Of the rows' mean differences over repeats, or of `independence_p_value` where rows alike trade values.
+    untold : ndarray of shape (n_features,)
+        See `independence_p_value`; else 0.
     taking : ndarray of shape (n_features, n_bundles), float32
         Differences of losses, averaged over repeats and added up by the bootstrap's bundle of the row.
     giving : ndarray of shape (n_features, n_classes or 1, n_bundles), float32
@@ -31,10 +33,12 @@ class Increases:
 
     by_repeat: np.ndarray
     p_values: np.ndarray
+    untold: np.ndarray
     taking: np.ndarray
     giving: np.ndarray
     measured: np.ndarray
-    NAMES: ClassVar = ("by_repeat", "p_values", "taking", "giving", "measured")
+    _differences: dict[int, np.ndarray] = field(default_factory=dict)
+    NAMES: ClassVar = ("by_repeat", "p_values", "untold", "taking", "giving", "measured")
 
     @classmethod
     def none_yet(cls, n_features: int, n_repeats: int, target: Target, bootstrap: Bootstrap) -> Increases:
@@ -42,7 +46,8 @@ class Increases:
         n_bundles, n_classes = bootstrap.n_bundles, len(target.classes or "1")
         return cls(
             np.zeros((n_features, n_repeats, len(target.counts()))),
-            np.ones((n_features, n_repeats)),
+            np.ones(n_features),
+            np.zeros(n_features),
             np.zeros((n_features, n_bundles), np.float32),
             np.zeros((n_features, n_classes, n_bundles), np.float32),
             np.zeros(n_features, bool),
@@ -76,14 +81,16 @@ class Tally:
     def __post_init__(self) -> None:
         self.n_jobs = len(self.features) * len(self.repeats)
         self.sums = np.zeros((self.n_jobs, self.increases.by_repeat.shape[2]))
-        self.squares = np.zeros(self.n_jobs)
         if self.repeats.start == 0:
+            self.increases._differences |= {feature: np.zeros(len(self.target.y)) for feature in self.features}
             self.increases.taking[self.features] = self.increases.giving[self.features] = 0
 
     def add(self, job: np.ndarray, rows: np.ndarray, taken: np.ndarray, increase: np.ndarray) -> None:
         """Add pairs: by how much the loss of `rows` grew with the values of the rows `taken`."""
         self.sums += self.target.sums(rows, job, increase, self.n_jobs)
-        self.squares += np.bincount(job, increase**2, self.n_jobs)
+        for i, feature in enumerate(self.features):
+            own = job // len(self.repeats) == i
+            np.add.at(self.increases._differences[feature], rows[own], increase[own])
         self._bundle(job // len(self.repeats), rows, taken, increase / self.increases.by_repeat.shape[1])
 
     def _bundle(self, feature: np.ndarray, rows: np.ndarray, taken: np.ndarray, increase: np.ndarray) -> None:
@@ -99,15 +106,8 @@ class Tally:
         n_features, columns = len(self.features), slice(self.repeats.start, self.repeats.stop)
         means = (self.sums / self.target.counts()).reshape(n_features, len(self.repeats), -1)
         self.increases.by_repeat[self.features, columns] = means
-        p_values = _p_values(self.sums[:, 0], self.squares, len(self.target.y))
-        self.increases.p_values[self.features, columns] = p_values.reshape(n_features, len(self.repeats))
-
-
-def _p_values(sums: np.ndarray, squares: np.ndarray, n: int) -> np.ndarray:
-    """Test that means of differences, given by their sums over n rows, are not above 0: one-sided t-tests."""
-    if n < 2:
-        return np.ones(len(sums))
-    mean = sums / n
-    error = np.sqrt(np.maximum(squares / n - mean**2, 0) / (n - 1))
-    statistic = np.divide(mean, error, out=np.where(mean > 0, np.inf, -np.inf), where=error > 0)
-    return student.sf(statistic, n - 1)
+        if self.repeats.stop == self.increases.by_repeat.shape[1]:
+            for feature in self.features:
+                # Rows are what was drawn independently; the repeats of a row are not, and are averaged first.
+                differences = self.increases._differences.pop(feature) / self.repeats.stop
+                self.increases.p_values[feature] = mean_p_value(differences)

@@ -18,9 +18,11 @@ from permgrad.importance.network.branches import Branch, largest_tensor
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
 from permgrad.importance.permuting._increases import Increases, Tally
+from permgrad.importance.permuting._independence import independence_of
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared
 from permgrad.importance.permuting._pairs import Change, Pairs
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
+from permgrad.metrics.task import Task
 
 FUSED_FROM = 1_000_000
 """Changed rows from which on it pays to fuse a network's steps: that takes half a second, and 5 MB that stay taken."""
@@ -64,7 +66,9 @@ class Measurement:
         self.bootstrap = self.target.bootstrap(self.random_state)
         self.increases = Increases.none_yet(n_features, self.n_repeats, self.target, self.bootstrap)
         self.baseline = np.full(len(self.data), np.nan)
-        task, fuse = self.target.task, self._pays_to_fuse(n_features * self.n_repeats * len(self.data))
+        # Rows alike are for a test that needs all outputs.
+        task = self.target.task if self.alike is None else Task(self.target.task.width)
+        fuse = self._pays_to_fuse(n_features * self.n_repeats * len(self.data))
         key = ("permuted", *self.positions, task, fuse)
         make = functools.partial(PermutedNetwork, self.data.cut, list(self.positions), task, fuse=fuse)
         self.network = self.data.cut.once(key, make)
@@ -75,6 +79,7 @@ class Measurement:
         self.size = even_size(n_features * self.n_repeats * step, pairs_per_call)
         self.block = self.network.block_size(min(self.size, self.n_repeats * step))
         self._prepared: Prepared | None = None
+        self._outputs: np.ndarray | None = None
 
     def _pays_to_fuse(self, n_pairs: int) -> bool:
         images = [largest_tensor(branch.encoder) for branch in self.positions if branch.kind == "image"]
@@ -139,6 +144,9 @@ class Measurement:
         at_a_time = self.n_repeats if len(chunk) > 1 else max(1, self._pairs_per_chunk() // len(self.data))
         for start in range(0, self.n_repeats, at_a_time):
             self._measure_repeats(chunk, range(start, min(start + at_a_time, self.n_repeats)))
+        if self.alike is not None:
+            for feature in chunk:
+                self._test_independence(feature, self.alike)
 
     def _measure_repeats(self, chunk: list[int], repeats: range) -> None:
         tally = Tally(self.increases, self.target, self.bootstrap, chunk, repeats)
@@ -166,6 +174,28 @@ class Measurement:
             same = Pairs(own, own, np.zeros_like(own))
             for part, losses in self._losses(same, changes, weights, prepared):
                 self.baseline[same.rows[part]] = losses
+
+    def _test_independence(self, feature: int, alike: AlikeRows) -> None:
+        """Replace a feature's p-value by that of the test that it tells nothing beyond the other columns."""
+        columns = next(iter(self.positions.values()))[feature]
+        if self._outputs is None:
+            self._outputs = self._outputs_taking(feature, np.arange(len(self.data)))
+        seed = [self.random_state, feature, self.n_repeats]
+        taking = functools.partial(self._outputs_taking, feature)
+        tested = independence_of(alike, columns, self._outputs, taking, self.target, seed)
+        if tested is not None:
+            self.increases.p_values[feature], self.increases.untold[feature] = tested
+
+    def _outputs_taking(self, feature: int, taken: np.ndarray) -> np.ndarray:
+        """Return the network's outputs, (n_rows, n_outputs), each row holding another's values of the feature."""
+        changes = self.network.embedded([self._change(branch, [feature]) for branch in self.data.cut.branches])
+        weights = self.network.weights_of(changes)
+        outputs = []
+        for block in self.blocks:
+            rows = np.arange(block.start, block.stop)
+            pairs = Pairs(rows, taken[rows], np.zeros_like(rows))
+            outputs += [part for _, part in self._predicted(pairs, changes, weights, self._prepare(block))]
+        return np.concatenate(outputs).astype(float)
 
     def _orders(self, feature: int, repeats: range) -> np.ndarray:
         """Return the row order of each repeat, shape (n_repeats, n_rows), int32."""
@@ -198,9 +228,17 @@ class Measurement:
         self, pairs: Pairs, changes: list[Change | None], weights: list[Any], prepared: Prepared
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Walk the pairs call by call: (which pairs, their losses)."""
+        for part, outputs in self._predicted(pairs, changes, weights, prepared):
+            losses = self.target.selected_losses if self.alike is None else self.target.losses
+            yield part, losses(pairs.rows[part], outputs)
+
+    def _predicted(
+        self, pairs: Pairs, changes: list[Change | None], weights: list[Any], prepared: Prepared
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Walk the pairs call by call: (which pairs, what the network says of them)."""
         for part, full, places in self.network.calls(pairs, self.size, changes, self.block):
             selected = self.network.predict(self.data, full, changes, weights, prepared, self.target.truth(full.rows))
-            yield part, self.target.selected_losses(pairs.rows[part], selected[places])
+            yield part, selected[places]
 
 
 def _moved(change: Change, orders: np.ndarray, n_repeats: int) -> np.ndarray:

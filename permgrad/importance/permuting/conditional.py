@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from permgrad.errors import PermGradError
+from permgrad.importance.permuting._ties import cross_predicted
 
 ROWS_PER_BIN = 10
 """At most; rows that trade values are alike, and few of them keep their own."""
@@ -31,9 +32,10 @@ DIMENSIONS = 3
 class AlikeRows:
     """Bins of rows, for each feature anew, by what the other columns predict of it.
 
-    Predicted are the feature's values, and how far it strays from them. The first by a ridge regression (5-fold
-    cross-predicted), plus extremely randomised trees (out of bag) for what it leaves, where that is worth it; the
-    second by such trees, where that is worth it. They learn from these very rows: X alone, no target.
+    Predicted are the feature's values, and how far it strays from them. The first by a ridge regression on bumps and
+    products of the other columns (5-fold cross-predicted, see `_ties`), plus extremely randomised trees (out of bag)
+    for what it leaves, where that is worth it; the second by such trees, where that is worth it. They learn from these
+    very rows: X alone, no target.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ class AlikeRows:
     References
     ----------
     Strobl et al., BMC Bioinformatics 9 (2008), conditional permutation; Molnar et al., DMKD 38 (2024),
-    conditional subgroups. Ridge and trees: scikit-learn.
+    conditional subgroups. Trees: scikit-learn.
     """
 
     def __init__(self, X: np.ndarray, random_state: int) -> None:
@@ -77,6 +79,14 @@ class AlikeRows:
         Bins hold at most 10 rows, unless more have the same predictions.
         """
         return self._last(tuple(columns.tolist()))
+
+    def others(self, columns: np.ndarray) -> np.ndarray:
+        """Return the columns that tell of the feature, standardised, those first that correlate most with it."""
+        return self._values[:, _predictors(self._values, columns)]
+
+    def own(self, columns: np.ndarray) -> np.ndarray:
+        """Return the feature's columns, standardised."""
+        return self._values[:, columns]
 
     def _bins(self, at: tuple[int, ...]) -> np.ndarray:
         columns, Z = np.array(at), self._values
@@ -104,11 +114,7 @@ def _predictors(Z: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 def _predicted(others: np.ndarray, own: np.ndarray, random_state: int) -> np.ndarray:
     """Predict a feature's columns and their spread from others, each row by models that did not see it."""
-    from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import KFold, cross_val_predict
-
-    folds = KFold(5, shuffle=True, random_state=random_state)
-    mean = cross_val_predict(RidgeCV(np.logspace(-2, 4, 7)), others, own, cv=folds).reshape(own.shape)
+    mean = cross_predicted(others, own.astype(float), random_state)
     further = _worthwhile(others, own - mean, random_state)
     if further is not None:
         mean = mean + further

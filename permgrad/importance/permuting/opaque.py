@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +21,9 @@ from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting import _stacking
 from permgrad.importance.permuting._checkpoint import Checkpoint
 from permgrad.importance.permuting._increases import Increases, Tally
+from permgrad.importance.permuting._independence import independence_of
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
-from permgrad.importance.permuting.permutation import alike_rows, ranking_of
+from permgrad.importance.permuting.permutation import alike_rows, badly_told, ranking_of
 from permgrad.importance.ranking import FeatureRanking
 
 Groups = Mapping[str, Sequence[int | str]]
@@ -56,7 +59,7 @@ def permute_opaque(
     """
     check_repeats(n_repeats)
     columns_of = columns_by_feature(opaque, groups)
-    settings = {"conditional": conditional, "n_repeats": n_repeats, "random_state": random_state}
+    settings: dict[str, Any] = {"conditional": conditional, "n_repeats": n_repeats, "random_state": random_state}
     work = {"features": list(columns_of), **settings}
     if budget.checkpoint is not None:
         work |= identity(opaque, columns_of)
@@ -64,6 +67,8 @@ def permute_opaque(
     alike = alike_rows(opaque.numbers(), opaque.n_columns, random_state) if conditional else None
     measurement = OpaqueMeasurement(opaque, list(columns_of.values()), n_repeats, random_state, alike)
     measurement.run(checkpoint, budget, verbose)
+    if alike is not None:
+        settings["untold"] = badly_told(measurement, tuple(columns_of))
     return ranking_of(measurement, tuple(columns_of), "conditional" if conditional else "permutation", settings)
 
 
@@ -152,6 +157,21 @@ class OpaqueMeasurement:
                 losses = self._losses(features, rows[part], taken[part])
                 tally.add(job[part], rows[part], taken[part], losses - self.baseline[rows[part]])
             tally.finish()
+        if self.alike is not None:
+            for feature in chunk:
+                self._test_independence(feature, self.alike)
+
+    def _test_independence(self, feature: int, alike: AlikeRows) -> None:
+        """Replace a feature's p-value by that of the test that it tells nothing beyond the other columns."""
+        seed = [self.random_state, feature, self.n_repeats]
+        taking = functools.partial(self._outputs_taking, feature)
+        tested = independence_of(alike, self.columns[feature], self.opaque.outputs, taking, self.target, seed)
+        if tested is not None:
+            self.increases.p_values[feature], self.increases.untold[feature] = tested
+
+    def _outputs_taking(self, feature: int, taken: np.ndarray) -> np.ndarray:
+        source = {int(column): taken for column in self.columns[feature]}
+        return self.opaque.predict(_stacking.stacked(self.opaque.rows, np.arange(len(self.opaque)), source))
 
     def _pairs(self, chunk: list[int], repeats: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return job, row and the row whose value it takes, of all rows that a permutation changes."""

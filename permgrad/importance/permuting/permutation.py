@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import Bootstrap, interval
 from permgrad.importance.budget import Budget, check_repeats
@@ -26,6 +26,10 @@ from permgrad.importance.ranking import FeatureRanking
 Via = Literal["tabular", "image", "both"]
 KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both": ["tabular", "image"]}
 """Which branches are permuted."""
+UNTOLD = 0.05
+"""Share of what regressions left that trees may still find before it is said that ties were learned badly."""
+FOUND = 0.05
+"""p-value of a feature that is found, and that bad ties may have made small."""
 METHODS = {"tabular": "permutation", "image": "image_permutation", "both": "end_to_end"}
 """What a ranking is called, by the branches that are permuted."""
 
@@ -118,19 +122,23 @@ def permutation_importance(
 
     Notes
     -----
-    A p-value tests that the mean difference of the rows' losses, permuted minus unpermuted, is not above 0: a
-    paired, one-sided t-test in each repeat, and of the repeats' values twice the median, which holds
-    however they depend on each other. What it says depends on the permutation. With ``conditional=True`` a
-    feature that tells nothing about the target beyond the other columns has a difference of mean 0, for any
-    network, as far as rows alike are found: that takes several rows per column, and a dependence on the other
-    columns that shows in the feature's mean or spread. Without, the test is of whether *this network* gains by the
-    feature: a network that leans on a feature that merely correlates with a relevant one does, and is found out so.
+    Without ``conditional``, a p-value tests that the mean difference of the rows' losses, permuted minus unpermuted, is
+    not above 0: whether *this network* gains by the feature. A network that leans on a feature that merely
+    correlates with a relevant one does, and is found out so. The rows are what was drawn independently: each row's
+    differences are averaged over repeats, and one paired, one-sided t-test is made of the rows' means.
+
+    With ``conditional=True`` a p-value tests that the target is independent of the feature, given the other columns,
+    against that the network's use of the feature goes with the target: see `independence_p_value`, a t-test of
+    rows' products, which draws nothing. It holds for any network as far as the ties among columns are
+    learned from these rows: linear, bent in one column, products of two, and what trees find. With few rows per
+    column, ties of three or more columns, or steep ones, it flags too much; `docs/evidence.md` has the figures. Where
+    trees still find something in what the regressions left, a warning names the features, and ``settings["untold"]``
+    has its share.
 
     References
     ----------
     Breiman, Random Forests (2001); Fisher, Rudin & Dominici, JMLR 20 (2019). p-values: Watson & Wright, Machine
-    Learning 110 (2021), conditional predictive impact; Meinshausen, Meier & Bühlmann, JASA 104 (2009), theorem 3.1
-    at the median.
+    Learning 110 (2021), conditional predictive impact; Shah & Peters, Annals of Statistics 48 (2020).
     """
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output)
@@ -187,6 +195,8 @@ def permute_features(
         alike = alike_rows(rows.columns(np.arange(rows.width)), n_columns, random_state)
     measurement = Measurement(data, target, positions, n_repeats, random_state, alike)
     measurement.run(checkpoint, budget, verbose)
+    if alike is not None:
+        settings["untold"] = badly_told(measurement, tuple(columns_of))
     method = "conditional" if conditional else METHODS[via]
     return ranking_of(measurement, tuple(columns_of), method, settings)
 
@@ -222,7 +232,7 @@ def ranking_of(
         method=method,
         pending=tuple(np.array(features, object)[~increases.measured].tolist()),
         **interval(mean[:, 0], replicates, increases.measured),
-        p_values=np.minimum(1, 2 * np.median(increases.p_values, axis=1)),
+        p_values=increases.p_values,
         settings={
             **settings,
             "n_rows": len(measurement.baseline),
@@ -261,6 +271,19 @@ def alike_rows(X: np.ndarray, n_columns: int, random_state: int) -> AlikeRows:
             stacklevel=3,
         )
     return AlikeRows(X, random_state)
+
+
+def badly_told(measurement: Any, features: tuple[str, ...]) -> dict[str, float]:
+    """Return those found whose ties to the others were learned badly, and warn of them; see `independence_p_value`."""
+    untold, found = measurement.increases.untold, measurement.increases.p_values <= FOUND
+    badly = {features[i]: float(untold[i]) for i in np.flatnonzero((untold > UNTOLD) & found)}
+    if badly:
+        warnings.warn(
+            f"what the other columns tell of these features, or of the target, was learned badly, and their conditional"
+            f" p-values may be too small: {listing(badly)}; rank them on more rows",
+            stacklevel=4,
+        )
+    return badly
 
 
 def count_columns(data: Inputs, branches: list[Branch], layout: FeatureLayout | None) -> int:

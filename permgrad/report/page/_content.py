@@ -196,21 +196,7 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
             "The 95\u00a0% intervals come from bootstrap samples: columns whose intervals overlap widely should not be"
             " told apart. They do not cover what another training of the network would find."
         )
-    if "conditional" in ranking.components:
-        said.append(
-            "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to"
-            " it: what then is lost is what the column alone has to tell. Its p-values are the ones to go by"
-            + (
-                "."
-                if ranking.components["conditional"].settings["n_rows"] >= ROWS_PER_PREDICTOR * len(ranking.features)
-                else ", with care: with so few rows for so many columns, ties among columns may be missed."
-            )
-        )
-    if "q" in table or "conditional" in ranking.components:
-        said.append(
-            "q is the p-value after the Benjamini–Hochberg correction for the number of columns: among the columns with"
-            " q < 0.05, at most about 5\u00a0% are expected to be false discoveries."
-        )
+    said += _tested(ranking)
     if ranking.unused:
         said.append(f"Never varying, so not used by the network and ranked last: {_cut(list(ranking.unused))}.")
     if ranking.pending:
@@ -218,6 +204,32 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
             f"The time limit left out {number(len(ranking.pending))} of {number(len(ranking.features))} columns; they"
             " were not measured and rank after the others."
         )
+    return said
+
+
+def _tested(ranking: FeatureRanking) -> list[str]:
+    """Say which hypothesis p-values test, and what a q-value bounds, where it was shown to."""
+    conditional = ranking.components.get("conditional")
+    if conditional is None:
+        if "p" not in ranking.table:
+            return []
+        return [
+            "p tests that this network does not gain by the column, on rows like these; q is p after the"
+            " Benjamini–Hochberg correction for the number of columns. A network does gain by columns that merely go"
+            " with others that matter: a small value is no proof that the column tells anything new. Conditional"
+            " permutation tests that."
+        ]
+    said = [
+        "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to"
+        " it. Its p tests that, given the other columns, the column tells nothing about the target; q is p after the"
+        " Benjamini–Hochberg correction for the number of columns."
+    ]
+    badly = conditional.settings.get("untold") or {}
+    few = conditional.settings["n_rows"] < ROWS_PER_PREDICTOR * len(ranking.features)
+    if few:
+        said.append("There are few rows for so many columns: ties among columns may be missed, and p be too small.")
+    if badly:
+        said.append(f"Ties with the other columns were learned badly, and p may be too small: {_cut(list(badly))}.")
     return said
 
 

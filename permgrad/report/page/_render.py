@@ -28,6 +28,7 @@ REFEREE = ("end_to_end", "permutation")
 """Components that the score is held against: the plain experiment, most convincing first."""
 EVALUATION_TABLES = {
     "areas": "Areas under the curves",
+    "chance": "Differences of the areas of 20 random orders",
     "retrain": "Networks trained anew without the best columns",
     "sanity": "Likeness to the ranking of the trained network, as it forgets",
 }

@@ -145,6 +145,6 @@ def test_null_features_are_flagged_in_one_of_twenty_at_most(correlation):
         f" {np.mean(np.array(relevant) <= 0.05):.0%}"
     )
     assert len(conditional) == 15 * n_tables
-    assert flagged <= 0.05
+    assert flagged <= 0.12  # of 75, 0.05 being expected: more come with probability 0.01
     assert np.mean(np.array(relevant) <= 0.05) > {0.0: 0.95, 0.4: 0.95, 0.8: 0.7}[correlation]
     assert correlation < 0.8 or np.mean(np.array(marginal) <= 0.05) > 0.2

@@ -81,13 +81,13 @@ def test_large_work_is_fused_and_the_same(groups, random_hybrid, rng, monkeypatc
 
 
 def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid, rng):
-    """p: a paired one-sided t-test in each repeat, twice the median; intervals: rows drawn anew within classes."""
+    """p: a one-sided t-test of the rows' differences, averaged over repeats; intervals: rows anew within classes."""
     model, X = random_hybrid("classification", 3), rng.random((60, 6)).astype(np.float32)
     y = (X[:, 0] * 3).astype(int)
     ranking = pg.permutation_importance(model, X, y, n_repeats=3, random_state=7)
     plain = plain_permutation(via(model, X), X, y, groups=[[i] for i in range(6)], n_repeats=3, random_state=7)
-    by_repeat = stats.ttest_1samp(plain, 0, axis=2, alternative="greater").pvalue
-    np.testing.assert_allclose(ranking.p_values, np.minimum(1, 2 * np.median(by_repeat, axis=1)), rtol=1e-3, atol=1e-6)
+    of_rows = stats.ttest_1samp(plain.mean(axis=1), 0, axis=1, alternative="greater").pvalue
+    np.testing.assert_allclose(ranking.p_values, of_rows, rtol=1e-3, atol=1e-6)
     assert 0 < ranking.p_values.min() < 0.5
     drawn = Bootstrap.of(60, 7, y)
     orders = [[np.random.default_rng([7, g, r]).permutation(60) for r in range(3)] for g in range(6)]
@@ -117,7 +117,8 @@ def test_a_column_without_weight_has_p_one_and_no_width():
     assert ranking.p_values[1] == 1
     assert (ranking.low[1], ranking.high[1]) == (0, 0)
     assert ranking.p_values[0] < 1e-4
-    assert ranking.q_values[2] == pytest.approx(max(ranking.p_values[0], ranking.p_values[2]) * 1.5)
+    first, _, last = ranking.p_values
+    assert ranking.q_values[2] == pytest.approx(min(1.5 * max(first, last), 3 * last))
     assert (ranking.rank_low[0], ranking.rank_high[0]) == (1, 1)
 
 
@@ -135,6 +136,7 @@ def test_intervals_hold_the_true_importance():
     assert 90 <= inside <= 99
 
 
+@pytest.mark.filterwarnings("ignore:what the other columns tell")  # there is no noise in the target
 def test_conditional_agrees_with_plain_loop(random_hybrid, rng, monkeypatch):
     monkeypatch.setattr(conditional, "TREES", 30)
     model, X = random_hybrid("regression", 1), rng.random((80, 6)).astype(np.float32)

@@ -1,0 +1,161 @@
+"""Does a column tell anything about the target beyond the others: a test of what a network makes of the column.
+
+If it does not, then the target less what the other columns tell of it, and the network's output less what they tell of
+that, do not move together. Both are learned on the test rows, from the other columns; the errors of one are
+forgiven as far as the other is free of the same.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from permgrad.importance.permuting._ties import Features, learned, standardised
+from permgrad.metrics.paired import mean_p_value
+
+if TYPE_CHECKING:
+    from permgrad.importance.network._target import Target
+    from permgrad.importance.permuting.conditional import AlikeRows
+
+CUT = 6.0
+"""Median absolute deviations (times 1.48) at which outputs and targets are cut off: few rows must not decide alone."""
+ANCHORS = (0.1, 0.5, 0.9)
+"""Quantiles of the column at which the network is asked what it makes of the other columns alone."""
+WEIGHTS = np.array([0.3, 0.4, 0.3])
+"""Of the anchors, in the mean over them."""
+TREES = 20
+
+
+def anchor_rows(own: np.ndarray) -> np.ndarray:
+    """Return the numbers of the rows that hold a low, a middle and a high value of a feature, (3,).
+
+    Parameters
+    ----------
+    own : ndarray of shape (n_rows, n_columns)
+        The feature's columns.
+    """
+    order = np.lexsort(own.T)
+    return order[[round(share * (len(own) - 1)) for share in ANCHORS]]
+
+
+def independence_p_value(
+    others: np.ndarray, output: np.ndarray, anchored: np.ndarray, truth: np.ndarray, classes: bool, random_state: int
+) -> tuple[float, float]:
+    """Test that the target is independent of a feature, given the other columns, against the network's gaining by it.
+
+    Parameters
+    ----------
+    others : ndarray of shape (n_rows, n_others)
+        The other columns; those that the feature is tied to most come first.
+    output : ndarray of shape (n_rows, n_outputs)
+        Of the network for the rows as they are.
+    anchored : ndarray of shape (3, n_rows, n_outputs)
+        The same where the feature has a low, a middle or a high value in all rows.
+    truth : ndarray of shape (n_rows, n_outputs)
+        Target values, or 0/1 for each class.
+    classes : bool
+        Outputs are probabilities; others may be cut off.
+    random_state : int
+        Of the trees.
+
+    Returns
+    -------
+    p : float
+        One-sided.
+    untold : float
+        Share of the variance of what the regressions left, of output or target, that trees still found in the others:
+        above a few hundredths the ties were learned badly.
+
+    Notes
+    -----
+    Let f be the output, less its mean over the anchors, which is a function of the other columns Z alone, and Y the
+    target. Where Y is independent of the feature given Z, the mean of ``(f - E[f | Z]) (Y - E[Y | Z])`` is 0, whatever
+    the network; for the squared error and the exact conditional expectations it is half of what the loss gains when the
+    feature is drawn anew given Z. A one-sided t-test of the rows' products. Errors of the two regressions enter as a
+    product: the test holds where each is learned to n^(-1/4). (Were the anchors' mean taken from Y, too, both would
+    hold the same of what the network makes of Z, and their errors would agree.)
+
+    References
+    ----------
+    Shah & Peters, Annals of Statistics 48 (2020), generalised covariance measure; Lundborg, Kim, Shah & Samworth,
+    Annals of Statistics 52 (2024), whose direction is learned: here it is the network.
+    """
+    low, middle, high = anchored
+    alone = np.tensordot(WEIGHTS, anchored, 1)
+    if not np.ptp(output - middle, axis=0).any():
+        return 1.0, 0.0
+    n_outputs = output.shape[1]
+    values = np.hstack([output - alone, truth])
+    values = values if classes else _cut(values)
+    said = standardised(np.hstack([middle, high - low]))
+    informed = np.hstack([said[:, said.any(axis=0)], others])
+    rest = values - learned(Features.of(informed), values)[0][-1]
+    by_trees = _out_of_bag(informed, rest, random_state)
+    share = (by_trees * rest).sum(axis=0) / np.maximum((by_trees**2).sum(axis=0), 1e-30)
+    by_trees = by_trees * np.clip(share, 0, 1)
+    untold = 1 - ((rest - by_trees) ** 2).sum(axis=0) / np.maximum((rest**2).sum(axis=0), 1e-30)
+    rest = rest - by_trees
+    products = (rest[:, :n_outputs] * rest[:, n_outputs:]).sum(axis=1)
+    return mean_p_value(products), float(max(0.0, untold.max()))
+
+
+def independence_of(
+    alike: AlikeRows,
+    columns: np.ndarray,
+    outputs: np.ndarray,
+    taking: Callable[[np.ndarray], np.ndarray],
+    target: Target,
+    seed: list[int],
+) -> tuple[float, float] | None:
+    """Ask the model for what `independence_p_value` needs of a feature, and test.
+
+    Parameters
+    ----------
+    alike : AlikeRows
+    columns : ndarray of shape (n_columns,)
+        The feature's.
+    outputs : ndarray of shape (n_rows, n_outputs)
+        Of the model, for the rows as they are.
+    taking : callable
+        Returns the outputs where each row holds the feature's values of another: takes those rows' numbers, (n_rows,).
+    target : Target
+    seed : list of int
+
+    Returns
+    -------
+    tuple of float, or None where there are no other columns
+    """
+    others, own = alike.others(columns), alike.own(columns)
+    if not len(others.T):  # nothing to be tied to: rows alike are all rows
+        return None
+    anchored = np.stack([taking(np.full(len(own), row)) for row in anchor_rows(own)])
+    said, anchored, truth = target.task.probabilities(outputs), target.task.probabilities(anchored), target.indicators()
+    classes = bool(target.classes)
+    if classes and truth.shape[1] == 2:  # the one is 1 less the other
+        said, anchored, truth = said[:, -1:], anchored[:, :, -1:], truth[:, -1:]
+    random_state = int(np.random.default_rng(seed).integers(2**31))
+    return independence_p_value(others, said, anchored, truth, classes, random_state)
+
+
+def _cut(values: np.ndarray) -> np.ndarray:
+    middle = np.median(values, axis=0)
+    spread = 1.4826 * np.median(np.abs(values - middle), axis=0)
+    reach = CUT * np.where(spread > 0, spread, values.std(axis=0))
+    return np.clip(values, middle - reach, middle + reach)
+
+
+def _out_of_bag(others: np.ndarray, values: np.ndarray, random_state: int) -> np.ndarray:
+    """Predict values by trees that did not see the row."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    scale = np.maximum(values.std(axis=0), 1e-30)
+    trees = ExtraTreesRegressor(
+        TREES, min_samples_leaf=3, max_features=1.0, bootstrap=True, oob_score=True, random_state=random_state, n_jobs=1
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a row that all trees saw gets 0, the mean of what is left
+        trees.fit(others, values / scale)
+    return trees.oob_prediction_.reshape(values.shape) * scale

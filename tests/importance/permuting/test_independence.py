@@ -1,0 +1,72 @@
+"""Conditional p-values: of a column that tells nothing beyond ties that are not linear, and of one that does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import permgrad as pg
+from permgrad.importance.permuting._independence import anchor_rows, independence_p_value
+from tests.importance.permuting.test_permutation import linear_model
+
+
+def planted(rng, n, tie):
+    """A null z tied to two relevant columns, a network that leans on it, and a weak column that tells something."""
+    X = rng.normal(size=(n, 6))
+    known = X[:, 0] * X[:, 1] if tie == "product" else np.sin(2 * X[:, 0])
+    z = known + 0.4 * rng.normal(size=n)
+    y = known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n)
+    network = lambda column: 0.7 * column + X[:, 2]  # noqa: E731
+    weak = lambda column: known + X[:, 2] + 0.15 * column  # noqa: E731
+    return {"null": (X, z, network, y), "weak": (np.column_stack([np.delete(X, 3, axis=1), z]), X[:, 3], weak, y)}
+
+
+def p_value(others, own, network, y):
+    anchored = np.stack([network(np.full_like(own, own[row])) for row in anchor_rows(own[:, None])])
+    return independence_p_value(others, network(own)[:, None], anchored[:, :, None], y[:, None], False, 0)[0]
+
+
+@pytest.mark.parametrize("tie", ["product", "sine"])
+def test_a_null_tied_to_relevant_columns_is_not_flagged_and_a_weak_column_is(tie):
+    found = {"null": [], "weak": []}
+    for random_state in range(10):
+        for kind, table in planted(np.random.default_rng(random_state), 600, tie).items():
+            found[kind].append(p_value(*table) <= 0.05)
+    assert np.sum(found["null"]) <= 2  # three of ten come with probability 0.01 at a level of 0.05
+    assert np.sum(found["weak"]) >= 7
+
+
+def test_a_column_that_the_network_ignores_has_p_one(rng):
+    X, y = rng.normal(size=(60, 3)), rng.normal(size=60)
+    assert p_value(X, y, lambda column: X[:, 0], y) == 1
+
+
+def test_anchors_are_a_low_a_middle_and_a_high_value(rng):
+    own = rng.permutation(np.arange(101.0))[:, None]
+    assert own[anchor_rows(own), 0].tolist() == [10, 50, 90]
+    classes = np.repeat(np.eye(3), [50, 30, 20], axis=0)
+    assert len(np.unique(classes[anchor_rows(classes)], axis=0)) == 3
+
+
+def test_what_was_learned_badly_is_named(rng):
+    """A product of three columns with a steep one: the regressions miss it, trees find some of it."""
+    X = rng.choice([-1.0, 1.0], size=(800, 4))
+    X[:, 3] = X[:, 0] * X[:, 1] * X[:, 2] + 0.3 * rng.normal(size=800)
+    with pytest.warns(UserWarning, match="learned badly.*x3"):
+        ranking = pg.permutation_importance(
+            linear_model([1.0, 0.0, 0.0, 1.0]),
+            X,
+            X[:, 0] + X[:, 3],
+            conditional=True,
+            features=["x0", "x1", "x2", "x3"],
+        )
+    assert ranking.settings["untold"]["x3"] > 0.3
+
+
+def test_repeats_change_scores_and_no_conditional_p_value(rng):
+    X = rng.normal(size=(100, 3)).astype(np.float32)
+    y, model = X[:, 0] + rng.normal(size=100), linear_model([1.0, 0.3, 0.0])
+    once, more = (pg.permutation_importance(model, X, y, conditional=True, n_repeats=n) for n in (1, 4))
+    assert (once.scores != more.scores).any()
+    np.testing.assert_allclose(once.p_values[2], 1)
+    assert (np.abs(once.p_values - more.p_values) < 0.2).all()
