@@ -103,15 +103,17 @@ def fusions(explained: ExplainedModel) -> Iterator[tuple[dict[str, str], pg.Feat
 
 
 def rankings(explained: ExplainedModel) -> dict[str, pg.FeatureRanking]:
-    """Rank the columns by PermGrad, published and default, and by what else there is."""
+    """Rank the columns by the game, by both formulas, and by what else there is."""
     X, y = explained.test.X, explained.test.y
-    default = explained.estimator.rank_features(X, y, end_to_end=True)
+    game = explained.estimator.rank_features(X, y, end_to_end=True, formula="game")
+    fused = explained.estimator.rank_features(X, y, end_to_end=False, formula="fused")
     published = explained.estimator.rank_features(X, y, end_to_end=False, formula=pg.PUBLISHED)
     peers = baseline_rankings(explained, TimeLimit())
     return {
         "PermGrad, published formula": published,
-        "PermGrad, default": default,
-        "end-to-end permutation": default.components["end_to_end"],
+        "PermGrad, fused": fused,
+        "Shapley values of the loss (the game)": game,
+        "end-to-end permutation": game.components["end_to_end"],
         "SHAP (TreeSHAP of a random forest)": peers["tree_shap"],
         "random forest (impurity)": peers["random_forest"],
         "random order": peers["random"],

@@ -32,8 +32,8 @@ class Budget:
         there goes on from it. Steps after the first keep files of their own beside it.
     tolerance : float
         Share of the loss that the network saves over its mean prediction, up to which a score may be off by the
-        orders and rows that were drawn for it (95 %): walks go on until no feature's is further off. What the test
-        rows leave open is not in it; the intervals hold both.
+        orders and donors that were drawn for it (95 %): walks go on until no feature's is further off, or until that is
+        a sixth of what the test rows leave open. The intervals hold both.
 
     Raises
     ------

@@ -59,7 +59,7 @@ def answered(model, X):
     return p.argmax(axis=1) if p.shape[1] > 1 else p[:, 0]
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", [pytest.param("classification", marks=pytest.mark.slow), "regression"])
 def test_scores_are_the_shapley_values_of_all_coalitions(task, telling, layout, rng):
     model = telling(task)
     X = rng.normal(size=(24, 6)).astype(np.float32)
@@ -153,14 +153,14 @@ def test_confident_networks_are_not_biased_by_few_donors(share, rng):
     """-log of a mean of few probabilities is above that of the mean of all; so few donors hold hardly a rare class."""
     x = keras.Input((4,))
     model = keras.Model(x, layers.Dense(2, "softmax", name="out")(x))
-    X = rng.normal(size=(1000, 4)).astype(np.float32)
+    X = rng.normal(size=(500, 4)).astype(np.float32)
     weights = np.outer([2.0, 2.0, 1.0, 0.0], [-2, 2])
     bias = -np.quantile(X @ weights[:, 1], 1 - share)
     model.get_layer("out").set_weights([weights, np.array([-bias, bias])])
     y = predicted(model, X).argmax(axis=1)
     assert y.mean() == pytest.approx(share, abs=0.01)
     ranking = pg.rank_features(model, X, y, formula="game")
-    assert abs(ranking.settings["completeness"] - 1) < 0.04
+    assert abs(ranking.settings["completeness"] - 1) < 0.06
 
 
 def test_time_limit_and_checkpoint(telling, layout, rng, tmp_path):

@@ -23,6 +23,8 @@ MOST_ROWS = 4096
 BLOCKS, LEAST_BLOCK = 16, 8
 """Blocks that small tables are parted into, as far as each has so many rows; and differences between rounds, over
 blocks, from which on the error that they tell is believed."""
+OF_ROWS = 1 / 6
+"""Of what the test rows leave open: an error of walks up to this widens no interval by more than a hundredth or two."""
 LEAST_ROUNDS, MOST_ROUNDS = 2, 64
 """Of orders, each walked in both directions, for each row."""
 
@@ -65,7 +67,10 @@ class Game:
         self.least_rounds = max(LEAST_ROUNDS, 1 + math.ceil(BLOCKS / len(self.blocks)))
 
     def run(self, checkpoint: Checkpoint, budget: Budget, total: float, verbose: bool) -> None:
-        """Walk until the scores' error is below ``budget.tolerance`` of the total, or time is over."""
+        """Walk until the scores' error is below ``budget.tolerance`` of the total, or time is over.
+
+        Nor is there much to gain where the error is small beside what so few test rows leave open.
+        """
         earlier = checkpoint.read()
         if earlier is not None:
             self.tally = Tally(**earlier)
@@ -74,7 +79,8 @@ class Game:
             for turn in range(int(self.tally.rounds.min()), MOST_ROUNDS):
                 error = 1.96 * self.tally.error(self.sizes)[: self.view.n_features].max(initial=0)
                 bar.set_postfix_str(f"error ±{error / abs(total):.1%} of the total" if np.isfinite(error) else "")
-                if turn >= self.least_rounds and error <= budget.tolerance * abs(total):
+                allowed = max(budget.tolerance * abs(total), 1.96 * OF_ROWS * self._error_of_rows())
+                if turn >= self.least_rounds and error <= allowed:
                     break
                 for number in np.flatnonzero(self.tally.rounds <= turn):
                     if budget.is_spent and self.tally.rounds.any():
@@ -85,6 +91,10 @@ class Game:
         finally:
             bar.close()
             checkpoint.write(self.tally.arrays(), now=True)
+
+    def _error_of_rows(self) -> float:
+        """Return the largest standard error of a feature's score that other test rows would make."""
+        return float(self.tally.replicates(self.bootstrap).sum(axis=2).std(axis=0).max(initial=0))
 
     def first_in(self) -> None:
         """Measure what each feature saves on its own, all branches seeing it and nothing else."""
