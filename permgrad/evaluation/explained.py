@@ -13,7 +13,9 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
 from permgrad.data.table import Table, as_target
+from permgrad.importance.budget import Budget
 from permgrad.importance.formula import formula_of
+from permgrad.importance.game.play import COARSE
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.losses import cross_entropy, squared_error
 
@@ -103,6 +105,7 @@ class ExplainedModel:
                 end_to_end=bool({"end_to_end", "permutation"} & set(self.ranking.components)),
                 n_repeats=known.get("n_repeats", 5),
                 random_state=known.get("random_state"),
+                budget=Budget(tolerance=COARSE),  # orders are compared, many times
                 verbose=False,
             )
 

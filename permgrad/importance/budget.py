@@ -33,7 +33,8 @@ class Budget:
     tolerance : float
         Share of the loss that the network saves over its mean prediction, up to which a score may be off by the
         orders and donors that were drawn for it (95 %): walks go on until no feature's is further off, or until that is
-        a sixth of what the test rows leave open. The intervals hold both.
+        a sixth of what the test rows leave open. The intervals hold both. From 0.1 on one round of walks is made, whose
+        error is not known.
 
     Raises
     ------

@@ -188,7 +188,7 @@ def rank_features(
         ranking = replace(ranking, components={ranking.method: ranking})
     if end_to_end is None:
         end_to_end = image is None or _work(data, image, layout, groups) * n_repeats <= QUICK
-    beside = via != "tabular" if isinstance(chosen, Formula) else True
+    beside = via == "both" or not isinstance(chosen, Formula)
     lasts = end_to_end and beside and METHODS[via] not in ranking.components
     components = {**ranking.components, **_further(permute, budget, via, lasts, conditional)}
     distrusted = {}

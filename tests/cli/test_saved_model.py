@@ -101,7 +101,7 @@ def test_a_network_that_cannot_be_cut_is_ranked_from_outside(table, saved, comma
         assert ran.code == 0, ran.stderr
         ranking = pg.FeatureRanking.load(out / "ranking.json")
         assert ranking.features == ("a", "b", "c")
-        assert ranking.method == "permutation"
+        assert ranking.method == "shapley"
         assert ranking.branch_weights is None
     assert pg.FeatureRanking.load(tmp_path / "out0" / "ranking.json").select(2) == ["a", "b"]
 

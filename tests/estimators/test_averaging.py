@@ -36,8 +36,10 @@ def test_rankings_are_averaged_on_the_same_permutations(rng, tmp_path):
     X, y = rng.random((60, 3)), np.repeat(["b", "a"], 30)
     networks = [pg.MLPClassifier(hidden_units=(4,), epochs=1, random_state=s).fit(X, y) for s in (0, 1)]
     file = tmp_path / "kept.npz"
-    mean = pg.AveragedClassifier.of(networks).rank_features(X, y, random_state=3, budget=pg.Budget(checkpoint=file))
-    alone = [network.rank_features(X, y, random_state=3) for network in networks]
+    mean = pg.AveragedClassifier.of(networks).rank_features(
+        X, y, random_state=3, formula="fused", budget=pg.Budget(checkpoint=file)
+    )
+    alone = [network.rank_features(X, y, random_state=3, formula="fused") for network in networks]
     assert mean == pg.average_rankings(alone, 3)
     np.testing.assert_allclose(mean.scores, (alone[0].scores + alone[1].scores) / 2)
     assert {path.name for path in tmp_path.iterdir()} == {"kept-network1.npz", "kept-network2.npz"}

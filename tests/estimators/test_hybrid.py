@@ -111,7 +111,7 @@ def test_global_random_state_is_left_alone(cancer):
 def test_one_branch(branches, cancer):
     train, _, test = cancer
     model = pg.HybridClassifier(**SMALL, epochs=1, branches=branches).fit(train.X, train.y)
-    ranking = model.rank_features(test.X, test.y)
+    ranking = model.rank_features(test.X, test.y, formula="fused")
     kind = branches if isinstance(branches, str) else branches[0]
     assert ranking.branch_weights == {kind: 1.0}
     assert (model.layout_ is None) == (kind == "tabular")
@@ -122,7 +122,7 @@ def test_saved_and_loaded_predicts_and_ranks_alike(mixed_fit, tmp_path):
     model.save(tmp_path / "m")
     loaded = pg.load(tmp_path / "m")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
-    assert loaded.rank_features(X, y) == model.rank_features(X, y)
+    assert loaded.rank_features(X, y, formula="fused") == model.rank_features(X, y, formula="fused")
     assert loaded.get_params() == model.get_params()
     files = sorted(path.name for path in (tmp_path / "m").iterdir())
     assert files == ["estimator.json", "manifest.json", "network.keras"]
@@ -160,7 +160,7 @@ def test_mixed_precision_learns_and_stays_float32_outside(cancer):
     assert model.network_.get_layer("scale").compute_dtype == "float32"
     assert model.predict_proba(test.X).dtype == np.float32
     assert model.score(test.X, test.y) > 0.85
-    assert np.isfinite(model.rank_features(test.X, test.y).scores).all()
+    assert np.isfinite(model.rank_features(test.X, test.y, formula="fused").scores).all()
 
 
 def test_validation_rows_only_decide_when_to_stop(cancer):
@@ -191,7 +191,7 @@ def test_target_that_float32_would_blur(tmp_path):
     y = 1e8 + 3 * X[:, 0]
     model = pg.HybridRegressor(**SMALL, branches="tabular", epochs=20, learning_rate=1e-2).fit(X[:300], y[:300])
     assert model.score(X[300:], y[300:]) > 0.8
-    assert model.rank_features(X[300:], y[300:]).select(1) == ["x0"]
+    assert model.rank_features(X[300:], y[300:], formula="fused").select(1) == ["x0"]
     model.save(tmp_path / "m")
     np.testing.assert_array_equal(pg.load(tmp_path / "m").predict(X), model.predict(X))
 
@@ -229,7 +229,7 @@ def test_extended_networks_are_saved_and_loaded(kind, settings, rng, tmp_path):
     assert loaded.get_params() == model.get_params()
     # A backend may order the operations of a graph that was loaded otherwise, and round otherwise.
     np.testing.assert_allclose(loaded.predict(X), model.predict(X), rtol=1e-5)
-    rankings = [each.rank_features(X, y, end_to_end=False) for each in (loaded, model)]
+    rankings = [each.rank_features(X, y, end_to_end=False, formula="fused") for each in (loaded, model)]
     np.testing.assert_allclose(rankings[0].scores, rankings[1].scores, rtol=1e-3, atol=1e-5)
 
 
@@ -407,7 +407,7 @@ def test_tables_as_people_have_them_are_fitted_ranked_saved_and_predicted(rng, t
     X = pa.Table.from_pandas(frame)
     with pytest.warns(UserWarning, match="left out 'id': an identifier"):
         model = pg.HybridClassifier(**SMALL, branches=("tabular",), epochs=1, random_state=0).fit(X, y)
-    ranking = model.rank_features(X, y, n_repeats=1)
+    ranking = model.rank_features(X, y, n_repeats=1, formula="fused")
     assert sorted(ranking.features) == sorted(frame.columns)
     assert ranking.unused == ("id",)
     model.save(tmp_path / "model")

@@ -107,7 +107,7 @@ def test_learns_for_all_epochs_and_ranks(fitted, problem):
     assert fitted.history_["learning_rate"][0] == pytest.approx(1e-2)
     ranking = fitted.rank_features(X, y)
     assert set(ranking.select(2)) == {"a", "text"}
-    assert ranking.branch_weights == {"tabular": 1.0}
+    assert ranking.branch_weights == {"tabular": pytest.approx(1)}
 
 
 def test_saved_and_loaded(fitted, problem, tmp_path):

@@ -71,8 +71,8 @@ def test_predictions_and_rankings_are_averaged_and_saved(mixed, trainings, tmp_p
     np.testing.assert_allclose(model.predict_proba(X), sum(each) / 3, rtol=1e-5)
     assert model.network_ is model.networks_[0]
 
-    ranking = model.rank_features(X, labels(y), n_repeats=2)
-    alone_ones = [alone(model, i).rank_features(X, labels(y), n_repeats=2) for i in range(3)]
+    ranking = model.rank_features(X, labels(y), n_repeats=2, formula="fused")
+    alone_ones = [alone(model, i).rank_features(X, labels(y), n_repeats=2, formula="fused") for i in range(3)]
     assert ranking == pg.average_rankings(alone_ones, model.random_state_)
     np.testing.assert_allclose(ranking.scores, np.mean([one.scores for one in alone_ones], axis=0))
 

@@ -105,4 +105,4 @@ def mixed_fit() -> ExplainedModel:
     target = estimator.network_.get_layer("prediction")
     columns = np.array([weights.get(name, 0) for name in estimator.encoder_.get_feature_names_out()]) / target.scale
     teach(estimator.network_, columns)
-    return ExplainedModel(estimator, estimator.rank_features(test.X, test.y), train, test)
+    return ExplainedModel(estimator, estimator.rank_features(test.X, test.y, formula="fused"), train, test)

@@ -36,7 +36,7 @@ def numeric():
 def evaluation(numeric):
     """Every part of it; each network is trained for two epochs."""
     model, train, val, test = numeric
-    ranking = model.rank_features(test.X, test.y, n_repeats=2)
+    ranking = model.rank_features(test.X, test.y, n_repeats=2, formula="fused")
     return pg.evaluate_ranking(
         model,
         ranking,

@@ -26,7 +26,7 @@ def graded() -> ExplainedModel:
     train, test = table.take(np.arange(600)), table.take(np.arange(600, 900))
     estimator = untrained(pg.HybridClassifier(**SMALL, branches=("tabular",)), train)
     teach(estimator.network_, 10 * weights, -5 * weights.sum())  # of columns from -1 to 1
-    return ExplainedModel(estimator, estimator.rank_features(test.X, test.y), train, test)
+    return ExplainedModel(estimator, estimator.rank_features(test.X, test.y, formula="fused"), train, test)
 
 
 def test_the_ranking_falls_apart(graded, monkeypatch):

@@ -20,9 +20,11 @@ DONORS = 8
 """Rows drawn anew for each row and walk: over their values the predictions are averaged, where nothing is seen."""
 MOST_ROWS = 4096
 """Rows that play, drawn at random where there are more."""
-BLOCKS, LEAST_BLOCK = 16, 8
+BLOCKS, LEAST_BLOCK = 8, 16
 """Blocks that small tables are parted into, as far as each has so many rows; and differences between rounds, over
 blocks, from which on the error that they tell is believed."""
+COARSE = 0.1
+"""Tolerance from which on one round will do: its error is not known."""
 OF_ROWS = 1 / 6
 """Of what the test rows leave open: an error of walks up to this widens no interval by more than a hundredth or two."""
 LEAST_ROUNDS, MOST_ROUNDS = 2, 64
@@ -74,13 +76,14 @@ class Game:
         earlier = checkpoint.read()
         if earlier is not None:
             self.tally = Tally(**earlier)
+        least_rounds = self.least_rounds if budget.tolerance < COARSE else 1
         bar = tqdm(desc="walking", unit="walk", disable=not verbose, initial=int(self.tally.walks.sum()))
         try:
             for turn in range(int(self.tally.rounds.min()), MOST_ROUNDS):
                 error = 1.96 * self.tally.error(self.sizes)[: self.view.n_features].max(initial=0)
                 bar.set_postfix_str(f"error ±{error / abs(total):.1%} of the total" if np.isfinite(error) else "")
                 allowed = max(budget.tolerance * abs(total), 1.96 * OF_ROWS * self._error_of_rows())
-                if turn >= self.least_rounds and error <= allowed:
+                if turn >= least_rounds and (error <= allowed or budget.tolerance >= COARSE):
                     break
                 for number in np.flatnonzero(self.tally.rounds <= turn):
                     if budget.is_spent and self.tally.rounds.any():

@@ -123,10 +123,10 @@ def fitted():
 
 def test_users_groups_are_permuted_together(fitted):
     model, X, y = fitted
-    ranking = model.rank_features(X, y, groups={"both": ["u", "v"]})
+    ranking = model.rank_features(X, y, groups={"both": ["u", "v"]}, formula="fused")
     assert ranking.features == ("both", "noise", "kind", "same")
     assert ranking.select(1) == ["both"]
-    alone = model.rank_features(X, y)
+    alone = model.rank_features(X, y, formula="fused")
     assert ranking.drill_down("both") == alone.only(["u", "v"])
     encoded = model.encoder_.transform(X)
     columns = {"both": [0, 2], "noise": [1], "kind": [3, 4, 5]}
@@ -184,12 +184,12 @@ def test_groups_that_make_no_sense(groups, message, fitted):
 
 def test_groups_can_be_stopped_and_resumed(fitted, tmp_path):
     model, X, y = fitted
-    options, file = {"groups": "correlated", "n_repeats": 2}, tmp_path / "kept.npz"
+    options, file = {"groups": "correlated", "n_repeats": 2, "formula": "fused"}, tmp_path / "kept.npz"
     stopped = model.rank_features(X, y, **options, budget=pg.Budget(timeout=0, checkpoint=file))
     assert stopped.pending
     resumed = model.rank_features(X, y, **options, budget=pg.Budget(checkpoint=file))
     assert not resumed.pending
-    whole = model.rank_features(X, y, groups="correlated", n_repeats=2)
+    whole = model.rank_features(X, y, **options)
     np.testing.assert_allclose(resumed.scores, whole.scores, rtol=1e-5, atol=1e-7)
 
 
