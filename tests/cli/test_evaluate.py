@@ -14,7 +14,7 @@ def test_a_ranking_is_put_to_the_test_later(ranked_copy, csv, command):
     assert "rankings, best place first" in ran.stdout
     evaluation = pg.RankingEvaluation.load(ranked_copy / "evaluation")
     assert evaluation.left_out == ()
-    assert set(evaluation.areas["ranking"]) > {"permgrad", "end_to_end", "tree_shap", "random"}
+    assert set(evaluation.areas["ranking"]) > {"shapley", "end_to_end", "tree_shap", "random"}
     assert (ranked_copy / "ranking.csv").read_text() == before
     assert [path.name for path in ranked_copy.iterdir() if path.name.startswith(".")] == []
 

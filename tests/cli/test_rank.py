@@ -29,7 +29,7 @@ def test_results_directory(ranked):
     assert {path.name for path in ranked.out.iterdir()} == {
         *("ranking.csv", "ranking.json", "groups.csv", "groups.json", "report.html", "model", "evaluation"),
         "manifest.json",
-        *("ranking.png", "permutation.png", "gradient_input.png", "end_to_end.png", "conditional.png"),
+        *("ranking.png", "first_in.png", "tabular.png", "image.png", "end_to_end.png", "conditional.png"),
         *("agreement.png", "confusion.png", "layout.png", "learning_curves.png", "sample.png"),
         *("reference_models.json", "reliability.png"),
     }
@@ -42,10 +42,10 @@ def test_results_directory(ranked):
 def test_evaluate_gives_all_of_it(ranked):
     assert "the time limit left out" in ranked.stdout
     ranking = pg.FeatureRanking.load(ranked.out / "ranking.json")
-    assert list(ranking.components) == ["permutation", "gradient_input", "end_to_end", "conditional"]
+    assert list(ranking.components) == ["first_in", "tabular", "image", "end_to_end", "conditional"]
     assert ranking.settings["command"].startswith("permgrad rank ")
     assert {"low", "high", "rank_low", "rank_high", "conditional_p", "conditional_q"} <= set(ranking.table)
-    assert pg.FeatureRanking.load(ranked.out / "groups.json").method == "permgrad"
+    assert pg.FeatureRanking.load(ranked.out / "groups.json").method == "shapley"
     assert pg.RankingEvaluation.load(ranked.out / "evaluation").left_out
     page = (ranked.out / "report.html").read_text()
     for heading in ("How the ranking stands up to tests", "Columns that carry much the same", "No test was run"):
@@ -90,7 +90,7 @@ def test_the_terminal_shows_progress_and_results_only(ranked):
     assert "test rows (24): accuracy" in ranked.stdout
     verdict = pg.ReferenceModels.load(ranked.out / "reference_models.json").verdict
     assert (
-        ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("gradient_input")
+        ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("end_to_end")
     )
     assert "missing training values" in ranked.stdout
     assert "preset default, but image_size 8, epochs 2" in ranked.stdout.splitlines()
