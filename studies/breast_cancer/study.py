@@ -334,7 +334,12 @@ def permgrad_ranking(parts: Parts, settings: BreastCancer, random_state: int) ->
     model = fit_hybrid(parts, settings, random_state)
     X, y = parts["validation"].X, parts["validation"].y
     ranking = model.rank_features(
-        X, y, n_repeats=settings.others.permgrad_repeats, random_state=random_state, verbose=False
+        X,
+        y,
+        formula="fused",
+        n_repeats=settings.others.permgrad_repeats,
+        random_state=random_state,
+        verbose=False,
     )
     return {"ranking": ranking.to_dict(), **evaluate(model, parts, settings)}
 

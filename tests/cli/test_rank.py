@@ -89,9 +89,7 @@ def test_saved_model_gives_the_ranking_again(ranked, csv):
 def test_the_terminal_shows_progress_and_results_only(ranked):
     assert "test rows (24): accuracy" in ranked.stdout
     verdict = pg.ReferenceModels.load(ranked.out / "reference_models.json").verdict
-    assert (
-        ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("end_to_end")
-    )
+    assert ranked.stdout.index(verdict) < ranked.stdout.index("  HybridClassifier") < ranked.stdout.index("end_to_end")
     assert "missing training values" in ranked.stdout
     assert "preset default, but image_size 8, epochs 2" in ranked.stdout.splitlines()
     lines = ranked.stdout.splitlines()

@@ -92,7 +92,7 @@ def test_same_seed_same_ranking(cancer):
     rankings = [
         pg.HybridClassifier(**SMALL, epochs=1, random_state=random_state)
         .fit(train.X, train.y)
-        .rank_features(test.X, test.y, end_to_end=False)
+        .rank_features(test.X, test.y, end_to_end=False, formula="fused")
         for random_state in (1, 1, 2)
     ]
     assert rankings[0] == rankings[1]
@@ -205,7 +205,7 @@ def test_numpy_settings_are_saved(cancer, tmp_path):
     model = pg.HybridClassifier(**SMALL, branches="tabular", **settings)
     model.fit(train.X, train.y).save(tmp_path / "m")
     assert pg.load(tmp_path / "m").learning_rate == 0.5
-    ranking = model.rank_features(train.X, train.y)
+    ranking = model.rank_features(train.X, train.y, formula="fused")
     ranking.save(tmp_path / "r.json")
     assert pg.FeatureRanking.load(tmp_path / "r.json") == ranking
 

@@ -192,7 +192,7 @@ def test_second_ranking_compiles_nothing_and_sees_new_weights(task, random_hybri
         model, y = random_hybrid("regression", 1, fresh=True), rng.random(30)
     else:
         model, y = softmax_in_its_last_layer(layout), rng.integers(0, 3, 30)
-    options = {"layout": layout, "n_repeats": 1, "end_to_end": task == "classification"}
+    options = {"layout": layout, "n_repeats": 1, "end_to_end": task == "classification", "formula": "fused"}
     first = pg.rank_features(model, X, y, **options)
     with monkeypatch.context() as patch:
         # A model's call is Python only while it is traced.
