@@ -50,8 +50,13 @@ class View(Protocol):
 
     def __len__(self) -> int: ...
 
-    def walk(self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]]) -> Iterator[np.ndarray]:
-        """Yield what is said, see `Target.said`, before the first step and after each: (n_pairs, k)."""
+    def walk(
+        self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]], *, anew: bool = False
+    ) -> Iterator[np.ndarray]:
+        """Yield what is said, see `Target.said`, before the first step and after each: (n_pairs, k).
+
+        With `anew`, each step is made from the start, not from where the last one led.
+        """
         ...
 
 
@@ -79,12 +84,15 @@ class NetworkView:
         columns = self.positions[b]
         return [(f, b) for f in range(self.n_features) if passing is None or passing[columns[f]].any()]
 
-    def walk(self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]]) -> Iterator[np.ndarray]:
+    def walk(
+        self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]], *, anew: bool = False
+    ) -> Iterator[np.ndarray]:
         """See `View.walk`."""
         truth = self.target.truth(rows)
-        state = self.walker.start(self.data, rows, donors)
+        state = start = self.walker.start(self.data, rows, donors)
         yield self.target.said(self.walker.selected(state, truth))
         for step in steps:
+            state = start if anew else state
             for feature, b in step:
                 change = self.walker.ways[b].change(self._term((feature, b)), rows, donors)
                 state, selected = self.walker.move(state, b, change, truth)
@@ -110,13 +118,16 @@ class ModelView:
     def __len__(self) -> int:
         return len(self.opaque)
 
-    def walk(self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]]) -> Iterator[np.ndarray]:
+    def walk(
+        self, rows: np.ndarray, donors: np.ndarray, steps: Sequence[Sequence[Player]], *, anew: bool = False
+    ) -> Iterator[np.ndarray]:
         """See `View.walk`; the model is asked about many steps at once."""
-        own, seen = self._rows(rows), self._rows(donors)
+        own, start = self._rows(rows), self._rows(donors)
+        seen = start
         at_once = max(1, CELLS_PER_CALL // (len(rows) * self.opaque.n_columns))
         waiting = [seen]
         for step in steps:
-            seen = seen.copy()
+            seen = (start if anew else seen).copy()
             for feature, _ in step:
                 for column in self.columns[feature]:
                     _put(seen, own, column)
