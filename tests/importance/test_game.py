@@ -20,7 +20,6 @@ from permgrad.importance.shapley import shapley_values
 from permgrad.metrics.task import Task
 from tests.oracle import plain_loss, predicted, two_input_model
 
-pytestmark = pytest.mark.backend
 layers = keras.layers
 
 
@@ -82,6 +81,7 @@ def test_scores_are_the_shapley_values_of_all_coalitions(task, telling, layout, 
     np.testing.assert_allclose(ranking.components["first_in"].scores[:3], alone, atol=0.15 * abs(total))
 
 
+@pytest.mark.backend
 def test_scores_add_up_to_what_the_network_saves_over_its_mean_prediction(telling, layout, rng):
     model, X = telling("classification"), rng.random((60, 6)).astype(np.float32)
     y = answered(model, X)
@@ -119,6 +119,7 @@ def wide_layout():
     return pg.FeatureLayout(("x0", "x1", "x2"), np.zeros(3, int), np.arange(3), (1, 3), np.zeros(3), np.ones(3), "hand")
 
 
+@pytest.mark.backend
 def test_what_two_branches_cancel_is_worth_nothing(wide_layout, rng):
     X = rng.normal(size=(400, 3)).astype(np.float32)
     y = X[:, 0] + 0.1 * rng.normal(size=400)
@@ -218,6 +219,7 @@ def test_branches_of_a_network_that_has_learned_nothing_count_alike(random_hybri
     assert set(ranking.settings["distrusted_branch_weights"]) == {"tabular", "image"}
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("width", [1, 3])
 def test_logits_are_worth_what_their_probabilities_are(width, rng):
     """Answers are averaged over donors as probabilities, whatever the network's last step is."""

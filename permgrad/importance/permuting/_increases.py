@@ -37,7 +37,7 @@ class Increases:
     taking: np.ndarray
     giving: np.ndarray
     measured: np.ndarray
-    _differences: dict[int, np.ndarray] = field(default_factory=dict)
+    _differences: dict[int, np.ndarray] = field(init=False, default_factory=dict)
     NAMES: ClassVar = ("by_repeat", "p_values", "untold", "taking", "giving", "measured")
 
     @classmethod
