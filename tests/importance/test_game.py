@@ -290,3 +290,13 @@ def test_a_forest_of_mixed_columns_is_ranked_by_the_game(rng):
     assert ranking.method == "shapley"
     np.testing.assert_allclose(ranking.scores, [1, 1, 0], atol=0.25)
     assert pg.rank_features(forest, X, y, groups={"both": ["a", "kind"]}).select(1) == ["both"]
+
+
+@pytest.mark.filterwarnings("ignore:this network has learned nothing")
+def test_a_network_that_always_says_the_same_is_worth_nothing(rng):
+    x = keras.Input((3,))
+    model = keras.Model(x, layers.Dense(1, kernel_initializer="zeros")(x))
+    ranking = pg.rank_features(model, rng.normal(size=(40, 3)), rng.normal(size=40), formula="game")
+    assert (ranking.scores.tolist(), ranking.settings["total"]) == ([0, 0, 0], 0)
+    again = pg.FeatureRanking.from_dict(ranking.to_dict())
+    assert again.branch_weights == {"tabular": 1.0}

@@ -100,12 +100,17 @@ class Game:
         """Return the largest standard error of a feature's score that other test rows would make."""
         return float(self.tally.replicates(self.bootstrap).sum(axis=2).std(axis=0).max(initial=0))
 
-    def first_in(self) -> None:
-        """Measure what each feature saves on its own, all branches seeing it and nothing else."""
+    def first_in(self, budget: Budget) -> None:
+        """Measure what each feature saves on its own, on as many rows as there is time for.
+
+        All branches see it, and nothing else.
+        """
         seen_by: dict[int, list[Player]] = {}
         for feature, b in self.view.players:
             seen_by.setdefault(feature, []).append((feature, b))
         for number, block in enumerate(self.blocks):
+            if number and budget.is_spent:
+                return
             batch = Batch(self, block, np.random.default_rng([self.random_state, number]))
             losses = batch.walk(list(seen_by.values()), anew=True)
             nothing, pull_before = next(losses)

@@ -110,8 +110,10 @@ def _played(
     game = Game(view, random_state)
     least, total = _saved(game.target, game.rows, outputs[game.rows])
     work = {"features": list(features), "random_state": random_state, "game": True, **work}
-    game.run(Checkpoint(budget.checkpoint, work), budget, max(abs(total), LEAST_TOTAL * least), verbose)
-    game.first_in()
+    game.run(
+        Checkpoint(budget.checkpoint, work), budget, max(abs(total), LEAST_TOTAL * least, np.finfo(float).tiny), verbose
+    )
+    game.first_in(budget)
     return _ranking(game, features, total)
 
 
@@ -137,18 +139,18 @@ def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRank
     """Make scores, intervals and branch weights of the walks."""
     values, replicates = game.tally.means(game.bootstrap), game.tally.replicates(game.bootstrap)
     error, n = game.tally.error(game.sizes), len(features)
-    completeness = values.sum() / total if total else np.nan
+    completeness = values.sum() / total if total else 1.0
     factor = 1 / completeness if abs(completeness - 1) <= CREDIBLE else 1.0
     rng = np.random.default_rng([game.random_state, n, len(game.sizes)])
     noise = rng.standard_normal((len(replicates), error.size)) * np.where(np.isfinite(error), error, 0)
     names = game.view.branches
-    of_branch = factor * (replicates.sum(axis=1) + noise[:, n:]) / (total or np.nan)
+    of_branch = factor * (replicates.sum(axis=1) + noise[:, n:]) / (total or 1.0)
     ends = np.quantile(of_branch, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     ranking = _part(game, game.tally, features, "shapley", factor, slice(None), noise[:, :n])
     parts = {"first_in": _part(game, game.first, features, "first_in", 1.0, slice(None))}
     if len(names) > 1:
         parts |= {name: _part(game, game.tally, features, name, factor, [b]) for b, name in enumerate(names)}
-    shares = factor * values.sum(axis=0) / (total or np.nan)
+    shares = factor * values.sum(axis=0) / (total or 1.0)
     return replace(
         ranking,
         components=parts,

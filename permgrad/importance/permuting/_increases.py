@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.budget import Budget
 from permgrad.importance.network._target import Target
+from permgrad.importance.permuting._checkpoint import Checkpoint
 from permgrad.metrics.paired import mean_p_value
 
 
@@ -37,7 +41,7 @@ class Increases:
     taking: np.ndarray
     giving: np.ndarray
     measured: np.ndarray
-    _differences: dict[int, np.ndarray] = field(init=False, default_factory=dict)
+    _of_rows: np.ndarray = field(init=False, default_factory=lambda: np.zeros((0, 0)))
     NAMES: ClassVar = ("by_repeat", "p_values", "untold", "taking", "giving", "measured")
 
     @classmethod
@@ -82,15 +86,14 @@ class Tally:
         self.n_jobs = len(self.features) * len(self.repeats)
         self.sums = np.zeros((self.n_jobs, self.increases.by_repeat.shape[2]))
         if self.repeats.start == 0:
-            self.increases._differences |= {feature: np.zeros(len(self.target.y)) for feature in self.features}
+            self.increases._of_rows = np.zeros((len(self.features), len(self.target.y)))
             self.increases.taking[self.features] = self.increases.giving[self.features] = 0
 
     def add(self, job: np.ndarray, rows: np.ndarray, taken: np.ndarray, increase: np.ndarray) -> None:
         """Add pairs: by how much the loss of `rows` grew with the values of the rows `taken`."""
         self.sums += self.target.sums(rows, job, increase, self.n_jobs)
-        for i, feature in enumerate(self.features):
-            own = job // len(self.repeats) == i
-            np.add.at(self.increases._differences[feature], rows[own], increase[own])
+        at = job // len(self.repeats) * len(self.target.y) + rows
+        np.add.at(self.increases._of_rows.reshape(-1), at, increase)
         self._bundle(job // len(self.repeats), rows, taken, increase / self.increases.by_repeat.shape[1])
 
     def _bundle(self, feature: np.ndarray, rows: np.ndarray, taken: np.ndarray, increase: np.ndarray) -> None:
@@ -107,7 +110,30 @@ class Tally:
         means = (self.sums / self.target.counts()).reshape(n_features, len(self.repeats), -1)
         self.increases.by_repeat[self.features, columns] = means
         if self.repeats.stop == self.increases.by_repeat.shape[1]:
-            for feature in self.features:
-                # Rows are what was drawn independently; the repeats of a row are not, and are averaged first.
-                differences = self.increases._differences.pop(feature) / self.repeats.stop
-                self.increases.p_values[feature] = mean_p_value(differences)
+            # Rows are what was drawn independently; the repeats of a row are not, and are averaged first.
+            for feature, differences in zip(self.features, self.increases._of_rows, strict=True):
+                self.increases.p_values[feature] = mean_p_value(differences / self.repeats.stop)
+
+
+def measure_in_chunks(
+    increases: Increases,
+    chunks: Iterable[list[int]],
+    measure: Callable[[list[int]], None],
+    checkpoint: Checkpoint,
+    budget: Budget,
+    verbose: bool,
+) -> None:
+    """Measure chunks of features as far as time allows, keeping what is there."""
+    measured = increases.measured
+    bar = tqdm(total=len(measured), initial=int(measured.sum()), desc="permuting", unit="feature", disable=not verbose)
+    try:
+        for chunk in chunks:
+            measure(chunk)
+            bar.update(len(chunk) - int(measured[chunk].sum()))
+            measured[chunk] = True
+            checkpoint.write(increases.arrays())
+            if budget.is_spent:
+                break
+    finally:
+        bar.close()
+        checkpoint.write(increases.arrays(), now=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget
@@ -17,7 +16,7 @@ from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch, largest_tensor
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
-from permgrad.importance.permuting._increases import Increases, Tally
+from permgrad.importance.permuting._increases import Increases, Tally, measure_in_chunks
 from permgrad.importance.permuting._independence import independence_of
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared
 from permgrad.importance.permuting._pairs import Change, Pairs
@@ -90,22 +89,9 @@ class Measurement:
         earlier = checkpoint.read()
         if earlier is not None:
             self.increases = Increases(**earlier)
-        measured = self.increases.measured
-        bar = tqdm(
-            total=len(measured), initial=int(measured.sum()), desc="permuting", unit="feature", disable=not verbose
-        )
-        try:
-            # Even where all are measured, the baseline of the first feature is still wanted.
-            for chunk in self._chunks() or [[0]]:
-                self._measure(chunk)
-                bar.update(len(chunk) - int(measured[chunk].sum()))
-                measured[chunk] = True
-                checkpoint.write(self.increases.arrays())
-                if budget.is_spent:
-                    break
-        finally:
-            bar.close()
-            checkpoint.write(self.increases.arrays(), now=True)
+        # Even where all are measured, the baseline of the first feature is still wanted.
+        chunks = self._chunks() or [[0]]
+        measure_in_chunks(self.increases, chunks, self._measure, checkpoint, budget, verbose)
 
     def _chunks(self) -> list[list[int]]:
         """Part the features that are left: enough for many calls of the network, few enough to look at the clock."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
@@ -20,7 +19,7 @@ from permgrad.importance.network._target import Target
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting import _stacking
 from permgrad.importance.permuting._checkpoint import Checkpoint
-from permgrad.importance.permuting._increases import Increases, Tally
+from permgrad.importance.permuting._increases import Increases, Tally, measure_in_chunks
 from permgrad.importance.permuting._independence import independence_of
 from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
 from permgrad.importance.permuting.permutation import alike_rows, badly_told, ranking_of
@@ -116,21 +115,8 @@ class OpaqueMeasurement:
         earlier = checkpoint.read()
         if earlier is not None:
             self.increases = Increases(**earlier)
-        measured = self.increases.measured
-        bar = tqdm(
-            total=len(measured), initial=int(measured.sum()), desc="permuting", unit="feature", disable=not verbose
-        )
-        try:
-            for chunk in self._chunks(timed=budget.deadline is not None):
-                self._measure(chunk)
-                bar.update(len(chunk))
-                measured[chunk] = True
-                checkpoint.write(self.increases.arrays())
-                if budget.is_spent:
-                    break
-        finally:
-            bar.close()
-            checkpoint.write(self.increases.arrays(), now=True)
+        chunks = self._chunks(timed=budget.deadline is not None)
+        measure_in_chunks(self.increases, chunks, self._measure, checkpoint, budget, verbose)
 
     def _rows_per_call(self) -> int:
         return max(len(self.opaque), _stacking.CELLS_PER_CALL // self.opaque.n_columns)

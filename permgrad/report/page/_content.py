@@ -262,12 +262,17 @@ def agreement(ranking: FeatureRanking) -> dict[str, float]:
     return {name: float(value) for name, value in correlations.items() if value is not None and np.isfinite(value)}
 
 
-def agreement_verdict(value: float) -> str:
+def agreement_verdict(value: float, method: str) -> str:
     """Say what the correlation with end-to-end permutation means for the reader."""
     if value >= 0.8:
         return "The score and the plain experiment order the columns alike."
     if value >= 0.5:
         return "The score and the plain experiment order the columns similarly, not equally: compare both columns."
+    if method == "shapley":
+        return (
+            "The score and the plain experiment order the columns differently: columns that carry the same information"
+            " share a score, and each is hardly missed alone. First in says what each saves on its own."
+        )
     return "The score and the plain experiment order the columns differently: trust neither without the other."
 
 
