@@ -191,11 +191,7 @@ def rank_features(
     beside = via == "both" or not isinstance(chosen, Formula)
     lasts = end_to_end and beside and METHODS[via] not in ranking.components
     components = {**ranking.components, **_further(permute, budget, via, lasts, conditional)}
-    distrusted = {}
-    if not learned["better"] and ranking.branch_weights:
-        distrusted = {"distrusted_branch_weights": ranking.branch_weights}
-        alike = dict.fromkeys(ranking.branch_weights, 1 / len(ranking.branch_weights))
-        ranking = replace(ranking, branch_weights=alike)
+    ranking, distrusted = (ranking, {}) if learned["better"] else _doubted(ranking)
     settings = {
         **(chosen.to_settings() if isinstance(chosen, Formula) else {}),
         "formula": "fused" if isinstance(chosen, Formula) else chosen,
@@ -208,6 +204,15 @@ def rank_features(
         "agreement": {name: part.agreement(ranking) for name, part in components.items() if name not in KINDS},
     }
     return replace(ranking, components=components, settings=settings)
+
+
+def _doubted(ranking: FeatureRanking) -> tuple[FeatureRanking, dict[str, Any]]:
+    """Let branches count alike, and return as settings what would have been their weights."""
+    weights = ranking.branch_weights
+    if not weights:
+        return ranking, {}
+    alike = dict.fromkeys(weights, 1 / len(weights))
+    return replace(ranking, branch_weights=alike), {"distrusted_branch_weights": weights}
 
 
 def _chosen(
