@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -96,10 +97,11 @@ def test_end_to_end_stands_beside_the_fused_score(random_hybrid, layout, rng, tm
 def test_end_to_end_is_left_out_where_it_takes_long(random_hybrid, layout, rng, monkeypatch):
     model, X, y = random_hybrid("classification", 3), rng.random((30, 6)), rng.integers(0, 3, 30)
     monkeypatch.setattr("permgrad.importance.rank.QUICK", 1000)
-    assert "end_to_end" not in pg.rank_features(model, X, y, layout=layout).components
-    assert "end_to_end" in pg.rank_features(model, X, y, layout=layout, end_to_end=True).components
+    rank = partial(pg.rank_features, model, X, y, layout=layout, n_repeats=1, formula="fused")
+    assert "end_to_end" not in rank().components
+    assert "end_to_end" in rank(end_to_end=True).components
     monkeypatch.undo()
-    assert "end_to_end" not in pg.rank_features(model, X, y, layout=layout, end_to_end=False).components
+    assert "end_to_end" not in rank(end_to_end=False).components
 
 
 def test_transposed_read_fails(planted_model, layout, planted_rows):

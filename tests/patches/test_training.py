@@ -189,12 +189,11 @@ def test_bad_input(patches):
         config(batch_size=0)
     with pytest.raises(pg.PermGradError, match="weight_decay must be at least 0"):
         config(weight_decay=-1)
-    negative = patches.take(np.flatnonzero(patches.y == 0))
+    model, negative = small(), patches.take(np.flatnonzero(patches.y == 0))
     with pytest.raises(pg.PermGradError, match="training needs patches of both classes, 0 and 1; found 0"):
-        pg.fit_patches(small(), negative, patches, config())
+        pg.fit_patches(model, negative, patches, config())
     with pytest.raises(pg.PermGradError, match="validation needs patches with labels"):
-        pg.fit_patches(small(), patches, pg.Patches(patches.ids, patches.files, patches.shape), config())
-    model = small()
+        pg.fit_patches(model, patches, pg.Patches(patches.ids, patches.files, patches.shape), config())
     model.get_layer("logit").bias.assign([np.nan])
     with pytest.raises(pg.PermGradError, match="training diverged in epoch 1"):
         pg.fit_patches(model, patches, patches, config())

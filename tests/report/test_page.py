@@ -59,7 +59,7 @@ def written(out, table, estimator, **keywords):
     train, _, test = table.split(random_state=7)
     estimator.fit(train.X, train.y)
     models = pg.reference_models(estimator, train, test)
-    ranking = estimator.rank_features(test.X, test.y, n_repeats=2)
+    ranking = estimator.rank_features(test.X, test.y, n_repeats=2, budget=pg.Budget(tolerance=0.1))
     settings = {**ranking.settings, "agreement": {"permutation": 0.75, "end_to_end": 0.4375}}
     ranking = pg.FeatureRanking.from_dict({**ranking.to_dict(), "settings": settings})
     results = Results(estimator, ranking, table, test, 7, models=models, **keywords)

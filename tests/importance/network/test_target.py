@@ -101,7 +101,7 @@ def test_the_whole_ranking_is_of_one_kind(frame, layout):
     for kind in ("logit", "logits", "shares by a logit", "labels by sigmoids", "values"):
         n_outputs, activation, loss, of, n_classes = KINDS[kind]
         ranking = pg.rank_features(
-            network(n_outputs, activation, loss), inputs, target(of), layout=layout, n_repeats=1, end_to_end=False
+            network(n_outputs, activation, loss), inputs, target(of), layout=layout, n_repeats=1, formula="fused"
         )
         for part in ranking.components.values():
             assert len(part.classes or ()) == n_classes, kind

@@ -33,7 +33,10 @@ TIES = {
 }
 
 
-@pytest.mark.parametrize("tie", TIES)
+@pytest.mark.parametrize(
+    "tie",
+    [pytest.param("linear", marks=pytest.mark.slow), "sine", "product", pytest.param("square", marks=pytest.mark.slow)],
+)
 def test_ties_are_found_among_columns_that_tell_nothing(tie, rng):
     Z = rng.normal(size=(1000, 10))
     known = TIES[tie](Z)
