@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -57,6 +58,15 @@ def test_backend_is_quiet():
         [sys.executable, "-c", "import permgrad as pg; pg.HybridClassifier"], capture_output=True, text=True, check=True
     )
     assert process.stderr == ""
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "1"), ("0", "0")])
+def test_tensorflow_is_told_to_use_its_fast_kernels_unless_the_user_says_otherwise(given, found):
+    own = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    own |= {} if given is None else {"TF_ENABLE_ONEDNN_OPTS": given}
+    code = "import os, permgrad; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
+    assert done.stdout.strip() == found
 
 
 def test_nothing_unsafe_is_written():
