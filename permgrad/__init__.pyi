@@ -10,6 +10,7 @@ from .data.derived import DerivedColumns as DerivedColumns
 from .data.encoding import ColumnEncoder as ColumnEncoder
 from .data.splits import capped_split as capped_split
 from .data.splits import read_or_write_splits as read_or_write_splits
+from .data.streamed import StreamedTable as StreamedTable
 from .data.table import Table as Table
 from .errors import FileFormatError as FileFormatError
 from .errors import PermGradError as PermGradError

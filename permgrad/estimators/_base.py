@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 
 from permgrad.data.cells import Cells
+from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, Task, as_target
 from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
@@ -110,8 +111,8 @@ class NetworkEstimator(BaseEstimator, ABC):
         self.prior_ = np.array(content["prior"], float)
 
     def _target(self, X: Any, y: Any) -> pd.Series:
-        """Return the target: `y`, or where it is absent what a `Table` or `Cells` brings along."""
-        y = X.y if y is None and isinstance(X, (Table, Cells)) else y
+        """Return the target: `y`, or where it is absent what a `Table`, `Cells` or `StreamedTable` brings along."""
+        y = X.y if y is None and isinstance(X, (Table, Cells, StreamedTable)) else y
         if y is None:
             raise PermGradError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         return as_target(y)

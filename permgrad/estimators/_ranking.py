@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from permgrad.backend import keras
+from permgrad.data.streamed import StreamedTable
 from permgrad.errors import PermGradError, UnfittedError, listing
+from permgrad.estimators._rows_enough import rank_enough_rows
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.averaging import average_rankings
 from permgrad.importance.budget import Budget
@@ -83,7 +85,7 @@ class RanksFeatures:
         Parameters
         ----------
         X, y
-            As for `fit`.
+            As for `fit`. Of a `StreamedTable`, rows are drawn, as many as the budget's tolerance asks for.
         groups : mapping of str to column names, or "correlated", optional
             Columns to rank as one, permuted together; columns in no group stay single. "correlated" clusters these
             rows' columns, in two levels, see `permgrad.correlated_groups`.
@@ -124,6 +126,10 @@ class RanksFeatures:
             If the network has learned nothing that these rows can tell.
         """
         budget = budget.begin()
+        if isinstance(X, StreamedTable):
+            given = {"groups": groups, "formula": formula, "end_to_end": end_to_end, "conditional": conditional}
+            given |= {"n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
+            return rank_enough_rows(self, X, budget, given)
         explained = self._explained_rows(X, y)
         random_state = self.random_state_ if random_state is None else random_state
         n = len(self.networks_)

@@ -13,11 +13,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from permgrad.data.encoding import ColumnEncoder
+from permgrad.data.in_files import RowsInFiles
+from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, as_frame, as_given, check_complete
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
 from permgrad.estimators._ranking import ExplainsImages
+from permgrad.estimators._streamed import fit_streamed, rows_for
 from permgrad.estimators._weights import check_sample_weight
+from permgrad.training.batches import InOrder, is_dense
 from permgrad.training.config import TrainingConfig
 from permgrad.training.fit import Rows, fit_network
 
@@ -58,9 +62,9 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
 
         Parameters
         ----------
-        X : DataFrame, array of shape (n_rows, n_features), or Table
+        X : DataFrame, array of shape (n_rows, n_features), Table or StreamedTable
             Numeric, text, category and boolean columns; missing values are allowed. A table has been checked, and is
-            not checked again.
+            not checked again. Of a streamed one, a sample of rows decides all but the network's weights.
         y : array of shape (n_rows,), optional
             By default that of the table.
         sample_weight : array of shape (n_rows,), optional
@@ -88,6 +92,9 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         """
         self.random_state_ = draw_random_state(self.random_state)
         self._configs(1, self.random_state_)  # settings that cannot be are told before any work
+        if isinstance(X, StreamedTable):
+            fit_streamed(self, X, (y, sample_weight), validation_data, callbacks)
+            return self
         rows = self._checked(X, y, sample_weight)
         self._fit_target(rows[0].y)
         parts = self._parts(rows, validation_data)
@@ -193,8 +200,10 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         encoded = self.encoder_.encode(table.X)
         return (encoded, target) if weight is None else (encoded, target, weight.astype(np.float32))
 
-    def _encode(self, X: Any) -> np.ndarray:
+    def _encode(self, X: Any) -> Any:
         check_fitted(self)
+        if isinstance(X, (StreamedTable, RowsInFiles)):
+            return rows_for(self, X)
         frame = as_frame(X)
         with as_permgrad_error():
             validate_data(self, as_given(X), reset=False, skip_check_array=True)
@@ -236,6 +245,8 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
 
 def predicted_by(network: Any, encoded: np.ndarray) -> np.ndarray:
     """Return one network's output for encoded rows, (n_rows, n_outputs), float32."""
+    if not is_dense(encoded):
+        return network.predict(InOrder(encoded, batch_size=PREDICT_ROWS), verbose=0)
     return network.predict(encoded, batch_size=PREDICT_ROWS, verbose=0)
 
 

@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
 from permgrad.backend import keras
+from permgrad.data.in_files import RowsInFiles
 from permgrad.data.on_disk import RowsOnDisk
 
 BLOCK_ROWS = 256
@@ -24,7 +25,7 @@ PREDICTED_ROWS = 1024
 
 def is_dense(X: Any) -> bool:
     """Tell whether `X` is an array in memory."""
-    return not sparse.issparse(X) and not isinstance(X, RowsOnDisk)
+    return not sparse.issparse(X) and not isinstance(X, (RowsOnDisk, RowsInFiles))
 
 
 def dense(rows: Any) -> np.ndarray:
@@ -41,15 +42,23 @@ def moments(X: Any) -> tuple[np.ndarray, np.ndarray]:
     return scaler.mean_, scaler.var_
 
 
+def buffered_rows(X: Any) -> int:
+    """Return how many rows of a file are held at a time; 0 for rows in memory."""
+    if isinstance(X, RowsInFiles):
+        return X.buffer_rows
+    return BUFFER_ROWS if isinstance(X, RowsOnDisk) else 0
+
+
 class Batches(keras.utils.PyDataset):
     """Rows in a new seeded order each epoch, without touching any global random state.
 
     Rows in memory come in any order. Of a file, blocks of neighbours come in a random order, and the rows of as many
-    blocks as fill the buffer are mixed: a row at a time, a compressed file would be read over and over.
+    blocks as fill the buffer are mixed: a row at a time, a compressed file would be read over and over. Rows in Parquet
+    files say themselves in which order they come.
 
     Parameters
     ----------
-    X : ndarray, scipy.sparse CSR matrix or RowsOnDisk of shape (n_rows, n_features)
+    X : ndarray, scipy.sparse CSR matrix, RowsOnDisk or RowsInFiles of shape (n_rows, n_features)
     y : ndarray of shape (n_rows,)
     weight : ndarray of shape (n_rows,), optional
         Weight of each row in the loss.
@@ -74,9 +83,8 @@ class Batches(keras.utils.PyDataset):
         self.n_batches = max(1, n_rows // batch_size) if drop_last else math.ceil(n_rows / batch_size)
         self.weight = weight
         self.generator = np.random.default_rng(random_state)
-        on_disk = isinstance(X, RowsOnDisk)
         # A buffer holds whole batches, so that each batch comes from one.
-        self.buffer_rows = max(1, BUFFER_ROWS // batch_size) * batch_size if on_disk else 0
+        self.buffer_rows = max(1, buffered_rows(X) // batch_size) * batch_size if buffered_rows(X) else 0
         self.order = self._draw()
 
     def __len__(self) -> int:
@@ -97,6 +105,8 @@ class Batches(keras.utils.PyDataset):
         self._buffer: tuple[int, Any] = (-1, None)
         if not self.buffer_rows:
             return self.generator.permutation(n_rows)
+        if isinstance(self.X, RowsInFiles):
+            return self.X.mixed_order(self.buffer_rows, self.generator)
         return mixed_order(n_rows, self.buffer_rows, self.generator)
 
     def _rows(self, places: slice, rows: np.ndarray) -> np.ndarray:
@@ -125,7 +135,7 @@ class InOrder(keras.utils.PyDataset):
 
     Parameters
     ----------
-    X : ndarray, scipy.sparse CSR matrix or RowsOnDisk
+    X : ndarray, scipy.sparse CSR matrix, RowsOnDisk or RowsInFiles
     *others : ndarray of shape (n_rows,)
         Such as class numbers, and weights.
     """
@@ -133,10 +143,23 @@ class InOrder(keras.utils.PyDataset):
     def __init__(self, X: Any, *others: np.ndarray, batch_size: int = PREDICTED_ROWS) -> None:
         super().__init__()
         self.X, self.others, self.batch_size = X, others, batch_size
+        self._held: tuple[int, Any] = (0, X[:0] if isinstance(X, RowsInFiles) else None)
 
     def __len__(self) -> int:
         return math.ceil(self.X.shape[0] / self.batch_size)
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
         rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        return (dense(self.X[rows]), *(values[rows] for values in self.others))
+        return (dense(self._rows(rows)), *(values[rows] for values in self.others))
+
+    def _rows(self, rows: slice) -> Any:
+        if not isinstance(self.X, RowsInFiles):
+            return self.X[rows]
+        first, held = self._held
+        if not first <= rows.start < first + len(held):  # of a batch at a time, encoding would take most of the time
+            first = rows.start
+            n_rows = max(1, self.X.buffer_rows // self.batch_size) * self.batch_size
+            self._held = (0, None)  # lets go of the old ones first
+            held = self.X[first : first + n_rows]
+            self._held = (first, held)
+        return held[rows.start - first : rows.stop - first]

@@ -1,0 +1,270 @@
+"""A table larger than memory: rows stay in Parquet files, the target and the rows' parts are held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.data._kinds import Kind
+from permgrad.data._targets import Task, as_task
+from permgrad.data.in_files import ParquetFiles, RowsInFiles, parquet_paths
+from permgrad.data.reading import check_unique, name_of
+from permgrad.data.table import Table
+from permgrad.errors import PermGradError, listing
+
+SPLIT, SAMPLE, APART = 0, 1, 2
+"""What numbers are drawn for: each has numbers of its own."""
+HASHED = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedTable:
+    """A table in Parquet files, of which blocks of rows are read as they are needed.
+
+    Estimators fit, predict and rank it as a `Table`; what they learn of columns (scales, categories, places in the
+    image) they learn from `sample`, and the network from all rows.
+
+    Attributes
+    ----------
+    X : RowsInFiles
+        The columns, as they stand in the files.
+    y : Series
+        The target of each row: numbers, or labels as categories.
+    task : {"regression", "classification"}
+    name : str
+    sample_rows : int
+        Rows that a sample has at most.
+    kinds : mapping of str to kind
+        As of `Table`.
+    said : tuple of str
+        What was made of the files, a line each.
+    notes : dict
+    """
+
+    X: RowsInFiles
+    y: pd.Series
+    task: Task
+    name: str = "table"
+    sample_rows: int = 100_000
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_files(
+        cls,
+        path: str | Path,
+        target: str,
+        *,
+        task: Task | None = None,
+        sample_rows: int = 100_000,
+        drop: Sequence[str] = (),
+        kinds: Mapping[str, Kind] | None = None,
+        na: Sequence[str] = (),
+        name: str | None = None,
+    ) -> StreamedTable:
+        """Look at Parquet files; of all rows, only the target is read.
+
+        Parameters
+        ----------
+        path : path
+            Of a Parquet file, of a directory of them, or a pattern such as ``part-*.parquet``.
+        target : str
+            Column to predict.
+        task : {"regression", "classification"}, optional
+            By default told by the target of all rows, as of `Table`.
+        sample_rows : int
+            How many training rows scales, categories, quantiles and the image's layout are learned from, at least 10.
+        drop, kinds, na
+            As of `Table` and `Table.from_file`. Classes of few rows are neither merged nor dropped.
+        name : str, optional
+
+        Raises
+        ------
+        PermGradError
+            If the files cannot be read or differ, a column is absent, the target is missing in some rows, or has one
+            value.
+        """
+        if sample_rows < 10:
+            raise PermGradError(f"sample_rows must be at least 10, got {sample_rows}")
+        files, kinds = ParquetFiles(parquet_paths(path)), dict(kinds or {})
+        check_unique(files.columns)
+        _check_present(files.columns, [target], "as the target")
+        _check_present(files.columns, drop, "to drop")
+        _check_present(files.columns, kinds, "to say the kind of")
+        left_out = {target, *drop, *(column for column, kind in kinds.items() if kind in ("text", "id"))}
+        columns = [column for column in files.columns if column not in left_out]
+        if not columns:
+            raise PermGradError(f"no column is left of {listing(files.columns)}; drop fewer")
+        y, task, reason = read_target(files, target, task)
+        read = f"read block by block from {len(files.paths)} files of {len(files):,} rows"
+        kept = {column: kind for column, kind in kinds.items() if column in columns}
+        told = {"drop": list(drop), "kinds": kinds, "na": list(na)}
+        notes = {"read": {name: value for name, value in told.items() if value}}
+        rows, said = RowsInFiles(files, columns, na=na), (read, *filter(None, [reason]))
+        return cls(rows, y, task, name or name_of(path), sample_rows, kept, said, notes)
+
+    @property
+    def features(self) -> list[str]:
+        """Column names, in order."""
+        return list(self.X.columns)
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """Sorted labels, or None for regression."""
+        return self.y.cat.categories.tolist() if self.task == "classification" else None
+
+    def split(
+        self, sizes: tuple[float, float, float] = (0.6, 0.2, 0.2), *, random_state: int = 42
+    ) -> tuple[StreamedTable, StreamedTable, StreamedTable]:
+        """Split the rows at random into train, validation and test, each by a hash of its number in the files.
+
+        Parameters
+        ----------
+        sizes : three floats that sum to 1
+            Each row's chance to be in a part; parts are so large on average.
+        random_state : int
+
+        Raises
+        ------
+        PermGradError
+            If a part is empty, or a class has no training row.
+        """
+        if min(sizes) <= 0 or not np.isclose(sum(sizes), 1.0):
+            raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
+        part = np.searchsorted(np.cumsum(sizes)[:2], uniform(self.X.rows, random_state, SPLIT), side="right")
+        train, val, test = (self.take(np.flatnonzero(part == number)) for number in range(3))
+        if not min(len(train), len(val), len(test)):
+            raise PermGradError(f"{len(self)} rows are too few for three parts; read them whole: Table.from_file")
+        check_classes(train)
+        return train, val, test
+
+    def apart(self, low: float, high: float, random_state: int) -> tuple[StreamedTable, StreamedTable]:
+        """Return all rows but a share, and that share: those whose hash is from `low` up to `high`."""
+        numbers = uniform(self.X.rows, random_state, APART)
+        inside = (low <= numbers) & (numbers < high)
+        return self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
+
+    def take(self, at: np.ndarray) -> StreamedTable:
+        """Return the table of these rows (positions here)."""
+        return replace(self, X=self.X.take(at), y=self.y.iloc[at].reset_index(drop=True))
+
+    def draw(self, n_rows: int, random_state: int) -> tuple[pd.DataFrame, pd.Series]:
+        """Read rows that are drawn at random, in random order: of two draws the smaller is the larger's beginning."""
+        numbers = uniform(self.X.rows, random_state, SAMPLE)
+        n_rows = min(n_rows, len(self))
+        first = np.argpartition(numbers, n_rows - 1)[:n_rows]
+        at = first[np.argsort(numbers[first], kind="stable")]
+        y = np.asarray(self.y.iloc[at])
+        return self.X.frame(at), pd.Series(y, name=self.y.name)
+
+    def sample(self, random_state: int) -> Table:
+        """Return `sample_rows` of the rows, or all where there are fewer, as a table in memory.
+
+        Raises
+        ------
+        PermGradError
+            For what `Table` refuses.
+        """
+        X, y = self.draw(self.sample_rows, random_state)
+        return Table(X, y, self.task, self.name, kinds=self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"StreamedTable({self.name!r}, {len(self)} rows × {len(self.features)} features, {self.task}{classes})"
+
+
+def uniform(rows: np.ndarray, random_state: int, purpose: int) -> np.ndarray:
+    """Return a number in [0, 1) for each row's number, float64: a hash of it, of the seed, and of what it is for.
+
+    References
+    ----------
+    Steele, Lea & Flood, Fast Splittable Pseudorandom Number Generators (OOPSLA 2014): SplitMix64, whose n-th number
+    this is, for a seed that is drawn by NumPy's `SeedSequence`.
+    """
+    seed = np.random.SeedSequence([random_state, purpose]).generate_state(1, np.uint64)
+    out = np.empty(len(rows))
+    for start in range(0, len(rows), HASHED):
+        block = slice(start, start + HASHED)
+        z = rows[block].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seed  # wraps around, as it should
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        out[block] = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+    return out
+
+
+def read_target(files: ParquetFiles, name: str, task: Task | None) -> tuple[pd.Series, Task, str]:
+    """Read one column of all rows as the target; return it, its task, and why it is this one."""
+    import pyarrow as pa
+
+    codes: list[np.ndarray] = []
+    known: dict[Any, int] = {}
+    kinds = [metadata.schema.to_arrow_schema().field(name).type for metadata in files.metadata]
+    numeric = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds)
+    missing = 0
+    for group in range(len(files.groups)):
+        for batch in files.batches(group, [name]):
+            missing += batch.column(0).null_count
+            values = batch.column(0).to_pandas()
+            codes.append(values.to_numpy() if numeric else _numbered(values, known))
+    if missing:
+        raise PermGradError(f"the target {name!r} is missing in {missing} of {len(files)} rows; drop those rows first")
+    if not codes:
+        raise PermGradError("found no rows; a table needs at least two rows to learn from")
+    if numeric:
+        values = np.concatenate(codes)
+        if not np.isfinite(values).all():
+            raise PermGradError(f"the target {name!r} has infinite or missing values; drop those rows")
+        uniques, numbers = np.unique(values), None
+    else:
+        numbers, uniques = np.concatenate(codes), list(known)
+    levels, task, reason = as_task(pd.Series(uniques, name=name), task)
+    if levels.isna().any():
+        raise PermGradError(f"the target {name!r} holds blanks, which stand for nothing; drop those rows first")
+    if len(levels) < 2:
+        raise PermGradError(f"the target {name!r} has one value (one class), {uniques[0]!r}; at least two are needed")
+    if task == "regression":
+        return pd.Series(values if numbers is None else levels.to_numpy(float)[numbers], name=name), task, reason
+    numbers = np.searchsorted(uniques, values) if numbers is None else numbers
+    return pd.Series(_categories(levels, numbers), name=name), task, reason
+
+
+def check_classes(train: StreamedTable) -> None:
+    """Raise if a class has no row among those to train on."""
+    if train.classes is None:
+        return
+    counts = np.bincount(train.y.cat.codes, minlength=len(train.classes))
+    absent = [label for label, count in zip(train.classes, counts, strict=True) if not count]
+    if absent:
+        raise PermGradError(f"no training row is of class {listing(absent)}; leave rows of so rare a class out")
+
+
+def _numbered(values: pd.Series, known: dict[Any, int]) -> np.ndarray:
+    """Return the number of each value, by the order in which values were first seen."""
+    codes, levels = pd.factorize(values.astype(object))
+    return np.array([known.setdefault(level, len(known)) for level in levels], np.int32)[codes]
+
+
+def _categories(levels: pd.Series, numbers: np.ndarray) -> pd.Categorical:
+    """Return labels as categories whose levels are sorted, given the number of each row's level."""
+    if len({isinstance(label, str) for label in levels}) > 1:
+        raise PermGradError(f"labels must be all text or all numbers, the target {levels.name!r} mixes them")
+    labels = levels.to_numpy()
+    order = np.argsort(labels, kind="stable")
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order))
+    return pd.Categorical.from_codes(place[numbers], categories=pd.Index(labels[order]))
+
+
+def _check_present(columns: Sequence[str], wanted: Any, what: str) -> None:
+    absent = [column for column in wanted if column not in columns]
+    if absent:
+        raise PermGradError(f"no column {listing(absent)} {what}; the files' columns are {listing(columns, 12)}")
