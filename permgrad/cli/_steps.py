@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from permgrad.data.streamed import StreamedTable
     from permgrad.data.table import Table
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
     from permgrad.evaluation.result import RankingEvaluation
@@ -47,7 +48,7 @@ class Steps:
     evaluate: bool
     evaluate_timeout: float | None
 
-    def check(self, data: Table, test: Table) -> None:
+    def check(self, data: Table | StreamedTable, test: Table | StreamedTable) -> None:
         """Raise before training for what would not be possible after it."""
         from permgrad.errors import PermGradError
         from permgrad.importance.grouping.correlated import MOST_FEATURES
@@ -61,7 +62,7 @@ class Steps:
             raise PermGradError(f"--groups clusters at most {MOST_FEATURES:,} columns, got {len(data.features):,}")
 
     def rank(
-        self, estimator: HybridClassifier | HybridRegressor, test: Table
+        self, estimator: HybridClassifier | HybridRegressor, test: Table | StreamedTable
     ) -> tuple[FeatureRanking, FeatureRanking | None]:
         """Rank single columns and, where asked for, groups; both within one time limit."""
         from permgrad.importance.budget import Budget
@@ -74,10 +75,10 @@ class Steps:
             "budget": Budget(timeout=self.timeout, tolerance=self.tolerance).begin(),
         }
         conditional = self.conditional or (self.evaluate and len(test) >= LEAST_ROWS)
-        ranking = estimator.rank_features(test.X, test.y, conditional=conditional, **settings)
+        ranking = estimator.rank_features(test, conditional=conditional, **settings)
         if not self.groups and (not self.evaluate or len(test.features) > MOST_FEATURES):
             return ranking, None
-        groups = estimator.rank_features(test.X, test.y, groups="correlated", **settings)
+        groups = estimator.rank_features(test, groups="correlated", **settings)
         if not groups.children:
             click.echo(f"no columns correlate by {THRESHOLDS[0]} or more: there are no groups")
         return ranking, groups if groups.children else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from permgrad.data.streamed import StreamedTable
     from permgrad.data.table import Table
 
 
@@ -23,7 +24,7 @@ def take_reading(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in taken.items() if value not in nothing}
 
 
-def show_table(data: Table) -> None:
+def show_table(data: Table | StreamedTable) -> None:
     """Print a table's size, and what was made of it."""
     click.echo(f"{data.name}: {len(data)} rows × {len(data.features)} features, {data.task}")
     for line in [data.notes["note"]] if "note" in data.notes else []:
@@ -72,6 +73,11 @@ def same_table(table: str | None, known: dict[str, Any]) -> Table:
     from permgrad.data.datasets import list_datasets
     from permgrad.errors import PermGradError
 
+    if "sha256" not in known:
+        raise PermGradError(
+            "the ranking was made block by block (--stream), and tests train on a table in memory; rank a part of the"
+            " rows that fits, and evaluate that"
+        )
     named = known["name"] in set(list_datasets()["name"])
     if table is None and not named:
         raise PermGradError(

@@ -16,10 +16,12 @@ from permgrad.cli._saved_model import check_options, rank_model, write_ranking
 from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps, rows_to_fit
+from permgrad.cli._streamed import load_by_blocks, streams, write_by_blocks
 from permgrad.cli._tables import load_table, show_table, take_reading
 from permgrad.cli.check import show_findings
 
 if TYPE_CHECKING:
+    from permgrad.data.streamed import StreamedTable
     from permgrad.data.table import Table
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
     from permgrad.importance.ranking import FeatureRanking
@@ -80,6 +82,11 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 @click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to single columns.")
 @click.option("--evaluate", is_flag=True, help="All of the above, and put the ranking to the test, as `evaluate` does.")
 @click.option("--evaluate-timeout", type=SECONDS, metavar="S", help="Seconds for the tests.")
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Read Parquet files block by block, never all at once.  [default: where they would fill the memory]",
+)
 @settings_options
 def rank(
     table: str,
@@ -97,6 +104,7 @@ def rank(
     groups: bool,
     evaluate: bool,
     evaluate_timeout: float | None,
+    stream: bool | None,
     **settings: Any,  # the other options are the estimator's settings, by name
 ) -> None:
     """Train a hybrid network on TABLE and rank its columns.
@@ -105,12 +113,15 @@ def rank(
     Excel, Stata or SPSS; a directory of Parquet files, or a pattern in quotes. What no option says of the network is
     decided by the preset. With --model, nothing is trained.
     """
+    from permgrad.data.streamed import StreamedTable
     from permgrad.directories import new_directory
 
     stop_by_interrupt()
     if model is not None:
         check_options(click.get_current_context())
-    data = load_table(table, target, task, take_reading(settings))
+    told = take_reading(settings)
+    by_blocks = model is None and streams(table, stream)
+    data = load_by_blocks(table, target, task, told) if by_blocks else load_table(table, target, task, told)
     steps = Steps(
         settings["random_state"],
         n_repeats,
@@ -127,7 +138,9 @@ def rank(
     needs = BYTES_OF_RESULTS + BYTES_PER_COLUMN * len(data.features)
     with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging:
         show_table(data)
-        if model is None:
+        if isinstance(data, StreamedTable):
+            ranking = write_by_blocks(staging, data, split_random_state, build_estimator(data, settings), steps)
+        elif model is None:
             ranking = _write_ranking(staging, data, split_random_state, settings, steps)
         else:
             known: Any = {"n_repeats": n_repeats, "timeout": timeout, "conditional": conditional}
@@ -135,6 +148,7 @@ def rank(
             write_ranking(staging, ranking)
     show_ranking(ranking)
     written = "report.html, ranking.csv, ranking.json, model/ and pictures"
+    written = "ranking.csv, ranking.json, ranking.png and model/" if by_blocks else written
     click.echo(f"\nresults in {out}/: {written if model is None else 'ranking.csv, ranking.json, ranking.png'}")
 
 
@@ -192,12 +206,12 @@ def _rescue(ranking: FeatureRanking) -> None:
         click.echo(f"the ranking is kept in {kept}", err=True)
 
 
-def build_estimator(data: Table, settings: dict[str, Any]) -> HybridClassifier | HybridRegressor:
+def build_estimator(data: Table | StreamedTable, settings: dict[str, Any]) -> HybridClassifier | HybridRegressor:
     """Build the estimator of a table's task with these settings.
 
     Parameters
     ----------
-    data : Table
+    data : Table or StreamedTable
     settings : dict
         Of the estimator, but that ``"branches"`` may be "both", and ``"class_weight"`` is there for regression too.
     """

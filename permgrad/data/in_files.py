@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,9 @@ def parquet_paths(path: str | Path) -> list[str]:
     wrong = [name for name in found if Path(name).suffix.lower() not in (".parquet", ".pq")]
     if not found or wrong:
         got = listing(wrong) if wrong else "none"
-        raise FileFormatError(f"expected Parquet files at {path}, got {got}; other files are read whole: Table.from_file")
+        raise FileFormatError(
+            f"expected Parquet files at {path}, got {got}; other files are read whole: Table.from_file"
+        )
     return found
 
 
@@ -232,11 +235,18 @@ class RowsInFiles:
         if reader is None or wanted[0] < reader.first:
             reader = _Reader(self.files.batches(group, self.columns))
         frame = reader.read(wanted)
-        if wanted[-1] + 1 < self.files.starts[group + 1] - self.files.starts[group]:
+        if wanted[-1] < self._last_rows[group]:
             self._open[group] = reader
             while len(self._open) > MOST_OPEN:
                 del self._open[next(iter(self._open))]
         return frame[self.columns]
+
+    @cached_property
+    def _last_rows(self) -> np.ndarray:
+        """The last row of each row group that is seen here, by its number in the group: behind it, none is read."""
+        ascending = np.sort(self.rows)
+        before_end = np.searchsorted(ascending, self.files.starts[1:])
+        return ascending[np.maximum(before_end, 1) - 1] - self.files.starts[:-1]
 
     def _encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Encode a block; what is warned of a column is said once, not of each block."""

@@ -101,6 +101,8 @@ def _check(estimator: Any, table: StreamedTable, y: Any, sample_weight: Any) -> 
 def _parts(estimator: Any, table: StreamedTable, validation_data: Any) -> list[Part]:
     """Return for each network the rows to fit on, and those that decide when to stop."""
     n, share = estimator._n_networks, estimator.validation_fraction
+    if isinstance(validation_data, StreamedTable):
+        check_columns(validation_data.features, table.features, "validation_data")
     if validation_data is not None:
         return [(table, validation_data)] * n
     if not 0 <= share < 1:
@@ -130,7 +132,6 @@ def _fit_columns(estimator: Any, table: StreamedTable, sample: Table) -> None:
 def _held(estimator: Any, sample: Table, deciding: Any) -> Rows:
     """Return rows that decide when to stop, in memory; of streamed ones, as many as a sample has."""
     if isinstance(deciding, StreamedTable):
-        check_columns(deciding.features, sample.features, "validation_data")
         deciding = deciding.draw(deciding.sample_rows, estimator.random_state_)
     table = sample.more_rows(deciding)
     target = estimator._encode_target(table.y)
