@@ -258,7 +258,8 @@ class RowsInFiles:
             column = str(warning.message).split(" holds ")[0]
             if column not in self._said:
                 self._said.add(column)
-                warnings.warn(f"{warning.message} (further values of it are not named)", stacklevel=3)
+                said = f"{warning.message} (further values of it are not named)"
+                warnings.warn(said, warning.category, stacklevel=3)
         return encoded
 
 
