@@ -225,8 +225,8 @@ def read_target(files: ParquetFiles, name: str, task: Task | None) -> tuple[pd.S
             raise PermGradError(f"the target {name!r} has infinite or missing values; drop those rows")
         uniques, numbers = np.unique(values), None
     else:
-        numbers, uniques = np.concatenate(codes), list(known)
-    levels, task, reason = as_task(pd.Series(uniques, name=name), task)
+        numbers, uniques = np.concatenate(codes), np.array([*known], object)
+    levels, task, reason = as_task(pd.Series(uniques, name=name).infer_objects(), task)
     if levels.isna().any():
         raise PermGradError(f"the target {name!r} holds blanks, which stand for nothing; drop those rows first")
     if len(levels) < 2:

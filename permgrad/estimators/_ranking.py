@@ -127,7 +127,12 @@ class RanksFeatures:
         """
         budget = budget.begin()
         if isinstance(X, StreamedTable):
-            given = {"groups": groups, "formula": formula, "end_to_end": end_to_end, "conditional": conditional}
+            given: dict[str, Any] = {
+                "groups": groups,
+                "formula": formula,
+                "end_to_end": end_to_end,
+                "conditional": conditional,
+            }
             given |= {"n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
             return rank_enough_rows(self, X, budget, given)
         explained = self._explained_rows(X, y)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics
 
+from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
 
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "r2")
@@ -17,8 +18,8 @@ SCORES = {
 """Names that `scores` gives for each task."""
 
 
-def scores(estimator: Any, table: Table) -> dict[str, float]:
-    """Score `estimator` on `table`.
+def scores(estimator: Any, table: Table | StreamedTable) -> dict[str, float]:
+    """Score `estimator` on all rows of `table`.
 
     Returns
     -------
