@@ -29,11 +29,10 @@ ENCODED_ROWS = 16_384
 """Rows that are encoded at once: on the way they are float64, and several times in memory."""
 BUFFER_BYTES, MOST_BUFFERED, LEAST_BUFFERED = 2**26, 2**17, 2**12
 """Of the rows that are mixed at a time, encoded."""
-AT_ONCE = 8
-"""Row groups that are read side by side in a mixed order."""
+AT_ONCE, COLUMNS_AT_ONCE = 8, 200
+"""Row groups that are read side by side in a mixed order, and columns of them: each holds its pages, 2 or 3 MB."""
 PIECE = 2048
 """Rows that one of them gives in its turn."""
-MOST_OPEN = 2 * AT_ONCE
 PAGES = 2**16
 """Bytes of a column that are read at once: by default a row group's whole column would be held."""
 
@@ -166,6 +165,11 @@ class RowsInFiles:
         """How many rows are held and mixed at a time."""
         return int(np.clip(BUFFER_BYTES // (4 * self.shape[1]), LEAST_BUFFERED, MOST_BUFFERED))
 
+    @property
+    def at_once(self) -> int:
+        """How many row groups are read side by side in a mixed order."""
+        return max(2, min(AT_ONCE, COLUMNS_AT_ONCE // len(self.columns)))
+
     def take(self, at: np.ndarray) -> RowsInFiles:
         """Return a view of some of the rows, by their positions here."""
         return RowsInFiles(self.files, self.columns, self.rows[at], self.encoder, self.na)
@@ -198,7 +202,7 @@ class RowsInFiles:
     def mixed_order(self, buffer_rows: int, rng: np.random.Generator) -> np.ndarray:
         """Return an order of all rows, as positions here, that reads each row group from its first row on.
 
-        Row groups come in a random order, `AT_ONCE` of them side by side: each gives a piece in its turn. Then
+        Row groups come in a random order, `at_once` of them side by side: each gives a piece in its turn. Then
         each `buffer_rows` of them are mixed.
         """
         in_files = np.argsort(self.rows, kind="stable").astype(self.rows.dtype)
@@ -208,7 +212,7 @@ class RowsInFiles:
         beside: list[np.ndarray] = []
         pieces = [in_files[:0]]
         while waiting or beside:
-            while waiting and len(beside) < AT_ONCE:
+            while waiting and len(beside) < self.at_once:
                 beside.append(waiting.pop())
             pieces += [run[:PIECE] for run in beside]
             beside = [run[PIECE:] for run in beside if len(run) > PIECE]
@@ -237,7 +241,7 @@ class RowsInFiles:
         frame = reader.read(wanted)
         if wanted[-1] < self._last_rows[group]:
             self._open[group] = reader
-            while len(self._open) > MOST_OPEN:
+            while len(self._open) > 2 * self.at_once:  # some are at their end, others begin
                 del self._open[next(iter(self._open))]
         return frame[self.columns]
 

@@ -161,7 +161,8 @@ class StreamedTable:
         first = np.argpartition(numbers, n_rows - 1)[:n_rows]
         at = first[np.argsort(numbers[first], kind="stable")]
         y = np.asarray(self.y.iloc[at])
-        return self.X.frame(at), pd.Series(y, name=self.y.name)
+        rows = self.X.take(at)  # a view of its own, which closes each row group behind the last row that it wants
+        return rows.frame(slice(None)), pd.Series(y, name=self.y.name)
 
     def sample(self, random_state: int) -> Table:
         """Return `sample_rows` of the rows, or all where there are fewer, as a table in memory.

@@ -109,8 +109,15 @@ def test_a_mixed_order_reads_each_row_group_once(files, whole, monkeypatch):
     order = rows.mixed_order(96, np.random.default_rng(0))
     for start in range(0, len(order), 96):
         rows.frame(order[start : start + 96])
+        assert len(rows._open) <= rows.at_once
     assert sorted(opened) == list(range(len(files.groups)))
     assert not rows._open
+
+
+def test_of_wide_files_fewer_row_groups_are_open(files, whole, monkeypatch):
+    monkeypatch.setattr(in_files, "COLUMNS_AT_ONCE", 15)
+    assert RowsInFiles(files, list(whole)).at_once == 2
+    assert RowsInFiles(files, ["a"]).at_once == 3
 
 
 def test_a_mixed_order_mixes_row_groups(files):

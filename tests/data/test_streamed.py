@@ -65,6 +65,7 @@ def test_a_smaller_draw_is_the_beginning_of_a_larger_one(tmp_path):
     np.testing.assert_allclose((few[0].a - 0.25) / 7, few[1])
     assert few[0].a.nunique() == 30
     assert len(table.draw(1000, 0)[0]) == 400
+    assert not table.X._open  # no row group is held behind a draw
     sample = table.sample(0)
     assert isinstance(sample, pg.Table)
     assert len(sample) == 50
