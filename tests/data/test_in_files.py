@@ -61,6 +61,12 @@ def test_rows_come_as_they_stand_in_any_order(files, whole):
     assert rows.frame(np.arange(0)).shape == (0, 7)
 
 
+def test_an_open_row_group_is_read_back_and_forth(files, whole):
+    rows = RowsInFiles(files, list(whole))
+    for at in (100, 5, 101, 101, 60, 129, 0):  # of the first row group, in batches of 16 rows
+        same(rows.frame(np.array([at])), whole.iloc[[at]])
+
+
 def test_only_some_columns_in_another_order(files, whole):
     same(RowsInFiles(files, ["text", "a"]).frame(slice(0, 200)), whole[["text", "a"]][:200])
 
