@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import check_array
 
 from permgrad.data._kinds import cleaned
-from permgrad.errors import PermGradError, listing
+from permgrad.errors import PermGradError, as_permgrad_error, listing
 
 PARTS = ("train", "validation", "test")
 """Of a split; a row whose part is "" is put into one of the first two where the table is split."""
@@ -147,6 +148,34 @@ def taken_columns(
     if split is not None and facts["parts"].isna().any():
         raise PermGradError(f"the column {split!r} says of each row its part; it is missing in some")
     return [name for role, name in named.items() if role != "times"], facts
+
+
+def weights_and_groups(X: Any, sample_weight: Any, groups: Any) -> tuple[Any, Any]:
+    """Return weights and groups of rows: those that are given, else what a `Table` brings along."""
+    facts = getattr(X, "facts", None)
+    known = facts if isinstance(facts, RowFacts) else RowFacts()
+    weights = known.weights if sample_weight is None else sample_weight
+    return weights, known.groups if groups is None else groups
+
+
+def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray:
+    """Return the weight of each row, shape (n_rows,), float64.
+
+    Raises
+    ------
+    PermGradError
+        If it is not one number of at least 0 for each row, or all are 0.
+    """
+    with as_permgrad_error():
+        weight = check_array(
+            sample_weight, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="sample_weight"
+        )
+    if weight.shape != (n_rows,) or weight.min() < 0 or not weight.any():
+        raise PermGradError(
+            f"sample_weight must hold one number of at least 0 for each of {n_rows} rows, not all of them zero;"
+            f" got numbers of shape {weight.shape}, the least {weight.min():g}"
+        )
+    return weight
 
 
 def _as_series(name: str, values: Any, n_rows: int) -> pd.Series:

@@ -13,11 +13,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from permgrad.data.encoding import ColumnEncoder
+from permgrad.data.rows import check_sample_weight
 from permgrad.data.table import Table, as_frame, as_given, check_complete
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
 from permgrad.estimators._ranking import ExplainsImages
-from permgrad.estimators._weights import check_sample_weight
 from permgrad.training.config import TrainingConfig
 from permgrad.training.fit import Rows, fit_network
 

@@ -18,11 +18,11 @@ from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 from permgrad.data.cells import Cells
 from permgrad.data.on_disk import RowsOnDisk
+from permgrad.data.rows import check_sample_weight
 from permgrad.data.table import Table, check_columns, check_complete, rows_and_target
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier, draw_random_state
 from permgrad.estimators._ranking import ExplainedRows, RanksFeatures
-from permgrad.estimators._weights import check_sample_weight
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.weights import weight_importance
 from permgrad.models.selector import SelectorConfig, build_selector_mlp

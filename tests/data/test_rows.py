@@ -171,7 +171,7 @@ def test_what_cannot_be_known_of_rows(frame, tmp_path):
     frame["w"] = -1
     refused("weights must be finite numbers of at least 0", weight="w")
     frame.loc[3, "patient"] = None
-    refused("must be known of each row, 'patient' is missing in 1", group="patient")
+    refused("must be known of each row, missing in 1", group="patient")
     with pytest.raises(pg.PermGradError, match="one value for each of 2 rows, got 1"):
         pg.Table([[1], [2]], [0, 1], groups=["a"])
 

@@ -42,7 +42,15 @@ def anchor_rows(own: np.ndarray) -> np.ndarray:
 
 
 def independence_p_value(
-    others: np.ndarray, output: np.ndarray, anchored: np.ndarray, truth: np.ndarray, classes: bool, random_state: int
+    others: np.ndarray,
+    output: np.ndarray,
+    anchored: np.ndarray,
+    truth: np.ndarray,
+    classes: bool,
+    random_state: int,
+    *,
+    weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Test that the target is independent of a feature, given the other columns, against the network's gaining by it.
 
@@ -60,6 +68,8 @@ def independence_p_value(
         Outputs are probabilities; others may be cut off.
     random_state : int
         Of the trees.
+    weights, groups : ndarray of shape (n_rows,), optional
+        Of the test of the rows' products, see `mean_p_value`; the regressions count rows alike.
 
     Returns
     -------
@@ -99,7 +109,7 @@ def independence_p_value(
     untold = 1 - ((rest - by_trees) ** 2).sum(axis=0) / np.maximum((rest**2).sum(axis=0), 1e-30)
     rest = rest - by_trees
     products = (rest[:, :n_outputs] * rest[:, n_outputs:]).sum(axis=1)
-    return mean_p_value(products), float(max(0.0, untold.max()))
+    return mean_p_value(products, weights, groups), float(max(0.0, untold.max()))
 
 
 def independence_of(
@@ -137,7 +147,8 @@ def independence_of(
     if classes and truth.shape[1] == 2:  # the one is 1 less the other
         said, anchored, truth = said[:, -1:], anchored[:, :, -1:], truth[:, -1:]
     random_state = int(np.random.default_rng(seed).integers(2**31))
-    return independence_p_value(others, said, anchored, truth, classes, random_state)
+    counting = {"weights": target.weights, "groups": target.groups}
+    return independence_p_value(others, said, anchored, truth, classes, random_state, **counting)
 
 
 def _cut(values: np.ndarray) -> np.ndarray:
