@@ -89,7 +89,7 @@ def _at_random(y: pd.Series, sizes: tuple[float, float, float], random_state: in
 
 
 def holdout(y: pd.Series, facts: RowFacts, share: float, random_state: int, *, classes: bool) -> Positions:
-    """Return the positions of rows to fit on, and of about that share of the rows to hold out.
+    """Return the positions of rows to fit on, and of about that share of the rows (at random: or number) to hold out.
 
     Of times the latest are held out, all rows of one time on one side. Of groups whole ones. Of both, the groups that
     begin latest; what the others have from then on is in neither part, so that all fitted on lies before.
