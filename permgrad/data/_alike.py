@@ -17,7 +17,9 @@ LEAST_ROWS = 1.5
 LEAST_ALIKE, ALPHA = 0.2, 1e-4
 """Intraclass correlation of the target within levels, and the p-value of an F test, from where levels are groups."""
 MOST_CLASSES = 20
-_GROUP_NAME = re.compile(r"(?i).*(patient|subject|person|participant|donor|animal|slide|household|customer|user|group)s?.*")
+_GROUP_NAME = re.compile(
+    r"(?i).*(patient|subject|person|participant|donor|animal|slide|household|customer|user|group)s?.*"
+)
 
 
 def alike_in_target(name: str, column: pd.Series, y: pd.Series, *, classes: bool) -> float:

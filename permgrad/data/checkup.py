@@ -228,7 +228,9 @@ def _groups(table: Table) -> list[Finding]:
     if table.facts.known().keys() - {"weights"}:
         return []
     classes = table.task == "classification"
-    alike = {str(name): alike_in_target(str(name), column, table.y, classes=classes) for name, column in table.X.items()}
+    alike = {
+        str(name): alike_in_target(str(name), column, table.y, classes=classes) for name, column in table.X.items()
+    }
     name = max(alike, key=alike.__getitem__)
     if not alike[name]:
         return []

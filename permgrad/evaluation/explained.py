@@ -14,6 +14,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
 from permgrad.data.table import Table, as_target
+from permgrad.estimators._base import NetworkEstimator
 from permgrad.importance.budget import Budget
 from permgrad.importance.formula import formula_of
 from permgrad.importance.game.play import COARSE
@@ -122,9 +123,10 @@ class ExplainedModel:
         fresh.set_params(**settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # columns that no longer vary
-            if has_fit_parameter(fresh, "validation_data"):  # one of this package's: a table says what rows are
+            if isinstance(fresh, NetworkEstimator):  # a table says what its rows are
                 return fresh.fit(train, validation_data=validation_data)
-            known = {"sample_weight": train.weights, "groups": train.groups}
+            validation = None if validation_data is None else (validation_data.X, validation_data.y)
+            known = {"sample_weight": train.weights, "groups": train.groups, "validation_data": validation}
             known = {name: rows for name, rows in known.items() if rows is not None and has_fit_parameter(fresh, name)}
             return fresh.fit(train.X, train.y, **known)
 

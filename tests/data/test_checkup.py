@@ -6,6 +6,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.data import checkup
+from permgrad.data._alike import alike_in_target
 from permgrad.data.checkup import histogram
 
 N = 400
