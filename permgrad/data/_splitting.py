@@ -144,8 +144,8 @@ def _beginnings(facts: RowFacts) -> tuple[np.ndarray, np.ndarray]:
     times = _numbers(facts.times)
     if facts.groups is None:
         return times, times
-    codes = facts.codes()
-    begin = np.full(int(codes.max()) + 1, np.inf)  # type: ignore[union-attr]
+    codes: Any = facts.codes()
+    begin = np.full(int(codes.max()) + 1, np.inf)
     np.minimum.at(begin, codes, times)
     return begin[codes], times
 
@@ -195,7 +195,7 @@ def _rolling(facts: RowFacts, n: int) -> list[Positions]:
     too_few = PermGradError(f"{n} folds need more than as many times, {facts.times.name!r} has too few")  # type: ignore[union-attr]
     if len(at) < n + 1:
         raise too_few
-    chosen = []
+    chosen: list[Positions] = []
     for _, held in TimeSeriesSplit(n, test_size=size).split(order):
         first = at[order[held[0]]]  # rows of one time are on one side
         end = at[order[held[-1] + 1]] if held[-1] + 1 < len(order) else np.inf

@@ -87,11 +87,11 @@ class RowFacts:
                 raise PermGradError(f"some of these rows have {name}, and some have none; give them for all, or none")
         ones = [pd.Series(np.ones(n)) for n in sizes]
         none = [pd.Series([""] * n, dtype=object) for n in sizes]
-        fill = {"weights": ones, "parts": none}
+        fill: dict[str, list[pd.Series]] = {"weights": ones, "parts": none}
         joined = {}
         for name in {**ours, **theirs}:
             both = [known[name] if name in known else fill[name][i] for i, known in enumerate((ours, theirs))]
-            label = (ours.get(name) if name in ours else theirs[name]).name  # type: ignore[union-attr]
+            label = str({**theirs, **ours}[name].name)
             joined[name] = pd.concat(both, ignore_index=True).rename(label)
         return RowFacts(**joined)
 
@@ -195,7 +195,7 @@ def _as_series(name: str, values: Any, n_rows: int) -> pd.Series:
 
 def _as_times(series: pd.Series) -> pd.Series:
     """Return times as numbers or datetime64; texts are read as columns are."""
-    frame = cleaned(series.to_frame("times")).frame["times"].rename(series.name)
+    frame = cleaned(series.to_frame("times")).frame["times"].rename(str(series.name))
     kind = frame.dtype
     usable = pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
     if not usable and not pd.api.types.is_datetime64_any_dtype(kind):
@@ -209,7 +209,9 @@ def _as_times(series: pd.Series) -> pd.Series:
 
 
 def _as_weights(series: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(cleaned(series.to_frame("weights")).frame["weights"], errors="coerce").rename(series.name)
+    numbers = pd.to_numeric(cleaned(series.to_frame("weights")).frame["weights"], errors="coerce").rename(
+        str(series.name)
+    )
     values = numbers.to_numpy(float, na_value=np.nan)
     if not np.isfinite(values).all() or values.min() < 0 or not values.any():
         raise PermGradError(

@@ -111,7 +111,7 @@ class Table:
 
     def _row_facts(self, n_rows: int) -> RowFacts:
         """Return what is known of the rows, checked; by default that of the table that came as X."""
-        earlier = self.X.facts.known() if isinstance(self.X, Table) else {}
+        earlier: dict[str, Any] = self.X.facts.known() if isinstance(self.X, Table) else {}
         given = {name: getattr(self, name) for name in ("groups", "times", "weights", "parts")}
         return RowFacts.of(n_rows, **{**earlier, **{name: one for name, one in given.items() if one is not None}})
 
@@ -230,9 +230,9 @@ class Table:
             )
         told = {name: value for name, value in given.items() if value is not None} | ({"na": [*na]} if na else {})
         told |= {name: keywords[name] for name in ("drop", "kinds", "rare") if keywords.get(name)}
-        columns = {"group": group, "time": time, "weight": weight, "split": split}
-        columns = {name: column for name, column in columns.items() if column is not None}
-        told |= columns | ({} if test is None else {"test": str(test)})
+        roles = {"group": group, "time": time, "weight": weight, "split": split}
+        columns: dict[str, str] = {name: column for name, column in roles.items() if column is not None}
+        told |= {**columns, **({} if test is None else {"test": str(test)})}
         notes = {**keywords.pop("notes", {}), **({"read": told} if told else {})}
         said = (*read.said, *keywords.pop("said", ()))
         keywords = {"name": name_of(path), "notes": notes, "said": said, "decimal": read.dialect.decimal, **keywords}
