@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,16 @@ import pandas as pd
 from permgrad.data._frames import as_named_frame
 from permgrad.data._targets import as_task
 from permgrad.data.rows import PARTS, RowFacts, taken_columns
-from permgrad.data.table import Table, as_frame, as_target, check_complete, replace_facts
 from permgrad.errors import PermGradError, listing
 
+if TYPE_CHECKING:
+    from permgrad.data.table import Table
 
-def with_test_rows(table: Table, frame: pd.DataFrame, columns: Mapping[str, str]) -> Table:
-    """Return a table with the rows of another frame behind its own: the test rows of its split.
+
+def rows_to_test(
+    table: Table, frame: pd.DataFrame, columns: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.Series, RowFacts]:
+    """Return columns and target of the test rows in another frame, and the facts of the table's rows and theirs.
 
     Parameters
     ----------
@@ -39,14 +44,14 @@ def with_test_rows(table: Table, frame: pd.DataFrame, columns: Mapping[str, str]
     joined = table.facts.joined(facts, (len(table), len(frame)))
     parts = np.repeat(["", PARTS[2]], [len(table), len(frame)])
     checked = RowFacts.of(len(parts), **joined.with_parts(parts).known())
-    y = _target(as_target(frame[name]), table)
-    plain = replace_facts(table.take(np.arange(len(table))), RowFacts())
-    return replace_facts(plain.with_rows((as_frame(frame[table.features]), y)), checked)
+    return frame[table.features], _target(frame[name], table), checked
 
 
 def _target(y: pd.Series, table: Table) -> pd.Series:
     """Return the test rows' target as the table's is."""
-    check_complete(y)
+    missing = int(y.isna().sum())
+    if missing:
+        raise PermGradError(f"the target {table.y.name!r} is missing in {missing} of {len(y)} test rows; drop those")
     y = as_task(y, table.task)[0]
     if table.task == "regression":
         return y.astype(float)

@@ -17,6 +17,7 @@ from permgrad.data._frames import as_named_frame, check_numbers, check_shape, is
 from permgrad.data._kinds import Kind, TextRule, cleaned, matching
 from permgrad.data._splitting import how_split, three_parts
 from permgrad.data._targets import Rare, Task, as_task, check_labels, check_no_leak, without_rare
+from permgrad.data._test_rows import rows_to_test
 from permgrad.data.reading import ReadOptions, check_unique, name_of, read_any, read_like
 from permgrad.data.rows import RowFacts, taken_columns
 from permgrad.errors import PermGradError, as_permgrad_error, listing
@@ -242,9 +243,9 @@ class Table:
         if split is not None or keywords.get("rare", "error") != "error":
             other = "split" if split is not None else "rare"
             raise PermGradError(f"{other} cannot be had beside a test file; leave one out, or make one file of both")
-        from permgrad.data._test_rows import with_test_rows
-
-        return with_test_rows(table, read_like(test, options, read).frame, columns)
+        X, y, facts = rows_to_test(table, read_like(test, options, read).frame, columns)
+        plain = replace_facts(table.take(np.arange(len(table))), RowFacts())
+        return replace_facts(plain.with_rows((X, y)), facts)
 
     @property
     def features(self) -> list[str]:
