@@ -133,7 +133,7 @@ def permutation_importance(
     not above 0: whether *this network* gains by the feature. A network that leans on a feature that merely
     correlates with a relevant one does, and is found out so. The rows are what was drawn independently: each row's
     differences are averaged over repeats, and one paired, one-sided t-test is made of the rows' means.
-    (With groups of rows, of the groups' sums. The ties that `conditional` learns are learned row by row.)
+    (With groups of rows, of the groups' sums. The bins of rows alike are made of rows, whatever their group.)
 
     With ``conditional=True`` a p-value tests that the target is independent of the feature, given the other columns,
     against that the network's use of the feature goes with the target: see `independence_p_value`, a t-test of
