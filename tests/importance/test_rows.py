@@ -62,6 +62,9 @@ def test_permuted_rows_of_weight_k_are_k_rows(problem):
     for ranking in (weighed, repeated):
         off = np.abs(ranking.scores - expected) / (ranking.std / np.sqrt(3000))
         assert off.max() < 4
+    grouped = permute_opaque(Opaque.of(Product(), X[rows], y[rows], row_groups=rows), n_repeats=300)
+    np.testing.assert_allclose(weighed.high - weighed.low, grouped.high - grouped.low, rtol=0.3)
+    np.testing.assert_allclose(weighed.replicates.mean(axis=0), expected, rtol=0.25)
     assert weighed.settings["baseline_loss"] == pytest.approx(repeated.settings["baseline_loss"])
     unweighed = permute_opaque(Opaque.of(Product(), X, y), n_repeats=300)
     assert np.abs(unweighed.scores / expected - 1).min() > 0.1
