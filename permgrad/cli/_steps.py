@@ -57,6 +57,11 @@ class Steps:
             raise PermGradError(
                 f"--conditional needs at least {LEAST_ROWS} test rows, this table's test part has {len(test)}"
             )
+        if test.groups is not None and test.groups.nunique() < 2:
+            raise PermGradError(
+                f"--group {test.groups.name} leaves {test.groups.nunique()} group to test on, and intervals draw groups"
+                " anew: two are needed, better ten; give more rows, or leave --group out"
+            )
         if self.groups and len(data.features) > MOST_FEATURES:
             raise PermGradError(f"--groups clusters at most {MOST_FEATURES:,} columns, got {len(data.features):,}")
 
@@ -74,10 +79,10 @@ class Steps:
             "budget": Budget(timeout=self.timeout, tolerance=self.tolerance).begin(),
         }
         conditional = self.conditional or (self.evaluate and len(test) >= LEAST_ROWS)
-        ranking = estimator.rank_features(test.X, test.y, conditional=conditional, **settings)
+        ranking = estimator.rank_features(test, conditional=conditional, **settings)
         if not self.groups and (not self.evaluate or len(test.features) > MOST_FEATURES):
             return ranking, None
-        groups = estimator.rank_features(test.X, test.y, groups="correlated", **settings)
+        groups = estimator.rank_features(test, groups="correlated", **settings)
         if not groups.children:
             click.echo(f"no columns correlate by {THRESHOLDS[0]} or more: there are no groups")
         return ranking, groups if groups.children else None

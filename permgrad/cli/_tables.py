@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from permgrad.data.table import Table
 
 
-OF_FILES = ("sep", "decimal", "encoding", "header", "na", "sheet")
-OF_TABLES = ("drop", "kinds", "rare")
+OF_FILES = ("sep", "decimal", "encoding", "header", "na", "sheet", "test")
+OF_ROWS = ("group", "time", "weight", "split")
+OF_TABLES = ("drop", "kinds", "rare", *OF_ROWS)
 
 
 def take_reading(options: dict[str, Any]) -> dict[str, Any]:
@@ -30,6 +31,12 @@ def show_table(data: Table) -> None:
         click.echo(f"  {line}")
     for line in data.said:
         click.echo(f"  {line}")
+
+
+def show_split(data: Table, random_state: int) -> None:
+    """Print how rows are split, where that is not at random."""
+    if {*data.facts.known()} - {"weights"}:
+        click.echo(f"  {data.how_split(random_state=random_state)}")
 
 
 def load_table(table: str, target: str | None, task: Any, told: dict[str, Any] | None = None) -> Table:
@@ -56,7 +63,9 @@ def load_table(table: str, target: str | None, task: Any, told: dict[str, Any] |
             raise PermGradError(f"the target of data set {table!r} is {data.y.name!r}; leave --target out")
         if task not in (None, data.task):
             raise PermGradError(f"the task of data set {table!r} is {data.task}; leave --task out")
-        return Table(data.X, data.y, data.task, data.name, data.notes | {"read": told}, **told) if told else data
+        facts: dict[str, Any] = {"task": data.task, "name": data.name, "notes": data.notes | {"read": told}}
+        frame = data.X.assign(**{str(data.y.name): data.y})
+        return Table.from_frame(frame, str(data.y.name), **facts, **told) if told else data
     if target is None:
         raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")
     return Table.from_file(table, target, task=task, **told)

@@ -12,11 +12,11 @@ import click
 
 from permgrad.cli._notes import notes_printed
 from permgrad.cli._options import PRESETS, SECONDS, SettingsApart, check_class_weight, settings_options, shared_options
-from permgrad.cli._saved_model import check_options, rank_model, write_ranking
+from permgrad.cli._saved_model import check_options, check_rows, rank_model, write_ranking
 from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps, rows_to_fit
-from permgrad.cli._tables import load_table, show_table, take_reading
+from permgrad.cli._tables import load_table, show_split, show_table, take_reading
 from permgrad.cli.check import show_findings
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def rank(
     if model is not None:
         check_options(click.get_current_context())
     data = load_table(table, target, task, take_reading(settings))
+    if model is not None:
+        check_rows(data)
     steps = Steps(
         settings["random_state"],
         n_repeats,
@@ -148,6 +150,7 @@ def _write_ranking(
     from permgrad.report.results import Results
 
     train, val, test = data.split(random_state=split_random_state)
+    show_split(data, split_random_state)
     steps.check(data, test)
     estimator = build_estimator(data, settings)
     check = data.check(random_state=split_random_state)

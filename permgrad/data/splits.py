@@ -114,7 +114,7 @@ def _read(path: Path, expected: Table) -> Table:
     with reading(path, "a table of a split"):
         frame = read_csv(path)
     kinds = {name: kind for name, kind in expected.kinds.items() if name in expected.features}
-    facts = {"task": expected.task, "name": expected.name, "notes": expected.notes}
+    facts: dict[str, Any] = {"task": expected.task, "name": expected.name, "notes": expected.notes}
     part = Table.from_frame(frame, str(expected.y.name), kinds=kinds, **facts)
     check_columns(part.features, expected.features, str(path))
     if part.classes != expected.classes:

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 
 from permgrad.data.cells import Cells
+from permgrad.data.rows import weights_and_groups
 from permgrad.data.table import Table, Task, as_target
 from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
@@ -40,6 +41,9 @@ class NetworkEstimator(BaseEstimator, ABC):
     """
 
     _task: ClassVar[Task]
+    __metadata_request__fit: ClassVar = {
+        "groups": True
+    }  # scikit-learn's tools hand them on, as the splitters have them
     networks_: list[Any]
     features_: tuple[str, ...]
     history_: dict[str, list[float]]
@@ -66,11 +70,12 @@ class NetworkEstimator(BaseEstimator, ABC):
         X, y
             As for `fit`.
         sample_weight : array of shape (n_rows,), optional
-            Weights of the mean.
+            Weights of the mean; by default those of a table.
         """
         check_fitted(self)
         target = self._encode_target(self._target(X, y))
-        return float(np.average(self._row_losses(target, self._network_output(X)), weights=sample_weight))
+        weights, _ = weights_and_groups(X, sample_weight, None)
+        return float(np.average(self._row_losses(target, self._network_output(X)), weights=weights))
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write network, settings and what else was fitted to a new directory; `permgrad.load` reads it.

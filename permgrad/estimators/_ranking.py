@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from permgrad.backend import keras
+from permgrad.data.rows import weights_and_groups
 from permgrad.errors import PermGradError, UnfittedError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.averaging import average_rankings
@@ -70,6 +71,8 @@ class RanksFeatures:
         y: Any = None,
         *,
         groups: Groups | None = None,
+        sample_weight: Any = None,
+        row_groups: Any = None,
         formula: Formula | Choice | None = None,
         end_to_end: bool | None = None,
         conditional: bool = False,
@@ -87,6 +90,9 @@ class RanksFeatures:
         groups : mapping of str to column names, or "correlated", optional
             Columns to rank as one, permuted together; columns in no group stay single. "correlated" clusters these
             rows' columns, in two levels, see `permgrad.correlated_groups`.
+        sample_weight, row_groups : array of shape (n_rows,), optional
+            How many rows each stands for, and labels of rows that were drawn together (what `fit` calls groups); by
+            default those of a table. See `permgrad.permutation_importance`.
         formula : {"game", "fused", "published"} or Formula, optional
             By default Shapley values of the game of (column, branch), where they take some minutes at most; see
             `permgrad.rank_features`.
@@ -126,6 +132,7 @@ class RanksFeatures:
         budget = budget.begin()
         explained = self._explained_rows(X, y)
         random_state = self.random_state_ if random_state is None else random_state
+        weights, of_rows = weights_and_groups(X, sample_weight, row_groups)
         n = len(self.networks_)
         rankings = [
             self._rank_network(
@@ -133,6 +140,8 @@ class RanksFeatures:
                 explained,
                 groups,
                 budget.step(f"network{i + 1}", share=1 / (n - i)) if n > 1 else budget,
+                sample_weight=weights,
+                row_groups=of_rows,
                 formula=formula,
                 end_to_end=end_to_end,
                 conditional=conditional,
@@ -180,6 +189,8 @@ class RanksByAveraging:
         y: Any = None,
         *,
         groups: Groups | None = None,
+        sample_weight: Any = None,
+        row_groups: Any = None,
         formula: Formula | Choice | None = None,
         end_to_end: bool | None = None,
         conditional: bool = False,
@@ -192,7 +203,7 @@ class RanksByAveraging:
 
         Parameters
         ----------
-        X, y, groups, formula, end_to_end, conditional, n_repeats, verbose
+        X, y, groups, sample_weight, row_groups, formula, end_to_end, conditional, n_repeats, verbose
             As of `HybridClassifier.rank_features`.
         random_state : int, optional
             Of permutations and bootstrap, the same for all networks; by default 0.
@@ -221,6 +232,8 @@ class RanksByAveraging:
                 X,
                 y,
                 groups=groups,
+                sample_weight=sample_weight,
+                row_groups=row_groups,
                 formula=formula,
                 end_to_end=end_to_end,
                 conditional=conditional,

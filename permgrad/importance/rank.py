@@ -49,6 +49,8 @@ def rank_features(
     output: int | str | None = None,
     prior: Any = None,
     class_weights: Sequence[float] | np.ndarray | None = None,
+    sample_weight: Any = None,
+    row_groups: Any = None,
     formula: Formula | Choice | None = None,
     end_to_end: bool | None = None,
     conditional: bool = False,
@@ -91,6 +93,9 @@ def rank_features(
     class_weights : array of shape (n_classes,), optional
         Of the loss that the model was trained on. Whether it has learned anything is told by that loss; scores and
         branch weights are in the plain one.
+    sample_weight, row_groups : array of shape (n_rows,), optional
+        How many rows each stands for, and labels of rows that were drawn together; see `permutation_importance`. By
+        default those of a `Table` that an estimator is ranked on.
     formula : {"game", "fused", "published"} or Formula, optional
         "game": Shapley values, see above. "published", or a `Formula`: permutation and Grad-CAM scores on one scale,
         weighed by ablation of the branches, and added ("fused" is ``Formula()``); their scores have no zero. By
@@ -149,7 +154,7 @@ def rank_features(
     if not isinstance(model, (keras.Model, CutModel)):
         _check_outside(layout, formula, end_to_end, output)
         return rank_opaque(
-            Opaque.of(model, inputs, y, classes=classes, task=task),
+            Opaque.of(model, inputs, y, classes=classes, task=task, sample_weight=sample_weight, row_groups=row_groups),
             groups=groups,
             prior=prior,
             class_weights=class_weights,
@@ -164,13 +169,14 @@ def rank_features(
     data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
     tabular, image = _branches(data, layout)
     features = _feature_names(inputs, tabular, layout)
-    target = Target.of(y, data, classes, task)
+    target = Target.of(y, data, classes, task, sample_weight, row_groups)
     shared: dict[str, Any] = {"layout": layout, "features": features, "groups": groups, "random_state": random_state}
     chosen = _chosen(formula, data, groups, features, layout)
     heat = None
     if isinstance(chosen, Formula) and image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
-        heat = read_heat(data, layout, chosen, groups, target.task, target.classes, target.bootstrap(random_state))
+        bootstrap = target.bootstrap(random_state)
+        heat = read_heat(data, layout, chosen, groups, target.task, target.classes, bootstrap, target.weights)
     weights = weigh_branches(data, target, chosen if isinstance(chosen, Formula) else Formula(), random_state)
     learned = what_is_learned(target, weights.row_losses, prior, class_weights)  # type: ignore[arg-type]
     if not learned["better"]:

@@ -202,7 +202,7 @@ def test_the_data_and_the_way_back_are_named(report, table):
     assert "table.split(random_state=7)" in text
     assert "pg.HybridClassifier(" in text
     assert "epochs=2" in text
-    assert "model.rank_features(test.X, test.y, n_repeats=2)" in text
+    assert "model.rank_features(test, n_repeats=2)" in text
     assert f"permgrad {ranking.settings['versions']['permgrad']}" in text
 
 

@@ -22,7 +22,7 @@ class Tally:
         To first order, what each donor adds to the worths of others' walks; by the class of the row that walks, and
         the bundle of the donor.
     walks : ndarray of shape (n_bundles,)
-        How many walks the rows of a bundle have had.
+        How many walks the rows of a bundle have had, each counting as its row weighs.
     sums, squares : ndarray of shape (n_blocks, n_features + n_branches)
         Of the mean worth of a block's rows, over rounds: each feature's, then each branch's. How far the rounds of a
         block differ is the error that more rounds would take away.
@@ -86,7 +86,7 @@ class Tally:
     def means(self, bootstrap: Bootstrap, of_class: int | None = None) -> np.ndarray:
         """Return the mean worths over rows, or over the rows of a class: (n_features, n_branches)."""
         at = slice(None) if of_class is None else bootstrap.classes == of_class
-        return self.taking[..., at].sum(axis=-1) / max(self.walks[at].sum(), 1)
+        return self.taking[..., at].sum(axis=-1) / (self.walks[at].sum() or 1)
 
     def replicates(self, bootstrap: Bootstrap, of_class: int | None = None) -> np.ndarray:
         """Return the bootstrap's replicates of the mean worths: (n_replicates, n_features, n_branches).
@@ -96,7 +96,8 @@ class Tally:
         """
         at = slice(None) if of_class is None else bootstrap.classes == of_class
         weights = bootstrap.weights.astype(float)
-        walks = np.maximum(weights[:, at] @ self.walks[at], 1)
+        walks = weights[:, at] @ self.walks[at]
+        walks[walks == 0] = 1
         taken = np.tensordot(weights[:, at], self.taking[..., at], (1, 2)) / walks[:, None, None]
         given = self.giving.sum(axis=2) if of_class is None else self.giving[:, :, of_class]
-        return taken + np.tensordot(weights - 1, given, (1, 2)) / max(self.walks[at].sum(), 1)
+        return taken + np.tensordot(weights - 1, given, (1, 2)) / (self.walks[at].sum() or 1)

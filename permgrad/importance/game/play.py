@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -28,6 +29,7 @@ COARSE = 0.1
 """Tolerance from which on one round will do: its error is not known."""
 OF_ROWS = 1 / 6
 """Of what the test rows leave open: an error of walks up to this widens no interval by more than a hundredth or two."""
+TINY = float(np.finfo(float).tiny)
 LEAST_ROUNDS, MOST_ROUNDS = 2, 64
 """Of orders, each walked in both directions, for each row."""
 
@@ -59,12 +61,15 @@ class Game:
         rng = np.random.default_rng([self.random_state, len(self.view), MOST_ROWS])
         self.rows = rng.permutation(len(self.view))[:MOST_ROWS]
         self.of_class = self.target.y[self.rows] if classes else np.zeros(len(self.rows), int)
-        self.bootstrap = Bootstrap.of(len(self.rows), self.random_state, self.of_class if classes else None)
+        self.weights = None if self.target.weights is None else self.target.weights[self.rows]
+        groups = None if self.target.groups is None else self.target.groups[self.rows]
+        known: Any = {"groups": groups, "weights": self.weights}
+        self.bootstrap = Bootstrap.of(len(self.rows), self.random_state, self.of_class if classes else None, **known)
         most = max(1, self.view.pairs // DONORS)
         self.step = even_size(len(self.rows), min(most, max(LEAST_BLOCK, len(self.rows) // BLOCKS)))
         starts = range(0, len(self.rows), self.step)
         self.blocks = [np.arange(i, min(i + self.step, len(self.rows))) for i in starts]
-        self.sizes = np.array([len(block) for block in self.blocks])
+        self.sizes = np.array([self._weighed(block, np.ones(len(block))).sum() for block in self.blocks])
         shape = (self.view.n_features, len(self.view.branches), classes, len(self.blocks), self.bootstrap.n_bundles)
         self.tally, self.first = Tally.empty(*shape), Tally.empty(*shape)
         self.least_rounds = max(LEAST_ROUNDS, 1 + math.ceil(BLOCKS / len(self.blocks)))
@@ -116,7 +121,7 @@ class Game:
             nothing, pull_before = next(losses)
             for feature, (after, pull) in zip(seen_by, losses, strict=True):
                 self._note(self.first, (feature, 0), batch, nothing - after, pull_before - pull)
-            self.first.walks += np.bincount(self.bootstrap.bundle[block], minlength=self.bootstrap.n_bundles)
+            self.first.walks += self.bootstrap.sums(block, self._weighed(block, np.ones(len(block))))[0]
 
     def _walk(self, number: int, turn: int) -> None:
         """Walk a block's rows along one order of the players, and back."""
@@ -130,14 +135,15 @@ class Game:
             before, pull_before = next(losses)
             for player, (after, pull) in zip(way, losses, strict=True):
                 self._note(self.tally, player, batch, before - after, pull_before - pull)
-                worths[player] += (before - after).mean() / 2
+                worths[player] += self._weighed(block, before - after).sum() / max(self.sizes[number], TINY) / 2
                 before, pull_before = after, pull
-            self.tally.walks += np.bincount(self.bootstrap.bundle[block], minlength=self.bootstrap.n_bundles)
+            self.tally.walks += self.bootstrap.sums(block, self._weighed(block, np.ones(len(block))))[0]
         self.tally.add_round(number, worths)
 
     def _note(self, tally: Tally, player: Player, batch: Batch, saved: np.ndarray, pull: np.ndarray) -> None:
         """Add what a block's rows gain by a player, by row and by donor."""
-        tally.taking[player] += self.bootstrap.sums(batch.rows, saved)[0]
+        tally.taking[player] += self.bootstrap.sums(batch.rows, self._weighed(batch.rows, saved))[0]
+        pull = self._weighed(batch.rows, pull.T).T
         n, n_bundles = tally.giving.shape[2], self.bootstrap.n_bundles
         at = np.repeat(self.of_class[batch.rows], DONORS) * n_bundles + self.bootstrap.bundle[batch.donors]
         tally.giving[player] += np.bincount(at, pull.reshape(-1), n * n_bundles).reshape(n, n_bundles)
@@ -148,17 +154,27 @@ class Game:
         Of a row's donors every other one is of its own class, and counts by the class's share of all rows: where a
         class is rare, few donors drawn from all rows would mostly hold none for which the network tells the class.
         """
-        shape = (len(rows), DONORS)
-        donors, shares = rng.integers(0, len(self.rows), shape), np.full(shape, 1 / DONORS)
+        shape, every = (len(rows), DONORS), np.arange(len(self.rows))
+        donors, shares = self._drawn(every, shape, rng), np.full(shape, 1 / DONORS)
         if self.target.classes:
             for label in np.unique(self.of_class[rows]):
                 at, own = np.flatnonzero(self.of_class[rows] == label), self.of_class == label
-                if not own.all():
+                share = self._weighed(every, own).sum() / self._weighed(every, np.ones(len(every))).sum()
+                if 0 < share < 1:
                     half = (len(at), DONORS // 2)
-                    donors[at, ::2] = rng.choice(np.flatnonzero(own), half)
-                    donors[at, 1::2] = rng.choice(np.flatnonzero(~own), half)
-                    shares[at, ::2], shares[at, 1::2] = 2 * own.mean() / DONORS, 2 * (1 - own.mean()) / DONORS
+                    donors[at, ::2] = self._drawn(np.flatnonzero(own), half, rng)
+                    donors[at, 1::2] = self._drawn(np.flatnonzero(~own), half, rng)
+                    shares[at, ::2], shares[at, 1::2] = 2 * share / DONORS, 2 * (1 - share) / DONORS
         return donors.reshape(-1), shares
+
+    def _drawn(self, among: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """Draw some of these rows with replacement, those that weigh more more often."""
+        if self.weights is None:
+            return rng.choice(among, shape)
+        return rng.choice(among, shape, p=self.weights[among] / self.weights[among].sum())
+
+    def _weighed(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return values if self.weights is None else values * self.weights[rows]
 
 
 class Batch:

@@ -78,7 +78,7 @@ def play(
     work: dict[str, Any] = {}
     if budget.checkpoint is not None:
         work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
-        work |= fingerprint(data, target.y)
+        work |= {**fingerprint(data, target.y), **target.marks()}
     return _played(view, tuple(columns_of), _outputs(data), random_state, budget, work, verbose)
 
 
@@ -130,9 +130,10 @@ def _outputs(data: Inputs) -> np.ndarray:
 
 def _saved(target: Target, rows: np.ndarray, outputs: np.ndarray) -> tuple[float, float]:
     """Return the mean loss of the model's mean prediction over these rows, and by how much its predictions' is less."""
-    mean = target.task.probabilities(outputs.reshape(len(rows), -1)).mean(axis=0)
-    least = float(target.task.prior_losses(target.y[rows], mean).mean())
-    return least, least - float(target.losses(rows, outputs).mean())
+    weights = None if target.weights is None else target.weights[rows]
+    mean = np.average(target.task.probabilities(outputs.reshape(len(rows), -1)), axis=0, weights=weights)
+    least = target.mean(target.task.prior_losses(target.y[rows], mean), rows)
+    return least, least - target.mean(target.losses(rows, outputs), rows)
 
 
 def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRanking:

@@ -11,6 +11,7 @@ import numpy as np
 
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget
+from permgrad.importance.donors import shuffled, shuffled_within
 from permgrad.importance.network._inputs import Inputs, even_size
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch, largest_tensor
@@ -20,7 +21,7 @@ from permgrad.importance.permuting._increases import Increases, Tally, measure_i
 from permgrad.importance.permuting._independence import independence_of
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared
 from permgrad.importance.permuting._pairs import Change, Pairs
-from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
+from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.metrics.task import Task
 
 FUSED_FROM = 1_000_000
@@ -187,9 +188,9 @@ class Measurement:
         """Return the row order of each repeat, shape (n_repeats, n_rows), int32."""
         rngs = [np.random.default_rng([self.random_state, feature, repeat]) for repeat in repeats]
         if self.alike is None:
-            return np.stack([rng.permutation(len(self.data)).astype(np.int32) for rng in rngs])
+            return np.stack([shuffled(len(self.data), rng, self.target.weights).astype(np.int32) for rng in rngs])
         bins = self.alike.bins(next(iter(self.positions.values()))[feature])
-        return np.stack([shuffled_within(bins, rng) for rng in rngs])
+        return np.stack([shuffled_within(bins, rng, self.target.weights) for rng in rngs])
 
     def _change(self, branch: Branch, chunk: list[int]) -> Change | None:
         if branch not in self.positions:

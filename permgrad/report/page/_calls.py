@@ -29,7 +29,7 @@ def python_calls(results: Results) -> str:
             f"train, val, test = table.split(random_state={settings['split_random_state']})",
             f"model = pg.{type(estimator).__name__}({arguments})",
             f"model.fit({'train.with_rows(val)' if several else 'train, validation_data=val'})",
-            f"ranking = model.rank_features(test.X, test.y{_ranking_arguments(results.ranking, estimator)})",
+            f"ranking = model.rank_features(test{_ranking_arguments(results.ranking, estimator)})",
         ]
     )
 
@@ -42,6 +42,7 @@ def _reading(table: Table) -> str:
         given = "".join(f", {name}={value!r}" for name, value in {"task": table.task, **told}.items())
         return f"pg.Table.from_file(FILE, {str(table.y.name)!r}{given})"
     given = "".join(f", {name}={told[name]!r}" for name in told)
+    given += "".join(f", {name}={name}" for name in table.facts.known())
     return f"pg.Table(X, y, task={table.task!r}{given})  # your columns, target"
 
 

@@ -65,13 +65,19 @@ def data_facts(ranking: FeatureRanking, table: Table) -> dict[str, str]:
     return {
         "Table": table.name,
         "Rows": f"{number(len(table))}: {number(len(table) - n_test)} to train and validate, {number(n_test)} to test"
-        f" (split with random state {settings['split_random_state']})",
+        f" ({_split(settings, table)})",
         "Columns": number(len(table.features)),
         "Target": target,
         "Missing values": _missing(table),
         **{label: str(notes[key]) for key, label in NOTES.items() if notes.get(key)},
         "SHA-256": settings["data"]["sha256"],
     }
+
+
+def _split(settings: dict[str, Any], table: Table) -> str:
+    """Say how rows were split."""
+    at_random = f"split with random state {settings['split_random_state']}"
+    return str(settings.get("split", at_random)) if {*table.facts.known()} - {"weights"} else at_random
 
 
 def trivial(test: Table) -> tuple[str, float] | None:
