@@ -54,6 +54,7 @@ from .importance.permuting.permutation import permutation_importance as permutat
 from .importance.permuting.scores import score_importance as score_importance
 from .importance.rank import rank_features as rank_features
 from .importance.ranking import FeatureRanking as FeatureRanking
+from .importance.two_rankings import RankingComparison as RankingComparison
 from .importance.weights import weight_importance as weight_importance
 from .layers.augmentation import Augmentation as Augmentation
 from .layers.augmentation import StainJitter as StainJitter
