@@ -20,7 +20,8 @@ SIDES = ((0.0, "right", -0.08), (1.0, "left", 0.08))
 def plot_two_rankings(comparison: RankingComparison, top: int = 15) -> Figure:
     """Draw the columns that are among the `top` best of either ranking, the best above; see `RankingComparison`.
 
-    In brackets: the 95 % intervals of the places, where a ranking has them. Coloured lines: columns whose scores' difference has an interval that leaves out 0.
+    In brackets: the 95 % intervals of the places, where a ranking has them. Coloured lines: columns
+    whose scores' difference has an interval that leaves out 0.
     """
     ranks = [f"rank_{name}" for name in comparison.names]
     shown = comparison.table[(comparison.table[ranks] <= top).any(axis=1)]
