@@ -36,29 +36,22 @@ def predict(
     prediction, and each class's probability, or for a number the ends of an interval.
     """
     import permgrad as pg
-    from permgrad.data.reading import ReadOptions, name_of, read_any
+    from permgrad.data.reading import name_of
     from permgrad.files import new_file
     from permgrad.report.predictions import INTERVAL, prediction_table
+    from permgrad.report.reading import ranked_data, results_and_rows
 
     out = out or Path(f"{name_of(file)}.predictions.csv")
     if out.exists() and not overwrite:
         raise pg.PermGradError(f"{out} exists; pass --overwrite to replace it, or another --out")
-    known = pg.FeatureRanking.load(results / "ranking.json").settings["data"]
-    estimator: Any = pg.load(results / "model")
-    told = {name: value for name, value in (known.get("read") or {}).items() if name in OF_READING}
-    read = read_any(file, ReadOptions(**told, known=tuple(estimator.encoder_.features_[:1])))
-    for line in read.said:
-        click.echo(f"  {line}")
-    found = prediction_table(estimator, read.frame, keep=keep, coverage=coverage)
+    known, (estimator, frame) = ranked_data(results), results_and_rows(results, file)
+    found = prediction_table(estimator, frame, keep=keep, coverage=coverage)
     with new_file(out) as part:
         found.to_csv(part, index=False)
-    _show(found, read.frame, known, estimator)
+    _show(found, frame, known, estimator)
     if known["task"] == "regression" and INTERVAL[0] not in found:
         click.echo(f"no intervals: too few validation rows for a coverage of {coverage:g}")
     click.echo(f"\n{len(found):,} predictions in {out}")
-
-
-OF_READING = ("sep", "decimal", "encoding", "header", "na", "sheet")
 
 
 def _show(found: pd.DataFrame, frame: pd.DataFrame, known: dict[str, Any], estimator: Any) -> None:
