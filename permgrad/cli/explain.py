@@ -14,9 +14,7 @@ from permgrad.cli._options import SEED
 @click.argument("results", type=click.Path(path_type=Path))
 @click.argument("file")
 @click.option("--row", type=click.IntRange(1), required=True, help="Which row of FILE, from 1, its header not counted.")
-@click.option(
-    "--of", "label", metavar="CLASS", help="The class that is explained.  [default: the one that is predicted]"
-)
+@click.option("--of", "label", metavar="CLASS", help="The class to explain.  [default: the one predicted]")
 @click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="So many columns are shown.")
 @click.option("--out", type=click.Path(path_type=Path), help="A picture (.png, .svg, .pdf) of the same.")
 @click.option("--random-state", type=SEED, default=0, show_default=True, help="Of the columns' orders.")

@@ -262,8 +262,5 @@ def test_a_sequential_model_is_ranked_as_the_functional_one(formula, rng):
     sequential = keras.Sequential([keras.Input((4,)), *layers])
     functional = keras.Model(sequential.inputs, sequential.outputs)
     X, y = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(0, 3, 60)
-    ranked = [
-        pg.rank_features(model, X, y, formula=formula, budget=pg.Budget(tolerance=0.1))
-        for model in (sequential, functional)
-    ]
-    np.testing.assert_allclose(ranked[0].scores, ranked[1].scores, atol=1e-6)
+    rank = partial(pg.rank_features, inputs=X, y=y, formula=formula, budget=pg.Budget(tolerance=0.1))
+    np.testing.assert_allclose(rank(sequential).scores, rank(functional).scores, atol=1e-6)
