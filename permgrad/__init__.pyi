@@ -40,6 +40,7 @@ from .importance.ablation import BranchWeights as BranchWeights
 from .importance.ablation import branch_weights as branch_weights
 from .importance.averaging import average_rankings as average_rankings
 from .importance.budget import Budget as Budget
+from .importance.explain import explain_rows as explain_rows
 from .importance.formula import PUBLISHED as PUBLISHED
 from .importance.formula import Formula as Formula
 from .importance.fusion import fuse as fuse
@@ -54,6 +55,8 @@ from .importance.permuting.permutation import permutation_importance as permutat
 from .importance.permuting.scores import score_importance as score_importance
 from .importance.rank import rank_features as rank_features
 from .importance.ranking import FeatureRanking as FeatureRanking
+from .importance.row_explanations import RowExplanations as RowExplanations
+from .importance.two_rankings import RankingComparison as RankingComparison
 from .importance.weights import weight_importance as weight_importance
 from .layers.augmentation import Augmentation as Augmentation
 from .layers.augmentation import StainJitter as StainJitter

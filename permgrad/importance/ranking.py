@@ -19,6 +19,8 @@ from permgrad.importance.bootstrap import interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from permgrad.importance.two_rankings import RankingComparison
+
 _INTERVALS = ("low", "high", "rank_low", "rank_high")
 REPLICATES = ("replicates", "class_replicates")
 
@@ -294,6 +296,18 @@ class FeatureRanking:
         if len(ours) < 2 or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
             return float("nan")
         return float(spearmanr(ours, theirs).statistic)
+
+    def compare(self, other: FeatureRanking, names: tuple[str, str] = ("first", "second")) -> RankingComparison:
+        """Set this ranking beside another of the same features: `RankingComparison` has a table and a picture.
+
+        Raises
+        ------
+        PermGradError
+            If the features differ, or the names are equal.
+        """
+        from permgrad.importance.two_rankings import compare_two
+
+        return compare_two(self, other, names)
 
     def drill_down(self, group: str) -> FeatureRanking:
         """Return the ranking of a group's members.

@@ -79,7 +79,7 @@ def play(
     if budget.checkpoint is not None:
         work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
         work |= {**fingerprint(data, target.y), **target.marks()}
-    return _played(view, tuple(columns_of), _outputs(data), random_state, budget, work, verbose)
+    return _played(view, tuple(columns_of), model_outputs(data), random_state, budget, work, verbose)
 
 
 def play_opaque(
@@ -117,7 +117,7 @@ def _played(
     return _ranking(game, features, total)
 
 
-def _outputs(data: Inputs) -> np.ndarray:
+def model_outputs(data: Inputs) -> np.ndarray:
     """Return the model's outputs for all rows, (n_rows, ...)."""
     point = fusion_point(data.cut)
     finish = data.cut.once("finish", lambda: compiled(lambda *parts: point.finish(list(parts)), data.cut.model))
