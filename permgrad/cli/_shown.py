@@ -26,6 +26,7 @@ def show_models(models: ReferenceModels) -> None:
 def show_ranking(ranking: FeatureRanking) -> None:
     """Print what speaks against the network, scores on the test rows, branch weights and the first features."""
     from permgrad.importance.learned import doubts
+    from permgrad.importance.probes import probe_sentence
 
     click.echo()
     for line in doubts(ranking):
@@ -44,6 +45,9 @@ def show_ranking(ranking: FeatureRanking) -> None:
         click.echo(f"scores add up to the loss that the network saves, {ranking.settings['total']:.4g}{off}\n")
     if ranking.settings.get("formula") == "last in":
         click.echo("so many columns are scored by permutation alone: what each is worth as the last to be seen\n")
+    said = probe_sentence(ranking)
+    if said is not None:
+        click.echo(f"{said}\n")
     if ranking.pending:
         click.echo(
             f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"

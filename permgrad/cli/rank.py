@@ -45,6 +45,13 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     help="A saved Keras model (.keras) to rank by instead of training one: the columns are its inputs, in their order"
     " or by name, and all rows are test rows.",
 )
+@click.option(
+    "--probes",
+    type=click.IntRange(0, 1000),
+    default=0,
+    show_default=True,
+    help="Shuffled copies of columns to train and rank with: the score that a column gets for nothing.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing results directory.")
 @click.option(
     "--branches",
@@ -87,6 +94,7 @@ def rank(
     task: Any,
     out: Path | None,
     model: Path | None,
+    probes: int,
     overwrite: bool,
     split_random_state: int,
     n_repeats: int,
@@ -111,6 +119,8 @@ def rank(
     if model is not None:
         check_options(click.get_current_context())
     data = load_table(table, target, task, take_reading(settings))
+    if probes:
+        data = data.with_probes(probes, random_state=settings["random_state"])
     steps = Steps(
         settings["random_state"],
         n_repeats,

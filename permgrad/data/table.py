@@ -17,6 +17,7 @@ from sklearn.utils import column_or_1d
 
 from permgrad.data._kinds import Kind, TextRule, cleaned, matching
 from permgrad.data._targets import Rare, Task, as_task, check_class_sizes, without_rare
+from permgrad.data.probes import NOTE, probe_note, shuffled_copies
 from permgrad.data.reading import ReadOptions, check_unique, name_of, read_any
 from permgrad.errors import PermGradError, as_permgrad_error, listing
 
@@ -263,6 +264,44 @@ class Table:
         part = copy(self)  # not checked again: a part may well hold a single class
         object.__setattr__(part, "X", self.X.iloc[rows].reset_index(drop=True))
         object.__setattr__(part, "y", self.y.iloc[rows].reset_index(drop=True))
+        return part
+
+    @property
+    def probes(self) -> list[str]:
+        """Columns that `with_probes` added."""
+        return [name for name in self.notes.get(NOTE, {}).get("names", ()) if name in self.X.columns]
+
+    def with_probes(self, n_probes: int = 4, *, random_state: int = 0) -> Table:
+        """Return the table with shuffled copies of some of its columns behind its own, before it is split.
+
+        A probe has the values of a column, and tells nothing of the target or of any other column: a network that is
+        trained with it, and ranked, shows what score a column gets for nothing. Rankings know their probes
+        (``settings["probes"]``), draw their level, and `FeatureRanking.select` can refuse what is not above it.
+
+        Parameters
+        ----------
+        n_probes : int
+            How many; each column is drawn once before one is drawn again. They are called "probe of age", then "probe
+            2 of age".
+        random_state : int
+            Of the columns that are drawn, and of their order of rows.
+
+        Raises
+        ------
+        PermGradError
+            If `n_probes` is less than 1, or the table has probes.
+
+        References
+        ----------
+        Stoppiglia, Dreyfus, Dubois & Oussar, JMLR 3 (2003); Kursa & Rudnicki, J. Stat. Softw. 36 (2010): shadows.
+        """
+        copies = shuffled_copies(self.X, n_probes, random_state)
+        rules = {probe: self.rules[column] for probe, (column, _) in copies.items() if column in self.rules}
+        added = pd.DataFrame({probe: values for probe, (_, values) in copies.items()})
+        part = copy(self)
+        object.__setattr__(part, "X", pd.concat([self.X, added], axis=1))
+        object.__setattr__(part, "rules", {**self.rules, **rules})
+        object.__setattr__(part, "notes", {**self.notes, NOTE: probe_note(n_probes, random_state, copies)})
         return part
 
     def with_rows(self, data: Any) -> Table:

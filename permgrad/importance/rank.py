@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from permgrad.backend import keras
+from permgrad.data.probes import probes_among
 from permgrad.data.table import check_columns
 from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
@@ -201,6 +202,7 @@ def rank_features(
         "losses": weights.losses,
         "learned": learned,
         **distrusted,
+        "probes": probes_among(ranking.features),
         "agreement": {name: part.agreement(ranking) for name, part in components.items() if name not in KINDS},
     }
     return replace(ranking, components=components, settings=settings)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from permgrad.data.probes import probes_among
 from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS
 from permgrad.importance.game.ranking import play_opaque
@@ -76,6 +77,7 @@ def rank_opaque(
         "n_repeats": n_repeats,
         "random_state": random_state,
         "learned": learned,
+        "probes": probes_among(ranking.features),
         "agreement": agreement,
     }
     return replace(ranking, components=components, settings=settings)

@@ -25,6 +25,7 @@ def python_calls(results: Results) -> str:
             "import permgrad as pg",
             "",
             f"table = {_reading(table)}",
+            *_probes(table),
             f"assert table.sha256 == {settings['data']['sha256']!r}",
             f"train, val, test = table.split(random_state={settings['split_random_state']})",
             f"model = pg.{type(estimator).__name__}({arguments})",
@@ -43,6 +44,14 @@ def _reading(table: Table) -> str:
         return f"pg.Table.from_file(FILE, {str(table.y.name)!r}{given})"
     given = "".join(f", {name}={told[name]!r}" for name in told)
     return f"pg.Table(X, y, task={table.task!r}{given})  # your columns, target"
+
+
+def _probes(table: Table) -> list[str]:
+    """Return the call that adds the table's probes."""
+    known = table.notes.get("probes")
+    if not known:
+        return []
+    return [f"table = table.with_probes({known['n_probes']}, random_state={known['random_state']})"]
 
 
 def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:

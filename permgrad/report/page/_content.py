@@ -8,6 +8,7 @@ import numpy as np
 
 from permgrad.data.table import Table
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
+from permgrad.importance.probes import probe_sentence
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
 from permgrad.report.page._tables import number, percent
@@ -196,6 +197,8 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
             "The 95\u00a0% intervals come from bootstrap samples: columns whose intervals overlap widely should not be"
             " told apart. They do not cover what another training of the network would find."
         )
+    probes = probe_sentence(ranking)
+    said += [] if probes is None else [f"{probes} The grey band is where the probes’ intervals lie."]
     said += _tested(ranking)
     if ranking.unused:
         said.append(f"Never varying, so not used by the network and ranked last: {_cut(list(ranking.unused))}.")
