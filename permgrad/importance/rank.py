@@ -202,6 +202,7 @@ def rank_features(
         "losses": weights.losses,
         "learned": learned,
         **distrusted,
+        "scope": "this network",
         "probes": probes_among(ranking.features),
         "agreement": {name: part.agreement(ranking) for name, part in components.items() if name not in KINDS},
     }

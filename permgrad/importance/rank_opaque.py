@@ -77,6 +77,7 @@ def rank_opaque(
         "n_repeats": n_repeats,
         "random_state": random_state,
         "learned": learned,
+        "scope": "this model",
         "probes": probes_among(ranking.features),
         "agreement": agreement,
     }

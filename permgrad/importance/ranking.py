@@ -110,6 +110,11 @@ class FeatureRanking:
         return bool((self.settings.get("learned") or {}).get("better", True))
 
     @property
+    def scope(self) -> str:
+        """What the scores are of: "this network", or "this recipe" where several trainings were averaged."""
+        return str(self.settings.get("scope", "this network"))
+
+    @property
     def trusted_weights(self) -> dict[str, float]:
         """Branch weights to show: none of a model that has not learned anything, or where there are none."""
         return dict(self.branch_weights or {}) if self.learned else {}

@@ -14,7 +14,6 @@ import pytest
 import permgrad as pg
 from permgrad.cli import _options
 from permgrad.cli._shown import show_ranking
-from permgrad.cli._steps import rows_to_fit
 from permgrad.cli.rank import build_estimator
 from permgrad.cli.rank import rank as rank_command
 from permgrad.estimators.presets import PRESETS
@@ -200,16 +199,6 @@ def test_settings_reach_the_estimator(asked, tmp_path):
     }
     assert set(expected) == set(PRESETS["default"])
     assert (estimator.preset, estimator.settings()) == ("fast", expected)
-
-
-def test_several_networks_see_training_and_validation_rows(csv):
-    train, val, test = pg.Table.from_file(csv, "y").split()
-    assert rows_to_fit(pg.HybridClassifier(), train, val) == (train, val)
-    rows, deciding = rows_to_fit(pg.HybridClassifier(preset="best"), train, val)
-    assert deciding is None
-    pd.testing.assert_frame_equal(rows.X, pd.concat([train.X, val.X], ignore_index=True))
-    pd.testing.assert_series_equal(rows.y, pd.concat([train.y, val.y], ignore_index=True))
-    assert not set(map(tuple, rows.X.dropna().to_numpy())) & set(map(tuple, test.X.dropna().to_numpy()))
 
 
 @pytest.mark.slow
