@@ -60,10 +60,12 @@ def average_trainings(
         raise PermGradError(f"what another training would find is seen from at least two trainings, got {n}")
     factor = np.sqrt(1 / n + n_test / n_train)
     averaged = average_rankings([_bare(ranking) for ranking in rankings], random_state)
+    alike = rankings[0].settings.get("alike")  # other rows, about the same groups
     networks = {ranking.settings.get("n_networks", 1) for ranking in rankings}
     settings = {
         **averaged.settings,
         "n_networks": max(networks),
+        **({"alike": alike} if alike else {}),
         "scope": "this recipe",
         "trainings": n,
         "n_train": n_train,

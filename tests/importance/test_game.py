@@ -15,6 +15,8 @@ from sklearn.preprocessing import OneHotEncoder
 
 import permgrad as pg
 from permgrad.backend import keras
+from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.game._tally import Tally
 from permgrad.importance.network._target import Target
 from permgrad.importance.shapley import shapley_values
 from permgrad.metrics.task import Task
@@ -300,3 +302,17 @@ def test_a_network_that_always_says_the_same_is_worth_nothing(rng):
     assert (ranking.scores.tolist(), ranking.settings["total"]) == ([0, 0, 0], 0)
     again = pg.FeatureRanking.from_dict(ranking.to_dict())
     assert again.branch_weights == {"tabular": 1.0}
+
+
+def test_what_donors_give_by_chance_alone_widens_nothing(rng):
+    """Of 400 rows' donors each gives 50 times: in one player by chance, in the other ten times what chance leaves."""
+    given = np.stack([rng.normal(size=(400, 50)), rng.normal(size=(400, 50)) + 10 * rng.normal(size=(400, 1))])
+    tally = Tally.empty(2, 1, 0, 1, 400)
+    tally.giving[:, 0, 0], tally.uses[:, 0, 0] = given.sum(axis=2), (given**2).sum(axis=(1, 2))
+    tally.walks += 1
+    bootstrap = Bootstrap(
+        np.arange(400), np.ones(400), np.zeros(400, int), rng.multinomial(400, np.ones(400) / 400, 2000)
+    )
+    spread = tally.replicates(bootstrap)[:, :, 0].std(axis=0)
+    assert spread[0] < 0.5 * np.sqrt(50 / 400)
+    np.testing.assert_allclose(spread[1], 50 * 10 / np.sqrt(400), rtol=0.15)

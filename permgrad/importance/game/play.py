@@ -139,6 +139,7 @@ class Game:
         """Add what a block's rows gain by a player, by row and by donor."""
         tally.taking[player] += self.bootstrap.sums(batch.rows, saved)[0]
         n, n_bundles = tally.giving.shape[2], self.bootstrap.n_bundles
+        tally.uses[player] += np.bincount(self.of_class[batch.rows], (pull**2).sum(axis=1), n)
         at = np.repeat(self.of_class[batch.rows], DONORS) * n_bundles + self.bootstrap.bundle[batch.donors]
         tally.giving[player] += np.bincount(at, pull.reshape(-1), n * n_bundles).reshape(n, n_bundles)
 
