@@ -132,3 +132,19 @@ def _branch_intervals(rankings: Sequence[FeatureRanking], factor: float) -> dict
     margin = _margin(values - mean, factor)
     ends = np.stack([mean - margin, mean + margin], axis=1).tolist()
     return {"branch_intervals": dict(zip(weights[0], ends, strict=True))}
+
+
+def scope_sentence(ranking: FeatureRanking) -> str:
+    """Say what the scores are of, and what their intervals cover and what not."""
+    n = ranking.settings.get("trainings", 1)
+    if n > 1:
+        return (
+            f"The scores are of {ranking.scope}: means over {n} trainings, each on a split of its own and ranked on its"
+            " own test rows. The 95\u00a0% intervals are of what the recipe gives on average over trainings and rows"
+            " (the variance over trainings, corrected for rows that they share); a single network may be further off."
+        )
+    over = "test rows and networks" if ranking.settings.get("n_networks", 1) > 1 else "test rows"
+    return (
+        f"The scores are of {ranking.scope}, trained once. The 95\u00a0% intervals are over {over}; they do not cover"
+        " what another training would find (several trainings do: --stable, or rank_recipe)."
+    )

@@ -11,8 +11,8 @@ from permgrad.importance.ranking import FeatureRanking
 
 ALIKE = 0.5
 """Mean rank correlation from which on columns are named together."""
-LARGE = 0.1
-"""Share of what the network saves that a column must save on its own to be spoken of."""
+LARGE = 0.25
+"""Share of the largest first in that a column must save on its own to be spoken of."""
 SMALL = 0.25
 """Share of what a column saves on its own, up to which it is said to be hardly missed. (Of a linear model, a column
 that stands alone is worth twice as much as the last to be seen as on its own; one of m copies, about the m-th part.)"""
@@ -43,22 +43,33 @@ def alike_columns(rows: np.ndarray, columns: Mapping[str, np.ndarray]) -> list[l
 def redundant_columns(ranking: FeatureRanking) -> list[str]:
     """List columns that save much on their own, yet whose loss the network hardly feels; most on their own first.
 
-    On its own a column must save a tenth of what the network saves, and certainly something. As the last to be seen it
-    must be worth less than a quarter of that, or have an interval that reaches 0. None where this was not measured.
+    As the last to be seen it must be worth less than a quarter of what it saves on its own. (That an interval reaches 0
+    is not enough: a wide one may.) None where this was not measured.
     """
-    first = ranking.components.get("first_in")
     last = _last_in(ranking)
-    total = ranking.settings.get("total")
-    if first is None or last is None or last.low is None or first.low is None or not total or not ranking.learned:
+    if last is None or not ranking.learned:
         return []
-    large = (first.scores >= LARGE * total) & (first.low > 0)
-    small = (last.scores < SMALL * first.scores) | (last.low <= 0)
-    left_out = np.isin(ranking.features, [*last.pending, *ranking.pending, *ranking.unused])
-    at = np.flatnonzero(large & small & ~left_out)
-    return [ranking.features[i] for i in at[np.argsort(-first.scores[at], kind="stable")]]
+    first, at = ranking.components["first_in"].scores, np.flatnonzero(_large(ranking))
+    at = at[last.scores[at] < SMALL * first[at]]
+    return [ranking.features[i] for i in at[np.argsort(-first[at], kind="stable")]]
+
+
+def _large(ranking: FeatureRanking) -> np.ndarray:
+    """Tell which columns save a quarter of what the best one does on its own, and certainly something.
+
+    The latter by their intervals over rows; over a few trainings these are too long to tell.
+    """
+    first, last = ranking.components["first_in"], _last_in(ranking)
+    pending = () if last is None else last.pending
+    several = ranking.settings.get("trainings", 1) > 1
+    certain = first.scores > 0 if first.low is None or several else first.low > 0
+    left_out = np.isin(ranking.features, [*pending, *ranking.pending, *ranking.unused])
+    return (first.scores >= LARGE * first.scores.max()) & certain & ~left_out
 
 
 def _last_in(ranking: FeatureRanking) -> FeatureRanking | None:
+    if "first_in" not in ranking.components:
+        return None
     return next((ranking.components[name] for name in LAST_IN if name in ranking.components), None)
 
 
@@ -71,7 +82,9 @@ def redundancy(ranking: FeatureRanking) -> list[str]:
     redundant, last = redundant_columns(ranking), _last_in(ranking)
     if last is None or not redundant:
         return []
-    group_of = {name: tuple(group) for group in ranking.settings.get("alike") or () for name in group}
+    large = {name for name, each in zip(ranking.features, _large(ranking), strict=True) if each}
+    alike = (tuple(name for name in group if name in large) for group in ranking.settings.get("alike") or ())
+    group_of = {name: group for group in alike for name in group if len(group) > 1}
     groups = list(dict.fromkeys(group_of[name] for name in redundant if name in group_of))
     said = [_of_group(ranking, group, redundant, last) for group in groups[:MOST_SENTENCES]]
     alone = [name for name in redundant if name not in group_of]

@@ -21,13 +21,15 @@ def part(names, scores, error=0.01):
 def ranking(first, last, alike=(), **settings):
     names = tuple("abcdef"[: len(first)])
     components = {"first_in": part(names, first), "end_to_end": part(names, last)}
-    known = {"total": 1.0, "alike": [list(group) for group in alike], **settings}
+    known = {"alike": [list(group) for group in alike], **settings}
     return replace(part(names, first), components=components, settings=known)
 
 
 def test_a_column_is_redundant_if_it_saves_much_alone_and_is_not_missed():
     # Missed; an interval around 0; missed a little; too small alone; noise; a sixth of what it saves alone.
     found = ranking([0.5, 0.4, 0.3, 0.05, 0.0, 0.6], [0.3, 0.005, 0.08, 0.0, 0.0, 0.1])
+    wide = replace(found, components={**found.components, "end_to_end": part(tuple("abcdef"), [0.3] * 6, error=1)})
+    assert redundant_columns(wide) == []
     assert redundant_columns(found) == ["f", "b"]
 
 
@@ -35,12 +37,12 @@ def test_nothing_is_said_where_it_was_not_measured():
     one = ranking([0.5, 0.4], [0.0, 0.0])
     assert redundant_columns(one) == ["a", "b"]
     assert redundant_columns(replace(one, components={"first_in": one.components["first_in"]})) == []
-    assert redundant_columns(replace(one, settings={"total": 1.0, "learned": {"better": False}})) == []
+    assert redundant_columns(replace(one, settings={"learned": {"better": False}})) == []
     assert redundant_columns(replace(one, pending=("a",))) == ["b"]
 
 
 def test_each_group_gets_a_sentence():
-    groups = [("a", "b"), ("c", "d")]
+    groups = [("a", "b"), ("c", "d"), ("e", "f")]  # f saves nothing
     said = redundancy(ranking([0.5, 0.4, 0.3, 0.2, 0.25, 0.0], [0.0, 0.0, 0.0, 0.1, 0.0, 0.0], groups))
     assert said == [
         "a and b tell much the same: on their own they save 0.4 to 0.5, beside the others each is hardly missed (0).",
