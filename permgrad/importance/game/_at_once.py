@@ -21,8 +21,8 @@ from permgrad.importance.network._target import select
 
 ops = keras.ops
 
-MOST_FLOATS = 2**22
-"""Of a call's tensors of one kind."""
+MOST_FLOATS = 2**20
+"""Of the tensors of a call, the widest of each step: they should stay in the cache."""
 FEWER = 2
 """Times fewer calls than steps, from which on a walk is made at once."""
 
