@@ -9,9 +9,9 @@ player there (less is asked of it, where a column is a sum of players). The hybr
 one that its table sees and one that its image is drawn of, so that players are (column, branch). Networks are trained
 for a few epochs: what they know does not matter here, but that they know something.
 
-"agree": the largest difference of two values in standard errors of that difference; 3 is reached by chance by one of 400
-values. "of total": the same difference as a share of what the network saves. Where the general algorithm would take more
-than --limit seconds, its time is that of a part, times how much more the standard error needs: ≈.
+"agree": the largest difference of two values in standard errors of that difference; 3 is reached by chance by one of
+400 values. "of total": the same difference as a share of what the network saves. Where the general algorithm would take
+more than --limit seconds, its time is that of a part, times how much more the standard error needs: ≈.
 """
 
 from __future__ import annotations

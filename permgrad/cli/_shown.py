@@ -49,9 +49,9 @@ def show_ranking(ranking: FeatureRanking) -> None:
     if ranking.settings.get("formula") == "last in":
         click.echo("so many columns are scored by permutation alone: what each is worth as the last to be seen\n")
     scope = scope_sentence(ranking).replace("\u00a0", " ") if ranking.low is not None else None
-    for line in (scope, probe_sentence(ranking), *redundancy(ranking)):
-        if line is not None:
-            click.echo(f"{line}\n")
+    for said in (scope, probe_sentence(ranking), *redundancy(ranking)):
+        if said is not None:
+            click.echo(f"{said}\n")
     if ranking.pending:
         click.echo(
             f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"

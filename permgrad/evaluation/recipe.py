@@ -142,7 +142,7 @@ def _random_states(estimator: Any, number: int) -> dict[str, int]:
     if not number:
         return {}
     known = {name: value for name, value in estimator.get_params().items() if name.split("__")[-1] == "random_state"}
-    return {name: (value if isinstance(value, Integral) else 0) + number for name, value in known.items()}
+    return {name: (int(value) if isinstance(value, Integral) else 0) + number for name, value in known.items()}
 
 
 def _ranked(training: Training, **settings: Any) -> FeatureRanking:

@@ -70,8 +70,11 @@ class AtOnce:
     ) -> Any:
         n_pairs, contributions = truth.shape[0], []
         for b, way in enumerate(self.walker.ways):
-            seen = _summed if isinstance(way, Summed) else _replaced
-            stages = seen(way, given[b], ops.take(kept[b], orders[b], axis=0), anew)
+            own_kept = ops.take(kept[b], orders[b], axis=0)
+            if isinstance(way, Summed):
+                stages = _summed(way, given[b], own_kept, anew)
+            else:
+                stages = _replaced(way, given[b], own_kept, anew)
             shape = self.point.shape(b)
             own = ops.reshape(stages, (orders[b].shape[0] + 1, n_pairs, *shape))
             contributions.append(ops.reshape(ops.take(own, times[b], axis=0), (-1, *shape)))
