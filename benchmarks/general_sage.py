@@ -3,7 +3,7 @@
     pip install sage-importance
     python -m benchmarks.general_sage
 
-The same game on both sides: the same network, rows, players, and donors (all of the rows, one at a time here, together
+Seconds are of the processor, for a busy machine. The same game on both sides: the same network, rows, players, and donors (all of the rows, one at a time here, together
 there), until the worst standard error is the same, as far as orders and donors leave it open: of a column here, of a
 player there (less is asked of it, where a column is a sum of players). The hybrid is called as a function of two rows,
 one that its table sees and one that its image is drawn of, so that players are (column, branch). Networks are trained
@@ -17,20 +17,21 @@ more than --limit seconds, its time is that of a part, times how much more the s
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 import permgrad as pg
-from benchmarks.measure import first_and_later, timed
 from permgrad.backend import compiled, keras
 from tests.oracle import two_input_model
 
 ROWS = 256
 """That play, and are donors."""
-BATCH = 256
+BATCH = 64
 """Permutations at a time, of the general algorithm."""
 
 
@@ -87,9 +88,17 @@ def _answer(network: keras.Model, width: int) -> Callable[[np.ndarray], np.ndarr
     return answer
 
 
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """Return a function's result and its seconds of the processor."""
+    start = time.process_time()
+    result = function()
+    return result, time.process_time() - start
+
+
 def line(case: Case, limit: float) -> str:
     """Measure one network both ways."""
-    ours, first, later = first_and_later(lambda: play(case), times=3)
+    ours, first = timed(lambda: play(case))
+    later = statistics.median(timed(lambda: play(case))[1] for _ in range(2))
     values = np.concatenate([part.scores for part in players(ours)])
     total, error = ours.settings["total"], ours.settings["error"] / 1.96
     theirs, std, seconds, whole = general(case, error * total, limit)
@@ -129,9 +138,7 @@ def general(case: Case, error: float, limit: float) -> tuple[np.ndarray, np.ndar
     few, seconds = timed(lambda: explain(2 * BATCH))
     batches = max(2, int(np.ceil(2 * (few.std.max() / error) ** 2)))
     affordable = max(2, int(limit / (seconds / 2)))
-    start = time.perf_counter()
-    found = explain(min(batches, affordable) * BATCH)
-    spent = time.perf_counter() - start
+    found, spent = timed(lambda: explain(min(batches, affordable) * BATCH))
     needed = (found.std.max() / error) ** 2
     whole = batches <= affordable
     return found.values, found.std, spent * needed, whole

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from sklearn.base import clone
@@ -47,6 +48,7 @@ def rank_recipe(
     sizes: tuple[float, float, float] = SIZES,
     split_random_state: int = 42,
     budget: Budget = Budget(),
+    directory: str | Path | None = None,
     **settings: Any,
 ) -> FeatureRanking:
     """Rank a table's columns by what they are worth to a recipe: to networks trained alike on other rows.
@@ -69,6 +71,8 @@ def rank_recipe(
         Of the first split; the others count up from it, as the estimator's random states do from its own.
     budget : Budget
         Each training's ranking gets its part of the time, and a checkpoint of its own beside the one named.
+    directory : path, optional
+        Keeps each training's ranking as it is done: the same call goes on from those that are there.
     **settings
         Of ``rank_features``.
 
@@ -80,23 +84,43 @@ def rank_recipe(
     Raises
     ------
     PermGradError
-        For fewer than two trainings, or for what the table's split, the estimator or its ranking refuse.
+        For fewer than two trainings, a directory of another recipe's rankings, or for what the table's split, the
+        estimator or its ranking refuse.
     """
     if not isinstance(table, Table):
         raise PermGradError(
             f"expected a pg.Table, whose rows are split anew, got {type(table).__name__}: pg.Table(X, y)"
         )
     check_trainings(trainings)
-    budget = budget.begin()
-    rankings, done = [], []
+    budget, rankings = budget.begin(), []
+    recipe = f"{estimator!r}, table {table.sha256}, split {split_random_state} {sizes}, {sorted(settings.items())}"
     for number in range(trainings):
+        kept = None if directory is None else Path(directory) / f"training{number + 1}.json"
+        if kept is not None and kept.exists():
+            rankings.append(_read(kept, recipe))
+            continue
         training = train_once(estimator, table, number, split_random_state=split_random_state, sizes=sizes)
         part = budget.step(f"training{number + 1}", share=1 / (trainings - number))
-        rankings.append(_ranked(training, budget=part, **settings))
-        done.append(training)
+        ranking = _ranked(training, budget=part, **settings)
+        rows = {"n_train": len(training.rows), "n_test": len(training.test)}
+        rankings.append(replace(ranking, settings={**ranking.settings, **rows, "recipe": recipe}))
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            rankings[-1].save(kept)
+    known = rankings[0].settings
     return average_trainings(
-        rankings, n_train=len(done[0].rows), n_test=len(done[0].test), random_state=settings.get("random_state") or 0
+        rankings, n_train=known["n_train"], n_test=known["n_test"], random_state=settings.get("random_state") or 0
     )
+
+
+def _read(path: Path, recipe: str) -> FeatureRanking:
+    """Read the ranking of a training that was done before."""
+    ranking = FeatureRanking.load(path)
+    if ranking.settings.get("recipe") != recipe:
+        raise PermGradError(
+            f"{path} is of another recipe, {ranking.settings.get('recipe')}; expected {recipe}; choose another directory"
+        )
+    return ranking
 
 
 def check_trainings(trainings: int) -> None:

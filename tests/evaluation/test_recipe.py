@@ -58,6 +58,25 @@ def test_several_networks_see_training_and_validation_rows(table):
     assert not set(map(tuple, rows.X.dropna().to_numpy())) & set(map(tuple, test.X.dropna().to_numpy()))
 
 
+def test_it_goes_on_from_what_is_there(table, tmp_path, monkeypatch):
+    given = {"trainings": 2, "formula": "game", "directory": tmp_path / "kept"}
+    whole = pg.rank_recipe(LinearRegression(), table, **given)
+    kept = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    assert kept == ["training1.json", "training2.json"]
+    (tmp_path / "kept" / "training2.json").unlink()
+    numbers = []
+
+    def counted(*arguments, **keywords):
+        numbers.append(arguments[2])
+        return train_once(*arguments, **keywords)
+
+    monkeypatch.setattr("permgrad.evaluation.recipe.train_once", counted)
+    assert pg.rank_recipe(LinearRegression(), table, **given) == whole
+    assert numbers == [1]
+    with pytest.raises(pg.PermGradError, match="is of another recipe"):
+        pg.rank_recipe(LinearRegression(fit_intercept=False), table, **given)
+
+
 def test_what_is_no_recipe_is_refused(table):
     with pytest.raises(pg.PermGradError, match="expected a pg.Table, whose rows are split anew, got DataFrame"):
         pg.rank_recipe(LinearRegression(), table.X)
