@@ -3,11 +3,12 @@
     pip install sage-importance
     python -m benchmarks.general_sage
 
-Seconds are of the processor, for a busy machine. The same game on both sides: the same network, rows, players, and donors (all of the rows, one at a time here, together
-there), until the worst standard error is the same, as far as orders and donors leave it open: of a column here, of a
-player there (less is asked of it, where a column is a sum of players). The hybrid is called as a function of two rows,
-one that its table sees and one that its image is drawn of, so that players are (column, branch). Networks are trained
-for a few epochs: what they know does not matter here, but that they know something.
+The same game on both sides: the same network, rows, players, and donors (all of the rows: eight at a time here, all
+together there), until the worst standard error is the same, as far as orders and donors leave it open: of a column
+here, of a player there (less is asked of it, where a column is a sum of players). The hybrid is called as a function of
+two rows, one that its table sees and one that its image is drawn of, so that players are (column, branch). Networks are
+trained for a few epochs: what they know does not matter here, but that they know something. Seconds are of the
+processor, so that others may use the machine.
 
 "agree": the largest difference of two values in standard errors of that difference; 3 is reached by chance by one of
 400 values. "of total": the same difference as a share of what the network saves. Where the general algorithm would take

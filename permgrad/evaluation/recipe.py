@@ -116,10 +116,9 @@ def rank_recipe(
 def _read(path: Path, recipe: str) -> FeatureRanking:
     """Read the ranking of a training that was done before."""
     ranking = FeatureRanking.load(path)
-    if ranking.settings.get("recipe") != recipe:
-        raise PermGradError(
-            f"{path} is of another recipe, {ranking.settings.get('recipe')}; expected {recipe}; choose another directory"
-        )
+    found = ranking.settings.get("recipe")
+    if found != recipe:
+        raise PermGradError(f"{path} is of another recipe, {found}; expected {recipe}; choose another directory")
     return ranking
 
 
