@@ -89,6 +89,8 @@ def same_table(table: str | None, known: dict[str, Any]) -> Table:
     is_file = table is not None and is_path(table)
     task = known.get("task") if is_file else None
     data = load_table(table or known["name"], known["target"] if is_file else None, task, known.get("read"))
+    if "probes" in known:
+        data = data.with_probes(known["probes"]["n_probes"], random_state=known["probes"]["random_state"])
     if data.sha256 != known["sha256"]:
         raise PermGradError(
             f"the ranking is of a table with SHA-256 {known['sha256']}, {table or data.name} has {data.sha256}; pass"

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from permgrad.data.checks import check_columns
 from permgrad.data.reading import read_csv
-from permgrad.data.table import Table, check_columns
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing, reading
 from permgrad.files import new_file
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import column_or_1d
 
 from permgrad.data._frames import as_named_frame, check_numbers, check_shape, is_arrow, single_values
 from permgrad.data._kinds import Kind, TextRule, cleaned, matching
 from permgrad.data._splitting import how_split, three_parts
 from permgrad.data._targets import Rare, Task, as_task, check_labels, check_no_leak, without_rare
 from permgrad.data._test_rows import rows_to_test
+from permgrad.data.checks import as_target, check_columns, check_complete
+from permgrad.data.probes import NOTE, probe_note, shuffled_copies
 from permgrad.data.reading import ReadOptions, check_unique, name_of, read_any, read_like
 from permgrad.data.rows import RowFacts, taken_columns
 from permgrad.errors import PermGradError, as_permgrad_error, listing
@@ -336,6 +337,44 @@ class Table:
         object.__setattr__(part, "y", self.y.iloc[rows].reset_index(drop=True))
         return replace_facts(part, self.facts.take(rows))
 
+    @property
+    def probes(self) -> list[str]:
+        """Columns that `with_probes` added."""
+        return [name for name in self.notes.get(NOTE, {}).get("names", ()) if name in self.X.columns]
+
+    def with_probes(self, n_probes: int = 4, *, random_state: int = 0) -> Table:
+        """Return the table with shuffled copies of some of its columns behind its own, before it is split.
+
+        A probe has the values of a column, and tells nothing of the target or of any other column: a network that is
+        trained with it, and ranked, shows what score a column gets for nothing. Rankings know their probes
+        (``settings["probes"]``), draw their level, and `FeatureRanking.select` can refuse what is not above it.
+
+        Parameters
+        ----------
+        n_probes : int
+            How many; each column is drawn once before one is drawn again. They are called "probe of age", then "probe
+            2 of age".
+        random_state : int
+            Of the columns that are drawn, and of their order of rows.
+
+        Raises
+        ------
+        PermGradError
+            If `n_probes` is less than 1, or the table has probes.
+
+        References
+        ----------
+        Stoppiglia, Dreyfus, Dubois & Oussar, JMLR 3 (2003); Kursa & Rudnicki, J. Stat. Softw. 36 (2010): shadows.
+        """
+        copies = shuffled_copies(self.X, n_probes, random_state)
+        rules = {probe: self.rules[column] for probe, (column, _) in copies.items() if column in self.rules}
+        added = pd.DataFrame({probe: values for probe, (_, values) in copies.items()})
+        part = copy(self)
+        object.__setattr__(part, "X", pd.concat([self.X, added], axis=1))
+        object.__setattr__(part, "rules", {**self.rules, **rules})
+        object.__setattr__(part, "notes", {**self.notes, NOTE: probe_note(n_probes, random_state, copies)})
+        return part
+
     def with_rows(self, data: Any) -> Table:
         """Return this table with further rows behind its own.
 
@@ -442,46 +481,6 @@ def as_given(X: Any) -> Any:
     if isinstance(X, pd.DataFrame) and len({isinstance(name, str) for name in X.columns}) > 1:
         return X.set_axis(X.columns.astype(str), axis=1)
     return X
-
-
-def check_complete(y: pd.Series) -> None:
-    """Raise if a target is missing in some rows."""
-    missing = int(y.isna().sum())
-    if missing:
-        raise PermGradError(f"the target {y.name!r} is missing in {missing} of {len(y)} rows; drop those rows first")
-
-
-def check_columns(given: Iterable[str], expected: Iterable[str], what: str) -> None:
-    """Raise `PermGradError`, naming the difference, unless `what` has the expected columns in their order."""
-    given, expected = list(given), list(expected)
-    if given == expected:
-        return
-    absent, extra = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
-    if not absent and not extra:
-        raise PermGradError(f"{what} has the expected columns in another order; they must be {listing(expected)}")
-    raise PermGradError(
-        f"{what} must have the expected columns in their order;"
-        f" absent: {listing(absent) or 'none'}; not expected: {listing(extra) or 'none'}"
-    )
-
-
-def as_target(y: Any) -> pd.Series:
-    """Return `y` as a Series of plain rows 0, 1, ... with a name ("target" if it has none).
-
-    Raises
-    ------
-    PermGradError
-        If `y` has more than one column.
-    """
-    if not isinstance(y, pd.Series) and hasattr(y, "to_pandas"):  # polars, pyarrow
-        y = y.to_pandas()
-    if not isinstance(y, pd.Series):
-        if getattr(getattr(y, "dtype", None), "kind", "") == "S":
-            raise PermGradError("the target holds bytes; decode them to text: y.astype(str)")
-        with as_permgrad_error():
-            y = pd.Series(column_or_1d(y, warn=True))
-    y = y.rename("target" if y.name is None else y.name).reset_index(drop=True).infer_objects()
-    return single_values(y.to_frame()).iloc[:, 0]
 
 
 def _check_target(X: pd.DataFrame, y: pd.Series) -> None:

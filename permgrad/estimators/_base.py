@@ -13,8 +13,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 
 from permgrad.data.cells import Cells
+from permgrad.data.checks import as_target
 from permgrad.data.rows import weights_and_groups
-from permgrad.data.table import Table, Task, as_target
+from permgrad.data.table import Table, Task
 from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._weights import weigh_classes

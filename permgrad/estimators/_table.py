@@ -11,9 +11,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from permgrad.data._splitting import folds, holdout
+from permgrad.data.checks import check_complete
 from permgrad.data.encoding import ColumnEncoder
 from permgrad.data.rows import RowFacts, check_sample_weight, weights_and_groups
-from permgrad.data.table import Table, as_frame, as_given, check_complete, replace_facts
+from permgrad.data.table import Table, as_frame, as_given, replace_facts
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
 from permgrad.estimators._ranking import ExplainsImages

@@ -11,7 +11,8 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from permgrad.data.cells import Cells
-from permgrad.data.table import Table, as_target
+from permgrad.data.checks import as_target
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._ranking import RanksByAveraging
 

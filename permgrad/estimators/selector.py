@@ -17,9 +17,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 from permgrad.data.cells import Cells
+from permgrad.data.checks import check_columns, check_complete
 from permgrad.data.on_disk import RowsOnDisk
 from permgrad.data.rows import check_sample_weight, weights_and_groups
-from permgrad.data.table import Table, check_columns, check_complete, rows_and_target
+from permgrad.data.table import Table, rows_and_target
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier, draw_random_state
 from permgrad.estimators._ranking import ExplainedRows, RanksFeatures

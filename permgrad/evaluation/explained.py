@@ -13,7 +13,8 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
-from permgrad.data.table import Table, as_target
+from permgrad.data.checks import as_target
+from permgrad.data.table import Table
 from permgrad.estimators._base import NetworkEstimator
 from permgrad.importance.budget import Budget
 from permgrad.importance.formula import formula_of

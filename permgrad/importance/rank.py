@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.data.table import check_columns
+from permgrad.data.checks import check_columns
+from permgrad.data.probes import probes_among
 from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.ablation import BranchWeights, weigh_branches
@@ -31,6 +32,7 @@ from permgrad.importance.permuting._network import work_of_permuting
 from permgrad.importance.permuting.permutation import KINDS, METHODS, count_columns, permute_features, positions_in
 from permgrad.importance.rank_opaque import rank_opaque
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.redundancy import MOST_COLUMNS, alike_columns
 
 QUICK = 1e12
 """Multiplications of the image branch (`work_of_permuting`), over all permutations of all rows, up to which features
@@ -172,7 +174,7 @@ def rank_features(
     target = Target.of(y, data, classes, task, sample_weight, row_groups)
     shared: dict[str, Any] = {"layout": layout, "features": features, "groups": groups, "random_state": random_state}
     chosen = _chosen(formula, data, groups, features, layout)
-    heat = None
+    heat, alike = None, None
     if isinstance(chosen, Formula) and image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
         bootstrap = target.bootstrap(random_state)
@@ -189,6 +191,7 @@ def rank_features(
         ranking = replace(_fused(permutation, heat, trusted, chosen), branch_weights=weights.weights)
     elif chosen == "game":
         ranking = play(data, target, **shared, budget=budget, verbose=verbose)
+        alike = _alike(data, layout, features, groups)
     else:
         ranking = replace(permute(via=via, budget=budget), branch_weights=weights.weights)
         ranking = replace(ranking, components={ranking.method: ranking})
@@ -207,6 +210,9 @@ def rank_features(
         "losses": weights.losses,
         "learned": learned,
         **distrusted,
+        **({} if alike is None else {"alike": alike}),
+        "scope": "this network",
+        "probes": probes_among(ranking.features),
         "agreement": {name: part.agreement(ranking) for name, part in components.items() if name not in KINDS},
     }
     return replace(ranking, components=components, settings=settings)
@@ -295,6 +301,18 @@ def _further(
     if conditional:
         components["conditional"] = permute(via=via, conditional=True, budget=budget.step("conditional"))
     return components
+
+
+def _alike(data: Inputs, layout: Any, features: Any, groups: Any) -> list[list[str]]:
+    """Group features whose columns go together, as a branch sees them."""
+    branch = data.cut.branches[0]
+    columns_of = resolve_groups(count_columns(data, [branch], layout), features, groups)
+    if len(columns_of) > MOST_COLUMNS:
+        return []
+    positions = [positions_in(data, branch, columns, layout) for columns in columns_of.values()]
+    rows = data.of_branch(branch).columns(np.concatenate(positions))
+    at = np.split(np.arange(rows.shape[1]), np.cumsum([len(each) for each in positions])[:-1])
+    return alike_columns(rows, dict(zip(columns_of, at, strict=True)))
 
 
 def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, groups: Mapping[str, Sequence[int]] | None) -> int:

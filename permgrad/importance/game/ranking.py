@@ -145,13 +145,15 @@ def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRank
     rng = np.random.default_rng([game.random_state, n, len(game.sizes)])
     noise = rng.standard_normal((len(replicates), error.size)) * np.where(np.isfinite(error), error, 0)
     names = game.view.branches
-    of_branch = factor * (replicates.sum(axis=1) + noise[:, n:]) / (total or 1.0)
-    ends = np.quantile(of_branch, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    shares = factor * values.sum(axis=0) / (total or 1.0)
+    drawn = _shares_drawn(
+        shares, factor * (replicates.sum(axis=1) + noise[:, n:] - values.sum(axis=0)) / (total or 1.0)
+    )
+    ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     ranking = _part(game, game.tally, features, "shapley", factor, slice(None), noise[:, :n])
     parts = {"first_in": _part(game, game.first, features, "first_in", 1.0, slice(None))}
     if len(names) > 1:
         parts |= {name: _part(game, game.tally, features, name, factor, [b]) for b, name in enumerate(names)}
-    shares = factor * values.sum(axis=0) / (total or 1.0)
     return replace(
         ranking,
         components=parts,
@@ -166,6 +168,15 @@ def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRank
             "n_rows": len(game.rows),
         },
     )
+
+
+def _shares_drawn(shares: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Return replicates of the branches' shares, given how far each branch's values, over the total, are off in them.
+
+    A sample in which a branch saves more has a larger total too: a share moves by less than its branch does (to first
+    order; divided by each replicate's own total, shares would have no variance where that comes near 0).
+    """
+    return shares + deviations - shares * deviations.sum(axis=1, keepdims=True)
 
 
 def _part(
