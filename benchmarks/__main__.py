@@ -20,7 +20,7 @@ from importlib import import_module
 
 from benchmarks.measure import Row
 
-MODULES = ("importance", "windows", "images", "growth", "penalty")
+MODULES = ("importance", "windows", "images", "predicting", "growth", "penalty")
 
 
 def row_functions() -> dict[str, Callable[[], Row]]:
