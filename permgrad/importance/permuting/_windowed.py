@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import has_accelerator, keras
-from permgrad.importance.network._inputs import Inputs, joined
-from permgrad.importance.network.branches import Branch, largest_tensor
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network.branches import Branch
 from permgrad.importance.network.fusion_point import FusionPoint
 from permgrad.importance.network.windows.deltas import Where
 from permgrad.importance.network.windows.drawing import Drawing
@@ -116,10 +116,9 @@ class Windowed(Recomputed):
 
     def prepare(self, data: Inputs, rows: slice) -> Any:
         """Return the maps that are kept of a block of rows, and what is behind them."""
-        X, largest = data.of_branch(self.branch), max(largest_tensor(self.branch.encoder), self.engine.floats_per_row)
+        X, largest = data.of_branch(self.branch), max(self.engine.widest_of_start, self.engine.floats_per_row)
         most = ROWS_AT_A_TIME if has_accelerator() else max(1, CACHED_FLOATS // largest)
-        parts = [self.engine.start(X[part]) for part in data.parts(rows, largest, most)]
-        return [joined(list(tensors)) for tensors in zip(*parts, strict=True)]
+        return self.engine.start(X[part] for part in data.parts(rows, largest, most))
 
     def embedded(self, change: Change) -> Drawn:
         """Return the change with what the image shows of it."""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from permgrad.backend import keras
 from permgrad.importance.network.branches import Graph, largest_tensor
 from permgrad.importance.network.first_layer import FirstLayer, behind
@@ -93,6 +95,24 @@ class Sums:
     def start(self, x: Any) -> Any:
         """Return the sums."""
         return ops.cast(self.sums(x), "float32")
+
+    def start_live(self, x: Any, empty: Any, started: Any, live: np.ndarray) -> Any:
+        """Return the sums where few cells of the map differ from the empty image's.
+
+        Parameters
+        ----------
+        x : tensor of shape (n_live, n_rows, channels)
+        empty : tensor of shape (height * width, channels)
+        started : tensor of shape (1, units)
+            The empty image's sums.
+        live : ndarray of int
+            Which cells differ.
+        """
+        at = live.astype(np.int32)
+        moved = ops.cast(x, "float32") - ops.cast(ops.take(empty, at, axis=0), "float32")[:, None]
+        moved = ops.reshape(ops.transpose(moved, (1, 0, 2)), (-1, len(live) * self.n_channels))
+        kernel = ops.take(self.weights()[0], at, axis=0)
+        return started + ops.matmul(moved, ops.reshape(kernel, (-1, self.units)))
 
     def weights(self) -> list[Any]:
         """Return the kernel by cells, (height * width, channels * units)."""
@@ -179,7 +199,7 @@ class WholeMap:
     def run(self, delta: Delta, where: Where, started: Any, x: Any, weights: list[Any]) -> Any:
         """Change the cells in the map."""
         whole = delta.area.whole()
-        changed = where.kept(x, whole) + ops.cast(where.moved(delta, whole), x.dtype)
+        changed = where.kept(x, whole) + ops.cast(where.moved(delta, whole), x.cells.dtype)
         changed = ops.reshape(changed, (-1, *self.shape))
         return changed if self.rest is None else self.rest(changed, training=False)
 
