@@ -61,6 +61,17 @@ class Square:
         return cls(size, top, left, matrix.reshape(len(columns), -1))
 
 
+def kept_maps(data: Inputs, branch: Branch, engine: WindowedBranch, rows: slice) -> list[Any]:
+    """Return what is kept of a block of rows, see `WindowedBranch.start`; once for all explainers."""
+    X, largest = data.of_branch(branch), max(engine.widest_of_start, engine.floats_per_row)
+    most = ROWS_AT_A_TIME if has_accelerator() else max(1, CACHED_FLOATS // largest)
+
+    def start() -> list[Any]:
+        return engine.start(X[part] for part in data.parts(rows, largest, most))
+
+    return data.once(("kept", branch, rows.start, rows.stop), (rows.stop - rows.start) * engine.floats_per_row, start)
+
+
 @dataclass(frozen=True, eq=False)
 class Drawn(Change):
     """A change, as the table holds it and as the image shows it.
@@ -116,9 +127,7 @@ class Windowed(Recomputed):
 
     def prepare(self, data: Inputs, rows: slice) -> Any:
         """Return the maps that are kept of a block of rows, and what is behind them."""
-        X, largest = data.of_branch(self.branch), max(self.engine.widest_of_start, self.engine.floats_per_row)
-        most = ROWS_AT_A_TIME if has_accelerator() else max(1, CACHED_FLOATS // largest)
-        return self.engine.start(X[part] for part in data.parts(rows, largest, most))
+        return kept_maps(data, self.branch, self.engine, rows)
 
     def embedded(self, change: Change) -> Drawn:
         """Return the change with what the image shows of it."""

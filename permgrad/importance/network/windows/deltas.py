@@ -50,12 +50,16 @@ class Kept:
     cells : tensor of shape (n_rows * height * width, channels)
         Or, of a map with `live` cells: the empty image's, (height * width, channels), and behind them those of all
         rows, (n_live * n_rows, channels), cell after cell.
+        Of a `box`, those of all pairs alone, (n_box * n_pairs, channels), cell after cell.
     live : ndarray of int, optional
         Which cells differ between rows.
+    box : Area, optional
+        Only this rectangle is there.
     """
 
     cells: Any
     live: np.ndarray | None = None
+    box: Area | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +106,12 @@ class Where:
         Cells that do not exist repeat the nearest one.
         """
         n_cells = area.shape[0] * area.shape[1]
+        if kept.box is not None:
+            box, (height, width) = kept.box, area.shape
+            down = _offsets(box.rows, area.rows, height, "nearest") * box.cols.size
+            n_pairs = ops.shape(self.local)[0]
+            in_box = self._sums(down, _offsets(box.cols, area.cols, width, "nearest")) * n_pairs
+            return self._of_pairs(in_box, self.local)
         if kept.live is None:
             return self._of_pairs(self.cells(area), self.local * n_cells)
         n_rows = (ops.shape(kept.cells)[0] - n_cells) // len(kept.live)

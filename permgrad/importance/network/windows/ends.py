@@ -120,6 +120,10 @@ class Sums:
 
     def run(self, delta: Delta, where: Where, started: Any, x: Any, weights: list[Any]) -> Any:
         """Add what the changed cells add to the sums."""
+        return self.finish(self.moved(delta, where, started, weights))
+
+    def moved(self, delta: Delta, where: Where, started: Any, weights: list[Any]) -> Any:
+        """Return the pairs' sums."""
         area = delta.area.inside()
         changed = ops.reshape(
             ops.cast(where.moved(delta, area), "float32"), (where.n_blocks, -1, area.n_cells * self.n_channels)
@@ -127,7 +131,7 @@ class Sums:
         kernel = ops.take(weights[0], where.cells(area), axis=0)
         kernel = ops.reshape(kernel, (-1, area.n_cells * self.n_channels, self.units))
         moved = ops.reshape(ops.matmul(changed, kernel), (-1, self.units))
-        return self.finish(ops.take(started, where.local, axis=0) + moved)
+        return ops.take(started, where.local, axis=0) + moved
 
     def work(self, area: Area) -> int:
         """Count the cells' products."""

@@ -79,7 +79,7 @@ class WindowedBranch:
         self._compiled_weights: dict[int, Any] = {}
         kept = {i for stage in self.stages if isinstance(stage, Bend) for i in (*stage.inputs, stage.number)}
         self.kept = sorted(kept | ({len(self.stages)} if end.needs_map else set()))
-        shapes = self._shapes = [drawing.shape, *((*step.area.shape, step.channels) for step in self.plan(1).steps)]
+        shapes = self.shapes = [drawing.shape, *((*step.area.shape, step.channels) for step in self.plan(1).steps)]
         pixels = drawing.written
         self.live_steps = {} if pixels is None else live_steps(self.stages, pixels)
         self.live = {0: pixels} if self.live_steps and pixels is not None else {}
@@ -175,7 +175,7 @@ class WindowedBranch:
         """Return the whole map of a value."""
         if number not in self.live:
             return value
-        return whole_map(value, of_empty[number], self.live[number], self._shapes[number][:2])
+        return whole_map(value, of_empty[number], self.live[number], self.shapes[number][:2])
 
     def _of_empty(self) -> list[Any]:
         """Return the maps of an image on which nothing is drawn, (height * width, channels), and the end's of it."""

@@ -44,6 +44,8 @@ class Step:
         Floats of the largest tensor, for one pair.
     weights : callable
         Returns what `run` needs of the weights in another form, the same for all pairs.
+    reads : dict of int to Area
+        What it reads of kept maps, by their numbers.
     """
 
     area: Area
@@ -53,6 +55,7 @@ class Step:
     floats: int
     widest: int
     weights: Callable[[], list[Any]] = list
+    reads: dict[int, Area] = field(default_factory=dict)
 
     @property
     def work(self) -> int:
@@ -290,7 +293,8 @@ class Bend:
 
         n_passes = 3 + len(self.before)
         floats = channels[0] * (n_passes * region.n_cells + 2 * out.n_cells)
-        return Step(out, channels[0], run, 0, floats, region.n_cells * channels[0])
+        reads = {self.inputs[0]: region, self.number: out}
+        return Step(out, channels[0], run, 0, floats, region.n_cells * channels[0], reads=reads)
 
     def through(self, x: Any, pool: Callable[[Any], Any] | None) -> Any:
         """Go through the layers, with `pool` for the pooling."""
