@@ -104,6 +104,12 @@ class WindowedBranch:
             joined.append(ops.concatenate(tensors) if len(tensors) > 1 else tensors[0])
         return joined
 
+    @property
+    def products_of_start(self) -> int:
+        """Count the multiplications of live cells for a row."""
+        last = len(self.live.get(len(self.stages), ())) * self.shapes[-1][2] * getattr(self.end, "units", 0)
+        return sum(getattr(step, "products", 0) for step in self.live_steps.values()) + last
+
     def plan(self, size: int) -> Plan:
         """Plan for changes within a square of `size` pixels."""
         if size not in self._plans:

@@ -10,6 +10,7 @@ Of a live map the first axis is the cell, in an order of its own: (n_live, n_row
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -87,6 +88,11 @@ class LiveConvolution:
     known: np.ndarray
     at: np.ndarray
     groups: list[tuple[np.ndarray, np.ndarray]]
+
+    @property
+    def products(self) -> int:
+        """Count the multiplications for a row."""
+        return sum(read.size for read, _ in self.groups) * math.prod(self.layer.kernel.shape[2:])
 
     @classmethod
     def of(cls, stage: Convolution, at: np.ndarray) -> LiveConvolution | None:
