@@ -111,7 +111,8 @@ class Windowed(Way):
     def step(self, part: Any, moved: Any, place: Any, weights: list[Any]) -> tuple[Any, Any]:
         """Return the new cells of the maps and the sums, and the branch's contribution."""
         size = math.isqrt(moved.shape[1])
-        boxes, sums = self.walking.move(size, moved, place, *part, weights)
+        boxes, started = part
+        boxes, sums = self.walking.move(size, moved, place, boxes, started, weights)
         return (boxes, sums), self._contributed(sums)
 
     def _contributed(self, sums: Any) -> Any:

@@ -30,9 +30,12 @@ MOST_OF_KERNELS = 2**24
 
 
 class LiveStep(Protocol):
-    """A stage at work on live cells; `at` are the numbers of those that come out."""
+    """A stage at work on live cells."""
 
-    at: np.ndarray
+    @property
+    def at(self) -> np.ndarray:
+        """The numbers of the cells that come out."""
+        ...
 
     def run(self, x: Any, before: Any, behind: Any) -> Any:
         """Return the live cells behind the stage.
