@@ -232,4 +232,5 @@ def _engine(cut: CutModel) -> Any:
     return next(way for way in network.ways if isinstance(way, Windowed)).engine
 
 
-ROWS = [windows, rank_three, rank_default, *(_doubled(side) for side in (20, 40)), genes_both]
+ROWS = [windows, rank_three, *(_doubled(side) for side in (20, 40)), genes_both]
+LONG = [rank_default]
