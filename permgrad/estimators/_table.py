@@ -17,12 +17,12 @@ from permgrad.data.rows import RowFacts, check_sample_weight, weights_and_groups
 from permgrad.data.table import Table, as_frame, as_given, replace_facts
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
+from permgrad.estimators._predicting import predicted_by
 from permgrad.estimators._ranking import ExplainsImages
 from permgrad.training.config import TrainingConfig
 from permgrad.training.fit import Rows, fit_network
 
 MIN_VALIDATION_ROWS = 5
-PREDICT_ROWS = 1024
 
 WeightedTable = tuple[Table, np.ndarray | None]
 """Rows, and the weight of each where they are weighted: in training 1 on average."""
@@ -236,11 +236,6 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
-
-
-def predicted_by(network: Any, encoded: np.ndarray) -> np.ndarray:
-    """Return one network's output for encoded rows, (n_rows, n_outputs), float32."""
-    return network.predict(encoded, batch_size=PREDICT_ROWS, verbose=0)
 
 
 def _taken(rows: WeightedTable, at: np.ndarray) -> WeightedTable:

@@ -234,8 +234,10 @@ def _chosen(
     if isinstance(formula, Formula):
         return formula
     if formula is None:
-        n_columns = count_columns(data, list(data.cut.branches), layout)
-        quick = numbers_walked(data, len(resolve_groups(n_columns, features, groups))) <= QUICK_GAME
+        branches = list(data.cut.branches)
+        columns_of = resolve_groups(count_columns(data, branches, layout), features, groups).values()
+        positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of] for b in branches}
+        quick = numbers_walked(data, positions) <= QUICK_GAME
         return "game" if quick else "last in"
     return named_formula(formula)
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from permgrad.importance.game._at_once import AtOnce, Route, Stock, floats_of_stock
 from permgrad.importance.game._walk import Walker
+from permgrad.importance.game._windowed import work_of_steps
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
@@ -63,6 +64,11 @@ class View(Protocol):
         ...
 
 
+def pairs_of(n_steps: int) -> int:
+    """Return about how many pairs a batch has in a game of so many pairs, see `Game`."""
+    return min(max(128, n_steps // 8), MOST_PAIRS)
+
+
 class NetworkView:
     """A cut model; `positions` are where each feature is in each branch's flat rows."""
 
@@ -72,8 +78,10 @@ class NetworkView:
         self.branches = [branch.name for branch in data.cut.branches]
         self.n_features = len(self.positions[0])
         fuse = n_steps * self.n_features >= FUSED_FROM
-        make = functools.partial(Walker, data.cut, target.task, fuse=fuse)
-        self.walker: Walker = data.cut.once(("game", target.task, fuse), make)
+        shares = {branch: work_of_steps(data.cut, branch, of, pairs_of(n_steps)) for branch, of in positions.items()}
+        windowed = tuple(branch for branch, share in shares.items() if share < 1)
+        make = functools.partial(Walker, data.cut, target.task, fuse=fuse, windowed=windowed)
+        self.walker: Walker = data.cut.once(("game", target.task, fuse, windowed), make)
         self.pairs = min(MOST_PAIRS, CALL_FLOATS // self.walker.widest)
         self.players = [player for b, branch in enumerate(data.cut.branches) for player in self._players(b, branch)]
         self._terms: dict[Player, Any] = {}

@@ -13,12 +13,13 @@ from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import LEVEL, interval
 from permgrad.importance.budget import Budget
 from permgrad.importance.game._tally import Tally
-from permgrad.importance.game._views import ModelView, NetworkView, View
+from permgrad.importance.game._views import ModelView, NetworkView, View, pairs_of
+from permgrad.importance.game._windowed import work_of_steps
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS, Game
 from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import largest_tensor
+from permgrad.importance.network.branches import Branch, largest_tensor
 from permgrad.importance.network.fusion_point import fusion_point
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
@@ -35,10 +36,15 @@ CREDIBLE = 0.1
 """Up to which share the values may miss the total and still be brought to it."""
 
 
-def numbers_walked(data: Inputs, n_features: int) -> float:
-    """Count the numbers that the fewest walks compute, as far as the branches' largest tensors tell."""
-    steps = 2 * LEAST_ROUNDS * min(len(data), MOST_ROWS) * DONORS * n_features
-    return float(steps * sum(largest_tensor(branch.encoder) for branch in data.cut.branches))
+def numbers_walked(data: Inputs, positions: Mapping[Branch, Sequence[np.ndarray]]) -> float:
+    """Count the numbers that the fewest walks compute, as far as the branches' largest tensors tell.
+
+    Of an image branch the share of it that windows take; `positions` are each feature's in a branch's flat rows.
+    """
+    walks = 2 * LEAST_ROUNDS * min(len(data), MOST_ROWS) * DONORS
+    n_pairs = pairs_of(len(data) * DONORS)
+    shares = {branch: min(1.0, work_of_steps(data.cut, branch, of, n_pairs)) for branch, of in positions.items()}
+    return walks * sum(len(of) * largest_tensor(branch.encoder) * shares[branch] for branch, of in positions.items())
 
 
 def play(
