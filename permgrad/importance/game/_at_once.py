@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import compiled, keras
-from permgrad.importance.game._walk import Summed, Walker, Whole
+from permgrad.importance.game._walk import Walker
+from permgrad.importance.game._ways import Summed, Whole
 from permgrad.importance.network._inputs import Inputs, even_size
 from permgrad.importance.network._target import select
 
@@ -57,7 +58,10 @@ class AtOnce:
     def walk(
         self, stock: Stock, rows: np.ndarray, donors: np.ndarray, truth: Any, route: Route, *, anew: bool
     ) -> np.ndarray:
-        """Return what `select` leaves before the first step and after each, (n_steps + 1, n_pairs, k)."""
+        """Return what `select` leaves before the first step and after each, (n_steps + 1, n_pairs, k).
+
+        A step that changes nothing leaves exactly what the one before left: sums are rounded at each time anew.
+        """
         done, per_call = [], self._pairs(len(rows), len(route.times[0]) - 1, [len(order) for order in route.orders])
         for start in range(0, len(rows), per_call):
             at = np.minimum(np.arange(start, start + per_call), len(rows) - 1)
@@ -65,7 +69,11 @@ class AtOnce:
             kept = [stock.kept[b] for b in range(len(given))]
             selected = self._walk[anew](given, kept, list(route.orders), list(route.times), ops.take(truth, at, axis=0))
             done.append(np.asarray(ops.convert_to_numpy(selected)).reshape(len(route.times[0]), per_call, -1))
-        return np.concatenate(done, axis=1)[:, : len(rows)]
+        left = np.concatenate(done, axis=1)[:, : len(rows)]
+        still = ~route.moved([stock.moved(b, rows, donors) for b in range(len(route.orders))])
+        for time, pairs in enumerate(still, 1):
+            left[time, pairs] = left[0 if anew else time - 1, pairs]
+        return left
 
     def _walked(
         self, given: list[Any], kept: list[Any], orders: list[Any], times: list[Any], truth: Any, *, anew: bool
@@ -104,8 +112,13 @@ class Route:
             moved = {b for _, b in step}
             for b in range(n_branches):
                 times[b].append(len(orders[b]) if b in moved or not anew else 0)
+        self.steps = steps
         self.orders = [np.array(order, np.int32) for order in orders]
         self.times = [np.array(time, np.int32) for time in times]
+
+    def moved(self, by_feature: Sequence[np.ndarray]) -> np.ndarray:
+        """Return in which pairs each step changes anything, (n_steps, n_pairs), given that by branch and feature."""
+        return np.stack([np.any([by_feature[b][feature] for feature, b in step], axis=0) for step in self.steps])
 
 
 class Stock:
@@ -115,24 +128,39 @@ class Stock:
     ----------
     kept : list of tensor
         For each branch, by feature: weights, (n_features, width, units), or where in its input the feature is.
+    live : list of ndarray
+        The same as bool: which of a feature's numbers have a weight that is not 0, (n_features, width), or are its own,
+        (n_features, n_inputs).
     """
 
     def __init__(self, walker: Walker, data: Inputs, positions: Sequence[Sequence[np.ndarray]]) -> None:
         self.walker, self.data = walker, data
         self.kept: list[Any] = []
         self.values: list[np.ndarray | None] = []
+        self.live: list[np.ndarray] = []
         for way, columns in zip(walker.ways, positions, strict=True):
             terms = [way.feature(data, each) for each in columns]
             if isinstance(way, Whole):
                 self.kept.append(ops.stack(terms))
                 self.values.append(None)
+                self.live.append(np.asarray(ops.convert_to_numpy(self.kept[-1])).reshape(len(terms), -1) > 0)
                 continue
             width = max(term.values.shape[1] for term in terms)
             padded = [np.pad(term.values, [(0, 0), (0, width - term.values.shape[1])]) for term in terms]
             kernels = [np.asarray(ops.convert_to_numpy(term.kernel)) for term in terms]
             kernels = [np.pad(kernel, [(0, width - len(kernel)), (0, 0)]) for kernel in kernels]
             self.kept.append(ops.convert_to_tensor(np.stack(kernels)))
+            self.live.append((np.stack(kernels) != 0).any(axis=2))
             self.values.append(np.stack(padded).astype(np.float32))
+
+    def moved(self, b: int, rows: np.ndarray, donors: np.ndarray) -> np.ndarray:
+        """Return in which pairs a feature, of the row or of the donor, makes a difference: (n_features, n_pairs)."""
+        values, live = self.values[b], self.live[b]
+        if values is None:
+            inputs = self.data.of_branch(self.walker.ways[b].branch)
+            differ = (inputs[rows] != inputs[donors]).reshape(len(rows), -1)
+            return live.astype(np.float32) @ differ.T.astype(np.float32) > 0
+        return ((values[:, rows] != values[:, donors]) & live[:, None]).any(axis=2)
 
     def given(self, b: int, rows: np.ndarray, donors: np.ndarray, order: np.ndarray) -> list[Any]:
         """Return what a branch starts from, and what its rows have at each step, in place of their donors'."""

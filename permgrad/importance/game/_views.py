@@ -85,11 +85,15 @@ class NetworkView:
         self.pairs = min(MOST_PAIRS, CALL_FLOATS // self.walker.widest)
         self.players = [player for b, branch in enumerate(data.cut.branches) for player in self._players(b, branch)]
         self._terms: dict[Player, Any] = {}
-        whole = data.cut.once(("game at once", target.task, fuse), lambda: AtOnce(self.walker, data.cut.model))
+        whole = data.cut.once(
+            ("game at once", target.task, fuse, windowed), lambda: AtOnce(self.walker, data.cut.model)
+        )
         self.whole: AtOnce = whole
         own = [sum(b == each for _, b in self.players) for each in range(len(self.branches))]
-        self.at_once = self.whole.saves_calls(self.pairs, own) and (
-            floats_of_stock(self.walker, len(data), self.positions) <= STOCK_FLOATS
+        self.at_once = (
+            not windowed
+            and self.whole.saves_calls(self.pairs, own)
+            and floats_of_stock(self.walker, len(data), self.positions) <= STOCK_FLOATS
         )
 
     def __len__(self) -> int:
