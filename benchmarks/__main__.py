@@ -3,7 +3,9 @@
 python -m benchmarks [ROW ...]
 
 Seconds; "first" includes compilation for a network not seen before, "later" is the median of further calls
-(the genes' one call includes it). "floor" is the time of the arithmetic alone, at the rate at which this
+(the genes' one call includes it). What would take long is timed on some columns and reckoned for all, as the notes say;
+genes_every times all (ten minutes), and rank_default plays the game through an image.
+"floor" is the time of the arithmetic alone, at the rate at which this
 machine multiplies two 2048 × 2048 float32 matrices. "differ": from the plain loop, over its largest score.
 "MB": peak memory over that of the model and the table.
 """
@@ -20,12 +22,13 @@ from importlib import import_module
 
 from benchmarks.measure import Row
 
-MODULES = ("importance", "windows", "images", "growth", "penalty")
+MODULES = ("importance", "windows", "images", "predicting", "growth", "penalty")
 
 
-def row_functions() -> dict[str, Callable[[], Row]]:
-    """Return what measures each row, by its name."""
-    return {row.__name__: row for module in MODULES for row in import_module(f"benchmarks.{module}").ROWS}
+def row_functions(kinds: Sequence[str] = ("ROWS", "LONG")) -> dict[str, Callable[[], Row]]:
+    """Return what measures each row, by its name; `LONG` ones are measured where they are named only."""
+    modules = [import_module(f"benchmarks.{module}") for module in MODULES]
+    return {row.__name__: row for module in modules for kind in kinds for row in getattr(module, kind, [])}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,7 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"all by default: {', '.join(functions)}")
+    parser.add_argument(
+        "rows",
+        nargs="*",
+        metavar="ROW",
+        help=f"by default all but {', '.join(row_functions(['LONG']))}: {', '.join(functions)}",
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # one row, as JSON
     options = parser.parse_args(arguments)
     unknown = [name for name in options.rows if name not in functions]
@@ -42,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.here:
         print(json.dumps(dataclasses.asdict(functions[options.rows[0]]())))
     else:
-        print_table(options.rows or list(functions))
+        print_table(options.rows or list(row_functions(["ROWS"])))
 
 
 def print_table(names: Sequence[str]) -> None:

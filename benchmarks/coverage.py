@@ -6,6 +6,11 @@ Of a fixed network: scores of the game, last in, and branch weights. Four design
 random weights and a way to draw rows: independent normal columns and a value with noise; correlated ones (Toeplitz,
 0.8); two classes, columns with heavy tails; three classes, one of them rare. The population's value is the mean over
 twelve samples of 4,096 rows.
+
+    python -m benchmarks.coverage --design recipe
+
+Of a recipe: a linear model, fitted five times on resampled splits of 250 rows (`rank_recipe`); the recipe's value is
+the mean over 1,000 fits, each on rows of its own.
 """
 
 from __future__ import annotations
@@ -16,9 +21,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from permgrad.backend import keras
+from permgrad.evaluation.recipe import train_once
 from permgrad.importance.game import play
 
 layers = keras.layers
@@ -30,12 +37,16 @@ def main() -> None:
     """Print one line for each design and kind of number."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=150)
-    parser.add_argument("--design", nargs="+", default=list(DESIGNS), choices=list(DESIGNS))
+    parser.add_argument("--design", nargs="+", default=[*DESIGNS, "recipe"], choices=[*DESIGNS, "recipe"])
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     play.BLOCKS = 4  # fewer, larger batches: so small a network waits for Python
     print("| design | number | covered, of 100 |", "| --- | --- | --- |", sep="\n")
     for name in arguments.design:
+        if name == "recipe":
+            hits_of_recipe = recipe_hits(arguments.simulations)
+            print(f"| recipe, five linear models | score | {100 * hits_of_recipe.mean():.1f} |", flush=True)
+            continue
         model, draw = DESIGNS[name]()
         large = [numbers(ranked(model, *draw(np.random.default_rng([s, 1]), LARGE), s))[0] for s in range(SAMPLES)]
         truth = {kind: np.mean([of[kind] for of in large], axis=0) for kind in large[0]}
@@ -46,6 +57,33 @@ def main() -> None:
                 hits[kind].append((low <= truth[kind]) & (truth[kind] <= high))
         for kind, each in hits.items():
             print(f"| {name} | {kind} | {100 * np.mean(each):.1f} |", flush=True)
+
+
+RECIPE_ROWS, TRAININGS = 250, 5
+BUDGET = pg.Budget(tolerance=0.05)
+
+
+def recipe_hits(simulations: int, population: int = 1000) -> np.ndarray:
+    """Say which intervals of `rank_recipe` cover the recipe's own mean: (simulations, columns), bool."""
+    alone = []
+    for s in range(population):
+        training = train_once(LinearRegression(), recipe_table(s, 1), s)
+        X, y = training.test.X, training.test.y
+        alone.append(pg.rank_features(training.estimator, X, y, formula="game", budget=BUDGET).scores)
+    truth, hits = np.mean(alone, axis=0), []
+    for s in range(simulations):
+        table = recipe_table(s, 2)
+        ranking = pg.rank_recipe(LinearRegression(), table, trainings=TRAININGS, formula="game", budget=BUDGET)
+        hits.append((ranking.low <= truth) & (truth <= ranking.high))  # type: ignore[operator]
+    return np.array(hits)
+
+
+def recipe_table(seed: int, part: int) -> pg.Table:
+    """Draw a table: two columns that go together, one alone, one of noise; half of the target is noise."""
+    rng = np.random.default_rng([seed, part, 3])
+    X = rng.normal(size=(RECIPE_ROWS, 4))
+    X[:, 1] += X[:, 0]
+    return pg.Table(X, X[:, 0] + 0.5 * X[:, 2] + 1.1 * rng.normal(size=RECIPE_ROWS), task="regression")
 
 
 def ranked(model: keras.Model, X: np.ndarray, y: np.ndarray, random_state: int) -> pg.FeatureRanking:

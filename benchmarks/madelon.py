@@ -1,11 +1,12 @@
-"""Twenty relevant columns among 500, none of which tells anything alone: which rankings find them?
+"""Which rankings find twenty relevant columns among 500, none of which tells anything alone.
 
     python -m benchmarks.madelon --seeds 3
 
 The data are made as Madelon was (Guyon, Design of experiments for the NIPS 2003 variable selection benchmark), by
 scikit-learn's ``make_classification``: classes at random corners of a cube of five columns, fifteen more that are
 sums of these, the rest noise. Printed, for each seed and over all: the share of the twenty among the twenty best
-(recall@20), the accuracy on test rows, and seconds. 60 % of the rows train, 20 % decide when to stop, 20 % are test rows.
+(recall@20), the accuracy on test rows, and seconds. 60 % of the rows train, 20 % decide when to stop, 20 % are test
+rows.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import argparse
 import warnings
 
 import numpy as np
-import pandas as pd
 
 import permgrad as pg
+from permgrad.data.probes import probes_among
 
 PROBES = 4
 MOST_ROWS = 6000
@@ -43,7 +43,7 @@ def main() -> None:
 
 def rankings(name: str, seed: int) -> dict[str, pg.FeatureRanking]:
     """Train the default network on a table with probes, and rank by each score."""
-    train, validation, test = with_probes(pg.load_dataset(name), seed).split(random_state=seed)
+    train, validation, test = _with_probes(pg.load_dataset(name), seed).split(random_state=seed)
     kind = pg.HybridClassifier if train.task == "classification" else pg.HybridRegressor
     model = kind(random_state=seed).fit(train.X, train.y, validation_data=(validation.X, validation.y))
     with warnings.catch_warnings():
@@ -53,19 +53,15 @@ def rankings(name: str, seed: int) -> dict[str, pg.FeatureRanking]:
     return {"game": game, "last in": game.components["end_to_end"], "fused": fused}
 
 
-def with_probes(table: pg.Table, seed: int) -> pg.Table:
-    """Return a part of the table with shuffled copies of some of its columns."""
-    rng = np.random.default_rng([seed, 1])
-    rows = rng.permutation(len(table))[:MOST_ROWS]
-    X = table.X.iloc[rows].reset_index(drop=True)
-    for i, column in enumerate(rng.choice(X.columns, PROBES, replace=False)):
-        X[f"probe{i}"] = X[column].to_numpy()[rng.permutation(len(X))]
-    return pg.Table(X, pd.Series(table.y.iloc[rows].to_numpy(), name="y"), task=table.task, name=table.name)
+def _with_probes(table: pg.Table, seed: int) -> pg.Table:
+    """Return a part of the table with probes."""
+    rows = np.random.default_rng([seed, 1]).permutation(len(table))[:MOST_ROWS]
+    return table.take(rows).with_probes(PROBES, random_state=seed)
 
 
 def judge(ranking: pg.FeatureRanking) -> tuple[str, np.ndarray]:
     """Return what becomes of the probes as text, and as counts: probes, above 0, exclude 0, in the first quarter."""
-    probe = np.array([name.startswith("probe") for name in ranking.features])
+    probe = np.isin(ranking.features, probes_among(ranking.features))
     ranks = 1 + np.flatnonzero(probe[ranking.order])
     low, high = ranking.low[probe], ranking.high[probe]  # type: ignore[index]
     counts = np.array(

@@ -29,6 +29,7 @@ from .evaluation.panels import Panel as Panel
 from .evaluation.panels import choose_panel as choose_panel
 from .evaluation.panels import panel_of as panel_of
 from .evaluation.panels import score_panel as score_panel
+from .evaluation.recipe import rank_recipe as rank_recipe
 from .evaluation.referee import evaluate_ranking as evaluate_ranking
 from .evaluation.reference_models import ReferenceModels as ReferenceModels
 from .evaluation.reference_models import reference_models as reference_models
@@ -41,6 +42,7 @@ from .importance.ablation import BranchWeights as BranchWeights
 from .importance.ablation import branch_weights as branch_weights
 from .importance.averaging import average_rankings as average_rankings
 from .importance.budget import Budget as Budget
+from .importance.explain import explain_rows as explain_rows
 from .importance.formula import PUBLISHED as PUBLISHED
 from .importance.formula import Formula as Formula
 from .importance.fusion import fuse as fuse
@@ -55,6 +57,9 @@ from .importance.permuting.permutation import permutation_importance as permutat
 from .importance.permuting.scores import score_importance as score_importance
 from .importance.rank import rank_features as rank_features
 from .importance.ranking import FeatureRanking as FeatureRanking
+from .importance.recipe import average_trainings as average_trainings
+from .importance.row_explanations import RowExplanations as RowExplanations
+from .importance.two_rankings import RankingComparison as RankingComparison
 from .importance.weights import weight_importance as weight_importance
 from .layers.augmentation import Augmentation as Augmentation
 from .layers.augmentation import StainJitter as StainJitter

@@ -13,9 +13,12 @@ import click
 from permgrad import __version__
 from permgrad.cli._notes import forget_notes, show_warning
 from permgrad.cli.check import check
+from permgrad.cli.compare import compare
 from permgrad.cli.dashboard import dashboard
 from permgrad.cli.datasets import datasets
 from permgrad.cli.evaluate import evaluate
+from permgrad.cli.explain import explain
+from permgrad.cli.predict import predict
 from permgrad.cli.rank import rank
 from permgrad.cli.tune import tune
 
@@ -26,7 +29,7 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (check, rank, evaluate, tune, dashboard, datasets):
+for command in (check, rank, predict, explain, compare, evaluate, tune, dashboard, datasets):
     cli.add_command(command)
 
 

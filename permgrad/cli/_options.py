@@ -115,6 +115,21 @@ READING = [
     _of_table("--drop", multiple=True, metavar="COL", help="Column to leave out; may be repeated."),
     _of_table("--as", "kinds", multiple=True, type=ColumnKind(), help="What a column is; may be repeated."),
     _of_table(
+        "--group",
+        metavar="COL",
+        help="Column whose rows of one value belong together (a patient): no group is on both sides of a split, and"
+        " intervals count groups. No feature.",
+    ),
+    _of_table(
+        "--time",
+        metavar="COL",
+        help="Column of dates or numbers: the latest rows are tested on, the latest before decide when training stops."
+        " A feature, unless it is dropped.",
+    ),
+    _of_table("--weight", metavar="COL", help="Column that says how many rows each stands for. No feature."),
+    _of_table("--split", metavar="COL", help="Column that says train, validation or test of each row. No feature."),
+    _of_table("--test", metavar="FILE", help="Another file of the same columns, all of whose rows are test rows."),
+    _of_table(
         "--rare",
         type=click.Choice(["error", "merge", "drop"]),
         default="error",
@@ -164,7 +179,7 @@ SHARED = [
         type=SEED,
         default=42,
         show_default=True,
-        help="Of the split into 60 % training, 20 % validation and 20 % test rows.",
+        help="Of the split into 60 % training, 20 % validation and 20 % test rows, where it is at random.",
     ),
 ]
 

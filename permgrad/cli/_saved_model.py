@@ -39,6 +39,17 @@ def check_options(context: click.Context) -> None:
         raise PermGradError(f"with --model nothing is trained, split or put to the test; leave out {listing(useless)}")
 
 
+def check_rows(data: Table) -> None:
+    """Raise for what says how rows are split, where all of them are test rows."""
+    from permgrad.errors import PermGradError
+
+    given = [f"--{name}" for name, rows in {"time": data.times, "split": data.parts}.items() if rows is not None]
+    if given:
+        raise PermGradError(
+            f"with --model all rows are test rows: {' and '.join(given)} would split them; leave it out (and --test)"
+        )
+
+
 def rank_model(
     path: Path,
     data: Table,
@@ -62,7 +73,7 @@ def rank_model(
 
     model = read_model(path)
     y, classes = true_values(model, data, task)
-    known: Any = {"classes": classes, "task": task}
+    known: Any = {"classes": classes, "task": task, "sample_weight": data.weights, "row_groups": data.groups}
     opaque = Opaque.of(model, data.X, y, **known)
     given: Any = {"n_repeats": n_repeats, "random_state": random_state, "conditional": conditional, "verbose": True}
     budget = Budget(timeout=timeout)
@@ -174,7 +185,7 @@ def _scores(opaque: Opaque) -> dict[str, float]:
 
     target, said = opaque.target, opaque.target.task.probabilities(opaque.outputs)
     if target.classes:
-        return classification_scores(target.y, said, np.arange(len(target.classes)))
+        return classification_scores(target.y, said, np.arange(len(target.classes)), target.weights)
     if target.task.link == "identity" and said.shape[1] == 1:
-        return regression_scores(target.y, said[:, 0])
-    return {"loss": float(opaque.baseline.mean())}
+        return regression_scores(target.y, said[:, 0], target.weights)
+    return {"loss": target.mean(opaque.baseline)}

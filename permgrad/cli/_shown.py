@@ -24,14 +24,18 @@ def show_models(models: ReferenceModels) -> None:
 
 
 def show_ranking(ranking: FeatureRanking) -> None:
-    """Print what speaks against the network, scores on the test rows, branch weights and the first features."""
+    """Print what speaks against the network, its test scores, what the ranking is of, and the first features."""
     from permgrad.importance.learned import doubts
+    from permgrad.importance.probes import probe_sentence
+    from permgrad.importance.recipe import scope_sentence
+    from permgrad.importance.redundancy import redundancy
 
     click.echo()
     for line in doubts(ranking):
         click.echo(f"{line}\n")
     test = ", ".join(f"{name} {value:.4g}" for name, value in ranking.settings["test_scores"].items())
-    click.echo(f"test rows ({ranking.settings['test_rows']}): {test}")
+    of_first = " of the first training" if ranking.settings.get("trainings", 1) > 1 else ""
+    click.echo(f"test rows{of_first} ({ranking.settings['test_rows']}): {test}")
     ends = ranking.settings.get("branch_intervals", {})
     weights = ", ".join(
         f"{branch} {weight:.2f}" + (" [{:.2f}, {:.2f}]".format(*ends[branch]) if branch in ends else "")
@@ -44,6 +48,10 @@ def show_ranking(ranking: FeatureRanking) -> None:
         click.echo(f"scores add up to the loss that the network saves, {ranking.settings['total']:.4g}{off}\n")
     if ranking.settings.get("formula") == "last in":
         click.echo("so many columns are scored by permutation alone: what each is worth as the last to be seen\n")
+    scope = scope_sentence(ranking).replace("\u00a0", " ") if ranking.low is not None else None
+    for said in (scope, probe_sentence(ranking), *redundancy(ranking)):
+        if said is not None:
+            click.echo(f"{said}\n")
     if ranking.pending:
         click.echo(
             f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"
@@ -54,6 +62,11 @@ def show_ranking(ranking: FeatureRanking) -> None:
         click.echo(f"agreement with permutation (last in): Spearman {agreement['end_to_end']:.2f}\n")
     shown = ["feature", "score", "low", "high", *ranking.components, "conditional_p", "conditional_q"]
     columns = [name for name in shown if name in ranking.table]
+    if "conditional_p" in columns:
+        click.echo(
+            "conditional_p tests that, given the other columns, the column tells nothing about the target;"
+            " conditional_q is adjusted for the number of columns (Benjamini-Hochberg)\n"
+        )
     click.echo(ranking.table[columns].head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
 
 

@@ -36,6 +36,8 @@ class Steps:
         Put the ranking to the test; conditional permutation and groups come with it where the table allows them.
     evaluate_timeout : float or None
         Seconds for the tests.
+    trainings : int
+        Networks to train, each on a split of its own; their scores are averaged.
     """
 
     random_state: int
@@ -47,6 +49,7 @@ class Steps:
     groups: bool
     evaluate: bool
     evaluate_timeout: float | None
+    trainings: int = 1
 
     def check(self, data: Table | StreamedTable, test: Table | StreamedTable) -> None:
         """Raise before training for what would not be possible after it."""
@@ -58,30 +61,79 @@ class Steps:
             raise PermGradError(
                 f"--conditional needs at least {LEAST_ROWS} test rows, this table's test part has {len(test)}"
             )
+        if test.groups is not None and test.groups.nunique() < 2:
+            raise PermGradError(
+                f"--group {test.groups.name} leaves {test.groups.nunique()} group to test on, and intervals draw groups"
+                " anew: two are needed, better ten; give more rows, or leave --group out"
+            )
         if self.groups and len(data.features) > MOST_FEATURES:
             raise PermGradError(f"--groups clusters at most {MOST_FEATURES:,} columns, got {len(data.features):,}")
 
     def rank(
         self, estimator: HybridClassifier | HybridRegressor, test: Table | StreamedTable
     ) -> tuple[FeatureRanking, FeatureRanking | None]:
-        """Rank single columns and, where asked for, groups; both within one time limit."""
-        from permgrad.importance.budget import Budget
+        """Rank single columns and, where asked for, groups; both within the first training's part of the time."""
         from permgrad.importance.grouping.correlated import MOST_FEATURES, THRESHOLDS
-        from permgrad.importance.permuting.conditional import LEAST_ROWS
 
-        settings: dict[str, Any] = {
-            "n_repeats": self.n_repeats,
-            "formula": self.formula,
-            "budget": Budget(timeout=self.timeout, tolerance=self.tolerance).begin(),
-        }
-        conditional = self.conditional or (self.evaluate and len(test) >= LEAST_ROWS)
-        ranking = estimator.rank_features(test, conditional=conditional, **settings)
+        settings = self._settings()
+        ranking = self._columns(estimator, test, settings)
         if not self.groups and (not self.evaluate or len(test.features) > MOST_FEATURES):
             return ranking, None
         groups = estimator.rank_features(test, groups="correlated", **settings)
         if not groups.children:
             click.echo(f"no columns correlate by {THRESHOLDS[0]} or more: there are no groups")
         return ranking, groups if groups.children else None
+
+    def further_trainings(
+        self,
+        estimator: HybridClassifier | HybridRegressor,
+        ranking: FeatureRanking,
+        data: Table,
+        split_random_state: int,
+        n_train: int,
+    ) -> FeatureRanking:
+        """Return the recipe's ranking, given that of the first training; that itself, where one training is all.
+
+        Parameters
+        ----------
+        estimator : HybridClassifier or HybridRegressor
+            Of the first training.
+        ranking : FeatureRanking
+        data : Table
+            All rows.
+        split_random_state : int
+            Of the first split.
+        n_train : int
+            Rows that the first network was fitted on.
+        """
+        from permgrad.evaluation.recipe import train_once
+        from permgrad.importance.recipe import average_trainings
+
+        rankings, n_test = [ranking], 0
+        for number in range(1, self.trainings):
+            click.echo(f"training {number + 1} of {self.trainings}, on a split of its own")
+            training = train_once(estimator, data, number, split_random_state=split_random_state)
+            n_test = len(training.test)
+            rankings.append(self._columns(training.estimator, training.test, self._settings()))
+        if len(rankings) == 1:
+            return ranking
+        return average_trainings(rankings, n_train=n_train, n_test=n_test, random_state=self.random_state)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what rankings of one training share, its part of the time begun."""
+        from permgrad.importance.budget import Budget
+
+        timeout = None if self.timeout is None else self.timeout / self.trainings
+        budget = Budget(timeout=timeout, tolerance=self.tolerance).begin()
+        return {"n_repeats": self.n_repeats, "formula": self.formula, "budget": budget}
+
+    def _columns(
+        self, estimator: HybridClassifier | HybridRegressor, test: Table, settings: dict[str, Any]
+    ) -> FeatureRanking:
+        from permgrad.importance.permuting.conditional import LEAST_ROWS
+
+        conditional = self.conditional or (self.evaluate and len(test) >= LEAST_ROWS)
+        return estimator.rank_features(test, conditional=conditional, **settings)
 
     def put_to_the_test(
         self,
@@ -106,11 +158,3 @@ class Steps:
             timeout=self.evaluate_timeout,
             verbose=True,
         )
-
-
-def rows_to_fit(estimator: HybridClassifier | HybridRegressor, train: Table, val: Table) -> tuple[Table, Table | None]:
-    """Return the rows to fit on, and those that decide when to stop.
-
-    Of several networks each sets other rows apart by itself, so that together they see all of both parts.
-    """
-    return (train.with_rows(val), None) if estimator.settings()["n_networks"] > 1 else (train, val)

@@ -11,7 +11,7 @@ import click
 
 from permgrad.cli._notes import notes_printed
 from permgrad.cli._saved_model import write_ranking
-from permgrad.cli._tables import OF_FILES, is_path
+from permgrad.cli._tables import OF_FILES, OF_ROWS, is_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def load_by_blocks(table: str, target: str | None, task: Any, told: dict[str, An
 
     if target is None:
         raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")
-    wrong = [f"--{name}" for name in (*OF_FILES, "rare") if name in told and name != "na"]
+    wrong = [f"--{name}" for name in (*OF_FILES, *OF_ROWS, "rare") if name in told and name != "na"]
     if wrong:
         raise PermGradError(f"{', '.join(wrong)} cannot be had with Parquet files read block by block; leave it out")
     return StreamedTable.from_files(table, target, task=task, **told)
@@ -71,6 +71,8 @@ def write_by_blocks(
     from permgrad.estimators.saving import versions, write_estimator
     from permgrad.metrics.scores import scores
 
+    if steps.trainings > 1:
+        raise PermGradError("--trainings are for tables in memory; leave it out, or pass --no-stream")
     if steps.evaluate:
         raise PermGradError(
             "--evaluate trains on tables in memory; rank a part of the rows that fits, and evaluate that"

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from permgrad.data.table import Table
 
 
-OF_FILES = ("sep", "decimal", "encoding", "header", "na", "sheet")
-OF_TABLES = ("drop", "kinds", "rare")
+OF_FILES = ("sep", "decimal", "encoding", "header", "na", "sheet", "test")
+OF_ROWS = ("group", "time", "weight", "split")
+OF_TABLES = ("drop", "kinds", "rare", *OF_ROWS)
 
 
 def take_reading(options: dict[str, Any]) -> dict[str, Any]:
@@ -31,6 +32,12 @@ def show_table(data: Table | StreamedTable) -> None:
         click.echo(f"  {line}")
     for line in data.said:
         click.echo(f"  {line}")
+
+
+def show_split(data: Table, random_state: int) -> None:
+    """Print how rows are split, where that is not at random."""
+    if {*data.facts.known()} - {"weights"}:
+        click.echo(f"  {data.how_split(random_state=random_state)}")
 
 
 def load_table(table: str, target: str | None, task: Any, told: dict[str, Any] | None = None) -> Table:
@@ -57,7 +64,9 @@ def load_table(table: str, target: str | None, task: Any, told: dict[str, Any] |
             raise PermGradError(f"the target of data set {table!r} is {data.y.name!r}; leave --target out")
         if task not in (None, data.task):
             raise PermGradError(f"the task of data set {table!r} is {data.task}; leave --task out")
-        return Table(data.X, data.y, data.task, data.name, data.notes | {"read": told}, **told) if told else data
+        facts: dict[str, Any] = {"task": data.task, "name": data.name, "notes": data.notes | {"read": told}}
+        frame = data.X.assign(**{str(data.y.name): data.y})
+        return Table.from_frame(frame, str(data.y.name), **facts, **told) if told else data
     if target is None:
         raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")
     return Table.from_file(table, target, task=task, **told)
@@ -86,6 +95,8 @@ def same_table(table: str | None, known: dict[str, Any]) -> Table:
     is_file = table is not None and is_path(table)
     task = known.get("task") if is_file else None
     data = load_table(table or known["name"], known["target"] if is_file else None, task, known.get("read"))
+    if "probes" in known:
+        data = data.with_probes(known["probes"]["n_probes"], random_state=known["probes"]["random_state"])
     if data.sha256 != known["sha256"]:
         raise PermGradError(
             f"the ranking is of a table with SHA-256 {known['sha256']}, {table or data.name} has {data.sha256}; pass"

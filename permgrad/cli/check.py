@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from permgrad.cli._options import SEED, TABLE, TARGET, TASK, SettingsApart, reading_options
-from permgrad.cli._tables import load_table, show_table, take_reading
+from permgrad.cli._tables import load_table, show_split, show_table, take_reading
 
 if TYPE_CHECKING:
     from permgrad.data.checkup import TableCheck
@@ -36,6 +36,7 @@ def check(table: str, target: str | None, task: Any, split_random_state: int, **
     """
     data = load_table(table, target, task, take_reading(reading))
     show_table(data)
+    show_split(data, split_random_state)
     show_check(data.check(random_state=split_random_state))
 
 

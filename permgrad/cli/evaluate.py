@@ -10,7 +10,6 @@ import click
 from permgrad.cli._options import SECONDS, SEED
 from permgrad.cli._shown import show_evaluation
 from permgrad.cli._signals import stop_by_interrupt
-from permgrad.cli._steps import rows_to_fit
 from permgrad.cli._tables import same_table
 
 PARTS = ("curves", "retrain", "sanity", "stability")
@@ -47,6 +46,7 @@ def evaluate(
     """
     import permgrad as pg
     from permgrad.directories import move_into
+    from permgrad.evaluation.recipe import rows_to_fit
     from permgrad.evaluation.reference_models import FILE
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results

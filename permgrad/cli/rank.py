@@ -12,12 +12,12 @@ import click
 
 from permgrad.cli._notes import notes_printed
 from permgrad.cli._options import PRESETS, SECONDS, SettingsApart, check_class_weight, settings_options, shared_options
-from permgrad.cli._saved_model import check_options, rank_model, write_ranking
+from permgrad.cli._saved_model import check_options, check_rows, rank_model, write_ranking
 from permgrad.cli._shown import show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
-from permgrad.cli._steps import Steps, rows_to_fit
+from permgrad.cli._steps import Steps
 from permgrad.cli._streamed import load_by_blocks, streams, write_by_blocks
-from permgrad.cli._tables import load_table, show_table, take_reading
+from permgrad.cli._tables import load_table, show_split, show_table, take_reading
 from permgrad.cli.check import show_findings
 
 if TYPE_CHECKING:
@@ -47,6 +47,21 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     help="A saved Keras model (.keras) to rank by instead of training one: the columns are its inputs, in their order"
     " or by name, and all rows are test rows.",
 )
+@click.option(
+    "--probes",
+    type=click.IntRange(0, 1000),
+    default=0,
+    show_default=True,
+    help="Shuffled copies of columns to train and rank with: the score that a column gets for nothing.",
+)
+@click.option(
+    "--trainings",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Networks to train, each on a split of its own: mean scores, with intervals of what the recipe gives.",
+)
+@click.option("--stable", "trainings", flag_value=5, type=int, help="The same as --trainings 5.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing results directory.")
 @click.option(
     "--branches",
@@ -94,6 +109,8 @@ def rank(
     task: Any,
     out: Path | None,
     model: Path | None,
+    probes: int,
+    trainings: int,
     overwrite: bool,
     split_random_state: int,
     n_repeats: int,
@@ -121,7 +138,13 @@ def rank(
         check_options(click.get_current_context())
     told = take_reading(settings)
     by_blocks = model is None and streams(table, stream)
-    data = load_by_blocks(table, target, task, told) if by_blocks else load_table(table, target, task, told)
+    data: Any = load_by_blocks(table, target, task, told) if by_blocks else load_table(table, target, task, told)
+    if model is not None:
+        check_rows(data)
+    if probes:
+        if by_blocks:
+            raise click.UsageError("--probes is for tables in memory; leave it out, or pass --no-stream")
+        data = data.with_probes(probes, random_state=settings["random_state"])
     steps = Steps(
         settings["random_state"],
         n_repeats,
@@ -132,6 +155,7 @@ def rank(
         groups,
         evaluate,
         evaluate_timeout,
+        trainings,
     )
     out = out or Path("results") / data.name
     protected = [path for path in (table, model) if path is not None and Path(path).exists()]
@@ -157,11 +181,13 @@ def _write_ranking(
 ) -> FeatureRanking:
     """Train, rank, put to the test, and write all of it; what is not possible fails before training."""
     from permgrad.errors import PermGradError
+    from permgrad.evaluation.recipe import rows_to_fit
     from permgrad.evaluation.reference_models import reference_models
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 
     train, val, test = data.split(random_state=split_random_state)
+    show_split(data, split_random_state)
     steps.check(data, test)
     estimator = build_estimator(data, settings)
     check = data.check(random_state=split_random_state)
@@ -178,6 +204,7 @@ def _write_ranking(
     models = reference_models(estimator, rows, test, validation_data=deciding, random_state=settings["random_state"])
     show_models(models)
     ranking, groups = steps.rank(estimator, test)
+    ranking = steps.further_trainings(estimator, ranking, data, split_random_state, len(rows))
     evaluation = steps.put_to_the_test(estimator, ranking, rows, deciding, test)
     if evaluation is not None:
         show_evaluation(evaluation)

@@ -10,7 +10,7 @@ import click
 from permgrad.cli._options import MANY, PRESETS, SECONDS, check_class_weight, shared_options
 from permgrad.cli._shown import show_study
 from permgrad.cli._signals import stop_by_interrupt
-from permgrad.cli._tables import load_table, show_table, take_reading
+from permgrad.cli._tables import load_table, show_split, show_table, take_reading
 
 
 @click.command()
@@ -91,6 +91,7 @@ def tune(
 
     data = load_table(table, target, task, take_reading(settings))
     show_table(data)
+    show_split(data, split_random_state)
     check_class_weight(settings["class_weight"], data.task)
     stop_by_interrupt()
     objectives: Any = metric[0] if len(metric) == 1 else metric

@@ -184,7 +184,7 @@ def tells_nothing(name: str, column: pd.Series) -> str:
     if rows <= FEW_LEVELS:
         return ""
     if pd.api.types.is_integer_dtype(column.dtype):
-        if _ID_NAME.fullmatch(name.strip()) and column.nunique() == rows:
+        if names_rows(name) and column.nunique() == rows:
             return f"an identifier by its name, with another value in each of {rows:,} rows"
         return ""
     if not _may_be_text(column) or not isinstance(column.dropna().iloc[0], str):
@@ -196,6 +196,11 @@ def tells_nothing(name: str, column: pd.Series) -> str:
         if words > WORDS_OF_TEXT:
             return f"free text, {words:.0f} words on average"
     return f"an identifier, with another text in each of {rows:,} rows" if distinct == rows else ""
+
+
+def names_rows(name: str) -> bool:
+    """Tell whether a column is called as identifiers are."""
+    return bool(_ID_NAME.fullmatch(name.strip()))
 
 
 def _by_dtype(column: pd.Series) -> pd.Series:

@@ -146,3 +146,26 @@ def _numbers_in(y: pd.Series, decimal: str) -> pd.Series | None:
 def _has_fractions(y: pd.Series) -> bool:
     values = y.dropna().to_numpy(float)
     return bool((values != np.floor(values)).any())
+
+
+def check_no_leak(X: pd.DataFrame, y: pd.Series) -> None:
+    """Raise if a column of `X` is the target itself: by its values, where that can be no coincidence."""
+    for name, column in X.items():
+        alike = pd.notna(column.iloc[0]) and column.iloc[0] == y.iloc[0]  # spares most columns the full comparison
+        if (
+            alike
+            and (column.nunique() > 2 or str(y.name) == name)
+            and (column.astype(object) == y.astype(object)).fillna(False).all()
+        ):
+            raise PermGradError(f"column {name!r} equals the target {y.name!r} in every row; drop it from X")
+
+
+def check_labels(y: pd.Series) -> None:
+    """Raise for labels of several kinds, and for nearly as many classes as rows."""
+    if len({isinstance(label, str) for label in y.unique()}) > 1:
+        raise PermGradError(f"labels must be all text or all numbers, the target {y.name!r} mixes them; convert it")
+    if y.nunique() > len(y) // 2 and y.nunique() > 2:
+        raise PermGradError(
+            f"the target {y.name!r} has {y.nunique()} classes in {len(y)} rows; give rows enough to learn each"
+            " class, or pass task='regression'"
+        )

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 
+from permgrad.data._alike import alike_in_target
 from permgrad.data._alone import FOLDS, as_numbers, correlated_most, first_columns, sample, told_alone, told_apart
 from permgrad.data._kinds import tells_nothing
 from permgrad.data._levels import MOST_LEVELS
@@ -46,7 +47,7 @@ class Finding:
     ----------
     kind : str
         "leak", "duplicate rows", "duplicate columns", "identifier", "constant", "missing", "levels", "sentinel",
-        "classes", "drift" or "period".
+        "classes", "drift", "period" or "groups".
     columns : tuple of str
         That it is about.
     text : str
@@ -106,10 +107,11 @@ def check_table(table: Table, test: Table | None = None, *, random_state: int = 
         *_leaks(table, alone),
         *_duplicate_rows(table),
         *_duplicate_columns(X[telling]),
+        *_groups(table),
         *_drift(table, test, telling, random_state),
         *_of_classes(table),
         *_of_columns(X, kinds, reasons),
-        *_period(X[telling], random_state),
+        *(_period(X[telling], random_state) if table.times is None else []),
     ]
     return TableCheck(described, histograms, tuple(findings), "AUC" if table.task == "classification" else "R²")
 
@@ -218,6 +220,29 @@ def _duplicate_columns(X: pd.DataFrame) -> list[Finding]:
         )
         for names in groups.values()
         if len(names) > 1
+    ]
+
+
+def _groups(table: Table) -> list[Finding]:
+    """Find a column whose levels look like groups of rows that belong together, where nothing is said of rows."""
+    if table.facts.known().keys() - {"weights"}:
+        return []
+    classes = table.task == "classification"
+    alike = {
+        str(name): alike_in_target(str(name), column, table.y, classes=classes) for name, column in table.X.items()
+    }
+    name = max(alike, key=alike.__getitem__)
+    if not alike[name]:
+        return []
+    levels = table.X[name].nunique()
+    return [
+        Finding(
+            "groups",
+            (name,),
+            f"rows of one {name!r} are alike in {table.y.name!r}: {levels:,} levels of"
+            f" {table.X[name].count() / levels:.1f} rows on average (intraclass correlation {alike[name]:.2f})",
+            f"if they belong together, test on others than are trained on (group, --group {name})",
+        )
     ]
 
 
@@ -338,7 +363,8 @@ def _period(X: pd.DataFrame, random_state: int) -> list[Finding]:
             "period",
             (str(dates[0]), *by),
             f"rows of earlier and later {dates[0]!r} can be told apart (AUC {auc:.2f}), most by {listing(by)}",
-            "a random split tests on days that were trained on; to forecast, test on the latest rows",
+            "a random split tests on days that were trained on; to forecast, test on the latest rows"
+            f" (time, --time {dates[0]})",
         )
     ]
 

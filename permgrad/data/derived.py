@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from permgrad.data.table import as_frame, check_columns
+from permgrad.data.checks import check_columns
+from permgrad.data.table import as_frame
 from permgrad.errors import PermGradError, listing
 
 

@@ -8,12 +8,13 @@ import gzip
 import lzma
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from permgrad.data._dialect import BLANKS as BLANK_SEPARATED
 from permgrad.data._dialect import Dialect, first_row, guess_dialect
 from permgrad.errors import FileFormatError, PermGradError, listing, reading
 
@@ -102,6 +103,17 @@ def read_any(path: str | Path, options: ReadOptions | None = None) -> ReadTable:
         return read_text(path, options)
     with reading(path, f"a readable {KIND_NAMES[suffix]} table"):
         return _with_gaps(ReadTable(_named(_call(read, path, suffix, options))), options)
+
+
+def read_like(path: str | Path, options: ReadOptions, first: ReadTable) -> ReadTable:
+    """Read a table as another was read: text of the same dialect, other files by the same options."""
+    dialect = first.dialect
+    if kind_of(path) in READERS or dialect == Dialect():
+        return read_any(path, options)
+    sep = {"\t": "tab", BLANK_SEPARATED: "blanks"}.get(dialect.sep, dialect.sep)
+    guessed: dict[str, Any] = {"sep": sep, "decimal": dialect.decimal, "header": dialect.header}
+    unsaid = {name: value for name, value in guessed.items() if getattr(options, name) is None}
+    return read_any(path, replace(options, **unsaid))
 
 
 def kind_of(path: str | Path) -> str:

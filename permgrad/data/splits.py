@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from permgrad.data.checks import check_columns
 from permgrad.data.reading import read_csv
-from permgrad.data.table import Table, check_columns
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing, reading
 from permgrad.files import new_file
 
@@ -114,7 +115,7 @@ def _read(path: Path, expected: Table) -> Table:
     with reading(path, "a table of a split"):
         frame = read_csv(path)
     kinds = {name: kind for name, kind in expected.kinds.items() if name in expected.features}
-    facts = {"task": expected.task, "name": expected.name, "notes": expected.notes}
+    facts: dict[str, Any] = {"task": expected.task, "name": expected.name, "notes": expected.notes}
     part = Table.from_frame(frame, str(expected.y.name), kinds=kinds, **facts)
     check_columns(part.features, expected.features, str(path))
     if part.classes != expected.classes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,9 @@ class StreamedTable:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     said: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+    groups: ClassVar[None] = None
+    weights: ClassVar[None] = None
+    """Rows in files are alike and independent."""
 
     @classmethod
     def from_files(

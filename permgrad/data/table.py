@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import InitVar, dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
-from sklearn.utils import column_or_1d
 
+from permgrad.data._frames import as_named_frame, check_numbers, check_shape, is_arrow, single_values
 from permgrad.data._kinds import Kind, TextRule, cleaned, matching
-from permgrad.data._targets import Rare, Task, as_task, check_class_sizes, without_rare
-from permgrad.data.reading import ReadOptions, check_unique, name_of, read_any
+from permgrad.data._splitting import how_split, three_parts
+from permgrad.data._targets import Rare, Task, as_task, check_labels, check_no_leak, without_rare
+from permgrad.data._test_rows import rows_to_test
+from permgrad.data.checks import as_target, check_columns, check_complete
+from permgrad.data.probes import NOTE, probe_note, shuffled_copies
+from permgrad.data.reading import ReadOptions, check_unique, name_of, read_any, read_like
+from permgrad.data.rows import RowFacts, taken_columns
 from permgrad.errors import PermGradError, as_permgrad_error, listing
 
 if TYPE_CHECKING:
@@ -53,6 +56,15 @@ class Table:
         How the texts of a column became numbers or dates: found here, and given only of a table that was read.
     said : tuple of str
         What was made of the table, a line each: how it was read, columns in text, the task and its reason.
+    groups : array of length n_rows, optional
+        Rows of one label belong together (a patient, a slide): none is on both sides of any split, and intervals and
+        p-values count groups, not rows.
+    times : array of length n_rows, optional
+        Dates or numbers: the latest rows are tested on, the latest before decide when training stops.
+    weights : array of length n_rows, optional
+        How many rows each stands for: in training, losses, scores and rankings.
+    parts : array of length n_rows, optional
+        "train", "validation" or "test"; a row of "" is put into one of the first two by `split`.
     decimal : {".", ","}
         What decides where a column's numbers in text fit both marks, as of "1,234" alone.
 
@@ -73,6 +85,10 @@ class Table:
     rare: Rare = "error"
     rules: Mapping[str, TextRule] = field(default_factory=dict)
     said: tuple[str, ...] = ()
+    groups: Any = None
+    times: Any = None
+    weights: Any = None
+    parts: Any = None
     decimal: InitVar[str] = "."
 
     def __post_init__(self, decimal: str) -> None:
@@ -80,17 +96,26 @@ class Table:
         y = as_target(self.y)
         if len(X) != len(y):
             raise PermGradError(f"X and y must have the same number of rows, got {len(X)} and {len(y)}")
+        facts = self._row_facts(len(X))
         y, task, reason = as_task(y, self.task, decimal=decimal)
         merged = ""
         if task == "classification":
             rows, y, merged = without_rare(y, self.rare)
-            X, y = (X, y) if len(rows) == len(X) else (X.iloc[rows].reset_index(drop=True), y.reset_index(drop=True))
+            if len(rows) < len(X):
+                X, y, facts = X.iloc[rows].reset_index(drop=True), y.reset_index(drop=True), facts.take(rows)
         _check_target(X, y)
         if task == "classification":
-            _check_classes(y)
-        said = [*self.said, *columns_said, *filter(None, (reason, merged))]
-        for name, value in {"X": X, "y": y, "task": task, "rules": rules, "said": tuple(said)}.items():
+            check_labels(y)
+        said = [*self.said, *columns_said, *filter(None, (reason, merged)), *facts.said()]
+        known = {"X": X, "y": y, "task": task, "rules": rules, "said": tuple(said)}
+        for name, value in {**known, **dict(facts.items())}.items():
             object.__setattr__(self, name, value)
+
+    def _row_facts(self, n_rows: int) -> RowFacts:
+        """Return what is known of the rows, checked; by default that of the table that came as X."""
+        earlier: dict[str, Any] = self.X.facts.known() if isinstance(self.X, Table) else {}
+        given = {name: getattr(self, name) for name in ("groups", "times", "weights", "parts")}
+        return RowFacts.of(n_rows, **{**earlier, **{name: one for name, one in given.items() if one is not None}})
 
     def _columns(self, decimal: str) -> tuple[pd.DataFrame, Mapping[str, TextRule], list[str]]:
         """Return the columns, checked and cleaned, how their texts were read, and what is to be said of it."""
@@ -106,20 +131,46 @@ class Table:
         if clean.frame.shape[1] == 0:
             raise PermGradError(f"no column is left of {listing(as_frame(self.X).columns)}; drop fewer")
         if clean.changed:
-            _check_numbers(clean.frame[list(clean.changed)])
+            check_numbers(clean.frame[list(clean.changed)])
         return clean.frame, {**self.rules, **clean.rules}, [*dropped, *clean.said]
 
     @classmethod
-    def from_frame(cls, frame: Any, target: str, **keywords: Any) -> Table:
-        """Split a data frame (polars and pyarrow too) into its column `target` and the others."""
+    def from_frame(
+        cls,
+        frame: Any,
+        target: str,
+        *,
+        group: str | None = None,
+        time: str | None = None,
+        weight: str | None = None,
+        split: str | None = None,
+        **keywords: Any,
+    ) -> Table:
+        """Split a data frame (polars and pyarrow too) into its column `target` and the others.
+
+        Parameters
+        ----------
+        frame : DataFrame
+        target : str
+        group, time, weight, split : str, optional
+            Columns that hold `groups`, `times`, `weights` and `parts`. They are no features, but for the time, which
+            stays one as long as it is not dropped.
+        **keywords
+            Of `Table`.
+        """
         if not isinstance(frame, pd.DataFrame):
-            frame = _as_named_frame(frame)
+            frame = as_named_frame(frame)
         check_unique(frame.columns)
         if target not in frame.columns:
             raise PermGradError(
                 f"target column {target!r} is not in the table; its columns are {listing(frame.columns, 12)}"
             )
-        return cls(frame.drop(columns=target), frame[target], **keywords)
+        features, kinds = frame.drop(columns=target), keywords.get("kinds", {})
+        taken, facts = taken_columns(features, group, time, weight, split, kinds)
+        if taken:
+            keywords["drop"] = [name for name in keywords.get("drop", ()) if name not in taken]
+            keywords["kinds"] = {name: kind for name, kind in kinds.items() if name not in taken}
+        return cls(features.drop(columns=taken), frame[target], **{**facts, **keywords})
 
     @classmethod
     def from_file(
@@ -133,6 +184,11 @@ class Table:
         header: bool | None = None,
         na: Sequence[str] = (),
         sheet: str | int | None = None,
+        group: str | None = None,
+        time: str | None = None,
+        weight: str | None = None,
+        split: str | None = None,
+        test: str | Path | None = None,
         **keywords: Any,
     ) -> Table:
         """Read a file: text of any dialect, Parquet, Feather, JSON, Excel, Stata or SPSS, as its name says.
@@ -153,6 +209,10 @@ class Table:
             Texts, or numbers, that stand for a missing value, beside the usual ones.
         sheet : str or int, optional
             Of an Excel file; by default the first.
+        group, time, weight, split : str, optional
+            Columns, see `from_frame`.
+        test : path, optional
+            Another file of the same columns, read as the first: all of its rows are test rows.
         **keywords
             Of `Table`.
 
@@ -172,10 +232,21 @@ class Table:
             )
         told = {name: value for name, value in given.items() if value is not None} | ({"na": [*na]} if na else {})
         told |= {name: keywords[name] for name in ("drop", "kinds", "rare") if keywords.get(name)}
+        roles = {"group": group, "time": time, "weight": weight, "split": split}
+        columns: dict[str, str] = {name: column for name, column in roles.items() if column is not None}
+        told |= {**columns, **({} if test is None else {"test": str(test)})}
         notes = {**keywords.pop("notes", {}), **({"read": told} if told else {})}
         said = (*read.said, *keywords.pop("said", ()))
         keywords = {"name": name_of(path), "notes": notes, "said": said, "decimal": read.dialect.decimal, **keywords}
-        return cls.from_frame(read.frame, target, **keywords)
+        table = cls.from_frame(read.frame, target, **columns, **keywords)
+        if test is None:
+            return table
+        if split is not None or keywords.get("rare", "error") != "error":
+            other = "split" if split is not None else "rare"
+            raise PermGradError(f"{other} cannot be had beside a test file; leave one out, or make one file of both")
+        X, y, facts = rows_to_test(table, read_like(test, options, read).frame, columns)
+        plain = replace_facts(table.take(np.arange(len(table))), RowFacts())
+        return replace_facts(plain.with_rows((X, y)), facts)
 
     @property
     def features(self) -> list[str]:
@@ -189,17 +260,23 @@ class Table:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over column names, values and target: equal tables, equal hash."""
+        """SHA-256 over column names, values, target and what is known of rows: equal tables, equal hash."""
         digest = hashlib.sha256()
         for column, values in [*self.X.items(), (str(self.y.name), self.y)]:
             digest.update(str(column).encode())
+            digest.update(pd.util.hash_pandas_object(values, index=False, categorize=True).to_numpy().tobytes())
+        for fact, values in self.facts.known().items():
+            digest.update(f" {fact} {values.name}".encode())
             digest.update(pd.util.hash_pandas_object(values, index=False, categorize=True).to_numpy().tobytes())
         return digest.hexdigest()
 
     def split(
         self, sizes: tuple[float, float, float] = (0.6, 0.2, 0.2), *, random_state: int = 42
     ) -> tuple[Table, Table, Table]:
-        """Split the rows at random into train, validation and test, stratified for classification.
+        """Split the rows into train, validation and test.
+
+        At random, stratified for classification, where nothing is known of rows. Groups are split whole; of times the
+        latest are tested on, and the latest of the others validate; parts that are given stay as they are.
 
         Parameters
         ----------
@@ -212,28 +289,23 @@ class Table:
         Raises
         ------
         PermGradError
-            If a class has too few rows to be in every part.
+            If a class, a group or a time has too few rows to be in every part.
         """
-        train_size, val_size, test_size = sizes
         if min(sizes) <= 0 or not np.isclose(sum(sizes), 1.0):
             raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
-        classification = self.task == "classification"
-        if classification:
-            check_class_sizes(self.y)
-        with as_permgrad_error():
-            train, rest = train_test_split(
-                np.arange(len(self.y)),
-                train_size=train_size,
-                random_state=random_state,
-                stratify=self.y if classification else None,
-            )
-            val, test = train_test_split(
-                rest,
-                test_size=test_size / (val_size + test_size),
-                random_state=random_state,
-                stratify=self.y[rest] if classification else None,
-            )
-        return self.take(train), self.take(val), self.take(test)
+        parts = three_parts(self.y, self.facts, sizes, random_state, classes=self.task == "classification")
+        return self.take(parts[0]), self.take(parts[1]), self.take(parts[2])
+
+    def how_split(self, *, random_state: int = 42) -> str:
+        """Say in a line which rows `split` trains and tests on."""
+        classes = self.task == "classification"
+        parts = three_parts(self.y, self.facts, (0.6, 0.2, 0.2), random_state, classes=classes)
+        return how_split(self.facts, parts, random_state)
+
+    @property
+    def facts(self) -> RowFacts:
+        """What is known of the rows beside their columns."""
+        return RowFacts(self.groups, self.times, self.weights, self.parts)
 
     def check(self, test: Table | None = None, *, random_state: int = 42) -> TableCheck:
         """Look at the table before anything is trained on it, in seconds.
@@ -263,6 +335,44 @@ class Table:
         part = copy(self)  # not checked again: a part may well hold a single class
         object.__setattr__(part, "X", self.X.iloc[rows].reset_index(drop=True))
         object.__setattr__(part, "y", self.y.iloc[rows].reset_index(drop=True))
+        return replace_facts(part, self.facts.take(rows))
+
+    @property
+    def probes(self) -> list[str]:
+        """Columns that `with_probes` added."""
+        return [name for name in self.notes.get(NOTE, {}).get("names", ()) if name in self.X.columns]
+
+    def with_probes(self, n_probes: int = 4, *, random_state: int = 0) -> Table:
+        """Return the table with shuffled copies of some of its columns behind its own, before it is split.
+
+        A probe has the values of a column, and tells nothing of the target or of any other column: a network that is
+        trained with it, and ranked, shows what score a column gets for nothing. Rankings know their probes
+        (``settings["probes"]``), draw their level, and `FeatureRanking.select` can refuse what is not above it.
+
+        Parameters
+        ----------
+        n_probes : int
+            How many; each column is drawn once before one is drawn again. They are called "probe of age", then "probe
+            2 of age".
+        random_state : int
+            Of the columns that are drawn, and of their order of rows.
+
+        Raises
+        ------
+        PermGradError
+            If `n_probes` is less than 1, or the table has probes.
+
+        References
+        ----------
+        Stoppiglia, Dreyfus, Dubois & Oussar, JMLR 3 (2003); Kursa & Rudnicki, J. Stat. Softw. 36 (2010): shadows.
+        """
+        copies = shuffled_copies(self.X, n_probes, random_state)
+        rules = {probe: self.rules[column] for probe, (column, _) in copies.items() if column in self.rules}
+        added = pd.DataFrame({probe: values for probe, (_, values) in copies.items()})
+        part = copy(self)
+        object.__setattr__(part, "X", pd.concat([self.X, added], axis=1))
+        object.__setattr__(part, "rules", {**self.rules, **rules})
+        object.__setattr__(part, "notes", {**self.notes, NOTE: probe_note(n_probes, random_state, copies)})
         return part
 
     def with_rows(self, data: Any) -> Table:
@@ -279,7 +389,7 @@ class Table:
         y = pd.concat([self.y, more.y], ignore_index=True)
         y.name = self.y.name
         object.__setattr__(part, "y", y)
-        return part
+        return replace_facts(part, self.facts.joined(more.facts, (len(self), len(more))))
 
     def more_rows(self, data: Any, what: str = "validation_data") -> Table:
         """Return further rows of this table's columns and task; they may well hold a single class.
@@ -311,7 +421,7 @@ class Table:
         part = copy(self)
         object.__setattr__(part, "X", frame.reset_index(drop=True))
         object.__setattr__(part, "y", target)
-        return part
+        return replace_facts(part, X.facts if isinstance(X, Table) else RowFacts())
 
     def __len__(self) -> int:
         return len(self.y)
@@ -319,6 +429,13 @@ class Table:
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return f"Table({self.name!r}, {len(self)} rows × {self.X.shape[1]} features, {self.task}{classes})"
+
+
+def replace_facts(table: Table, facts: RowFacts) -> Table:
+    """Give a table, a copy that nobody else has, what is known of its rows; return it."""
+    for name, values in facts.items():
+        object.__setattr__(table, name, values)
+    return table
 
 
 def rows_and_target(data: Any, what: str = "validation_data") -> tuple[Any, Any]:
@@ -348,10 +465,10 @@ def as_frame(X: Any) -> pd.DataFrame:
     """
     if isinstance(X, Table):
         return X.X
-    X = _single_values(_as_named_frame(X).infer_objects())
+    X = single_values(as_named_frame(X).infer_objects())
     check_unique(X.columns)
-    _check_shape(X)
-    _check_numbers(X)
+    check_shape(X)
+    check_numbers(X)
     return X
 
 
@@ -359,111 +476,11 @@ def as_given(X: Any) -> Any:
     """Return `X` as scikit-learn takes it: the frame of any kind of table; names all text where some of them are."""
     if isinstance(X, Table):
         return X.X
-    if _is_arrow(X):
-        return _as_named_frame(X)
+    if is_arrow(X):
+        return as_named_frame(X)
     if isinstance(X, pd.DataFrame) and len({isinstance(name, str) for name in X.columns}) > 1:
         return X.set_axis(X.columns.astype(str), axis=1)
     return X
-
-
-def check_complete(y: pd.Series) -> None:
-    """Raise if a target is missing in some rows."""
-    missing = int(y.isna().sum())
-    if missing:
-        raise PermGradError(f"the target {y.name!r} is missing in {missing} of {len(y)} rows; drop those rows first")
-
-
-def _as_named_frame(X: Any) -> pd.DataFrame:
-    if hasattr(X, "toarray"):
-        raise PermGradError("expected a dense table, got a sparse matrix; pass X.toarray()")
-    if isinstance(X, pd.DataFrame):
-        if X.columns.nlevels > 1:
-            raise PermGradError("expected one name per column, got several levels; join them first")
-        return X.set_axis(X.columns.astype(str), axis=1)
-    if _is_arrow(X):
-        import pyarrow as pa
-
-        return pa.table(X).to_pandas()
-    array = np.asarray(X)
-    if array.ndim != 2:
-        raise PermGradError(
-            f"Expected 2D array, got {array.ndim}D array instead. Reshape your data: X.reshape(-1, 1) if it"
-            " has a single feature, X.reshape(1, -1) if it is a single row."
-        )
-    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
-
-
-def _is_arrow(X: Any) -> bool:
-    """Tell whether something, no pandas frame, hands out its columns by Arrow's protocol, as polars and pyarrow do."""
-    return hasattr(X, "__arrow_c_stream__") and not isinstance(X, (pd.DataFrame, pd.Series))
-
-
-def _single_values(X: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame with one plain value in each cell; Decimals become floats."""
-    decimals = []
-    for name, column in X.select_dtypes("object").items():
-        kinds = set(map(type, column.dropna()))
-        wrong = [
-            kind.__name__ for kind in kinds if kind.__hash__ is None or issubclass(kind, (bytes, tuple, frozenset))
-        ]
-        if wrong:
-            raise PermGradError(
-                f"expected one number, text or truth value in each cell, column {name!r} holds values of type"
-                f" {listing(sorted(wrong))}; make columns of them, or drop it"
-            )
-        if kinds and all(issubclass(kind, (Decimal, int, float)) for kind in kinds) and Decimal in kinds:
-            decimals.append(name)
-    return X.astype(dict.fromkeys(decimals, float)) if decimals else X
-
-
-def _check_shape(X: pd.DataFrame) -> None:
-    for axis, what in enumerate(("sample", "feature")):
-        if X.shape[axis] == 0:
-            raise PermGradError(f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required.")
-
-
-def _check_numbers(X: pd.DataFrame) -> None:
-    numbers = X.select_dtypes("number")
-    if any(np.iscomplexobj(column) for _, column in numbers.items()):
-        raise PermGradError("Complex data not supported; pass real and imaginary parts as columns of their own")
-    infinite = [name for name, column in numbers.items() if np.isinf(column.to_numpy(float, na_value=np.nan)).any()]
-    if infinite:
-        raise PermGradError(
-            f"expected finite numbers, found infinity in {listing(infinite)}; replace it by a number or by NaN"
-        )
-
-
-def check_columns(given: Iterable[str], expected: Iterable[str], what: str) -> None:
-    """Raise `PermGradError`, naming the difference, unless `what` has the expected columns in their order."""
-    given, expected = list(given), list(expected)
-    if given == expected:
-        return
-    absent, extra = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
-    if not absent and not extra:
-        raise PermGradError(f"{what} has the expected columns in another order; they must be {listing(expected)}")
-    raise PermGradError(
-        f"{what} must have the expected columns in their order;"
-        f" absent: {listing(absent) or 'none'}; not expected: {listing(extra) or 'none'}"
-    )
-
-
-def as_target(y: Any) -> pd.Series:
-    """Return `y` as a Series of plain rows 0, 1, ... with a name ("target" if it has none).
-
-    Raises
-    ------
-    PermGradError
-        If `y` has more than one column.
-    """
-    if not isinstance(y, pd.Series) and hasattr(y, "to_pandas"):  # polars, pyarrow
-        y = y.to_pandas()
-    if not isinstance(y, pd.Series):
-        if getattr(getattr(y, "dtype", None), "kind", "") == "S":
-            raise PermGradError("the target holds bytes; decode them to text: y.astype(str)")
-        with as_permgrad_error():
-            y = pd.Series(column_or_1d(y, warn=True))
-    y = y.rename("target" if y.name is None else y.name).reset_index(drop=True).infer_objects()
-    return _single_values(y.to_frame()).iloc[:, 0]
 
 
 def _check_target(X: pd.DataFrame, y: pd.Series) -> None:
@@ -474,26 +491,4 @@ def _check_target(X: pd.DataFrame, y: pd.Series) -> None:
         raise PermGradError("found 1 sample; a table needs at least two rows to learn from")
     if y.nunique() < 2:
         raise PermGradError(f"the target {y.name!r} has one value (one class), {y.iloc[0]!r}; at least two are needed")
-    _check_no_leak(X, y)
-
-
-def _check_no_leak(X: pd.DataFrame, y: pd.Series) -> None:
-    """Raise if a column of `X` is the target itself: by its values, where that can be no coincidence."""
-    for name, column in X.items():
-        alike = pd.notna(column.iloc[0]) and column.iloc[0] == y.iloc[0]  # spares most columns the full comparison
-        if (
-            alike
-            and (column.nunique() > 2 or str(y.name) == name)
-            and (column.astype(object) == y.astype(object)).fillna(False).all()
-        ):
-            raise PermGradError(f"column {name!r} equals the target {y.name!r} in every row; drop it from X")
-
-
-def _check_classes(y: pd.Series) -> None:
-    if len({isinstance(label, str) for label in y.unique()}) > 1:
-        raise PermGradError(f"labels must be all text or all numbers, the target {y.name!r} mixes them; convert it")
-    if y.nunique() > len(y) // 2 and y.nunique() > 2:
-        raise PermGradError(
-            f"the target {y.name!r} has {y.nunique()} classes in {len(y)} rows; give rows enough to learn each"
-            " class, or pass task='regression'"
-        )
+    check_no_leak(X, y)

@@ -13,8 +13,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 
 from permgrad.data.cells import Cells
+from permgrad.data.checks import as_target
+from permgrad.data.rows import weights_and_groups
 from permgrad.data.streamed import StreamedTable
-from permgrad.data.table import Table, Task, as_target
+from permgrad.data.table import Table, Task
 from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._weights import weigh_classes
@@ -41,6 +43,9 @@ class NetworkEstimator(BaseEstimator, ABC):
     """
 
     _task: ClassVar[Task]
+    __metadata_request__fit: ClassVar = {
+        "groups": True
+    }  # scikit-learn's tools hand them on, as the splitters have them
     networks_: list[Any]
     features_: tuple[str, ...]
     history_: dict[str, list[float]]
@@ -67,11 +72,12 @@ class NetworkEstimator(BaseEstimator, ABC):
         X, y
             As for `fit`.
         sample_weight : array of shape (n_rows,), optional
-            Weights of the mean.
+            Weights of the mean; by default those of a table.
         """
         check_fitted(self)
         target = self._encode_target(self._target(X, y))
-        return float(np.average(self._row_losses(target, self._network_output(X)), weights=sample_weight))
+        weights, _ = weights_and_groups(X, sample_weight, None)
+        return float(np.average(self._row_losses(target, self._network_output(X)), weights=weights))
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write network, settings and what else was fitted to a new directory; `permgrad.load` reads it.

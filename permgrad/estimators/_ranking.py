@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from permgrad.backend import keras
+from permgrad.data.rows import weights_and_groups
 from permgrad.data.streamed import StreamedTable
+from permgrad.data.table import as_frame
 from permgrad.errors import PermGradError, UnfittedError, listing
 from permgrad.estimators._rows_enough import rank_enough_rows
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.averaging import average_rankings
 from permgrad.importance.budget import Budget
+from permgrad.importance.explain import explain_rows
 from permgrad.importance.formula import Choice, Formula
+from permgrad.importance.game.local import LEAST_ROUNDS
 from permgrad.importance.grad_cam import grad_cam_maps
 from permgrad.importance.grouping._hierarchy import complete_groups, with_members
 from permgrad.importance.grouping.correlated import correlated_groups
 from permgrad.importance.rank import rank_features
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.row_explanations import RowExplanations, average_explanations
 
 PREDICT_ROWS = 1024
 Groups = Mapping[str, Sequence[str]] | Literal["correlated"]
@@ -72,6 +77,8 @@ class RanksFeatures:
         y: Any = None,
         *,
         groups: Groups | None = None,
+        sample_weight: Any = None,
+        row_groups: Any = None,
         formula: Formula | Choice | None = None,
         end_to_end: bool | None = None,
         conditional: bool = False,
@@ -89,6 +96,9 @@ class RanksFeatures:
         groups : mapping of str to column names, or "correlated", optional
             Columns to rank as one, permuted together; columns in no group stay single. "correlated" clusters these
             rows' columns, in two levels, see `permgrad.correlated_groups`.
+        sample_weight, row_groups : array of shape (n_rows,), optional
+            How many rows each stands for, and labels of rows that were drawn together (what `fit` calls groups); by
+            default those of a table. See `permgrad.permutation_importance`.
         formula : {"game", "fused", "published"} or Formula, optional
             By default Shapley values of the game of (column, branch), where they take some minutes at most; see
             `permgrad.rank_features`.
@@ -137,6 +147,7 @@ class RanksFeatures:
             return rank_enough_rows(self, X, budget, given)
         explained = self._explained_rows(X, y)
         random_state = self.random_state_ if random_state is None else random_state
+        weights, of_rows = weights_and_groups(X, sample_weight, row_groups)
         n = len(self.networks_)
         rankings = [
             self._rank_network(
@@ -144,6 +155,8 @@ class RanksFeatures:
                 explained,
                 groups,
                 budget.step(f"network{i + 1}", share=1 / (n - i)) if n > 1 else budget,
+                sample_weight=weights,
+                row_groups=of_rows,
                 formula=formula,
                 end_to_end=end_to_end,
                 conditional=conditional,
@@ -191,6 +204,8 @@ class RanksByAveraging:
         y: Any = None,
         *,
         groups: Groups | None = None,
+        sample_weight: Any = None,
+        row_groups: Any = None,
         formula: Formula | Choice | None = None,
         end_to_end: bool | None = None,
         conditional: bool = False,
@@ -203,7 +218,7 @@ class RanksByAveraging:
 
         Parameters
         ----------
-        X, y, groups, formula, end_to_end, conditional, n_repeats, verbose
+        X, y, groups, sample_weight, row_groups, formula, end_to_end, conditional, n_repeats, verbose
             As of `HybridClassifier.rank_features`.
         random_state : int, optional
             Of permutations and bootstrap, the same for all networks; by default 0.
@@ -232,6 +247,8 @@ class RanksByAveraging:
                 X,
                 y,
                 groups=groups,
+                sample_weight=sample_weight,
+                row_groups=row_groups,
                 formula=formula,
                 end_to_end=end_to_end,
                 conditional=conditional,
@@ -253,6 +270,7 @@ class ExplainsImages(RanksFeatures):
     if TYPE_CHECKING:
 
         def _encode(self, X: Any) -> np.ndarray: ...
+        def predict(self, X: Any) -> np.ndarray: ...
         def _target(self, X: Any, y: Any) -> Any: ...
         def _encode_target(self, y: Any) -> np.ndarray: ...
 
@@ -261,6 +279,61 @@ class ExplainsImages(RanksFeatures):
         target = self._encode_target(self._target(X, y))
         classes = self.classes_.tolist() if hasattr(self, "classes_") else None
         return ExplainedRows(rows, target, encoder.groups_, encoder.features_, encoder.constant_, classes)
+
+    def explain_rows(
+        self, X: Any, background: Any, *, of: Any = None, n_orders: int = LEAST_ROUNDS, random_state: int | None = None
+    ) -> RowExplanations:
+        """Explain rows: what each column adds to the network's answer, by Shapley values of its output.
+
+        Parameters
+        ----------
+        X
+            Rows to explain, as for `predict`.
+        background
+            Rows whose values stand for what is not seen, such as 64 of the training rows; see
+            `permgrad.explain_rows`.
+        of : label, optional
+            The class whose log-odds are explained; by default the second of two classes, and of more the one that the
+            network thinks the likeliest, row by row.
+        n_orders : int
+            Orders in which columns come into sight, at least.
+        random_state : int, optional
+            By default the estimator's.
+
+        Returns
+        -------
+        RowExplanations
+            One value for each column that the user gave; columns that never varied add 0. Of several networks the mean
+            of their answers is explained (of log-odds, not of probabilities).
+
+        Raises
+        ------
+        UnfittedError, PermGradError
+        """
+        rows, others, encoder = self._encode(X), self._encode(background), self.encoder_
+        labels = self.classes_.tolist() if hasattr(self, "classes_") else None
+        if of is not None and (labels is None or of not in labels):
+            raise PermGradError(f"of must be one of the classes {listing(labels or ())}, got {of!r}")
+        number = None if of is None else labels.index(of)  # type: ignore[union-attr]
+        if number is None and labels is not None and len(labels) > 2:
+            number = np.searchsorted(self.classes_, self.predict(X))
+        found = [
+            explain_rows(
+                network,
+                rows,
+                others,
+                of=number,
+                layout=self.layout_,
+                groups={name: at.tolist() for name, at in encoder.groups_.items()},
+                classes=labels,
+                task="regression" if labels is None else "classification",
+                n_orders=n_orders,
+                random_state=self.random_state_ if random_state is None else random_state,
+            )
+            for network in self.networks_
+        ]
+        given = as_frame(X).set_axis(list(encoder.features_), axis=1).reset_index(drop=True)
+        return replace(average_explanations(found).with_features(encoder.features_), rows=given)
 
     def grad_cam_maps(self, X: Any, *, attribution: str = "grad_cam", layer: str = "last") -> np.ndarray:
         """Return the heat maps of rows, see `permgrad.grad_cam_maps`."""

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from permgrad.data._splitting import folds, holdout
+from permgrad.data.checks import check_complete
 from permgrad.data.encoding import ColumnEncoder
 from permgrad.data.in_files import RowsInFiles
+from permgrad.data.rows import RowFacts, check_sample_weight, weights_and_groups
 from permgrad.data.streamed import StreamedTable
-from permgrad.data.table import Table, as_frame, as_given, check_complete
+from permgrad.data.table import Table, as_frame, as_given, replace_facts
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
+from permgrad.estimators._predicting import predicted_by
 from permgrad.estimators._ranking import ExplainsImages
 from permgrad.estimators._streamed import fit_streamed, rows_for
-from permgrad.estimators._weights import check_sample_weight
-from permgrad.training.batches import InOrder, is_dense
 from permgrad.training.config import TrainingConfig
 from permgrad.training.fit import Rows, fit_network
 
 MIN_VALIDATION_ROWS = 5
-PREDICT_ROWS = 1024
 
 WeightedTable = tuple[Table, np.ndarray | None]
 """Rows, and the weight of each where they are weighted: in training 1 on average."""
@@ -55,6 +54,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         validation_data: Any = None,
         callbacks: Sequence[Any] = (),
     ) -> Self:
@@ -69,7 +69,10 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
             By default that of the table.
         sample_weight : array of shape (n_rows,), optional
             How much each row counts in the loss, in training and for early stopping; only ratios matter. Rows of
-            weight 0 are left out. Encoding, scaling and layout count all other rows alike.
+            weight 0 are left out. Encoding, scaling and layout count all other rows alike. By default those of a table.
+        groups : array of shape (n_rows,), optional
+            Labels of rows that belong together, such as a patient's: rows that are set apart are whole groups. By
+            default those of a table; of a table with times, the latest rows are set apart.
         validation_data : (X, y) or Table, optional
             Rows that only decide when to stop. By default a share of the training rows,
             ``validation_fraction``, is set apart for this (none, where there are too few).
@@ -95,7 +98,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         if isinstance(X, StreamedTable):
             fit_streamed(self, X, (y, sample_weight), validation_data, callbacks)
             return self
-        rows = self._checked(X, y, sample_weight)
+        rows = self._checked(X, y, *weights_and_groups(X, sample_weight, groups))
         self._fit_target(rows[0].y)
         parts = self._parts(rows, validation_data)
         seen = parts[0][0] if len(parts) == 1 else rows
@@ -141,7 +144,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         if encoded != taken:
             raise PermGradError(f"its columns are encoded as {encoded} numbers, its network takes {taken}")
 
-    def _checked(self, X: Any, y: Any, sample_weight: Any) -> WeightedTable:
+    def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> WeightedTable:
         """Return the rows that count; this is where they are checked, once."""
         target = self._target(X, y)
         if self._task == "classification":
@@ -152,6 +155,8 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         with as_permgrad_error():
             validate_data(self, as_given(X), skip_check_array=True)
         self.features_ = tuple(table.features)
+        known = RowFacts.of(len(table), groups=groups, times=table.times)
+        replace_facts(table, known)
         if sample_weight is None:
             return table, None
         weight = check_sample_weight(sample_weight, len(table))
@@ -165,7 +170,9 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         """Return for each network the rows to fit on, and those that decide when to stop."""
         table, _ = rows
         if validation_data is not None:
-            return [(rows, (table.more_rows(validation_data), None))] * self._n_networks
+            deciding = table.more_rows(validation_data)
+            weight = None if deciding.weights is None else check_sample_weight(deciding.weights, len(deciding))
+            return [(rows, (deciding, None if weight is None else weight / weight.mean()))] * self._n_networks
         if not 0 <= self.validation_fraction < 1:
             raise PermGradError(f"validation_fraction must be in [0, 1), got {self.validation_fraction}")
         n_rows = round(self.validation_fraction * len(table))
@@ -173,24 +180,20 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         rarest = table.y.value_counts().min() if n_classes else len(table)
         if n_rows < max(MIN_VALIDATION_ROWS, n_classes) or rarest < 2:
             return [(rows, None)] * self._n_networks
+        known: Any = {
+            "y": table.y,
+            "facts": table.facts,
+            "random_state": self.random_state_,
+            "classes": bool(n_classes),
+        }
         if self._n_networks > 1:
-            folds = StratifiedKFold if n_classes else KFold
-            splits = folds(self._n_networks, shuffle=True, random_state=self.random_state_)
-            with (
-                as_permgrad_error(),
-                warnings.catch_warnings(),
-            ):  # a class of fewer rows than there are parts is in some of them only
-                warnings.simplefilter("ignore", UserWarning)
-                chosen = list(splits.split(table.X, table.y))
+            chosen = folds(n=self._n_networks, **known)
+        elif table.groups is None and table.times is None:
+            chosen = [holdout(share=n_rows, **known)]
+        elif (table.times if table.groups is None else table.groups).nunique() < 2:
+            return [(rows, None)]
         else:
-            chosen = [
-                train_test_split(
-                    np.arange(len(table)),
-                    test_size=n_rows,
-                    random_state=self.random_state_,
-                    stratify=table.y if n_classes else None,
-                )
-            ]
+            chosen = [holdout(share=self.validation_fraction, **known)]
         return [(_taken(rows, train), _taken(rows, validation)) for train, validation in chosen]
 
     def _for_network(self, table: Table, sample_weight: np.ndarray | None) -> Rows:
@@ -241,13 +244,6 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
-
-
-def predicted_by(network: Any, encoded: np.ndarray) -> np.ndarray:
-    """Return one network's output for encoded rows, (n_rows, n_outputs), float32."""
-    if not is_dense(encoded):
-        return network.predict(InOrder(encoded, batch_size=PREDICT_ROWS), verbose=0)
-    return network.predict(encoded, batch_size=PREDICT_ROWS, verbose=0)
 
 
 def _taken(rows: WeightedTable, at: np.ndarray) -> WeightedTable:

@@ -1,4 +1,4 @@
-"""How much each row counts in the loss: weights of classes and of rows."""
+"""How much the rows of each class count in the loss."""
 
 from __future__ import annotations
 
@@ -6,29 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array, compute_class_weight
+from sklearn.utils import compute_class_weight
 
 from permgrad.errors import PermGradError, as_permgrad_error, listing
-
-
-def check_sample_weight(sample_weight: Any, n_rows: int) -> np.ndarray:
-    """Return the weight of each row, shape (n_rows,), float64.
-
-    Raises
-    ------
-    PermGradError
-        If it is not one number of at least 0 for each row, or all are 0.
-    """
-    with as_permgrad_error():
-        weight = check_array(
-            sample_weight, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="sample_weight"
-        )
-    if weight.shape != (n_rows,) or weight.min() < 0 or not weight.any():
-        raise PermGradError(
-            f"sample_weight must hold one number of at least 0 for each of {n_rows} rows, not all of them zero;"
-            f" got numbers of shape {weight.shape}, the least {weight.min():g}"
-        )
-    return weight
 
 
 def weigh_classes(

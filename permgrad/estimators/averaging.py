@@ -11,7 +11,8 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from permgrad.data.cells import Cells
-from permgrad.data.table import Table, as_target
+from permgrad.data.checks import as_target
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._ranking import RanksByAveraging
 
@@ -28,6 +29,7 @@ class _Averaged(RanksByAveraging, BaseEstimator):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         validation_data: Any = None,
         callbacks: Sequence[Any] = (),
     ) -> Self:
@@ -37,12 +39,13 @@ class _Averaged(RanksByAveraging, BaseEstimator):
         ----------
         X, y
             As the estimators take them.
-        sample_weight, validation_data, callbacks
+        sample_weight, groups, validation_data, callbacks
             Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`.
         """
         self._check_any(self.estimators)
         y = y if y is None else as_target(y)
-        given = {"sample_weight": sample_weight, "validation_data": validation_data, "callbacks": callbacks or None}
+        given = {"sample_weight": sample_weight, "groups": groups, "validation_data": validation_data}
+        given |= {"callbacks": callbacks or None}
         given = {name: value for name, value in given.items() if value is not None}
         self.estimators_ = [clone(estimator).fit(X, y, **given) for estimator in self.estimators]
         self._check_columns(X, reset=True)

@@ -16,8 +16,9 @@ from permgrad.data.float32 import float32_offset
 from permgrad.data.table import Task
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier
+from permgrad.estimators._predicting import predicted_by
 from permgrad.estimators._screening import relevant_features, worth_screening
-from permgrad.estimators._table import TableEstimator, predicted_by
+from permgrad.estimators._table import TableEstimator
 from permgrad.estimators.presets import MOST_INPUTS, PRESETS, batch_size_for, patience_for
 from permgrad.images.layout import FeatureLayout, compact_size, fit_layout, image_size
 from permgrad.layers.temperature import fit_temperature

@@ -17,12 +17,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 from permgrad.data.cells import Cells
+from permgrad.data.checks import check_columns, check_complete
 from permgrad.data.on_disk import RowsOnDisk
-from permgrad.data.table import Table, check_columns, check_complete, rows_and_target
+from permgrad.data.rows import check_sample_weight, weights_and_groups
+from permgrad.data.table import Table, rows_and_target
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier, draw_random_state
 from permgrad.estimators._ranking import ExplainedRows, RanksFeatures
-from permgrad.estimators._weights import check_sample_weight
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.weights import weight_importance
 from permgrad.models.selector import SelectorConfig, build_selector_mlp
@@ -134,6 +135,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         validation_data: Any = None,
         callbacks: Sequence[Any] = (),
     ) -> Self:
@@ -146,7 +148,10 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         y : array of shape (n_rows,), optional
             Labels; of a `Table` or `Cells`, by default their own.
         sample_weight : array of shape (n_rows,), optional
-            How much each row counts in the loss; only ratios matter. Rows of weight 0 are left out.
+            How much each row counts in the loss; only ratios matter. Rows of weight 0 are left out. By default those of
+            a table.
+        groups : array of shape (n_rows,), optional
+            As other estimators take it: nothing is set apart here, so nothing is split by it.
         validation_data : (X, y), Table or Cells, optional
             Only watched: how many epochs are trained is fixed.
         callbacks : sequence of keras.callbacks.Callback
@@ -163,7 +168,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         """
         self.random_state_ = draw_random_state(self.random_state)
         network = self._config()
-        train = self._training_data(X, y, sample_weight)
+        train = self._training_data(X, y, weights_and_groups(X, sample_weight, None)[0])
         sizes = self._sizes(train[0].shape[1])
         validation = None if validation_data is None else self._validation_data(validation_data)
         training = self._training(len(sizes))
@@ -319,7 +324,9 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
 
     def _validation_data(self, data: Any) -> Rows:
         X, y = (data, data.y) if isinstance(data, Cells) else rows_and_target(data)
-        return self._weighted(self._checked_rows(X), self._encode_target(self._target(X, y)), None)
+        weight, _ = weights_and_groups(X, None, None)
+        weight = None if weight is None else np.asarray(weight, float)
+        return self._weighted(self._checked_rows(X), self._encode_target(self._target(X, y)), weight)
 
     def _weighted(self, rows: Any, target: np.ndarray, sample_weight: np.ndarray | None) -> Rows:
         if len(target) != rows.shape[0]:

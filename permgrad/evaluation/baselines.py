@@ -86,7 +86,8 @@ class _Forest:
         if self._fitted is None:
             kind = RandomForestClassifier if self.explained.classification else RandomForestRegressor
             forest = kind(TREES, max_leaf_nodes=LEAVES, random_state=self.explained.random_state)
-            self._fitted = forest.fit(self.explained.train_rows, self.explained.train_target)
+            weights = self.explained.train.weights
+            self._fitted = forest.fit(self.explained.train_rows, self.explained.train_target, sample_weight=weights)
         return self._fitted
 
     def impurity(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from permgrad.evaluation.baselines import sample
 from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.metrics.paired import compare_losses
+from permgrad.metrics.paired import compare_losses, mean_and_error
 
 REPLACEMENTS = ("mean", "marginal", "conditional")
 MEMORY = 64 * 2**20
@@ -89,7 +89,9 @@ def deletion_curves(
     ways = replacers(explained, rows, n_draws)
     n_features = len(explained.groups)
     counts = np.unique(np.round(np.linspace(0, n_features, n_points)).astype(int))
-    measured = {name: _Measured(explained, target, ways[name]) for name in replacements}
+    known = explained.test.facts.take(chosen)
+    weights = None if known.weights is None else known.weights.to_numpy()
+    measured = {name: _Measured(explained, target, ways[name], weights) for name in replacements}
     curves: list[dict[str, Any]] = []
     areas: list[dict[str, Any]] = []
     tested: dict[str, np.ndarray] = {}
@@ -103,25 +105,30 @@ def deletion_curves(
         }
         measured[replacement].measure([*states["most"], *states["least"]])
         deletions = {which: measured[replacement].of(of_order) for which, of_order in states.items()}
-        curves += [{**key, **row} for row in _curve_rows(counts, deletions)]
+        curves += [{**key, **row} for row in _curve_rows(counts, deletions, weights)]
         most, least = deletions["most"][0], deletions["least"][0]
         of_rows = _differences(counts / n_features, most, least)
         # Of the ranking under test, which comes first.
         own = tested.setdefault(replacement, of_rows) if name == next(iter(rankings)) else tested.get(replacement)
-        better_p = np.nan if own is None else 1.0 if own is of_rows else compare_losses(own, of_rows).p
-        areas.append({**key, **_areas(counts / n_features, most, least), "better_p": better_p})
+        better_p = np.nan if own is None else 1.0
+        if own is not None and own is not of_rows:
+            better_p = compare_losses(own, of_rows, weights, known.codes()).p
+        counting = (weights, known.codes())
+        areas.append({**key, **_areas(counts / n_features, most, least, *counting), "better_p": better_p})
     chance = [
-        {"ranking": "random", "replacement": replacement, **_by_chance(explained, rows, target, replacement)}
+        {"ranking": "random", "replacement": replacement, **_by_chance(explained, rows, target, replacement, weights)}
         for replacement in time_limit.steps("curves", replacements, "random orders, {}".format)
     ]
     return evaluation_table("curves", curves), evaluation_table("areas", areas), evaluation_table("chance", chance)
 
 
-def _by_chance(explained: ExplainedModel, rows: np.ndarray, target: np.ndarray, replacement: str) -> dict[str, float]:
+def _by_chance(
+    explained: ExplainedModel, rows: np.ndarray, target: np.ndarray, replacement: str, weights: np.ndarray | None
+) -> dict[str, float]:
     """Measure random orders: the band in which a ranking is no better than chance."""
     n = len(explained.groups)
     counts = np.unique(np.round(np.linspace(0, n, RANDOM_POINTS)).astype(int))
-    measured = _Measured(explained, target, replacers(explained, rows, 1)[replacement])
+    measured = _Measured(explained, target, replacers(explained, rows, 1)[replacement], weights)
     rng = np.random.default_rng([explained.random_state, 10])
     differences = []
     for _ in range(RANDOM_ORDERS):
@@ -129,7 +136,7 @@ def _by_chance(explained: ExplainedModel, rows: np.ndarray, target: np.ndarray, 
         most, least = [frozenset(order[:k]) for k in counts], [frozenset(order[n - k :]) for k in counts]
         measured.measure([*most, *least])
         losses = [measured.of(states)[0] for states in (most, least)]
-        differences.append(float(_differences(counts / n, *losses).mean()))
+        differences.append(float(np.average(_differences(counts / n, *losses), weights=weights)))
     low, high = np.quantile(differences, BAND)
     return {"mean": float(np.mean(differences)), "low": float(low), "high": float(high)}
 
@@ -144,8 +151,10 @@ def _order_of_used(explained: ExplainedModel, ranking: FeatureRanking) -> list[i
 class _Measured:
     """Losses and scores by state, each computed once, for one kind of replacement."""
 
-    def __init__(self, explained: ExplainedModel, target: np.ndarray, replace: Replace) -> None:
-        self.explained, self.target, self.replace = explained, target, replace
+    def __init__(
+        self, explained: ExplainedModel, target: np.ndarray, replace: Replace, weights: np.ndarray | None
+    ) -> None:
+        self.explained, self.target, self.replace, self.weights = explained, target, replace, weights
         self.columns = list(explained.groups.values())
         self._known: dict[State, tuple[np.ndarray, float]] = {}
 
@@ -182,37 +191,42 @@ class _Measured:
 
     def _score(self, output: np.ndarray, losses: np.ndarray) -> float:
         if self.explained.classification:
-            return float((output.argmax(axis=-1) == self.target).mean())
-        ratio = np.var(self.explained.train_target, dtype=float) / max(np.var(self.target, dtype=float), 1e-30)
-        return float(1 - losses.mean() * ratio)
+            return float(np.average((output.argmax(axis=-1) == self.target).mean(axis=0), weights=self.weights))
+        mean = np.average(self.target, weights=self.weights)
+        spread = float(np.average((self.target - mean) ** 2, weights=self.weights))
+        ratio = np.var(self.explained.train_target, dtype=float) / max(spread, 1e-30)
+        return float(1 - np.average(losses, weights=self.weights) * ratio)
 
 
-def _curve_rows(counts: np.ndarray, deletions: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
+def _curve_rows(
+    counts: np.ndarray, deletions: dict[str, tuple[np.ndarray, np.ndarray]], weights: np.ndarray | None
+) -> list[dict[str, Any]]:
     """Return the rows of the four curves from losses and scores by order; insertion is deletion read backwards."""
     n = int(counts[-1])
     rows = []
     for which, other in (("most", "least"), ("least", "most")):
         for curve, order, step in (("deletion", which, 1), ("insertion", other, -1)):
             losses, scores = (values[::step] for values in deletions[which])
-            for k, loss, score in zip(counts[::step], losses.mean(axis=1), scores, strict=True):
+            for k, loss, score in zip(counts[::step], np.average(losses, axis=1, weights=weights), scores, strict=True):
                 changed = int(k) if curve == "deletion" else n - int(k)
                 point = {"k": changed, "share": changed / n, "loss": float(loss), "score": float(score)}
                 rows.append({"curve": curve, "order": order, **point})
     return rows
 
 
-def _areas(shares: np.ndarray, most: np.ndarray, least: np.ndarray) -> dict[str, float]:
-    """Return the areas under curves of shape (n_points, n_rows), averaged over rows."""
+def _areas(
+    shares: np.ndarray, most: np.ndarray, least: np.ndarray, weights: np.ndarray | None, groups: np.ndarray | None
+) -> dict[str, float]:
+    """Return the areas under curves of shape (n_points, n_rows), averaged over rows as they weigh."""
     of_rows = [np.trapezoid(losses, shares, axis=0) for losses in (most, least)]
-    differences = _differences(shares, most, least)
-    n = len(differences)
-    growth = float(most[-1].mean() - most[0].mean())
+    difference, error, n = mean_and_error(_differences(shares, most, least), weights, groups)
+    growth = float(np.average(most[-1] - most[0], weights=weights))
     return {
-        "deletion_most": float(of_rows[0].mean()),
-        "deletion_least": float(of_rows[1].mean()),
-        "difference": float(differences.mean()),
-        "std_error": float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0,
-        "normalised": float(differences.mean()) / growth if growth > 0 else np.nan,
+        "deletion_most": float(np.average(of_rows[0], weights=weights)),
+        "deletion_least": float(np.average(of_rows[1], weights=weights)),
+        "difference": difference,
+        "std_error": error if n > 1 else 0.0,
+        "normalised": difference / growth if growth > 0 else np.nan,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,9 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import has_fit_parameter
 
-from permgrad.data.table import Table, as_target
+from permgrad.data.checks import as_target
+from permgrad.data.table import Table
+from permgrad.estimators._base import NetworkEstimator
 from permgrad.importance.budget import Budget
 from permgrad.importance.formula import formula_of
 from permgrad.importance.game.play import COARSE
@@ -99,8 +102,7 @@ class ExplainedModel:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a resample may lack a category, and says so
             return estimator.rank_features(
-                self.test.X,
-                self.test.y,
+                self.test,
                 formula=formula_of(known),
                 end_to_end=bool({"end_to_end", "permutation"} & set(self.ranking.components)),
                 n_repeats=known.get("n_repeats", 5),
@@ -122,16 +124,31 @@ class ExplainedModel:
         fresh.set_params(**settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # columns that no longer vary
-            if validation_data is None or not has_fit_parameter(fresh, "validation_data"):
-                return fresh.fit(train.X, train.y)
-            return fresh.fit(train.X, train.y, validation_data=(validation_data.X, validation_data.y))
+            if isinstance(fresh, NetworkEstimator):  # a table says what its rows are
+                return fresh.fit(train, validation_data=validation_data)
+            validation = None if validation_data is None else (validation_data.X, validation_data.y)
+            known = {"sample_weight": train.weights, "groups": train.groups, "validation_data": validation}
+            known = {name: rows for name, rows in known.items() if rows is not None and has_fit_parameter(fresh, name)}
+            return fresh.fit(train.X, train.y, **known)
 
 
 def halves(explained: ExplainedModel) -> tuple[ExplainedModel, ExplainedModel]:
-    """Return the model with either half of the test rows, drawn at random: one to rank on, one to judge on."""
-    order = np.random.default_rng([explained.random_state, 12]).permutation(len(explained.test))
-    middle = (len(order) + 1) // 2
-    parts = (np.sort(order[:middle]), np.sort(order[middle:]))
+    """Return the model with either half of the test rows, drawn at random: one to rank on, one to judge on.
+
+    Of groups, whole ones; a single group is parted.
+    """
+    rng = np.random.default_rng([explained.random_state, 12])
+    groups = explained.test.facts.codes()
+    if groups is None or groups.max() < 1:
+        order = rng.permutation(len(explained.test))
+        middle = (len(order) + 1) // 2
+        parts = (np.sort(order[:middle]), np.sort(order[middle:]))
+    else:
+        drawn = rng.permutation(int(groups.max()) + 1)
+        rows = np.cumsum(np.bincount(groups)[drawn])
+        middle = 1 + int(np.abs(rows[:-1] - len(groups) / 2).argmin())
+        is_first = np.isin(groups, drawn[:middle])
+        parts = (np.flatnonzero(is_first), np.flatnonzero(~is_first))
     first, second = (replace(explained, test=explained.test.take(rows)) for rows in parts)
     return first, second
 
@@ -156,7 +173,7 @@ def columns_of(table: Table, names: list[str]) -> Table:
 
 def with_data(table: Table, X: pd.DataFrame, y: pd.Series) -> Table:
     """Return a copy of a table with other rows or columns, unchecked: they are a checked table's."""
-    part = table.take(np.arange(0))
+    part = copy(table)
     object.__setattr__(part, "X", X)
     object.__setattr__(part, "y", y)
     return part

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from permgrad.data.table import Table, check_columns
+from permgrad.data.checks import check_columns
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError, UnfittedError, listing
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions

@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
+from permgrad.data._splitting import folds, holdout
 from permgrad.data.encoding import ColumnEncoder
+from permgrad.data.rows import RowFacts
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing, reading
 from permgrad.evaluation.baselines import sample
@@ -199,9 +201,9 @@ def reference_models(
         if values is not None:
             row |= {key: value for key, value in rows.scores(values).items() if key in row}
             if rows.class_weights is not None:
-                row["weighted_log_loss"] = float(losses[model].mean())
+                row["weighted_log_loss"] = float(np.average(losses[model], weights=rows.test_weights))
             if losses[model] is not own:
-                compared = compare_losses(losses[model], own)
+                compared = compare_losses(losses[model], own, rows.test_weights, rows.test_facts.codes())
                 row |= {"better_by": -compared.difference, "low": -compared.high, "high": -compared.low}
                 row["p"] = compared.p
         table.append(row)
@@ -224,13 +226,17 @@ class _Rows:
     classes: np.ndarray | None
     class_weights: np.ndarray | None
     random_state: int
+    facts: RowFacts
+    test_facts: RowFacts
 
     @classmethod
     def of(cls, estimator: Any, train: Table, test: Table, validation_data: Any, random_state: int) -> _Rows:
-        X, y = train.X, train.y
+        X, y, facts = train.X, train.y, train.facts
         if validation_data is not None:
             more = train.more_rows(validation_data)
+            facts = facts.joined(more.facts, (len(train), len(more)))
             X, y = pd.concat([X, more.X], ignore_index=True), pd.concat([y, more.y], ignore_index=True)
+        known = (random_state, facts, test.facts)
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", UserWarning
@@ -240,11 +246,11 @@ class _Rows:
         gaps = (_gaps(encoder, X, fitted.shape), _gaps(encoder, test.X, unseen.shape))
         if not is_classifier(estimator):
             values = (np.asarray(part, float) for part in (y, test.y))
-            return cls(fitted, next(values), unseen, next(values), gaps, None, None, random_state)
+            return cls(fitted, next(values), unseen, next(values), gaps, None, None, *known)
         classes = np.asarray(estimator.classes_)
         numbers = (_class_numbers(part, classes) for part in (y, test.y))
         weights = getattr(estimator, "class_weights_", None)
-        return cls(fitted, next(numbers), unseen, next(numbers), gaps, classes, weights, random_state)
+        return cls(fitted, next(numbers), unseen, next(numbers), gaps, classes, weights, *known)
 
     @property
     def n_trees(self) -> int:
@@ -253,25 +259,36 @@ class _Rows:
 
     @property
     def weights(self) -> np.ndarray | None:
-        """Weight of each training row."""
-        return None if self.class_weights is None else np.asarray(self.class_weights, float)[self.y]
+        """Weight of each training row, its class's included."""
+        of_rows = None if self.facts.weights is None else self.facts.weights.to_numpy(float)
+        if self.class_weights is None:
+            return of_rows
+        of_class = np.asarray(self.class_weights, float)[self.y]
+        return of_class if of_rows is None else of_class * of_rows
+
+    @property
+    def test_weights(self) -> np.ndarray | None:
+        """Weight of each test row."""
+        return None if self.test_facts.weights is None else self.test_facts.weights.to_numpy(float)
 
     def losses(self, predicted: np.ndarray) -> np.ndarray:
         """Return the loss of each test row, (n_test_rows,): squared errors as shares of the test rows' variance."""
         if self.classes is None:
-            return squared_error(self.test_y, predicted[:, None]) / (np.var(self.test_y) or 1.0)
+            mean = np.average(self.test_y, weights=self.test_weights)
+            spread = float(np.average((self.test_y - mean) ** 2, weights=self.test_weights))
+            return squared_error(self.test_y, predicted[:, None]) / (spread or 1.0)
         losses = cross_entropy(self.test_y, predicted)
         if self.class_weights is None:
             return losses
         weights = np.asarray(self.class_weights, float)[self.test_y]
-        return losses * weights / weights.mean()
+        return losses * weights / np.average(weights, weights=self.test_weights)
 
     def scores(self, predicted: np.ndarray) -> dict[str, float]:
         """Score the test rows."""
         if self.classes is None:
-            return regression_scores(self.test_y, predicted)
+            return regression_scores(self.test_y, predicted, self.test_weights)
         predicted = predicted / predicted.sum(axis=1, keepdims=True)
-        return classification_scores(self.classes[self.test_y], predicted, self.classes)
+        return classification_scores(self.classes[self.test_y], predicted, self.classes, self.test_weights)
 
     def best_columns(self, most: int) -> np.ndarray:
         """Return the positions of the encoded columns that tell most of the target, one by one, in order."""
@@ -316,7 +333,7 @@ def _linear(rows: _Rows) -> tuple[np.ndarray, str]:
     mean, scale = X.mean(axis=0), X.std(axis=0)
     scale[scale == 0] = 1
     X, weights = (X - mean) / scale, None if rows.weights is None else rows.weights[some]
-    penalty = _chosen_penalty(rows, X, y, weights)
+    penalty = _chosen_penalty(rows, X, y, weights, some)
     model = _fitted_linear(rows, X, y, weights, penalty)
     return rows.all_classes(model, (rows.test[:, columns] - mean) / scale), _note(rows, columns, some)
 
@@ -326,25 +343,22 @@ def _fitted_linear(rows: _Rows, X: np.ndarray, y: np.ndarray, weights: np.ndarra
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if rows.classes is None:
-        return Ridge(alpha=penalty).fit(X, y)
+        return Ridge(alpha=penalty).fit(X, y, sample_weight=weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=1 / penalty, max_iter=200).fit(X, y, sample_weight=weights)
 
 
-def _chosen_penalty(rows: _Rows, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
+def _chosen_penalty(rows: _Rows, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None, some: np.ndarray) -> float:
     """Return the penalty by which the linear model predicts left-out training rows best."""
     part = sample(len(y), CHOOSING_ROWS, [rows.random_state, 4])
+    fold = _folds(rows, y[part], rows.facts.take(some[part]))
     X, y, weights = X[part], y[part], None if weights is None else weights[part]
-    fold = np.empty(len(y), int)  # dealt out class by class
-    shuffled = np.random.default_rng([rows.random_state, 5]).permutation(len(y))
-    by_class = shuffled if rows.classes is None else shuffled[np.argsort(y[shuffled], kind="stable")]
-    fold[by_class] = np.arange(len(y)) % FOLDS
     penalties = PENALTIES["regression" if rows.classes is None else "classification"]
     total = np.zeros(len(penalties))
     for number in range(FOLDS):
-        inside, out = fold != number, fold == number
-        if len(np.unique(y[inside])) < 2 or not out.any():
+        inside, out = fold[number]
+        if len(np.unique(y[inside])) < 2 or not len(out):
             continue
         for i, penalty in enumerate(penalties):
             given = None if weights is None else weights[inside]
@@ -354,6 +368,22 @@ def _chosen_penalty(rows: _Rows, X: np.ndarray, y: np.ndarray, weights: np.ndarr
             )
             total[i] += (loss if weights is None else loss * weights[out]).sum()
     return float(penalties[total.argmin()])
+
+
+def _folds(rows: _Rows, y: np.ndarray, facts: RowFacts) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the positions of rows to fit on and of those left out, three times: dealt out class by class.
+
+    Groups stay whole, and times roll forward, where there are enough of them.
+    """
+    of_rows = facts.groups if facts.times is None else facts.times
+    if of_rows is not None and of_rows.nunique() > 2 * FOLDS:
+        known = {"random_state": rows.random_state, "classes": rows.classes is not None}
+        return folds(pd.Series(y), RowFacts(facts.groups, facts.times), FOLDS, **known)  # type: ignore[arg-type, return-value]
+    fold = np.empty(len(y), int)
+    shuffled = np.random.default_rng([rows.random_state, 5]).permutation(len(y))
+    by_class = shuffled if rows.classes is None else shuffled[np.argsort(y[shuffled], kind="stable")]
+    fold[by_class] = np.arange(len(y)) % FOLDS
+    return [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(FOLDS)]
 
 
 def _boosting(rows: _Rows) -> tuple[np.ndarray | None, str]:
@@ -379,7 +409,17 @@ def _boosting(rows: _Rows) -> tuple[np.ndarray | None, str]:
         learning_rate=LEARNING_RATE,
         random_state=rows.random_state,
     )
-    model.fit(X[some], y, sample_weight=None if rows.weights is None else rows.weights[some])
+    weights = None if rows.weights is None else rows.weights[some]
+    facts = RowFacts(rows.facts.groups, rows.facts.times).take(some)
+    of_rows = facts.groups if facts.times is None else facts.times
+    if stops and of_rows is not None and of_rows.nunique() > 2 * FOLDS:
+        known = {"random_state": rows.random_state, "classes": rows.classes is not None}
+        inner, held = holdout(pd.Series(y), facts, 0.1, **known)  # type: ignore[arg-type]
+        deciding = {"X_val": X[some][held], "y_val": y[held]}
+        deciding |= {} if weights is None else {"sample_weight_val": weights[held]}
+        model.fit(X[some][inner], y[inner], sample_weight=None if weights is None else weights[inner], **deciding)
+    else:
+        model.fit(X[some], y, sample_weight=weights)
     return rows.all_classes(model, unseen), _note(rows, columns, some)
 
 

@@ -18,6 +18,8 @@ from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 
 KINDS = ("seeds", "bootstrap rows")
+MOST_DRAWS = 100
+"""Of groups of several classes, until no class is lost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,9 +219,34 @@ def _step(step: tuple[str, int]) -> str:
 
 
 def bootstrap(table: Table, rng: np.random.Generator) -> Table:
-    """Draw as many rows with replacement; for classification within each class, so that none is lost."""
+    """Draw as many rows with replacement; for classification within each class, so that none is lost.
+
+    Where rows belong to groups, as many of these, within classes where each is of one.
+    """
+    groups = table.facts.codes()
+    if groups is not None:
+        return table.take(_of_groups(groups, table, rng))
     if table.task == "regression":
         return table.take(np.sort(rng.integers(len(table), size=len(table))))
     labels = table.y.to_numpy()
     drawn = [rng.choice(np.flatnonzero(labels == label), (labels == label).sum()) for label in np.unique(labels)]
     return table.take(np.sort(np.concatenate(drawn)))
+
+
+def _of_groups(groups: np.ndarray, table: Table, rng: np.random.Generator) -> np.ndarray:
+    """Draw as many groups with replacement, and return their rows."""
+    first = np.unique(groups, return_index=True)[1]
+    labels = table.y.to_numpy()
+    of_one = table.task == "classification" and bool((labels[first][groups] == labels).all())
+    strata = pd.factorize(labels[first])[0] if of_one else np.zeros(len(first), int)
+    rows = [np.flatnonzero(groups == group) for group in range(len(first))]
+    for _ in range(MOST_DRAWS):
+        drawn = [rng.choice(members, len(members)) for members in _members(strata)]
+        taken = np.sort(np.concatenate([rows[group] for group in np.concatenate(drawn)]))
+        if table.task == "regression" or len(np.unique(labels[taken])) == len(np.unique(labels)):
+            break
+    return taken
+
+
+def _members(strata: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]

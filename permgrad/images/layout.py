@@ -17,8 +17,9 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from permgrad.data.checks import check_columns
 from permgrad.data.encoding import is_number
-from permgrad.data.table import as_frame, check_columns
+from permgrad.data.table import as_frame
 from permgrad.errors import PermGradError, listing
 from permgrad.images.placement import METHODS, place_features
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from permgrad.backend import compiled, keras
 from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.donors import shuffled
 from permgrad.importance.formula import Formula
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
@@ -151,8 +152,8 @@ def _subset_losses(
     }
     point = fusion_point(data.cut)
     predict = data.cut.once("finish", lambda: compiled(lambda *parts: point.finish(list(parts)), data.cut.model))
-    constants = [] if baseline == "shuffled" else _constant_codes(data, baseline)
-    other = np.random.default_rng([random_state, len(data)]).permutation(len(data))
+    constants = [] if baseline == "shuffled" else _constant_codes(data, baseline, target)
+    other = shuffled(len(data), np.random.default_rng([random_state, len(data)]), target.weights)
     for rows in data.blocks(2 * data.floats_per_row()):
         shown = [point.contribute(i, data.encode(branch, rows)) for i, branch in enumerate(data.cut.branches)]
         off = constants or [data.encode_taken(branch, other[rows]) for branch in data.cut.branches]
@@ -164,19 +165,20 @@ def _subset_losses(
         for on in losses:
             predictions = predict(*(shown[i] if i in on else hidden[i] for i in range(n)))
             of_rows = target.losses(rows, keras.ops.convert_to_numpy(predictions))
-            losses[on] += bootstrap.sums(at, of_rows)[0]
+            losses[on] += bootstrap.sums(at, target.weighed(at, of_rows))[0]
             if len(on) == n:
                 row_losses[rows] = of_rows
     return losses, row_losses
 
 
-def _constant_codes(data: Inputs, baseline: str) -> list[Any]:
+def _constant_codes(data: Inputs, baseline: str, target: Target) -> list[Any]:
     """Return what replaces each branch's code, shape (1, ...)."""
     sums = [np.zeros((1, *branch.code.shape[1:])) for branch in data.cut.branches]
     if baseline == "mean":
         for rows in data.blocks(data.floats_per_row()):
             for total, branch in zip(sums, data.cut.branches, strict=True):
-                total += keras.ops.convert_to_numpy(data.encode(branch, rows)).sum(axis=0, dtype=float)
+                code = keras.ops.convert_to_numpy(data.encode(branch, rows)).astype(float)
+                total += target.weighed(rows, code.T).T.sum(axis=0)
     return [
         keras.ops.cast(total / len(data), branch.code.dtype)
         for total, branch in zip(sums, data.cut.branches, strict=True)

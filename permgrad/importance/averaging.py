@@ -67,7 +67,7 @@ def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> F
         class_replicates=_replicates(rankings, "class_replicates", shares),
         components=_averaged_parts([ranking.components for ranking in rankings], random_state),
         children=_averaged_parts([ranking.children for ranking in rankings], random_state),
-        settings={**_shared_settings(rankings), **_learned(rankings), "n_networks": n},
+        settings={**_shared_settings(rankings), **_learned(rankings), "n_networks": n, **_scope(n)},
     )
     agreement = {name: part.agreement(averaged) for name, part in averaged.components.items()}
     return replace(averaged, settings={**averaged.settings, "agreement": agreement}) if agreement else averaged
@@ -126,7 +126,12 @@ def _shared_settings(rankings: Sequence[FeatureRanking]) -> dict[str, Any]:
     for name in ("total", "error"):
         if all(isinstance(ranking.settings.get(name), float) for ranking in rankings):
             shared[name] = float(np.mean([ranking.settings[name] for ranking in rankings]))
-    return shared
+    untold = {name: tie for ranking in rankings for name, tie in (ranking.settings.get("untold") or {}).items()}
+    return {**shared, "untold": untold} if untold else shared
+
+
+def _scope(n: int) -> dict[str, str]:
+    return {"scope": f"these {n} networks"} if n > 1 else {}
 
 
 def _learned(rankings: Sequence[FeatureRanking]) -> dict[str, Any]:

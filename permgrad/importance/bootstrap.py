@@ -1,4 +1,4 @@
-"""How far a score could be off: rows drawn anew, many times, without computing anything of the network again.
+"""How far a score could be off: rows, or groups of them, drawn anew without computing anything of the network again.
 
 Scores are means over rows. Rows are put into bundles, explainers add up what each bundle contributes, and
 replicates of the scores follow from the bundles' sums alone: as many bundles as rows for small tables, about two
@@ -30,7 +30,7 @@ class Bootstrap:
     bundle : ndarray of shape (n_rows,), int
         Which bundle a row is in.
     counts : ndarray of shape (n_bundles,)
-        Rows in each bundle.
+        Rows in each bundle, or what they weigh.
     classes : ndarray of shape (n_bundles,), int
         The class of the rows in each bundle; 0 without classes.
     weights : ndarray of shape (n_replicates, n_bundles), float32
@@ -43,26 +43,51 @@ class Bootstrap:
     weights: np.ndarray
 
     @classmethod
-    def of(cls, n_rows: int, random_state: int, classes: np.ndarray | None = None) -> Bootstrap:
+    def of(
+        cls,
+        n_rows: int,
+        random_state: int,
+        classes: np.ndarray | None = None,
+        *,
+        groups: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> Bootstrap:
         """Bundle rows at random and draw the replicates; of one seed and the same classes they are the same.
+
+        Parameters
+        ----------
+        n_rows, random_state : int
+        classes : ndarray of shape (n_rows,), int, optional
+            Rows are drawn within each class.
+        groups : ndarray of shape (n_rows,), int, optional
+            Rows of a group are drawn together; within classes only where each group is of one class.
+        weights : ndarray of shape (n_rows,), optional
+            What rows weigh: sums are to be of weighed values.
 
         References
         ----------
         Efron & Tibshirani, An Introduction to the Bootstrap (1993).
         """
         rng = np.random.default_rng([random_state, N_REPLICATES, MOST_BUNDLES])
-        bundle = np.zeros(n_rows, int)
-        of_class, weights, n_bundles = [], [], 0
-        by_class = _rows_by_class(n_rows, classes)
+        unit, labels = _units(n_rows, classes, groups)
+        bundle_of = np.zeros(len(labels), int)
+        of_class, drawn, n_bundles = [], [], 0
+        by_class = [(int(label), np.flatnonzero(labels == label)) for label in np.unique(labels)]
         least = max(5, min(BUNDLES_OF_A_CLASS, MOST_BUNDLES // len(by_class)))
         for label, members in by_class:
-            size = min(len(members), max(least, round(MOST_BUNDLES * len(members) / n_rows)))
-            bundle[rng.permutation(members)] = n_bundles + np.arange(len(members)) % size
-            weights.append(rng.multinomial(size, np.full(size, 1 / size), N_REPLICATES))
+            size = min(len(members), max(least, round(MOST_BUNDLES * len(members) / len(labels))))
+            bundle_of[rng.permutation(members)] = n_bundles + np.arange(len(members)) % size
+            drawn.append(rng.multinomial(size, np.full(size, 1 / size), N_REPLICATES))
             of_class += [label] * size
             n_bundles += size
-        counts = np.bincount(bundle, minlength=n_bundles).astype(float)
-        return cls(bundle, counts, np.array(of_class), np.hstack(weights).astype(np.float32))
+        bundle, draws = bundle_of[unit], np.hstack(drawn).astype(np.float32)
+        if classes is not None and not np.array_equal(np.array(of_class)[bundle], classes):
+            # Groups of several classes: a bundle's rows of each class are apart, and are drawn together.
+            n_classes = int(classes.max()) + 1
+            cells, bundle = np.unique(bundle * n_classes + classes, return_inverse=True)
+            draws, of_class = draws[:, cells // n_classes], (cells % n_classes).tolist()
+        counts = np.bincount(bundle, weights, minlength=len(of_class)).astype(float)
+        return cls(bundle, counts, np.array(of_class), draws)
 
     @property
     def n_bundles(self) -> int:
@@ -97,7 +122,7 @@ class Bootstrap:
         van der Vaart, Asymptotic Statistics (1998), chapter 12.
         """
         takers = self.counts if of_class is None else self.counts * (self.classes == of_class)
-        n_takers = max(takers.sum(), 1)
+        n_takers = takers.sum() or 1.0
         mean = taking.sum(axis=1, dtype=float, keepdims=True) / n_takers
         expected = mean * (takers + self.counts * (n_takers / self.counts.sum()))
         deviation = (taking + giving - expected).astype(np.float32)
@@ -120,13 +145,22 @@ class Bootstrap:
         weights = self.weights[:, at]
         rows = weights @ self.counts[at]
         totals = weights @ np.asarray(sums, np.float32)[:, at].T
-        return (totals / np.maximum(rows, 1)[:, None]).astype(np.float32)
+        return (totals / np.where(rows > 0, rows, 1)[:, None]).astype(np.float32)
 
 
-def _rows_by_class(n_rows: int, classes: np.ndarray | None) -> list[tuple[int, np.ndarray]]:
-    if classes is None:
-        return [(0, np.arange(n_rows))]
-    return [(int(label), np.flatnonzero(classes == label)) for label in np.unique(classes)]
+def _units(n_rows: int, classes: np.ndarray | None, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of what is drawn for each row, itself or its group, and the class of each that may be drawn.
+
+    The class is 0 for all where there are no classes, or some group has rows of several.
+    """
+    rows = np.arange(n_rows)
+    labels = np.zeros(n_rows, int) if classes is None else classes
+    if groups is None:
+        return rows, labels
+    _, first, unit = np.unique(groups, return_index=True, return_inverse=True)
+    place = np.argsort(np.argsort(first))  # in order of appearance, as rows are
+    unit, of_group = place[unit], labels[np.sort(first)]
+    return unit, of_group if (of_group[unit] == labels).all() else np.zeros(len(first), int)
 
 
 def interval(scores: np.ndarray, replicates: np.ndarray, measured: np.ndarray | None = None) -> dict[str, Any]:

@@ -90,10 +90,11 @@ def read_heat(
     task: Task,
     classes: tuple[str, ...] | None,
     bootstrap: Bootstrap,
+    weights: np.ndarray | None = None,
 ) -> FeatureRanking:
     """Do what `grad_cam` does, with inputs and a bootstrap that other explainers share."""
     columns_of = resolve_groups(len(layout.features), layout.features, groups)
-    totals = _summed_by_bundle(data, layout, formula, task, list(columns_of.values()), bootstrap)
+    totals = _summed_by_bundle(data, layout, formula, task, list(columns_of.values()), bootstrap, weights)
     scores = totals.sum(axis=0, dtype=float) / len(data)
     replicates = np.stack([bootstrap.means(totals[:, :, c].T) for c in range(scores.shape[1])], axis=-1)
     return FeatureRanking(
@@ -116,8 +117,9 @@ def _summed_by_bundle(
     task: Task,
     columns: list[np.ndarray],
     bootstrap: Bootstrap,
+    weights: np.ndarray | None,
 ) -> np.ndarray:
-    """Add up the rows' heat by the bootstrap's bundles: (n_bundles, n_features, n_outputs), float32."""
+    """Add up the rows' heat, as they weigh, by the bootstrap's bundles: (n_bundles, n_features, n_outputs), float32."""
     totals: Any = None
     start = 0
     for maps in blocks_of_maps(data, task, formula.attribution, formula.layer):
@@ -125,6 +127,8 @@ def _summed_by_bundle(
         heat = np.stack([heat[:, at].mean(axis=1) for at in columns], axis=1)
         if totals is None:
             totals = np.zeros((bootstrap.n_bundles, *heat.shape[1:]), np.float32)
+        if weights is not None:
+            heat = heat * weights[start : start + len(heat), None, None].astype(np.float32)
         np.add.at(totals, bootstrap.bundle[start : start + len(heat)], heat)
         start += len(heat)
     return totals

@@ -48,15 +48,16 @@ def what_is_learned(
         If prior or class weights do not fit the target.
     """
     constant = _prior(target, prior)
-    weights = np.ones(len(losses))
+    weights = np.ones(len(losses))  # of classes; those of rows are the test's
     weighted = class_weights is not None and bool(target.classes)
     if weighted:
         of_class = np.asarray(class_weights, float)
         if of_class.shape != constant.shape:
             raise PermGradError(f"expected a weight for each of {len(constant)} classes, got shape {of_class.shape}")
         constant = constant * of_class / (constant * of_class).sum()
-        weights = of_class[target.y] / of_class[target.y].mean()
-    compared = compare_losses(weights * losses, weights * target.task.prior_losses(target.y, constant))
+        weights = of_class[target.y] / target.mean(of_class[target.y])
+    least = target.task.prior_losses(target.y, constant)
+    compared = compare_losses(weights * losses, weights * least, target.weights, target.groups)
     return {
         "better": compared.p < ALPHA,
         "loss": compared.first,
@@ -110,10 +111,12 @@ def _prior(target: Target, prior: Any) -> np.ndarray:
     """Return the constant answer, (n_classes,) or (n_outputs,)."""
     if target.classes:
         n = len(target.classes)
-        known = np.bincount(target.y, minlength=n) / len(target.y) if prior is None else np.asarray(prior, float)
+        shares = np.bincount(target.y, target.weights, minlength=n) / len(target.y)
+        known = shares if prior is None else np.asarray(prior, float)
     else:
         n = target.y[0].size
-        known = np.asarray(target.y, float).reshape(len(target.y), -1).mean(axis=0) if prior is None else prior
+        values = np.asarray(target.y, float).reshape(len(target.y), -1)
+        known = np.average(values, axis=0, weights=target.weights) if prior is None else prior
         known = np.asarray(known, float).reshape(-1)
     if known.shape != (n,) or not np.isfinite(known).all():
         raise PermGradError(f"prior must be {n} finite numbers, shares of classes or means, got {prior!r}")

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from permgrad.backend import keras
-from permgrad.data.table import check_columns
+from permgrad.data.checks import check_columns
+from permgrad.data.probes import probes_among
 from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.ablation import BranchWeights, weigh_branches
@@ -31,6 +32,7 @@ from permgrad.importance.permuting._network import work_of_permuting
 from permgrad.importance.permuting.permutation import KINDS, METHODS, count_columns, permute_features, positions_in
 from permgrad.importance.rank_opaque import rank_opaque
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.redundancy import MOST_COLUMNS, alike_columns
 
 QUICK = 1e12
 """Multiplications of the image branch (`work_of_permuting`), over all permutations of all rows, up to which features
@@ -49,6 +51,8 @@ def rank_features(
     output: int | str | None = None,
     prior: Any = None,
     class_weights: Sequence[float] | np.ndarray | None = None,
+    sample_weight: Any = None,
+    row_groups: Any = None,
     formula: Formula | Choice | None = None,
     end_to_end: bool | None = None,
     conditional: bool = False,
@@ -91,6 +95,9 @@ def rank_features(
     class_weights : array of shape (n_classes,), optional
         Of the loss that the model was trained on. Whether it has learned anything is told by that loss; scores and
         branch weights are in the plain one.
+    sample_weight, row_groups : array of shape (n_rows,), optional
+        How many rows each stands for, and labels of rows that were drawn together; see `permutation_importance`. By
+        default those of a `Table` that an estimator is ranked on.
     formula : {"game", "fused", "published"} or Formula, optional
         "game": Shapley values, see above. "published", or a `Formula`: permutation and Grad-CAM scores on one scale,
         weighed by ablation of the branches, and added ("fused" is ``Formula()``); their scores have no zero. By
@@ -149,7 +156,7 @@ def rank_features(
     if not isinstance(model, (keras.Model, CutModel)):
         _check_outside(layout, formula, end_to_end, output)
         return rank_opaque(
-            Opaque.of(model, inputs, y, classes=classes, task=task),
+            Opaque.of(model, inputs, y, classes=classes, task=task, sample_weight=sample_weight, row_groups=row_groups),
             groups=groups,
             prior=prior,
             class_weights=class_weights,
@@ -164,13 +171,14 @@ def rank_features(
     data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
     tabular, image = _branches(data, layout)
     features = _feature_names(inputs, tabular, layout)
-    target = Target.of(y, data, classes, task)
+    target = Target.of(y, data, classes, task, sample_weight, row_groups)
     shared: dict[str, Any] = {"layout": layout, "features": features, "groups": groups, "random_state": random_state}
     chosen = _chosen(formula, data, groups, features, layout)
-    heat = None
+    heat, alike = None, None
     if isinstance(chosen, Formula) and image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
-        heat = read_heat(data, layout, chosen, groups, target.task, target.classes, target.bootstrap(random_state))
+        bootstrap = target.bootstrap(random_state)
+        heat = read_heat(data, layout, chosen, groups, target.task, target.classes, bootstrap, target.weights)
     weights = weigh_branches(data, target, chosen if isinstance(chosen, Formula) else Formula(), random_state)
     learned = what_is_learned(target, weights.row_losses, prior, class_weights)  # type: ignore[arg-type]
     if not learned["better"]:
@@ -183,6 +191,7 @@ def rank_features(
         ranking = replace(_fused(permutation, heat, trusted, chosen), branch_weights=weights.weights)
     elif chosen == "game":
         ranking = play(data, target, **shared, budget=budget, verbose=verbose)
+        alike = _alike(data, layout, features, groups)
     else:
         ranking = replace(permute(via=via, budget=budget), branch_weights=weights.weights)
         ranking = replace(ranking, components={ranking.method: ranking})
@@ -201,6 +210,9 @@ def rank_features(
         "losses": weights.losses,
         "learned": learned,
         **distrusted,
+        **({} if alike is None else {"alike": alike}),
+        "scope": "this network",
+        "probes": probes_among(ranking.features),
         "agreement": {name: part.agreement(ranking) for name, part in components.items() if name not in KINDS},
     }
     return replace(ranking, components=components, settings=settings)
@@ -222,8 +234,10 @@ def _chosen(
     if isinstance(formula, Formula):
         return formula
     if formula is None:
-        n_columns = count_columns(data, list(data.cut.branches), layout)
-        quick = numbers_walked(data, len(resolve_groups(n_columns, features, groups))) <= QUICK_GAME
+        branches = list(data.cut.branches)
+        columns_of = resolve_groups(count_columns(data, branches, layout), features, groups).values()
+        positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of] for b in branches}
+        quick = numbers_walked(data, positions) <= QUICK_GAME
         return "game" if quick else "last in"
     return named_formula(formula)
 
@@ -289,6 +303,18 @@ def _further(
     if conditional:
         components["conditional"] = permute(via=via, conditional=True, budget=budget.step("conditional"))
     return components
+
+
+def _alike(data: Inputs, layout: Any, features: Any, groups: Any) -> list[list[str]]:
+    """Group features whose columns go together, as a branch sees them."""
+    branch = data.cut.branches[0]
+    columns_of = resolve_groups(count_columns(data, [branch], layout), features, groups)
+    if len(columns_of) > MOST_COLUMNS:
+        return []
+    positions = [positions_in(data, branch, columns, layout) for columns in columns_of.values()]
+    rows = data.of_branch(branch).columns(np.concatenate(positions))
+    at = np.split(np.arange(rows.shape[1]), np.cumsum([len(each) for each in positions])[:-1])
+    return alike_columns(rows, dict(zip(columns_of, at, strict=True)))
 
 
 def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, groups: Mapping[str, Sequence[int]] | None) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
+from permgrad.data.probes import probes_among
 from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS
 from permgrad.importance.game.ranking import play_opaque
@@ -17,6 +19,7 @@ from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.importance.permuting.opaque import Groups, columns_by_feature, permute_opaque
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.redundancy import alike_columns
 
 QUICK_CELLS = 2e8
 """Cells of all the tables that the game asks a model about, up to which it is played without being asked for."""
@@ -64,6 +67,7 @@ def rank_opaque(
         ranking = play_opaque(opaque, columns_of, random_state=random_state, budget=budget, verbose=verbose)
         last_in = permute_opaque(opaque, budget=budget.step("permutation"), **given)
         components = {**ranking.components, last_in.method: last_in}
+        ranking = replace(ranking, settings={**ranking.settings, "alike": _alike(opaque, columns_of)})
     else:
         ranking = permute_opaque(opaque, budget=budget, **given)
         components = {ranking.method: ranking}
@@ -76,6 +80,18 @@ def rank_opaque(
         "n_repeats": n_repeats,
         "random_state": random_state,
         "learned": learned,
+        "scope": "this model",
+        "probes": probes_among(ranking.features),
         "agreement": agreement,
     }
     return replace(ranking, components=components, settings=settings)
+
+
+def _alike(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> list[list[str]]:
+    """Group features of numbers, none missing, whose columns go together."""
+    frame = pd.DataFrame(opaque.rows).infer_objects()
+    usable = np.array([pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]) & ~frame.isna().any().to_numpy()
+    at = {name: columns for name, columns in columns_of.items() if usable[columns].all()}
+    numbers = np.zeros(frame.shape, np.float32)
+    numbers[:, usable] = frame.loc[:, usable].to_numpy(np.float32)
+    return alike_columns(numbers, at)

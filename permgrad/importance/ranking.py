@@ -19,6 +19,8 @@ from permgrad.importance.bootstrap import interval
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from permgrad.importance.two_rankings import RankingComparison
+
 _INTERVALS = ("low", "high", "rank_low", "rank_high")
 REPLICATES = ("replicates", "class_replicates")
 
@@ -110,9 +112,32 @@ class FeatureRanking:
         return bool((self.settings.get("learned") or {}).get("better", True))
 
     @property
+    def scope(self) -> str:
+        """What the scores are of: "this network", or "this recipe" where several trainings were averaged."""
+        return str(self.settings.get("scope", "this network"))
+
+    @property
     def trusted_weights(self) -> dict[str, float]:
         """Branch weights to show: none of a model that has not learned anything, or where there are none."""
         return dict(self.branch_weights or {}) if self.learned else {}
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """Features that are shuffled copies of others, see `Table.with_probes`."""
+        known = self.settings.get("probes") or ()
+        return tuple(name for name in self.features if name in known)
+
+    @property
+    def probe_level(self) -> tuple[float, float] | None:
+        """Lowest and highest end of the probes' 95 % intervals (of their scores, where there are none); None without.
+
+        A column whose score is not above the highest cannot be told from one that tells nothing.
+        """
+        at = np.isin(self.features, self.probes) & ~np.isin(self.features, (*self.pending, *self.unused))
+        if not at.any():
+            return None
+        low, high = (self.scores if end is None else end for end in (self.low, self.high))
+        return float(low[at].min()), float(high[at].max())
 
     @property
     def order(self) -> np.ndarray:
@@ -132,8 +157,8 @@ class FeatureRanking:
 
         Columns: ``feature``, ``score``; where known its ``std``, ``low``, ``high``, ``rank_low``, ``rank_high``,
         ``p`` and ``q``; each component's under ``<name>``, ``<name>_std`` and so on, NaN where a time limit left the
-        component out; then ``score[<class>]`` and ``<component>[<class>]`` for each class; last, if features are
-        pending, ``measured``.
+        component out; then ``score[<class>]`` and ``<component>[<class>]`` for each class; ``probe``, if there are
+        any; last, if features are pending, ``measured``.
         """
         columns: dict[str, Any] = {"feature": self.features, "score": self.scores, **self._uncertainty()}
         for name, part in self.components.items():
@@ -142,6 +167,8 @@ class FeatureRanking:
         for name, part in {"score": self, **self.components}.items():
             for c, label in enumerate(part.classes or ()):
                 columns[f"{name}[{label}]"] = part._measured(part.class_scores[:, c])  # type: ignore[index]
+        if self.probes:
+            columns["probe"] = np.isin(self.features, self.probes)
         if self.pending:
             columns["measured"] = ~np.isin(self.features, self.pending)
         return pd.DataFrame(columns).iloc[self.order].reset_index(drop=True)
@@ -162,13 +189,15 @@ class FeatureRanking:
         threshold: float | None = None,
         fdr: float | None = None,
         method: Literal["bh", "by"] = "bh",
+        above_probes: bool = False,
     ) -> list[str]:
         """Return the names of the features to keep, best first.
 
         Parameters
         ----------
         k : int, optional
-            Keep so many of the best; fewer, if fewer were measured. One of `k`, `threshold` and `fdr` must be given.
+            Keep so many of the best; fewer, if fewer were measured. One of `k`, `threshold` and `fdr` must be given,
+            or `above_probes`.
         threshold : float, optional
             Keep those whose score is above it.
         fdr : float, optional
@@ -178,19 +207,23 @@ class FeatureRanking:
         method : {"bh", "by"}
             How p-values are adjusted for their number: Benjamini & Hochberg (1995), for p-values that are independent
             or depend positively on each other, or Benjamini & Yekutieli (2001), for any, which finds less.
+        above_probes : bool
+            Keep only those whose score is above the upper end of every probe's interval (`probe_level`), of what
+            else is given; on its own, all of them. No bound of errors comes with it.
 
         Returns
         -------
         list of str
-            Features that are pending or unused are never among them; `order` has them all.
+            Features that are pending, unused or probes are never among them; `order` has them all.
 
         Raises
         ------
         PermGradError
             If none or several are given, `threshold` is no number, `k` is less than 1, `fdr` is not between 0 and 1,
-            `method` is unknown, or the ranking has no conditional p-values.
+            `method` is unknown, or the ranking has no conditional p-values, or no probes.
         """
-        if sum(given is not None for given in (k, threshold, fdr)) != 1:
+        given = sum(each is not None for each in (k, threshold, fdr))
+        if given > 1 or (not given and not above_probes):
             raise PermGradError(
                 f"give one of k, threshold and fdr, got k={k!r}, threshold={threshold!r} and fdr={fdr!r}"
             )
@@ -198,12 +231,22 @@ class FeatureRanking:
             raise PermGradError("threshold must be a number, got nan")
         if k is not None and k < 1:
             raise PermGradError(f"k must be at least 1, got {k}")
-        left_out = {*self.pending, *self.unused}
+        kept = set(self.features) - {*self.pending, *self.unused, *self.probes}
+        if above_probes:
+            kept &= self._above_probes()
         if fdr is not None:
-            discovered = self._discovered(fdr, method)
-            return [self.features[i] for i in self.order if self.features[i] in discovered - left_out]
-        best = [i for i in self.order if self.features[i] not in left_out]
+            kept &= self._discovered(fdr, method)
+        best = [i for i in self.order if self.features[i] in kept]
         return [self.features[i] for i in best[:k] if threshold is None or self.scores[i] > threshold]
+
+    def _above_probes(self) -> set[str]:
+        """Return the features whose score is above the probes' level."""
+        if self.probe_level is None:
+            raise PermGradError(
+                "select(above_probes=True) goes by probes, and this ranking has none: train and rank with"
+                " table.with_probes() (on the command line: --probes 4)"
+            )
+        return {name for name, score in zip(self.features, self.scores, strict=True) if score > self.probe_level[1]}
 
     def _discovered(self, fdr: float, method: str) -> set[str]:
         """Return the features whose conditional p-value, adjusted for the number of features, is at most `fdr`."""
@@ -294,6 +337,18 @@ class FeatureRanking:
         if len(ours) < 2 or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
             return float("nan")
         return float(spearmanr(ours, theirs).statistic)
+
+    def compare(self, other: FeatureRanking, names: tuple[str, str] = ("first", "second")) -> RankingComparison:
+        """Set this ranking beside another of the same features: `RankingComparison` has a table and a picture.
+
+        Raises
+        ------
+        PermGradError
+            If the features differ, or the names are equal.
+        """
+        from permgrad.importance.two_rankings import compare_two
+
+        return compare_two(self, other, names)
 
     def drill_down(self, group: str) -> FeatureRanking:
         """Return the ranking of a group's members.

@@ -81,6 +81,7 @@ class PatchCheck:
 def check_patches(
     directory: str | Path,
     *,
+    groups: str | Path | None = None,
     strict: bool = False,
     at_most: int | None = None,
     random_state: int = 0,
@@ -94,6 +95,9 @@ def check_patches(
     directory : path
         With ``train_labels.csv`` (columns ``id`` and ``label``, 0 or 1), ``train/<id>.tif`` and, optionally,
         ``test/<id>.tif``. PNG, JPEG and BMP files will do as well.
+    groups : path, optional
+        Of a CSV file with the columns ``id`` and ``group``: each patch's slide or patient, which `Patches.split` keeps
+        on one side. A patch without one is left out.
     strict : bool
         Stop where anything has to be left out.
     at_most : int, optional
@@ -126,6 +130,8 @@ def check_patches(
     test_files = _list_files(directory / "test", "test", problems) if has_test else {}
     pixels = np.zeros((2, 3, 256), np.int64)
     labelled = _match(labels, files, problems)
+    group_of = None if groups is None else _read_groups(Path(groups))
+    labelled = labelled if group_of is None else _with_group(labelled, group_of, problems)
     _check_classes([labels[name] for name in labelled], directory, problems)
     if at_most is not None and at_most < len(labelled):
         labelled = _draw(labelled, labels, at_most, random_state)
@@ -139,7 +145,13 @@ def check_patches(
     y = np.array([labels[one] for one in train], np.int8)
     _check_classes(y.tolist(), directory, problems)
     return PatchCheck(
-        train=Patches(tuple(train), tuple(files[one] for one in train), shape, y),
+        train=Patches(
+            tuple(train),
+            tuple(files[one] for one in train),
+            shape,
+            y,
+            None if group_of is None else np.array([group_of[one] for one in train], object),
+        ),
         test=Patches(tuple(test), tuple(test_files[one] for one in test), shape) if has_test else None,
         test_ids=tuple(test_files),
         problems=pd.DataFrame(problems.rows, columns=["where", "kind", "id", "detail", "consequence"]),
@@ -203,6 +215,26 @@ def _read_labels(path: Path, problems: _Problems) -> dict[str, int]:
             kind = "id comes twice" if same else "id comes twice with different labels"
             problems.add("labels", kind, name, f"{len(labels)} times", KEPT_ONCE if same else LEFT_OUT)
     return {name: labels[0] for name, labels in given.items() if len(set(labels)) == 1}
+
+
+def _read_groups(path: Path) -> dict[str, str]:
+    """Return the group of each id."""
+    with reading(path, "a CSV file with columns id and group"):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if not {"id", "group"} <= set(table.columns):
+            raise PermGradError(f"must have columns 'id' and 'group', found {listing(table.columns)}")
+        known = table[(table["group"] != "") & (table["id"] != "")].drop_duplicates(["id", "group"])
+        several = known["id"][known["id"].duplicated()].unique().tolist()
+        if several:
+            raise PermGradError(f"each id has one group, several have {listing(several)}")
+    return dict(zip(known["id"], known["group"], strict=True))
+
+
+def _with_group(names: list[str], group_of: Mapping[str, str], problems: _Problems) -> list[str]:
+    for name in names:
+        if name not in group_of:
+            problems.add("labels", "id without group", name, "", LEFT_OUT)
+    return [name for name in names if name in group_of]
 
 
 def _list_files(directory: Path, where: str, problems: _Problems) -> dict[str, Path]:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
+from permgrad.data._splitting import holdout
+from permgrad.data.rows import RowFacts
 from permgrad.errors import PermGradError, listing
 
 
@@ -26,12 +29,15 @@ class Patches:
         Height, width and 3 channels (red, green, blue), the same for all.
     y : ndarray of shape (n_patches,), int8, optional
         1 for positive, 0 for negative; None where it is not known.
+    groups : ndarray of shape (n_patches,), optional
+        The slide or patient of each; None where it is not known.
     """
 
     ids: tuple[str, ...]
     files: tuple[Path, ...]
     shape: tuple[int, int, int]
     y: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -40,7 +46,25 @@ class Patches:
         """Return some of the patches, in the order of `rows`."""
         rows = np.asarray(rows, int)
         ids, files = (tuple(values[row] for row in rows) for values in (self.ids, self.files))
-        return Patches(ids, files, self.shape, None if self.y is None else self.y[rows])
+        y, groups = (None if values is None else values[rows] for values in (self.y, self.groups))
+        return Patches(ids, files, self.shape, y, groups)
+
+    def split(self, share: float = 0.2, *, random_state: int = 0) -> tuple[Patches, Patches]:
+        """Return patches to train on, and about that share of them to validate, each label's share kept.
+
+        Whole groups, where groups are known: no slide or patient is on both sides.
+
+        Raises
+        ------
+        PermGradError
+            If there are no labels, or too few patches or groups.
+        """
+        y = pd.Series(check_labelled(self, "a split"))
+        if not 0 < share < 1:
+            raise PermGradError(f"share must be between 0 and 1, got {share}")
+        facts = RowFacts() if self.groups is None else RowFacts.of(len(self), groups=self.groups)
+        parts = holdout(y, facts, share, random_state, classes=True)
+        return self.take(np.sort(parts[0])), self.take(np.sort(parts[1]))
 
     def pixels(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Read patches into memory: uint8, (n_rows, height, width, 3), red first.
@@ -107,3 +131,15 @@ def check_labelled(patches: Patches, what: str) -> np.ndarray:
     if labels != [0, 1]:
         raise PermGradError(f"{what} needs patches of both classes, 0 and 1; found {listing(labels) or 'no patch'}")
     return patches.y
+
+
+def check_groups_apart(train: Patches, validation: Patches) -> None:
+    """Raise if patches of one group are on both sides."""
+    if train.groups is None or validation.groups is None:
+        return
+    both = sorted(set(train.groups.tolist()) & set(validation.groups.tolist()), key=str)
+    if both:
+        raise PermGradError(
+            f"{len(both)} groups have patches to train and patches to validate on, such as {listing(both, 3)}; split by"
+            " Patches.split"
+        )

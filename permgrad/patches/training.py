@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from permgrad.backend import keras, released_graphs
 from permgrad.errors import PermGradError, listing
-from permgrad.patches.files import Patches, check_labelled
+from permgrad.patches.files import Patches, check_groups_apart, check_labelled
 from permgrad.patches.predicting import ends_in_logit, predict_logits, probability
 from permgrad.patches.reading import PatchBatches, epoch_order
 
@@ -183,10 +183,12 @@ def fit_patches(
     Raises
     ------
     PermGradError
-        If a class is missing among the patches, a file can no longer be read, or the loss is not a number.
+        If a class is missing among the patches, a group is on both sides, a file can no longer be read, or the loss is
+        not a number.
     """
     check_labelled(train, "training")
     check_labelled(validation_data, "validation")
+    check_groups_apart(train, validation_data)
     training = _Training(model, train, config)
     rows: list[dict[str, float]] = []
     best_auc, best_weights = -1.0, model.get_weights()

@@ -32,8 +32,8 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10, width: float = WIDTH) -
     """Draw the `top` best features as horizontal bars, stacked by class where there are classes.
 
     The picture is `width` inches wide; the legend is below where there is no room beside the bars.
-    Whiskers are the score's 95 % intervals, where the ranking has them. Bars are not stacked where a class's
-    score is negative: its part has no width.
+    Whiskers are the score's 95 % intervals, where the ranking has them; a grey band is where those of its probes are
+    (`FeatureRanking.probe_level`). Bars are not stacked where a class's score is negative: its part has no width.
     """
     shown = _best(ranking, top)[::-1]
     figure, axes = bars(len(shown), width)
@@ -56,8 +56,12 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10, width: float = WIDTH) -
     interval = _interval(ranking)
     if interval is not None:
         _whiskers(axes, *(end[shown] for end in interval))
+    band = ranking.probe_level
+    if band is not None:
+        axes.axvspan(*band, color="0.85", zorder=0)
     name_bars(axes, [ranking.features[i] for i in shown])
-    axes.set_xlabel(_label(ranking) + (" (95 % interval)" if interval else ""))
+    said = [*(["95 % interval"] if interval else []), *(["grey: probes"] if band else [])]
+    axes.set_xlabel(_label(ranking) + (f" ({'; '.join(said)})" if said else ""))
     _write_title(figure, ranking, width)
     return figure
 

@@ -8,6 +8,7 @@ from permgrad.estimators.saving import write_estimator
 from permgrad.evaluation.reference_models import FILE as REFERENCE_MODELS
 from permgrad.evaluation.result import write_evaluation
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.report.background import write_background
 from permgrad.report.page._render import render_page
 from permgrad.report.pictures import narrow_pictures, pictures
 from permgrad.report.results import Results
@@ -19,7 +20,8 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     """Write everything about one ranking into an existing, empty directory.
 
     ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores),
-    ``model/``, the pictures as PNG, and ``report.html``, which shows all of it on one page; where there are any,
+    ``model/``, ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), the
+    pictures as PNG, and ``report.html``, which shows all of it on one page; where there are any,
     ``reference_models.json``, ``groups.csv``, ``groups.json`` and ``evaluation/``.
 
     Returns
@@ -29,6 +31,7 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     """
     results = results.with_settings()
     _write_tables(directory, results)
+    write_background(results.test, directory)
     figures = dict(pictures(results))
     for name, figure in figures.items():
         figure.savefig(directory / f"{name}.png", dpi=DPI)

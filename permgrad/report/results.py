@@ -118,6 +118,7 @@ class Results:
             },
             "missing_values_in_training": estimator.encoder_.missing_,
             "split_random_state": self.split_random_state,
+            "split": self.table.how_split(random_state=self.split_random_state),
             "test_rows": len(self.test),
             "test_scores": scores(estimator, self.test),
             "calibration": self.calibration(),

@@ -87,7 +87,7 @@ def _rank(job: Job, best: FrozenTrial, table: Table, test: Table, directory: Pat
     except checkpoints.ElsewhereError as error:
         warnings.warn(str(error), UserWarning, stacklevel=5)
         return None
-    ranking = estimator.rank_features(test.X, test.y, verbose=False)
+    ranking = estimator.rank_features(test, verbose=False)
     tuning = {"study": job.name, "trial": best.number, "values": best.values, "params": best.params}
     ranking = replace(ranking, settings={**ranking.settings, "tuning": tuning})
     split = job.identity["split_random_state"]

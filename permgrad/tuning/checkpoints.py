@@ -97,7 +97,7 @@ def read(directory: Path, trial: FrozenTrial, val: Table) -> Any:
     if not path.is_dir():
         raise ElsewhereError(_absent(trial, path))
     estimator = load(path)
-    stored, loss = trial.user_attrs[LOSS], estimator.loss(val.X, val.y)
+    stored, loss = trial.user_attrs[LOSS], estimator.loss(val)
     mixed = any(layer.dtype_policy.name.startswith("mixed") for layer in estimator.network_.layers)
     tolerance = TOLERANCE["mixed" if mixed else "float32"]
     if not math.isclose(stored, loss, rel_tol=tolerance, abs_tol=tolerance * 1e-2):

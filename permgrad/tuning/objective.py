@@ -120,10 +120,9 @@ def evaluate(
     trial.set_user_attr("epochs", 0)
     log.estimator = estimator = objective.estimator(trial)
     pruning = [KerasPruningCallback(trial, f"val_{objective.pruned_by}")] if objective.pruned_by else []
-    val = (objective.val.X, objective.val.y)
     began = time.monotonic()
     try:
-        estimator.fit(objective.train.X, objective.train.y, validation_data=val, callbacks=[log, *pruning, *callbacks])
+        estimator.fit(objective.train, validation_data=objective.val, callbacks=[log, *pruning, *callbacks])
         trial.set_user_attr("kept_epoch", estimator.kept_epoch_)
     except TrialPruned:
         _note_scores(objective, trial, estimator)  # of its last epoch
@@ -141,7 +140,7 @@ def evaluate(
 def _note_scores(objective: Objective, trial: Trial, estimator: Any) -> dict[str, float]:
     """Give `trial` its network's size, loss and scores on the validation rows; return them all."""
     val = objective.val
-    reached = {"loss": estimator.loss(val.X, val.y), **scores(estimator, val)}
+    reached = {"loss": estimator.loss(val), **scores(estimator, val)}
     size = sum(network.count_params() for network in estimator.networks_)
     trial.set_user_attr(PARAMETERS, size)
     for name, value in reached.items():

@@ -14,7 +14,6 @@ import pytest
 import permgrad as pg
 from permgrad.cli import _options
 from permgrad.cli._shown import show_ranking
-from permgrad.cli._steps import rows_to_fit
 from permgrad.cli.rank import build_estimator
 from permgrad.cli.rank import rank as rank_command
 from permgrad.estimators.presets import PRESETS
@@ -202,16 +201,6 @@ def test_settings_reach_the_estimator(asked, tmp_path):
     assert (estimator.preset, estimator.settings()) == ("fast", expected)
 
 
-def test_several_networks_see_training_and_validation_rows(csv):
-    train, val, test = pg.Table.from_file(csv, "y").split()
-    assert rows_to_fit(pg.HybridClassifier(), train, val) == (train, val)
-    rows, deciding = rows_to_fit(pg.HybridClassifier(preset="best"), train, val)
-    assert deciding is None
-    pd.testing.assert_frame_equal(rows.X, pd.concat([train.X, val.X], ignore_index=True))
-    pd.testing.assert_series_equal(rows.y, pd.concat([train.y, val.y], ignore_index=True))
-    assert not set(map(tuple, rows.X.dropna().to_numpy())) & set(map(tuple, test.X.dropna().to_numpy()))
-
-
 @pytest.mark.slow
 def test_several_networks_are_ranked_put_to_the_test_and_told_of(csv, tmp_path, command):
     out = tmp_path / "several"
@@ -282,3 +271,45 @@ def test_what_speaks_against_a_network_comes_before_its_ranking(capsys):
     shown = capsys.readouterr().out
     assert "branch weights: tabular 0.50, image 0.50" in shown
     assert "Ridge" not in shown
+
+
+def test_what_a_ranking_is_of_and_what_its_columns_share_is_said(capsys):
+    names, scores = ("a", "copy", "probe of a"), np.array([0.5, 0.4, 0.0])
+    part = pg.FeatureRanking(names, scores, low=scores - 0.1, high=scores + 0.1)
+    last = replace(part, scores=np.array([0.01, 0.0, 0.0]))
+    settings = {"test_rows": 50, "test_scores": {"accuracy": 0.9}, "alike": [["a", "copy"]], "probes": ["probe of a"]}
+    ranking = replace(part, components={"first_in": part, "end_to_end": last}, settings=settings)
+    show_ranking(ranking)
+    shown = capsys.readouterr().out
+    assert "The scores are of this network, trained once. The 95 % intervals are over test rows; they do not" in shown
+    assert "a and copy tell much the same: on their own they save 0.4 to 0.5" in shown
+    assert "up to 0.1, a column may get for nothing; 2 of 2 columns have a higher score." in shown
+    assert "conditional" not in shown
+    recipe = {**settings, "trainings": 3, "scope": "this recipe"}
+    tested = replace(part, p_values=np.array([0.01, 0.5, 0.5]))
+    show_ranking(replace(ranking, components={"conditional": tested}, settings=recipe))
+    shown = capsys.readouterr().out
+    assert "The scores are of this recipe: means over 3 trainings" in shown
+    assert "test rows of the first training (50)" in shown
+    assert "conditional_p tests that, given the other columns, the column tells nothing about the target" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:no information in 'same'")
+def test_several_trainings_with_probes(csv, tmp_path, command):
+    options = ["--target", "y", "--out", tmp_path / "out", "--branches", "tabular", "--trainings", "2", "--probes", "1"]
+    ran = command("rank", csv, *options, *FAST)
+    assert ran.code == 0, ran.stderr
+    assert "training 2 of 2, on a split of its own" in ran.stdout
+    ranking = pg.FeatureRanking.load(tmp_path / "out" / "ranking.json")
+    assert (ranking.scope, ranking.settings["trainings"], len(ranking.probes)) == ("this recipe", 2, 1)
+    assert (ranking.settings["n_train"], ranking.settings["n_test"]) == (72, 24)
+    page = html.unescape((tmp_path / "out" / "report.html").read_text())
+    assert "table = table.with_probes(1, random_state=0)" in page
+    assert "ranking = pg.rank_recipe(model, table, trainings=2, split_random_state=42" in page
+    assert "first of 2 trainings" in page
+    table = pg.Table.from_file(csv, "y").with_probes(1)
+    known = {"preset": "default", "epochs": 2, "image_size": 8, "branches": ("tabular",)}
+    again = pg.rank_recipe(pg.HybridClassifier(**known), table, trainings=2, n_repeats=2)
+    np.testing.assert_allclose(again.scores, ranking.scores, rtol=1e-6)
+    assert command("evaluate", tmp_path / "out", csv, "--timeout", "0").code == 0

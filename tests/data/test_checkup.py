@@ -6,6 +6,7 @@ import pytest
 
 import permgrad as pg
 from permgrad.data import checkup
+from permgrad.data._alike import alike_in_target
 from permgrad.data.checkup import histogram
 
 N = 400
@@ -173,3 +174,34 @@ def test_a_wide_table_is_measured_where_it_correlates(rng, monkeypatch):
     check = pg.Table(X, np.where(X["g77"] > 0, "u", "v")).check()
     assert check.table["alone"].notna().sum() == 20
     assert [found.columns for found in check.findings if found.kind == "leak"] == [("g77",)]
+
+
+def test_rows_that_belong_together_are_told(rng):
+    """Of a patient's rows the target is alike; a city of as many rows says nothing of it, and an age is no group."""
+    patient = rng.integers(0, 60, 400)
+    X = pd.DataFrame(
+        {
+            "patient_id": patient,
+            "city": [f"c{i}" for i in rng.integers(0, 60, 400)],
+            "age": patient + 20,
+            "a": rng.normal(size=400),
+        }
+    )
+    y = pd.Series(np.where(rng.normal(size=60)[patient] + rng.normal(0, 0.5, 400) > 0, "ill", "well"), name="state")
+    (finding,) = (one for one in pg.Table(X, y).check().findings if one.kind == "groups")
+    assert finding.columns == ("patient_id",)
+    assert "--group patient_id" in finding.advice
+    named = pg.Table(X.assign(patient_id=[f"p{i}" for i in patient]).drop(columns="city"), y)
+    assert [one.columns for one in named.check().findings if one.kind == "groups"] == [("patient_id",)]
+    assert not [one for one in pg.Table(X.drop(columns="patient_id"), y).check().findings if one.kind == "groups"]
+    told = pg.Table(X.drop(columns="patient_id"), y, groups=patient)
+    assert not [one for one in told.check().findings if one.kind == "groups"]
+
+
+def test_intraclass_correlation_is_that_which_was_drawn(rng):
+    """Half of the variance is the groups'."""
+    groups = np.repeat(np.arange(500), 8)
+    y = pd.Series(rng.normal(size=500)[groups] + rng.normal(size=4000))
+    found = alike_in_target("slide", pd.Series(groups), y, classes=False)
+    assert abs(found - 0.5) < 0.04
+    assert alike_in_target("slide", pd.Series(rng.permutation(groups)), y, classes=False) == 0

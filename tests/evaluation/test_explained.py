@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
-from permgrad.evaluation.explained import ExplainedModel
+from permgrad.evaluation.explained import ExplainedModel, halves
 
 
 class Recorder(BaseEstimator):
@@ -39,3 +39,19 @@ def test_a_copy_is_fitted_silently_with_other_settings(table):
 def test_validation_rows_go_to_whom_they_are_of_use(table):
     plain = ExplainedModel(None, None, table, table).refit(LinearRegression(), table, table)
     assert plain.predict(table.X).shape == (4,)
+
+
+def test_no_group_is_in_both_halves(rng):
+    groups = rng.integers(0, 9, 80)
+    test = pg.Table(rng.normal(size=(80, 2)), rng.normal(size=80), "regression", groups=groups, weights=np.arange(80))
+    ranked, judged = halves(ExplainedModel(None, None, test, test))
+    assert not set(ranked.test.groups) & set(judged.test.groups)
+    assert len(ranked.test) + len(judged.test) == 80
+    assert 20 < len(ranked.test) < 60
+
+
+def test_a_copy_is_fitted_on_rows_as_they_weigh(table):
+    weighed = pg.Table(table.X, table.y, "regression", weights=[0, 1, 1, 5])
+    plain = ExplainedModel(None, None, weighed, weighed).refit(LinearRegression(), weighed)
+    known = LinearRegression().fit(table.X, table.y, sample_weight=[0, 1, 1, 5])
+    assert plain.intercept_ == pytest.approx(known.intercept_)

@@ -129,3 +129,18 @@ def test_columns_that_never_vary_are_no_stability(rng):
     some = [pg.FeatureRanking(tuple("abcd"), rng.random(4)) for _ in range(5)]
     padded = [ranking.with_unused(tuple("abcdwxyz")) for ranking in some]
     assert pg.rank_stability(padded) == pg.rank_stability(some)
+
+
+def test_groups_are_drawn_whole(rng):
+    """Each drawn group comes with all of its rows, and no class is lost."""
+    groups = np.repeat(np.arange(20), 4)
+    y = np.where(groups < 3, "rare", "common")
+    table = pg.Table(pd.DataFrame({"a": np.arange(80.0)}), y, groups=groups)
+    drawn = bootstrap(table, rng)
+    times = np.bincount(drawn.X["a"].astype(int), minlength=80).reshape(20, 4)
+    assert (times == times[:, :1]).all()
+    assert times[:3, 0].sum() == 3
+    assert times[:, 0].sum() == 20
+    assert times.max() > 1
+    mixed = pg.Table(table.X, np.where(np.arange(80) % 4, "a", "b"), groups=groups)
+    assert set(bootstrap(mixed, rng).y) == {"a", "b"}

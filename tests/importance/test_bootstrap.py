@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from permgrad.importance.bootstrap import MOST_BUNDLES, Bootstrap, interval
 
@@ -62,3 +63,49 @@ def test_what_is_not_measured_takes_no_place():
 def test_many_classes_take_no_more_bundles_than_they_must():
     classes = np.repeat(np.arange(100), 30)
     assert Bootstrap.of(3000, 0, classes).n_bundles == 500
+
+
+@pytest.mark.parametrize("with_classes", [True, False])
+@pytest.mark.parametrize("n", [60, 900])
+def test_rows_repeated_as_groups_leave_the_interval_as_it_was(rng, n, with_classes):
+    """Where without groups it shrinks by the square root of how often."""
+    values, classes = rng.normal(size=n), rng.integers(0, 2, n) if with_classes else None
+    k, rows = 9, np.arange(n)
+    repeated = {"classes": np.repeat(classes, k) if with_classes else None}
+
+    def means(drawn, values):
+        return drawn.means(drawn.sums(np.arange(len(values)), values))[:, 0]
+
+    plain = means(Bootstrap.of(n, 3, classes), values)
+    as_groups = means(Bootstrap.of(n * k, 3, **repeated, groups=np.repeat(rows, k)), np.repeat(values, k))
+    np.testing.assert_allclose(as_groups, plain, rtol=1e-4, atol=1e-6)
+    spread = means(Bootstrap.of(n * k, 3, **repeated), np.repeat(values, k)).std()
+    assert 0.75 < spread * np.sqrt(k) / plain.std() < 1.3
+
+
+def test_a_row_of_weight_k_is_a_group_of_k(rng):
+    values, weights, classes = rng.normal(size=80), rng.integers(1, 4, 80), rng.integers(0, 3, 80)
+    rows = np.repeat(np.arange(80), weights)
+    weighed = Bootstrap.of(80, 1, classes, weights=weights)
+    grouped = Bootstrap.of(len(rows), 1, classes[rows], groups=rows)
+    for label in (None, 1):
+        np.testing.assert_allclose(
+            weighed.means(weighed.sums(np.arange(80), weights * values), label),
+            grouped.means(grouped.sums(np.arange(len(rows)), values[rows]), label),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+def test_a_group_of_several_classes_is_drawn_whole(rng):
+    """Each replicate is the mean over the rows of the groups that it draws, and of a class over theirs alone."""
+    values, groups, classes = rng.normal(size=120), rng.integers(0, 25, 120), rng.integers(0, 3, 120)
+    drawn = Bootstrap.of(120, 2, classes, groups=groups)
+    sums = drawn.sums(np.arange(120), values)
+    for replicate, weights in enumerate(drawn.weights[:20]):
+        times = weights[drawn.bundle].astype(int)
+        assert all(len(set(times[groups == group])) == 1 for group in set(groups))
+        rows = np.repeat(np.arange(120), times)
+        np.testing.assert_allclose(drawn.means(sums)[replicate, 0], values[rows].mean(), rtol=1e-4, atol=1e-6)
+        of_class = values[rows[classes[rows] == 1]]
+        np.testing.assert_allclose(drawn.means(sums, 1)[replicate, 0], of_class.mean(), rtol=1e-4, atol=1e-6)

@@ -15,7 +15,12 @@ from sklearn.preprocessing import OneHotEncoder
 
 import permgrad as pg
 from permgrad.backend import keras
+from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.game._tally import Tally
+from permgrad.importance.game._views import NetworkView
+from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
+from permgrad.importance.permuting.permutation import positions_in
 from permgrad.importance.shapley import shapley_values
 from permgrad.metrics.task import Task
 from tests.oracle import plain_loss, predicted, two_input_model
@@ -300,3 +305,43 @@ def test_a_network_that_always_says_the_same_is_worth_nothing(rng):
     assert (ranking.scores.tolist(), ranking.settings["total"]) == ([0, 0, 0], 0)
     again = pg.FeatureRanking.from_dict(ranking.to_dict())
     assert again.branch_weights == {"tabular": 1.0}
+
+
+def test_what_donors_give_by_chance_alone_widens_nothing(rng):
+    """Of 400 rows' donors each gives 50 times: in one player by chance, in the other ten times what chance leaves."""
+    given = np.stack([rng.normal(size=(400, 50)), rng.normal(size=(400, 50)) + 10 * rng.normal(size=(400, 1))])
+    tally = Tally.empty(2, 1, 0, 1, 400)
+    tally.giving[:, 0, 0], tally.uses[:, 0, 0] = given.sum(axis=2), (given**2).sum(axis=(1, 2))
+    tally.walks += 1
+    bootstrap = Bootstrap(
+        np.arange(400), np.ones(400), np.zeros(400, int), rng.multinomial(400, np.ones(400) / 400, 2000)
+    )
+    spread = tally.replicates(bootstrap)[:, :, 0].std(axis=0)
+    assert spread[0] < 0.5 * np.sqrt(50 / 400)
+    np.testing.assert_allclose(spread[1], 50 * 10 / np.sqrt(400), rtol=0.15)
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("anew", [False, True])
+def test_all_steps_at_once_are_the_steps_one_by_one(task, anew, telling, layout, rng, monkeypatch):
+    """A branch with a first Dense layer and a CNN; few pairs to a call, and a last call that is not full."""
+    model, X = telling(task), rng.random((20, 6)).astype(np.float32)
+    data = Inputs.of(model, X, shared=True)
+    target = Target.of(answered(model, X), data)
+    columns = [np.array([0, 4]), *(np.array([i]) for i in (1, 2, 3, 5))]
+    positions = {b: [positions_in(data, b, each, layout) for each in columns] for b in data.cut.branches}
+    view = NetworkView(data, target, positions, n_steps=10)
+    assert view.at_once
+    order = [view.players[i] for i in rng.permutation(len(view.players))]
+    steps = [[(f, 0), (f, 1)] for f in range(5)] if anew else [[player] for player in order]
+    rows, donors = np.repeat(np.arange(10), 2), rng.integers(0, 20, 20)
+    whole = list(view.walk(rows, donors, steps, anew=anew))
+    monkeypatch.setattr("permgrad.importance.game._at_once.MOST_FLOATS", 6 * 11 * view.walker.widest)
+    parts = list(view.walk(rows, donors, steps, anew=anew))
+    view.at_once = False
+    single = list(view.walk(rows, donors, steps, anew=anew))
+    assert len(whole) == len(single) == len(steps) + 1
+    np.testing.assert_allclose(whole, single, atol=1e-5)
+    np.testing.assert_allclose(parts, single, atol=1e-5)
+    assert np.ptp(np.array(single), axis=0).max() > 0.01

@@ -254,3 +254,13 @@ def test_missing_layout_and_too_many_branches(random_hybrid, rng):
     model = keras.Model([a, b], layers.Dense(1)(layers.Concatenate()([a, b])))
     with pytest.raises(pg.PermGradError, match="one tabular and one image branch, this model has 2 and 0"):
         pg.rank_features(model, [np.ones((3, 2)), np.ones((3, 2))], np.ones(3))
+
+
+@pytest.mark.parametrize("formula", ["game", "fused"])
+def test_a_sequential_model_is_ranked_as_the_functional_one(formula, rng):
+    layers = [keras.layers.Dense(8, "relu"), keras.layers.Dense(3, "softmax")]
+    sequential = keras.Sequential([keras.Input((4,)), *layers])
+    functional = keras.Model(sequential.inputs, sequential.outputs)
+    X, y = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(0, 3, 60)
+    rank = partial(pg.rank_features, inputs=X, y=y, formula=formula, budget=pg.Budget(tolerance=0.1))
+    np.testing.assert_allclose(rank(sequential).scores, rank(functional).scores, atol=1e-6)

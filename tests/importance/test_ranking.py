@@ -269,3 +269,39 @@ def test_selection_by_false_discoveries_needs_conditional_p_values():
     ):
         with pytest.raises(pg.PermGradError, match=message):
             conditional.select(**given)
+
+
+def probed(**changes):
+    """Two columns and two probes, with intervals of 0.2 to either side."""
+    scores = np.array([1.0, 0.25, 0.1, -0.1])
+    return pg.FeatureRanking(
+        **{
+            "features": ("a", "b", "probe of a", "probe of b"),
+            "scores": scores,
+            "low": scores - 0.2,
+            "high": scores + 0.2,
+            "settings": {"probes": ["probe of a", "probe of b"]},
+            **changes,
+        }
+    )
+
+
+def test_probes_set_a_level_and_are_never_selected():
+    ranking = probed()
+    assert ranking.probe_level == pytest.approx((-0.3, 0.3))
+    assert ranking.select(4) == ["a", "b"]
+    assert ranking.select(above_probes=True) == ["a"]
+    assert ranking.select(threshold=-1, above_probes=True) == ["a"]
+    assert ranking.table["probe"].tolist() == [False, False, True, True]
+    assert probed(low=None, high=None).probe_level == (-0.1, 0.1)
+    assert probed(pending=("probe of a",)).probe_level == pytest.approx((-0.3, 0.1))
+    assert pg.FeatureRanking.from_dict(ranking.to_dict()).probes == ranking.probes
+    assert ranking.only(["a", "probe of b"]).probes == ("probe of b",)
+
+
+def test_without_probes_there_is_no_level():
+    ranking = probed(settings={})
+    assert ranking.probe_level is None
+    assert "probe" not in ranking.table
+    with pytest.raises(pg.PermGradError, match="goes by probes, and this ranking has none"):
+        ranking.select(above_probes=True)

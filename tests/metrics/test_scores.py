@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import permgrad as pg
-from permgrad.metrics.scores import scores
+from permgrad.metrics.scores import classification_scores, regression_scores, scores
 
 
 class Fixed:
@@ -46,3 +46,17 @@ def test_class_without_test_rows():
     values = scores(Fixed(np.eye(3)[[0, 1]], [0, 1, 2]), table)
     assert values["accuracy"] == 1
     assert "auc" not in values
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_a_row_of_weight_k_is_k_rows(rng, classes):
+    y = rng.integers(0, 3, 60) if classes else rng.normal(2, 1, 60)
+    said = rng.dirichlet(np.ones(3), 60) if classes else y + rng.normal(size=60)
+    weights = rng.integers(0, 4, 60)
+    rows = np.repeat(np.arange(60), weights)
+    score = (
+        (lambda *given: classification_scores(*given[:2], np.arange(3), *given[2:])) if classes else regression_scores
+    )
+    weighed, repeated = score(y, said, weights), score(y[rows], said[rows])
+    assert weighed == pytest.approx(repeated)
+    assert weighed != pytest.approx(score(y, said))

@@ -202,7 +202,7 @@ def test_the_data_and_the_way_back_are_named(report, table):
     assert "table.split(random_state=7)" in text
     assert "pg.HybridClassifier(" in text
     assert "epochs=2" in text
-    assert "model.rank_features(test.X, test.y, n_repeats=2)" in text
+    assert "model.rank_features(test, n_repeats=2)" in text
     assert f"permgrad {ranking.settings['versions']['permgrad']}" in text
 
 
@@ -414,3 +414,22 @@ def test_a_browser_shows_it_on_a_phone_and_on_a_desk(browser, report, size):
     assert page.inner_text("h1") == NOTES["title"]
     assert "The ranking" in page.locator("h2").all_inner_texts()
     page.close()
+
+
+def test_words_say_what_is_tested_and_of_what():
+    names, scores = ("a", "b"), np.array([1.0, 0.1])
+    part = pg.FeatureRanking(
+        names, scores, low=scores - 0.1, high=scores + 0.1, p_values=[0.01, 0.4], method="permutation"
+    )
+    one = " ".join(content.meaning(part))
+    assert "p tests that this network does not gain by the column" in one
+    assert "trained once" in one
+    assert "twice the median" not in one
+    recipe = replace(part, settings={"trainings": 5, "scope": "this recipe"})
+    several = " ".join(content.meaning(recipe))
+    assert "p (twice the median of 5 networks’ p-values) tests that this recipe does not gain by the column" in several
+    assert "means over 5 trainings" in several
+    assert "do not cover" not in several
+    assert "the first of them" in content.limits(recipe, None)[2]
+    probed = replace(part, settings={"probes": ["b"]})
+    assert "The grey band is where the probes’ intervals lie." in " ".join(content.meaning(probed))

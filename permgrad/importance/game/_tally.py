@@ -21,8 +21,11 @@ class Tally:
     giving : ndarray of shape (n_features, n_branches, n_classes or 1, n_bundles)
         To first order, what each donor adds to the worths of others' walks; by the class of the row that walks, and
         the bundle of the donor.
+    uses : ndarray of shape (n_features, n_branches, n_classes or 1)
+        What is added to `giving`, squared and added up over all donors and walks: how far `giving` would vary if it did
+        not matter who the donor is.
     walks : ndarray of shape (n_bundles,)
-        How many walks the rows of a bundle have had.
+        How many walks the rows of a bundle have had, each counting as its row weighs.
     sums, squares : ndarray of shape (n_blocks, n_features + n_branches)
         Of the mean worth of a block's rows, over rounds: each feature's, then each branch's. How far the rounds of a
         block differ is the error that more rounds would take away.
@@ -32,11 +35,12 @@ class Tally:
 
     taking: np.ndarray
     giving: np.ndarray
+    uses: np.ndarray
     walks: np.ndarray
     sums: np.ndarray
     squares: np.ndarray
     rounds: np.ndarray
-    NAMES: ClassVar = ("taking", "giving", "walks", "sums", "squares", "rounds")
+    NAMES: ClassVar = ("taking", "giving", "uses", "walks", "sums", "squares", "rounds")
 
     @classmethod
     def empty(cls, n_features: int, n_branches: int, n_classes: int, n_blocks: int, n_bundles: int) -> Tally:
@@ -44,6 +48,7 @@ class Tally:
         return cls(
             np.zeros((n_features, n_branches, n_bundles)),
             np.zeros((n_features, n_branches, max(1, n_classes), n_bundles)),
+            np.zeros((n_features, n_branches, max(1, n_classes))),
             np.zeros(n_bundles),
             np.zeros((n_blocks, n_features + n_branches)),
             np.zeros((n_blocks, n_features + n_branches)),
@@ -86,17 +91,24 @@ class Tally:
     def means(self, bootstrap: Bootstrap, of_class: int | None = None) -> np.ndarray:
         """Return the mean worths over rows, or over the rows of a class: (n_features, n_branches)."""
         at = slice(None) if of_class is None else bootstrap.classes == of_class
-        return self.taking[..., at].sum(axis=-1) / max(self.walks[at].sum(), 1)
+        return self.taking[..., at].sum(axis=-1) / (self.walks[at].sum() or 1)
 
     def replicates(self, bootstrap: Bootstrap, of_class: int | None = None) -> np.ndarray:
         """Return the bootstrap's replicates of the mean worths: (n_replicates, n_features, n_branches).
 
         A row that is drawn anew is so in both its roles: as one that walks, and as a donor of others, which counts
-        to first order (the Hájek projection of a V-statistic).
+        to first order (the Hájek projection of a V-statistic). What a pair of row and donor has beyond both is in what
+        the row takes already: of what donors give, the part that it makes up is taken off the variance.
         """
         at = slice(None) if of_class is None else bootstrap.classes == of_class
         weights = bootstrap.weights.astype(float)
-        walks = np.maximum(weights[:, at] @ self.walks[at], 1)
+        walks = weights[:, at] @ self.walks[at]
+        walks[walks == 0] = 1
         taken = np.tensordot(weights[:, at], self.taking[..., at], (1, 2)) / walks[:, None, None]
-        given = self.giving.sum(axis=2) if of_class is None else self.giving[:, :, of_class]
-        return taken + np.tensordot(weights - 1, given, (1, 2)) / max(self.walks[at].sum(), 1)
+        given, uses = (
+            each.sum(axis=2) if of_class is None else each[:, :, of_class] for each in (self.giving, self.uses)
+        )
+        spread = (given**2).sum(axis=-1)
+        own = np.sqrt(np.maximum(0, 1 - np.divide(uses, spread, out=np.ones_like(uses), where=spread > 0)))
+        given = given * own[..., None]
+        return taken + np.tensordot(weights - 1, given, (1, 2)) / (self.walks[at].sum() or 1)

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from permgrad.importance.game._at_once import AtOnce, Route, Stock, floats_of_stock
 from permgrad.importance.game._walk import Walker
+from permgrad.importance.game._windowed import work_of_steps
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
@@ -22,6 +24,8 @@ CALL_FLOATS = 2**22
 """Floats of a batch's widest tensor: what a step leaves should be in the cache for the next."""
 MOST_PAIRS = 1024
 """Pairs of row and donor in a batch that shares an order: smaller batches have more orders, larger ones cost less."""
+STOCK_FLOATS = 2**25
+"""That are kept of rows and weights for walks at once."""
 FUSED_FROM = 100_000
 """Steps of a walk from which on it pays to fuse them: compiling takes half a second."""
 CELLS_PER_CALL = 2_000_000
@@ -60,6 +64,11 @@ class View(Protocol):
         ...
 
 
+def pairs_of(n_steps: int) -> int:
+    """Return about how many pairs a batch has in a game of so many pairs, see `Game`."""
+    return min(max(128, n_steps // 8), MOST_PAIRS)
+
+
 class NetworkView:
     """A cut model; `positions` are where each feature is in each branch's flat rows."""
 
@@ -69,11 +78,23 @@ class NetworkView:
         self.branches = [branch.name for branch in data.cut.branches]
         self.n_features = len(self.positions[0])
         fuse = n_steps * self.n_features >= FUSED_FROM
-        make = functools.partial(Walker, data.cut, target.task, fuse=fuse)
-        self.walker: Walker = data.cut.once(("game", target.task, fuse), make)
+        shares = {branch: work_of_steps(data.cut, branch, of, pairs_of(n_steps)) for branch, of in positions.items()}
+        windowed = tuple(branch for branch, share in shares.items() if share < 1)
+        make = functools.partial(Walker, data.cut, target.task, fuse=fuse, windowed=windowed)
+        self.walker: Walker = data.cut.once(("game", target.task, fuse, windowed), make)
         self.pairs = min(MOST_PAIRS, CALL_FLOATS // self.walker.widest)
         self.players = [player for b, branch in enumerate(data.cut.branches) for player in self._players(b, branch)]
         self._terms: dict[Player, Any] = {}
+        whole = data.cut.once(
+            ("game at once", target.task, fuse, windowed), lambda: AtOnce(self.walker, data.cut.model)
+        )
+        self.whole: AtOnce = whole
+        own = [sum(b == each for _, b in self.players) for each in range(len(self.branches))]
+        self.at_once = (
+            not windowed
+            and self.whole.saves_calls(self.pairs, own)
+            and floats_of_stock(self.walker, len(data), self.positions) <= STOCK_FLOATS
+        )
 
     def __len__(self) -> int:
         return len(self.data)
@@ -89,6 +110,11 @@ class NetworkView:
     ) -> Iterator[np.ndarray]:
         """See `View.walk`."""
         truth = self.target.truth(rows)
+        if self.at_once:
+            route = Route(steps, len(self.branches), anew=anew)
+            for selected in self.whole.walk(self.stock, rows, donors, truth, route, anew=anew):
+                yield self.target.said(selected)
+            return
         state = start = self.walker.start(self.data, rows, donors)
         yield self.target.said(self.walker.selected(state, truth))
         for step in steps:
@@ -97,6 +123,11 @@ class NetworkView:
                 change = self.walker.ways[b].change(self._term((feature, b)), rows, donors)
                 state, selected = self.walker.move(state, b, change, truth)
             yield self.target.said(selected)
+
+    @functools.cached_property
+    def stock(self) -> Stock:
+        """What walks at once need of all rows and weights."""
+        return Stock(self.walker, self.data, self.positions)
 
     def _term(self, player: Player) -> Any:
         """Return what a step of this player needs of all rows and weights; computed once."""

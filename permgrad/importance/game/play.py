@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -24,10 +25,13 @@ MOST_ROWS = 4096
 BLOCKS, LEAST_BLOCK = 8, 16
 """Blocks that small tables are parted into, as far as each has so many rows; and differences between rounds, over
 blocks, from which on the error that they tell is believed."""
+STEPS_TOGETHER = 64
+"""Of a walk, whose losses are computed together."""
 COARSE = 0.1
 """Tolerance from which on one round will do: its error is not known."""
 OF_ROWS = 1 / 6
 """Of what the test rows leave open: an error of walks up to this widens no interval by more than a hundredth or two."""
+TINY = float(np.finfo(float).tiny)
 LEAST_ROUNDS, MOST_ROUNDS = 2, 64
 """Of orders, each walked in both directions, for each row."""
 
@@ -59,12 +63,15 @@ class Game:
         rng = np.random.default_rng([self.random_state, len(self.view), MOST_ROWS])
         self.rows = rng.permutation(len(self.view))[:MOST_ROWS]
         self.of_class = self.target.y[self.rows] if classes else np.zeros(len(self.rows), int)
-        self.bootstrap = Bootstrap.of(len(self.rows), self.random_state, self.of_class if classes else None)
+        self.weights = None if self.target.weights is None else self.target.weights[self.rows]
+        groups = None if self.target.groups is None else self.target.groups[self.rows]
+        known: Any = {"groups": groups, "weights": self.weights}
+        self.bootstrap = Bootstrap.of(len(self.rows), self.random_state, self.of_class if classes else None, **known)
         most = max(1, self.view.pairs // DONORS)
         self.step = even_size(len(self.rows), min(most, max(LEAST_BLOCK, len(self.rows) // BLOCKS)))
         starts = range(0, len(self.rows), self.step)
         self.blocks = [np.arange(i, min(i + self.step, len(self.rows))) for i in starts]
-        self.sizes = np.array([len(block) for block in self.blocks])
+        self.sizes = np.array([self._weighed(block, np.ones(len(block))).sum() for block in self.blocks])
         shape = (self.view.n_features, len(self.view.branches), classes, len(self.blocks), self.bootstrap.n_bundles)
         self.tally, self.first = Tally.empty(*shape), Tally.empty(*shape)
         self.least_rounds = max(LEAST_ROUNDS, 1 + math.ceil(BLOCKS / len(self.blocks)))
@@ -108,15 +115,17 @@ class Game:
         seen_by: dict[int, list[Player]] = {}
         for feature, b in self.view.players:
             seen_by.setdefault(feature, []).append((feature, b))
+        players = [(feature, 0) for feature in seen_by]
         for number, block in enumerate(self.blocks):
             if number and budget.is_spent:
                 return
             batch = Batch(self, block, np.random.default_rng([self.random_state, number]))
-            losses = batch.walk(list(seen_by.values()), anew=True)
-            nothing, pull_before = next(losses)
-            for feature, (after, pull) in zip(seen_by, losses, strict=True):
-                self._note(self.first, (feature, 0), batch, nothing - after, pull_before - pull)
-            self.first.walks += np.bincount(self.bootstrap.bundle[block], minlength=self.bootstrap.n_bundles)
+            nothing, left = None, players
+            for losses, pull in batch.walk(list(seen_by.values()), anew=True):
+                nothing = (losses[:1], pull[:1]) if nothing is None else nothing
+                done, left = left[: len(losses) - 1], left[len(losses) - 1 :]
+                self._note(self.first, done, batch, nothing[0] - losses[1:], nothing[1] - pull[1:])
+            self.first.walks += self._weight_of(block)
 
     def _walk(self, number: int, turn: int) -> None:
         """Walk a block's rows along one order of the players, and back."""
@@ -125,22 +134,30 @@ class Game:
         block = self.blocks[number]
         worths = np.zeros((self.view.n_features, len(self.view.branches)))
         for way in (order, order[::-1]):
-            batch = Batch(self, block, rng)
-            losses = batch.walk([[player] for player in way])
-            before, pull_before = next(losses)
-            for player, (after, pull) in zip(way, losses, strict=True):
-                self._note(self.tally, player, batch, before - after, pull_before - pull)
-                worths[player] += (before - after).mean() / 2
-                before, pull_before = after, pull
-            self.tally.walks += np.bincount(self.bootstrap.bundle[block], minlength=self.bootstrap.n_bundles)
+            batch, left = Batch(self, block, rng), way
+            for losses, pull in batch.walk([[player] for player in way]):
+                done, left = left[: len(losses) - 1], left[len(losses) - 1 :]
+                saved = losses[:-1] - losses[1:]
+                self._note(self.tally, done, batch, saved, pull[:-1] - pull[1:])
+                gained = self._weighed(block, saved).sum(axis=1) / max(self.sizes[number], TINY)
+                worths[tuple(np.transpose(done))] += gained / 2
+            self.tally.walks += self._weight_of(block)
         self.tally.add_round(number, worths)
 
-    def _note(self, tally: Tally, player: Player, batch: Batch, saved: np.ndarray, pull: np.ndarray) -> None:
-        """Add what a block's rows gain by a player, by row and by donor."""
-        tally.taking[player] += self.bootstrap.sums(batch.rows, saved)[0]
-        n, n_bundles = tally.giving.shape[2], self.bootstrap.n_bundles
-        at = np.repeat(self.of_class[batch.rows], DONORS) * n_bundles + self.bootstrap.bundle[batch.donors]
-        tally.giving[player] += np.bincount(at, pull.reshape(-1), n * n_bundles).reshape(n, n_bundles)
+    def _weight_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return what some rows weigh, by bundle."""
+        return self.bootstrap.sums(rows, self._weighed(rows, np.ones(len(rows))))[0]
+
+    def _note(self, tally: Tally, players: Sequence[Player], batch: Batch, saved: np.ndarray, pull: np.ndarray) -> None:
+        """Add what a block's rows gain by each of some players, (n_players, n_rows), by row and by donor."""
+        steps, n, n_bundles = np.arange(len(players)), tally.giving.shape[2], self.bootstrap.n_bundles
+        at = tuple(np.transpose(players))
+        of_class, saved = self.of_class[batch.rows], self._weighed(batch.rows, saved)
+        donors = np.repeat(of_class, DONORS) * n_bundles + self.bootstrap.bundle[batch.donors]
+        pull = self._weighed(batch.rows, pull.swapaxes(1, 2)).swapaxes(1, 2).reshape(len(players), -1)
+        tally.taking[at] += _added(steps, self.bootstrap.bundle[batch.rows], saved, n_bundles)
+        tally.uses[at] += _added(steps, np.repeat(of_class, DONORS), pull**2, n)
+        tally.giving[at] += _added(steps, donors, pull, n * n_bundles).reshape(-1, n, n_bundles)
 
     def draw_donors(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw donors for these rows: (donors, (n_rows * DONORS,); each one's share, (n_rows, DONORS)).
@@ -148,17 +165,27 @@ class Game:
         Of a row's donors every other one is of its own class, and counts by the class's share of all rows: where a
         class is rare, few donors drawn from all rows would mostly hold none for which the network tells the class.
         """
-        shape = (len(rows), DONORS)
-        donors, shares = rng.integers(0, len(self.rows), shape), np.full(shape, 1 / DONORS)
+        shape, every = (len(rows), DONORS), np.arange(len(self.rows))
+        donors, shares = self._drawn(every, shape, rng), np.full(shape, 1 / DONORS)
         if self.target.classes:
             for label in np.unique(self.of_class[rows]):
                 at, own = np.flatnonzero(self.of_class[rows] == label), self.of_class == label
-                if not own.all():
+                share = self._weighed(every, own).sum() / self._weighed(every, np.ones(len(every))).sum()
+                if 0 < share < 1:
                     half = (len(at), DONORS // 2)
-                    donors[at, ::2] = rng.choice(np.flatnonzero(own), half)
-                    donors[at, 1::2] = rng.choice(np.flatnonzero(~own), half)
-                    shares[at, ::2], shares[at, 1::2] = 2 * own.mean() / DONORS, 2 * (1 - own.mean()) / DONORS
+                    donors[at, ::2] = self._drawn(np.flatnonzero(own), half, rng)
+                    donors[at, 1::2] = self._drawn(np.flatnonzero(~own), half, rng)
+                    shares[at, ::2], shares[at, 1::2] = 2 * share / DONORS, 2 * (1 - share) / DONORS
         return donors.reshape(-1), shares
+
+    def _drawn(self, among: np.ndarray, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """Draw some of these rows with replacement, those that weigh more more often."""
+        if self.weights is None:
+            return rng.choice(among, shape)
+        return rng.choice(among, shape, p=self.weights[among] / self.weights[among].sum())
+
+    def _weighed(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return values if self.weights is None else values * self.weights[rows]
 
 
 class Batch:
@@ -169,12 +196,21 @@ class Batch:
         self.donors, self.weights = game.draw_donors(rows, rng)
 
     def walk(self, steps: Sequence[Sequence[Player]], *, anew: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield what `loss` returns, before the first step and after each; see `View.walk`."""
+        """Yield what `loss` returns of a part of the steps, before the first and after each; see `View.walk`.
+
+        Each part begins where the one before ended.
+        """
         pad = (0, self.game.step * DONORS - len(self.donors))  # each size of a batch would be compiled anew
         rows = self.game.rows[np.pad(np.repeat(self.rows, DONORS), pad, mode="edge")]
         donors = self.game.rows[np.pad(self.donors, pad, mode="edge")]
+        waiting: list[np.ndarray] = []
         for said in self.game.view.walk(rows, donors, steps, anew=anew):
-            yield self.loss(said)
+            waiting.append(said)
+            if len(waiting) > STEPS_TOGETHER:
+                yield self.loss(np.stack(waiting))
+                waiting = waiting[-1:]
+        if len(waiting) > 1:
+            yield self.loss(np.stack(waiting))
 
     def loss(self, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the loss of each row's mean prediction over donors, and each donor's pull on it.
@@ -182,17 +218,35 @@ class Batch:
         The loss of a mean over k donors is above that of the mean over all by a part that shrinks with k. Half as
         many donors show how large it is: it is taken off (the jackknife; exact for squared error).
 
+        Parameters
+        ----------
+        said : ndarray of shape (n_times, n_pairs, k)
+
         Returns
         -------
-        losses : ndarray of shape (n_rows,)
-        pull : ndarray of shape (n_rows, n_donors)
+        losses : ndarray of shape (n_times, n_rows)
+        pull : ndarray of shape (n_times, n_rows, n_donors)
             To first order, by how much the loss rises by this donor's being among them.
         """
-        target, rows = self.game.target, self.game.rows[self.rows]
-        each = said.reshape(-1, DONORS, said.shape[1])[: len(rows)]
+        target, shape = self.game.target, (len(said), len(self.rows))
+        rows = np.tile(self.game.rows[self.rows], len(said))
+        each = said.reshape(len(said), -1, DONORS, said.shape[2])[:, : len(self.rows)]
         weighted = each * self.weights[:, :, None]
-        mean, half = weighted.sum(axis=1), 2 * weighted[:, : DONORS // 2].sum(axis=1)
-        of_mean, of_halves = target.losses_said(rows, mean), target.losses_said(rows, half)
-        of_halves = (of_halves + target.losses_said(rows, 2 * mean - half)) / 2
-        pull = (target.slopes(rows, mean)[:, None] * (each - mean[:, None])).sum(axis=2) * self.weights
-        return 2 * of_mean - of_halves, pull
+        mean, half = weighted.sum(axis=2), 2 * weighted[:, :, : DONORS // 2].sum(axis=2)
+        of_mean, first, second, slopes = (
+            of(rows, values.reshape(len(rows), -1))
+            for of, values in (
+                (target.losses_said, mean),
+                (target.losses_said, half),
+                (target.losses_said, 2 * mean - half),
+                (target.slopes, mean),
+            )
+        )
+        pull = (slopes.reshape(*shape, 1, -1) * (each - mean[:, :, None])).sum(axis=3) * self.weights
+        return (2 * of_mean - (first + second) / 2).reshape(shape), pull
+
+
+def _added(steps: np.ndarray, at: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
+    """Add up values, (n_steps, n_values), by step and by where they belong, (n_values,), below n."""
+    places = (steps[:, None] * n + at).reshape(-1)
+    return np.bincount(places, values.reshape(-1), len(steps) * n).reshape(len(steps), n)

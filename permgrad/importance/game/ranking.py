@@ -13,12 +13,13 @@ from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import LEVEL, interval
 from permgrad.importance.budget import Budget
 from permgrad.importance.game._tally import Tally
-from permgrad.importance.game._views import ModelView, NetworkView, View
+from permgrad.importance.game._views import ModelView, NetworkView, View, pairs_of
+from permgrad.importance.game._windowed import work_of_steps
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS, Game
 from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import largest_tensor
+from permgrad.importance.network.branches import Branch, largest_tensor
 from permgrad.importance.network.fusion_point import fusion_point
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
@@ -35,10 +36,15 @@ CREDIBLE = 0.1
 """Up to which share the values may miss the total and still be brought to it."""
 
 
-def numbers_walked(data: Inputs, n_features: int) -> float:
-    """Count the numbers that the fewest walks compute, as far as the branches' largest tensors tell."""
-    steps = 2 * LEAST_ROUNDS * min(len(data), MOST_ROWS) * DONORS * n_features
-    return float(steps * sum(largest_tensor(branch.encoder) for branch in data.cut.branches))
+def numbers_walked(data: Inputs, positions: Mapping[Branch, Sequence[np.ndarray]]) -> float:
+    """Count the numbers that the fewest walks compute, as far as the branches' largest tensors tell.
+
+    Of an image branch the share of it that windows take; `positions` are each feature's in a branch's flat rows.
+    """
+    walks = 2 * LEAST_ROUNDS * min(len(data), MOST_ROWS) * DONORS
+    n_pairs = pairs_of(len(data) * DONORS)
+    shares = {branch: min(1.0, work_of_steps(data.cut, branch, of, n_pairs)) for branch, of in positions.items()}
+    return walks * sum(len(of) * largest_tensor(branch.encoder) * shares[branch] for branch, of in positions.items())
 
 
 def play(
@@ -78,8 +84,8 @@ def play(
     work: dict[str, Any] = {}
     if budget.checkpoint is not None:
         work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
-        work |= fingerprint(data, target.y)
-    return _played(view, tuple(columns_of), _outputs(data), random_state, budget, work, verbose)
+        work |= {**fingerprint(data, target.y), **target.marks()}
+    return _played(view, tuple(columns_of), model_outputs(data), random_state, budget, work, verbose)
 
 
 def play_opaque(
@@ -117,7 +123,7 @@ def _played(
     return _ranking(game, features, total)
 
 
-def _outputs(data: Inputs) -> np.ndarray:
+def model_outputs(data: Inputs) -> np.ndarray:
     """Return the model's outputs for all rows, (n_rows, ...)."""
     point = fusion_point(data.cut)
     finish = data.cut.once("finish", lambda: compiled(lambda *parts: point.finish(list(parts)), data.cut.model))
@@ -130,9 +136,10 @@ def _outputs(data: Inputs) -> np.ndarray:
 
 def _saved(target: Target, rows: np.ndarray, outputs: np.ndarray) -> tuple[float, float]:
     """Return the mean loss of the model's mean prediction over these rows, and by how much its predictions' is less."""
-    mean = target.task.probabilities(outputs.reshape(len(rows), -1)).mean(axis=0)
-    least = float(target.task.prior_losses(target.y[rows], mean).mean())
-    return least, least - float(target.losses(rows, outputs).mean())
+    weights = None if target.weights is None else target.weights[rows]
+    mean = np.average(target.task.probabilities(outputs.reshape(len(rows), -1)), axis=0, weights=weights)
+    least = target.mean(target.task.prior_losses(target.y[rows], mean), rows)
+    return least, least - target.mean(target.losses(rows, outputs), rows)
 
 
 def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRanking:
@@ -144,13 +151,15 @@ def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRank
     rng = np.random.default_rng([game.random_state, n, len(game.sizes)])
     noise = rng.standard_normal((len(replicates), error.size)) * np.where(np.isfinite(error), error, 0)
     names = game.view.branches
-    of_branch = factor * (replicates.sum(axis=1) + noise[:, n:]) / (total or 1.0)
-    ends = np.quantile(of_branch, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    shares = factor * values.sum(axis=0) / (total or 1.0)
+    drawn = _shares_drawn(
+        shares, factor * (replicates.sum(axis=1) + noise[:, n:] - values.sum(axis=0)) / (total or 1.0)
+    )
+    ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     ranking = _part(game, game.tally, features, "shapley", factor, slice(None), noise[:, :n])
     parts = {"first_in": _part(game, game.first, features, "first_in", 1.0, slice(None))}
     if len(names) > 1:
         parts |= {name: _part(game, game.tally, features, name, factor, [b]) for b, name in enumerate(names)}
-    shares = factor * values.sum(axis=0) / (total or 1.0)
     return replace(
         ranking,
         components=parts,
@@ -165,6 +174,15 @@ def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRank
             "n_rows": len(game.rows),
         },
     )
+
+
+def _shares_drawn(shares: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Return replicates of the branches' shares, given how far each branch's values, over the total, are off in them.
+
+    A sample in which a branch saves more has a larger total too: a share moves by less than its branch does (to first
+    order; divided by each replicate's own total, shares would have no variance where that comes near 0).
+    """
+    return shares + deviations - shares * deviations.sum(axis=1, keepdims=True)
 
 
 def _part(

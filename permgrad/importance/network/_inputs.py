@@ -9,10 +9,10 @@ into memory, nor makes a sparse array dense as a whole (it is kept sparse by col
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import sparse
@@ -22,6 +22,8 @@ from permgrad.data.on_disk import RowsOnDisk
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.network.branches import Branch, CutModel, cut_model, largest_tensor
 from permgrad.metrics.outputs import one_output
+
+T = TypeVar("T")
 
 MOST_EXACT = 2**24
 """Up to which float32 holds every whole number."""
@@ -52,6 +54,7 @@ class Inputs:
     max_memory: int
     shared: bool = False
     _codes: dict[Branch, Any] = field(default_factory=dict)
+    _kept: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -118,6 +121,23 @@ class Inputs:
     def caches(self, branch: Branch) -> bool:
         """Tell whether the codes of all rows are wanted again, and fit into `MEMORY`."""
         return self.shared and 4 * len(self) * math.prod(branch.code.shape[1:]) <= MEMORY
+
+    def once(self, key: Any, floats: int, make: Callable[[], T]) -> T:
+        """Return what `make` returns; kept for whoever asks again, if inputs are shared and memory allows.
+
+        Parameters
+        ----------
+        key : hashable
+        floats : int
+            So many float32 it takes.
+        make : callable
+        """
+        if key in self._kept:
+            return self._kept[key]
+        made = make()
+        if self.shared and 4 * floats <= self.max_memory // 4:
+            self._kept[key] = made
+        return made
 
     def cache(self, branch: Branch, codes: list[Any]) -> None:
         """Keep the codes of all rows, given block after block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import keras
+from permgrad.data.rows import RowFacts, check_sample_weight
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network._inputs import Inputs
@@ -19,20 +21,75 @@ from permgrad.metrics.task import Task
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The true values in the form that the model's output asks for, what that output means, and the classes' names."""
+    """The true values in the form that the model's output asks for, what that output means, and how rows count.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, width)
+    task : Task
+    classes : tuple of str or None
+        The classes' names.
+    weights : ndarray of shape (n_rows,) or None
+        How much each row counts, 1 on average; None where all count alike.
+    groups : ndarray of shape (n_rows,), int, or None
+        Of rows that were drawn together.
+    """
 
     y: np.ndarray
     task: Task
     classes: tuple[str, ...] | None
+    weights: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     @classmethod
-    def of(cls, y: Any, inputs: Inputs, classes: Sequence[Any] | None = None, task: str | None = None) -> Target:
+    def of(
+        cls,
+        y: Any,
+        inputs: Inputs,
+        classes: Sequence[Any] | None = None,
+        task: str | None = None,
+        sample_weight: Any = None,
+        row_groups: Any = None,
+    ) -> Target:
         """Decide what the model's output means, see `permgrad.metrics.task.understand`."""
         given = np.atleast_1d(y)
         if len(given) != len(inputs):
             raise PermGradError(f"X and y must have the same number of rows, got {len(inputs)} and {len(given)}")
         known, values, names = task_of(inputs.cut.model, given, classes=classes, task=task)
-        return cls(values, known, names)  # type: ignore[arg-type]
+        return cls(values, known, names).counting(sample_weight, row_groups)  # type: ignore[arg-type]
+
+    def counting(self, sample_weight: Any, row_groups: Any) -> Target:
+        """Return the same with weights and groups of the rows, checked.
+
+        Raises
+        ------
+        PermGradError
+            If they are not one for each row, weights are negative or all zero, or there is but one group.
+        """
+        weights, groups = None, None
+        if sample_weight is not None:
+            weights = check_sample_weight(sample_weight, len(self.y))
+            weights = weights / weights.mean()
+        if row_groups is not None:
+            groups = RowFacts.of(len(self.y), groups=row_groups).codes()
+            if groups is not None and groups.max() < 1:
+                raise PermGradError("groups of rows are what intervals draw anew; there is but one, two are needed")
+        return replace(self, weights=weights, groups=groups)
+
+    def marks(self) -> dict[str, str]:
+        """Return what tells these weights and groups from others, for a checkpoint; nothing where there are none."""
+        known = {"weights": self.weights, "groups": self.groups}
+        return {
+            name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in known.items() if values is not None
+        }
+
+    def weighed(self, rows: Any, values: np.ndarray) -> np.ndarray:
+        """Return values of these rows, (n,), each times its row's weight."""
+        return values if self.weights is None else values * self.weights[rows]
+
+    def mean(self, values: np.ndarray, rows: Any = slice(None)) -> float:
+        """Return the mean of values of these rows, (n,), as they weigh."""
+        return float(np.average(values, weights=None if self.weights is None else self.weights[rows]))
 
     def losses(self, rows: Any, outputs: np.ndarray) -> np.ndarray:
         """Return the loss of these rows from the model's outputs, (n, ...); float64."""
@@ -79,7 +136,8 @@ class Target:
         return np.asarray(self.y, float).reshape(len(self.y), -1)
 
     def sums(self, rows: np.ndarray, job: np.ndarray, losses: np.ndarray, n_jobs: int) -> np.ndarray:
-        """Add up losses by job, over all rows and over each class's rows: (n_jobs, 1 + n_classes)."""
+        """Add up losses, as rows weigh, by job, over all rows and over each class's rows: (n_jobs, 1 + n_classes)."""
+        losses = self.weighed(rows, losses)
         totals = np.bincount(job, losses, n_jobs)[:, None]
         if not self.classes:
             return totals
@@ -88,13 +146,15 @@ class Target:
         return np.hstack([totals, by_class.reshape(n_jobs, n_classes)])
 
     def bootstrap(self, random_state: int) -> Bootstrap:
-        """Draw rows anew, within classes where there are classes."""
-        return Bootstrap.of(len(self.y), random_state, self.y if self.classes else None)
+        """Draw rows, or their groups, anew, within classes where there are classes."""
+        of_class = self.y if self.classes else None
+        return Bootstrap.of(len(self.y), random_state, of_class, groups=self.groups, weights=self.weights)
 
     def counts(self) -> np.ndarray:
-        """Return how many rows there are, and how many of each class (1 for none): shape (1 + n_classes,)."""
-        of_class = np.bincount(self.y, minlength=len(self.classes)) if self.classes else np.array([], int)
-        return np.maximum(np.concatenate([[len(self.y)], of_class]), 1)
+        """Return what all rows weigh, and those of each class (1 for none): shape (1 + n_classes,)."""
+        of_class = np.bincount(self.y, self.weights, minlength=len(self.classes)) if self.classes else np.array([])
+        counts = np.concatenate([[len(self.y)], of_class])
+        return np.where(counts > 0, counts, 1)
 
 
 def select(predictions: Any, truth: Any, task: Task) -> Any:

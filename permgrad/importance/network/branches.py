@@ -233,5 +233,6 @@ def _single(model: Any, graph: Graph) -> CutModel:
 
 def largest_tensor(model: Any) -> int:
     """Count the floats of a model's largest layer output, for one row."""
-    tensors = [t for operation in model.operations for node in operation._inbound_nodes for t in node.outputs]
+    operations = model.layers if isinstance(model, keras.Sequential) else model.operations
+    tensors = [t for operation in operations for node in operation._inbound_nodes for t in node.outputs]
     return max(math.prod(d or 1 for d in tensor.shape[1:]) for tensor in tensors)

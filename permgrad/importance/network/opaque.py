@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from permgrad.backend import keras
+from permgrad.data.rows import weights_and_groups
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.grouping._columns import column_names
@@ -58,6 +59,8 @@ class Opaque:
         classes: Sequence[Any] | None = None,
         task: str | None = None,
         output: int | str | None = None,
+        sample_weight: Any = None,
+        row_groups: Any = None,
     ) -> Opaque:
         """Take a fitted model that has ``predict_proba`` or ``predict``, or a Keras model of a table.
 
@@ -72,6 +75,8 @@ class Opaque:
         classes, task, output : optional
             See `permutation_importance`; the classes of an estimator are its ``classes_``. With ``task="regression"``
             an estimator is asked to ``predict``.
+        sample_weight, row_groups : array of shape (n_rows,), optional
+            See `permutation_importance`; by default those of a `Table`.
 
         Raises
         ------
@@ -95,6 +100,7 @@ class Opaque:
             values = np.asarray(y) if labels is None else _class_numbers(y, labels)
             known, values, names = understand(_said(outputs.shape[1], of_classes), values, labels or classes, task)
         target = Target(values, known, names)  # type: ignore[arg-type]
+        target = target.counting(*weights_and_groups(X, sample_weight, row_groups))
         return cls(rows, target, known.losses(target.y, outputs), column_names(rows), outputs, respond)
 
     def __len__(self) -> int:

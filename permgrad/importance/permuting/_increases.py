@@ -94,6 +94,7 @@ class Tally:
         self.sums += self.target.sums(rows, job, increase, self.n_jobs)
         at = job // len(self.repeats) * len(self.target.y) + rows
         np.add.at(self.increases._of_rows.reshape(-1), at, increase)
+        increase = self.target.weighed(rows, increase)
         self._bundle(job // len(self.repeats), rows, taken, increase / self.increases.by_repeat.shape[1])
 
     def _bundle(self, feature: np.ndarray, rows: np.ndarray, taken: np.ndarray, increase: np.ndarray) -> None:
@@ -110,9 +111,11 @@ class Tally:
         means = (self.sums / self.target.counts()).reshape(n_features, len(self.repeats), -1)
         self.increases.by_repeat[self.features, columns] = means
         if self.repeats.stop == self.increases.by_repeat.shape[1]:
-            # Rows are what was drawn independently; the repeats of a row are not, and are averaged first.
+            # Rows, or groups, are what was drawn independently; the repeats of a row are not, and are averaged first.
             for feature, differences in zip(self.features, self.increases._of_rows, strict=True):
-                self.increases.p_values[feature] = mean_p_value(differences / self.repeats.stop)
+                self.increases.p_values[feature] = mean_p_value(
+                    differences / self.repeats.stop, self.target.weights, self.target.groups
+                )
 
 
 def measure_in_chunks(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from permgrad.importance.permuting._ties import Features, learned, standardised
+from permgrad.importance.permuting._ties import Features, folds_of, learned, standardised
 from permgrad.metrics.paired import mean_p_value
 
 if TYPE_CHECKING:
@@ -42,7 +42,15 @@ def anchor_rows(own: np.ndarray) -> np.ndarray:
 
 
 def independence_p_value(
-    others: np.ndarray, output: np.ndarray, anchored: np.ndarray, truth: np.ndarray, classes: bool, random_state: int
+    others: np.ndarray,
+    output: np.ndarray,
+    anchored: np.ndarray,
+    truth: np.ndarray,
+    classes: bool,
+    random_state: int,
+    *,
+    weights: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Test that the target is independent of a feature, given the other columns, against the network's gaining by it.
 
@@ -60,6 +68,9 @@ def independence_p_value(
         Outputs are probabilities; others may be cut off.
     random_state : int
         Of the trees.
+    weights, groups : ndarray of shape (n_rows,), optional
+        Of the test of the rows' products, see `mean_p_value`. The regressions count rows alike, and predict a group by
+        the others.
 
     Returns
     -------
@@ -92,14 +103,17 @@ def independence_p_value(
     values = values if classes else _cut(values)
     said = standardised(np.hstack([middle, high - low]))
     informed = np.hstack([said[:, said.any(axis=0)], others])
-    rest = values - learned(Features.of(informed), values)[0][-1]
-    by_trees = _out_of_bag(informed, rest, random_state)
+    rest = values - learned(Features.of(informed), values, groups=groups)[0][-1]
+    if groups is None:
+        by_trees = _out_of_bag(informed, rest, random_state)
+    else:  # a row of the same group would betray the row
+        by_trees = _by_other_groups(informed, rest, random_state, groups)
     share = (by_trees * rest).sum(axis=0) / np.maximum((by_trees**2).sum(axis=0), 1e-30)
     by_trees = by_trees * np.clip(share, 0, 1)
     untold = 1 - ((rest - by_trees) ** 2).sum(axis=0) / np.maximum((rest**2).sum(axis=0), 1e-30)
     rest = rest - by_trees
     products = (rest[:, :n_outputs] * rest[:, n_outputs:]).sum(axis=1)
-    return mean_p_value(products), float(max(0.0, untold.max()))
+    return mean_p_value(products, weights, groups), float(max(0.0, untold.max()))
 
 
 def independence_of(
@@ -137,7 +151,8 @@ def independence_of(
     if classes and truth.shape[1] == 2:  # the one is 1 less the other
         said, anchored, truth = said[:, -1:], anchored[:, :, -1:], truth[:, -1:]
     random_state = int(np.random.default_rng(seed).integers(2**31))
-    return independence_p_value(others, said, anchored, truth, classes, random_state)
+    counting = {"weights": target.weights, "groups": target.groups}
+    return independence_p_value(others, said, anchored, truth, classes, random_state, **counting)
 
 
 def _cut(values: np.ndarray) -> np.ndarray:
@@ -159,3 +174,19 @@ def _out_of_bag(others: np.ndarray, values: np.ndarray, random_state: int) -> np
         warnings.simplefilter("ignore", UserWarning)  # a row that all trees saw gets 0, the mean of what is left
         trees.fit(others, values / scale)
     return trees.oob_prediction_.reshape(values.shape) * scale
+
+
+def _by_other_groups(others: np.ndarray, values: np.ndarray, random_state: int, groups: np.ndarray) -> np.ndarray:
+    """Predict values by trees that did not see the row's group: each fifth of the groups by the others."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    predicted, fold = np.zeros_like(values), folds_of(len(values), random_state, groups)
+    for number in np.unique(fold):
+        trees = ExtraTreesRegressor(
+            TREES, min_samples_leaf=3, max_features=1.0, bootstrap=True, random_state=random_state, n_jobs=1
+        )
+        inside = fold != number
+        if inside.any():
+            trees.fit(others[inside], values[inside])
+            predicted[~inside] = trees.predict(others[~inside]).reshape(-1, values.shape[1])
+    return predicted

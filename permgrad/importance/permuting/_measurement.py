@@ -11,22 +11,23 @@ import numpy as np
 
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget
+from permgrad.importance.donors import shuffled, shuffled_within
 from permgrad.importance.network._inputs import Inputs, even_size
 from permgrad.importance.network._target import Target
-from permgrad.importance.network.branches import Branch, largest_tensor
+from permgrad.importance.network.branches import Branch
 from permgrad.importance.network.first_layer import open_columns
 from permgrad.importance.permuting._checkpoint import Checkpoint
 from permgrad.importance.permuting._increases import Increases, Tally, measure_in_chunks
 from permgrad.importance.permuting._independence import independence_of
-from permgrad.importance.permuting._network import PermutedNetwork, Prepared
+from permgrad.importance.permuting._network import PermutedNetwork, Prepared, floats_of_permuting
 from permgrad.importance.permuting._pairs import Change, Pairs
-from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
+from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.metrics.task import Task
 
 FUSED_FROM = 1_000_000
 """Changed rows from which on it pays to fuse a network's steps: that takes half a second, and 5 MB that stay taken."""
-FUSED_FROM_FLOATS = 1_000_000_000
-"""Or, of an image branch, such rows times the floats of its largest map."""
+FUSED_FROM_FLOATS = 150_000_000
+"""Or, of an image branch, floats that are written down for such rows: of its windows, or of its largest map."""
 CALLS_PER_CHUNK = 8
 """Calls of the network between two looks at the clock."""
 BYTES_PER_PAIR = 32
@@ -81,7 +82,7 @@ class Measurement:
         self._outputs: np.ndarray | None = None
 
     def _pays_to_fuse(self, n_pairs: int) -> bool:
-        images = [largest_tensor(branch.encoder) for branch in self.positions if branch.kind == "image"]
+        images = [floats_of_permuting(self.data.cut, branch) for branch in self.positions if branch.kind == "image"]
         return n_pairs >= FUSED_FROM or n_pairs * max(images, default=0) >= FUSED_FROM_FLOATS
 
     def run(self, checkpoint: Checkpoint, budget: Budget, verbose: bool) -> None:
@@ -187,9 +188,9 @@ class Measurement:
         """Return the row order of each repeat, shape (n_repeats, n_rows), int32."""
         rngs = [np.random.default_rng([self.random_state, feature, repeat]) for repeat in repeats]
         if self.alike is None:
-            return np.stack([rng.permutation(len(self.data)).astype(np.int32) for rng in rngs])
+            return np.stack([shuffled(len(self.data), rng, self.target.weights).astype(np.int32) for rng in rngs])
         bins = self.alike.bins(next(iter(self.positions.values()))[feature])
-        return np.stack([shuffled_within(bins, rng) for rng in rngs])
+        return np.stack([shuffled_within(bins, rng, self.target.weights) for rng in rngs])
 
     def _change(self, branch: Branch, chunk: list[int]) -> Change | None:
         if branch not in self.positions:

@@ -23,7 +23,7 @@ import numpy as np
 from permgrad.backend import compiled, has_accelerator, keras
 from permgrad.importance.network._inputs import Inputs, even_size
 from permgrad.importance.network._target import select
-from permgrad.importance.network.branches import Branch, CutModel
+from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
 from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
 from permgrad.importance.network.windows.ends import work_of
@@ -233,13 +233,19 @@ def _way(cut: CutModel, branch: Branch, point: FusionPoint, fuse: bool) -> Way:
     first = first_layer(branch.encoder)
     if first is not None:
         return Updated(branch, first, fuse)
-    engine = _engine(cut, branch, point, fuse)
+    engine = windows_of(cut, branch, point, fuse)
     return Recomputed(branch) if engine is None else Windowed(point, cut.branches.index(branch), branch, engine)
 
 
-def _engine(cut: CutModel, branch: Branch, point: FusionPoint, fuse: bool) -> WindowedBranch | None:
+def windows_of(cut: CutModel, branch: Branch, point: FusionPoint, fuse: bool) -> WindowedBranch | None:
     """Return the branch as windows see it, read and compiled once for all networks."""
     return cut.once(("windowed", branch, fuse), lambda: windowed_branch(cut, branch, point, fuse=fuse))
+
+
+def floats_of_permuting(cut: CutModel, branch: Branch) -> int:
+    """Count the floats that are written down where one pixel of an image branch is permuted in one row."""
+    engine = windows_of(cut, branch, fusion_point(cut), fuse=False)
+    return largest_tensor(branch.encoder) if engine is None else sum(step.floats for step in engine.plan(1).steps)
 
 
 def work_of_permuting(cut: CutModel, branch: Branch, positions: Sequence[np.ndarray]) -> int:
@@ -256,7 +262,7 @@ def work_of_permuting(cut: CutModel, branch: Branch, positions: Sequence[np.ndar
         Of each feature: its positions in the branch's flat rows.
     """
     point = fusion_point(cut)
-    engine = _engine(cut, branch, point, fuse=False)
+    engine = windows_of(cut, branch, point, fuse=False)
     if engine is None:
         return work_of(branch.encoder) * len(positions)
     way = Windowed(point, cut.branches.index(branch), branch, engine)

@@ -9,6 +9,7 @@ on those that tell nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm, rankdata
@@ -103,17 +104,17 @@ class Ridge:
     Attributes
     ----------
     left_out : ndarray of shape (n_rows, n_targets)
-        Prediction of each row by the others.
+        Prediction of each row by the others, or by those of other groups.
     coefficients : ndarray of shape (n_features, n_targets)
     penalties : ndarray of shape (n_targets,)
 
     Notes
     -----
     With the hat matrix H of the centred features, the prediction without row i follows from the one with it:
-    ``y_i - (y_i - (H y)_i) / (1 - H_ii - 1 / n)``.
+    ``y_i - (y_i - (H y)_i) / (1 - H_ii - 1 / n)``. Without a group, in the same way, by the group's block of H.
     """
 
-    def __init__(self, A: np.ndarray, targets: np.ndarray, slack: float) -> None:
+    def __init__(self, A: np.ndarray, targets: np.ndarray, slack: float, groups: np.ndarray | None = None) -> None:
         n = len(A)
         few = A.shape[1] <= n
         squares, vectors = np.linalg.eigh(A.T @ A if few else A @ A.T)
@@ -123,13 +124,15 @@ class Ridge:
         mean = targets.mean(axis=0)
         along = U.T @ (targets - mean)
         candidates, errors, own_shares = [], [], U**2
+        units = [] if groups is None else _by_size(groups)
         for penalty in PENALTIES * squares[-1] if len(squares) else []:
             shrink = squares / (squares + penalty)
+            rest = targets - mean - U @ (shrink[:, None] * along)
             own = own_shares @ shrink + 1 / n
-            if own.max() <= MOST_OWN:
-                rest = (targets - mean - U @ (shrink[:, None] * along)) / (1 - own)[:, None]
-                candidates.append((penalty, targets - rest))
-                errors.append((rest**2).mean(axis=0))
+            left = rest / (1 - own)[:, None] if groups is None else _left_out(rest, U, shrink, units)
+            if own.max() <= MOST_OWN and left is not None:
+                candidates.append((penalty, targets - left))
+                errors.append((left**2).mean(axis=0))
         self.left_out, self.penalties = np.tile(mean, (n, 1)), np.full(len(mean), np.inf)
         self.coefficients = np.zeros((A.shape[1], len(mean)))
         if candidates:
@@ -140,8 +143,37 @@ class Ridge:
                 self.coefficients[:, k] = A.T @ (U @ (along[:, k] / (squares + self.penalties[k])))
 
 
+def _by_size(groups: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of all groups of one size, (n_groups, size), for each size that there is."""
+    unit, sizes = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+    by_group = np.split(np.argsort(unit, kind="stable"), np.cumsum(sizes)[:-1])
+    return [np.stack([rows for rows in by_group if len(rows) == size]) for size in np.unique(sizes)]
+
+
+def _left_out(rest: np.ndarray, U: np.ndarray, shrink: np.ndarray, units: Any) -> np.ndarray | None:
+    """Return what other groups leave of targets, from what all rows leave; None where a group decides for itself.
+
+    Parameters
+    ----------
+    rest : ndarray of shape (n_rows, n_targets)
+    U : ndarray of shape (n_rows, rank)
+    shrink : ndarray of shape (rank,)
+        With it, the hat matrix is ``U diag(shrink) U' + 1 / n``.
+    units : list of ndarray of shape (n_units, size)
+        Rows that are left out together.
+    """
+    left = np.empty_like(rest)
+    for rows in units:
+        part = U[rows]
+        own = (part * shrink) @ part.transpose(0, 2, 1) + 1 / len(U)
+        if np.linalg.eigvalsh(own)[:, -1].max() > MOST_OWN:
+            return None
+        left[rows] = np.linalg.solve(np.eye(rows.shape[1]) - own, rest[rows])
+    return left
+
+
 def learned(
-    features: Features, targets: np.ndarray, slack: float = SLACK
+    features: Features, targets: np.ndarray, slack: float = SLACK, groups: np.ndarray | None = None
 ) -> tuple[list[np.ndarray], Features, np.ndarray]:
     """Fit targets, round after round.
 
@@ -151,6 +183,8 @@ def learned(
     targets : ndarray of shape (n_rows, n_targets)
     slack : float
         See `SLACK`; 0 for the least error.
+    groups : ndarray of shape (n_rows,), optional
+        Of rows that are left out together.
 
     Returns
     -------
@@ -161,14 +195,14 @@ def learned(
     penalties : ndarray of shape (n_targets,)
         Of the last round.
     """
-    fit = Ridge(features.values, targets, 0.0)
+    fit = Ridge(features.values, targets, 0.0, groups)
     predictions = [fit.left_out]
     for number in range(ROUNDS):
         scales = _contributions(features, fit.coefficients, targets)
         if number == 0:
             features, scales = features.with_surfaces(scales)
         features = features.scaled(scales)
-        fit = Ridge(features.values, targets, slack)
+        fit = Ridge(features.values, targets, slack, groups)
         predictions.append(fit.left_out)
     return predictions, features, fit.penalties
 
@@ -182,7 +216,7 @@ def cross_predicted(Z: np.ndarray, targets: np.ndarray, random_state: int) -> np
     _, features, penalties = learned(Features.of(Z), targets, 0.0)
     A, n = features.values, len(Z)
     predicted = np.empty_like(targets)
-    fold = np.random.default_rng(random_state).permutation(n) % 5
+    fold = folds_of(n, random_state)
     for number in range(5):
         train = fold != number
         centre, mean = A[train].mean(axis=0), targets[train].mean(axis=0)
@@ -193,6 +227,15 @@ def cross_predicted(Z: np.ndarray, targets: np.ndarray, random_state: int) -> np
                 beta = _solved(K, targets[train, k] - mean[k], penalty)
                 predicted[~train, k] += (A[~train] - centre) @ beta
     return predicted
+
+
+def folds_of(n: int, random_state: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """Deal rows out to five folds at random, those of a group to one: the number of each row's fold, (n,)."""
+    rng = np.random.default_rng(random_state)
+    if groups is None:
+        return rng.permutation(n) % 5
+    unit = np.unique(groups, return_inverse=True)[1]
+    return (rng.permutation(int(unit.max()) + 1) % 5)[unit]
 
 
 def standardised(X: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import has_accelerator, keras
-from permgrad.importance.network._inputs import Inputs, joined
-from permgrad.importance.network.branches import Branch, largest_tensor
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network.branches import Branch
 from permgrad.importance.network.fusion_point import FusionPoint
 from permgrad.importance.network.windows.deltas import Where
 from permgrad.importance.network.windows.drawing import Drawing
@@ -59,6 +59,17 @@ class Square:
         matrix = np.zeros((len(columns), size, size, channels), np.float32)
         np.add.at(matrix, (column, row - top, col - left, channel), weight)
         return cls(size, top, left, matrix.reshape(len(columns), -1))
+
+
+def kept_maps(data: Inputs, branch: Branch, engine: WindowedBranch, rows: slice) -> list[Any]:
+    """Return what is kept of a block of rows, see `WindowedBranch.start`; once for all explainers."""
+    X, largest = data.of_branch(branch), max(engine.widest_of_start, engine.floats_per_row)
+    most = ROWS_AT_A_TIME if has_accelerator() else max(1, CACHED_FLOATS // largest)
+
+    def start() -> list[Any]:
+        return engine.start(X[part] for part in data.parts(rows, largest, most))
+
+    return data.once(("kept", branch, rows.start, rows.stop), (rows.stop - rows.start) * engine.floats_per_row, start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +127,7 @@ class Windowed(Recomputed):
 
     def prepare(self, data: Inputs, rows: slice) -> Any:
         """Return the maps that are kept of a block of rows, and what is behind them."""
-        X, largest = data.of_branch(self.branch), max(largest_tensor(self.branch.encoder), self.engine.floats_per_row)
-        most = ROWS_AT_A_TIME if has_accelerator() else max(1, CACHED_FLOATS // largest)
-        parts = [self.engine.start(X[part]) for part in data.parts(rows, largest, most)]
-        return [joined(list(tensors)) for tensors in zip(*parts, strict=True)]
+        return kept_maps(data, self.branch, self.engine, rows)
 
     def embedded(self, change: Change) -> Drawn:
         """Return the change with what the image shows of it."""

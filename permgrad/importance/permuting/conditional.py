@@ -97,13 +97,6 @@ class AlikeRows:
         return _leaves_of(_predicted(Z[:, others], Z[:, columns], random_state))
 
 
-def shuffled_within(bins: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return an order of the rows, int32, in which each row's place is taken by one of its own bin."""
-    order = np.empty(len(bins), np.int32)
-    order[np.argsort(bins, kind="stable")] = np.lexsort((rng.random(len(bins)), bins))
-    return order
-
-
 def _predictors(Z: np.ndarray, columns: np.ndarray) -> np.ndarray:
     correlation = np.abs(Z[:, columns].T @ Z).max(axis=0)
     correlation[columns] = -1

@@ -14,6 +14,7 @@ import pandas as pd
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget, check_repeats
+from permgrad.importance.donors import shuffled, shuffled_within
 from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.opaque import Opaque
@@ -21,7 +22,7 @@ from permgrad.importance.permuting import _stacking
 from permgrad.importance.permuting._checkpoint import Checkpoint
 from permgrad.importance.permuting._increases import Increases, Tally, measure_in_chunks
 from permgrad.importance.permuting._independence import independence_of
-from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
+from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.importance.permuting.permutation import alike_rows, badly_told, ranking_of
 from permgrad.importance.ranking import FeatureRanking
 
@@ -79,7 +80,7 @@ def columns_by_feature(opaque: Opaque, groups: Groups | None) -> dict[str, np.nd
 def identity(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> dict[str, object]:
     """Return what tells a checkpoint of this model, these rows and features from others."""
     columns = [at.tolist() for at in columns_of.values()]
-    return {"columns": columns, "task": asdict(opaque.target.task), **_fingerprint(opaque)}
+    return {"columns": columns, "task": asdict(opaque.target.task), **_fingerprint(opaque), **opaque.target.marks()}
 
 
 @dataclass(eq=False)
@@ -175,8 +176,8 @@ class OpaqueMeasurement:
     def _order(self, feature: int, repeat: int) -> np.ndarray:
         rng = np.random.default_rng([self.random_state, feature, repeat])
         if self.alike is None:
-            return rng.permutation(len(self.opaque))
-        return shuffled_within(self.alike.bins(self.columns[feature]), rng)
+            return shuffled(len(self.opaque), rng, self.target.weights)
+        return shuffled_within(self.alike.bins(self.columns[feature]), rng, self.target.weights)
 
     def _losses(self, features: np.ndarray, rows: np.ndarray, taken: np.ndarray) -> np.ndarray:
         """Return the losses of pairs, each with its feature's columns from another row."""

@@ -46,6 +46,8 @@ def permutation_importance(
     classes: Sequence[Any] | None = None,
     task: Literal["classification", "regression"] | None = None,
     output: int | str | None = None,
+    sample_weight: Any = None,
+    row_groups: Any = None,
     conditional: bool = False,
     n_repeats: int = 5,
     random_state: int = 0,
@@ -89,6 +91,11 @@ def permutation_importance(
         see `permgrad.metrics.task.understand`; where that is ambiguous, there is an error.
     output : int or str, optional
         Which output, by position or name, of a model that has several.
+    sample_weight : array of shape (n_rows,), optional
+        How many rows each stands for: in all means, and in how often it gives its value to others. Only ratios matter.
+    row_groups : array of shape (n_rows,), optional
+        Labels of rows that were drawn together, such as a patient's: intervals draw groups anew, and a p-value tests
+        the groups' sums.
     conditional : bool
         Permute each feature only among rows for which the other columns (of groups or not) predict the same of it,
         see `AlikeRows`. The score is then what the feature has to tell that the others have not, and features
@@ -126,6 +133,7 @@ def permutation_importance(
     not above 0: whether *this network* gains by the feature. A network that leans on a feature that merely
     correlates with a relevant one does, and is found out so. The rows are what was drawn independently: each row's
     differences are averaged over repeats, and one paired, one-sided t-test is made of the rows' means.
+    (With groups of rows, of the groups' sums. The bins of rows alike are made of rows, whatever their group.)
 
     With ``conditional=True`` a p-value tests that the target is independent of the feature, given the other columns,
     against that the network's use of the feature goes with the target: see `independence_p_value`, a t-test of
@@ -142,7 +150,7 @@ def permutation_importance(
     """
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output)
-    target = Target.of(y, data, classes, task)
+    target = Target.of(y, data, classes, task, sample_weight, row_groups)
     if features is None:
         source = inputs[permuted_branches(data, via)[0].input_index] if isinstance(inputs, (list, tuple)) else inputs
         features = column_names(source) or (None if layout is None else layout.features)
@@ -187,7 +195,7 @@ def permute_features(
     work = {"features": list(columns_of), **settings}
     if budget.checkpoint is not None:
         work["columns"] = [[columns.tolist() for columns in of_branch] for of_branch in positions.values()]
-        work |= {"task": asdict(target.task), **fingerprint(data, target.y)}
+        work |= {"task": asdict(target.task), **fingerprint(data, target.y), **target.marks()}
     checkpoint = Checkpoint(budget.checkpoint, work)
     alike = None
     if conditional:
@@ -236,7 +244,7 @@ def ranking_of(
         settings={
             **settings,
             "n_rows": len(measurement.baseline),
-            "baseline_loss": float(measurement.baseline.mean()),
+            "baseline_loss": measurement.target.mean(measurement.baseline),
         },
         replicates=replicates,
         class_replicates=np.stack(by_class, axis=-1) if by_class else None,

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from permgrad.data.table import as_frame, as_target
+from permgrad.data.checks import as_target
+from permgrad.data.table import as_frame
 from permgrad.errors import PermGradError
 from permgrad.importance.budget import check_repeats
 from permgrad.importance.permuting import _stacking

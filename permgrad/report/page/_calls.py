@@ -20,16 +20,22 @@ def python_calls(results: Results) -> str:
     params.pop("verbose", None)
     arguments = ", ".join(f"{name}={value!r}" for name, value in params.items())
     several = estimator.settings()["n_networks"] > 1  # each of them sets other rows apart
+    ranked = _ranking_arguments(results.ranking, estimator)
+    trainings, split = settings.get("trainings", 1), settings["split_random_state"]
+    call = f"model.rank_features(test{ranked})"
+    if trainings > 1:
+        call = f"pg.rank_recipe(model, table, trainings={trainings}, split_random_state={split}{ranked})"
     return "\n".join(
         [
             "import permgrad as pg",
             "",
             f"table = {_reading(table)}",
+            *_probes(table),
             f"assert table.sha256 == {settings['data']['sha256']!r}",
-            f"train, val, test = table.split(random_state={settings['split_random_state']})",
+            f"train, val, test = table.split(random_state={split})",
             f"model = pg.{type(estimator).__name__}({arguments})",
             f"model.fit({'train.with_rows(val)' if several else 'train, validation_data=val'})",
-            f"ranking = model.rank_features(test.X, test.y{_ranking_arguments(results.ranking, estimator)})",
+            f"ranking = {call}",
         ]
     )
 
@@ -42,7 +48,16 @@ def _reading(table: Table) -> str:
         given = "".join(f", {name}={value!r}" for name, value in {"task": table.task, **told}.items())
         return f"pg.Table.from_file(FILE, {str(table.y.name)!r}{given})"
     given = "".join(f", {name}={told[name]!r}" for name in told)
+    given += "".join(f", {name}={name}" for name in table.facts.known())
     return f"pg.Table(X, y, task={table.task!r}{given})  # your columns, target"
+
+
+def _probes(table: Table) -> list[str]:
+    """Return the call that adds the table's probes."""
+    known = table.notes.get("probes")
+    if not known:
+        return []
+    return [f"table = table.with_probes({known['n_probes']}, random_state={known['random_state']})"]
 
 
 def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:

@@ -8,7 +8,9 @@ import numpy as np
 
 from permgrad.data.table import Table
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
+from permgrad.importance.probes import probe_sentence
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.recipe import scope_sentence
 from permgrad.plotting import method_title
 from permgrad.report.page._tables import number, percent
 
@@ -43,13 +45,14 @@ NOTES = {"note": "Note", "source": "Source", "license": "Licence", "citation": "
 MAX_LISTED = 12
 
 
-def question(table: Table) -> str:
+def question(table: Table, scope: str = "this network") -> str:
     """Say in one sentence what was asked."""
     n = len(table.features)
     aim = f"predict {table.y.name}"
     if table.classes:
         aim = f"tell the {len(table.classes)} classes of {table.y.name} apart"
-    return f"Which of {number(n)} columns does the network rely on to {aim}?"
+    who = "do these networks" if "networks" in scope else f"does {scope}"
+    return f"Which of {number(n)} columns {who} rely on to {aim}?"
 
 
 def data_facts(ranking: FeatureRanking, table: Table) -> dict[str, str]:
@@ -65,13 +68,19 @@ def data_facts(ranking: FeatureRanking, table: Table) -> dict[str, str]:
     return {
         "Table": table.name,
         "Rows": f"{number(len(table))}: {number(len(table) - n_test)} to train and validate, {number(n_test)} to test"
-        f" (split with random state {settings['split_random_state']})",
+        f" ({_split(settings, table)})",
         "Columns": number(len(table.features)),
         "Target": target,
         "Missing values": _missing(table),
         **{label: str(notes[key]) for key, label in NOTES.items() if notes.get(key)},
         "SHA-256": settings["data"]["sha256"],
     }
+
+
+def _split(settings: dict[str, Any], table: Table) -> str:
+    """Say how rows were split."""
+    at_random = f"split with random state {settings['split_random_state']}"
+    return str(settings.get("split", at_random)) if {*table.facts.known()} - {"weights"} else at_random
 
 
 def trivial(test: Table) -> tuple[str, float] | None:
@@ -192,10 +201,9 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
     said = []
     table = ranking.table
     if {"low", "high"} <= set(table):
-        said.append(
-            "The 95\u00a0% intervals come from bootstrap samples: columns whose intervals overlap widely should not be"
-            " told apart. They do not cover what another training of the network would find."
-        )
+        said.append(f"{scope_sentence(ranking)} Columns whose intervals overlap widely should not be told apart.")
+    probes = probe_sentence(ranking)
+    said += [] if probes is None else [f"{probes} The grey band is where the probes’ intervals lie."]
     said += _tested(ranking)
     if ranking.unused:
         said.append(f"Never varying, so not used by the network and ranked last: {_cut(list(ranking.unused))}.")
@@ -210,19 +218,21 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
 def _tested(ranking: FeatureRanking) -> list[str]:
     """Say which hypothesis p-values test, and what a q-value bounds, where it was shown to."""
     conditional = ranking.components.get("conditional")
+    networks = max(ranking.settings.get(name, 1) for name in ("n_networks", "trainings"))
+    doubled = f" (twice the median of {networks} networks’ p-values)" if networks > 1 else ""
     if conditional is None:
         if "p" not in ranking.table:
             return []
         return [
-            "p tests that this network does not gain by the column, on rows like these; q is p after the"
+            f"p{doubled} tests that {ranking.scope} does not gain by the column, on rows like these; q is p after the"
             " Benjamini–Hochberg correction for the number of columns. A network does gain by columns that merely go"
             " with others that matter: a small value is no proof that the column tells anything new. Conditional"
             " permutation tests that."
         ]
     said = [
         "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to"
-        " it. Its p tests that, given the other columns, the column tells nothing about the target; q is p after the"
-        " Benjamini–Hochberg correction for the number of columns."
+        f" it. Its p{doubled} tests that, given the other columns, the column tells nothing about the target; q is p"
+        " after the Benjamini–Hochberg correction for the number of columns."
     ]
     badly = conditional.settings.get("untold") or {}
     few = conditional.settings["n_rows"] < ROWS_PER_PREDICTOR * len(ranking.features)
@@ -252,7 +262,9 @@ def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
 
 
 def _trained(ranking: FeatureRanking) -> str:
-    n = ranking.settings.get("n_networks", 1)
+    n, trainings = ranking.settings.get("n_networks", 1), ranking.settings.get("trainings", 1)
+    if trainings > 1:
+        return f"They are {trainings} trainings of one recipe; the network on this page is the first of them."
     return "It is one network, trained once on one split." if n == 1 else f"They are {n} networks, of one split."
 
 

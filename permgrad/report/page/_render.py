@@ -13,6 +13,7 @@ from permgrad.evaluation.result import RankingEvaluation
 from permgrad.files import plain
 from permgrad.importance.learned import doubts
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.redundancy import redundancy
 from permgrad.plotting import method_title
 from permgrad.report.page import _content as content
 from permgrad.report.page._calls import python_calls
@@ -68,7 +69,7 @@ def _data(results: Results) -> dict[str, Any]:
         "title": table.notes.get("title") or table.name,
         "task": table.task,
         "target": table.y.name,
-        "question": content.question(table),
+        "question": content.question(table, results.ranking.scope),
         "homepage": _link(table.notes.get("homepage")),
         "facts": content.data_facts(results.ranking, table),
         "scores": settings["test_scores"],
@@ -94,6 +95,8 @@ def _ranking(results: Results) -> dict[str, Any]:
         "groups": None if groups is None else ranking_cells(groups, PAGE_FEATURES),
         "columns_of_groups": _columns_of_groups(groups or ranking),
         "meaning": content.meaning(ranking),
+        "redundancy": redundancy(ranking),
+        "trainings": ranking.settings.get("trainings", 1),
         "agreement": agreement,
         "referee": next((name for name in REFEREE if name in agreement), None),
         "agreement_verdict": content.agreement_verdict,

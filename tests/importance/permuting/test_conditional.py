@@ -12,7 +12,8 @@ from sklearn.neural_network import MLPRegressor
 
 import permgrad as pg
 from permgrad.backend import keras
-from permgrad.importance.permuting.conditional import ROWS_PER_BIN, AlikeRows, shuffled_within
+from permgrad.importance.donors import shuffled_within
+from permgrad.importance.permuting.conditional import ROWS_PER_BIN, AlikeRows
 from tests.importance.permuting.test_permutation import linear_model
 
 

@@ -9,12 +9,13 @@ import permgrad as pg
 from permgrad.backend import keras
 from permgrad.data.on_disk import RowsOnDisk
 from permgrad.importance.bootstrap import Bootstrap
+from permgrad.importance.donors import shuffled_within
 from permgrad.importance.network import _inputs as inputs
 from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.permuting import _measurement as measurement
 from permgrad.importance.permuting import _network as permuted
 from permgrad.importance.permuting import conditional
-from permgrad.importance.permuting.conditional import AlikeRows, shuffled_within
+from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.layers.batch_ensemble import EnsembleDense, EnsembleHeads, EnsembleMean
 from permgrad.layers.embeddings import NumberBins, Periodic, PiecewiseLinear
 from permgrad.layers.quantile import QuantileScale

@@ -64,3 +64,28 @@ def test_constant_columns_and_targets(rng):
     Z = np.hstack([np.ones((50, 1)), rng.normal(size=(50, 1))])
     assert (standardised(Z)[:, 0] == 0).all()
     np.testing.assert_allclose(cross_predicted(Z, np.full((50, 1), 3.0), 0), 3, atol=1e-9)
+
+
+def test_a_group_is_predicted_by_the_others(rng):
+    """Against ridge regressions that are fitted without it, features centred and penalised as with it."""
+    A, targets = rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
+    A = A - A.mean(axis=0)
+    groups = rng.integers(0, 9, 40)
+    fit = Ridge(A, targets, 0.0, groups)
+    penalty = fit.penalties[0]
+    for group in np.unique(groups):
+        out = groups == group
+        # Leaving rows out of the centred fit: the intercept is a column that is not penalised.
+        columns = np.hstack([np.ones((40, 1)), A])
+        squares = columns[~out].T @ columns[~out] + penalty * np.diag([0.0, 1, 1, 1])
+        beta = np.linalg.solve(squares, columns[~out].T @ targets[~out])
+        np.testing.assert_allclose(fit.left_out[out], columns[out] @ beta, atol=1e-9)
+
+
+def test_rows_repeated_as_groups_are_predicted_as_they_were(rng):
+    Z, targets, rows = rng.normal(size=(50, 3)), rng.normal(size=(50, 1)), np.repeat(np.arange(50), 3)
+    targets = targets + Z[:, :1] ** 2
+    plain = learned(Features.of(Z), targets)[0][-1]
+    repeated = learned(Features.of(Z[rows]), targets[rows], groups=rows)[0][-1]
+    np.testing.assert_allclose(repeated, plain[rows], atol=1e-6)
+    assert np.abs(learned(Features.of(Z[rows]), targets[rows])[0][-1] - plain[rows]).max() > 0.1

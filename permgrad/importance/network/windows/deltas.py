@@ -42,6 +42,27 @@ class Delta:
 
 
 @dataclass(frozen=True, eq=False)
+class Kept:
+    """A map that is kept of all rows.
+
+    Attributes
+    ----------
+    cells : tensor of shape (n_rows * height * width, channels)
+        Or, of a map with `live` cells: the empty image's, (height * width, channels), and behind them those of all
+        rows, (n_live * n_rows, channels), cell after cell.
+        Of a `box`, those of all pairs alone, (n_box * n_pairs, channels), cell after cell.
+    live : ndarray of int, optional
+        Which cells differ between rows.
+    box : Area, optional
+        Only this rectangle is there.
+    """
+
+    cells: Any
+    live: np.ndarray | None = None
+    box: Area | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Where:
     """Which rows the pairs are of, and where in the image their changes are.
 
@@ -75,17 +96,32 @@ class Where:
         of_block = _take(ops.convert_to_tensor(values.astype(np.float32)), self.cells(area))
         return self._of_pairs(of_block, ops.zeros(ops.shape(self.local), of_block.dtype))
 
-    def kept(self, tensor: Any, area: Area) -> Any:
-        """Gather the rectangles of a kept map of all rows, (n_rows * height * width, channels)."""
-        return _take(tensor, self.in_kept(area))
+    def kept(self, kept: Kept, area: Area) -> Any:
+        """Gather the rectangles of a kept map, (n_pairs, n_cells, channels)."""
+        return _take(kept.cells, self.in_kept(kept, area))
 
-    def in_kept(self, area: Area) -> Any:
+    def in_kept(self, kept: Kept, area: Area) -> Any:
         """Return where the rectangles' cells are in a kept map, (n_pairs, n_cells).
 
         Cells that do not exist repeat the nearest one.
         """
-        height, width = area.shape
-        return self._of_pairs(self.cells(area), self.local * (height * width))
+        n_cells = area.shape[0] * area.shape[1]
+        if kept.box is not None:
+            box, (height, width) = kept.box, area.shape
+            down = _offsets(box.rows, area.rows, height, "nearest") * box.cols.size
+            n_pairs = ops.shape(self.local)[0]
+            in_box = self._sums(down, _offsets(box.cols, area.cols, width, "nearest")) * n_pairs
+            return self._of_pairs(in_box, self.local)
+        if kept.live is None:
+            return self._of_pairs(self.cells(area), self.local * n_cells)
+        n_rows = (ops.shape(kept.cells)[0] - n_cells) // len(kept.live)
+        place, differs = np.zeros(n_cells, np.int32), np.zeros(n_cells, np.int32)
+        place[kept.live], differs[kept.live] = np.arange(len(kept.live)), 1
+        cells = self.cells(area)
+        differs_here = _take(ops.convert_to_tensor(differs), cells)
+        of_block = ops.where(differs_here > 0, n_cells + _take(ops.convert_to_tensor(place), cells) * n_rows, cells)
+        of_pair = ops.reshape(self.local, (self.n_blocks, -1, 1)) * differs_here[:, None, :]
+        return ops.reshape(of_block[:, None, :] + of_pair, (-1, area.n_cells))
 
     def moved(self, delta: Delta, area: Area, *, border: str = "zero") -> Any:
         """Return the change of another rectangle of the same map, (n_pairs, n_cells, channels).

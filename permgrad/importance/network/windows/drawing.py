@@ -42,6 +42,19 @@ class Drawing:
         """Return the rows' images."""
         return ops.cast(rows, "float32") if self.to_image is None else self.to_image(rows, training=False)
 
+    @cached_property
+    def written(self) -> np.ndarray | None:
+        """Numbers of the pixels that any column writes, ascending; None where the input is the image."""
+        return None if self.before is None else np.unique(self._written[1])
+
+    def draw_written(self, rows: Any) -> Any:
+        """Return the rows' `written` pixels alone, (n_written, n_rows, 1)."""
+        layer, before = self.before.layer, self.before.before  # type: ignore[union-attr]
+        x = ops.pad(ops.cast(before(rows, training=False), "float32"), [[0, 0], [0, 1]])
+        index, weight = layer.index[self.written], layer.weight[self.written]
+        pixels = sum(ops.take(x, index[:, depth], axis=1) * weight[:, depth] for depth in range(index.shape[1]))
+        return ops.transpose(pixels)[:, :, None]
+
     def drawn(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return values of some columns as the image shows them, but for a constant: (n_rows, n_columns)."""
         if self.before is None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from permgrad.backend import keras
 from permgrad.importance.network.branches import Graph, largest_tensor
 from permgrad.importance.network.first_layer import FirstLayer, behind
@@ -94,12 +96,34 @@ class Sums:
         """Return the sums."""
         return ops.cast(self.sums(x), "float32")
 
+    def start_live(self, x: Any, empty: Any, started: Any, live: np.ndarray) -> Any:
+        """Return the sums where few cells of the map differ from the empty image's.
+
+        Parameters
+        ----------
+        x : tensor of shape (n_live, n_rows, channels)
+        empty : tensor of shape (height * width, channels)
+        started : tensor of shape (1, units)
+            The empty image's sums.
+        live : ndarray of int
+            Which cells differ.
+        """
+        at = live.astype(np.int32)
+        moved = ops.cast(x, "float32") - ops.cast(ops.take(empty, at, axis=0), "float32")[:, None]
+        moved = ops.reshape(ops.transpose(moved, (1, 0, 2)), (-1, len(live) * self.n_channels))
+        kernel = ops.take(self.weights()[0], at, axis=0)
+        return started + ops.matmul(moved, ops.reshape(kernel, (-1, self.units)))
+
     def weights(self) -> list[Any]:
         """Return the kernel by cells, (height * width, channels * units)."""
         return [ops.reshape(ops.cast(self.kernel(), "float32"), (-1, self.n_channels * self.units))]
 
     def run(self, delta: Delta, where: Where, started: Any, x: Any, weights: list[Any]) -> Any:
         """Add what the changed cells add to the sums."""
+        return self.finish(self.moved(delta, where, started, weights))
+
+    def moved(self, delta: Delta, where: Where, started: Any, weights: list[Any]) -> Any:
+        """Return the pairs' sums."""
         area = delta.area.inside()
         changed = ops.reshape(
             ops.cast(where.moved(delta, area), "float32"), (where.n_blocks, -1, area.n_cells * self.n_channels)
@@ -107,7 +131,7 @@ class Sums:
         kernel = ops.take(weights[0], where.cells(area), axis=0)
         kernel = ops.reshape(kernel, (-1, area.n_cells * self.n_channels, self.units))
         moved = ops.reshape(ops.matmul(changed, kernel), (-1, self.units))
-        return self.finish(ops.take(started, where.local, axis=0) + moved)
+        return ops.take(started, where.local, axis=0) + moved
 
     def work(self, area: Area) -> int:
         """Count the cells' products."""
@@ -179,7 +203,7 @@ class WholeMap:
     def run(self, delta: Delta, where: Where, started: Any, x: Any, weights: list[Any]) -> Any:
         """Change the cells in the map."""
         whole = delta.area.whole()
-        changed = where.kept(x, whole) + ops.cast(where.moved(delta, whole), x.dtype)
+        changed = where.kept(x, whole) + ops.cast(where.moved(delta, whole), x.cells.dtype)
         changed = ops.reshape(changed, (-1, *self.shape))
         return changed if self.rest is None else self.rest(changed, training=False)
 

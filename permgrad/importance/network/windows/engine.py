@@ -13,15 +13,17 @@ inference (Krypton), ACM TODS 45 (2020): the same for images of which a patch is
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from permgrad.backend import compiled, keras
 from permgrad.importance.network.branches import Branch, CutModel, Graph
 from permgrad.importance.network.fusion_point import FusionPoint
-from permgrad.importance.network.windows.deltas import Delta, Where
+from permgrad.importance.network.windows.deltas import Delta, Kept, Where
 from permgrad.importance.network.windows.drawing import Drawing, find_drawing
-from permgrad.importance.network.windows.ends import End, read_end, work_of
+from permgrad.importance.network.windows.ends import End, Sums, read_end, work_of
+from permgrad.importance.network.windows.live import live_steps, whole_map
 from permgrad.importance.network.windows.reading import Reading, read_stages
 from permgrad.importance.network.windows.spans import Area, Span
 from permgrad.importance.network.windows.stages import Bend, Step
@@ -77,14 +79,36 @@ class WindowedBranch:
         self._compiled_weights: dict[int, Any] = {}
         kept = {i for stage in self.stages if isinstance(stage, Bend) for i in (*stage.inputs, stage.number)}
         self.kept = sorted(kept | ({len(self.stages)} if end.needs_map else set()))
-        shapes = [drawing.shape, *((*step.area.shape, step.channels) for step in self.plan(1).steps)]
-        self.floats_per_row = sum(math.prod(shapes[i]) for i in self.kept) + end.floats_per_row
+        shapes = self.shapes = [drawing.shape, *((*step.area.shape, step.channels) for step in self.plan(1).steps)]
+        pixels = drawing.written
+        self.live_steps = {} if pixels is None else live_steps(self.stages, pixels)
+        self.live = {0: pixels} if self.live_steps and pixels is not None else {}
+        self.live |= {number: step.at for number, step in self.live_steps.items()}
+        sizes = [len(self.live[i]) * shape[2] if i in self.live else math.prod(shape) for i, shape in enumerate(shapes)]
+        self.floats_per_row = sum(sizes[i] for i in self.kept) + end.floats_per_row
+        self.widest_of_start = max(sizes)
         self.whole_work = work_of(branch.encoder)
         self._start = compiled(self._started, model)
+        self._empty = compiled(self._of_empty, model)
 
-    def start(self, rows: Any) -> list[Any]:
-        """Compute what is kept of a block of rows: maps as (n_rows * height * width, channels), and the end's."""
-        return self._start(rows)
+    def start(self, blocks: Iterable[Any]) -> list[Any]:
+        """Compute what is kept of rows, given block after block: the cells of maps, see `Kept`, and the end's."""
+        empty = self._empty() if self.live else []
+        parts = [self._start(rows, empty) for rows in blocks]
+        of_empty = dict(zip(self.live, empty, strict=False))
+        joined = []
+        for i, tensors in zip([*self.kept, -1], zip(*parts, strict=True), strict=True):
+            if i in self.live:
+                cells = ops.concatenate(tensors, axis=1)  # (n_live, n_rows, channels)
+                tensors = (of_empty[i], ops.reshape(cells, (-1, cells.shape[-1])))
+            joined.append(ops.concatenate(tensors) if len(tensors) > 1 else tensors[0])
+        return joined
+
+    @property
+    def products_of_start(self) -> int:
+        """Count the multiplications of live cells for a row."""
+        last = len(self.live.get(len(self.stages), ())) * self.shapes[-1][2] * getattr(self.end, "units", 0)
+        return sum(getattr(step, "products", 0) for step in self.live_steps.values()) + last
 
     def plan(self, size: int) -> Plan:
         """Plan for changes within a square of `size` pixels."""
@@ -115,7 +139,8 @@ class WindowedBranch:
         weights : list
             From `weights`.
         """
-        plan, maps = self.plan(size), dict(zip(self.kept, kept, strict=False))
+        plan = self.plan(size)
+        maps = {i: Kept(cells, self.live.get(i)) for i, cells in zip(self.kept, kept, strict=False)}
         deltas = [Delta(change, plan.area)]
         for stage, step, of_step in zip(self.stages, plan.steps, weights, strict=False):
             deltas.append(step.run([deltas[i] for i in stage.inputs], where, maps, of_step))
@@ -136,11 +161,34 @@ class WindowedBranch:
         widest = max(size * size * channels, self.end.widest, *(step.widest for step in steps))
         return Plan(steps, pixels, products, work, widest)
 
-    def _started(self, rows: Any) -> list[Any]:
-        values = [self.drawing.draw(rows)]
+    def _started(self, rows: Any, empty: list[Any]) -> list[Any]:
+        """Return what is kept of a block of rows; live cells as (n_live, n_rows, channels)."""
+        of_empty = dict(zip(self.live, empty, strict=False))
+        values = [self.drawing.draw_written(rows) if self.live else self.drawing.draw(rows)]
+        for number, stage in enumerate(self.stages, 1):
+            if number in self.live_steps:
+                maps = of_empty[stage.inputs[0]], of_empty[number]
+                values.append(self.live_steps[number].run(values[stage.inputs[0]], *maps))
+            else:
+                values.append(stage.whole(*(self._whole(i, values[i], of_empty) for i in stage.inputs)))
+        kept = [values[i] if i in self.live else ops.reshape(values[i], (-1, values[i].shape[-1])) for i in self.kept]
+        last = len(self.stages)
+        if last in self.live and isinstance(self.end, Sums):
+            return [*kept, self.end.start_live(values[last], of_empty[last], empty[-1], self.live[last])]
+        return [*kept, self.end.start(self._whole(last, values[last], of_empty))]
+
+    def _whole(self, number: int, value: Any, of_empty: dict[int, Any]) -> Any:
+        """Return the whole map of a value."""
+        if number not in self.live:
+            return value
+        return whole_map(value, of_empty[number], self.live[number], self.shapes[number][:2])
+
+    def _of_empty(self) -> list[Any]:
+        """Return the maps of an image on which nothing is drawn, (height * width, channels), and the end's of it."""
+        values = [ops.zeros((1, *self.drawing.shape))]
         for stage in self.stages:
             values.append(stage.whole(*(values[i] for i in stage.inputs)))
-        maps = [ops.reshape(values[i], (-1, values[i].shape[-1])) for i in self.kept]
+        maps = [ops.reshape(values[i], (-1, values[i].shape[-1])) for i in self.live]
         return [*maps, self.end.start(values[-1])]
 
 

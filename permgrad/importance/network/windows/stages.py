@@ -16,7 +16,7 @@ import numpy as np
 
 from permgrad.backend import fused, keras, pool_maximum
 from permgrad.importance.network.windows import multiplying
-from permgrad.importance.network.windows.deltas import Delta, Where
+from permgrad.importance.network.windows.deltas import Delta, Kept, Where
 from permgrad.importance.network.windows.spans import Area, Sliding
 
 ops = keras.ops
@@ -44,15 +44,18 @@ class Step:
         Floats of the largest tensor, for one pair.
     weights : callable
         Returns what `run` needs of the weights in another form, the same for all pairs.
+    reads : dict of int to Area
+        What it reads of kept maps, by their numbers.
     """
 
     area: Area
     channels: int
-    run: Callable[[list[Delta], Where, dict[int, Any], list[Any]], Delta]
+    run: Callable[[list[Delta], Where, dict[int, Kept], list[Any]], Delta]
     products: int
     floats: int
     widest: int
     weights: Callable[[], list[Any]] = list
+    reads: dict[int, Area] = field(default_factory=dict)
 
     @property
     def work(self) -> int:
@@ -119,7 +122,7 @@ class Convolution:
         out = area.reached(self.slidings).inside()
         region = out.read_by(self.slidings)
 
-        def run(deltas: list[Delta], where: Where, kept: dict[int, Any], weights: list[Any]) -> Delta:
+        def run(deltas: list[Delta], where: Where, kept: dict[int, Kept], weights: list[Any]) -> Delta:
             x = ops.reshape(where.moved(deltas[0], region), (-1, *region.size, n_in))
             z = self._convolve(ops.cast(x, self.layer.compute_dtype), "valid")
             return Delta(ops.reshape(z, (-1, out.n_cells, self.n_filters)), out)
@@ -132,10 +135,10 @@ class Convolution:
         """Multiply the window by the matrix that the kernel is when it slides over it."""
         reads, out = area.aligned(self.slidings), area.reached(self.slidings)
         size = reads.n_cells * n_in * (out.n_cells + 1) * self.n_filters
-        if not self._is_plain or size > MOST_IN_A_MATRIX:
+        if not self.is_plain or size > MOST_IN_A_MATRIX:
             return None
 
-        def run(deltas: list[Delta], where: Where, kept: dict[int, Any], weights: list[Any]) -> Delta:
+        def run(deltas: list[Delta], where: Where, kept: dict[int, Kept], weights: list[Any]) -> Delta:
             x = ops.reshape(where.moved(deltas[0], reads), (-1, reads.n_cells * n_in))
             x, matrix = ops.cast(x, self.layer.compute_dtype), weights[0]
             z = ops.matmul(x, matrix) if x.shape[1] > 1 else x * matrix  # one number: twice as quick
@@ -163,7 +166,7 @@ class Convolution:
         """Multiply values at points, see `multiplying`."""
         out = area.reached(self.slidings)
         steps = {(s.stride, s.dilation) for s in self.slidings}
-        if not self._is_plain or steps != {(1, 1)} or max(out.size) > multiplying.MOST or min(area.size) == 1:
+        if not self.is_plain or steps != {(1, 1)} or max(out.size) > multiplying.MOST or min(area.size) == 1:
             return None
         if self.layer.compute_dtype != "float32":
             return None
@@ -174,7 +177,7 @@ class Convolution:
         sums = multiplying.on_both_axes(multiplying.interpolation(down), multiplying.interpolation(across))
         sums = np.vstack([sums, np.zeros_like(sums[:1])])  # a cell that is 0
 
-        def run(deltas: list[Delta], where: Where, kept: dict[int, Any], weights: list[Any]) -> Delta:
+        def run(deltas: list[Delta], where: Where, kept: dict[int, Kept], weights: list[Any]) -> Delta:
             x = ops.transpose(where.moved(deltas[0], area), (1, 0, 2))
             x = ops.matmul(values.astype(np.float32), ops.reshape(x, (area.n_cells, -1)))
             z = ops.matmul(ops.reshape(x, (out.n_cells, -1, n_in)), weights[0])  # (points, n_pairs, n_filters)
@@ -194,7 +197,8 @@ class Convolution:
         return ops.reshape(ops.matmul(values, ops.reshape(kernel, (values.shape[1], -1))), (-1, n_in, self.n_filters))
 
     @property
-    def _is_plain(self) -> bool:
+    def is_plain(self) -> bool:
+        """Tell whether it is a convolution of all channels by one kernel."""
         return type(self.layer) is keras.layers.Conv2D and self.layer.groups == 1
 
 
@@ -217,7 +221,7 @@ class MeanPooling:
         counts = [_cells_under(sliding) for sliding in self.slidings]
         kernels = tuple(sliding.kernel for sliding in self.slidings)
 
-        def run(deltas: list[Delta], where: Where, kept: dict[int, Any], weights: list[Any]) -> Delta:
+        def run(deltas: list[Delta], where: Where, kept: dict[int, Kept], weights: list[Any]) -> Delta:
             x = ops.reshape(where.moved(deltas[0], region), (-1, *region.size, channels[0]))
             mean = ops.average_pool(x, kernels, tuple(self.layer.strides), "valid", "channels_last")
             share = where.of_cells(np.outer(*counts).reshape(-1) / math.prod(kernels), out)
@@ -262,7 +266,7 @@ class Bend:
 
     def whole(self, x: Any) -> Any:
         """Go through all the layers."""
-        return self._through(x, self.pooling)
+        return self.through(x, self.pooling)
 
     def step(self, areas: Sequence[Area], channels: Sequence[int]) -> Step:
         """Go through the layers anew, from the changed cells and the others that are pooled with them."""
@@ -275,22 +279,25 @@ class Bend:
 
         def changed(before: Any, old: Any, delta: Any, *at: Any) -> Any:
             z, old, delta = (ops.take(cells, i, axis=0) for cells, i in zip((before, old, delta), at, strict=True))
-            new = self._through(ops.reshape(z + ops.cast(delta, z.dtype), (-1, *region.size, channels[0])), pool)
+            new = self.through(ops.reshape(z + ops.cast(delta, z.dtype), (-1, *region.size, channels[0])), pool)
             return ops.reshape(new, (-1, out.n_cells, channels[0])) - old
 
         of_pairs = fused(changed) if self.fuse else changed
 
-        def run(deltas: list[Delta], where: Where, kept: dict[int, Any], weights: list[Any]) -> Delta:
+        def run(deltas: list[Delta], where: Where, kept: dict[int, Kept], weights: list[Any]) -> Delta:
             # Where cells are is computed before: what is fused would do it for each channel anew.
             delta, at = where.in_delta(deltas[0], region, border="nearest")
-            at = (where.in_kept(region), where.in_kept(out), at)
-            return Delta(of_pairs(kept[self.inputs[0]], kept[self.number], delta, *at), out)
+            before, behind = kept[self.inputs[0]], kept[self.number]
+            at = (where.in_kept(before, region), where.in_kept(behind, out), at)
+            return Delta(of_pairs(before.cells, behind.cells, delta, *at), out)
 
         n_passes = 3 + len(self.before)
         floats = channels[0] * (n_passes * region.n_cells + 2 * out.n_cells)
-        return Step(out, channels[0], run, 0, floats, region.n_cells * channels[0])
+        reads = {self.inputs[0]: region, self.number: out}
+        return Step(out, channels[0], run, 0, floats, region.n_cells * channels[0], reads=reads)
 
-    def _through(self, x: Any, pool: Callable[[Any], Any] | None) -> Any:
+    def through(self, x: Any, pool: Callable[[Any], Any] | None) -> Any:
+        """Go through the layers, with `pool` for the pooling."""
         for layer in self.before:
             x = layer(x)
         x = x if pool is None else pool(x)
@@ -319,7 +326,7 @@ class Meeting:
         adds = isinstance(self.layer, keras.layers.Add)
         n_channels = channels[0] if adds else sum(channels)
 
-        def run(deltas: list[Delta], where: Where, kept: dict[int, Any], weights: list[Any]) -> Delta:
+        def run(deltas: list[Delta], where: Where, kept: dict[int, Kept], weights: list[Any]) -> Delta:
             moved = [ops.cast(where.moved(delta, out), self.layer.compute_dtype) for delta in deltas]
             return Delta(sum(moved[1:], start=moved[0]) if adds else ops.concatenate(moved, axis=-1), out)
 

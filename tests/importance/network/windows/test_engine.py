@@ -41,7 +41,7 @@ def largest_error(model, rng, size=1, *, fuse=False, positions=None):
     engine = engine_of(model, fuse=fuse)
     height, width, channels = engine.drawing.shape
     images = rng.normal(size=(ROWS, height, width, channels)).astype(np.float32)
-    kept, weights = engine.start(images), engine.weights(size)
+    kept, weights = engine.start([images]), engine.weights(size)
     every = [(top, left) for top in range(height - size + 1) for left in range(width - size + 1)]
     at = np.array(every if positions is None else positions)
     top, left = at.repeat(ROWS, axis=0).T

@@ -1,0 +1,175 @@
+"""A recipe's ranking: networks trained by the same settings on several splits, each ranked on test rows of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
+
+from permgrad.data.table import Table
+from permgrad.errors import PermGradError
+from permgrad.importance.budget import Budget
+from permgrad.importance.rank import rank_features
+from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.recipe import average_trainings
+
+SIZES = (0.6, 0.2, 0.2)
+MOST_TRAININGS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One training of a recipe.
+
+    Attributes
+    ----------
+    estimator : estimator
+        Fitted.
+    rows : Table
+        That it was fitted on.
+    test : Table
+        Rows that it never saw.
+    """
+
+    estimator: Any
+    rows: Table
+    test: Table
+
+
+def rank_recipe(
+    estimator: Any,
+    table: Table,
+    *,
+    trainings: int = 5,
+    sizes: tuple[float, float, float] = SIZES,
+    split_random_state: int = 42,
+    budget: Budget = Budget(),
+    directory: str | Path | None = None,
+    **settings: Any,
+) -> FeatureRanking:
+    """Rank a table's columns by what they are worth to a recipe: to networks trained alike on other rows.
+
+    `rank_features` says what columns are worth to one network, and its intervals are over test rows. Here the same
+    settings train several networks, each on a split of its own; scores are means over them, and intervals are of what
+    the recipe gives on average, so that they cover what another training would find.
+
+    Parameters
+    ----------
+    estimator : HybridClassifier, HybridRegressor or any estimator
+        Its clones are fitted; it is not. One without ``rank_features`` is ranked by `permgrad.rank_features`.
+    table : Table
+    trainings : int
+        At least two. With two, Student's t makes very long intervals; five are a good start.
+    sizes : three floats that sum to 1
+        Training, validation and test rows, see `Table.split`. An estimator that takes no ``validation_data`` is fitted
+        on the first two.
+    split_random_state : int
+        Of the first split; the others count up from it, as the estimator's random states do from its own.
+    budget : Budget
+        Each training's ranking gets its part of the time, and a checkpoint of its own beside the one named.
+    directory : path, optional
+        Keeps each training's ranking as it is done: the same call goes on from those that are there.
+    **settings
+        Of ``rank_features``.
+
+    Returns
+    -------
+    FeatureRanking
+        See `average_trainings`; ``settings["trainings"]`` says how many.
+
+    Raises
+    ------
+    PermGradError
+        For fewer than two trainings, a directory of another recipe's rankings, or for what the table's split, the
+        estimator or its ranking refuse.
+    """
+    if not isinstance(table, Table):
+        raise PermGradError(
+            f"expected a pg.Table, whose rows are split anew, got {type(table).__name__}: pg.Table(X, y)"
+        )
+    check_trainings(trainings)
+    budget, rankings = budget.begin(), []
+    recipe = f"{estimator!r}, table {table.sha256}, split {split_random_state} {sizes}, {sorted(settings.items())}"
+    for number in range(trainings):
+        kept = None if directory is None else Path(directory) / f"training{number + 1}.json"
+        if kept is not None and kept.exists():
+            rankings.append(_read(kept, recipe))
+            continue
+        training = train_once(estimator, table, number, split_random_state=split_random_state, sizes=sizes)
+        part = budget.step(f"training{number + 1}", share=1 / (trainings - number))
+        ranking = _ranked(training, budget=part, **settings)
+        rows = {"n_train": len(training.rows), "n_test": len(training.test)}
+        rankings.append(replace(ranking, settings={**ranking.settings, **rows, "recipe": recipe}))
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            rankings[-1].save(kept)
+    known = rankings[0].settings
+    return average_trainings(
+        rankings, n_train=known["n_train"], n_test=known["n_test"], random_state=settings.get("random_state") or 0
+    )
+
+
+def _read(path: Path, recipe: str) -> FeatureRanking:
+    """Read the ranking of a training that was done before."""
+    ranking = FeatureRanking.load(path)
+    found = ranking.settings.get("recipe")
+    if found != recipe:
+        raise PermGradError(f"{path} is of another recipe, {found}; expected {recipe}; choose another directory")
+    return ranking
+
+
+def check_trainings(trainings: int) -> None:
+    """Raise unless so many trainings show how trainings differ."""
+    if not isinstance(trainings, Integral) or not 2 <= trainings <= MOST_TRAININGS:
+        raise PermGradError(
+            f"trainings must be a whole number from 2 to {MOST_TRAININGS:,}, got {trainings!r}; for one network, fit it"
+            " and use rank_features"
+        )
+
+
+def train_once(
+    estimator: Any,
+    table: Table,
+    number: int,
+    *,
+    split_random_state: int = 42,
+    sizes: tuple[float, float, float] = SIZES,
+) -> Training:
+    """Fit a clone of an estimator on the split number `number` of a table, from 0."""
+    train, val, test = table.split(sizes, random_state=split_random_state + number)
+    fresh = clone(estimator).set_params(**_random_states(estimator, number))
+    rows, deciding = rows_to_fit(fresh, train, val)
+    if deciding is not None:
+        return Training(fresh.fit(rows, validation_data=deciding), rows, test)
+    own = hasattr(fresh, "rank_features")  # reads dates and texts by the table's rules
+    return Training(fresh.fit(rows) if own else fresh.fit(rows.X, rows.y), rows, test)
+
+
+def rows_to_fit(estimator: Any, train: Table, val: Table) -> tuple[Table, Table | None]:
+    """Return the rows to fit on, and those that decide when to stop, None where there is no such choice.
+
+    Of several networks each sets other rows apart by itself, so that together they see all of both parts.
+    """
+    several = hasattr(estimator, "settings") and estimator.settings().get("n_networks", 1) > 1
+    if several or not has_fit_parameter(estimator, "validation_data"):
+        return train.with_rows(val), None
+    return train, val
+
+
+def _random_states(estimator: Any, number: int) -> dict[str, int]:
+    """Return the estimator's random states, and those of its steps, counted up; the first training has its own."""
+    if not number:
+        return {}
+    known = {name: value for name, value in estimator.get_params().items() if name.split("__")[-1] == "random_state"}
+    return {name: (int(value) if isinstance(value, Integral) else 0) + number for name, value in known.items()}
+
+
+def _ranked(training: Training, **settings: Any) -> FeatureRanking:
+    estimator, test = training.estimator, training.test
+    if hasattr(estimator, "rank_features"):
+        return estimator.rank_features(test, **settings)
+    return rank_features(estimator, test.X, test.y, **settings)

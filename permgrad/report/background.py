@@ -1,0 +1,38 @@
+"""Some test rows that a results directory keeps: their values stand for what is not seen when a row is explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from permgrad.data.table import Table
+from permgrad.errors import FileFormatError, reading
+
+FILE = "background.parquet"
+ROWS = 64
+
+
+def write_background(test: Table, directory: Path) -> None:
+    """Write 64 of the test rows, drawn at random, or all where they are fewer; text stays text."""
+    rows = np.sort(np.random.default_rng(len(test)).permutation(len(test))[:ROWS])
+    frame = test.X.iloc[rows].reset_index(drop=True)
+    mixed = [name for name, column in frame.items() if column.dtype == np.dtype(object)]
+    frame = frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
+    frame.to_parquet(directory / FILE, index=False)
+
+
+def read_background(results: Path) -> pd.DataFrame:
+    """Read what `write_background` wrote.
+
+    Raises
+    ------
+    FileFormatError
+        If the directory has no such file, or it is damaged.
+    """
+    path = Path(results) / FILE
+    if not path.is_file():
+        raise FileFormatError(f"{results} has no {FILE}, which `permgrad rank` writes; rank the table again")
+    with reading(path, "a table of background rows", "rank the table again"):
+        return pd.read_parquet(path)
