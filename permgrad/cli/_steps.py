@@ -128,7 +128,7 @@ class Steps:
         return {"n_repeats": self.n_repeats, "formula": self.formula, "budget": budget}
 
     def _columns(
-        self, estimator: HybridClassifier | HybridRegressor, test: Table, settings: dict[str, Any]
+        self, estimator: HybridClassifier | HybridRegressor, test: Table | StreamedTable, settings: dict[str, Any]
     ) -> FeatureRanking:
         from permgrad.importance.permuting.conditional import LEAST_ROWS
 

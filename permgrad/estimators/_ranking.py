@@ -311,12 +311,13 @@ class ExplainsImages(RanksFeatures):
         UnfittedError, PermGradError
         """
         rows, others, encoder = self._encode(X), self._encode(background), self.encoder_
-        labels = self.classes_.tolist() if hasattr(self, "classes_") else None
+        classes = getattr(self, "classes_", None)
+        labels = None if classes is None else classes.tolist()
         if of is not None and (labels is None or of not in labels):
             raise PermGradError(f"of must be one of the classes {listing(labels or ())}, got {of!r}")
         number = None if of is None else labels.index(of)  # type: ignore[union-attr]
-        if number is None and labels is not None and len(labels) > 2:
-            number = np.searchsorted(self.classes_, self.predict(X))
+        if number is None and classes is not None and len(classes) > 2:
+            number = np.searchsorted(classes, self.predict(X))
         found = [
             explain_rows(
                 network,

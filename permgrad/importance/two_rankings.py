@@ -124,5 +124,5 @@ def _differences(first: FeatureRanking, second: FeatureRanking, at: list[list[in
 def _differing(first: FeatureRanking, second: FeatureRanking) -> dict[str, tuple[object, object]]:
     ours, theirs = ({**ranking.settings, "method": ranking.method} for ranking in (first, second))
     found = {name: (ours.get(name), theirs.get(name)) for name in ("method", *SETTINGS)}
-    data = tuple((settings.get("data") or {}).get("sha256") for settings in (ours, theirs))
+    data = ((ours.get("data") or {}).get("sha256"), (theirs.get("data") or {}).get("sha256"))
     return {name: pair for name, pair in {**found, "data": data}.items() if pair[0] != pair[1]}

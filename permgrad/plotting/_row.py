@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from permgrad.plotting.style import WIDTH, bars, literal, name_bars
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from permgrad.importance.row_explanations import RowExplanations
 
 UP, DOWN = "#c44e52", "#4c72b0"
@@ -25,7 +27,7 @@ def plot_row(explanations: RowExplanations, row: int = 0, top: int = 10) -> Figu
     """
     table = explanations.row(row)
     shown, rest = table.head(top), table.iloc[top:]
-    names = [_name(line) for line in shown.to_dict("records")]
+    names = [_name(line) for _, line in shown.iterrows()]
     adds, half = shown["adds"].to_numpy(), (shown["high"] - shown["adds"]).to_numpy()
     if len(rest):
         names, adds, half = [*names, f"{len(rest)} others"], np.append(adds, rest["adds"].sum()), np.append(half, 0)
@@ -43,7 +45,7 @@ def plot_row(explanations: RowExplanations, row: int = 0, top: int = 10) -> Figu
     return figure
 
 
-def _name(line: dict[str, Any]) -> str:
+def _name(line: pd.Series) -> str:
     if "is" not in line:
         return str(line["feature"])
     value = line["is"]

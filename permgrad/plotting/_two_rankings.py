@@ -25,7 +25,7 @@ def plot_two_rankings(comparison: RankingComparison, top: int = 15) -> Figure:
     """
     ranks = [f"rank_{name}" for name in comparison.names]
     shown = comparison.table[(comparison.table[ranks] <= top).any(axis=1)]
-    lowest = float(shown[ranks].max(axis=None))
+    lowest = float(shown[ranks].to_numpy().max())
     figure = new_figure((8.0, max(3.0, 1.4 + 0.3 * min(lowest, 2 * top))))
     axes = figure.add_subplot()
     apart = shown["apart"] if "apart" in shown else [False] * len(shown)

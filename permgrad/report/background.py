@@ -18,7 +18,7 @@ def write_background(test: Table, directory: Path) -> None:
     """Write 64 of the test rows, drawn at random, or all where they are fewer; text stays text."""
     rows = np.sort(np.random.default_rng(len(test)).permutation(len(test))[:ROWS])
     frame = test.X.iloc[rows].reset_index(drop=True)
-    mixed = [name for name, column in frame.items() if column.dtype == np.dtype(object)]
+    mixed = [str(name) for name, column in frame.items() if column.dtype == np.dtype(object)]
     frame = frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
     frame.to_parquet(directory / FILE, index=False)
 

@@ -338,8 +338,8 @@ def test_rows_are_checked_once(name, rows, monkeypatch):
     X, value = rows
     y = value if name == "regressor" else value > 0
     table, checked = pg.Table(X, y), []
-    check = tables._check_numbers
-    monkeypatch.setattr(tables, "_check_numbers", lambda frame: checked.append(len(frame)) or check(frame))
+    check = tables.check_numbers
+    monkeypatch.setattr(tables, "check_numbers", lambda frame: checked.append(len(frame)) or check(frame))
     clone(ESTIMATORS[name]).fit(X, y)
     assert checked == [80]
     model = clone(ESTIMATORS[name]).fit(table, validation_data=table)

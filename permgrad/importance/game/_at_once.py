@@ -83,7 +83,7 @@ class AtOnce:
             own_kept = ops.take(kept[b], orders[b], axis=0)
             if isinstance(way, Summed):
                 stages = _summed(way, given[b], own_kept, anew)
-            else:
+            elif isinstance(way, Whole):
                 stages = _replaced(way, given[b], own_kept, anew)
             shape = self.point.shape(b)
             own = ops.reshape(stages, (orders[b].shape[0] + 1, n_pairs, *shape))
@@ -177,7 +177,7 @@ def floats_of_stock(walker: Walker, n_rows: int, positions: Sequence[Sequence[np
     for way, columns in zip(walker.ways, positions, strict=True):
         if isinstance(way, Whole):
             total += len(columns) * math.prod(way.shape) // 4
-        else:
+        elif isinstance(way, Summed):
             width = max(map(len, columns)) * (1 if way.first.linear else way.first.size)
             total += 2 * len(columns) * width * (n_rows + way.first.width)
     return total
