@@ -27,9 +27,12 @@ def compare(first: Path, second: Path, out: Path | None, top: int, overwrite: bo
 
     rankings = [pg.FeatureRanking.load(path / "ranking.json" if path.is_dir() else path) for path in (first, second)]
     comparison = rankings[0].compare(rankings[1], _names(first, second))
-    table, k = comparison.table, min(top, len(comparison.table))
-    click.echo(table.head(k).round(4).to_string(index=False))
-    click.echo(f"\n{comparison.shared(k)} of the {k} best are shared; Spearman's correlation {comparison.spearman:.2f}")
+    table = comparison.table
+    click.echo(table.head(top).round(4).to_string(index=False))
+    k = max(1, min(top, len(table) // 2))  # all columns are shared by any two rankings
+    click.echo(
+        f"\nof the {k} best, {comparison.shared(k)} are shared; Spearman's correlation {comparison.spearman:.2f}"
+    )
     if "apart" in table:
         apart = table.loc[table["apart"], "feature"].tolist()
         click.echo(f"scores that differ by more than chance (95 %): {', '.join(apart) if apart else 'none'}")

@@ -91,4 +91,6 @@ def _how_right(found: pd.DataFrame, target: pd.Series, known: dict[str, Any], es
         probabilities = found[[f"p[{label}]" for label in estimator.classes_]].to_numpy()[answered]
         y = np.array([by_text[str(label)] for label in labels])
         scores = classification_scores(y, probabilities, estimator.classes_) if len(y) else {}
+    if len(found) == known.get("rows"):
+        given += f"; if these are the {len(found):,} rows that were ranked, most of them trained the network"
     return f"{given}: " + ", ".join(f"{name} {value:.4g}" for name, value in scores.items())

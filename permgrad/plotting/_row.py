@@ -40,6 +40,7 @@ def plot_row(explanations: RowExplanations, row: int = 0, top: int = 10) -> Figu
     axes.axvline(base, color="0.5", linewidth=0.8, linestyle=":")
     axes.axvline(float(explanations.outputs[row]), color="black", linewidth=0.8)
     name_bars(axes, names[::-1])
+    axes.margins(x=0.03)
     axes.set_xlabel(literal(explanations.unit(row)))
     axes.set_title(literal(f"from {base:.3g} (mean of the background) to {explanations.outputs[row]:.3g}"), fontsize=11)
     return figure
