@@ -27,7 +27,7 @@ def test_results_directory(ranked):
     assert ranked.code == 0, ranked.stderr
     assert {path.name for path in ranked.out.iterdir()} == {
         *("ranking.csv", "ranking.json", "groups.csv", "groups.json", "report.html", "model", "evaluation"),
-        "manifest.json",
+        *("manifest.json", "background.parquet"),
         *("ranking.png", "first_in.png", "tabular.png", "image.png", "end_to_end.png", "conditional.png"),
         *("agreement.png", "confusion.png", "layout.png", "learning_curves.png", "sample.png"),
         *("reference_models.json", "reliability.png"),
