@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_planted_patches(directory, options.images, 0)
         check = pg.check_patches(options.data or directory)
         files = check.train.take(range(min(options.images, len(check.train))))
-        memory = InMemory(files.ids, files.files, files.shape, files.y, files.pixels())
+        memory = InMemory(files.ids, files.files, files.shape, files.y, images=files.pixels())
         where = "an accelerator" if has_accelerator() else f"{os.cpu_count()} cores"
         print(f"{len(files)} patches of {files.shape[0]} × {files.shape[1]}, {where}; images a second")
         rates = decoding(files)

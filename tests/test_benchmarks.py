@@ -61,7 +61,7 @@ def test_an_epoch_from_disk():
 
 @pytest.mark.slow
 def test_a_table_by_blocks():
-    command = [sys.executable, "-m", "benchmarks.streaming", "--rows", "20000", "--epochs", "1", "--tolerance", "0.5"]
+    command = [sys.executable, "-m", "benchmarks.streaming", "--rows", "6000", "--epochs", "1", "--tolerance", "0.5"]
     assert "the same rows in memory: " in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

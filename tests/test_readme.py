@@ -6,13 +6,18 @@ from pathlib import Path
 import pytest
 
 import permgrad as pg
+from permgrad.estimators.presets import PRESETS
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_every_example_runs(tmp_path, monkeypatch):
+    """As they stand, but that networks are trained for a moment only, and the game ends after few rounds."""
     monkeypatch.chdir(tmp_path)
+    for preset in PRESETS.values():
+        monkeypatch.setitem(preset, "epochs", 3)
+    monkeypatch.setattr("permgrad.importance.game.play.MOST_ROUNDS", 2)
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(blocks) >= 3
     names: dict[str, object] = {}

@@ -128,7 +128,7 @@ def test_null_features_are_flagged_in_one_of_twenty_at_most(correlation):
     Permuting among all rows flags far more of them where correlation is high: the network leans on them.
     """
     conditional, marginal, relevant = [], [], []
-    n_tables = int(os.environ.get("PERMGRAD_NULL_TABLES", "3"))
+    n_tables = int(os.environ.get("PERMGRAD_NULL_TABLES", "2"))
     for random_state in range(n_tables):
         rng = np.random.default_rng([random_state, 1])
         common = rng.normal(size=(1000, 1))
@@ -146,6 +146,6 @@ def test_null_features_are_flagged_in_one_of_twenty_at_most(correlation):
         f" {np.mean(np.array(relevant) <= 0.05):.0%}"
     )
     assert len(conditional) == 15 * n_tables
-    assert flagged <= 0.12  # of 45, 0.05 being expected: more come with probability 0.03
+    assert flagged <= 0.14  # of 30, 0.05 being expected: more come with probability 0.02
     assert np.mean(np.array(relevant) <= 0.05) > {0.0: 0.95, 0.8: 0.7}[correlation]
     assert correlation < 0.8 or np.mean(np.array(marginal) <= 0.05) > 0.2
