@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-predictive bench-gpu bench-tuning bench-cells bench-patches evidence pictures clean
+.PHONY: install demo test test-slow test-long test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-predictive bench-gpu bench-tuning bench-cells bench-patches evidence pictures clean
 
 install: .venv/installed
 
@@ -23,7 +23,11 @@ test: install
 
 # Long trainings, processes that are killed, notebooks. Those of one long fixture stay together (`xdist_group`).
 test-slow: install
-	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "slow and not long"
+
+# Before a release: statistics of many trainings, processes that die over and over.
+test-long: install
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m long
 
 # What differs by backend, on Keras's other one; tests share what is compiled.
 test-jax: install

@@ -42,10 +42,26 @@ FAST_CHECKS = {
 }
 """scikit-learn's checks that fit a network once or not at all."""
 
+LONG = {
+    "test_a_batch_ensemble_finds_a_planted_feature",
+    "test_a_small_network_from_end_to_end",
+    "test_a_table_by_blocks",
+    "test_bins_find_a_ring_among_noise",
+    "test_every_precision_is_measured",
+    "test_imagenets_network_and_its_file_are_one",
+    "test_intervals_cover_what_the_recipe_gives_on_average",
+    "test_intervals_hold_the_true_importance",
+    "test_memory_does_not_grow_from_trial_to_trial",
+    "test_null_features_are_flagged_in_one_of_twenty_at_most[0.0]",
+    "test_planted_problems_are_measured_once",
+    "test_several_networks_are_ranked_put_to_the_test_and_told_of",
+    "test_training_is_that_of_a_penalty_in_the_loss",
+    "test_two_workers_on_postgresql_one_killed_meet_the_total_exactly",
+}
+"""Slow tests of fifteen seconds and more that say again, at length, what a shorter one says: before a release."""
 LONGEST = {
     "test_every_example_runs",
     "test_it_runs_in_time",
-    "test_memory_does_not_grow_from_trial_to_trial",
     "test_null_features_are_flagged_in_one_of_twenty_at_most",
 }
 """Tests of a minute and more: begun last, one would run while the other worker has nothing left to do."""
@@ -60,6 +76,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if LONG_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+        if {item.name.split("@")[0], item.name.split("[")[0]} & LONG:
+            item.add_marker(pytest.mark.long)
     _mark_checks(items)
 
 
