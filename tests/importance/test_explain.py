@@ -42,7 +42,6 @@ def rows(rng):
     return X, background
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_values_are_those_of_all_coalitions(task, random_hybrid, layout, rows):
     X, background = rows

@@ -61,11 +61,10 @@ def blocks(x, pooling="same", size=2, strides=2):
     return L.Dense(3)(L.Flatten()(x))
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize(
     "pixels", [[0], [15 * 17 - 1, 3], [16, 17, 18, 100, 101, 254]], ids=["corner", "corners", "neighbours"]
 )
-@pytest.mark.parametrize("pooling", ["same", "valid"])
+@pytest.mark.parametrize("pooling", [pytest.param("same", marks=pytest.mark.backend), "valid"])
 def test_few_pixels(pixels, pooling, rng):
     model = randomised(drawn(lambda x: blocks(x, pooling), np.array(pixels), (15, 17)), rng)
     assert len(engine_of(model).live) == 5
