@@ -70,6 +70,7 @@ def write_by_blocks(
     from permgrad.errors import PermGradError
     from permgrad.estimators.saving import versions, write_estimator
     from permgrad.metrics.scores import scores
+    from permgrad.report.background import ROWS, write_background
 
     if steps.trainings > 1:
         raise PermGradError("--trainings are for tables in memory; leave it out, or pass --no-stream")
@@ -103,6 +104,7 @@ def write_by_blocks(
     if groups is not None:
         groups.table.to_csv(directory / "groups.csv", index=False)
         groups.save(directory / "groups.json")
+    write_background(test.draw(ROWS, split_random_state)[0], directory)
     (directory / "model").mkdir()
     write_estimator(estimator, directory / "model")
     return ranking

@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from permgrad.data.table import Table
 from permgrad.errors import FileFormatError, reading
 
 FILE = "background.parquet"
 ROWS = 64
 
 
-def write_background(test: Table, directory: Path) -> None:
+def write_background(X: pd.DataFrame, directory: Path) -> None:
     """Write 64 of the test rows, drawn at random, or all where they are fewer; text stays text."""
-    rows = np.sort(np.random.default_rng(len(test)).permutation(len(test))[:ROWS])
-    frame = test.X.iloc[rows].reset_index(drop=True)
+    rows = np.sort(np.random.default_rng(len(X)).permutation(len(X))[:ROWS])
+    frame = X.iloc[rows].reset_index(drop=True)
     mixed = [str(name) for name, column in frame.items() if column.dtype == np.dtype(object)]
     frame = frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
     frame.to_parquet(directory / FILE, index=False)

@@ -31,7 +31,7 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     """
     results = results.with_settings()
     _write_tables(directory, results)
-    write_background(results.test, directory)
+    write_background(results.test.X, directory)
     figures = dict(pictures(results))
     for name, figure in figures.items():
         figure.savefig(directory / f"{name}.png", dpi=DPI)

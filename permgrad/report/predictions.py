@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from permgrad.data.probes import probes_among
 from permgrad.errors import PermGradError, listing
 
 INTERVAL = ("low", "high")
@@ -63,10 +64,16 @@ def model_columns(estimator: Any, frame: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     PermGradError
-        If some are missing.
+        If some are missing, or the network was trained with probes.
     """
     names = list(estimator.encoder_.features_)
     missing = [name for name in names if name not in frame.columns]
+    probes = [name for name in missing if name in probes_among(names)]
+    if probes:
+        raise PermGradError(
+            f"the network was trained with probes ({listing(probes)}), which no other rows have; rank the table without"
+            " --probes for a network that predicts"
+        )
     if missing:
         raise PermGradError(
             f"the rows lack {len(missing)} of the {len(names)} columns that the network was fitted on: "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import permgrad as pg
+from permgrad.report.predictions import model_columns
 
 
 @pytest.fixture
@@ -61,3 +64,9 @@ def test_what_cannot_be_done_is_one_line(command, ranked, rows, tmp_path):
     nowhere = command("predict", tmp_path / "nowhere", tmp_path / "strange.csv", "--out", tmp_path / "x.csv")
     assert nowhere.code == 2
     assert "nowhere" in nowhere.stderr
+
+
+def test_a_network_trained_with_probes_says_why_it_predicts_no_other_rows():
+    estimator = SimpleNamespace(encoder_=SimpleNamespace(features_=("age", "sex", "probe of age")))
+    with pytest.raises(pg.PermGradError, match=r"trained with probes \('probe of age'\).*without --probes"):
+        model_columns(estimator, pd.DataFrame({"age": [1], "sex": [0]}))

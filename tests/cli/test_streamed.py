@@ -29,7 +29,7 @@ def test_files_are_ranked_by_blocks(parts, tmp_path, command):
     assert ran.code == 0, ran.stderr
     out = tmp_path / "out"
     names = {path.name for path in out.iterdir()}
-    assert names == {"ranking.csv", "ranking.json", "ranking.png", "model", "manifest.json"}
+    assert names == {"ranking.csv", "ranking.json", "ranking.png", "model", "manifest.json", "background.parquet"}
     ranking = pg.FeatureRanking.load(out / "ranking.json")
     test = pg.StreamedTable.from_files(parts, "y").split()[2]
     assert set(ranking.features) == {"a", "b", "c"}

@@ -84,8 +84,8 @@ def test_a_linear_networks_values_are_known(n_rows, rng):
     X, background = rng.normal(size=(n_rows, 4)), rng.normal(size=(11, 4))
     found = pg.explain_rows(model, X, background)
     np.testing.assert_allclose(found.values, (X - background.mean(axis=0)) * [1, -2, 0, 3], atol=1e-4)
-    # Donors differ from order to order, so that the error of one order is not 0; that of all is.
-    assert found.error.shape == (n_rows, 4)
+    if n_rows < 300:  # each order is walked with the whole background: all say the same
+        assert found.error.max() < 1e-3
     assert found.explained is None
 
 
