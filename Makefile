@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-long test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-predictive bench-gpu bench-tuning bench-cells bench-patches evidence pictures clean
+.PHONY: install demo test test-slow test-long test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-predictive bench-gpu bench-tuning bench-cells bench-patches evidence pictures docs release clean
 
 install: .venv/installed
 
@@ -138,6 +138,11 @@ bench-patches: install
 
 bench-tuning: install
 	$(BIN)/python -m benchmarks.tuning
+
+# The site, in results/site: every warning is an error, a link that leads nowhere is a warning. No network is needed.
+docs: install
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . results/site
+	@echo "open results/site/index.html"
 
 # Needs chromium for the dashboard's picture.
 pictures: demo

@@ -228,7 +228,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return len(self._number_owners())
 
     def number_gaps(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return where a number or a date is missing, bool of shape (n_rows, n_numbers_); names as for `encode`."""
+        """Return where a number or a date is missing, bool of shape ``(n_rows, n_numbers_)``; names as for `encode`."""
         return np.isnan(self._all_numbers(frame))
 
     def _number_owners(self) -> list[str]:
@@ -236,7 +236,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return [*self.numeric_, *(name for name, parts in self.dates_.items() for _ in parts)]
 
     def _all_numbers(self, frame: pd.DataFrame, *, warn: bool = False) -> np.ndarray:
-        """Return numbers and parts of dates as float64, (n_rows, n_numbers_), NaN where missing."""
+        """Return numbers and parts of dates as float64, ``(n_rows, n_numbers_)``, NaN where missing."""
         numbers = self._numbers(frame, self.numeric_, warn=warn)
         parts = []
         for name, kept in self.dates_.items():

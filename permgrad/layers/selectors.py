@@ -143,7 +143,7 @@ class ClampedSelector(Selector):
     Parameters
     ----------
     initializer : keras initializer
-        By default |N(0, 0.2²)|, as published.
+        By default ``|N(0, 0.2²)|``, as published.
     regularizer : keras regularizer, optional
     """
 

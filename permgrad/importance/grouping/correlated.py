@@ -33,7 +33,7 @@ def correlated_groups(
 ) -> list[dict[str, list[str]]]:
     """Cluster features whose rank correlation is high, from coarse to fine.
 
-    Average linkage on 1 - |Spearman's correlation|; of features with several columns (categories) the
+    Average linkage on ``1 - |Spearman's correlation|``; of features with several columns (categories) the
     largest among their columns counts.
 
     Parameters
