@@ -147,8 +147,24 @@ docs: install
 # Needs chromium for the dashboard's picture.
 pictures: demo
 	cp results/demo/ranking.png docs/images/demo_ranking.png
+	cp results/demo/sample.png results/demo/first_in.png docs/images
+	$(BIN)/python -c 'import permgrad as pg; pg.load_dataset("breast_cancer").X.to_csv("results/rows.csv", index=False)'
+	$(BIN)/permgrad explain results/demo results/rows.csv --row 2 --out docs/images/explanation.png
 	$(BIN)/permgrad tune breast_cancer --space mlp --n-trials 20 --out results/tuned
 	$(BIN)/python docs/screenshot.py results/tuned docs/images/dashboard.png
+
+# Both archives, checked and tried in a clean environment, and the tag; CONTRIBUTING.md says what comes before and after.
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' permgrad/__init__.py)
+release: install
+	@test -z "$$(git status --porcelain)" || { echo "commit first: the tag is of what is committed"; exit 1; }
+	@! git rev-parse --quiet --verify "refs/tags/v$(VERSION)" > /dev/null || { echo "v$(VERSION) is there; set another version"; exit 1; }
+	rm -rf dist results/release
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv results/release
+	results/release/bin/python -m pip install --quiet dist/*.whl
+	cd results && release/bin/permgrad rank iris --preset fast --out release/iris
+	git tag --annotate "v$(VERSION)" --message "permgrad $(VERSION)"
 
 clean:
 	rm -rf .venv dist results

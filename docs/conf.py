@@ -16,7 +16,7 @@ import permgrad  # noqa: E402 - the one of this repository
 
 project = "permgrad"
 version = release = permgrad.__version__
-copyright = "the authors of permgrad; Apache-2.0"  # noqa: A001
+copyright = "the authors of permgrad; Apache-2.0"
 root_doc = "docs/index"
 include_patterns = [
     "docs/**/*.md",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sphinx.application import Sphinx
 
 from permgrad.cli import cli
+
+if TYPE_CHECKING:  # tests read this file where the site is not built
+    from sphinx.application import Sphinx
 
 PAGE = "docs/reference/command-line"
 MARK = "<!-- what the commands say -->"

@@ -34,8 +34,8 @@ def expected_calibration_error(y_number: Any, probabilities: np.ndarray, n_bins:
     Returns
     -------
     float
-        Mean over bins, each weighed by its rows, of ``|mean probability - share of right answers|``. With few rows it is
-        above 0 for a perfectly calibrated prediction too, see `calibrated_error`.
+        Mean over bins, each weighed by its rows, of ``|mean probability - share of right answers|``. With few rows it
+        is above 0 for a perfectly calibrated prediction too, see `calibrated_error`.
 
     Raises
     ------

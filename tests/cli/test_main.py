@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import re
-from pathlib import Path
 
 import pytest
-
-from permgrad import cli
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 def test_what_is_no_error_of_ours_is_not_hidden(command, monkeypatch):
@@ -30,16 +24,6 @@ def test_an_interrupt_is_said_and_is_130(name, ending, command, monkeypatch):
     monkeypatch.setattr("permgrad.data.datasets.load_dataset", interrupt)
     ran = command(name, "iris")
     assert (ran.code, ran.stderr) == (130, f"\ninterrupted; {ending}\n")  # on a line of its own
-
-
-def test_options_in_the_readme_exist():
-    lines = re.findall(r"^permgrad (\w+)(.*?)(?:  #|$)", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert {name for name, _ in lines} >= {"rank", "tune", "dashboard"}
-    for name, text in lines:
-        if name not in cli.cli.commands:  # a sentence of prose
-            continue
-        known = {option for parameter in cli.cli.commands[name].params for option in parameter.opts} | {"--help"}
-        assert set(re.findall(r"--[\w-]+", text)) <= known, name
 
 
 def test_a_truncated_archive_is_no_interrupt(tmp_path, command):
