@@ -1,7 +1,7 @@
 """permgrad: hybrid neural networks on tables, and a feature ranking that you can defend.
 
-A table's rows become images; a network with an MLP on the row and a CNN on its image is trained; and
-PermGrad fuses permutation importance, Grad-CAM and branch ablation into one ranking of the columns.
+A table's rows become images. A network with an MLP on the row and a CNN on its image is trained. One game tells what
+each column is worth to it, in each branch, in units of the loss.
 
 Public names are declared in ``__init__.pyi`` alone. Each is imported when it is first used: ``import permgrad`` itself
 is fast.

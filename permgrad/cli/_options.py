@@ -106,14 +106,14 @@ PRESETS = ["default", "fast", "best", "published"]
 PRECISIONS = ["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 _of_table = functools.partial(click.option, cls=OfTable)
 READING = [
-    _of_table("--sep", metavar="C", help="What parts fields: a character, tab or blanks.  [default: guessed]"),
+    _of_table("--sep", metavar="C", help="Separator of fields: a character, tab or blanks.  [default: guessed]"),
     _of_table("--decimal", type=click.Choice([".", ","]), help="Decimal mark.  [default: guessed]"),
-    _of_table("--encoding", metavar="NAME", help="Such as utf-8 or latin-1.  [default: guessed]"),
+    _of_table("--encoding", metavar="NAME", help="Text encoding, such as latin-1.  [default: guessed]"),
     _of_table("--header/--no-header", default=None, help="Whether the first line names columns.  [default: guessed]"),
-    _of_table("--na", multiple=True, metavar="TEXT", help="What stands for a missing value too; may be repeated."),
-    _of_table("--sheet", metavar="NAME", help="Of an Excel file, or its number from 0.  [default: the first]"),
+    _of_table("--na", multiple=True, metavar="TEXT", help="Text that also means a missing value; may be repeated."),
+    _of_table("--sheet", metavar="NAME", help="Excel sheet: a name, or a number from 0.  [default: the first]"),
     _of_table("--drop", multiple=True, metavar="COL", help="Column to leave out; may be repeated."),
-    _of_table("--as", "kinds", multiple=True, type=ColumnKind(), help="What a column is; may be repeated."),
+    _of_table("--as", "kinds", multiple=True, type=ColumnKind(), help="Kind of a column; may be repeated."),
     _of_table(
         "--group",
         metavar="COL",
@@ -142,7 +142,7 @@ OUT = click.option("--out", type=click.Path(path_type=Path), help="Results direc
 TABLE = click.argument("table")
 TARGET = click.option("--target", help="Column to predict. A file needs it; a data set has one already.")
 TASK = click.option(
-    "--task", type=click.Choice(["regression", "classification"]), help="What to do.  [default: by the target]"
+    "--task", type=click.Choice(["regression", "classification"]), help="What to predict.  [default: by the target]"
 )
 SHARED = [
     TABLE,
@@ -151,7 +151,7 @@ SHARED = [
     *READING,
     OUT,
     click.option(
-        "--layout", type=click.Choice(LAYOUTS), default="tinto", show_default=True, help="Which pixel shows a column."
+        "--layout", type=click.Choice(LAYOUTS), default="tinto", show_default=True, help="How columns get their pixels."
     ),
     click.option(
         "--image-size",
@@ -171,15 +171,15 @@ SHARED = [
     ),
     click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training."),
     click.option(
-        "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Numbers of the network."
+        "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Precision of numbers."
     ),
-    click.option("--random-state", type=SEED, default=0, show_default=True, help="Of everything but the split."),
+    click.option("--random-state", type=SEED, default=0, show_default=True, help="Seed of everything but the split."),
     click.option(
         "--split-random-state",
         type=SEED,
         default=42,
         show_default=True,
-        help="Of the split into 60 % training, 20 % validation and 20 % test rows, where it is at random.",
+        help="Seed of the split into 60 % training, 20 % validation and 20 % test rows, where it is at random.",
     ),
 ]
 
@@ -194,33 +194,35 @@ SETTINGS = [
     _setting(
         "--embedding",
         type=click.Choice(["bins", "piecewise", "periodic", "none"]),
-        help="What the tabular branch makes of each column: bins beside it or in its place, waves.",
+        help="How each column enters the tabular branch: beside bins, as bins, as waves or as it is.",
     ),
-    _setting("--embedding-size", type=click.IntRange(2, 1024), help="Bins of a column, or frequencies."),
+    _setting("--embedding-size", type=click.IntRange(2, 1024), help="Number of bins, or of waves, of each column."),
     _setting("--ensemble-size", type=click.IntRange(1, 1024), help="Networks in one: a batch ensemble with one CNN."),
-    _setting("--dense-units", type=Sizes(), help="Dense layers of the tabular branch."),
-    _setting("--n-conv-layers", type=click.IntRange(1, 10), help="Convolutions; each halves the image."),
-    _setting("--downsampling", type=click.Choice(["stride", "max_pool"]), help="How a convolution halves it."),
+    _setting("--dense-units", type=Sizes(), help="Sizes of the tabular branch's Dense layers."),
+    _setting("--n-conv-layers", type=click.IntRange(1, 10), help="Number of convolutions; each halves the image."),
+    _setting("--downsampling", type=click.Choice(["stride", "max_pool"]), help="How a convolution halves the image."),
     _setting(
-        "--base-filters", type=click.IntRange(1, LARGEST_LAYER), help="Of the first convolution; doubled in the next."
+        "--base-filters",
+        type=click.IntRange(1, LARGEST_LAYER),
+        help="First convolution's filters; doubled in the next.",
     ),
-    _setting("--head-units", type=Sizes(), help="Dense layers where the branches have met."),
-    _setting("--dropout", type=Number(0, 1, max_open=True), help="Share of units left out in training."),
-    _setting("--batch-norm/--no-batch-norm", default=None, help="BatchNorm behind each layer."),
-    _setting("--gated-image/--no-gated-image", default=None, help="What the image adds starts at nothing."),
-    _setting("--zero-output/--no-zero-output", default=None, help="Start with the mean, or the classes' shares."),
-    _setting("--calibrated/--no-calibrated", default=None, help="Calibrate probabilities on rows not fitted on."),
-    _setting("--screening/--no-screening", default=None, help="Of few rows, first look which columns are worth it."),
+    _setting("--head-units", type=Sizes(), help="Sizes of the Dense layers after the branches meet."),
+    _setting("--dropout", type=Number(0, 1, max_open=True), help="Share of units dropped in training."),
+    _setting("--batch-norm/--no-batch-norm", default=None, help="Batch normalisation behind each layer."),
+    _setting("--gated-image/--no-gated-image", default=None, help="Let the image start with no effect."),
+    _setting("--zero-output/--no-zero-output", default=None, help="Start at the mean, or the classes' shares."),
+    _setting("--calibrated/--no-calibrated", default=None, help="Calibrate probabilities on the validation rows."),
+    _setting("--screening/--no-screening", default=None, help="Where rows are few, mask the columns that do not help."),
     _setting(
         "--n-networks",
         type=click.IntRange(1, 1000),
         help="Networks to average. Several are fitted on training and validation rows, each leaving others out.",
     ),
     _setting("--learning-rate", type=Number(0, 1000, min_open=True), help="Peak of the schedule."),
-    _setting("--schedule", type=click.Choice(["constant", "one_cycle", "cosine"]), help="Of the learning rate."),
-    _setting("--optimizer", type=click.Choice(["adamw", "adam"]), help="What takes the steps."),
-    _setting("--weight-decay", type=Number(0, 1000), help="Only of adamw."),
-    _setting("--batch-size", type=NumberOr(1, MANY, "auto"), help="Rows of a training step."),
+    _setting("--schedule", type=click.Choice(["constant", "one_cycle", "cosine"]), help="Learning-rate schedule."),
+    _setting("--optimizer", type=click.Choice(["adamw", "adam"]), help="Optimizer of the weights."),
+    _setting("--weight-decay", type=Number(0, 1000), help="Weight decay, of adamw alone."),
+    _setting("--batch-size", type=NumberOr(1, MANY, "auto"), help="Rows in a training step."),
     _setting(
         "--patience",
         type=NumberOr(1, MANY, "auto"),

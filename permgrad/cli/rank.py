@@ -127,8 +127,8 @@ def rank(
     """Train a hybrid network on TABLE and rank its columns.
 
     TABLE is a data set's name (see `permgrad datasets`) or a file: text with any separator, Parquet, Feather, JSON,
-    Excel, Stata or SPSS; a directory of Parquet files, or a pattern in quotes. What no option says of the network is
-    decided by the preset. With --model, nothing is trained.
+    Excel, Stata or SPSS; a directory of Parquet files, or a pattern in quotes. The preset decides what no option
+    says. With --model, nothing is trained.
     """
     from permgrad.data.streamed import StreamedTable
     from permgrad.directories import new_directory

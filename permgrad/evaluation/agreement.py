@@ -48,7 +48,7 @@ def agreement(rankings: Mapping[str, FeatureRanking]) -> pd.DataFrame:
 
 
 def compare_rankings(rankings: Mapping[str, FeatureRanking], best: Sequence[int]) -> pd.DataFrame:
-    """Say of each pair of rankings how many of their best features they share, and how alike they are as a whole.
+    """Count the best features that each pair of rankings shares, and correlate the whole rankings.
 
     Parameters
     ----------

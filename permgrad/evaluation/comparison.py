@@ -49,7 +49,7 @@ def compare_models(
     bounds: tuple[float, float] = (-np.inf, np.inf),
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Comparison:
-    """Compare models by their scores on the same splits of one table, as repeated cross-validation gives them.
+    """Compare models by their scores on the same splits of one table, such as those of repeated cross-validation.
 
     Splits share most of their training rows, so their scores vary less than those of fresh tables would, and a plain
     t-test takes noise for a difference. The corrected one adds n_test / n_train to 1 / n_splits.

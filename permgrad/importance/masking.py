@@ -43,7 +43,7 @@ def masking_curve(
     task: Literal["classification"] | None = None,
     output: int | str | None = None,
 ) -> pd.DataFrame:
-    """Keep the first features of an order, more and more of them, put constants in the others' places, and measure.
+    """Score a model that sees only the first features of an order, ever more of them, constants in place of the rest.
 
     Parameters
     ----------

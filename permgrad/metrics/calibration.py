@@ -62,7 +62,7 @@ def calibrated_error(probabilities: np.ndarray, n_bins: int = BINS, random_state
 
 
 def reliability_curve(happened: Any, probability: Any, n_bins: int = CURVE_BINS) -> pd.DataFrame:
-    """Return, for rows that were given about the same probability, in how many of them it happened.
+    """Return how often a class occurs among rows of about the same predicted probability.
 
     Parameters
     ----------
