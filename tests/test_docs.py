@@ -119,7 +119,7 @@ def test_options_within_sentences_exist():
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
     others = re.compile(
-        r"python -m (?!permgrad)|studies|make |pip |conda|git |--set |--source|--from-scratch|--fast|--strict|--dataset"
+        r"python -m (?!permgrad)|studies|make |pip |conda|git |--set |--source|--from-scratch|--fast|--strict|--dataset|--rows"
     )
     for page in [README, *sorted((DOCS / "how-to").glob("*.md")), *sorted((DOCS / "explanation").glob("*.md"))]:
         for span in re.findall(r"`(--[a-z][^`]*|permgrad [^`]*)`", text_of(page)):
