@@ -38,6 +38,7 @@ extensions = [
     "notebook_pages",
     "command_line",
     "presets_table",
+    "no_network",
 ]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "attrs_inline"]
@@ -56,6 +57,7 @@ html_title = "permgrad"
 html_extra_path = ["site_root"]
 html_static_path = ["static"]
 html_css_files = ["permgrad.css"]
+html_sidebars = {"docs/index": [], "docs/start": []}
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
