@@ -60,7 +60,6 @@ LONG = {
 }
 """Slow tests of fifteen seconds and more that say again, at length, what a shorter one says: before a release."""
 LONGEST = {
-    "test_every_example_runs",
     "test_it_runs_in_time",
     "test_null_features_are_flagged_in_one_of_twenty_at_most",
 }
