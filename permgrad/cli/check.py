@@ -30,9 +30,9 @@ MOST_LETTERS = 24
 def check(table: str, target: str | None, task: Any, split_random_state: int, **reading: Any) -> None:
     """Look at TABLE before anything is trained on it, in seconds.
 
-    Each column's kind, gaps, values and histogram, and how well it tells the target alone; then what speaks against
-    learning from the table, each with what to do: columns that tell the target almost alone, duplicates, identifiers,
-    small classes, test rows that differ from those trained on. TABLE is what `permgrad rank` takes.
+    First come each column's kind, gaps, values and histogram, and how well it predicts the target alone. Then come
+    problems, each with what to do: columns that predict the target almost alone, duplicates, identifiers, small
+    classes, test rows that differ from those trained on. TABLE is what `permgrad rank` takes.
     """
     data = load_table(table, target, task, take_reading(reading))
     show_table(data)

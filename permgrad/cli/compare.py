@@ -18,8 +18,8 @@ import click
 def compare(first: Path, second: Path, out: Path | None, top: int, overwrite: bool) -> None:
     """Set two rankings of the same columns side by side: two seeds, two formulas, two models.
 
-    FIRST and SECOND are directories of `permgrad rank` or `tune`, or files of rankings (.json, .parquet). Told are each
-    column's places, how far it moved, and whether the scores differ by more than their intervals allow for.
+    FIRST and SECOND are directories of `permgrad rank` or `tune`, or files of rankings (.json, .parquet). Each
+    column's places are printed, how far it moved, and whether the scores differ by more than their intervals allow.
     """
     import permgrad as pg
     from permgrad.directories import new_directory

@@ -23,7 +23,7 @@ def explain(
 ) -> None:
     """Explain the answer to one row of FILE by the network in RESULTS, a directory of `permgrad rank` or `tune`.
 
-    Told is what each column adds to the answer, compared with the mean answer to 64 test rows whose values stand for
+    It prints what each column adds to the answer, compared with the mean answer to 64 test rows whose values stand for
     what is not seen: in log-odds of a class, or in the target's unit. FILE is read as the table that was ranked; its
     columns may stand in any order.
     """

@@ -82,9 +82,9 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 @click.option(
     "--formula",
     type=click.Choice(["game", "fused", "published"]),
-    help="How columns are scored: by Shapley values of the loss, or by permutation, Grad-CAM and ablation made one"
-    " score (the published way, or a later one). By default the first where it takes minutes at most, else by"
-    " permutation alone.",
+    help="How columns are scored. game: Shapley values of the loss. published: permutation, Grad-CAM and ablation"
+    " fused, as in the paper; fused: the same with later choices. By default game where it takes minutes at most,"
+    " else permutation alone.",
 )
 @click.option(
     "--tolerance",
@@ -93,7 +93,7 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     show_default=True,
     help="Walks of the game go on until no score is further off than this share of what the network saves.",
 )
-@click.option("--conditional", is_flag=True, help="Also permute among rows alike in the other columns: p-values.")
+@click.option("--conditional", is_flag=True, help="Also compute p-values: permute among rows alike in the rest.")
 @click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to single columns.")
 @click.option("--evaluate", is_flag=True, help="All of the above, and put the ranking to the test, as `evaluate` does.")
 @click.option("--evaluate-timeout", type=SECONDS, metavar="S", help="Seconds for the tests.")
