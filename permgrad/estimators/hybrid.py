@@ -74,6 +74,7 @@ class HybridEstimator(TableEstimator):
     precision: str = "auto"
     random_state: int | np.random.RandomState | None = 0
     verbose: bool = False
+    n_jobs: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that the preset decides, with those given by hand in their place.
@@ -297,6 +298,9 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         number give equal results on one machine; of a RandomState, each fit draws another number.
     verbose : bool
         Show progress bars.
+    n_jobs : int, optional
+        Processes that train several networks, where there are no callbacks; -1 for one a core. By default what
+        ``joblib.parallel_config`` says, see `permgrad.parallel.run`.
     class_weight : "balanced" or dict of label to float, optional
         Weight of each class in the loss, in training and for early stopping; only for classification.
 

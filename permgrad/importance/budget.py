@@ -63,6 +63,12 @@ class Budget:
             return self
         return replace(self, deadline=time.monotonic() + self.timeout)
 
+    def unbegun(self) -> Budget:
+        """Return a budget whose clock is not started, with the time that is left: for a process that starts it anew."""
+        if self.deadline is None:
+            return self
+        return replace(self, timeout=max(0.0, self.deadline - time.monotonic()), deadline=None)
+
     def step(self, name: str = "", share: float = 1.0) -> Budget:
         """Return the budget of one step of the work.
 

@@ -142,8 +142,8 @@ def test_a_ranking_outlives_a_disk_that_takes_no_more(csv, tmp_path, command, mo
 
 
 def test_every_setting_has_an_option_whose_default_is_the_presets():
-    """`rank` splits the table itself, and shows its progress always."""
-    settings = set(pg.HybridClassifier().get_params()) - {"validation_fraction", "verbose"}
+    """`rank` splits the table itself, shows its progress always, and says to joblib how many workers there are."""
+    settings = set(pg.HybridClassifier().get_params()) - {"validation_fraction", "verbose", "n_jobs"}
     options = {parameter.name: parameter for parameter in rank_command.params}
     assert settings - set(options) == set()
     listed = {name for name, option in options.items() if isinstance(option, _options.Setting)}
