@@ -124,7 +124,9 @@ def _as_bytes(function: Callable[..., Any], job: tuple[Any, ...]) -> bytes:
     try:
         return cloudpickle.dumps((function, job))
     except Exception as error:  # of an open file, a lock, ...
-        raise PermGradError(f"what is to be done cannot be sent to a process ({error}); do it here (n_jobs=1)") from error
+        raise PermGradError(
+            f"what is to be done cannot be sent to a process ({error}); do it here (n_jobs=1)"
+        ) from error
 
 
 def _perform(sent: bytes, told: dict[str, str]) -> Done:

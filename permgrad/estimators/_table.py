@@ -127,7 +127,9 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         if len(parts) > 1 and not callbacks and count_workers(self.n_jobs) > 1:
             shell = copy(self)
             shell.verbose = False
-            yield from map(_received, run(_handed_over, ((shell, *part, i) for i, part in enumerate(parts)), self.n_jobs))
+            yield from map(
+                _received, run(_handed_over, ((shell, *part, i) for i, part in enumerate(parts)), self.n_jobs)
+            )
             return
         for number, part in enumerate(parts):
             yield self._train(*part, number, callbacks)
