@@ -66,8 +66,8 @@ def run(function: Callable[..., T], jobs: Iterable[tuple[Any, ...]], n_jobs: int
 
     Notes
     -----
-    TensorFlow has one thread in each process, unless ``PERMGRAD_THREADS`` says otherwise here, and two where there are no
-    processes. It rounds differently in other numbers of threads, and other processors do. With the same number
+    TensorFlow has one thread in each process, unless ``PERMGRAD_THREADS`` says otherwise here, and two where there are
+    no processes. It rounds differently in other numbers of threads, and so do other processors. With the same number
     (``PERMGRAD_THREADS=1``) and processors, results are equal, bit by bit, whatever engine and number of workers.
     """
     if count_workers(n_jobs) == 1:

@@ -33,7 +33,7 @@ MIN_VALIDATION_ROWS = 5
 WeightedTable = tuple[Table, np.ndarray | None]
 """Rows, and the weight of each where they are weighted: in training 1 on average."""
 Trained = tuple[Any, dict[str, list[float]], int, Rows | None]
-"""A network, what training logged, the epoch whose weights it has, and the encoded rows that decided, if they are here."""
+"""A network, what training logged, the epoch whose weights it has, and the encoded rows that decided, where here."""
 
 
 class TableEstimator(ExplainsImages, NetworkEstimator):
@@ -127,9 +127,8 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         if len(parts) > 1 and not callbacks and count_workers(self.n_jobs) > 1:
             shell = copy(self)
             shell.verbose = False
-            yield from map(
-                _received, run(_handed_over, ((shell, *part, i) for i, part in enumerate(parts)), self.n_jobs)
-            )
+            jobs = ((shell, *part, number) for number, part in enumerate(parts))
+            yield from map(_received, run(_handed_over, jobs, self.n_jobs))
             return
         for number, part in enumerate(parts):
             yield self._train(*part, number, callbacks)

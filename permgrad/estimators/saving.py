@@ -56,7 +56,7 @@ def read_network(directory: Path, number: int = 0) -> Any:
 
 
 def estimator_to_bytes(estimator: Any) -> bytes:
-    """Return the files of `write_estimator` as one, a ZIP archive; `permgrad.estimators.loading.load_bytes` reads it."""
+    """Return the files of `write_estimator` as a ZIP archive; `permgrad.estimators.loading.load_bytes` reads it."""
     content = io.BytesIO()
     with tempfile.TemporaryDirectory() as directory:
         write_estimator(estimator, Path(directory))

@@ -95,7 +95,7 @@ class ExplainedModel:
         return squared_error(target, output) / np.var(self.train_target, dtype=float)
 
     def unfitted(self) -> ExplainedModel:
-        """Return what `refit` and `explain` need, to send to a process: no network, and no replicates of the ranking."""
+        """Return what `refit` and `explain` need, to send to a process: without network and replicates."""
         return replace(self, estimator=clone(self.estimator), ranking=_bare(self.ranking))
 
     def explain(self, estimator: Any) -> FeatureRanking:

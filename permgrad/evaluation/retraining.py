@@ -137,7 +137,7 @@ def _step(step: tuple[int, str]) -> str:
 def _retrained(
     explained: ExplainedModel, model: Any, names: list[str], settings: dict[str, int], variance: float
 ) -> dict[str, float]:
-    """Train on some columns, and score on the test rows; a squared error is divided by the training target's variance."""
+    """Train on some columns, and score on the test rows; `variance` is the training target's."""
     validation_data = explained.validation_data and columns_of(explained.validation_data, names)
     fitted = explained.refit(model, columns_of(explained.train, names), validation_data, **settings)
     test = scores(fitted, columns_of(explained.test, names))
