@@ -8,7 +8,7 @@ A cluster's workers need this package, and one thread each (``LocalCluster(threa
     with dask.distributed.Client("tcp://scheduler:8786"), joblib.parallel_config(backend="dask"):
         permgrad.rank_recipe(estimator, table, trainings=20)
 
-Ray's backend is made known by ``ray.util.joblib.register_ray()``; then it is ``backend="ray"``.
+Ray's backend is made known by ``ray.util.joblib.register_ray()``; then it is ``backend="ray", n_jobs=-1``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from numbers import Integral
 from typing import Any, TypeVar
 
@@ -91,10 +92,8 @@ def workers(n_jobs: int | None) -> AbstractContextManager[Any]:
 def _results(function: Callable[..., T], jobs: Iterable[tuple[Any, ...]], n_jobs: int | None) -> Iterator[T]:
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    # Jobs are taken when a worker is free, not before: a time limit may be over by then.
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs", batch_size=1)
     try:
-        for result, notes, error in parallel(_calls(function, jobs)):
+        for result, notes, error in _done(_calls(function, jobs), n_jobs):
             for note in notes:
                 warnings.warn(note, stacklevel=3)
             if error is not None:  # in its turn: what was done before is the caller's already
@@ -105,6 +104,18 @@ def _results(function: Callable[..., T], jobs: Iterable[tuple[Any, ...]], n_jobs
             "a worker process was killed, as the operating system does where memory is short; use fewer processes"
             " (n_jobs, --workers)"
         ) from error
+
+
+def _done(calls: Iterator[Any], n_jobs: int | None) -> Iterator[Done]:
+    """Yield what workers hand back, in order. Jobs are taken when workers are free: a time limit may be over then."""
+    backend, _ = joblib.parallel.get_active_backend()
+    if getattr(backend, "supports_return_generator", False):
+        yield from joblib.Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="n_jobs", batch_size=1)(calls)
+        return
+    # Such as Ray's, which hands back all results of a call at once: a call for as many jobs as there are workers.
+    at_a_time = count_workers(n_jobs)
+    while part := list(islice(calls, at_a_time)):
+        yield from joblib.Parallel(n_jobs=n_jobs, batch_size=1)(part)
 
 
 def _calls(function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:

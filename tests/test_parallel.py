@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from joblib._parallel_backends import LokyBackend
 from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
@@ -70,6 +71,9 @@ def test_processes_give_results_in_order_with_warnings_and_errors_and_are_told_o
     monkeypatch.setenv(THREADS, "3")
     assert list(run(square, ((x,) for x in range(5)), 2)) == [0, 1, 4, 9, 16]
     assert {threads for threads, _ in run(told, [(THREADS,)] * 3, 2)} == {"3"}
+    with monkeypatch.context() as patch:  # as of Ray's
+        patch.setattr(LokyBackend, "supports_return_generator", False)
+        assert list(run(square, ((x,) for x in range(5)), 2)) == [0, 1, 4, 9, 16]
     (pid, inner), _ = run(nested, [(2,), (3,)], 2)
     assert (pid != os.getpid(), inner) == (True, [4, 9])
     with pytest.raises(pg.PermGradError, match="cannot be sent to a process"):

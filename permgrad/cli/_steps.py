@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from permgrad.data.streamed import StreamedTable
     from permgrad.data.table import Table
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
@@ -106,17 +108,35 @@ class Steps:
         n_train : int
             Rows that the first network was fitted on.
         """
-        from permgrad.evaluation.recipe import train_once
+        numbers = range(1, self.trainings)
+        further = list(self.trained(estimator, data, split_random_state, numbers))
+        return self.averaged([ranking, *further], n_train) if further else ranking
+
+    def trained(
+        self,
+        estimator: HybridClassifier | HybridRegressor,
+        data: Table,
+        split_random_state: int,
+        numbers: Sequence[int],
+    ) -> Iterator[FeatureRanking]:
+        """Yield the rankings of some of the trainings, from 0: side by side where there are workers."""
+        from sklearn.base import clone
+
+        from permgrad.parallel import count_workers, run
+
+        def jobs() -> Iterator[tuple[Any, ...]]:
+            quietly = count_workers() > 1
+            for number in numbers:
+                click.echo(f"training {number + 1} of {self.trainings}, on a split of its own")
+                yield self, clone(estimator), data, split_random_state, number, quietly
+
+        yield from run(_trained, jobs())
+
+    def averaged(self, rankings: Sequence[FeatureRanking], n_train: int) -> FeatureRanking:
+        """Return the recipe's ranking, given those of all trainings and the rows that the first was fitted on."""
         from permgrad.importance.recipe import average_trainings
 
-        rankings, n_test = [ranking], 0
-        for number in range(1, self.trainings):
-            click.echo(f"training {number + 1} of {self.trainings}, on a split of its own")
-            training = train_once(estimator, data, number, split_random_state=split_random_state)
-            n_test = len(training.test)
-            rankings.append(self._columns(training.estimator, training.test, self._settings()))
-        if len(rankings) == 1:
-            return ranking
+        n_test = rankings[-1].settings["n_test"]
         return average_trainings(rankings, n_train=n_train, n_test=n_test, random_state=self.random_state)
 
     def _settings(self) -> dict[str, Any]:
@@ -158,3 +178,20 @@ class Steps:
             timeout=self.evaluate_timeout,
             verbose=True,
         )
+
+
+def _trained(
+    steps: Steps,
+    estimator: HybridClassifier | HybridRegressor,
+    data: Table,
+    split_random_state: int,
+    number: int,
+    quietly: bool,
+) -> FeatureRanking:
+    """Train once, and rank columns; without progress bars where others do so at the same time."""
+    from permgrad.evaluation.recipe import silenced, train_once
+
+    estimator = silenced(estimator) if quietly else estimator
+    training = train_once(estimator, data, number, split_random_state=split_random_state)
+    ranking = steps._columns(training.estimator, training.test, steps._settings())
+    return replace(ranking, settings={**ranking.settings, "n_test": len(training.test)})

@@ -91,11 +91,11 @@ class Measurement:
         if earlier is not None:
             self.increases = Increases(**earlier)
         # Even where all are measured, the baseline of the first feature is still wanted.
-        chunks = self._chunks() or [[0]]
+        chunks = self._chunks(budget.mine(len(self.increases.measured))) or [[0]]
         measure_in_chunks(self.increases, chunks, self._measure, checkpoint, budget, verbose)
 
-    def _chunks(self) -> list[list[int]]:
-        """Part the features that are left: enough for many calls of the network, few enough to look at the clock."""
+    def _chunks(self, mine: np.ndarray) -> list[list[int]]:
+        """Part those that are left of some features: enough for many calls, few enough to look at the clock."""
         measured = self.increases.measured
         columns_of = {branch: self.network.size(branch) for branch in self.positions}
         widths = [
@@ -111,7 +111,7 @@ class Measurement:
             (widths[f] > 1, *(self.network.order(branch, of[f]) for branch, of in self.positions.items()))
             for f in range(len(measured))
         ]
-        for feature in sorted(np.flatnonzero(~measured).tolist(), key=kinds.__getitem__):
+        for feature in sorted(np.flatnonzero(mine & ~measured).tolist(), key=kinds.__getitem__):
             columns += widths[feature]
             full = not chunks or len(chunks[-1]) >= most_features or columns > most_columns
             if full or (widths[feature] > 1) != (widths[chunks[-1][0]] > 1):
