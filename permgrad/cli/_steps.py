@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from permgrad.data.table import Table
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
     from permgrad.evaluation.result import RankingEvaluation
+    from permgrad.importance.budget import Budget
     from permgrad.importance.ranking import FeatureRanking
 
 
@@ -40,6 +41,8 @@ class Steps:
         Seconds for the tests.
     trainings : int
         Networks to train, each on a split of its own; their scores are averaged.
+    part, checkpoint : optional
+        See `permgrad.Budget`.
     """
 
     random_state: int
@@ -52,6 +55,8 @@ class Steps:
     evaluate: bool
     evaluate_timeout: float | None
     trainings: int = 1
+    part: tuple[int, int] | None = None
+    checkpoint: str | None = None
 
     def check(self, data: Table | StreamedTable, test: Table | StreamedTable) -> None:
         """Raise before training for what would not be possible after it."""
@@ -139,13 +144,17 @@ class Steps:
         n_test = rankings[-1].settings["n_test"]
         return average_trainings(rankings, n_train=n_train, n_test=n_test, random_state=self.random_state)
 
-    def _settings(self) -> dict[str, Any]:
-        """Return what rankings of one training share, its part of the time begun."""
+    def budget(self) -> Budget:
+        """Return a training's part of the time, begun."""
         from permgrad.importance.budget import Budget
 
         timeout = None if self.timeout is None else self.timeout / self.trainings
-        budget = Budget(timeout=timeout, tolerance=self.tolerance).begin()
-        return {"n_repeats": self.n_repeats, "formula": self.formula, "budget": budget}
+        part = None if self.part is None else (self.part[0], self.part[1])
+        return Budget(timeout=timeout, checkpoint=self.checkpoint, tolerance=self.tolerance, part=part).begin()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what rankings of one training share."""
+        return {"n_repeats": self.n_repeats, "formula": self.formula, "budget": self.budget()}
 
     def _columns(
         self, estimator: HybridClassifier | HybridRegressor, test: Table | StreamedTable, settings: dict[str, Any]

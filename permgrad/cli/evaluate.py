@@ -42,9 +42,9 @@ def evaluate(
 ) -> None:
     """Put the ranking in RESULTS, a directory of `permgrad rank` or `tune`, to the test.
 
-    TABLE is the file that it ranks, where it has moved: else it is found, and known by its hash. The tests: the network's loss as columns
-    are replaced, networks trained without the best columns, rankings of networks that forgot or never
-    learned, and of networks trained again; beside a random forest, SHAP, a plain MLP, mutual information and chance.
+    TABLE is the file that it ranks; leave it out where that has not moved. The tests: the network's loss as columns
+    are replaced, networks trained without the best columns, rankings of networks that forgot or never learned, and of
+    networks trained again; beside a random forest, SHAP, a plain MLP, mutual information and chance.
     """
     import permgrad as pg
     from permgrad.directories import move_into

@@ -99,10 +99,10 @@ def rank_features(
         How many rows each stands for, and labels of rows that were drawn together; see `permutation_importance`. By
         default those of a `Table` that an estimator is ranked on.
     formula : {"game", "last in", "fused", "published"} or Formula, optional
-        "game": Shapley values, see above. "last in": permutation through all branches, which takes less. "published", or a `Formula`: permutation and Grad-CAM scores on one scale,
-        weighed by ablation of the branches, and added ("fused" is ``Formula()``); their scores have no zero. By
-        default the game where it takes some minutes at most, else what each feature is worth as the last to be seen.
-        ``settings["formula"]`` says which.
+        "game": Shapley values, see above. "last in": permutation through all branches, which takes less. "published",
+        or a `Formula`: permutation and Grad-CAM scores on one scale, weighed by ablation of the branches, and added
+        ("fused" is ``Formula()``); their scores have no zero. By default the game where it takes some minutes at most,
+        else what each feature is worth as the last to be seen. ``settings["formula"]`` says which.
     end_to_end : bool, optional
         Also permute each raw column through both branches at once: what it is worth as the last to be seen;
         by default where that takes about a minute at most.

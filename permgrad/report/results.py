@@ -108,14 +108,7 @@ class Results:
     def _origin(self) -> dict[str, Any]:
         table, estimator = self.table, self.estimator
         return {
-            "data": {
-                "name": table.name,
-                "target": str(table.y.name),
-                "task": table.task,
-                "sha256": table.sha256,
-                "rows": len(table),
-                **table.notes,
-            },
+            "data": facts_of(table),
             "missing_values_in_training": estimator.encoder_.missing_,
             "split_random_state": self.split_random_state,
             "split": self.table.how_split(random_state=self.split_random_state),
@@ -128,6 +121,18 @@ class Results:
             "command": self.command,
             "notes": [*self.table.said, *self.notes],
         }
+
+
+def facts_of(table: Table) -> dict[str, Any]:
+    """Return what tells a table from others, and where it comes from."""
+    return {
+        "name": table.name,
+        "target": str(table.y.name),
+        "task": table.task,
+        "sha256": table.sha256,
+        "rows": len(table),
+        **table.notes,
+    }
 
 
 def _intervals(estimator: Any, test: Table) -> np.ndarray | None:

@@ -13,8 +13,8 @@ import pytest
 
 import permgrad as pg
 from permgrad.cli import _options
+from permgrad.cli._fitting import build_estimator
 from permgrad.cli._shown import show_ranking
-from permgrad.cli.rank import build_estimator
 from permgrad.cli.rank import rank as rank_command
 from permgrad.estimators.presets import PRESETS
 from permgrad.importance.permuting.conditional import LEAST_ROWS
@@ -166,7 +166,7 @@ def asked(monkeypatch, command):
         built.append(build_estimator(data, settings))
         raise pg.PermGradError("recorded")
 
-    monkeypatch.setattr(sys.modules["permgrad.cli.rank"], "build_estimator", record)
+    monkeypatch.setattr("permgrad.cli._fitting.build_estimator", record)
 
     def run(*options: str) -> pg.HybridClassifier:
         assert "recorded" in command("rank", "iris", *options).stderr
