@@ -129,7 +129,7 @@ def write_facts(directory: Path, shard: Shard, steps: Steps, data: Table, known:
         "steps": asdict(replace(steps, part=None, checkpoint=None)),
         "versions": versions(),
         "command": shlex.join(["permgrad", *_alike(sys.argv[1:])]),
-        "notes": list(notes_printed()),
+        "notes": [*data.said, *notes_printed()],
         **known,
     }
     write_json(directory / FILE, content)

@@ -110,7 +110,8 @@ def _write_results(directory: Path, found: dict[Path, dict[str, Any]], data: Tab
     else:
         with tempfile.TemporaryDirectory() as joined:
             ranking, groups = _joined(found, steps, Path(joined)).rank(estimator, test)
-    notes = tuple(dict.fromkeys(note for shard in found.values() for note in shard["notes"]))
+    told = dict.fromkeys(note for shard in found.values() for note in shard["notes"])
+    notes = tuple(note for note in told if note not in data.said)
     models = pg.ReferenceModels.load(place / REFERENCE_MODELS)
     known: Any = {"groups": groups, "command": first["command"], "models": models, "notes": notes}
     return write_results(directory, Results(estimator, ranking, data, test, first["split_random_state"], **known))

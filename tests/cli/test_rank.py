@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import html
 import json
-import sys
 import tempfile
 from dataclasses import replace
 
