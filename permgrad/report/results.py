@@ -91,14 +91,16 @@ class Results:
         ``coverage`` and the share ``inside`` intervals of it, where the estimator gives intervals.
         """
         if self.test.task == "classification":
-            mean, most = calibrated_error(self.probabilities)
-            error = expected_calibration_error(self.class_numbers, self.probabilities)
+            weights = self.test.weights
+            mean, most = calibrated_error(self.probabilities, sample_weight=weights)
+            error = expected_calibration_error(self.class_numbers, self.probabilities, sample_weight=weights)
             return {"ece": error, "bins": BINS, "ece_calibrated": mean, "ece_calibrated_most": most}
         ends = _intervals(self.estimator, self.test)
         if ends is None:
             return {}
         y = np.asarray(self.test.y, float)
-        return {"coverage": COVERAGE, "inside": float(((ends[:, 0] <= y) & (y <= ends[:, 1])).mean())}
+        inside = (ends[:, 0] <= y) & (y <= ends[:, 1])
+        return {"coverage": COVERAGE, "inside": float(np.average(inside, weights=self.test.weights))}
 
     def with_settings(self) -> Results:
         """Return the same, the ranking with where it comes from: data, split, scores, estimator, versions, command."""
