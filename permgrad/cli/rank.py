@@ -118,6 +118,9 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 )
 @workers_option
 @click.option(
+    "--devices", type=click.IntRange(1, 1000), metavar="N", help="Devices that each training step is split among."
+)
+@click.option(
     "--shard",
     type=ShardOf(),
     help="Do one of N parts of the work: of the trainings or, of one network, of the columns (with --formula last-in);"

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from permgrad.backend import Devices
 from permgrad.data._splitting import folds, holdout
 from permgrad.data.checks import check_complete
 from permgrad.data.encoding import ColumnEncoder
@@ -51,6 +52,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
     validation_fraction: float
     verbose: bool
     n_jobs: int | None = None
+    devices: Devices = None
     encoder_: ColumnEncoder
     kept_epoch_: int
 
@@ -148,7 +150,14 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         if callbacks:  # they may predict while it is trained
             self.networks_.append(network)
         history, kept = fit_network(
-            network, encoded, deciding, training, task=self._task, callbacks=callbacks, verbose=self.verbose
+            network,
+            encoded,
+            deciding,
+            training,
+            task=self._task,
+            callbacks=callbacks,
+            verbose=self.verbose,
+            devices=self.devices,
         )
         return network, history, kept, deciding
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import RegressorMixin
 
-from permgrad.backend import free_memory
+from permgrad.backend import Devices, free_memory
 from permgrad.data.float32 import float32_offset
 from permgrad.data.table import Task
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
@@ -75,6 +75,7 @@ class HybridEstimator(TableEstimator):
     random_state: int | np.random.RandomState | None = 0
     verbose: bool = False
     n_jobs: int | None = None
+    devices: Devices = None
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that the preset decides, with those given by hand in their place.
@@ -301,6 +302,9 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
     n_jobs : int, optional
         Processes that train several networks, where there are no callbacks; -1 for one a core. By default what
         ``joblib.parallel_config`` says, see `permgrad.parallel.run`.
+    devices : int or list of int or str, optional
+        How many of the accelerators, or which, each training step is split among; of the processors where there are no
+        accelerators. By default one. Batches become a multiple of their number.
     class_weight : "balanced" or dict of label to float, optional
         Weight of each class in the loss, in training and for early stopping; only for classification.
 
