@@ -147,13 +147,14 @@ def _perform(sent: bytes, told: dict[str, str]) -> Done:
             os.environ[name] = value
     with joblib.parallel_config(backend="sequential", n_jobs=1), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
+        result, raised = None, None
         try:
             function, job = cloudpickle.loads(sent)
-            done = function(*job), None
+            result = function(*job)
         except Exception as error:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            done = None, error
-    return done[0], [str(warning.message) for warning in caught if warning.category is UserWarning], done[1]
+            raised = error
+    return result, [str(warning.message) for warning in caught if warning.category is UserWarning], raised
 
 
 def _failed(error: Exception) -> Done:

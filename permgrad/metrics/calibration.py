@@ -104,7 +104,7 @@ def reliability_curve(
             f"expected an outcome and a probability for each row, got shapes {happened.shape} and {probability.shape}"
         )
     weights = _checked(sample_weight, len(happened))
-    n_rows = len(happened) if weights is None else np.count_nonzero(weights)
+    n_rows = len(happened) if weights is None else int(np.count_nonzero(weights))
     rows = []
     for part, weight in _bins(probability, min(n_bins, max(1, n_rows // LEAST_ROWS)), weights):
         share = float(np.average(happened[part], weights=weight))
