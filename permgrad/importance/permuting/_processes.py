@@ -23,8 +23,9 @@ from permgrad.parallel import count_workers, run
 if TYPE_CHECKING:
     from permgrad.importance.permuting._measurement import Measurement  # which imports this
 
-PAYS_FROM = 50_000_000
-"""Rows under a permutation from which on processes begin unasked: each takes some ten seconds to load TensorFlow."""
+PAYS_FROM = 20_000_000
+"""Rows under a permutation from which on processes begin unasked: each takes some ten seconds to load TensorFlow, and
+so many take two minutes and more on one core."""
 BLOCKS = 4
 """Of features, for each process: so that none waits long for the last, and time and checkpoint are looked after."""
 FILE = "network.keras"
