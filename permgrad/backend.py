@@ -93,6 +93,48 @@ def has_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
+Devices = int | Sequence[int | str] | None
+"""How many devices, or which, by number or name."""
+
+
+def chosen_devices(devices: Devices) -> list[str]:
+    """Return the names of devices to train on, of the accelerators, or of the processors where there are none.
+
+    Raises
+    ------
+    PermGradError
+        If there are not so many, or one is not there.
+    """
+    if devices is None or devices == 1:
+        return []
+    if NAME == "jax":
+        known = [f"{device.platform}:{device.id}" for device in jax.devices()]
+    else:
+        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        known = [device.name.removeprefix("/device:").lower() for device in found]
+    asked = range(devices) if isinstance(devices, int) else devices
+    names = [known[each] if isinstance(each, int) and 0 <= each < len(known) else str(each).lower() for each in asked]
+    absent = [name for name in names if name not in known]
+    if not names or absent or len(set(names)) < len(names):
+        raise PermGradError(f"devices must be how many, or which, of {', '.join(known)}, got {devices!r}")
+    return names if len(names) > 1 else []
+
+
+@contextmanager
+def spread_over(names: Sequence[str]) -> Iterator[None]:
+    """Have networks that are made and trained inside the block split each batch among these devices."""
+    if NAME == "jax":
+        with quiet_start():
+            import tensorflow  # noqa: F401 - Keras asks whether rows are a data set of TensorFlow's
+
+            distribution = keras.distribution.DataParallel(devices=list(names))
+        with distribution.scope():
+            yield
+    else:
+        with tf.distribute.MirroredStrategy([f"/{name}" for name in names]).scope():
+            yield
+
+
 def compiled(function: Callable[..., Any], *models: Any, fuse: bool = False) -> Callable[..., Any]:
     """Compile a function of tensors; it is traced once per shape of its arguments, `fuse` as `fused` does it.
 

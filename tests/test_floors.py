@@ -15,6 +15,7 @@ FLOORS = (
     "backend",
     "files",
     "directories",
+    "parallel",
     "data",
     "images",
     "layers",
@@ -92,7 +93,7 @@ def test_every_module_has_a_floor():
 def test_the_tree_in_contributing_is_the_tree():
     text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     drawn = re.findall(r"^  (\w+)/ ", text, re.MULTILINE)
-    assert ["errors", "backend", "files", "directories", *drawn] == list(FLOORS)
+    assert ["errors", "backend", "files", "directories", "parallel", *drawn] == list(FLOORS)
     below = [path for path in re.findall(r"`((?:\w+/)+\w+\.py)`", text) if not path.startswith(("tests/", "permgrad/"))]
     assert below
     assert [path for path in below if not (PACKAGE / path).is_file()] == []

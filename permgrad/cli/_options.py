@@ -138,6 +138,12 @@ READING = [
     ),
 ]
 """How a file's table is read, and what becomes of its columns and classes."""
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Processes for what trains several networks, each on one thread.  [default: none beside this one]",
+)
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/TABLE]")
 TABLE = click.argument("table")
 TARGET = click.option("--target", help="Column to predict. A file needs it; a data set has one already.")

@@ -16,12 +16,14 @@ from permgrad.cli._options import OfTable
 if TYPE_CHECKING:
     import numpy as np
 
+    from permgrad.cli._steps import Steps
     from permgrad.data.table import Table
     from permgrad.importance.network.opaque import Opaque
     from permgrad.importance.ranking import FeatureRanking
 
 WITH_A_MODEL = (
     *("table", "target", "task", "out", "overwrite", "model", "n_repeats", "timeout", "conditional", "random_state"),
+    *("formula", "shard", "workers"),
 )
 """Options that do not concern training."""
 DPI = 150
@@ -50,22 +52,31 @@ def check_rows(data: Table) -> None:
         )
 
 
-def rank_model(
-    path: Path,
-    data: Table,
-    task: str | None,
-    *,
-    n_repeats: int,
-    timeout: float | None,
-    conditional: bool,
-    random_state: int,
-) -> FeatureRanking:
+def check_formula(formula: str | None) -> None:
+    """Raise for a formula that weighs branches."""
+    from permgrad.errors import PermGradError
+
+    if formula not in (None, "game", "last in"):
+        raise PermGradError(
+            f"with --model, --formula is game or last-in; {formula!r} is of a network that is trained here"
+        )
+
+
+def rank_model(path: Path, data: Table, task: str | None, steps: Steps, command: str | None = None) -> FeatureRanking:
     """Rank the table's columns by what a saved model says of all its rows.
 
     A model of one table is taken apart; one that draws an image of its columns, or has an input for each, is not: its
     columns are permuted as they come, through all of it.
+
+    Parameters
+    ----------
+    path : Path
+    data : Table
+    task : str, optional
+    steps : Steps
+    command : str, optional
+        That repeats the run; by default this process's.
     """
-    from permgrad.importance.budget import Budget
     from permgrad.importance.network.branches import cut_model
     from permgrad.importance.network.opaque import Opaque
     from permgrad.importance.rank import rank_features
@@ -75,14 +86,14 @@ def rank_model(
     y, classes = true_values(model, data, task)
     known: Any = {"classes": classes, "task": task, "sample_weight": data.weights, "row_groups": data.groups}
     opaque = Opaque.of(model, data.X, y, **known)
-    given: Any = {"n_repeats": n_repeats, "random_state": random_state, "conditional": conditional, "verbose": True}
-    budget = Budget(timeout=timeout)
+    given: Any = {name: getattr(steps, name) for name in ("n_repeats", "random_state", "conditional", "formula")}
+    given |= {"budget": steps.budget(), "verbose": True}
     alone = len(model.inputs) == 1 and [branch.kind for branch in cut_model(model).branches] == ["tabular"]
     if alone and len(model.inputs[0].shape) == 2:
-        ranking = rank_features(model, data.X.astype("float32"), y, budget=budget, **known, **given)
+        ranking = rank_features(model, data.X.astype("float32"), y, **known, **given)
     else:
-        ranking = rank_opaque(opaque, budget=budget, **given)
-    return _with_origin(ranking, opaque, data, path)
+        ranking = rank_opaque(opaque, **given)
+    return _with_origin(ranking, opaque, data, path, command)
 
 
 def read_model(path: Path) -> Any:
@@ -161,7 +172,30 @@ def write_ranking(directory: Path, ranking: FeatureRanking) -> None:
     plotting.plot_ranking(ranking).savefig(directory / "ranking.png", dpi=DPI)
 
 
-def _with_origin(ranking: FeatureRanking, opaque: Opaque, data: Table, path: Path) -> FeatureRanking:
+def facts_of_model(path: Path) -> dict[str, str]:
+    """Return what tells a model's file from others, and where it is."""
+    return {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "path": str(path.resolve())}
+
+
+def same_model(known: dict[str, str]) -> Path:
+    """Return the file that `facts_of_model` told of.
+
+    Raises
+    ------
+    PermGradError
+        If it is no longer there, or another.
+    """
+    from permgrad.errors import PermGradError
+
+    path = Path(known["path"])
+    if not path.is_file() or facts_of_model(path)["sha256"] != known["sha256"]:
+        raise PermGradError(f"the shards are of a model in {path}, which is no longer there, or another; put it back")
+    return path
+
+
+def _with_origin(
+    ranking: FeatureRanking, opaque: Opaque, data: Table, path: Path, command: str | None
+) -> FeatureRanking:
     """Return the ranking with where it comes from: data, model, versions, command; and the model's scores."""
     from dataclasses import replace
 
@@ -169,11 +203,11 @@ def _with_origin(ranking: FeatureRanking, opaque: Opaque, data: Table, path: Pat
 
     origin = {
         "data": {"name": data.name, "target": str(data.y.name), "sha256": data.sha256, "rows": len(data), **data.notes},
-        "model": {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        "model": facts_of_model(path),
         "test_rows": len(data),
         "test_scores": _scores(opaque),
         "versions": versions(),
-        "command": shlex.join(["permgrad", *sys.argv[1:]]),
+        "command": command or shlex.join(["permgrad", *sys.argv[1:]]),
     }
     return replace(ranking, settings={**ranking.settings, **origin})
 

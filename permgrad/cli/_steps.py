@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from permgrad.data.streamed import StreamedTable
     from permgrad.data.table import Table
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
     from permgrad.evaluation.result import RankingEvaluation
+    from permgrad.importance.budget import Budget
     from permgrad.importance.ranking import FeatureRanking
 
 
@@ -38,6 +41,8 @@ class Steps:
         Seconds for the tests.
     trainings : int
         Networks to train, each on a split of its own; their scores are averaged.
+    part, checkpoint : optional
+        See `permgrad.Budget`.
     """
 
     random_state: int
@@ -50,6 +55,8 @@ class Steps:
     evaluate: bool
     evaluate_timeout: float | None
     trainings: int = 1
+    part: tuple[int, int] | None = None
+    checkpoint: str | None = None
 
     def check(self, data: Table | StreamedTable, test: Table | StreamedTable) -> None:
         """Raise before training for what would not be possible after it."""
@@ -106,26 +113,48 @@ class Steps:
         n_train : int
             Rows that the first network was fitted on.
         """
-        from permgrad.evaluation.recipe import train_once
+        numbers = range(1, self.trainings)
+        further = list(self.trained(estimator, data, split_random_state, numbers))
+        return self.averaged([ranking, *further], n_train) if further else ranking
+
+    def trained(
+        self,
+        estimator: HybridClassifier | HybridRegressor,
+        data: Table,
+        split_random_state: int,
+        numbers: Sequence[int],
+    ) -> Iterator[FeatureRanking]:
+        """Yield the rankings of some of the trainings, from 0: side by side where there are workers."""
+        from sklearn.base import clone
+
+        from permgrad.parallel import count_workers, run
+
+        def jobs() -> Iterator[tuple[Any, ...]]:
+            quietly = count_workers() > 1
+            for number in numbers:
+                click.echo(f"training {number + 1} of {self.trainings}, on a split of its own")
+                yield self, clone(estimator), data, split_random_state, number, quietly
+
+        yield from run(_trained, jobs())
+
+    def averaged(self, rankings: Sequence[FeatureRanking], n_train: int) -> FeatureRanking:
+        """Return the recipe's ranking, given those of all trainings and the rows that the first was fitted on."""
         from permgrad.importance.recipe import average_trainings
 
-        rankings, n_test = [ranking], 0
-        for number in range(1, self.trainings):
-            click.echo(f"training {number + 1} of {self.trainings}, on a split of its own")
-            training = train_once(estimator, data, number, split_random_state=split_random_state)
-            n_test = len(training.test)
-            rankings.append(self._columns(training.estimator, training.test, self._settings()))
-        if len(rankings) == 1:
-            return ranking
+        n_test = rankings[-1].settings["n_test"]
         return average_trainings(rankings, n_train=n_train, n_test=n_test, random_state=self.random_state)
 
-    def _settings(self) -> dict[str, Any]:
-        """Return what rankings of one training share, its part of the time begun."""
+    def budget(self) -> Budget:
+        """Return a training's part of the time, begun."""
         from permgrad.importance.budget import Budget
 
         timeout = None if self.timeout is None else self.timeout / self.trainings
-        budget = Budget(timeout=timeout, tolerance=self.tolerance).begin()
-        return {"n_repeats": self.n_repeats, "formula": self.formula, "budget": budget}
+        part = None if self.part is None else (self.part[0], self.part[1])
+        return Budget(timeout=timeout, checkpoint=self.checkpoint, tolerance=self.tolerance, part=part).begin()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what rankings of one training share."""
+        return {"n_repeats": self.n_repeats, "formula": self.formula, "budget": self.budget()}
 
     def _columns(
         self, estimator: HybridClassifier | HybridRegressor, test: Table | StreamedTable, settings: dict[str, Any]
@@ -158,3 +187,20 @@ class Steps:
             timeout=self.evaluate_timeout,
             verbose=True,
         )
+
+
+def _trained(
+    steps: Steps,
+    estimator: HybridClassifier | HybridRegressor,
+    data: Table,
+    split_random_state: int,
+    number: int,
+    quietly: bool,
+) -> FeatureRanking:
+    """Train once, and rank columns; without progress bars where others do so at the same time."""
+    from permgrad.evaluation.recipe import silenced, train_once
+
+    estimator = silenced(estimator) if quietly else estimator
+    training = train_once(estimator, data, number, split_random_state=split_random_state)
+    ranking = steps._columns(training.estimator, training.test, steps._settings())
+    return replace(ranking, settings={**ranking.settings, "n_test": len(training.test)})

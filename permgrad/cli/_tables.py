@@ -69,7 +69,7 @@ def load_table(table: str, target: str | None, task: Any, told: dict[str, Any] |
         return Table.from_frame(frame, str(data.y.name), **facts, **told) if told else data
     if target is None:
         raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")
-    return Table.from_file(table, target, task=task, **told)
+    return Table.from_file(table, target, task=task, notes={"path": str(Path(table).resolve())}, **told)
 
 
 def is_path(table: str) -> bool:
@@ -77,8 +77,18 @@ def is_path(table: str) -> bool:
     return bool(Path(table).suffix) or Path(table).exists() or any(letter in table for letter in "*?/")
 
 
-def same_table(table: str | None, known: dict[str, Any]) -> Table:
-    """Load the table that a ranking is of."""
+def same_table(table: str | None, known: dict[str, Any], results: Path) -> Table:
+    """Load the table that a ranking is of.
+
+    Parameters
+    ----------
+    table : str, optional
+        As on the command line; without it, what the ranking remembers of its file is looked for.
+    known : dict
+        What the ranking knows of its data.
+    results : Path
+        Its directory.
+    """
     from permgrad.data.datasets import list_datasets
     from permgrad.errors import PermGradError
 
@@ -89,17 +99,36 @@ def same_table(table: str | None, known: dict[str, Any]) -> Table:
         )
     named = known["name"] in set(list_datasets()["name"])
     if table is None and not named:
-        raise PermGradError(
-            f"the ranking is of a file called {known['name']!r}; name it: permgrad evaluate RESULTS FILE"
-        )
+        table = _remembered(known, results)
     is_file = table is not None and is_path(table)
     task = known.get("task") if is_file else None
     data = load_table(table or known["name"], known["target"] if is_file else None, task, known.get("read"))
     if "probes" in known:
         data = data.with_probes(known["probes"]["n_probes"], random_state=known["probes"]["random_state"])
     if data.sha256 != known["sha256"]:
+        where = table or data.name
         raise PermGradError(
-            f"the ranking is of a table with SHA-256 {known['sha256']}, {table or data.name} has {data.sha256}; pass"
+            f"the ranking is of a table with SHA-256 {known['sha256']}, {where} has {data.sha256}; pass"
             " the table that was ranked"
         )
     return data
+
+
+def _remembered(known: dict[str, Any], results: Path) -> str:
+    """Return where a ranking's file is: where it was, in or beside the results, or here. Its hash tells if it is that.
+
+    Its path is kept, and not its rows: tests train anew, on all of them, and results are handed around, where a copy of
+    the table would be one more than its owner knows of.
+    """
+    from permgrad.errors import PermGradError
+
+    if "path" not in known:
+        raise PermGradError(f"the ranking is of a table called {known['name']!r} that came from no file; name one")
+    path = Path(known["path"])
+    for place in (path, *(directory / path.name for directory in (results, results.resolve().parent, Path()))):
+        if place.exists() or (place == path and any(letter in path.name for letter in "*?")):
+            return str(place)
+    raise PermGradError(
+        f"the ranking is of a file {path.name!r} that is no longer in {path.parent}, nor beside the results; say where"
+        " it is: permgrad evaluate RESULTS FILE"
+    )

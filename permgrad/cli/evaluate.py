@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from permgrad.cli._options import SECONDS, SEED
+from permgrad.cli._options import SECONDS, SEED, workers_option
 from permgrad.cli._shown import show_evaluation
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._tables import same_table
@@ -30,6 +30,7 @@ PARTS = ("curves", "retrain", "sanity", "stability")
 )
 @click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no test is begun.")
 @click.option("--random-state", type=SEED, default=0, show_default=True, help="Of the tests.")
+@workers_option
 def evaluate(
     results: Path,
     table: str | None,
@@ -37,12 +38,13 @@ def evaluate(
     n_trainings: int,
     timeout: float | None,
     random_state: int,
+    workers: int | None,
 ) -> None:
     """Put the ranking in RESULTS, a directory of `permgrad rank` or `tune`, to the test.
 
-    TABLE is the file that it ranks; a data set's name need not be repeated. The tests: the network's loss as columns
-    are replaced, networks trained without the best columns, rankings of networks that forgot or never
-    learned, and of networks trained again; beside a random forest, SHAP, a plain MLP, mutual information and chance.
+    TABLE is the file that it ranks; leave it out where that has not moved. The tests: the network's loss as columns
+    are replaced, networks trained without the best columns, rankings of networks that forgot or never learned, and of
+    networks trained again; beside a random forest, SHAP, a plain MLP, mutual information and chance.
     """
     import permgrad as pg
     from permgrad.directories import move_into
@@ -54,7 +56,7 @@ def evaluate(
     stop_by_interrupt()
     ranking = pg.FeatureRanking.load(results / "ranking.json")
     split_random_state = ranking.settings["split_random_state"]
-    data = same_table(table, ranking.settings["data"])
+    data = same_table(table, ranking.settings["data"], results)
     estimator = pg.load(results / "model")
     train, val, test = data.split(random_state=split_random_state)
     rows, deciding = rows_to_fit(estimator, train, val)
@@ -69,6 +71,7 @@ def evaluate(
         random_state=random_state,
         timeout=timeout,
         verbose=True,
+        n_jobs=workers,
     )
     groups = pg.FeatureRanking.load(results / "groups.json") if (results / "groups.json").exists() else None
     command = ranking.settings.get("command")

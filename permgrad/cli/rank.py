@@ -10,20 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from permgrad.cli._fitting import build_estimator, fit
 from permgrad.cli._notes import notes_printed
-from permgrad.cli._options import PRESETS, SECONDS, SettingsApart, check_class_weight, settings_options, shared_options
-from permgrad.cli._saved_model import check_options, check_rows, rank_model, write_ranking
-from permgrad.cli._shown import show_evaluation, show_models, show_ranking
+from permgrad.cli._options import (
+    PRESETS,
+    SECONDS,
+    SettingsApart,
+    settings_options,
+    shared_options,
+    workers_option,
+)
+from permgrad.cli._saved_model import (
+    check_formula,
+    check_options,
+    check_rows,
+    facts_of_model,
+    rank_model,
+    write_ranking,
+)
+from permgrad.cli._shards import Shard, ShardOf, check_shard, parted, write_facts, write_shard
+from permgrad.cli._shown import show_evaluation, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps
 from permgrad.cli._streamed import load_by_blocks, streams, write_by_blocks
-from permgrad.cli._tables import load_table, show_split, show_table, take_reading
-from permgrad.cli.check import show_findings
+from permgrad.cli._tables import load_table, show_table, take_reading
 
 if TYPE_CHECKING:
     from permgrad.data.streamed import StreamedTable
     from permgrad.data.table import Table
-    from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
     from permgrad.importance.ranking import FeatureRanking
 
 
@@ -81,10 +95,10 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 )
 @click.option(
     "--formula",
-    type=click.Choice(["game", "fused", "published"]),
-    help="How columns are scored. game: Shapley values of the loss. published: permutation, Grad-CAM and ablation"
-    " fused, as in the paper; fused: the same with later choices. By default game where it takes minutes at most,"
-    " else permutation alone.",
+    type=click.Choice(["game", "last-in", "fused", "published"]),
+    help="How columns are scored. game: Shapley values of the loss. last-in: permutation alone. published: permutation,"
+    " Grad-CAM and ablation fused, as in the paper; fused: the same with later choices. By default game where it"
+    " takes minutes at most, else last-in.",
 )
 @click.option(
     "--tolerance",
@@ -101,6 +115,16 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     "--stream/--no-stream",
     default=None,
     help="Read Parquet files block by block, never all at once.  [default: where they would fill the memory]",
+)
+@workers_option
+@click.option(
+    "--devices", type=click.IntRange(1, 1000), metavar="N", help="Devices that each training step is split among."
+)
+@click.option(
+    "--shard",
+    type=ShardOf(),
+    help="Do one of N parts of the work: of the trainings or, of one network, of the columns (with --formula last-in);"
+    " `permgrad merge` puts them together.",
 )
 @settings_options
 def rank(
@@ -122,6 +146,8 @@ def rank(
     evaluate: bool,
     evaluate_timeout: float | None,
     stream: bool | None,
+    workers: int | None,
+    shard: Shard | None,
     **settings: Any,  # the other options are the estimator's settings, by name
 ) -> None:
     """Train a hybrid network on TABLE and rank its columns.
@@ -130,12 +156,14 @@ def rank(
     Excel, Stata or SPSS; a directory of Parquet files, or a pattern in quotes. The preset decides what no option
     says. With --model, nothing is trained.
     """
-    from permgrad.data.streamed import StreamedTable
     from permgrad.directories import new_directory
+    from permgrad.parallel import workers as use_workers
 
     stop_by_interrupt()
+    formula = None if formula is None else formula.replace("-", " ")
     if model is not None:
         check_options(click.get_current_context())
+        check_formula(formula)
     told = take_reading(settings)
     by_blocks = model is None and streams(table, stream)
     data: Any = load_by_blocks(table, target, task, told) if by_blocks else load_table(table, target, task, told)
@@ -157,61 +185,69 @@ def rank(
         evaluate_timeout,
         trainings,
     )
-    out = out or Path("results") / data.name
+    if shard is not None:
+        check_shard(shard, steps, by_blocks=by_blocks)
+    out = out or Path("results") / (data.name if shard is None else f"{data.name}-{shard.number}-of-{shard.of}")
     protected = [path for path in (table, model) if path is not None and Path(path).exists()]
     needs = BYTES_OF_RESULTS + BYTES_PER_COLUMN * len(data.features)
-    with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging:
+    with new_directory(out, overwrite=overwrite, protected=protected, needs=needs) as staging, use_workers(workers):
         show_table(data)
-        if isinstance(data, StreamedTable):
-            ranking = write_by_blocks(staging, data, split_random_state, build_estimator(data, settings), steps)
+        if shard is None:
+            ranking = _write(staging, data, model, task, split_random_state, settings, steps)
         elif model is None:
-            ranking = _write_ranking(staging, data, split_random_state, settings, steps)
+            write_shard(staging, shard, data, split_random_state, settings, steps)
         else:
-            known: Any = {"n_repeats": n_repeats, "timeout": timeout, "conditional": conditional}
-            ranking = rank_model(model, data, task, random_state=settings["random_state"], **known)
-            write_ranking(staging, ranking)
+            rank_model(model, data, task, parted(steps, shard, staging))
+            write_facts(staging, shard, steps, data, {"model": facts_of_model(model), "task": task})
+    if shard is not None:
+        click.echo(f"\nshard {shard} is in {out}/; permgrad merge puts all {shard.of} together")
+        return
     show_ranking(ranking)
     written = "report.html, ranking.csv, ranking.json, model/ and pictures"
     written = "ranking.csv, ranking.json, ranking.png and model/" if by_blocks else written
     click.echo(f"\nresults in {out}/: {written if model is None else 'ranking.csv, ranking.json, ranking.png'}")
 
 
+def _write(
+    directory: Path,
+    data: Table | StreamedTable,
+    model: Path | None,
+    task: str | None,
+    split_random_state: int,
+    settings: dict[str, Any],
+    steps: Steps,
+) -> FeatureRanking:
+    """Rank in the way that options ask for, and write results."""
+    from permgrad.data.streamed import StreamedTable
+
+    if isinstance(data, StreamedTable):
+        return write_by_blocks(directory, data, split_random_state, build_estimator(data, settings), steps)
+    if model is None:
+        return _write_ranking(directory, data, split_random_state, settings, steps)
+    ranking = rank_model(model, data, task, steps)
+    write_ranking(directory, ranking)
+    return ranking
+
+
 def _write_ranking(
     directory: Path, data: Table, split_random_state: int, settings: dict[str, Any], steps: Steps
 ) -> FeatureRanking:
-    """Train, rank, put to the test, and write all of it; what is not possible fails before training."""
+    """Train, rank, put to the test, and write all of it."""
     from permgrad.errors import PermGradError
-    from permgrad.evaluation.recipe import rows_to_fit
-    from permgrad.evaluation.reference_models import reference_models
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 
-    train, val, test = data.split(random_state=split_random_state)
-    show_split(data, split_random_state)
-    steps.check(data, test)
-    estimator = build_estimator(data, settings)
-    check = data.check(random_state=split_random_state)
-    if check.findings:
-        show_findings(check)
-        click.echo()
-    click.echo(estimator.description())
-    rows, deciding = rows_to_fit(estimator, train, val)
-    estimator.fit(rows, validation_data=deciding)
-    missing = estimator.encoder_.missing_
-    if missing:
-        counts = ", ".join(f"{name} {count}" for name, count in missing.items())
-        click.echo(f"missing training values, filled with the median or a category of their own: {counts}")
-    models = reference_models(estimator, rows, test, validation_data=deciding, random_state=settings["random_state"])
-    show_models(models)
+    fitted = fit(data, split_random_state, settings, steps)
+    estimator, test = fitted.estimator, fitted.test
     ranking, groups = steps.rank(estimator, test)
-    ranking = steps.further_trainings(estimator, ranking, data, split_random_state, len(rows))
-    evaluation = steps.put_to_the_test(estimator, ranking, rows, deciding, test)
+    ranking = steps.further_trainings(estimator, ranking, data, split_random_state, len(fitted.rows))
+    evaluation = steps.put_to_the_test(estimator, ranking, fitted.rows, fitted.deciding, test)
     if evaluation is not None:
         show_evaluation(evaluation)
     command = shlex.join(["permgrad", *sys.argv[1:]])
-    results = Results(
-        estimator, ranking, data, test, split_random_state, groups, evaluation, command, models, notes_printed(), check
-    )
+    known: Any = {"groups": groups, "evaluation": evaluation, "command": command, "models": fitted.models}
+    known |= {"notes": notes_printed(), "check": fitted.check}
+    results = Results(estimator, ranking, data, test, split_random_state, **known)
     try:
         return write_results(directory, results)
     except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time
@@ -231,23 +267,3 @@ def _rescue(ranking: FeatureRanking) -> None:
         click.echo(f"the ranking could not be kept: {error}", err=True)
     else:
         click.echo(f"the ranking is kept in {kept}", err=True)
-
-
-def build_estimator(data: Table | StreamedTable, settings: dict[str, Any]) -> HybridClassifier | HybridRegressor:
-    """Build the estimator of a table's task with these settings.
-
-    Parameters
-    ----------
-    data : Table or StreamedTable
-    settings : dict
-        Of the estimator, but that ``"branches"`` may be "both", and ``"class_weight"`` is there for regression too.
-    """
-    from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
-
-    check_class_weight(settings["class_weight"], data.task)
-    branches = ("tabular", "image") if settings["branches"] == "both" else (settings["branches"],)
-    settings = {**settings, "branches": branches, "verbose": True}
-    if data.task == "classification":
-        return HybridClassifier(**settings)
-    settings.pop("class_weight")
-    return HybridRegressor(**settings)

@@ -99,7 +99,7 @@ class RanksFeatures:
         sample_weight, row_groups : array of shape (n_rows,), optional
             How many rows each stands for, and labels of rows that were drawn together (what `fit` calls groups); by
             default those of a table. See `permgrad.permutation_importance`.
-        formula : {"game", "fused", "published"} or Formula, optional
+        formula : {"game", "last in", "fused", "published"} or Formula, optional
             By default Shapley values of the game of (column, branch), where they take some minutes at most; see
             `permgrad.rank_features`.
         end_to_end : bool, optional

@@ -165,6 +165,7 @@ def _fit_network(
         task=estimator._task,
         callbacks=callbacks,
         verbose=estimator.verbose,
+        devices=estimator.devices,
     )
     estimator._after_training(network, deciding, number, shared)
     return history, kept

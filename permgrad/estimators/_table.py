@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from permgrad.backend import Devices
 from permgrad.data._splitting import folds, holdout
 from permgrad.data.checks import check_complete
 from permgrad.data.encoding import ColumnEncoder
@@ -22,6 +24,8 @@ from permgrad.estimators._base import NetworkEstimator, draw_random_state
 from permgrad.estimators._predicting import predicted_by
 from permgrad.estimators._ranking import ExplainsImages
 from permgrad.estimators._streamed import fit_streamed, rows_for
+from permgrad.estimators.saving import network_from_bytes, network_to_bytes
+from permgrad.parallel import count_workers, run
 from permgrad.training.config import TrainingConfig
 from permgrad.training.fit import Rows, fit_network
 
@@ -29,6 +33,8 @@ MIN_VALIDATION_ROWS = 5
 
 WeightedTable = tuple[Table, np.ndarray | None]
 """Rows, and the weight of each where they are weighted: in training 1 on average."""
+Trained = tuple[Any, dict[str, list[float]], int, Rows | None]
+"""A network, what training logged, the epoch whose weights it has, and the encoded rows that decided, where here."""
 
 
 class TableEstimator(ExplainsImages, NetworkEstimator):
@@ -45,6 +51,8 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
     random_state: int | np.random.RandomState | None
     validation_fraction: float
     verbose: bool
+    n_jobs: int | None = None
+    devices: Devices = None
     encoder_: ColumnEncoder
     kept_epoch_: int
 
@@ -107,27 +115,66 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         self._fit_shared(self.encoder_.encode(seen[0].X))
         self.networks_ = []
         shared = validation_data is not None
-        logs = [self._fit_network(*part, number, shared, callbacks) for number, part in enumerate(parts)]
+        logs = [
+            self._add_network(part[1], number, shared, *done)
+            for number, (part, done) in enumerate(zip(parts, self._trained(parts, callbacks), strict=True))
+        ]
         self.history_, self.kept_epoch_ = logs[0]
         return self
 
-    def _fit_network(
+    def _trained(
+        self, parts: Sequence[tuple[WeightedTable, WeightedTable | None]], callbacks: Sequence[Any]
+    ) -> Iterator[Trained]:
+        """Yield what is trained on each part: here, or in processes, but with callbacks always here."""
+        if len(parts) > 1 and not callbacks and count_workers(self.n_jobs) > 1:
+            shell = copy(self)
+            shell.verbose = False
+            jobs = ((shell, *part, number) for number, part in enumerate(parts))
+            yield from map(_received, run(_handed_over, jobs, self.n_jobs))
+            return
+        for number, part in enumerate(parts):
+            yield self._train(*part, number, callbacks)
+
+    def _train(
         self,
         train: WeightedTable,
         validation: WeightedTable | None,
         number: int,
-        shared: bool,
-        callbacks: Sequence[Any],
-    ) -> tuple[dict[str, list[float]], int]:
-        """Add a network trained on some rows; return what training logged, and the epoch whose weights it has."""
+        callbacks: Sequence[Any] = (),
+    ) -> Trained:
+        """Train a network on some rows."""
         network_config, training = self._configs(len(train[0]), self.random_state_ + number)
         encoded = self._for_network(*train)
         deciding = self._for_network(*validation) if validation else None
         network = self._build(network_config, encoded, deciding)
-        self.networks_.append(network)  # now: callbacks may predict while it is trained
+        if callbacks:  # they may predict while it is trained
+            self.networks_.append(network)
         history, kept = fit_network(
-            network, encoded, deciding, training, task=self._task, callbacks=callbacks, verbose=self.verbose
+            network,
+            encoded,
+            deciding,
+            training,
+            task=self._task,
+            callbacks=callbacks,
+            verbose=self.verbose,
+            devices=self.devices,
         )
+        return network, history, kept, deciding
+
+    def _add_network(
+        self,
+        validation: WeightedTable | None,
+        number: int,
+        shared: bool,
+        network: Any,
+        history: dict[str, list[float]],
+        kept: int,
+        deciding: Rows | None,
+    ) -> tuple[dict[str, list[float]], int]:
+        """Take a trained network over; return what training logged, and the epoch whose weights it has."""
+        self.networks_[number:] = [network]
+        if deciding is None and validation is not None:
+            deciding = self._for_network(*validation)
         self._after_training(network, deciding, number, shared)
         return history, kept
 
@@ -244,6 +291,16 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
+
+
+def _handed_over(shell: TableEstimator, train: WeightedTable, validation: WeightedTable | None, number: int) -> Any:
+    """Train a network in a process, and hand it back as a file's content."""
+    network, history, kept, _ = shell._train(train, validation, number)
+    return network_to_bytes(network), history, kept
+
+
+def _received(done: tuple[bytes, dict[str, list[float]], int]) -> Trained:
+    return network_from_bytes(done[0]), *done[1:], None
 
 
 def _taken(rows: WeightedTable, at: np.ndarray) -> WeightedTable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,14 +14,19 @@ from permgrad.data.cells import Cells
 from permgrad.data.checks import as_target
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
+from permgrad.estimators._base import NetworkEstimator
 from permgrad.estimators._ranking import RanksByAveraging
+from permgrad.estimators.loading import load_bytes
+from permgrad.estimators.saving import estimator_to_bytes
+from permgrad.parallel import count_workers, run
 
 
 class _Averaged(RanksByAveraging, BaseEstimator):
     """What classifier and regressor share; see `AveragedClassifier`."""
 
-    def __init__(self, estimators: Sequence[Any]) -> None:
+    def __init__(self, estimators: Sequence[Any], n_jobs: int | None = None) -> None:
         self.estimators = estimators
+        self.n_jobs = n_jobs
 
     def fit(
         self,
@@ -40,14 +45,17 @@ class _Averaged(RanksByAveraging, BaseEstimator):
         X, y
             As the estimators take them.
         sample_weight, groups, validation_data, callbacks
-            Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`.
+            Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`. With callbacks, which stay
+            here, all estimators are fitted here.
         """
         self._check_any(self.estimators)
         y = y if y is None else as_target(y)
         given = {"sample_weight": sample_weight, "groups": groups, "validation_data": validation_data}
         given |= {"callbacks": callbacks or None}
         given = {name: value for name, value in given.items() if value is not None}
-        self.estimators_ = [clone(estimator).fit(X, y, **given) for estimator in self.estimators]
+        here = callbacks or count_workers(self.n_jobs) == 1
+        jobs = ((clone(estimator), X, y, given) for estimator in self.estimators)
+        self.estimators_ = [job[0].fit(X, y, **given) for job in jobs] if here else _fitted(jobs, self.n_jobs)
         self._check_columns(X, reset=True)
         self._check_classes(self.estimators_)
         return self
@@ -95,6 +103,17 @@ class _Averaged(RanksByAveraging, BaseEstimator):
         return tags
 
 
+def _fitted(jobs: Iterable[tuple[Any, ...]], n_jobs: int | None) -> list[Any]:
+    """Fit estimators in processes."""
+    return [load_bytes(fitted) if isinstance(fitted, bytes) else fitted for fitted in run(_fit, jobs, n_jobs)]
+
+
+def _fit(estimator: Any, X: Any, y: Any, given: dict[str, Any]) -> Any:
+    """Fit an estimator, and hand it back: one of ours as a file's content, as networks are no objects to send."""
+    estimator.fit(X, y, **given)
+    return estimator_to_bytes(estimator) if isinstance(estimator, NetworkEstimator) else estimator
+
+
 class AveragedClassifier(ClassifierMixin, _Averaged):
     """The mean of the probabilities of several classifiers.
 
@@ -105,6 +124,9 @@ class AveragedClassifier(ClassifierMixin, _Averaged):
     estimators : sequence of estimators
         Such as ``[HybridClassifier(random_state=s) for s in range(5)]``; `fit` fits clones of them. For
         estimators that are fitted already see `of`.
+    n_jobs : int, optional
+        Processes that fit them, -1 for one a core; by default what ``joblib.parallel_config`` says, see
+        `permgrad.parallel.run`.
 
     Attributes
     ----------
@@ -149,6 +171,7 @@ class AveragedRegressor(RegressorMixin, _Averaged):
     Parameters
     ----------
     estimators : sequence of estimators
+    n_jobs : int, optional
     """
 
     def predict(self, X: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import RegressorMixin
 
-from permgrad.backend import free_memory
+from permgrad.backend import Devices, free_memory
 from permgrad.data.float32 import float32_offset
 from permgrad.data.table import Task
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
@@ -74,6 +74,8 @@ class HybridEstimator(TableEstimator):
     precision: str = "auto"
     random_state: int | np.random.RandomState | None = 0
     verbose: bool = False
+    n_jobs: int | None = None
+    devices: Devices = None
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that the preset decides, with those given by hand in their place.
@@ -297,6 +299,12 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         number give equal results on one machine; of a RandomState, each fit draws another number.
     verbose : bool
         Show progress bars.
+    n_jobs : int, optional
+        Processes that train several networks, where there are no callbacks; -1 for one a core. By default what
+        ``joblib.parallel_config`` says, see `permgrad.parallel.run`.
+    devices : int or list of int or str, optional
+        How many of the accelerators, or which, each training step is split among; of the processors where there are no
+        accelerators. By default one. Batches become a multiple of their number.
     class_weight : "balanced" or dict of label to float, optional
         Weight of each class in the loss, in training and for early stopping; only for classification.
 
@@ -351,10 +359,13 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
     ----------
     residuals_ : ndarray
         Absolute errors on the validation rows, ascending: what `predict_interval` goes by.
+    residual_weights_ : ndarray or None
+        What the row of each weighs; None where all weigh alike.
     """
 
     _task: ClassVar[Task] = "regression"
     residuals_: np.ndarray
+    residual_weights_: np.ndarray | None
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the predicted value of each row, shape (n_rows,)."""
@@ -372,7 +383,7 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         coverage : float
             Share of rows whose target is to lie in their interval, between 0 and 1: at least so many of rows drawn
             like the validation rows, on average. (Those also decided when training stopped, which makes the width a
-            little too small where they are few.)
+            little too small where they are few.) Where they weigh, of rows drawn as weights say.
 
         Returns
         -------
@@ -388,20 +399,33 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         References
         ----------
         Lei, G'Sell, Rinaldo, Tibshirani & Wasserman, Distribution-Free Predictive Inference for Regression, JASA 113
-        (2018): split conformal intervals.
+        (2018): split conformal intervals. Tibshirani, Barber, Candès & Ramdas (NeurIPS 2019) for rows that weigh; the
+        new row weighs what a row drawn by the weights does on average.
         """
         check_fitted(self)
         if not 0 < coverage < 1:
             raise PermGradError(f"coverage must be between 0 and 1, got {coverage}")
-        n = len(self.residuals_)
-        rank = math.ceil(round((n + 1) * coverage, 9))  # 0.9 / 0.1 is a little more than 9
-        if rank > n:
+        width = self.half_width(coverage)
+        if width is None:
             needed = math.ceil(round(coverage / (1 - coverage), 9))
+            weigh = "" if self.residual_weights_ is None else " that weigh alike"
             raise PermGradError(
-                f"a coverage of {coverage:g} takes at least {needed} validation rows, this network had {n}"
+                f"a coverage of {coverage:g} takes at least {needed} validation rows{weigh}, this network had"
+                f" {len(self.residuals_)}"
             )
         predicted = np.asarray(self.predict(X), float)
-        return predicted[:, None] + np.array([-1, 1]) * self.residuals_[rank - 1]
+        return predicted[:, None] + np.array([-1, 1]) * width
+
+    def half_width(self, coverage: float) -> float | None:
+        """Return half the width of intervals of this coverage; None where validation rows are too few for it."""
+        n, weights = len(self.residuals_), self.residual_weights_
+        weights = np.ones(n) if weights is None else weights
+        if not n:
+            return None
+        reached, new = np.cumsum(weights), (weights**2).sum() / weights.sum()
+        # Rounded: 0.9 / 0.1 is a little more than 9.
+        at = int(np.searchsorted(np.round(reached / new, 9), round(coverage * (reached[-1] / new + 1), 9)))
+        return float(self.residuals_[at]) if at < n else None
 
     def state_to_dict(self) -> dict[str, Any]:
         """Return what was fitted beside the network, ready for JSON."""
@@ -409,6 +433,7 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
             **super().state_to_dict(),
             "target_offset": self.target_offset_,
             "residuals": self.residuals_.tolist(),
+            "residual_weights": None if self.residual_weights_ is None else self.residual_weights_.tolist(),
         }
 
     def _after_training(self, network: Any, validation: Rows | None, number: int, shared: bool) -> None:
@@ -416,17 +441,25 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
 
         Of several networks with rows of their own, all errors; of those that share the rows, the errors of their mean.
         """
-        known = self.residuals_ if number and not shared else np.array([])
-        if validation is not None:
-            output = self._predicted(validation[0]) if shared else predicted_by(network, validation[0])
-            known = np.concatenate([known, np.abs(output[:, 0].astype(float) - validation[1])])
-        self.residuals_ = np.sort(known)
+        if shared or not number:
+            self.residuals_, self.residual_weights_ = np.array([]), None
+        if validation is None:
+            return
+        output = self._predicted(validation[0]) if shared else predicted_by(network, validation[0])
+        residuals = np.concatenate([self.residuals_, np.abs(output[:, 0].astype(float) - validation[1])])
+        order = np.argsort(residuals, kind="stable")
+        if len(validation) == 3:  # as those of all other networks
+            earlier = np.array([]) if self.residual_weights_ is None else self.residual_weights_
+            self.residual_weights_ = np.concatenate([earlier, validation[2].astype(float)])[order]
+        self.residuals_ = residuals[order]
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
         """Take over what `state_to_dict` described, and the networks that were saved beside it."""
         super().restore_state(content, networks)
         self.target_offset_ = content["target_offset"]
-        self.residuals_ = np.sort(np.array(content["residuals"], float))
+        weights = content["residual_weights"]
+        self.residuals_ = np.array(content["residuals"], float)
+        self.residual_weights_ = None if weights is None else np.array(weights, float)
 
     def _fit_target(self, y: pd.Series) -> None:
         values = y.to_numpy(float)

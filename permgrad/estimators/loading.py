@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,13 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClass
         networks = [read_network(directory, number) for number in range(content["networks"])]
         estimator.restore_state(content, networks)
         return estimator
+
+
+def load_bytes(content: bytes) -> Any:
+    """Return the estimator that `estimator_to_bytes` packed."""
+    with tempfile.TemporaryDirectory() as directory, zipfile.ZipFile(io.BytesIO(content)) as packed:
+        packed.extractall(directory)
+        return load(directory)
 
 
 def _params_from_json(params: dict[str, Any]) -> dict[str, Any]:

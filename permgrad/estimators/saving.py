@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import platform
+import tempfile
+import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +53,31 @@ def read_network(directory: Path, number: int = 0) -> Any:
     path = directory / network_file(number)
     with quiet_start(), reading(path, "a network saved by permgrad", "save the estimator again"):
         return keras.models.load_model(path, compile=False)
+
+
+def estimator_to_bytes(estimator: Any) -> bytes:
+    """Return the files of `write_estimator` as a ZIP archive; `permgrad.estimators.loading.load_bytes` reads it."""
+    content = io.BytesIO()
+    with tempfile.TemporaryDirectory() as directory:
+        write_estimator(estimator, Path(directory))
+        with zipfile.ZipFile(content, "w") as packed:
+            for path in sorted(Path(directory).iterdir()):
+                packed.write(path, path.name)
+    return content.getvalue()
+
+
+def network_to_bytes(network: Any) -> bytes:
+    """Return the content of the file that `write_network` writes: what a process hands back."""
+    with tempfile.TemporaryDirectory() as directory:
+        write_network(network, Path(directory))
+        return (Path(directory) / network_file()).read_bytes()
+
+
+def network_from_bytes(content: bytes) -> Any:
+    """Return the network of `network_to_bytes`."""
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / network_file()).write_bytes(content)
+        return read_network(Path(directory))
 
 
 def versions() -> dict[str, str]:

@@ -44,6 +44,7 @@ def baseline_rankings(explained: ExplainedModel, time_limit: TimeLimit) -> dict[
           trained alone on the training rows.
         - ``mutual_information``: with the target, on at most 5,000 training rows; a category counts as *one*
           discrete column, a number with its gaps filled.
+          All rows count alike, whatever they weigh: the estimators of it know no weights.
 
     References
     ----------

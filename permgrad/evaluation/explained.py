@@ -94,6 +94,10 @@ class ExplainedModel:
             return cross_entropy(target, output)
         return squared_error(target, output) / np.var(self.train_target, dtype=float)
 
+    def unfitted(self) -> ExplainedModel:
+        """Return what `refit` and `explain` need, to send to a process: without network and replicates."""
+        return replace(self, estimator=clone(self.estimator), ranking=_bare(self.ranking))
+
     def explain(self, estimator: Any) -> FeatureRanking:
         """Rank the columns on the test rows, by the settings of the ranking under test."""
         known: dict[str, Any] = {}
@@ -156,6 +160,11 @@ def halves(explained: ExplainedModel) -> tuple[ExplainedModel, ExplainedModel]:
 def named_parts(ranking: FeatureRanking) -> dict[str, FeatureRanking]:
     """Return a ranking under its method's name, and its components under theirs."""
     return {ranking.method or "ranking": ranking, **_others(ranking)}
+
+
+def _bare(ranking: FeatureRanking) -> FeatureRanking:
+    components = {name: _bare(part) for name, part in ranking.components.items()}
+    return replace(ranking, components=components, children={}, replicates=None, class_replicates=None)
 
 
 PARTS = ("first_in", "tabular", "image")

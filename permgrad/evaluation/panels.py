@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from permgrad.data.cells import Cells
 from permgrad.errors import PermGradError
 from permgrad.evaluation.stability import rank_stability
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.parallel import run
 
 N_REPLICATES = 2000
 LEVEL = 0.95
@@ -103,7 +104,14 @@ def panel_of(rankings: Sequence[FeatureRanking], k: int) -> Panel:
 
 
 def choose_panel(
-    estimator: Any, X: Any, y: Any = None, *, k: int = 100, n_trainings: int = 20, verbose: bool = False
+    estimator: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    k: int = 100,
+    n_trainings: int = 20,
+    verbose: bool = False,
+    n_jobs: int | None = None,
 ) -> Panel:
     """Train again and again with other seeds, and choose the columns that are chosen most often.
 
@@ -116,6 +124,8 @@ def choose_panel(
     k, n_trainings : int
     verbose : bool
         Show a progress bar.
+    n_jobs : int, optional
+        Processes that train, see `permgrad.parallel.run`.
 
     Returns
     -------
@@ -131,12 +141,19 @@ def choose_panel(
         raise PermGradError(f"n_trainings must be at least 2, got {n_trainings}")
     if not 1 <= k < n_columns:
         raise PermGradError(f"k must be at least 1 and less than the number of columns, {n_columns}, got {k}")
-    seeds = range(estimator.random_state, estimator.random_state + n_trainings)
-    rankings = [
-        clone(estimator).set_params(random_state=random_state).fit(X, y).rank_by_weights()
-        for random_state in tqdm(seeds, "trainings", disable=not verbose)
-    ]
+    jobs = ((each, X, y) for each in _reseeded(estimator, n_trainings))
+    rankings = list(tqdm(run(_ranked, jobs, n_jobs), "trainings", n_trainings, disable=not verbose))
     return panel_of(rankings, k)
+
+
+def _reseeded(estimator: Any, n_trainings: int) -> Iterator[Any]:
+    """Yield unfitted copies, with the seeds from its own on."""
+    for number in range(n_trainings):
+        yield clone(estimator).set_params(random_state=estimator.random_state + number)
+
+
+def _ranked(estimator: Any, X: Any, y: Any) -> FeatureRanking:
+    return estimator.fit(X, y).rank_by_weights()
 
 
 def score_panel(
@@ -147,6 +164,7 @@ def score_panel(
     *,
     n_trainings: int = 5,
     random_state: int = 0,
+    n_jobs: int | None = None,
 ) -> PanelScore:
     """Train on a panel's columns alone, and score on rows that chose neither panel nor network.
 
@@ -160,14 +178,17 @@ def score_panel(
         With the seeds from the estimator's own on.
     random_state : int
         Of the bootstrap.
+    n_jobs : int, optional
+        Processes that train, see `permgrad.parallel.run`.
     """
     names = panel.features if isinstance(panel, Panel) else list(panel)
     train, test = train.only(names), test.only(names)
-    right = []
-    for own in range(estimator.random_state, estimator.random_state + n_trainings):
-        fitted = clone(estimator).set_params(random_state=own).fit(train.X, train.y)
-        right.append(fitted.predict(test.X) == test.y)
-    return bootstrap_score(np.array(right), test.y, random_state=random_state)
+    jobs = ((each, train, test) for each in _reseeded(estimator, n_trainings))
+    return bootstrap_score(np.array(list(run(_right, jobs, n_jobs))), test.y, random_state=random_state)
+
+
+def _right(estimator: Any, train: Cells, test: Cells) -> np.ndarray:
+    return estimator.fit(train.X, train.y).predict(test.X) == test.y
 
 
 def bootstrap_score(right: np.ndarray, y: np.ndarray, *, random_state: int = 0) -> PanelScore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
@@ -16,6 +17,7 @@ from permgrad.importance.budget import Budget
 from permgrad.importance.rank import rank_features
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.recipe import average_trainings
+from permgrad.parallel import count_workers, run
 
 SIZES = (0.6, 0.2, 0.2)
 MOST_TRAININGS = 1000
@@ -49,6 +51,7 @@ def rank_recipe(
     split_random_state: int = 42,
     budget: Budget = Budget(),
     directory: str | Path | None = None,
+    n_jobs: int | None = None,
     **settings: Any,
 ) -> FeatureRanking:
     """Rank a table's columns by what they are worth to a recipe: to networks trained alike on other rows.
@@ -73,6 +76,9 @@ def rank_recipe(
         Each training's ranking gets its part of the time, and a checkpoint of its own beside the one named.
     directory : path, optional
         Keeps each training's ranking as it is done: the same call goes on from those that are there.
+    n_jobs : int, optional
+        Processes that train, -1 for one a core; by default what ``joblib.parallel_config`` says, a cluster too; see
+        `permgrad.parallel.run`, which says when the results are equal. Each process ranks within its share of the time.
     **settings
         Of ``rank_features``.
 
@@ -92,25 +98,83 @@ def rank_recipe(
             f"expected a pg.Table, whose rows are split anew, got {type(table).__name__}: pg.Table(X, y)"
         )
     check_trainings(trainings)
-    budget, rankings = budget.begin(), []
     recipe = f"{estimator!r}, table {table.sha256}, split {split_random_state} {sizes}, {sorted(settings.items())}"
-    for number in range(trainings):
-        kept = None if directory is None else Path(directory) / f"training{number + 1}.json"
-        if kept is not None and kept.exists():
-            rankings.append(_read(kept, recipe))
-            continue
-        training = train_once(estimator, table, number, split_random_state=split_random_state, sizes=sizes)
-        part = budget.step(f"training{number + 1}", share=1 / (trainings - number))
-        ranking = _ranked(training, budget=part, **settings)
-        rows = {"n_train": len(training.rows), "n_test": len(training.test)}
-        rankings.append(replace(ranking, settings={**ranking.settings, **rows, "recipe": recipe}))
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            rankings[-1].save(kept)
-    known = rankings[0].settings
-    return average_trainings(
-        rankings, n_train=known["n_train"], n_test=known["n_test"], random_state=settings.get("random_state") or 0
-    )
+    files = {number: Path(directory or "") / f"training{number + 1}.json" for number in range(trainings)}
+    known = {n: _read(file, recipe) for n, file in files.items() if directory is not None and file.exists()}
+    left = [number for number in files if number not in known]
+    splits = {"split_random_state": split_random_state, "sizes": sizes}
+    jobs = _jobs(estimator, table, left, splits, budget.begin(), settings, count_workers(n_jobs))
+    for number, ranking in zip(left, run(trained_and_ranked, jobs, n_jobs), strict=True):
+        known[number] = replace(ranking, settings={**ranking.settings, "recipe": recipe})
+        if directory is not None:
+            files[number].parent.mkdir(parents=True, exist_ok=True)
+            known[number].save(files[number])
+    rankings = [known[number] for number in range(trainings)]
+    rows = {name: rankings[0].settings[name] for name in ("n_train", "n_test")}
+    return average_trainings(rankings, **rows, random_state=settings.get("random_state") or 0)
+
+
+def _jobs(
+    estimator: Any,
+    table: Table,
+    numbers: Sequence[int],
+    splits: dict[str, Any],
+    budget: Budget,
+    settings: dict[str, Any],
+    at_a_time: int,
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the arguments of `trained_and_ranked`, each training with the time that is left as it is begun."""
+    estimator = clone(estimator)
+    for i, number in enumerate(numbers):
+        share = min(1.0, at_a_time / (len(numbers) - i))
+        yield estimator, table, number, splits, budget.unbegun(), share, settings, at_a_time > 1
+
+
+def trained_and_ranked(
+    estimator: Any,
+    table: Table,
+    number: int,
+    splits: dict[str, Any],
+    budget: Budget,
+    share: float,
+    settings: dict[str, Any],
+    quietly: bool = False,
+) -> FeatureRanking:
+    """Fit a clone of an estimator on the split number `number`, from 0, and rank columns on its test rows.
+
+    Parameters
+    ----------
+    estimator, table, number
+        As of `train_once`.
+    splits : dict
+        Further arguments of `train_once`.
+    budget : Budget
+        Of training and ranking together; its clock starts now.
+    share : float
+        Of the time that is left after the training, for the ranking.
+    settings : dict
+        Of ``rank_features``.
+    quietly : bool
+        Show no progress bars: other trainings run beside this one.
+
+    Returns
+    -------
+    FeatureRanking
+        ``settings["n_train"]`` and ``["n_test"]`` are the rows of both kinds.
+    """
+    budget = budget.begin()
+    if quietly:
+        estimator, settings = silenced(estimator), {**settings, "verbose": False}
+    training = train_once(estimator, table, number, **splits)
+    ranking = _ranked(training, budget=budget.step(f"training{number + 1}", share), **settings)
+    rows = {"n_train": len(training.rows), "n_test": len(training.test)}
+    return replace(ranking, settings={**ranking.settings, **rows})
+
+
+def silenced(estimator: Any) -> Any:
+    """Return a clone that shows no progress bars."""
+    fresh = clone(estimator)
+    return fresh.set_params(verbose=False) if "verbose" in fresh.get_params() else fresh
 
 
 def _read(path: Path, recipe: str) -> FeatureRanking:

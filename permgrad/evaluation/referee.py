@@ -40,6 +40,7 @@ def evaluate_ranking(
     random_state: int = 0,
     timeout: float | None = None,
     verbose: bool = False,
+    n_jobs: int | None = None,
 ) -> RankingEvaluation:
     """Put a ranking to the test, beside five simple ones, and say where it loses.
 
@@ -71,6 +72,8 @@ def evaluate_ranking(
         Seconds after which no further step is begun. What it leaves out is named in ``left_out``.
     verbose : bool
         Show progress bars.
+    n_jobs : int, optional
+        Processes that train again, for "retrain" and "stability"; see `permgrad.parallel.run`.
 
     Returns
     -------
@@ -103,11 +106,13 @@ def evaluate_ranking(
                 results = deletion_curves(judged, on_half, time_limit)
                 tables |= dict(zip(("curves", "areas", "chance"), results, strict=True))
             elif part == "retrain":
-                tables[part] = remove_and_retrain(explained, rankings, time_limit, retrain_with=retrain_with)
+                tables[part] = remove_and_retrain(
+                    explained, rankings, time_limit, retrain_with=retrain_with, n_jobs=n_jobs
+                )
             elif part == "sanity":
                 tables[part] = sanity_checks(explained, time_limit)
             else:
-                stability = reseeded(explained, n_trainings, time_limit)
+                stability = reseeded(explained, n_trainings, time_limit, n_jobs)
     return RankingEvaluation(
         rankings=rankings,
         **tables,

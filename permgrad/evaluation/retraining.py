@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from permgrad.evaluation.explained import ExplainedModel, columns_of
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.scores import scores
+from permgrad.parallel import run
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)
 N_SEEDS = 3
@@ -32,6 +33,7 @@ def remove_and_retrain(
     retrain_with: Any = None,
     shares: Sequence[float] = SHARES,
     n_seeds: int = N_SEEDS,
+    n_jobs: int | None = None,
 ) -> pd.DataFrame:
     """Train again without each ranking's best columns, and score on the test rows.
 
@@ -49,6 +51,8 @@ def remove_and_retrain(
         is kept.
     n_seeds : int
         Trainings of each set of columns, which differ in the estimator's ``random_state``; 1 for one that has none.
+    n_jobs : int, optional
+        Processes that train, see `permgrad.parallel.run`.
 
     Returns
     -------
@@ -71,19 +75,38 @@ def remove_and_retrain(
     d = len(explained.groups)
     counts = [0, *sorted({min(max(1, round(share * d)), d - 1) for share in shares})]
     seeds = _seeds(model, explained.random_state, n_seeds)
-    known: dict[tuple[frozenset[str], int], dict[str, float]] = {}
-    rows = []
-    # Number by number: where time runs out, every ranking has the same numbers, but for the last.
-    for k, name in time_limit.steps("retrain", [(k, name) for k in counts for name in rankings], _step):
-        ranking = rankings[name]
-        order = [ranking.features[i] for i in ranking.order if ranking.features[i] in explained.groups]
-        left = frozenset(order[k:])
-        for number, settings in enumerate(seeds):
-            if (left, number) not in known:
-                known[left, number] = _retrained(explained, model, left, settings)
-            row = {"ranking": name, "share": k / d, "removed": k, "kept": d - k, "seed": number}
-            rows.append({**row, **known[left, number]})
+    lefts = {(k, name): _without(explained, rankings[name], k) for k in counts for name in rankings}
+    begun: list[tuple[int, str]] = []
+    asked: dict[tuple[frozenset[str], int], None] = {}
+
+    def jobs() -> Iterator[tuple[Any, ...]]:
+        unfitted, variance = explained.unfitted(), float(np.var(explained.train_target, dtype=float))
+        # Number by number: where time runs out, every ranking has the same numbers, but for the last.
+        for step in time_limit.steps("retrain", lefts, _step):
+            begun.append(step)
+            for number, settings in enumerate(seeds):
+                if (lefts[step], number) not in asked:
+                    asked[lefts[step], number] = None
+                    names = [name for name in explained.groups if name in lefts[step]]
+                    yield unfitted, model, names, settings, variance
+
+    done = list(run(_retrained, jobs(), n_jobs))
+    known = dict(zip(asked, done, strict=True))
+    rows = [
+        {
+            **{"ranking": name, "share": k / d, "removed": k, "kept": d - k, "seed": number},
+            **known[lefts[k, name], number],
+        }
+        for k, name in begun
+        for number in range(len(seeds))
+    ]
     return evaluation_table("retrain", rows)
+
+
+def _without(explained: ExplainedModel, ranking: FeatureRanking, k: int) -> frozenset[str]:
+    """Return the columns that the network sees but for the ranking's best `k`."""
+    order = [ranking.features[i] for i in ranking.order if ranking.features[i] in explained.groups]
+    return frozenset(order[k:])
 
 
 def plain_mlp(explained: ExplainedModel) -> Any:
@@ -112,12 +135,12 @@ def _step(step: tuple[int, str]) -> str:
 
 
 def _retrained(
-    explained: ExplainedModel, model: Any, columns: frozenset[str], settings: dict[str, int]
+    explained: ExplainedModel, model: Any, names: list[str], settings: dict[str, int], variance: float
 ) -> dict[str, float]:
-    names = [name for name in explained.groups if name in columns]
+    """Train on some columns, and score on the test rows; `variance` is the training target's."""
     validation_data = explained.validation_data and columns_of(explained.validation_data, names)
     fitted = explained.refit(model, columns_of(explained.train, names), validation_data, **settings)
     test = scores(fitted, columns_of(explained.test, names))
     if explained.classification:
         return {"loss": test["log_loss"], "score": test["accuracy"]}
-    return {"loss": test["rmse"] ** 2 / float(np.var(explained.train_target, dtype=float)), "score": test["r2"]}
+    return {"loss": test["rmse"] ** 2 / variance, "score": test["r2"]}

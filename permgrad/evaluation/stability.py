@@ -16,6 +16,7 @@ from permgrad.evaluation.agreement import feature_ranks, spearman
 from permgrad.evaluation.explained import ExplainedModel
 from permgrad.evaluation.time_limit import TimeLimit
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.parallel import run
 
 KINDS = ("seeds", "bootstrap rows")
 MOST_DRAWS = 100
@@ -179,7 +180,9 @@ def nogueira(chosen: np.ndarray) -> tuple[float, float]:
     return float(index), float(variance)
 
 
-def reseeded(explained: ExplainedModel, n_trainings: int, time_limit: TimeLimit) -> dict[str, dict[str, RankStability]]:
+def reseeded(
+    explained: ExplainedModel, n_trainings: int, time_limit: TimeLimit, n_jobs: int | None = None
+) -> dict[str, dict[str, RankStability]]:
     """Train again with other seeds, on the same rows and on resampled ones, and rank the test rows each time.
 
     Parameters
@@ -188,6 +191,8 @@ def reseeded(explained: ExplainedModel, n_trainings: int, time_limit: TimeLimit)
     n_trainings : int
         Of each kind.
     time_limit : TimeLimit
+    n_jobs : int, optional
+        Processes that train, see `permgrad.parallel.run`.
 
     Returns
     -------
@@ -197,20 +202,29 @@ def reseeded(explained: ExplainedModel, n_trainings: int, time_limit: TimeLimit)
         lack of time, are absent.
     """
     rankings: dict[str, dict[str, list[FeatureRanking]]] = {}
-    for kind, i in time_limit.steps("stability", [(kind, i) for kind in KINDS for i in range(n_trainings)], _step):
-        rng = np.random.default_rng([explained.random_state, 3, KINDS.index(kind), i])
-        train = explained.train if kind == "seeds" else bootstrap(explained.train, rng)
-        seed = int(rng.integers(2**31))
-        fitted = explained.refit(explained.estimator, train, explained.validation_data, random_state=seed)
-        for name, part in explained.named(explained.explain(fitted)).items():
-            # Replicates of a wide table are large, and not wanted here.
-            rankings.setdefault(kind, {}).setdefault(name, []).append(
-                replace(part, components={}, replicates=None, class_replicates=None)
-            )
+    steps = [(kind, i) for kind in KINDS for i in range(n_trainings)]
+    unfitted = explained.unfitted()
+    jobs = ((unfitted, kind, i) for kind, i in time_limit.steps("stability", steps, _step))
+    for (kind, _), parts in zip(steps, run(_trained_again, jobs, n_jobs), strict=False):  # time may end before
+        for name, part in parts.items():
+            rankings.setdefault(kind, {}).setdefault(name, []).append(part)
     return {
         kind: {name: rank_stability(trainings) for name, trainings in parts.items()}
         for kind, parts in rankings.items()
         if all(len(trainings) > 1 for trainings in parts.values())
+    }
+
+
+def _trained_again(explained: ExplainedModel, kind: str, i: int) -> dict[str, FeatureRanking]:
+    """Train once more, and return the rankings by name."""
+    rng = np.random.default_rng([explained.random_state, 3, KINDS.index(kind), i])
+    train = explained.train if kind == "seeds" else bootstrap(explained.train, rng)
+    seed = int(rng.integers(2**31))
+    fitted = explained.refit(explained.estimator, train, explained.validation_data, random_state=seed)
+    # Replicates of a wide table are large, and not wanted here.
+    return {
+        name: replace(part, components={}, replicates=None, class_replicates=None)
+        for name, part in explained.named(explained.explain(fitted)).items()
     }
 
 

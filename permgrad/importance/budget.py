@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from permgrad.errors import PermGradError, listing
 
 MAX_REPEATS = 100_000
@@ -35,6 +37,9 @@ class Budget:
         orders and donors that were drawn for it (95 %): walks go on until no feature's is further off, or until that is
         a sixth of what the test rows leave open. The intervals hold both. From 0.1 on one round of walks is made, whose
         error is not known.
+    part : (int, int), optional
+        ``(3, 10)``: of permutations, only the third tenth of the features is begun, every tenth from the third on; the
+        others are ``pending``. Checkpoints of all parts are put together by `permgrad.importance.parts.join`.
 
     Raises
     ------
@@ -46,6 +51,7 @@ class Budget:
     timeout: float | None = None
     checkpoint: str | Path | None = None
     tolerance: float = 0.01
+    part: tuple[int, int] | None = None
     deadline: float | None = field(default=None, repr=False, compare=False)
     """By `time.monotonic`; set by `begin`."""
 
@@ -56,12 +62,20 @@ class Budget:
             raise PermGradError(f"timeout must be a number of seconds, 0 or more, got {self.timeout}")
         if not 0 < self.tolerance < 1:
             raise PermGradError(f"tolerance must be a share of the total, between 0 and 1, got {self.tolerance}")
+        if self.part is not None and not 1 <= self.part[0] <= self.part[1]:
+            raise PermGradError(f"part must be a number and of how many, such as (3, 10), got {self.part}")
 
     def begin(self) -> Budget:
         """Return this budget with its clock started; one that runs already runs on."""
         if self.timeout is None or self.deadline is not None:
             return self
         return replace(self, deadline=time.monotonic() + self.timeout)
+
+    def unbegun(self) -> Budget:
+        """Return a budget whose clock is not started, with the time that is left: for a process that starts it anew."""
+        if self.deadline is None:
+            return self
+        return replace(self, timeout=max(0.0, self.deadline - time.monotonic()), deadline=None)
 
     def step(self, name: str = "", share: float = 1.0) -> Budget:
         """Return the budget of one step of the work.
@@ -81,6 +95,21 @@ class Budget:
         if deadline is not None:
             deadline -= (1 - share) * max(0.0, deadline - time.monotonic())
         return replace(begun, checkpoint=checkpoint, deadline=deadline)
+
+    def mine(self, n_features: int) -> np.ndarray:
+        """Return which features are in this part, (n_features,), bool."""
+        if self.part is None:
+            return np.ones(n_features, bool)
+        number, of = self.part
+        return np.arange(n_features) % of == number - 1
+
+    def check_parts(self, what: str) -> None:
+        """Raise where a part is asked for of what has none."""
+        if self.part is not None:
+            raise PermGradError(
+                f"{what} is one thing, and has no parts; ask for what features are worth as the last to be seen"
+                " (formula='last in', --formula last-in)"
+            )
 
     @property
     def is_spent(self) -> bool:

@@ -18,7 +18,7 @@ CHOICES = {
 """What may stand in each field of a `Formula`; a layer may have any name."""
 
 
-Choice = Literal["game", "fused", "published"]
+Choice = Literal["game", "last in", "fused", "published"]
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,16 @@ PUBLISHED = Formula("softmax", "zero", "min-max", "grad_cam", "last", "cell")
 """The formula as published."""
 
 
-def named_formula(name: str) -> Formula | Literal["game"]:
-    """Return the formula of a name; the game is none.
+def named_formula(name: str) -> Formula | Literal["game", "last in"]:
+    """Return the formula of a name; the game, and what features are worth as the last to be seen, are none.
 
     Raises
     ------
     PermGradError
         If there is no such name.
     """
-    if name == "game":
-        return "game"
+    if name in ("game", "last in"):
+        return name  # type: ignore[return-value]
     if name == "published":
         return PUBLISHED
     if name == "fused":
@@ -96,9 +96,9 @@ def named_formula(name: str) -> Formula | Literal["game"]:
     raise PermGradError(f"formula must be a permgrad.Formula or one of {listing(get_args(Choice))}, got {name!r}")
 
 
-def formula_of(settings: Mapping[str, Any]) -> Formula | Literal["game"] | None:
+def formula_of(settings: Mapping[str, Any]) -> Formula | Literal["game", "last in"] | None:
     """Return what to pass as ``formula`` to get a ranking of these settings again."""
     used = settings.get("formula")
     if used == "fused":
         return Formula.from_settings(settings)
-    return "game" if used == "game" else None
+    return used if used in ("game", "last in") else None

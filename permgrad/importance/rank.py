@@ -98,11 +98,11 @@ def rank_features(
     sample_weight, row_groups : array of shape (n_rows,), optional
         How many rows each stands for, and labels of rows that were drawn together; see `permutation_importance`. By
         default those of a `Table` that an estimator is ranked on.
-    formula : {"game", "fused", "published"} or Formula, optional
-        "game": Shapley values, see above. "published", or a `Formula`: permutation and Grad-CAM scores on one scale,
-        weighed by ablation of the branches, and added ("fused" is ``Formula()``); their scores have no zero. By
-        default the game where it takes some minutes at most, else permutation through all branches: what each
-        feature is worth as the last to be seen. ``settings["formula"]`` says which.
+    formula : {"game", "last in", "fused", "published"} or Formula, optional
+        "game": Shapley values, see above. "last in": permutation through all branches, which takes less. "published",
+        or a `Formula`: permutation and Grad-CAM scores on one scale, weighed by ablation of the branches, and added
+        ("fused" is ``Formula()``); their scores have no zero. By default the game where it takes some minutes at most,
+        else what each feature is worth as the last to be seen. ``settings["formula"]`` says which.
     end_to_end : bool, optional
         Also permute each raw column through both branches at once: what it is worth as the last to be seen;
         by default where that takes about a minute at most.
@@ -190,6 +190,7 @@ def rank_features(
         trusted = weights if learned["better"] else weights.alike()
         ranking = replace(_fused(permutation, heat, trusted, chosen), branch_weights=weights.weights)
     elif chosen == "game":
+        budget.check_parts("the game of all features")
         ranking = play(data, target, **shared, budget=budget, verbose=verbose)
         alike = _alike(data, layout, features, groups)
     else:
@@ -246,7 +247,7 @@ def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: A
     """Raise for what asks to look inside a model that shows nothing of its inside."""
     asked = {
         "layout": layout is not None,
-        "formula": formula not in (None, "game"),
+        "formula": formula not in (None, "game", "last in"),
         "end_to_end": bool(end_to_end),
         "output": output is not None,
     }

@@ -31,7 +31,7 @@ def rank_opaque(
     groups: Groups | None = None,
     prior: Any = None,
     class_weights: Sequence[float] | np.ndarray | None = None,
-    formula: Literal["game"] | None = None,
+    formula: Literal["game", "last in"] | None = None,
     conditional: bool = False,
     n_repeats: int = 5,
     random_state: int = 0,
@@ -64,6 +64,7 @@ def rank_opaque(
     cells = 2 * LEAST_ROUNDS * DONORS * min(len(opaque), MOST_ROWS) * len(columns_of) * opaque.n_columns
     played = formula == "game" or (formula is None and cells <= QUICK_CELLS)
     if played:
+        budget.check_parts("the game of all features")
         ranking = play_opaque(opaque, columns_of, random_state=random_state, budget=budget, verbose=verbose)
         last_in = permute_opaque(opaque, budget=budget.step("permutation"), **given)
         components = {**ranking.components, last_in.method: last_in}

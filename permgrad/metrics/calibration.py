@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import norm
 
+from permgrad.data.rows import check_sample_weight
 from permgrad.errors import PermGradError
 
 BINS = 15
@@ -15,11 +17,15 @@ BINS = 15
 CURVE_BINS = 10
 LEAST_ROWS = 10
 """Of a bin of the curve: fewer would show noise alone."""
+ROUNDING = 1e-9
+"""Share of all weights that a sum of them may be off by."""
 DRAWS = 200
 """Of labels, for what a calibrated prediction's error would be."""
 
 
-def expected_calibration_error(y_number: Any, probabilities: np.ndarray, n_bins: int = BINS) -> float:
+def expected_calibration_error(
+    y_number: Any, probabilities: np.ndarray, n_bins: int = BINS, *, sample_weight: Any = None
+) -> float:
     """Return how far the probability of the predicted class is from the share of rows in which it is right.
 
     Parameters
@@ -30,6 +36,9 @@ def expected_calibration_error(y_number: Any, probabilities: np.ndarray, n_bins:
     n_bins : int
         Rows are sorted by the probability of their likeliest class, and parted into so many bins of as equal a number
         of rows as can be; a bin for each row where there are fewer.
+    sample_weight : array of shape (n_rows,), optional
+        How many rows each stands for, the lightest being one; only ratios matter. What a bin has no room for is in the
+        next: so a row of weight 2 is the row twice.
 
     Returns
     -------
@@ -47,21 +56,25 @@ def expected_calibration_error(y_number: Any, probabilities: np.ndarray, n_bins:
     Naeini, Cooper & Hauskrecht (AAAI 2015); Nguyen & O'Connor (EMNLP 2015) for bins of equal numbers of rows.
     """
     confidence, right = top_label(y_number, probabilities)
-    return _error(confidence, right[None], n_bins)[0]
+    return _error(confidence, right[None], n_bins, _checked(sample_weight, len(right)))[0]
 
 
-def calibrated_error(probabilities: np.ndarray, n_bins: int = BINS, random_state: int = 0) -> tuple[float, float]:
+def calibrated_error(
+    probabilities: np.ndarray, n_bins: int = BINS, random_state: int = 0, *, sample_weight: Any = None
+) -> tuple[float, float]:
     """Return the calibration error's mean and 95th percentile, were these very probabilities true.
 
-    Right answers are drawn 200 times by the probabilities of the predicted classes.
+    Right answers are drawn 200 times by the probabilities of the predicted classes, one for each row.
     """
     confidence = np.max(probabilities, axis=1)
     right = np.random.default_rng(random_state).random((DRAWS, len(confidence))) < confidence
-    drawn = _error(confidence, right, n_bins)
+    drawn = _error(confidence, right, n_bins, _checked(sample_weight, len(confidence)))
     return float(np.mean(drawn)), float(np.quantile(drawn, 0.95))
 
 
-def reliability_curve(happened: Any, probability: Any, n_bins: int = CURVE_BINS) -> pd.DataFrame:
+def reliability_curve(
+    happened: Any, probability: Any, n_bins: int = CURVE_BINS, *, sample_weight: Any = None
+) -> pd.DataFrame:
     """Return how often a class occurs among rows of about the same predicted probability.
 
     Parameters
@@ -72,6 +85,8 @@ def reliability_curve(happened: Any, probability: Any, n_bins: int = CURVE_BINS)
         That was given for it.
     n_bins : int
         At most; bins have as equal a number of rows as can be, and ten at least where there are so many.
+    sample_weight : array of shape (n_rows,), optional
+        See `expected_calibration_error`. Intervals know that a row was drawn once, whatever it weighs.
 
     Returns
     -------
@@ -81,21 +96,30 @@ def reliability_curve(happened: Any, probability: Any, n_bins: int = CURVE_BINS)
 
     References
     ----------
-    Wilson (1927) for the interval.
+    Wilson (1927) for the interval; Kish, Survey Sampling (1965) for the number of rows that weights leave it.
     """
     happened, probability = np.asarray(happened, bool), np.asarray(probability, float)
     if happened.shape != probability.shape or happened.ndim != 1 or not len(happened):
         raise PermGradError(
             f"expected an outcome and a probability for each row, got shapes {happened.shape} and {probability.shape}"
         )
+    weights = _checked(sample_weight, len(happened))
+    n_rows = len(happened) if weights is None else int(np.count_nonzero(weights))
     rows = []
-    for part in _bins(probability, min(n_bins, max(1, len(probability) // LEAST_ROWS))):
-        share = binomtest(int(happened[part].sum()), len(part))
-        ends = share.proportion_ci(0.95, method="wilson")
-        mean = float(probability[part].mean())
-        rows.append({"predicted": mean, "share": share.statistic, "low": ends.low, "high": ends.high})
-        rows[-1]["rows"] = len(part)
+    for part, weight in _bins(probability, min(n_bins, max(1, n_rows // LEAST_ROWS)), weights):
+        share = float(np.average(happened[part], weights=weight))
+        low, high = _wilson(share, weight.sum() ** 2 / (weight**2).sum())
+        told = float(np.average(probability[part], weights=weight))
+        rows.append({"predicted": told, "share": share, "low": low, "high": high, "rows": len(part)})
     return pd.DataFrame(rows)
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of a share among `n` rows."""
+    z = float(norm.ppf(0.975))
+    middle, scale = share + z**2 / (2 * n), 1 + z**2 / n
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return (middle - half) / scale if share > 0 else 0.0, (middle + half) / scale if share < 1 else 1.0
 
 
 def top_label(y_number: Any, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,15 +132,35 @@ def top_label(y_number: Any, probabilities: np.ndarray) -> tuple[np.ndarray, np.
     return p.max(axis=1), p.argmax(axis=1) == y
 
 
-def _error(confidence: np.ndarray, right: np.ndarray, n_bins: int) -> list[float]:
+def _checked(sample_weight: Any, n_rows: int) -> np.ndarray | None:
+    return None if sample_weight is None else check_sample_weight(sample_weight, n_rows)
+
+
+def _error(confidence: np.ndarray, right: np.ndarray, n_bins: int, weights: np.ndarray | None) -> list[float]:
     """Return the error of each of several outcomes, (n_outcomes, n_rows), of the same probabilities."""
-    parts = _bins(confidence, n_bins)
-    gaps = np.array([np.abs(confidence[part].sum() - right[:, part].sum(axis=1)) for part in parts])
-    return (gaps.sum(axis=0) / len(confidence)).tolist()
+    parts = _bins(confidence, n_bins, weights)
+    gaps = np.array([np.abs(confidence[part] @ weight - right[:, part] @ weight) for part, weight in parts])
+    return (gaps.sum(axis=0) / sum(weight.sum() for _, weight in parts)).tolist()
 
 
-def _bins(probability: np.ndarray, n_bins: int) -> list[np.ndarray]:
-    """Return row numbers by rising probability, in parts of nearly one size."""
+def _bins(
+    probability: np.ndarray, n_bins: int, weights: np.ndarray | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return row numbers by rising probability, in parts of nearly one size, and what each row weighs in its part."""
     if n_bins < 1:
         raise PermGradError(f"n_bins must be at least 1, got {n_bins}")
-    return np.array_split(np.argsort(probability, kind="stable"), min(n_bins, len(probability)))
+    order = np.argsort(probability, kind="stable")
+    if weights is None:
+        return [(part, np.ones(len(part))) for part in np.array_split(order, min(n_bins, len(order)))]
+    order = order[weights[order] > 0]
+    counts = weights[order] / weights[order].min()
+    ends = np.cumsum(counts)
+    n_bins = min(n_bins, int(round(ends[-1], 6)))
+    size, left = divmod(round(ends[-1], 6), n_bins)  # the first parts are larger by 1, as of rows that weigh alike
+    cuts = np.cumsum([0.0, *(size + np.clip(left - np.arange(n_bins), 0, 1))])
+    parts = []
+    for low, high in pairwise(cuts):
+        inside = np.minimum(ends, high) - np.maximum(ends - counts, low)
+        taken = inside > ROUNDING * high
+        parts.append((order[taken], inside[taken]))
+    return parts

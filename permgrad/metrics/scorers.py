@@ -57,13 +57,14 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
 
 
 def _one_class(metric: str, name: str) -> Scorer:
-    def scorer(estimator: Any, X: Any, y: Any) -> float:
+    def scorer(estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
         classes = np.asarray(estimator.classes_).tolist()
         labels = [label for label in classes if str(label) == name]
         if not labels:
             raise PermGradError(f"no class {name!r} to score; the classes are {listing(classes)}")
         # A mean over the one class: its own, whatever the number of classes.
-        return OF_ONE_CLASS[metric](y, estimator.predict(X), labels=labels, average="macro", zero_division=0)
+        known = {"labels": labels, "average": "macro", "zero_division": 0, "sample_weight": sample_weight}
+        return OF_ONE_CLASS[metric](y, estimator.predict(X), **known)
 
     scorer.__name__ = f"{metric}[{name}]"
     return scorer
@@ -90,11 +91,11 @@ class PredictedAtOnce:
         self._answers: dict[str, Any] = {}
         self._part = slice(0, n_rows)
 
-    def score(self, part: int, scorer: Scorer, y: Any) -> float:
-        """Score part number `part`."""
+    def score(self, part: int, scorer: Scorer, y: Any, sample_weight: np.ndarray | None = None) -> float:
+        """Score part number `part`, whose rows may weigh."""
         self._part = slice(part * self.n_rows, (part + 1) * self.n_rows)
         rows = self.X.iloc[self._part] if hasattr(self.X, "iloc") else self.X[self._part]
-        return float(scorer(self, rows, y))
+        return float(scorer(self, rows, y, **({} if sample_weight is None else {"sample_weight": sample_weight})))
 
     def __getattr__(self, name: str) -> Any:
         """Answer for the estimator; a scorer asks for what it has, and for its responses by name."""

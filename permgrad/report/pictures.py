@@ -54,10 +54,11 @@ def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
 def _reliability(results: Results) -> Figure:
     """Draw the reliability of the second class's probability, or with more classes of the likeliest one's."""
     p, y, classes = results.probabilities, results.class_numbers, results.estimator.classes_
+    weighed = {"sample_weight": results.test.weights}
     if len(classes) == 2:
-        return plotting.plot_reliability(reliability_curve(y == 1, p[:, 1]), f"{classes[1]}")
+        return plotting.plot_reliability(reliability_curve(y == 1, p[:, 1], **weighed), f"{classes[1]}")
     probability, right = top_label(y, p)
-    return plotting.plot_reliability(reliability_curve(right, probability))
+    return plotting.plot_reliability(reliability_curve(right, probability, **weighed))
 
 
 def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, Figure]]:

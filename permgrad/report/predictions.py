@@ -84,5 +84,4 @@ def model_columns(estimator: Any, frame: pd.DataFrame) -> pd.DataFrame:
 
 def enough_for(estimator: Any, coverage: float) -> bool:
     """Tell whether a regressor had enough validation rows for intervals of this coverage."""
-    n = len(estimator.residuals_)
-    return n > 0 and (n + 1) * coverage <= n
+    return estimator.half_width(coverage) is not None

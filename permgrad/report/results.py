@@ -91,14 +91,16 @@ class Results:
         ``coverage`` and the share ``inside`` intervals of it, where the estimator gives intervals.
         """
         if self.test.task == "classification":
-            mean, most = calibrated_error(self.probabilities)
-            error = expected_calibration_error(self.class_numbers, self.probabilities)
+            weights = self.test.weights
+            mean, most = calibrated_error(self.probabilities, sample_weight=weights)
+            error = expected_calibration_error(self.class_numbers, self.probabilities, sample_weight=weights)
             return {"ece": error, "bins": BINS, "ece_calibrated": mean, "ece_calibrated_most": most}
         ends = _intervals(self.estimator, self.test)
         if ends is None:
             return {}
         y = np.asarray(self.test.y, float)
-        return {"coverage": COVERAGE, "inside": float(((ends[:, 0] <= y) & (y <= ends[:, 1])).mean())}
+        inside = (ends[:, 0] <= y) & (y <= ends[:, 1])
+        return {"coverage": COVERAGE, "inside": float(np.average(inside, weights=self.test.weights))}
 
     def with_settings(self) -> Results:
         """Return the same, the ranking with where it comes from: data, split, scores, estimator, versions, command."""
@@ -108,14 +110,7 @@ class Results:
     def _origin(self) -> dict[str, Any]:
         table, estimator = self.table, self.estimator
         return {
-            "data": {
-                "name": table.name,
-                "target": str(table.y.name),
-                "task": table.task,
-                "sha256": table.sha256,
-                "rows": len(table),
-                **table.notes,
-            },
+            "data": facts_of(table),
             "missing_values_in_training": estimator.encoder_.missing_,
             "split_random_state": self.split_random_state,
             "split": self.table.how_split(random_state=self.split_random_state),
@@ -128,6 +123,18 @@ class Results:
             "command": self.command,
             "notes": [*self.table.said, *self.notes],
         }
+
+
+def facts_of(table: Table) -> dict[str, Any]:
+    """Return what tells a table from others, and where it comes from."""
+    return {
+        "name": table.name,
+        "target": str(table.y.name),
+        "task": table.task,
+        "sha256": table.sha256,
+        "rows": len(table),
+        **table.notes,
+    }
 
 
 def _intervals(estimator: Any, test: Table) -> np.ndarray | None:

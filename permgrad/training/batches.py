@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from permgrad.backend import keras
 from permgrad.data.in_files import RowsInFiles
 from permgrad.data.on_disk import RowsOnDisk
+from permgrad.errors import PermGradError
 
 BLOCK_ROWS = 256
 """Neighbouring rows of a file that are read together."""
@@ -65,6 +66,8 @@ class Batches(keras.utils.PyDataset):
     batch_size, random_state : int
     drop_last : bool
         Leave out the last batch of an epoch if it is a part of one.
+    parts : int
+        Each batch has a multiple of so many rows: an epoch leaves out the few that are too many.
     """
 
     def __init__(
@@ -76,10 +79,13 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         random_state: int,
         drop_last: bool = False,
+        parts: int = 1,
     ) -> None:
         super().__init__()
-        self.X, self.y, self.batch_size = X, y, batch_size
-        n_rows = X.shape[0]
+        self.X, self.y, self.batch_size, self.parts = X, y, batch_size, parts
+        n_rows = X.shape[0] // parts * parts
+        if not n_rows:
+            raise PermGradError(f"{X.shape[0]} rows cannot be split among {parts} devices; name fewer")
         self.n_batches = max(1, n_rows // batch_size) if drop_last else math.ceil(n_rows / batch_size)
         self.weight = weight
         self.generator = np.random.default_rng(random_state)
@@ -91,7 +97,8 @@ class Batches(keras.utils.PyDataset):
         return self.n_batches
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
-        places = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        start = batch * self.batch_size
+        places = slice(start, min(start + self.batch_size, len(self.order) // self.parts * self.parts))
         rows = self.order[places]
         weight = () if self.weight is None else (self.weight[rows],)
         return (self._rows(places, rows), self.y[rows], *weight)
@@ -117,7 +124,7 @@ class Batches(keras.utils.PyDataset):
             self._buffer = (-1, None)  # lets go of the old one first
             wanted = self.order[number * self.buffer_rows : (number + 1) * self.buffer_rows]
             self._buffer = (number, self.X[wanted])
-        return dense(self._buffer[1][start : start + self.batch_size])
+        return dense(self._buffer[1][start : start + len(rows)])
 
 
 def mixed_order(n_rows: int, buffer_rows: int, rng: np.random.Generator) -> np.ndarray:

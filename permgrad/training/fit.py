@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from permgrad.backend import batches_in_graph, keras, released_graphs
+from permgrad.backend import Devices, batches_in_graph, chosen_devices, keras, released_graphs, spread_over
 from permgrad.errors import PermGradError
 from permgrad.layers.batch_ensemble import EnsembleLoss, EnsembleMean, ensemble_accuracy, ensemble_mae
 from permgrad.training.batches import Batches, InOrder, is_dense
@@ -50,6 +51,7 @@ def fit_network(
     task: Literal["regression", "classification"],
     callbacks: Sequence[Any] = (),
     verbose: bool = False,
+    devices: Devices = None,
 ) -> tuple[dict[str, list[float]], int]:
     """Train `model` in place and leave it with the weights of its best epoch, or its last (``config.keep``).
 
@@ -68,6 +70,9 @@ def fit_network(
         Called before training's own.
     verbose : bool
         Show a progress bar.
+    devices : int or list, optional
+        Each batch is split among them. Batches, epochs and validation rows are then of a multiple of their number: a
+        batch is made larger by a few rows, and an epoch leaves a few out.
 
     Returns
     -------
@@ -79,23 +84,52 @@ def fit_network(
     Raises
     ------
     PermGradError
-        If the loss is not a number from the first epoch on, or in the last one where that is kept.
+        If the loss is not a number from the first epoch on, or in the last one where that is kept; if there are no such
+        devices.
     """
+    names = chosen_devices(devices)
+    given: Any = {"task": task, "verbose": verbose}
+    if not names:
+        return _fit(model, train, validation, config, callbacks=callbacks, **given)
+    with spread_over(names):
+        # A copy, which the devices hold: what else is done with the model is done on one.
+        copy = keras.models.clone_model(model)
+        copy.set_weights(model.get_weights())
+        back = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: model.set_weights(copy.get_weights()))
+        config = replace(config, batch_size=-(-config.batch_size // len(names)) * len(names))
+        found = _fit(copy, train, validation, config, callbacks=[back, *callbacks], parts=len(names), **given)
+    model.set_weights(copy.get_weights())
+    return found
+
+
+def _fit(
+    model: Any,
+    train: Rows,
+    validation: Rows | None,
+    config: TrainingConfig,
+    *,
+    task: str,
+    callbacks: Sequence[Any],
+    verbose: bool,
+    parts: int = 1,
+) -> tuple[dict[str, list[float]], int]:
+    """Do what `fit_network` does; of batches that are split, with rows in a multiple of the parts."""
     _compile(model, config, train[1], classification=task == "classification")
-    decides = "loss" if validation is None else "val_loss"
-    stopping = _early_stopping(config, decides)
     rate = RATES[config.schedule]
     in_memory = validation is None or is_dense(validation[0])
     batches = Batches(
-        *train, batch_size=config.batch_size, random_state=config.random_state, drop_last=config.drop_last
+        *train, batch_size=config.batch_size, random_state=config.random_state, drop_last=config.drop_last, parts=parts
     )
+    validation = _in_parts(validation, parts)
+    decides = "loss" if validation is None else "val_loss"
+    stopping = _early_stopping(config, decides)
     next_order = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: batches.on_epoch_end())
     with released_graphs():
-        in_graph = _in_graph(train, batches)
+        in_graph = _in_graph(train, batches) if parts == 1 else None
         history = model.fit(
             batches if in_graph is None else in_graph,
             validation_data=validation if validation is None or in_memory else InOrder(*validation),
-            validation_batch_size=VALIDATION_ROWS if in_memory else None,
+            validation_batch_size=VALIDATION_ROWS * parts if in_memory else None,
             shuffle=False,  # Batches draws its own order; Keras would shuffle the batches by a global seed
             epochs=config.epochs,
             callbacks=[
@@ -111,6 +145,14 @@ def fit_network(
     _check_finite(history[decides][0 if config.keep == "best" else -1])  # the best epoch is sound if one is
     kept = stopping.best_epoch + 1 if config.keep == "best" else len(history["loss"])
     return {name: [float(value) for value in values] for name, values in history.items()}, kept
+
+
+def _in_parts(rows: Rows | None, parts: int) -> Rows | None:
+    """Leave out a few rows, so that they are a multiple of the parts; all, where they are fewer."""
+    if rows is None or parts == 1:
+        return rows
+    n = rows[0].shape[0] // parts * parts
+    return tuple(values[:n] for values in rows) if n else None  # type: ignore[return-value]
 
 
 def _in_graph(train: Rows, batches: Batches) -> Any:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import html
 import json
-import sys
 import tempfile
 from dataclasses import replace
 
@@ -13,8 +12,8 @@ import pytest
 
 import permgrad as pg
 from permgrad.cli import _options
+from permgrad.cli._fitting import build_estimator
 from permgrad.cli._shown import show_ranking
-from permgrad.cli.rank import build_estimator
 from permgrad.cli.rank import rank as rank_command
 from permgrad.estimators.presets import PRESETS
 from permgrad.importance.permuting.conditional import LEAST_ROWS
@@ -142,8 +141,8 @@ def test_a_ranking_outlives_a_disk_that_takes_no_more(csv, tmp_path, command, mo
 
 
 def test_every_setting_has_an_option_whose_default_is_the_presets():
-    """`rank` splits the table itself, and shows its progress always."""
-    settings = set(pg.HybridClassifier().get_params()) - {"validation_fraction", "verbose"}
+    """`rank` splits the table itself, shows its progress always, and says to joblib how many workers there are."""
+    settings = set(pg.HybridClassifier().get_params()) - {"validation_fraction", "verbose", "n_jobs"}
     options = {parameter.name: parameter for parameter in rank_command.params}
     assert settings - set(options) == set()
     listed = {name for name, option in options.items() if isinstance(option, _options.Setting)}
@@ -166,7 +165,7 @@ def asked(monkeypatch, command):
         built.append(build_estimator(data, settings))
         raise pg.PermGradError("recorded")
 
-    monkeypatch.setattr(sys.modules["permgrad.cli.rank"], "build_estimator", record)
+    monkeypatch.setattr("permgrad.cli._fitting.build_estimator", record)
 
     def run(*options: str) -> pg.HybridClassifier:
         assert "recorded" in command("rank", "iris", *options).stderr

@@ -14,7 +14,7 @@ def trainings(monkeypatch) -> list[tuple]:
     """
     calls: list[tuple] = []
 
-    def fit_network(network, train, validation, config, *, task, callbacks, verbose):
+    def fit_network(network, train, validation, config, *, task, callbacks, verbose, devices):
         calls.append((network, train, validation, config))
         for callback in callbacks:
             callback.on_epoch_end(0, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import permgrad as pg
@@ -83,6 +84,31 @@ def test_of_networks_that_share_the_rows_set_apart_errors_are_the_means(rng, tra
     X, y = planted(60, rng)
     model = pg.HybridRegressor(**TABULAR, n_networks=3).fit(X[:40], y[:40], validation_data=(X[40:], y[40:]))
     np.testing.assert_allclose(model.residuals_, np.sort(np.abs(model.predict(X[40:]) - y[40:])), rtol=1e-4)
+
+
+def test_validation_rows_that_weigh(rng, trainings, tmp_path):
+    """The smallest error whose rows, up to it, weigh the coverage of all and of a new row, by a plain loop."""
+    X, y = planted(60, rng)
+    X, weights = pd.DataFrame(X, columns=list("abc")), rng.integers(1, 4, 60).astype(float)
+    train, val = (pg.Table(X[rows], y[rows], weights=weights[rows]) for rows in (slice(0, 40), slice(40, None)))
+    model = pg.HybridRegressor(**TABULAR).fit(train, validation_data=val)
+    errors, own = np.abs(model.predict(X[40:]) - y[40:]), weights[40:]
+    twice = pg.HybridRegressor(**TABULAR).fit(X[:40], y[:40], validation_data=(X[40:], y[40:]))
+    twice.residuals_ = np.sort(np.repeat(errors, own.astype(int)))
+    for coverage in (0.05, 0.33, 0.5, 0.8):
+        need = coverage * (own.sum() + (own**2).sum() / own.sum())
+        width = next(error for error in np.sort(errors) if own[errors <= error].sum() >= need)
+        assert model.half_width(coverage) == pytest.approx(width, rel=1e-4)
+        # As of the rows so often, but for the new row, which then weighs 1.
+        near = [int(np.abs(np.sort(errors) - found).argmin()) for found in (width, twice.half_width(coverage))]
+        assert abs(near[0] - near[1]) <= 1
+    with pytest.raises(pg.PermGradError, match="validation rows that weigh alike, this network had 20"):
+        model.predict_interval(X, 0.99)
+    model.save(tmp_path / "m")
+    np.testing.assert_array_equal(pg.load(tmp_path / "m").predict_interval(X, 0.8), model.predict_interval(X, 0.8))
+    alike = pg.Table(X[40:], y[40:], weights=np.full(20, 3.0))
+    same = pg.HybridRegressor(**TABULAR).fit(train, validation_data=alike)
+    assert same.half_width(0.9) == same.residuals_[math.ceil(21 * 0.9) - 1]
 
 
 def test_what_cannot_be(rng, trainings):

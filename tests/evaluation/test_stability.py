@@ -112,7 +112,7 @@ def test_trained_again_on_rows_and_on_resampled_ones(mixed_fit, monkeypatch):
     def refit(explained, estimator, train, validation_data=None, **settings):
         rows.append(train.X["dose"].nunique())
         seeds.append(settings["random_state"])
-        return estimator
+        return mixed_fit.estimator
 
     monkeypatch.setattr(type(mixed_fit), "refit", refit)
     stable = reseeded(mixed_fit, 2, TimeLimit())

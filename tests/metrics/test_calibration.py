@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 import permgrad as pg
 from permgrad.metrics.calibration import calibrated_error
@@ -50,6 +52,34 @@ def test_the_curve_counts_every_row_once_and_covers_the_truth(rng):
 
 def test_few_rows_have_few_bins():
     assert pg.reliability_curve([True, False, True], [0.9, 0.5, 0.7])["rows"].tolist() == [3]
+
+
+def test_a_row_of_weight_k_is_the_row_k_times(rng):
+    y, p = sampled(rng, 103, 3, 2)
+    weights = rng.integers(0, 4, 103)
+    rows = np.repeat(np.arange(103), weights)
+    expected = plain_calibration_error(y[rows], p[rows], 15)
+    for scale in (1, 0.01, 50.0):
+        assert pg.expected_calibration_error(y, p, sample_weight=scale * weights) == pytest.approx(expected)
+    assert pg.expected_calibration_error(y, p, 7, sample_weight=np.ones(103)) == pytest.approx(
+        pg.expected_calibration_error(y, p, 7)
+    )
+    few = plain_calibration_error(y[[0, 1, 1]], p[[0, 1, 1]], 15)
+    assert pg.expected_calibration_error(y[:2], p[:2], sample_weight=[1, 2]) == pytest.approx(few)
+
+
+def test_a_weighed_curve_has_the_points_of_the_rows_as_often_and_intervals_of_rows_drawn_once(rng):
+    told, happened, weights = rng.random(103), rng.random(103) < 0.5, rng.integers(1, 4, 103)
+    rows = np.repeat(np.arange(103), weights)
+    curve = pg.reliability_curve(happened, told, sample_weight=weights)
+    repeated = pg.reliability_curve(happened[rows], told[rows])
+    np.testing.assert_allclose(curve[["predicted", "share"]], repeated[["predicted", "share"]])
+    assert ((curve["high"] - curve["low"]) > (repeated["high"] - repeated["low"])).all()
+    alike = pg.reliability_curve(happened, told, sample_weight=np.full(103, 2.0))
+    pd.testing.assert_frame_equal(alike, pg.reliability_curve(happened, told))
+    ends = binomtest(7, 10).proportion_ci(0.95, method="wilson")
+    point = pg.reliability_curve(np.arange(10) < 7, np.linspace(0.1, 0.9, 10)).iloc[0]
+    assert (point["low"], point["high"]) == (pytest.approx(ends.low), pytest.approx(ends.high))
 
 
 def test_errors():

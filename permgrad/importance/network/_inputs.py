@@ -192,6 +192,11 @@ class Rows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def array(self) -> Any:
+        """The array itself."""
+        return self._array
+
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
         """Return these rows, dense."""
         return self._dense(self._array[rows])

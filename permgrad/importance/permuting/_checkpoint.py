@@ -46,12 +46,7 @@ class Checkpoint:
         """
         if self.path is None or not self.path.exists():
             return None
-        with reading(self.path, "a checkpoint of permgrad's", "remove it to begin anew, or choose another path"):
-            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            if str(arrays.pop("digest")) != _digest(arrays):
-                raise PermGradError("its content is not what was written; remove it to begin anew")
-            theirs = json.loads(str(arrays.pop("work")))
+        theirs, arrays = read_checkpoint(self.path)
         ours = json.loads(self.work)
         differing = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         if differing:
@@ -69,6 +64,22 @@ class Checkpoint:
         with new_file(self.path) as temporary, temporary.open("wb") as file:
             np.savez(file, digest=np.array(_digest(content)), **content)  # type: ignore[arg-type]
         self._written = time.monotonic()
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the work that a file belongs to, and its arrays.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is no checkpoint, or damaged.
+    """
+    with reading(path, "a checkpoint of permgrad's", "remove it to begin anew, or choose another path"):
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if str(arrays.pop("digest")) != _digest(arrays):
+            raise PermGradError("its content is not what was written; remove it to begin anew")
+        return json.loads(str(arrays.pop("work"))), arrays
 
 
 def _digest(arrays: dict[str, np.ndarray]) -> str:

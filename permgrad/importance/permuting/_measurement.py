@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget
@@ -21,6 +22,7 @@ from permgrad.importance.permuting._increases import Increases, Tally, measure_i
 from permgrad.importance.permuting._independence import independence_of
 from permgrad.importance.permuting._network import PermutedNetwork, Prepared, floats_of_permuting
 from permgrad.importance.permuting._pairs import Change, Pairs
+from permgrad.importance.permuting._processes import measured_in_processes, workers_for
 from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.metrics.task import Task
 
@@ -46,6 +48,8 @@ class Measurement:
         For each permuted branch and feature: its positions in the branch's flat rows.
     alike : AlikeRows, optional
         Rows that trade values; by default all do.
+    n_jobs : int, optional
+        Processes that measure; by default as many as there are, where there is work for them.
     increases : Increases
     baseline : ndarray of shape (n_rows,)
         Loss of each row, nothing being permuted.
@@ -57,6 +61,7 @@ class Measurement:
     n_repeats: int
     random_state: int
     alike: AlikeRows | None = None
+    n_jobs: int | None = None
     bootstrap: Bootstrap = field(init=False)
     increases: Increases = field(init=False)
     baseline: np.ndarray = field(init=False)
@@ -90,12 +95,29 @@ class Measurement:
         earlier = checkpoint.read()
         if earlier is not None:
             self.increases = Increases(**earlier)
+        mine = budget.mine(len(self.increases.measured))
+        begun = self._measure_in_processes(mine, checkpoint, budget, verbose)
         # Even where all are measured, the baseline of the first feature is still wanted.
-        chunks = self._chunks() or [[0]]
+        chunks = ([] if begun and budget.is_spent else self._chunks(mine)) or [[0]]
         measure_in_chunks(self.increases, chunks, self._measure, checkpoint, budget, verbose)
 
-    def _chunks(self) -> list[list[int]]:
-        """Part the features that are left: enough for many calls of the network, few enough to look at the clock."""
+    def _measure_in_processes(self, mine: np.ndarray, checkpoint: Checkpoint, budget: Budget, verbose: bool) -> bool:
+        """Measure side by side, where that pays, as far as time allows; tell whether anything was."""
+        left = np.flatnonzero(mine & ~self.increases.measured).tolist()
+        n_workers = workers_for(self, len(left), self.n_jobs)
+        if n_workers == 1:
+            return False
+        with tqdm(total=len(left), desc="permuting", unit="feature", disable=not verbose) as bar:
+            for features, arrays in measured_in_processes(self, left, n_workers, budget, self.n_jobs):
+                for name, array in self.increases.arrays().items():
+                    array[features] = arrays[name]
+                self.increases.measured[features] = True
+                checkpoint.write(self.increases.arrays())
+                bar.update(len(features))
+        return True
+
+    def _chunks(self, mine: np.ndarray) -> list[list[int]]:
+        """Part those that are left of some features: enough for many calls, few enough to look at the clock."""
         measured = self.increases.measured
         columns_of = {branch: self.network.size(branch) for branch in self.positions}
         widths = [
@@ -111,7 +133,7 @@ class Measurement:
             (widths[f] > 1, *(self.network.order(branch, of[f]) for branch, of in self.positions.items()))
             for f in range(len(measured))
         ]
-        for feature in sorted(np.flatnonzero(~measured).tolist(), key=kinds.__getitem__):
+        for feature in sorted(np.flatnonzero(mine & ~measured).tolist(), key=kinds.__getitem__):
             columns += widths[feature]
             full = not chunks or len(chunks[-1]) >= most_features or columns > most_columns
             if full or (widths[feature] > 1) != (widths[chunks[-1][0]] > 1):

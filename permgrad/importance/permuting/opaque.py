@@ -116,15 +116,15 @@ class OpaqueMeasurement:
         earlier = checkpoint.read()
         if earlier is not None:
             self.increases = Increases(**earlier)
-        chunks = self._chunks(timed=budget.deadline is not None)
+        chunks = self._chunks(budget.mine(len(self.columns)), timed=budget.deadline is not None)
         measure_in_chunks(self.increases, chunks, self._measure, checkpoint, budget, verbose)
 
     def _rows_per_call(self) -> int:
         return max(len(self.opaque), _stacking.CELLS_PER_CALL // self.opaque.n_columns)
 
-    def _chunks(self, *, timed: bool) -> Iterator[list[int]]:
+    def _chunks(self, mine: np.ndarray, *, timed: bool) -> Iterator[list[int]]:
         """Part the features that are left: as many as one call takes, one by one against the clock."""
-        left = np.flatnonzero(~self.increases.measured).tolist()
+        left = np.flatnonzero(mine & ~self.increases.measured).tolist()
         most = self._rows_per_call() // (self.n_repeats * len(self.opaque))
         size = 1 if timed else max(1, most)
         yield from (left[i : i + size] for i in range(0, len(left), size))

@@ -53,6 +53,7 @@ def permutation_importance(
     random_state: int = 0,
     budget: Budget = Budget(),
     verbose: bool = False,
+    n_jobs: int | None = None,
 ) -> FeatureRanking:
     """Permute each feature and measure the increase of the loss.
 
@@ -109,6 +110,10 @@ def permutation_importance(
         Memory, time and checkpoint.
     verbose : bool
         Show a progress bar with the time left.
+    n_jobs : int, optional
+        Processes, each of which permutes blocks of the features; -1 for one a core. By default what
+        ``joblib.parallel_config`` says, where the work takes minutes: a process takes some ten seconds to begin. Scores
+        are the same up to rounding, see `permgrad.parallel.run`. The model's layers must be Keras's or this package's.
 
     Returns
     -------
@@ -166,6 +171,7 @@ def permutation_importance(
         random_state=random_state,
         budget=budget,
         verbose=verbose,
+        n_jobs=n_jobs,
     )
 
 
@@ -182,6 +188,7 @@ def permute_features(
     random_state: int,
     budget: Budget,
     verbose: bool,
+    n_jobs: int | None = None,
 ) -> FeatureRanking:
     """Do what `permutation_importance` does, with inputs and target that other explainers share."""
     check_repeats(n_repeats)
@@ -201,7 +208,7 @@ def permute_features(
     if conditional:
         rows = data.of_branch(branches[0])
         alike = alike_rows(rows.columns(np.arange(rows.width)), n_columns, random_state)
-    measurement = Measurement(data, target, positions, n_repeats, random_state, alike)
+    measurement = Measurement(data, target, positions, n_repeats, random_state, alike, n_jobs)
     measurement.run(checkpoint, budget, verbose)
     if alike is not None:
         settings["untold"] = badly_told(measurement, tuple(columns_of))

@@ -77,7 +77,7 @@ def _formula_call(settings: Mapping[str, Any]) -> str:
     """Return the formula of a ranking as source; nothing where the default was what it was."""
     formula = formula_of(settings)
     if not isinstance(formula, Formula):
-        return ""
+        return '"last in"' if formula == "last in" else ""
     if formula == PUBLISHED:
         return '"published"'
     default, used = Formula().to_settings(), formula.to_settings()

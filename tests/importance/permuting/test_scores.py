@@ -84,3 +84,27 @@ def test_regression_and_errors(rng):
         pg.score_importance(model, X, y, scoring="r2", n_repeats=0)
     with pytest.raises(pg.PermGradError, match="got 40 and 39"):
         pg.score_importance(model, X, y[:39], scoring="r2")
+
+
+def test_a_row_of_weight_k_is_the_row_k_times(problem):
+    """The score as it is, exactly; the mean fall over many permutations, about."""
+    X, y = problem
+    model = LogisticRegression().fit(X, y)
+    weights = np.where(y == "yes", 3, 1)
+    rows = np.repeat(np.arange(80), weights)
+    given = {"scoring": "recall[no]", "n_repeats": 50}
+    weighed = pg.score_importance(model, X, y, sample_weight=weights, **given)
+    repeated = pg.score_importance(model, X.iloc[rows], y[rows], **given)
+    assert weighed.settings["baseline_score"] == pytest.approx(repeated.settings["baseline_score"])
+    np.testing.assert_allclose(weighed.scores, repeated.scores, atol=0.03)
+    alone = pg.score_importance(model, X, y, **given)
+    assert abs(weighed.scores - alone.scores).max() > 0.05  # columns of the others' rows are other values
+    of_table = pg.score_importance(model, pg.Table(X, y, weights=weights), y, **given)
+    np.testing.assert_array_equal(of_table.scores, weighed.scores)
+
+
+def test_a_score_without_weights(problem):
+    X, y = problem
+    model = LogisticRegression().fit(X, y)
+    with pytest.raises(pg.PermGradError, match="takes no sample_weight; choose one that does"):
+        pg.score_importance(model, X, y, scoring=lambda e, X, y: 1.0, sample_weight=np.ones(80))

@@ -9,6 +9,7 @@ import permgrad as pg
 from permgrad.importance.masking import masking_counts, masking_curve
 from permgrad.importance.network.partial_model import PartialModel
 from permgrad.models.wide import WideConfig, build_wide_mlp
+from permgrad.parallel import workers
 
 
 @pytest.fixture
@@ -81,3 +82,35 @@ def test_bad_sizes():
     for wrong in ({"hidden_units": ()}, {"hidden_units": (4, 0)}, {"gate_penalty": -1.0}, {"random_state": -1}):
         with pytest.raises(pg.PermGradError, match="must be"):
             WideConfig(**wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("via", "conditional"), [("both", False), ("tabular", True)])
+def test_two_processes_measure_what_one_measures(random_hybrid, layout, rng, tmp_path, via, conditional):
+    X, y = rng.random((60, 6), np.float32), rng.integers(2, size=60)
+    model = random_hybrid("classification", 2)
+    given = {"via": via, "layout": layout, "n_repeats": 2, "conditional": conditional}
+    given |= {"sample_weight": rng.integers(1, 3, 60), "row_groups": np.arange(60) // 2}
+    budget = pg.Budget(checkpoint=tmp_path / "kept.npz")
+    one = pg.permutation_importance(model, X, y, **given)
+    two = pg.permutation_importance(model, X, y, **given, n_jobs=2, budget=budget)
+    assert (two.features, two.pending) == (one.features, ())
+    for name in ("scores", "std", "class_scores", "low", "high", "rank_low", "rank_high", "p_values"):
+        np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-4, atol=1e-7)
+    again = pg.permutation_importance(model, X, y, **given, budget=budget)  # from what the processes measured
+    np.testing.assert_array_equal(again.scores[1:], two.scores[1:])
+
+
+def test_processes_begin_unasked_only_where_they_pay(random_hybrid, rng, monkeypatch):
+    asked = []
+    monkeypatch.setattr("permgrad.importance.permuting._processes.run", lambda *given: asked.append(given) or iter(()))
+    X, y = rng.random((40, 6), np.float32), rng.integers(2, size=40)
+    model = random_hybrid("classification", 2, ("tabular",))
+    with workers(2):
+        pg.permutation_importance(model, X, y, n_repeats=1)
+        assert asked == []
+        monkeypatch.setattr("permgrad.importance.permuting._processes.PAYS_FROM", 6 * 40)
+        pg.permutation_importance(model, X, y, n_repeats=1)
+        assert len(asked) == 1
+        pg.permutation_importance(model, X, y, n_repeats=1, n_jobs=1)
+        assert len(asked) == 1
