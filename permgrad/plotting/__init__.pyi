@@ -1,5 +1,6 @@
 from ._architecture import network_boxes as network_boxes
 from ._architecture import plot_network as plot_network
+from ._calibration import plot_precision_recall as plot_precision_recall
 from ._calibration import plot_reliability as plot_reliability
 from ._calibration import plot_residuals as plot_residuals
 from ._evaluation import plot_agreement as plot_agreement

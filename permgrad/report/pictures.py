@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
 
 from permgrad import plotting
 from permgrad.data.table import Table
@@ -18,6 +19,8 @@ PAGE_WIDTH = 5.6
 """Inches, of bars on the page: their names can still be read on a phone."""
 PAGE_FEATURES = 20
 """Bars on the page."""
+MOST_CLASSES = 10
+"""That have a curve."""
 SAMPLED = 200
 """Rows among which one is sought whose Grad-CAM map is not empty."""
 
@@ -35,6 +38,13 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     if isinstance(estimator, HybridClassifier):
         yield "confusion", plotting.plot_confusion(test.y, results.predicted, estimator.classes_)
         yield "reliability", _reliability(results)
+        outcomes = class_outcomes(results)
+        if outcomes:
+            happened = {label: of_class[0] for label, of_class in outcomes.items()}
+            probability = {label: of_class[1] for label, of_class in outcomes.items()}
+            areas = {label: float(roc_auc_score(happened[label], probability[label])) for label in outcomes}
+            yield "roc", plotting.plot_roc(happened, probability, areas)
+            yield "precision_recall", plotting.plot_precision_recall(happened, probability)
     else:
         yield "predicted_against_true", plotting.plot_predictions(test.y, results.predicted, str(test.y.name))
         yield "residuals", plotting.plot_residuals(test.y, results.predicted, str(test.y.name))
@@ -49,6 +59,17 @@ def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     for name, part in ranking.components.items():
         yield name, plotting.plot_scores(part, width=PAGE_WIDTH)
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
+
+
+def class_outcomes(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return for each class whether a test row is of it, and the probability of that: of two classes, of the second.
+
+    At most `MOST_CLASSES`; left out are classes that no test row is of, or all are.
+    """
+    classes = results.estimator.classes_
+    numbers = range(1, 2) if len(classes) == 2 else range(min(len(classes), MOST_CLASSES))
+    found = {str(classes[c]): (results.class_numbers == c, results.probabilities[:, c]) for c in numbers}
+    return {label: (happened, p) for label, (happened, p) in found.items() if 0 < happened.sum() < len(happened)}
 
 
 def _reliability(results: Results) -> Figure:
