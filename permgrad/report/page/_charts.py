@@ -34,7 +34,9 @@ SIDE = 300
 
 def chart(description: str, layers: Sequence[Spec], *, data: Records | None = None, height: Any = SIDE) -> Spec:
     """Return a chart as wide as its place."""
-    spec: Spec = {"description": description, "width": "container", "height": height, "layer": list(layers)}
+    fit = {"type": "fit-x" if isinstance(height, dict) else "fit", "contains": "padding"}
+    spec: Spec = {"description": description, "width": "container", "height": height, "autosize": fit}
+    spec["layer"] = list(layers)
     return spec if data is None else {**spec, "data": {"values": list(data)}}
 
 
@@ -53,12 +55,12 @@ def line(x: Spec, y: Spec, **more: Any) -> Spec:
     return {"mark": {"type": "line", "tooltip": True, **more}, "encoding": {"x": x, "y": y}}
 
 
-def constant(values: Records, x: str, y: str, **more: Any) -> Spec:
-    """Return a grey line of its own values, which says what is to be expected."""
+def constant(values: Records, x: Spec, y: Spec) -> Spec:
+    """Return a grey line of its own values, which says what is to be expected, by the encodings of another layer."""
     return {
         "data": {"values": list(values)},
         "mark": {"type": "line", "color": "#8a939c", "strokeDash": [3, 3], "strokeWidth": 1},
-        "encoding": {"x": axis(x, **more), "y": axis(y, **more)},
+        "encoding": {"x": {**x, "field": "x"}, "y": {**y, "field": "y"}},
     }
 
 

@@ -79,9 +79,10 @@ def _thinned(label: str, x: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
 
 def _curves(rows: charts.Records, x: charts.Spec, y: charts.Spec, said: str, chance: charts.Records) -> charts.Spec:
     unit = {"scale": {"domain": [0, 1]}}
-    layer = charts.line({**x, **unit}, {**y, **unit})
+    x, y = {**x, **unit}, {**y, **unit}
+    layer = charts.line(x, y)
     layer["encoding"] |= {"color": charts.axis("part", "class", "nominal", sort=None), "order": charts.axis("place")}
-    return charts.chart(said, [layer, *([charts.constant(chance, "x", "y")] if chance else [])], data=rows)
+    return charts.chart(said, [layer, *([charts.constant(chance, x, y)] if chance else [])], data=rows)
 
 
 def _reliability(results: Results) -> charts.Spec:
@@ -96,7 +97,7 @@ def _reliability(results: Results) -> charts.Spec:
     x, y_axis = charts.axis("predicted", name, **unit), charts.axis("share", "share of rows", **unit)
     rule = {"x": x, "y": charts.axis("low", "share of rows", **unit), "y2": {"field": "high"}}
     layers: list[charts.Spec] = [
-        charts.constant([{"a": 0, "b": 0}, {"a": 1, "b": 1}], "a", "b"),
+        charts.constant([{"x": 0, "y": 0}, {"x": 1, "y": 1}], x, y_axis),
         {"mark": {"type": "rule"}, "encoding": rule},
         charts.line(x, y_axis, point=True),
     ]
@@ -140,7 +141,7 @@ def _scatter(results: Results) -> charts.Spec:
         "y": charts.axis("predicted", f"predicted {target}", **near),
         "tooltip": [{"field": name, "type": "nominal"} for name in ("row", "true", "predicted")],
     }
-    diagonal = charts.constant([{"a": end, "b": end} for end in ends], "a", "b")
+    diagonal = charts.constant([{"x": end, "y": end} for end in ends], encoding["x"], encoding["y"])
     points = {"mark": {"type": "point", "opacity": 0.6, "size": 30}, "encoding": encoding}
     return charts.chart("Predicted against true values of the test rows", [diagonal, points], data=rows)
 

@@ -80,18 +80,22 @@ def ranking_charts(ranking: FeatureRanking) -> dict[str, charts.Spec]:
 def _records(ranking: FeatureRanking, best: np.ndarray) -> list[dict[str, Any]]:
     """Return bars and intervals; bars are divided by class where no part is negative."""
     rows: list[dict[str, Any]] = []
-    parts = None if ranking.class_scores is None else ranking.class_scores[best]
-    divided = parts is not None and parts.min(initial=0) >= 0
-    for place, i in enumerate(best):
+    parts = ranking.class_scores if divided(ranking, best) else None
+    for i in best:
         name, score = ranking.features[i], float(ranking.scores[i])
-        total = float(parts[place].sum()) if parts is not None else 0.0
-        if divided and total > 0 and parts is not None:
+        total = 0.0 if parts is None else float(parts[i].sum())
+        if parts is not None and total > 0:
             rows += [
                 {"column": name, "score": float(part) * score / total, "part": label}
-                for part, label in zip(parts[place], ranking.classes or (), strict=True)
+                for part, label in zip(parts[i], ranking.classes or (), strict=True)
             ]
         else:
             rows.append({"column": name, "score": score})
         if ranking.low is not None and ranking.high is not None:
             rows.append({"column": name, "low": float(ranking.low[i]), "high": float(ranking.high[i])})
     return rows
+
+
+def divided(ranking: FeatureRanking, best: np.ndarray) -> bool:
+    """Tell whether these columns' bars can be divided by class: a negative part has no width."""
+    return ranking.class_scores is not None and bool(ranking.class_scores[best].min(initial=0) >= 0)

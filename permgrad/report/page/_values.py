@@ -21,7 +21,7 @@ from permgrad.report.page._checkup import checkup_values
 from permgrad.report.page._columns import asked_columns
 from permgrad.report.page._images import figure_source, samples
 from permgrad.report.page._performance import models_chart, performance_charts
-from permgrad.report.page._ranking import ranked_table, ranking_charts
+from permgrad.report.page._ranking import divided, ranked_table, ranking_charts
 from permgrad.report.page._rows import asked_rows, carried_rows, drawn_rows
 from permgrad.report.page._tables import Cells, models_cells, ranking_cells, stability_cells, titled_cells
 from permgrad.report.pictures import PAGE_FEATURES
@@ -132,6 +132,7 @@ def _ranking(results: Results) -> dict[str, Any]:
         "method": ranking.method,
         "n_columns": n,
         "by_class": ranking.classes is not None,
+        "divided": divided(ranking, ranking.order[:PAGE_FEATURES]),
         "components": parts if len(parts) > 1 or ranking.method not in parts else [],
         "tuning": ranking.settings.get("tuning"),
         "best": ranking.select(3),
