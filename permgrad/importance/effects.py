@@ -197,7 +197,7 @@ class Effects:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row for each column, that of the greatest ``spread`` first: the ``least`` and ``greatest`` effect, and where."""
+        """A row for each column, of the greatest ``spread`` first: its ``least`` and ``greatest`` effect, and where."""
         rows = []
         for column in sorted(self.columns, key=lambda each: -each.spread):
             effect = column.effect.reshape(len(column.values), -1)
