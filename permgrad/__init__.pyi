@@ -42,6 +42,9 @@ from .importance.ablation import BranchWeights as BranchWeights
 from .importance.ablation import branch_weights as branch_weights
 from .importance.averaging import average_rankings as average_rankings
 from .importance.budget import Budget as Budget
+from .importance.effects import ColumnEffect as ColumnEffect
+from .importance.effects import Effects as Effects
+from .importance.effects import PairEffect as PairEffect
 from .importance.explain import explain_rows as explain_rows
 from .importance.formula import PUBLISHED as PUBLISHED
 from .importance.formula import Formula as Formula
@@ -58,6 +61,7 @@ from .importance.permuting.scores import score_importance as score_importance
 from .importance.rank import rank_features as rank_features
 from .importance.ranking import FeatureRanking as FeatureRanking
 from .importance.recipe import average_trainings as average_trainings
+from .importance.responding.curves import effects as effects
 from .importance.row_explanations import RowExplanations as RowExplanations
 from .importance.two_rankings import RankingComparison as RankingComparison
 from .importance.weights import weight_importance as weight_importance
