@@ -19,6 +19,8 @@ PAGE_WIDTH = 5.6
 """Inches, of bars on the page: their names can still be read on a phone."""
 PAGE_FEATURES = 20
 """Bars on the page."""
+PAGE_EFFECTS = 6
+"""Columns whose effects are drawn: the best."""
 MOST_CLASSES = 10
 """That have a curve."""
 SAMPLED = 200
@@ -31,6 +33,8 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     yield "ranking", plotting.plot_ranking(ranking)
     for name, part in ranking.components.items():
         yield name, plotting.plot_scores(part)
+    if results.effects.columns:
+        yield "effects", results.effects.plot([column.name for column in results.effects.columns[:PAGE_EFFECTS]])
     if estimator.layout_ is not None:
         yield "layout", plotting.plot_layout(estimator.layout_)
         yield "sample", plotting.plot_sample(*sample_with_heat(estimator, test), estimator.layout_)

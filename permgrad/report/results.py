@@ -15,10 +15,13 @@ from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions
 from permgrad.evaluation.reference_models import ReferenceModels
 from permgrad.evaluation.result import RankingEvaluation
+from permgrad.importance.effects import Effects
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
 from permgrad.metrics.scores import scores
 
+MOST_EFFECTS, EFFECT_POINTS, EFFECT_ROWS = 30, 15, 500
+"""Columns, values of each, and test rows, of the effects that the page shows."""
 COVERAGE = 0.9
 """Of the intervals whose share of test rows is counted, where the estimator gives intervals."""
 
@@ -82,6 +85,15 @@ class Results:
     def checkup(self) -> TableCheck:
         """What the table's check-up finds, its parts split as here."""
         return self.check or self.table.check(random_state=self.split_random_state)
+
+    @cached_property
+    def effects(self) -> Effects:
+        """Which way the best columns push the network's answers to the test rows; of probes and unused ones none."""
+        ranking, X = self.ranking, self.test.X
+        left_out = {*ranking.unused, *ranking.probes}
+        named = [ranking.features[i] for i in ranking.order]
+        able = [name for name in named if name in X and name not in left_out and X[name].nunique() > 1]
+        return self.estimator.effects(self.test, able[:MOST_EFFECTS], n_points=EFFECT_POINTS, max_rows=EFFECT_ROWS)
 
     def calibration(self) -> dict[str, Any]:
         """Return how far probabilities, or intervals, hold what they say on the test rows.

@@ -103,25 +103,30 @@ def bars(data: Records, title: str, description: str, *, band: tuple[float, floa
 
 
 def waterfall(unit: str) -> Spec:
-    """Return the chart of one row's answer, whose values the page fills in: dataset ``row``."""
+    """Return the chart of one row's answer, whose bars the page fills in as dataset ``row``.
+
+    A bar has ``column``, what it ``adds``, ``half`` of the interval of that, and the ``base`` at which the first begins.
+    """
     y = names("column", axis={"labelLimit": 170})
-    colour = {"condition": {"test": "datum.to < datum.from", "value": DOWN}, "value": UP}
-    return chart(
-        "Waterfall: what each column adds to the row’s answer; the table beside holds the numbers.",
+    colour = {"condition": {"test": "datum.adds < 0", "value": DOWN}, "value": UP}
+    ends = {"y": y, "x": axis("from", unit, scale={"zero": False}), "x2": {"field": "to"}, "color": colour}
+    whisker = {"y": y, "x": axis("low", unit), "x2": {"field": "high"}}
+    described = "Waterfall: what each column adds to the row’s answer; the table beside holds the numbers."
+    told = [axis("column", None, "nominal"), axis("text", "adds", "nominal")]
+    spec = chart(
+        described,
         [
-            {
-                "mark": {"type": "bar", "tooltip": True},
-                "encoding": {
-                    "y": y,
-                    "x": axis("from", unit, scale={"zero": False}),
-                    "x2": {"field": "to"},
-                    "color": colour,
-                },
-            },
-            {
-                "mark": {"type": "rule", "color": "black"},
-                "encoding": {"y": y, "x": axis("low", unit), "x2": {"field": "high"}},
-            },
+            {"mark": "bar", "encoding": {**ends, "tooltip": told}},
+            {"mark": {"type": "rule", "color": "black"}, "encoding": whisker},
         ],
         height={"step": STEP},
-    ) | {"data": {"name": "row"}}
+    )
+    summed = {"window": [{"op": "sum", "field": "adds", "as": "sum"}]}
+    places = {
+        "to": "datum.base + datum.sum",
+        "from": "datum.to - datum.adds",
+        "low": "datum.to - datum.half",
+        "high": "datum.to + datum.half",
+    }
+    calculated = [{"calculate": formula, "as": name} for name, formula in places.items()]
+    return {**spec, "data": {"name": "row"}, "transform": [summed, *calculated]}

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from permgrad.data.checkup import TableCheck
 from permgrad.data.table import Table
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
 from permgrad.report.page import _charts as charts
+from permgrad.report.page._effects import effect_charts
 from permgrad.report.page._tables import number
 from permgrad.report.results import Results
 
@@ -22,6 +22,7 @@ LEVELS = 12
 """Of a category, the most frequent ones."""
 POINTS = 300
 """Rows that a scatter plot shows."""
+EFFECT = "Its effect on the network’s mean answer, centred at 0 (accumulated local effects)."
 WORTH = {"first_in": "on its own it saves", "end_to_end": "as the last to be seen"}
 
 
@@ -29,12 +30,17 @@ def asked_columns(results: Results) -> list[dict[str, Any]]:
     """Return what the page holds of each of the best columns: name, sentences and charts, ready for JSON."""
     ranking = results.ranking
     known = results.checkup.table.set_index("column")
+    effects = effect_charts(results.effects)
+    values = f"Its values in the {number(len(results.table))} rows of the table."
     alike = {name: group for group in ranking.settings.get("alike") or () for name in group}
     return [
         {
             "name": name,
             "said": [_place(ranking, place), *_values(known, name), *_alike(alike.get(name, ()), name)],
-            "charts": [distribution(results.table, name, results.checkup)],
+            "charts": [
+                {"title": values, "spec": distribution(results.table, name)},
+                *([{"title": EFFECT, "spec": effects[name]}] if name in effects else []),
+            ],
         }
         for place, name in enumerate(asked_names(ranking), 1)
         if name in results.table.X
@@ -84,7 +90,7 @@ def _alike(group: Any, name: str) -> list[str]:
     return [f"Correlates with {', '.join(others[:6])}: such columns share their score."] if others else []
 
 
-def distribution(table: Table, name: str, check: TableCheck) -> charts.Spec:
+def distribution(table: Table, name: str) -> charts.Spec:
     """Return the chart of a column's values: counts by class, or the target against them."""
     column, target = table.X[name], str(table.y.name)
     number_like = is_number(column)

@@ -1,4 +1,4 @@
-"""Test rows that the page carries: what each column adds to their answers, their images, and the rows most like them."""
+"""Test rows that the page carries: what each column adds to their answers, their images, and the rows like them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from permgrad.importance.row_explanations import INTERVAL, RowExplanations
+from permgrad.importance.row_explanations import RowExplanations
 from permgrad.report.background import chosen_rows
 from permgrad.report.page import _charts as charts
 from permgrad.report.page._images import figure_source
-from permgrad.report.page._tables import number
+from permgrad.report.page._tables import number, shown
 from permgrad.report.page._what_if import what_if
 from permgrad.report.results import Results
 
@@ -23,6 +23,8 @@ CELLS = 2000
 """Rows × columns that are explained: some seconds."""
 MOST_COLUMNS = 500
 """Of which rows are explained; of more it takes minutes, and `permgrad explain` does one row."""
+MOST_BARS = 10
+"""Of a waterfall; the other columns are one more."""
 NEAR = 4
 """Rows that are named as most like another."""
 IMAGE_BYTES = 600_000
@@ -63,7 +65,6 @@ def asked_rows(results: Results, carried: CarriedRows) -> dict[str, Any]:
     found, at = carried.found, carried.at
     images, near = row_images(results, results.test.X.iloc[at]), nearest(found)
     return {
-        "columns": list(found.features),
         "chart": charts.waterfall("log-odds" if found.explained else f"{results.test.y.name}"),
         "rows": [
             {**_answer(results, int(row)), **_contributions(found, i), "image": image, "near": near[i]}
@@ -115,32 +116,35 @@ def _answer(results: Results, row: int) -> dict[str, Any]:
 
 
 def _contributions(found: RowExplanations, i: int) -> dict[str, Any]:
-    """Return a row's values: of each column its cell as text, what it adds, and half of that's interval."""
-    cells = [] if found.rows is None else [shown(found.rows.iloc[i][name]) for name in found.features]
+    """Return a row's answer in words, and its bars: the largest values, and all others as one."""
+    table = found.row(i)
+    named = "is" in table
+    most = table.head(MOST_BARS).to_dict("records")
+    bars = [
+        (f"{row['feature']} = {shown(row['is'])}" if named else row["feature"], row["adds"], row["high"] - row["adds"])
+        for row in most
+    ]
+    if len(table) > MOST_BARS:
+        bars.append((f"{len(table) - MOST_BARS} others", table["adds"].iloc[MOST_BARS:].sum(), 0.0))
+    base, output = rounded(found.base[i]), rounded(found.outputs[i])
     return {
-        "unit": _unit(found, i),
-        "base": rounded(found.base[i]),
-        "output": rounded(found.outputs[i]),
-        "is": cells,
-        "adds": [rounded(value) for value in found.values[i]],
-        "half": [rounded(INTERVAL * value) for value in found.error[i]],
+        "said": f"From {number(base)}, the mean answer, to {number(output)} ({_unit(found, i)}).",
+        "bars": [
+            {
+                "column": name,
+                "adds": rounded(adds),
+                "half": rounded(half),
+                "base": base,
+                "text": f"{'+' if adds >= 0 else ''}{number(float(adds))} ± {number(float(half))}",
+            }
+            for name, adds, half in bars
+        ],
     }
 
 
 def rounded(value: float) -> float:
     """Return a number with four significant digits, which is what is shown."""
     return float(f"{value:.4g}")
-
-
-def shown(value: Any) -> str:
-    """Return a cell as text."""
-    if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return "missing"
-    if isinstance(value, pd.Timestamp):
-        return str(value).removesuffix(" 00:00:00")
-    if isinstance(value, (float, np.floating)):
-        return f"{value:.6g}".replace("-", "−")
-    return str(value)
 
 
 def nearest(found: RowExplanations) -> list[list[int]]:

@@ -25,7 +25,7 @@ def script_values(asked: dict[str, Any]) -> dict[str, Any]:
     hashes = [base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in sources]
     policy = "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src 'unsafe-inline'; "
     policy += "script-src " + " ".join(f"'sha256-{each}'" for each in hashes)
-    return {"scripts": sources, "policy": policy, "asked": as_script(asked)}
+    return {"scripts": sources, "policy": policy, "asked_json": as_script(asked)}
 
 
 def as_script(content: Any) -> str:

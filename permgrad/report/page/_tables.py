@@ -131,6 +131,17 @@ def number(value: Any) -> str:
     return f"{value:.{DIGITS}g}".replace("-", "−")
 
 
+def shown(value: Any) -> str:
+    """Return a cell as text."""
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return "missing"
+    if isinstance(value, pd.Timestamp):
+        return str(value).removesuffix(" 00:00:00")
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}".replace("-", "−")
+    return str(value)
+
+
 def percent(share: float, decimals: int = 0) -> str:
     """Return a share as per cent; the space does not break."""
     return f"{100 * share:.{decimals}f}\u00a0%"

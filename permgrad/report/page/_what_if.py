@@ -13,6 +13,7 @@ import pandas as pd
 
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.page._columns import is_number
+from permgrad.report.page._tables import shown
 from permgrad.report.results import Results
 
 COLUMNS, VALUES = 12, 11
@@ -37,8 +38,9 @@ def what_if(results: Results, at: np.ndarray) -> dict[str, Any]:
     -------
     dict
         ``classes`` (None for regression); ``columns``: each with its ``name``, whether it ``slides`` (numbers and
-        dates), its values as text, ``labels``, and ``answers``: of each row, of each value, a list of numbers;
-        ``own``: the same of the rows as they are. Numbers are log-odds of the second of two classes, logarithms of
+        dates), what each row ``is``, where on the slide that is, ``at``, the values as text, ``labels``, and
+        ``answers``: of each row, of each value, a list of numbers; ``own``: the same of the rows as they are. Numbers
+        are log-odds of the second of two classes, logarithms of
         the probabilities of more, or the target's value.
     """
     classes = getattr(results.estimator, "classes_", None)
@@ -58,7 +60,9 @@ def what_if(results: Results, at: np.ndarray) -> dict[str, Any]:
             {
                 "name": name,
                 "slides": is_number(results.table.X[name]),
-                "labels": [text(value) for value in results.table.X[name].iloc[grids[name]]],
+                "is": [shown(value) for value in rows[name]],
+                "at": places(rows[name], results.table.X[name].iloc[grids[name]]),
+                "labels": [shown(value) for value in results.table.X[name].iloc[grids[name]]],
                 "answers": answer.reshape(len(at), len(grids[name]), width).tolist(),
             }
             for name, answer in zip(names, answers[1:], strict=True)
@@ -98,6 +102,14 @@ def grid(column: pd.Series) -> np.ndarray:
     return ascending[np.searchsorted(column.iloc[ascending].to_numpy(), quantiles.to_numpy())]
 
 
+def places(own: pd.Series, values: pd.Series) -> list[int]:
+    """Return where among the ascending values a slider stands for each row; -1 of levels, which do not slide."""
+    if not is_number(own):
+        return [-1] * len(own)
+    at = np.searchsorted(values.to_numpy(), own.fillna(values.iloc[0]).to_numpy())
+    return np.minimum(at, len(values) - 1).tolist()
+
+
 def changed(rows: pd.DataFrame, name: str, values: pd.Series) -> pd.DataFrame:
     """Return each row with each of the values in a column, values within rows."""
     block = rows.iloc[np.repeat(np.arange(len(rows)), len(values))].reset_index(drop=True)
@@ -111,10 +123,3 @@ def said(estimator: Any, X: pd.DataFrame) -> np.ndarray:
         return np.array([[float(f"{value:.6g}")] for value in estimator.predict(X)])
     p = np.clip(np.asarray(estimator.predict_proba(X), float), LEAST, 1 - LEAST)
     return np.round(np.log(p) if p.shape[1] > 2 else (np.log(p[:, 1:]) - np.log1p(-p[:, 1:])), 3)
-
-
-def text(value: Any) -> str:
-    """Return a value that can be chosen as text."""
-    if isinstance(value, pd.Timestamp):
-        return str(value).removesuffix(" 00:00:00")
-    return f"{value:.6g}".replace("-", "−") if isinstance(value, (float, np.floating)) else str(value)

@@ -1,0 +1,82 @@
+"""Which way a column pushes the answer, as a chart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from permgrad.importance.effects import ColumnEffect, Effects
+from permgrad.report.page import _charts as charts
+
+
+def effect_title(effects: Effects) -> str:
+    """Say what an effect is of."""
+    if effects.classes is None:
+        return f"effect, {effects.unit}"
+    of = f" of {effects.told_classes[0]}" if len(effects.told_classes) == 1 else ""
+    return f"effect on the {effects.unit}{of}"
+
+
+def effect_charts(effects: Effects) -> dict[str, charts.Spec]:
+    """Return the chart of each column's effect: a line with its interval, or a point for each level."""
+    title = effect_title(effects)
+    return {
+        column.name: _of_levels(column, _records(column, effects), title)
+        if column.is_category and not column.is_date
+        else _of_numbers(column, _records(column, effects), title)
+        for column in effects.columns
+    }
+
+
+def _records(column: ColumnEffect, effects: Effects) -> list[dict[str, Any]]:
+    """Return a record for each value, of each class: ``x``, ``effect``, ``low``, ``high``, ``share``, ``part``."""
+    classes = effects.told_classes or ("",)
+    shape = (len(column.values), len(classes))
+    parts = [np.reshape(getattr(column, name), shape) for name in ("effect", "lower", "upper")]
+    found = []
+    for i, value in enumerate(column.values):
+        if not isinstance(value, str) and not np.isfinite(value):
+            continue
+        x = int(pd.Timestamp(value).timestamp() * 1000) if column.is_date else value
+        for c, label in enumerate(classes):
+            effect, low, high = (float(f"{part[i, c]:.5g}") for part in parts)
+            known = {"x": x if isinstance(x, (str, int)) else float(x), "effect": effect, "low": low, "high": high}
+            found.append({**known, "share": round(float(column.weights[i]), 4), **({"part": label} if label else {})})
+    return found
+
+
+def _colour(rows: charts.Records) -> charts.Spec:
+    several = len({row.get("part") for row in rows}) > 1
+    return {"color": charts.axis("part", "class", "nominal", sort=None)} if several else {}
+
+
+def _of_numbers(column: ColumnEffect, rows: charts.Records, title: str) -> charts.Spec:
+    x = charts.axis("x", column.name, "temporal") if column.is_date else charts.axis("x", column.name)
+    x["scale"] = {"zero": False}
+    colour = _colour(rows)
+    ends = {"x": x, "y": charts.axis("low", title), "y2": {"field": "high"}}
+    area = {"mark": {"type": "area", "opacity": 0.2, "color": charts.ACCENT}, "encoding": {**ends, **colour}}
+    line = charts.line(x, charts.axis("effect", title), point={"size": 18})
+    line["encoding"] |= colour
+    return charts.chart(
+        f"Effect of {column.name}, with 95 % interval", [_zero("y", title), area, line], data=rows, height=220
+    )
+
+
+def _of_levels(column: ColumnEffect, rows: charts.Records, title: str) -> charts.Spec:
+    y, colour = charts.names("x"), _colour(rows)
+    rule = {"y": y, "x": charts.axis("low", title), "x2": {"field": "high"}, **colour}
+    point = {"y": y, "x": charts.axis("effect", title), **colour}
+    layers: list[charts.Spec] = [
+        _zero("x", title),
+        {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": rule},
+        {"mark": {"type": "point", "size": 60, "tooltip": True}, "encoding": point},
+    ]
+    return charts.chart(f"Effect of {column.name}, with 95 % intervals", layers, data=rows, height={"step": 26})
+
+
+def _zero(at: str, title: str) -> charts.Spec:
+    rule = {at: charts.axis("zero", title)}
+    return {"data": {"values": [{"zero": 0}]}, "mark": {"type": "rule", "color": "#8a939c"}, "encoding": rule}
