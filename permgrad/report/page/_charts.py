@@ -105,7 +105,7 @@ def bars(data: Records, title: str, description: str, *, band: tuple[float, floa
 def waterfall(unit: str) -> Spec:
     """Return the chart of one row's answer, whose bars the page fills in as dataset ``row``.
 
-    A bar has ``column``, what it ``adds``, ``half`` of the interval of that, and the ``base`` at which the first begins.
+    A bar has ``column``, what it ``adds``, ``half`` of the interval of that, and the ``base`` where the first begins.
     """
     y = names("column", axis={"labelLimit": 170})
     colour = {"condition": {"test": "datum.adds < 0", "value": DOWN}, "value": UP}

@@ -147,12 +147,12 @@ def _binned(column: pd.Series, y: pd.Series) -> list[dict[str, Any]]:
 
 
 def _levels(column: pd.Series, y: pd.Series) -> list[dict[str, Any]]:
-    """Return the number of rows of each level by class: ``column``, ``n``, ``part``."""
+    """Return the number of rows of each level by class: ``level``, ``n``, ``part``."""
     text = column.map(str, na_action="ignore").astype(object)
     kept = text.value_counts().index[:LEVELS]
     counts = pd.crosstab(text.where(text.isin(kept)), y.map(str))
     return [
-        {"column": level, "n": int(n), "part": label}
+        {"level": level, "n": int(n), "part": label}
         for level in kept
         if level in counts.index
         for label, n in counts.loc[level].items()
@@ -173,7 +173,7 @@ def _histogram(counts: charts.Records, name: str, target: str) -> charts.Spec:
 
 def _level_bars(counts: charts.Records, name: str, target: str) -> charts.Spec:
     encoding = {
-        "y": charts.names("column"),
+        "y": charts.names("level"),
         "x": charts.axis("n", "rows"),
         "color": charts.axis("part", target, "nominal"),
     }

@@ -27,13 +27,13 @@ class RankedTable:
         Its last columns are scores by class.
     sort_by : list of list of float or None
         What each cell is sorted by; None where it has no number.
-    classes : list of str or None
-        For each column of cells, the class whose score it is.
+    classes : list of int or None
+        For each column of cells, the number of the class whose score it is.
     """
 
     cells: Cells
     sort_by: list[list[float | None]]
-    classes: list[str | None]
+    classes: list[int | None]
 
 
 def ranked_table(ranking: FeatureRanking, limit: int) -> RankedTable:
@@ -49,7 +49,7 @@ def ranked_table(ranking: FeatureRanking, limit: int) -> RankedTable:
         keys.append([*(None if text == row[cells.named] else _key(text) for text in row), *scores])
     header = [*cells.header, *(f"score of {label}" for label in by_class.values())]
     numeric = [*cells.numeric, *([True] * len(by_class))]
-    classes = [*([None] * len(cells.header)), *by_class.values()]
+    classes: list[int | None] = [*([None] * len(cells.header)), *by_class]
     return RankedTable(Cells(header, numeric, rows, cells.left_out, cells.named), keys, classes)
 
 
@@ -62,19 +62,19 @@ def _key(text: str) -> float | None:
         return None
 
 
-def ranking_charts(ranking: FeatureRanking) -> dict[str, charts.Spec]:
-    """Return the chart of the best columns' scores, ``""``, and one for each class, by its name."""
+def ranking_charts(ranking: FeatureRanking) -> tuple[charts.Spec, list[charts.Spec]]:
+    """Return the chart of the best columns' scores, and one for each class."""
     measured = ~np.isin(ranking.features, ranking.pending)[ranking.order]
     best = ranking.order[measured][:PAGE_FEATURES]
     title = method_title(ranking.method)
     said = f"Bars: {title} of the {len(best)} best columns; the table below holds the numbers."
-    found = {"": charts.bars(_records(ranking, best), title, said, band=ranking.probe_level)}
+    whole, of_classes = charts.bars(_records(ranking, best), title, said, band=ranking.probe_level), []
     for c, label in enumerate((ranking.classes or ())[:MAX_CLASSES]):
         scores = ranking.class_scores[:, c]  # type: ignore[index]
         of_class = best[np.argsort(-scores[best], kind="stable")]
         rows = [{"column": ranking.features[i], "score": float(scores[i])} for i in of_class]
-        found[label] = charts.bars(rows, f"{title}, of {label}", f"{said} Of class {label}.")
-    return found
+        of_classes.append(charts.bars(rows, f"{title}, of {label}", f"{said} Of class {label}."))
+    return whole, of_classes
 
 
 def _records(ranking: FeatureRanking, best: np.ndarray) -> list[dict[str, Any]]:

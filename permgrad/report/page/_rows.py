@@ -128,14 +128,15 @@ def _contributions(found: RowExplanations, i: int) -> dict[str, Any]:
         bars.append((f"{len(table) - MOST_BARS} others", table["adds"].iloc[MOST_BARS:].sum(), 0.0))
     base, output = rounded(found.base[i]), rounded(found.outputs[i])
     return {
-        "said": f"From {number(base)}, the mean answer, to {number(output)} ({_unit(found, i)}).",
+        "said": f"The answer goes from {number(base)}, the mean of the background, to {number(output)} ({_unit(found, i)}).",
         "bars": [
             {
                 "column": name,
                 "adds": rounded(adds),
                 "half": rounded(half),
                 "base": base,
-                "text": f"{'+' if adds >= 0 else ''}{number(float(adds))} ± {number(float(half))}",
+                "text": f"{'+' if adds >= 0 else ''}{number(float(adds))}"
+                + (f" ± {number(float(half))}" if half else ""),
             }
             for name, adds, half in bars
         ],

@@ -70,14 +70,15 @@ def _asked(results: Results) -> dict[str, Any]:
     """Return the values of what can be asked: charts, columns and rows; and the rows that are drawn without asking."""
     carried = carried_rows(results)
     models = None if results.models is None else models_chart(results.models)
-    by_class = ranking_charts(results.ranking)
+    whole, by_class = ranking_charts(results.ranking)
     charts = {
-        "ranking": by_class.pop(""),
+        "ranking": whole,
         **performance_charts(results),
         **({} if models is None else {"models": models}),
     }
     return {
         "charted": list(charts),
+        "class_names": list(results.ranking.classes or ())[: len(by_class)],
         "carried": None if carried is None else drawn_rows(results, carried),
         "asked": {
             "config": CONFIG,

@@ -9,15 +9,14 @@
 
   function make(tag, attributes, ...children) {
     const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (typeof value === "function") element.addEventListener(name, value);
+      else element.setAttribute(name, value);
+    }
     element.append(...children);
     return element;
   }
-  function button(text, click, attributes = {}) {
-    const made = make("button", { type: "button", ...attributes }, text);
-    made.addEventListener("click", click);
-    return made;
-  }
+  const button = (text, click) => make("button", { type: "button", click }, text);
 
   // Charts: a figure's picture gives way to its chart as soon as it is seen. No expression is evaluated.
   function draw(place, spec, datasets = {}) {
@@ -44,14 +43,13 @@
       each.tabIndex = each === tab ? 0 : -1;
       panel(each).hidden = each !== tab;
     }
-    all("figure[data-chart]", panel(tab)).forEach((figure) => drawFigure(figure));
-    if (tab.hash === "#rows") showRow(at);
+    for (const figure of all("figure[data-chart]", panel(tab))) drawFigure(figure);
+    if (rows && tab.hash === "#rows") showRow(at);
   }
   function follow() {
     const target = get(decodeURIComponent(location.hash.slice(1)));
-    const tab = tabs.find((each) => panel(each).contains(target));
-    show(tab ?? tabs[0]);
-    if (tab && target !== panel(tab)) target.scrollIntoView();
+    show(tabs.find((each) => panel(each).contains(target)) ?? tabs[0]);
+    if (target && !tabs.some((each) => panel(each) === target)) target.scrollIntoView();
   }
   function steer(event) {
     const here = tabs.indexOf(event.currentTarget), n = tabs.length;
@@ -61,29 +59,12 @@
     tabs[there].focus();
     show(tabs[there]);
   }
-  function makeTabs() {
-    get("parts").setAttribute("role", "tablist");
-    for (const tab of tabs) {
-      tab.setAttribute("role", "tab");
-      tab.setAttribute("aria-controls", panel(tab).id);
-      panel(tab).setAttribute("role", "tabpanel");
-      panel(tab).setAttribute("aria-labelledby", tab.id);
-      tab.addEventListener("keydown", steer);
-      tab.addEventListener("click", (event) => {
-        event.preventDefault();
-        history.replaceState(null, "", tab.hash);
-        show(tab);
-      });
-    }
-    window.addEventListener("hashchange", follow);
-  }
 
   // The ranking: searched, sorted by any column, by class.
   const table = get("ranked"), body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
-  const whole = () => get("all").getAttribute("aria-pressed") === "true";
   function filter() {
     const wanted = get("search").value.trim().toLowerCase();
-    const most = wanted || whole() ? Infinity : asked.first;
+    const most = wanted || get("all").checked ? Infinity : asked.first;
     let count = 0;
     for (const line of body.rows) {
       const found = line.querySelector("th").textContent.toLowerCase().includes(wanted);
@@ -105,9 +86,8 @@
     filter();
   }
   function sortBy(head) {
-    const numbers = head.classList.contains("right") && head !== heads[0]; // the highest are sought first
-    const turned = { ascending: "descending", descending: "ascending" }[head.getAttribute("aria-sort")];
-    sort(head, turned ?? (numbers ? "descending" : "ascending"));
+    const orders = head.classList.contains("right") ? ["descending", "ascending"] : ["ascending", "descending"];
+    sort(head, orders.find((order) => order !== head.getAttribute("aria-sort")));
   }
   function chooseClass() {
     const chosen = get("by-class")?.value ?? "all";
@@ -116,20 +96,10 @@
       heads.forEach((each, i) => { line.cells[i].hidden = each.dataset.class !== undefined && each !== head; });
     }
     sort(head ?? heads[0], head ? "descending" : "ascending");
-    const figure = document.querySelector("figure[data-chart=ranking]");
-    figure?.querySelector(".drawn")?.remove();
-    if (figure) drawFigure(figure, asked.byClass[chosen]);
-  }
-  function makeRanking() {
-    for (const head of heads) head.replaceChildren(button(head.textContent, () => sortBy(head)));
-    for (const name of all("tbody th", table)) {
-      const text = name.textContent;
-      if (known.has(text)) name.replaceChildren(button(text, () => openColumn(text), { "aria-haspopup": "dialog" }));
+    for (const figure of all("[data-chart=ranking]")) {
+      figure.querySelector(".drawn")?.remove();
+      drawFigure(figure, asked.byClass[chosen]);
     }
-    get("search").addEventListener("input", filter);
-    get("by-class")?.addEventListener("change", chooseClass);
-    get("all").addEventListener("click", () => { get("all").setAttribute("aria-pressed", !whole()); filter(); });
-    chooseClass();
   }
 
   // A column that was chosen: a dialog with what the page knows of it.
@@ -140,8 +110,7 @@
     get("column-said").replaceChildren(...known.get(name).said.map((sentence) => make("p", {}, sentence)));
     if (!get("column").open) get("column").showModal();
     for (const { title, spec } of known.get(name).charts) {
-      const figure = get("column-said").appendChild(make("figure", {}, make("figcaption", {}, title)));
-      draw(figure, spec);
+      draw(get("column-said").appendChild(make("figure", {}, make("figcaption", {}, title))), spec);
     }
   }
 
@@ -149,16 +118,15 @@
   const rows = asked.rows;
   let at = 0, changes = new Map();
   function showRow(to) {
-    if (!rows) return;
     at = (to + rows.rows.length) % rows.rows.length;
-    const row = rows.rows[at];
+    const row = rows.rows[at], option = (i) => get("pick").options[i].textContent;
     const line = ({ column, text }) => make("tr", {}, make("th", { scope: "row" }, column), make("td", {}, text));
-    const image = () => [make("img", { src: row.image, alt: "The row’s image." }), "As the image branch sees it."];
+    const image = (src) => [make("img", { src, alt: "The row’s image." }), "As the image branch sees it."];
     get("pick").value = at;
     get("told").textContent = row.said;
     get("adds").replaceChildren(...row.bars.map(line));
-    get("near").replaceChildren(...row.near.map((i) => button(get("pick").options[i].textContent, () => showRow(i))));
-    get("own").replaceChildren(...(row.image ? image() : []));
+    get("near").replaceChildren(...row.near.map((i) => button(option(i), () => showRow(i))));
+    get("own").replaceChildren(...(row.image ? image(row.image) : []));
     get("waterfall").replaceChildren();
     draw(get("waterfall"), rows.chart, { row: row.bars });
     reset();
@@ -174,10 +142,8 @@
     for (const [i, g] of changes) before.forEach((score, c) => { now[c] += columns[i].answers[at][g][c] - score; });
     const [was, is] = classes ? [probabilities(before), probabilities(now)] : [before, now];
     const text = classes ? (p) => `${(100 * p).toFixed(1)} %` : shown;
-    all(".outcome").forEach((line, c) => {
-      line.querySelector("output").textContent = `${text(was[c])} → ${text(is[c])}`;
-      if (classes) line.querySelector("meter").value = is[c];
-    });
+    all(".outcome output").forEach((output, c) => { output.textContent = `${text(was[c])} → ${text(is[c])}`; });
+    all(".outcome meter").forEach((meter, c) => { meter.value = is[c]; });
     get("exact").hidden = changes.size > 1;
     get("approximate").hidden = changes.size < 2;
   }
@@ -198,18 +164,35 @@
     }
     tell();
   }
-  function makeRows() {
-    get("pick").addEventListener("change", () => showRow(Number(get("pick").value)));
-    get("before").addEventListener("click", () => showRow(at - 1));
-    get("after").addEventListener("click", () => showRow(at + 1));
-    get("reset").addEventListener("click", reset);
-    for (const control of all("[data-change]")) control.addEventListener("input", change);
-  }
 
   document.documentElement.classList.add("scripted");
   for (const tool of all(".tool")) tool.hidden = false;
-  makeTabs();
-  makeRanking();
-  if (rows) makeRows();
+  get("parts").setAttribute("role", "tablist");
+  for (const tab of tabs) {
+    tab.setAttribute("role", "tab");
+    tab.setAttribute("aria-controls", panel(tab).id);
+    panel(tab).setAttribute("role", "tabpanel");
+    tab.addEventListener("keydown", steer);
+    tab.addEventListener("click", (event) => {
+      event.preventDefault();
+      history.replaceState(null, "", tab.hash);
+      show(tab);
+    });
+  }
+  window.addEventListener("hashchange", follow);
+  for (const head of heads) head.replaceChildren(button(head.textContent, () => sortBy(head)));
+  for (const name of all("tbody th", table).filter((each) => known.has(each.textContent))) {
+    name.replaceChildren(button(name.textContent, () => openColumn(name.textContent)));
+  }
+  get("search").addEventListener("input", filter);
+  get("by-class")?.addEventListener("change", chooseClass);
+  get("all").addEventListener("change", filter);
+  chooseClass();
+  if (rows) {
+    get("pick").addEventListener("change", () => showRow(Number(get("pick").value)));
+    for (const [id, by] of [["before", -1], ["after", 1]]) get(id).addEventListener("click", () => showRow(at + by));
+    get("reset").addEventListener("click", reset);
+    for (const control of all("[data-change]")) control.addEventListener("input", change);
+  }
   follow();
 })();
