@@ -20,6 +20,7 @@ from permgrad.cli.evaluate import evaluate
 from permgrad.cli.explain import explain
 from permgrad.cli.predict import predict
 from permgrad.cli.rank import rank
+from permgrad.cli.report import report
 from permgrad.cli.tune import tune
 
 
@@ -29,7 +30,7 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (check, rank, predict, explain, compare, evaluate, tune, dashboard, datasets):
+for command in (check, rank, predict, explain, compare, evaluate, report, tune, dashboard, datasets):
     cli.add_command(command)
 
 

@@ -30,7 +30,7 @@ def asked_columns(results: Results) -> list[dict[str, Any]]:
     """Return what the page holds of each of the best columns: name, sentences and charts, ready for JSON."""
     ranking = results.ranking
     known = results.checkup.table.set_index("column")
-    effects = effect_charts(results.effects)
+    effects = effect_charts(results.effects, str(results.test.y.name))
     values = f"Its values in the {number(len(results.table))} rows of the table."
     alike = {name: group for group in ranking.settings.get("alike") or () for name in group}
     return [

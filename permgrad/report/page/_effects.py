@@ -11,17 +11,17 @@ from permgrad.importance.effects import ColumnEffect, Effects
 from permgrad.report.page import _charts as charts
 
 
-def effect_title(effects: Effects) -> str:
+def effect_title(effects: Effects, target: str) -> str:
     """Say what an effect is of."""
     if effects.classes is None:
-        return f"effect, {effects.unit}"
+        return f"effect on {target}"
     of = f" of {effects.told_classes[0]}" if len(effects.told_classes) == 1 else ""
     return f"effect on the {effects.unit}{of}"
 
 
-def effect_charts(effects: Effects) -> dict[str, charts.Spec]:
+def effect_charts(effects: Effects, target: str) -> dict[str, charts.Spec]:
     """Return the chart of each column's effect: a line with its interval, or a point for each level."""
-    title = effect_title(effects)
+    title = effect_title(effects, target)
     return {
         column.name: _of_levels(column, _records(column, effects), title)
         if column.is_category and not column.is_date

@@ -111,8 +111,9 @@ def _unit(found: RowExplanations, row: int) -> str:
 def _answer(results: Results, row: int) -> dict[str, Any]:
     """Return a row's number from 1, and what is true and predicted of it, as text."""
     true, predicted = results.test.y.iloc[row], results.predicted[row]
-    wrong = bool(true != predicted) if results.test.task == "classification" else False
-    return {"number": row + 1, "true": shown(true), "predicted": shown(predicted), "wrong": wrong}
+    if results.test.task != "classification":
+        return {"number": row + 1, "true": shown(true), "predicted": number(float(predicted)), "wrong": False}
+    return {"number": row + 1, "true": shown(true), "predicted": shown(predicted), "wrong": bool(true != predicted)}
 
 
 def _contributions(found: RowExplanations, i: int) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def _contributions(found: RowExplanations, i: int) -> dict[str, Any]:
         bars.append((f"{len(table) - MOST_BARS} others", table["adds"].iloc[MOST_BARS:].sum(), 0.0))
     base, output = rounded(found.base[i]), rounded(found.outputs[i])
     return {
-        "said": f"The answer goes from {number(base)}, the mean of the background, to {number(output)} ({_unit(found, i)}).",
+        "said": f"From the mean answer, {number(base)}, to that to this row, {number(output)}: {_unit(found, i)}.",
         "bars": [
             {
                 "column": name,

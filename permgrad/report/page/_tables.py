@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from permgrad.evaluation.reference_models import ReferenceModels
-from permgrad.evaluation.stability import RankStability
-from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
+
+if TYPE_CHECKING:
+    from permgrad.evaluation.reference_models import ReferenceModels
+    from permgrad.evaluation.stability import RankStability
+    from permgrad.importance.ranking import FeatureRanking
 
 DIGITS = 4
 """Significant digits of a column's largest number; the others get as many decimals."""
