@@ -46,7 +46,7 @@ def ranked_table(ranking: FeatureRanking, limit: int) -> RankedTable:
         known = ranking.features[i] not in ranking.pending
         scores = [float(ranking.class_scores[i, c]) for c in by_class] if known else [None] * len(by_class)  # type: ignore[index]
         rows.append([*row, *(number(score) for score in scores)])
-        keys.append([*(None if text == row[cells.named] else _key(text) for text in row), *scores])
+        keys.append([*(None if at == cells.named else _key(text) for at, text in enumerate(row)), *scores])
     header = [*cells.header, *(f"score of {label}" for label in by_class.values())]
     numeric = [*cells.numeric, *([True] * len(by_class))]
     classes: list[int | None] = [*([None] * len(cells.header)), *by_class]

@@ -75,10 +75,10 @@ def asked_rows(results: Results, carried: CarriedRows) -> dict[str, Any]:
 
 
 def drawn_rows(results: Results, carried: CarriedRows) -> dict[str, Any]:
-    """Return how the rows were chosen, and three of them as pictures, which are seen without asking."""
+    """Return how the rows were chosen, and two of them as pictures, which are seen without asking."""
     outputs = carried.found.outputs
     ascending = np.argsort(outputs, kind="stable")
-    places = {"lowest": ascending[0], "median": ascending[len(ascending) // 2], "highest": ascending[-1]}
+    places = {"lowest": ascending[0], "highest": ascending[-1]}
     drawn = []
     for why, i in places.items():
         table = carried.found.row(int(i)).head(3)
