@@ -69,7 +69,7 @@ def main(given: Sequence[str] | None = None) -> None:
     hybrid = pg.HybridClassifier(epochs=5).fit(X, y)
     explained(hybrid, X, "with an image")
     for kind in ("ale", "pdp"):
-        network.effects(X.iloc[:, :], [X.columns[0]], kind)
+        network.effects(X, [X.columns[0]], kind)
         found = timed(lambda kind=kind: network.effects(X, kind=kind))
         print(f"effects of all columns, {kind}: {found}", flush=True)
 
@@ -88,10 +88,8 @@ def explained(network: Any, X: pd.DataFrame, what: str) -> Timed:
     network.explain_rows(X, background)
     found = timed(lambda: network.explain_rows(X, background))
     told = found.result.error.mean() / np.abs(found.result.values).mean()
-    print(
-        f"explain_rows, network {what}, {len(X):,} rows × {X.shape[1]} columns: {found}; error {told:.1%} of a mean value",
-        flush=True,
-    )
+    size = f"{len(X):,} rows × {X.shape[1]} columns"
+    print(f"explain_rows, network {what}, {size}: {found}; it tells an error of {told:.1%} of a mean value", flush=True)
     return found
 
 

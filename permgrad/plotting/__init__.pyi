@@ -20,6 +20,8 @@ from ._network import plot_sample as plot_sample
 from ._rankings import plot_ranking as plot_ranking
 from ._rankings import plot_scores as plot_scores
 from ._row import plot_row as plot_row
+from ._row_image import pixel_overlay as pixel_overlay
+from ._row_image import plot_row_image as plot_row_image
 from ._two_rankings import plot_two_rankings as plot_two_rankings
 from .patches import plot_areas as plot_areas
 from .patches import plot_classes as plot_classes
