@@ -62,6 +62,8 @@ from .importance.rank import rank_features as rank_features
 from .importance.ranking import FeatureRanking as FeatureRanking
 from .importance.recipe import average_trainings as average_trainings
 from .importance.responding.curves import effects as effects
+from .importance.responding.interactions import Interactions as Interactions
+from .importance.responding.interactions import interactions as interactions
 from .importance.row_explanations import RowExplanations as RowExplanations
 from .importance.two_rankings import RankingComparison as RankingComparison
 from .importance.weights import weight_importance as weight_importance

@@ -3,6 +3,7 @@ from ._architecture import plot_network as plot_network
 from ._calibration import plot_reliability as plot_reliability
 from ._calibration import plot_residuals as plot_residuals
 from ._effects import plot_effects as plot_effects
+from ._effects import plot_interactions as plot_interactions
 from ._effects import plot_pair as plot_pair
 from ._evaluation import plot_agreement as plot_agreement
 from ._evaluation import plot_curves as plot_curves
