@@ -23,6 +23,8 @@ from .estimators.loading import load as load
 from .estimators.mlp import MLPClassifier as MLPClassifier
 from .estimators.selector import SelectorClassifier as SelectorClassifier
 from .evaluation.agreement import compare_rankings as compare_rankings
+from .evaluation.by_level import ByLevel as ByLevel
+from .evaluation.by_level import by_level as by_level
 from .evaluation.comparison import Comparison as Comparison
 from .evaluation.comparison import compare_models as compare_models
 from .evaluation.panels import Panel as Panel

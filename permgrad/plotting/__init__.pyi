@@ -1,5 +1,6 @@
 from ._architecture import network_boxes as network_boxes
 from ._architecture import plot_network as plot_network
+from ._by_level import plot_by_level as plot_by_level
 from ._calibration import plot_reliability as plot_reliability
 from ._calibration import plot_residuals as plot_residuals
 from ._effects import plot_effects as plot_effects
