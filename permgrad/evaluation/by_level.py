@@ -100,7 +100,15 @@ class ByLevel:
 
 
 def by_level(
-    model: Any, X: Any, y: Any = None, *, by: Any, n_repeats: int = 5, random_state: int = 0, **settings: Any
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    by: Any,
+    ranking: FeatureRanking | None = None,
+    n_repeats: int = 5,
+    random_state: int = 0,
+    **settings: Any,
 ) -> ByLevel:
     """Measure how well a model predicts, and what columns are worth to it, in each level of a column.
 
@@ -115,6 +123,8 @@ def by_level(
     by : str, or array of shape (n_rows,)
         A column of X, or labels of the rows. Of more than 12 distinct numbers or dates, quarters of the rows are
         compared; of more than 12 levels, the most frequent. Rows in which it is missing are a level.
+    ranking : FeatureRanking, optional
+        That of all the rows, where it is there already.
     n_repeats, random_state
         See `rank_features`.
     settings
@@ -148,10 +158,11 @@ def by_level(
     right = _row_values(model, rows)
     parts = {ALL: np.arange(len(frame)), **levels}
     measured = [_measured(name, right, rows, at, random_state) for name, at in parts.items()]
-    rankings = {
+    rankings = {} if ranking is None else {ALL: ranking}
+    rankings |= {
         name: _ranked(model, rows, at, {"n_repeats": n_repeats, "random_state": random_state, **settings})
         for name, at in parts.items()
-        if len(at) >= LEAST
+        if len(at) >= LEAST and name not in rankings
     }
     importance = pd.concat([_scored(name, ranking) for name, ranking in rankings.items()], ignore_index=True)
     return ByLevel(str(column.name), pd.DataFrame(measured), importance, rankings)
