@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from permgrad.data.streamed import StreamedTable
     from permgrad.data.table import Table
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+    from permgrad.evaluation.by_level import ByLevel
     from permgrad.evaluation.result import RankingEvaluation
     from permgrad.importance.ranking import FeatureRanking
 
@@ -38,6 +39,8 @@ class Steps:
         Seconds for the tests.
     trainings : int
         Networks to train, each on a split of its own; their scores are averaged.
+    by : str or None
+        Column by whose levels the first network is scored and ranked too.
     """
 
     random_state: int
@@ -50,6 +53,7 @@ class Steps:
     evaluate: bool
     evaluate_timeout: float | None
     trainings: int = 1
+    by: str | None = None
 
     def check(self, data: Table | StreamedTable, test: Table | StreamedTable) -> None:
         """Raise before training for what would not be possible after it."""
@@ -66,6 +70,8 @@ class Steps:
                 f"--group {test.groups.name} leaves {test.groups.nunique()} group to test on, and intervals draw groups"
                 " anew: two are needed, better ten; give more rows, or leave --group out"
             )
+        if self.by is not None:
+            _check_by(self.by, test)
         if self.groups and len(data.features) > MOST_FEATURES:
             raise PermGradError(f"--groups clusters at most {MOST_FEATURES:,} columns, got {len(data.features):,}")
 
@@ -119,6 +125,18 @@ class Steps:
             return ranking
         return average_trainings(rankings, n_train=n_train, n_test=n_test, random_state=self.random_state)
 
+    def by_level(
+        self, estimator: HybridClassifier | HybridRegressor, ranking: FeatureRanking, test: Table
+    ) -> ByLevel | None:
+        """Score and rank in each level of a column, if that is asked for."""
+        if self.by is None:
+            return None
+        from permgrad.evaluation.by_level import by_level
+
+        whole = ranking if self.trainings == 1 else None  # of several trainings, it is not this network's
+        known = {"ranking": whole, "random_state": self.random_state, **self._settings()}
+        return by_level(estimator, test, by=self.by, **known)
+
     def _settings(self) -> dict[str, Any]:
         """Return what rankings of one training share, its part of the time begun."""
         from permgrad.importance.budget import Budget
@@ -158,3 +176,14 @@ class Steps:
             timeout=self.evaluate_timeout,
             verbose=True,
         )
+
+
+def _check_by(by: str, test: Table | StreamedTable) -> None:
+    """Raise where test rows cannot be parted by a column."""
+    from permgrad.data.streamed import StreamedTable
+    from permgrad.errors import PermGradError
+    from permgrad.evaluation.by_level import check_by
+
+    if isinstance(test, StreamedTable):
+        raise PermGradError("--by is for tables in memory; leave it out, or pass --no-stream")
+    check_by(test.X, by)

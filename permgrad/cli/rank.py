@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import click
 from permgrad.cli._notes import notes_printed
 from permgrad.cli._options import PRESETS, SECONDS, SettingsApart, check_class_weight, settings_options, shared_options
 from permgrad.cli._saved_model import check_options, check_rows, rank_model, write_ranking
-from permgrad.cli._shown import show_evaluation, show_models, show_ranking
+from permgrad.cli._shown import show_by_level, show_evaluation, show_models, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps
 from permgrad.cli._streamed import load_by_blocks, streams, write_by_blocks
@@ -95,6 +96,9 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 )
 @click.option("--conditional", is_flag=True, help="Also permute among rows alike in the other columns: p-values.")
 @click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to single columns.")
+@click.option(
+    "--by", metavar="COL", help="Also score and rank in each level of this column: by.csv, by_importance.csv."
+)
 @click.option("--evaluate", is_flag=True, help="All of the above, and put the ranking to the test, as `evaluate` does.")
 @click.option("--evaluate-timeout", type=SECONDS, metavar="S", help="Seconds for the tests.")
 @click.option(
@@ -119,6 +123,7 @@ def rank(
     tolerance: float,
     conditional: bool,
     groups: bool,
+    by: str | None,
     evaluate: bool,
     evaluate_timeout: float | None,
     stream: bool | None,
@@ -156,6 +161,7 @@ def rank(
         evaluate,
         evaluate_timeout,
         trainings,
+        by,
     )
     out = out or Path("results") / data.name
     protected = [path for path in (table, model) if path is not None and Path(path).exists()]
@@ -208,12 +214,15 @@ def _write_ranking(
     evaluation = steps.put_to_the_test(estimator, ranking, rows, deciding, test)
     if evaluation is not None:
         show_evaluation(evaluation)
+    parts = steps.by_level(estimator, ranking, test)
+    if parts is not None:
+        show_by_level(parts)
     command = shlex.join(["permgrad", *sys.argv[1:]])
     results = Results(
         estimator, ranking, data, test, split_random_state, groups, evaluation, command, models, notes_printed(), check
     )
     try:
-        return write_results(directory, results)
+        return write_results(directory, replace(results, by=parts))
     except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time
         _rescue(results.with_settings().ranking)
         raise

@@ -29,6 +29,7 @@ from permgrad.importance.rank import rank_features
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.responding.answers import Scale
 from permgrad.importance.responding.curves import MAX_ROWS, Names, effects
+from permgrad.importance.responding.interactions import ROWS, Interactions, interactions
 from permgrad.importance.row_explanations import RowExplanations, average_explanations
 
 PREDICT_ROWS = 1024
@@ -62,7 +63,7 @@ class ExplainedRows:
 
 
 class TellsEffects:
-    """`effects` for an estimator with ``predict_proba`` or ``predict``."""
+    """`effects` and `interactions` for an estimator with ``predict_proba`` or ``predict``."""
 
     def effects(
         self,
@@ -93,6 +94,21 @@ class TellsEffects:
             scale=scale,
             max_rows=max_rows,
             random_state=random_state,
+        )
+
+    def interactions(
+        self,
+        X: Any,
+        features: Sequence[str] | None = None,
+        *,
+        n_columns: int = 8,
+        max_rows: int = ROWS,
+        scale: Scale = "log-odds",
+        random_state: int = 0,
+    ) -> Interactions:
+        """Measure what pairs of the table's columns do beyond each alone; arguments as of `permgrad.interactions`."""
+        return interactions(
+            self, X, features, n_columns=n_columns, max_rows=max_rows, scale=scale, random_state=random_state
         )
 
 

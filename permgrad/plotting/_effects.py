@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, datestr2num
 from matplotlib.figure import Figure
 
-from permgrad.plotting.style import WIDTH, colours, literal, new_figure, short
+from permgrad.plotting.style import WIDTH, bars, colours, literal, name_bars, new_figure, short
 
 if TYPE_CHECKING:
     from permgrad.importance.effects import ColumnEffect, Effects, PairEffect
+    from permgrad.importance.responding.interactions import Interactions
 
 ACROSS = 3
 MOST_NAMES = 12
@@ -160,3 +161,17 @@ def plot_pair(pair: PairEffect, of: int = -1, *, unit: str = "") -> Figure:
 
 def _number(value: float) -> str:
     return "missing" if math.isnan(value) else f"{value:.3g}"
+
+
+def plot_interactions(interactions: Interactions, top: int = 10) -> Figure:
+    """Draw the strongest pairs of columns as bars, whiskers being 95 % intervals over rows; see `Interactions`."""
+    shown = interactions.table.head(top)[::-1]
+    figure, axes = bars(len(shown), WIDTH)
+    places, strength = range(len(shown)), shown["strength"].to_numpy()
+    axes.barh(places, strength, color=colours(1)[0])
+    whiskers = [strength - shown["strength_low"].to_numpy(), shown["strength_high"].to_numpy() - strength]
+    axes.errorbar(strength, places, xerr=whiskers, fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
+    name_bars(axes, [f"{row['first']} × {row['second']}" for _, row in shown.iterrows()])
+    axes.set_xlim(left=0)
+    axes.set_xlabel(literal(f"beyond what each does alone (standard deviation, {interactions.unit}; 95 % interval)"))
+    return figure

@@ -23,8 +23,8 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores),
     ``model/``, ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), the
     pictures as PNG, ``report.html``, which shows all of it on one page, and ``page.json``, from which the page is
-    drawn again; where there are any,
-    ``reference_models.json``, ``groups.csv``, ``groups.json`` and ``evaluation/``.
+    drawn again; where there are any, ``reference_models.json``, ``groups.csv``, ``groups.json``, `by_level`'s files
+    and ``evaluation/``.
 
     Returns
     -------
@@ -50,6 +50,8 @@ def _write_tables(directory: Path, results: Results) -> None:
             ranking.save(directory / f"{name}.json")
     if results.models is not None:
         results.models.save(directory / REFERENCE_MODELS)
+    if results.by is not None:
+        results.by.write(directory)
     if results.evaluation is not None:
         (directory / "evaluation").mkdir()
         write_evaluation(results.evaluation, directory / "evaluation")

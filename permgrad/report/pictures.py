@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,7 @@ from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.metrics.calibration import reliability_curve, top_label
 from permgrad.report.results import Results
+from permgrad.report.row_heat import row_heat
 
 PAGE_WIDTH = 5.6
 """Inches, of bars on the page: their names can still be read on a phone."""
@@ -24,7 +26,9 @@ PAGE_EFFECTS = 6
 MOST_CLASSES = 10
 """That have a curve."""
 SAMPLED = 200
-"""Rows among which one is sought whose Grad-CAM map is not empty."""
+"""Rows of which those are drawn that a picture's row is compared with."""
+TITLE_WIDTH = 110
+NAMED_IN_LAYOUT = 10
 
 
 def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
@@ -36,8 +40,8 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     if results.effects.columns:
         yield "effects", results.effects.plot([column.name for column in results.effects.columns[:PAGE_EFFECTS]])
     if estimator.layout_ is not None:
-        yield "layout", plotting.plot_layout(estimator.layout_)
-        yield "sample", plotting.plot_sample(*sample_with_heat(estimator, test), estimator.layout_)
+        yield "layout", plotting.plot_layout(estimator.layout_, best_drawn(results))
+        yield "sample", sample_picture(estimator, test)
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
     if isinstance(estimator, HybridClassifier):
         yield "confusion", plotting.plot_confusion(test.y, results.predicted, estimator.classes_)
@@ -99,27 +103,25 @@ def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, F
         yield "stability", plotting.plot_stability(evaluation.stability)
 
 
-def sample_with_heat(estimator: HybridClassifier | HybridRegressor, test: Table) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return the first test row's image and Grad-CAM of what is predicted; of one whose map is not zero everywhere.
+def best_drawn(results: Results) -> dict[str, list[int]]:
+    """Return the best columns that the image has, each with the features of the layout that it is drawn as."""
+    drawn = results.estimator.encoder_.groups_
+    best = [name for i in results.ranking.order if (name := results.ranking.features[i]) in drawn]
+    return {name: drawn[name].tolist() for name in best[:NAMED_IN_LAYOUT]}
 
-    Grad-CAM keeps what speaks for the prediction, in the mean over the map; where nothing does, the map is empty.
 
-    Returns
-    -------
-    image : ndarray of shape (height, width, 1)
-    heat : ndarray of shape (map_height, map_width)
-    title : str
-        Which row it is, and the share of empty maps among the first `SAMPLED` rows, if there is any.
-    """
+def sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table) -> Figure:
+    """Draw the first test row's image, and what its columns add there to what is predicted."""
     rows = test.take(np.arange(min(SAMPLED, len(test))))
-    predicted, outputs = estimator.predict(rows.X), np.zeros(len(rows), int)
-    if isinstance(estimator, HybridClassifier):
-        outputs = np.searchsorted(estimator.classes_, predicted)
-    heats = estimator.grad_cam_maps(rows.X)[np.arange(len(rows)), :, :, outputs]
-    empty = ~(heats > 0).any(axis=(1, 2))
-    row = int(np.argmin(empty))
-    answer = predicted[row] if isinstance(estimator, HybridClassifier) else f"{predicted[row]:.4g}"
-    title = f"test row {row}: predicted {answer}, true {rows.y.iloc[row]}"
-    if empty.any():
-        title += f" (Grad-CAM is empty for {empty.mean():.0%} of the first {len(rows)} rows)"
-    return estimator.images(rows.take(np.array([row])).X)[0], heats[row], title
+    first = rows.take(np.array([0]))
+    heat = row_heat(estimator, first.X, rows.X)
+    predicted = estimator.predict(first.X)[0]
+    answer = predicted if isinstance(estimator, HybridClassifier) else f"{predicted:.4g}"
+    title = f"test row 0: predicted {answer}, true {first.y.iloc[0]}\n{textwrap.fill(heat.caption(0), TITLE_WIDTH)}"
+    pixels, columns = heat.pixels[0], estimator.encoder_.groups_
+    labels = []
+    for name, _, text in heat.named(0):
+        told = columns[name][~np.isnan(pixels[columns[name]])]
+        labels.append((int(told[0]), text))
+    image = estimator.images(first.X)[0]
+    return plotting.plot_row_image(image, estimator.layout_, pixels, labels, title=title, unit=heat.unit)

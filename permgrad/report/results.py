@@ -13,6 +13,7 @@ from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions
+from permgrad.evaluation.by_level import ByLevel
 from permgrad.evaluation.reference_models import ReferenceModels
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.importance.effects import Effects
@@ -52,6 +53,8 @@ class Results:
         What was said while all this was made, beside what `Table.said` has.
     check : TableCheck or None
         Of the table, its parts split as here; where it is None, it is made when it is asked for.
+    by : ByLevel or None
+        The network in each level of a column.
     """
 
     estimator: HybridClassifier | HybridRegressor
@@ -65,6 +68,7 @@ class Results:
     models: ReferenceModels | None = None
     notes: tuple[str, ...] = ()
     check: TableCheck | None = None
+    by: ByLevel | None = None
 
     @cached_property
     def predicted(self) -> np.ndarray:
