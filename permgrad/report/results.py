@@ -18,11 +18,14 @@ from permgrad.evaluation.reference_models import ReferenceModels
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.importance.effects import Effects
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.responding.interactions import Interactions, interactions
 from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
 from permgrad.metrics.scores import scores
 
 MOST_EFFECTS, EFFECT_POINTS, EFFECT_ROWS = 30, 15, 500
 """Columns, values of each, and test rows, of the effects that the page shows."""
+MOST_PAIRED, PAIR_ROWS = 6, 60
+"""Columns whose pairs are measured, and rows that take each one's values."""
 COVERAGE = 0.9
 """Of the intervals whose share of test rows is counted, where the estimator gives intervals."""
 
@@ -98,6 +101,14 @@ class Results:
         named = [ranking.features[i] for i in ranking.order]
         able = [name for name in named if name in X and name not in left_out and X[name].nunique() > 1]
         return self.estimator.effects(self.test, able[:MOST_EFFECTS], n_points=EFFECT_POINTS, max_rows=EFFECT_ROWS)
+
+    @cached_property
+    def interactions(self) -> Interactions | None:
+        """What pairs of the best columns do to the answers beyond each alone; None of a single column."""
+        best = [column.name for column in self.effects.columns[:MOST_PAIRED]]
+        if len(best) < 2:
+            return None
+        return interactions(self.estimator, self.test, best, max_rows=PAIR_ROWS)
 
     def calibration(self) -> dict[str, Any]:
         """Return how far probabilities, or intervals, hold what they say on the test rows.

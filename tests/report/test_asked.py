@@ -13,7 +13,7 @@ import permgrad as pg
 from permgrad.importance.row_explanations import RowExplanations
 from permgrad.report.page import _columns as columns
 from permgrad.report.page import _performance as performance
-from permgrad.report.page._effects import effect_charts
+from permgrad.report.page._effects import effect_charts, pair_charts, pairs_of, strongest_pairs
 from permgrad.report.page._ranking import ranked_table, ranking_charts
 from permgrad.report.page._rows import nearest
 from permgrad.report.page._script import as_script
@@ -186,6 +186,17 @@ def test_effects_are_charts_of_their_values():
         ("u", "c", 2),
         ("v", "a", 3),
     ]
+
+
+def test_a_columns_pairs_are_the_strongest_first():
+    pairs = {"first": ["a", "b", "a"], "second": ["b", "c", "c"], "strength": [3.0, 2, 1], "h2": [0.5, 0.4, 0.1]}
+    ends = {f"{name}_{end}": pairs[name] for name in ("strength", "h2") for end in ("low", "high")}
+    found = pg.Interactions(pd.DataFrame({**pairs, **ends}), ("a", "b", "c"), "log-odds", 60)
+    assert [(row["column"], row["score"]) for row in pairs_of(found, "c")] == [("b", 2), ("a", 1)]
+    assert list(pair_charts(found)) == ["a", "b", "c"]
+    assert strongest_pairs(found)["columns"].tolist() == ["a × b", "b × c", "a × c"]
+    assert pair_charts(None) == {}
+    assert strongest_pairs(None) is None
 
 
 def test_text_of_the_data_does_not_end_its_script():

@@ -129,12 +129,14 @@ def test_a_column_is_asked_for(opened, report, size):
     dialog = page.get_by_role("dialog", name=SCRIPT)
     assert dialog.locator("h2").inner_text() == SCRIPT
     assert "score" in dialog.inner_text()
-    assert dialog.locator("svg").count() == 2  # values, effect
+    assert dialog.locator("svg").count() == 3  # values, effect, pairs
     assert page.evaluate("(d => d.scrollWidth <= d.clientWidth)(document.getElementById('column'))")
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
     assert page.evaluate("document.activeElement.textContent") == SCRIPT
-    page.locator("figure[data-chart=ranking] svg [aria-roledescription=bar]").first.click(force=True)  # whiskers lie above
+    page.locator("figure[data-chart=ranking] svg [aria-roledescription=bar]").first.click(
+        force=True
+    )  # whiskers lie above
     assert page.inner_text("#column h2") == report.ranking.select(1)[0]
     page.get_by_role("button", name="Close").click()
     assert not page.locator("#column").is_visible()

@@ -11,7 +11,7 @@ from permgrad.data.table import Table
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
 from permgrad.report.page import _charts as charts
-from permgrad.report.page._effects import effect_charts
+from permgrad.report.page._effects import effect_charts, pair_charts
 from permgrad.report.page._tables import number
 from permgrad.report.results import Results
 
@@ -23,6 +23,7 @@ LEVELS = 12
 POINTS = 300
 """Rows that a scatter plot shows."""
 EFFECT = "Its effect on the network’s mean answer, centred at 0 (accumulated local effects)."
+PAIRS = "What it does together with another column, beyond what each does alone (Friedman’s H, not squared)."
 WORTH = {"first_in": "on its own it saves", "end_to_end": "as the last to be seen"}
 
 
@@ -32,6 +33,7 @@ def asked_columns(results: Results) -> list[dict[str, Any]]:
     known = results.checkup.table.set_index("column")
     effects = effect_charts(results.effects, str(results.test.y.name))
     values = f"Its values in the {number(len(results.table))} rows of the table."
+    pairs = pair_charts(results.interactions)
     alike = {name: group for group in ranking.settings.get("alike") or () for name in group}
     return [
         {
@@ -40,6 +42,7 @@ def asked_columns(results: Results) -> list[dict[str, Any]]:
             "charts": [
                 {"title": values, "spec": distribution(results.table, name)},
                 *([{"title": EFFECT, "spec": effects[name]}] if name in effects else []),
+                *([{"title": PAIRS, "spec": pairs[name]}] if name in pairs else []),
             ],
         }
         for place, name in enumerate(asked_names(ranking), 1)

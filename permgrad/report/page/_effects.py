@@ -1,4 +1,4 @@
-"""Which way a column pushes the answer, as a chart."""
+"""Which way a column pushes the answer, and what it does together with others, as charts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 
 from permgrad.importance.effects import ColumnEffect, Effects
+from permgrad.importance.responding.interactions import Interactions
 from permgrad.report.page import _charts as charts
+
+MOST_PAIRS = 5
+"""In the table of the strongest."""
 
 
 def effect_title(effects: Effects, target: str) -> str:
@@ -28,6 +32,37 @@ def effect_charts(effects: Effects, target: str) -> dict[str, charts.Spec]:
         else _of_numbers(column, _records(column, effects), title)
         for column in effects.columns
     }
+
+
+def pair_charts(found: Interactions | None) -> dict[str, charts.Spec]:
+    """Return for each column the chart of what it does together with each other, beyond both alone."""
+    if found is None:
+        return {}
+    title = f"beyond each alone, {found.unit}"
+    return {
+        name: charts.bars(pairs_of(found, name), title, f"What {name} does together with other columns, beyond each")
+        for name in found.columns
+    }
+
+
+def pairs_of(found: Interactions, name: str) -> list[dict[str, Any]]:
+    """Return the other columns, that first with which a column does most beyond each alone."""
+    records: list[dict[str, Any]] = []
+    for row in found.table.to_dict("records"):
+        if name in (row["first"], row["second"]):
+            other = row["second"] if row["first"] == name else row["first"]
+            low, high = float(row["strength_low"]), float(row["strength_high"])
+            records.append({"column": other, "score": float(row["strength"]), "low": low, "high": high})
+    return records
+
+
+def strongest_pairs(found: Interactions | None) -> pd.DataFrame | None:
+    """Return the strongest pairs as a table for readers."""
+    if found is None:
+        return None
+    table = found.table.head(MOST_PAIRS)
+    named = {"columns": table["first"] + " × " + table["second"], f"beyond each alone, {found.unit}": table["strength"]}
+    return pd.DataFrame({**named, "from": table["strength_low"], "to": table["strength_high"], "H²": table["h2"]})
 
 
 def _records(column: ColumnEffect, effects: Effects) -> list[dict[str, Any]]:

@@ -19,11 +19,12 @@ from permgrad.report.page._calls import python_calls
 from permgrad.report.page._charts import CONFIG
 from permgrad.report.page._checkup import checkup_values
 from permgrad.report.page._columns import asked_columns
+from permgrad.report.page._effects import strongest_pairs
 from permgrad.report.page._images import figure_source, samples
 from permgrad.report.page._performance import models_chart, performance_charts
 from permgrad.report.page._ranking import divided, ranked_table, ranking_charts
 from permgrad.report.page._rows import asked_rows, carried_rows, drawn_rows
-from permgrad.report.page._tables import Cells, models_cells, ranking_cells, stability_cells, titled_cells
+from permgrad.report.page._tables import Cells, cells, models_cells, ranking_cells, stability_cells, titled_cells
 from permgrad.report.pictures import PAGE_FEATURES
 from permgrad.report.results import Results
 
@@ -144,6 +145,7 @@ def _ranking(results: Results) -> dict[str, Any]:
         "columns_of_groups": _columns_of_groups(groups or ranking),
         "meaning": content.meaning(ranking),
         "redundancy": redundancy(ranking),
+        "pairs": cells(strongest_pairs(results.interactions)),
         "trainings": ranking.settings.get("trainings", 1),
         "agreement": agreement,
         "referee": referee,
