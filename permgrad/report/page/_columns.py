@@ -23,7 +23,7 @@ LEVELS = 12
 POINTS = 300
 """Rows that a scatter plot shows."""
 EFFECT = "Its effect on the network’s mean answer, centred at 0 (accumulated local effects)."
-PAIRS = "What it does together with another column, beyond what each does alone (Friedman’s H, not squared)."
+PAIRS = "What it does together with another column beyond what each does alone: standard deviation over rows."
 WORTH = {"first_in": "on its own it saves", "end_to_end": "as the last to be seen"}
 
 
