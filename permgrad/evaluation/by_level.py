@@ -186,7 +186,7 @@ def _column(frame: pd.DataFrame, by: Any) -> pd.Series:
     column = pd.Series(np.asarray(by) if not isinstance(by, pd.Series) else by).reset_index(drop=True)
     if len(column) != len(frame):
         raise PermGradError(f"by must be a column's name or a label for each of {len(frame)} rows, got {len(column)}")
-    return column.rename("by" if column.name is None else column.name)
+    return column.rename("by" if column.name is None else str(column.name))
 
 
 def check_by(frame: pd.DataFrame, by: str) -> None:

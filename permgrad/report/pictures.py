@@ -123,5 +123,6 @@ def sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table) -
     for name, _, text in heat.named(0):
         told = columns[name][~np.isnan(pixels[columns[name]])]
         labels.append((int(told[0]), text))
-    image = estimator.images(first.X)[0]
-    return plotting.plot_row_image(image, estimator.layout_, pixels, labels, title=title, unit=heat.unit)
+    image, layout = estimator.images(first.X)[0], estimator.layout_
+    assert layout is not None  # noqa: S101 - the caller draws where there is one
+    return plotting.plot_row_image(image, layout, pixels, labels, title=title, unit=heat.unit)

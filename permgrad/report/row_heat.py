@@ -43,6 +43,8 @@ class RowHeat:
     rows : DataFrame
         The rows as they were given.
     method, unit : str
+    sums : ndarray of shape (n_rows, 2) or None
+        What the image and the table add in all, where both are there.
     """
 
     features: tuple[str, ...]
@@ -51,6 +53,7 @@ class RowHeat:
     rows: pd.DataFrame
     method: str
     unit: str
+    sums: np.ndarray | None = None
 
     def named(self, row: int) -> list[tuple[str, float, str]]:
         """Return the columns that add most, either way: name, what it adds, and both in words with the row's value."""
@@ -64,6 +67,14 @@ class RowHeat:
 
     def caption(self, row: int) -> str:
         """Say which columns speak for the answer, and which against it, by the row's own values; or why none does."""
+        sums = (
+            ""
+            if self.sums is None
+            else " In all, the image adds {:+.2g} and the table {:+.2g}.".format(*self.sums[row])
+        )
+        return self._of_columns(row) + sums
+
+    def _of_columns(self, row: int) -> str:
         named = self.named(row)
         if not named:
             empty = self.rows.iloc[row].isna().all()
@@ -93,23 +104,27 @@ def row_heat(estimator: Any, X: Any, others: Any) -> RowHeat:
     per_order = 2 * min(BACKGROUND, len(others)) * len(rows) * (2 * len(encoder.groups_) + 1)
     orders = min(LEAST_ROUNDS, MOST_ANSWERS // per_order)
     classes = hasattr(estimator, "classes_")
+    sums = None
     if orders < FEWEST_ORDERS:
         values, method = _by_gradient(estimator, rows), GRADIENT
         unit = "gradient × input, the largest 1"
     else:
-        values, method = _by_shapley(estimator, rows, others, orders), SHAPLEY
+        parts, method = _by_shapley(estimator, rows, others, orders), SHAPLEY
+        values = parts["image"]
+        if "tabular" in parts:
+            sums = np.column_stack([parts[name].sum(axis=1) for name in ("image", "tabular")])
         unit = "log-odds of the predicted class" if classes else "the target's unit"
-    return RowHeat(tuple(encoder.features_), values, _at_pixels(estimator, rows, values), rows, method, unit)
+    return RowHeat(tuple(encoder.features_), values, _at_pixels(estimator, rows, values), rows, method, unit, sums)
 
 
-def _by_shapley(estimator: Any, rows: pd.DataFrame, others: Any, orders: int) -> np.ndarray:
+def _by_shapley(estimator: Any, rows: pd.DataFrame, others: Any, orders: int) -> dict[str, np.ndarray]:
+    """Return what columns add by each branch towards the class that is predicted, or upwards."""
     drawn = np.sort(np.random.default_rng(0).permutation(len(others))[:BACKGROUND])
     found = estimator.explain_rows(rows, as_frame(others).iloc[drawn], n_orders=orders, random_state=0)
-    values = found.by_branch["image"]
-    if len(getattr(estimator, "classes_", ())) == 2:  # explained is the second, told of is the predicted one
-        first = np.asarray(estimator.predict(rows)) == estimator.classes_[0]
-        values = np.where(first[:, None], -values, values)
-    return values
+    if len(getattr(estimator, "classes_", ())) != 2:
+        return found.by_branch
+    first = np.asarray(estimator.predict(rows)) == estimator.classes_[0]  # explained is the second
+    return {name: np.where(first[:, None], -part, part) for name, part in found.by_branch.items()}
 
 
 def _by_gradient(estimator: Any, rows: pd.DataFrame) -> np.ndarray:

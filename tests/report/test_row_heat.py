@@ -15,7 +15,7 @@ from permgrad.report.row_heat import row_heat
 
 @pytest.fixture(scope="module")
 def hybrid():
-    """A hybrid of mixed columns that is hardly trained, and its table."""
+    """A hybrid of mixed columns with random weights, and its table."""
     import pandas as pd
 
     rng = np.random.default_rng(0)
@@ -25,7 +25,9 @@ def hybrid():
     X.loc[:9, "age"] = np.nan
     settings = {"preset": "published", "image_size": 8, "dense_units": (8,), "n_conv_layers": 1, "base_filters": 4}
     model = pg.HybridClassifier(**settings, head_units=(8,), epochs=1, validation_fraction=0)
-    return model.fit(X, np.where(X["sex"] == "w", "yes", "no")), X
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("permgrad.estimators._table.fit_network", lambda *rows, **settings: ({"loss": [0.0]}, 1))
+        return model.fit(X, np.where(X["sex"] == "w", "yes", "no")), X
 
 
 def test_values_are_the_images_part_of_shapley_values_towards_the_answer(hybrid):
@@ -36,6 +38,9 @@ def test_values_are_the_images_part_of_shapley_values_towards_the_answer(hybrid)
     sign = np.where(model.predict(X.iloc[:5]) == "yes", 1, -1)
     np.testing.assert_allclose(heat.values, known * sign[:, None], atol=1e-9)
     assert heat.unit == "log-odds of the predicted class"
+    assert heat.caption(0).endswith(
+        f"In all, the image adds {heat.values[0].sum():+.2g} and the table {heat.sums[0, 1]:+.2g}."
+    )
 
 
 @pytest.mark.parametrize("most", [module.MOST_ANSWERS, 0])

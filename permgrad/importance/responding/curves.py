@@ -129,7 +129,7 @@ def _named(
 
 
 def _varies(answers: Answers, name: str) -> bool:
-    return answers.columns[name].notna().any() and len(np.unique(answers.codes(answers.position(name)))) > 1
+    return bool(answers.columns[name].notna().any()) and len(np.unique(answers.codes(answers.position(name)))) > 1
 
 
 def _columns(
@@ -186,7 +186,10 @@ def _pairs(
     bootstrap, rows = bootstrap_of(answers, random_state), np.arange(len(answers))
     at = [tuple(answers.position(name) for name in names) for names in pairs]
     grids = [
-        tuple(grid_of(answers.columns.iloc[:, c], min(n_points, PAIR_POINTS), missing=True) for c in columns)
+        tuple(
+            grid_of(answers.columns.iloc[:, c], min(n_points, PAIR_POINTS), missing=True, most_levels=PAIR_POINTS)
+            for c in columns
+        )
         for columns in at
     ]
     questions = (
@@ -197,6 +200,6 @@ def _pairs(
     said = answers.to(questions)
     for names, both in zip(pairs, grids, strict=True):
         curve = pdp.pair(answers, both, tuple(islice(said, 3)), bootstrap)  # type: ignore[arg-type]
-        yield PairEffect(
-            names, tuple(grid.labels for grid in both), *(_flat(values) for values in curve[:3]), curve.shares
-        )
+        effect, lower, upper = (_flat(values) for values in curve[:3])
+        labels = (both[0].labels, both[1].labels)
+        yield PairEffect(names, labels, effect, lower, upper, curve.shares)

@@ -62,7 +62,7 @@ class Grid:
         return Grid(labels, self.donors[order], place, self.is_category, self.is_date)
 
 
-def grid_of(column: pd.Series, n_points: int, *, missing: bool) -> Grid:
+def grid_of(column: pd.Series, n_points: int, *, missing: bool, most_levels: int = MOST_LEVELS) -> Grid:
     """Choose at most `n_points` quantiles of numbers or dates, all values where they are no more; the levels else.
 
     Parameters
@@ -71,6 +71,8 @@ def grid_of(column: pd.Series, n_points: int, *, missing: bool) -> Grid:
     n_points : int
     missing : bool
         Take a missing value for one of the values, the last, if some rows have it.
+    most_levels : int
+        Of a category.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def grid_of(column: pd.Series, n_points: int, *, missing: bool) -> Grid:
     """
     if column.isna().all():
         raise PermGradError(f"column {column.name!r} holds no value in these rows; leave it out")
-    grid = _numbers(column, n_points) if _is_number(column) or is_date(column) else _levels(column)
+    grid = _numbers(column, n_points) if _is_number(column) or is_date(column) else _levels(column, most_levels)
     gaps = np.flatnonzero(column.isna().to_numpy())
     if not missing or not len(gaps):
         return grid
@@ -130,7 +132,7 @@ def _dates(column: pd.Series) -> tuple[str, ...]:
     return tuple(value.date().isoformat() if days else value.isoformat() for value in column)
 
 
-def _levels(column: pd.Series) -> Grid:
+def _levels(column: pd.Series, most: int) -> Grid:
     codes, texts = factorized(column)
     names, of_code = np.unique(np.array(texts, dtype=object).astype(str), return_inverse=True)
     if is_ordered(column):
@@ -140,7 +142,7 @@ def _levels(column: pd.Series) -> Grid:
         names, of_code = names[order], new[of_code]
     level = np.where(codes < 0, -1, np.append(of_code, -1)[codes])
     counts = np.bincount(level[level >= 0], minlength=len(names))
-    shown = np.sort(np.argsort(-counts, kind="stable")[:MOST_LEVELS])
+    shown = np.sort(np.argsort(-counts, kind="stable")[:most])
     number = np.full(len(names) + 1, np.nan)
     number[shown] = np.arange(len(shown))
     place = number[level]

@@ -246,3 +246,14 @@ def test_bad_input(rng):
         pg.effects(model, X, scale="odds")
     with pytest.raises(pg.PermGradError, match="this model has 2; pass a model of one"):
         pg.effects(Predicts(lambda X: np.ones((len(X), 2))), X)
+
+
+def test_many_levels_are_the_most_frequent(rng):
+    X = pd.DataFrame({"zip": [f"z{i:02}" for i in range(70)] * 2 + ["z69", "z10"] * 3, "a": rng.normal(size=146)})
+    model = Predicts(lambda X: X["zip"].str[1:].astype(float) * X["a"])
+    found = pg.effects(model, X, ["zip", ("zip", "a")])
+    assert len(found["zip"].values) == 50
+    assert {"z69", "z10"} <= set(found["zip"].values)
+    assert found["zip"].weights.sum() == pytest.approx(106 / 146)
+    assert found["zip"].weights @ found["zip"].effect == pytest.approx(0, abs=1e-9)
+    assert found["zip", "a"].effect.shape == (10, 10)
