@@ -20,7 +20,7 @@ from permgrad.report.page import _content as content
 from permgrad.report.page._checkup import bars
 from permgrad.report.page._render import FILE, KIND, draw_again, render
 from permgrad.report.page._tables import cells, number, percent, probability, ranking_cells
-from permgrad.report.page._values import MAX_ROWS, _data
+from permgrad.report.page._values import MAX_ROWS, _data, _origin
 from permgrad.report.results import Results
 from tests.conftest import SMALL
 from tests.referees import evaluation
@@ -219,7 +219,7 @@ def test_a_network_that_no_model_beats_is_said_to_be_so(report):
     table = report.results.models.table.assign(p=0.5)
     even = replace(report.results, models=replace(report.results.models, table=table)).with_settings()
     kept = read_json(report.path.parent / FILE, kind=KIND)
-    page = render({**kept, **_data(even)})
+    page = render({**kept, **_data(even), **_origin(even)})
     assert 0 < page.index("No reference model predicts these test rows better") < page.index("It relies most on")
     assert "the ranking explains a weaker model" not in page
 

@@ -82,7 +82,7 @@ def _values(known: pd.DataFrame, name: str) -> list[str]:
     """Say what a column holds."""
     if name not in known.index:
         return []
-    row = known.loc[name]
+    row: Any = known.loc[name]
     missing = f", {number(int(row['missing']))} missing" if row["missing"] else ""
     ends = f", {row['low']} to {row['high']}" if row["low"] else ""
     return [f"{str(row['kind']).capitalize()}: {number(int(row['distinct']))} distinct values{ends}{missing}."]

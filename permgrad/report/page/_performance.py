@@ -78,7 +78,7 @@ def _thinned(label: str, x: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _curves(rows: charts.Records, x: charts.Spec, y: charts.Spec, said: str, chance: charts.Records) -> charts.Spec:
-    unit = {"scale": {"domain": [0, 1]}}
+    unit: charts.Spec = {"scale": {"domain": [0, 1]}}
     x, y = {**x, **unit}, {**y, **unit}
     layer = charts.line(x, y)
     layer["encoding"] |= {"color": charts.axis("part", "class", "nominal", sort=None), "order": charts.axis("place")}
@@ -93,7 +93,7 @@ def _reliability(results: Results) -> charts.Spec:
     else:
         probability, right = top_label(y, p)
         curve, name = reliability_curve(right, probability), "probability of the likeliest class"
-    unit = {"scale": {"domain": [0, 1]}}
+    unit: charts.Spec = {"scale": {"domain": [0, 1]}}
     x, y_axis = charts.axis("predicted", name, **unit), charts.axis("share", "share of rows", **unit)
     rule = {"x": x, "y": charts.axis("low", "share of rows", **unit), "y2": {"field": "high"}}
     layers: list[charts.Spec] = [
@@ -135,8 +135,8 @@ def _scatter(results: Results) -> charts.Spec:
         max(max(row["true"], row["predicted"]) for row in rows),
     ]
     target = str(results.test.y.name)
-    near = {"scale": {"zero": False}}
-    encoding = {
+    near: charts.Spec = {"scale": {"zero": False}}
+    encoding: charts.Spec = {
         "x": charts.axis("true", f"true {target}", **near),
         "y": charts.axis("predicted", f"predicted {target}", **near),
         "tooltip": [{"field": name, "type": "nominal"} for name in ("row", "true", "predicted")],
@@ -148,7 +148,7 @@ def _scatter(results: Results) -> charts.Spec:
 
 def _residuals(results: Results) -> charts.Spec:
     rows = [{**row, "residual": round(row["true"] - row["predicted"], 6)} for row in _drawn(results)]
-    near = {"scale": {"zero": False}}
+    near: charts.Spec = {"scale": {"zero": False}}
     encoding = {
         "x": charts.axis("predicted", f"predicted {results.test.y.name}", **near),
         "y": charts.axis("residual", "true − predicted"),
