@@ -59,7 +59,7 @@ def plot_precision_recall(y: Mapping[str, Any], scores: Mapping[str, Any]) -> Fi
     for name, colour in zip(scores, colours(len(scores)), strict=False):
         precision, recall, _ = precision_recall_curve(y[name], scores[name])
         area = average_precision_score(y[name], scores[name])
-        axes.plot(recall, precision, color=colour, label=literal(f"{short(name)}: {area:.3f}"))
+        axes.plot(recall, precision, color=colour, label=f"{short(name)}: {area:.3f}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.legend(loc="lower left", fontsize=8, title="average precision")
     return figure
