@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from types import SimpleNamespace
 
 import numpy as np
@@ -214,3 +215,11 @@ def test_a_model_that_is_better_stands_right_of_the_line():
     chart = performance.models_chart(models)
     assert chart["data"]["values"] == [{"model": "Ridge", "better_by": 0.1, "low": 0.05, "high": 0.2}]
     assert performance.models_chart(SimpleNamespace(table=pd.DataFrame(rows).head(1), task="regression")) is None
+
+
+def test_the_pages_own_script_writes_no_markup():
+    source = (files("permgrad") / "report" / "page" / "report.js").read_text(encoding="utf-8")
+    assert len(source.splitlines()) < 200
+    assert not any(way in source for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("))
+    for script in (files("permgrad") / "report" / "page" / "vega").iterdir():
+        assert script.suffix != ".js" or "</script" not in script.read_text(encoding="utf-8").lower()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from permgrad.report.page._render import PARTS, render
+from permgrad.files import read_json
+from permgrad.report.page._render import FILE, KIND, PARTS, render
 from permgrad.report.page._values import page_values
 from permgrad.report.pictures import narrow_pictures, pictures
 from permgrad.report.results import Results
@@ -202,6 +203,17 @@ def test_probabilities_are_those_of_the_network(opened, report):
     said = [line.inner_text().split(" → ")[1] for line in page.locator(".outcome output").all()]
     assert said == [f"{100 * share:.1f} %" for share in p]
     assert page.locator("#own img").is_visible()
+
+
+def test_a_table_too_wide_for_rows_has_all_else(opened, numbers, tmp_path):
+    values = read_json(numbers.path.parent / FILE, kind=KIND)
+    values |= {"carried": None, "asked": {**values["asked"], "rows": None}}
+    (tmp_path / "wide.html").write_text(render(values), encoding="utf-8")
+    page = opened(tmp_path / "wide.html", PHONE)
+    page.get_by_role("tab", name="Rows").click()
+    assert "no row is explained here" in page.inner_text("#rows")
+    page.get_by_role("tab", name="Performance").click()
+    assert page.locator("figure[data-chart=residuals] svg").is_visible()
 
 
 def test_a_page_of_ten_thousand_rows_is_small(numbers):

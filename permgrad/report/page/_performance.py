@@ -34,9 +34,9 @@ def models_chart(models: ReferenceModels) -> charts.Spec | None:
     table = models.table.dropna(subset=["better_by", "low", "high"])
     if table.empty:
         return None
-    gain = "R² above the network’s" if models.task == "regression" else "log loss below the network’s"
+    gain = f"better than the network, by {'R²' if models.task == 'regression' else 'log loss'}"
     values = table[["model", "better_by", "low", "high"]].to_dict("records")
-    y, x = charts.names("model"), charts.axis("better_by", f"{gain} (right: the model is better)")
+    y, x = charts.names("model"), charts.axis("better_by", gain)
     rule = {"y": y, "x": charts.axis("low", x["title"]), "x2": {"field": "high"}}
     layers: list[charts.Spec] = [
         {

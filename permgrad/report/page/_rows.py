@@ -18,10 +18,10 @@ from permgrad.report.page._tables import number, shown
 from permgrad.report.page._what_if import what_if
 from permgrad.report.results import Results
 
-MOST_ROWS, LEAST_ROWS = 200, 10
-CELLS = 2000
-"""Rows × columns that are explained: some seconds."""
-MOST_COLUMNS = 500
+MOST_ROWS, LEAST_ROWS = 200, 5
+WORK = 60_000
+"""Rows × columns², which the time goes by that explaining them takes: some five seconds."""
+MOST_COLUMNS = 150
 """Of which rows are explained; of more it takes minutes, and `permgrad explain` does one row."""
 MOST_BARS = 10
 """Of a waterfall; the other columns are one more."""
@@ -54,7 +54,7 @@ def carried_rows(results: Results) -> CarriedRows | None:
     n_columns = results.test.X.shape[1]
     if n_columns > MOST_COLUMNS:
         return None
-    at = chosen_rows(len(results.test), int(np.clip(CELLS // n_columns, LEAST_ROWS, MOST_ROWS)))
+    at = chosen_rows(len(results.test), int(np.clip(WORK // n_columns**2, LEAST_ROWS, MOST_ROWS)))
     background = results.test.X.iloc[chosen_rows(len(results.test))]
     found = results.estimator.explain_rows(results.test.X.iloc[at], background, random_state=0)
     return CarriedRows(at, found, len(background))
@@ -129,7 +129,7 @@ def _contributions(found: RowExplanations, i: int) -> dict[str, Any]:
         bars.append((f"{len(table) - MOST_BARS} others", table["adds"].iloc[MOST_BARS:].sum(), 0.0))
     base, output = rounded(found.base[i]), rounded(found.outputs[i])
     return {
-        "said": f"From the mean answer, {number(base)}, to that to this row, {number(output)}: {_unit(found, i)}.",
+        "said": f"From the mean answer, {number(base)}, to that to this row, {number(output)}, in {_unit(found, i)}.",
         "bars": [
             {
                 "column": name,
