@@ -13,6 +13,7 @@ import pandas as pd
 from permgrad.data.checks import as_target
 from permgrad.data.html import html_table
 from permgrad.data.rows import check_sample_weight, weights_and_groups
+from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, as_frame
 from permgrad.errors import PermGradError, listing
 from permgrad.files import new_file, write_json
@@ -139,6 +140,8 @@ def by_level(
     PermGradError
         If there is no such column, it does not vary, or the model cannot be asked.
     """
+    if isinstance(X, StreamedTable):
+        raise PermGradError("rows in memory are needed, got a StreamedTable; draw some: X, y = table.draw(2000, 0)")
     table = X if y is None and isinstance(X, Table) else None
     frame = as_frame(X).reset_index(drop=True)
     if table is None and y is None:

@@ -13,6 +13,7 @@ from scipy.special import logit
 
 from permgrad.backend import keras
 from permgrad.data.rows import check_sample_weight, weights_and_groups
+from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, as_frame
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.game.local import LEAST_PROBABILITY
@@ -223,7 +224,10 @@ def answers_of(
 
 def _drawn(X: Any, max_rows: int | None, random_state: int) -> tuple[Any, np.ndarray]:
     """Return at most so many rows, in their order, and which they are."""
-    X = X if isinstance(X, Table) else table_of_rows(X)
+    if isinstance(X, StreamedTable):
+        raise PermGradError("rows in memory are needed, got a StreamedTable; draw some: table.draw(2000, 0)[0]")
+    if not isinstance(X, Table):
+        X = table_of_rows(X) if isinstance(X, (pd.DataFrame, np.ndarray)) else as_frame(X)
     rows = np.arange(len(X))
     if max_rows is None or len(rows) <= max_rows:
         return X, rows

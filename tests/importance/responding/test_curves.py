@@ -226,6 +226,14 @@ def test_a_keras_model_of_a_table_is_asked_too(rng):
     assert found.unit == "log-odds"
 
 
+def test_tables_of_polars_keep_their_names(rng):
+    polars = pytest.importorskip("polars")
+    X = pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"])
+    model = LogisticRegression().fit(X, X["a"] > 0)
+    given, known = (pg.effects(model, rows, ["b"]) for rows in (polars.from_pandas(X), X))
+    assert given.to_dict() == known.to_dict()
+
+
 def test_bad_input(rng):
     X = pd.DataFrame({"a": [1.0, 2, 3], "gone": np.nan})
     model = Predicts(lambda X: X["a"])

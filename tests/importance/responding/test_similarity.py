@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
+from scipy.stats import ks_2samp
 
-from permgrad.importance.responding.similarity import order_by_similarity
+from permgrad.importance.responding.similarity import _apart, order_by_similarity
 
 
 def test_levels_stand_next_to_those_that_they_are_like(rng):
@@ -18,3 +20,16 @@ def test_levels_stand_next_to_those_that_they_are_like(rng):
 
 def test_two_levels_stay_as_they_are():
     assert order_by_similarity(np.array([1.0, 0]), 2, pd.DataFrame({"a": [1, 2]})).tolist() == [0, 1]
+
+
+def test_how_far_levels_are_apart_is_kolmogorovs_and_the_difference_of_shares(rng):
+    level, number = rng.integers(0, 3, 200), pd.Series(rng.integers(0, 5, 200))
+    shares = np.eye(3)[level] / np.bincount(level)
+    kinds = number.map({0: "a", 1: "a", 2: "b", 3: None, 4: "c"})
+    for first in range(3):
+        for second in range(3):
+            both = [number[level == i] for i in (first, second)]
+            assert _apart(shares, number)[first, second] == pytest.approx(ks_2samp(*both).statistic)
+            parts = [kinds[level == i].value_counts(normalize=True, dropna=False) for i in (first, second)]
+            apart = parts[0].sub(parts[1], fill_value=0).abs().sum() / 2
+            assert _apart(shares, kinds)[first, second] == pytest.approx(apart)
