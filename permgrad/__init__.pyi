@@ -23,6 +23,8 @@ from .estimators.loading import load as load
 from .estimators.mlp import MLPClassifier as MLPClassifier
 from .estimators.selector import SelectorClassifier as SelectorClassifier
 from .evaluation.agreement import compare_rankings as compare_rankings
+from .evaluation.by_level import ByLevel as ByLevel
+from .evaluation.by_level import by_level as by_level
 from .evaluation.comparison import Comparison as Comparison
 from .evaluation.comparison import compare_models as compare_models
 from .evaluation.panels import Panel as Panel
@@ -42,6 +44,9 @@ from .importance.ablation import BranchWeights as BranchWeights
 from .importance.ablation import branch_weights as branch_weights
 from .importance.averaging import average_rankings as average_rankings
 from .importance.budget import Budget as Budget
+from .importance.effects import ColumnEffect as ColumnEffect
+from .importance.effects import Effects as Effects
+from .importance.effects import PairEffect as PairEffect
 from .importance.explain import explain_rows as explain_rows
 from .importance.formula import PUBLISHED as PUBLISHED
 from .importance.formula import Formula as Formula
@@ -58,6 +63,9 @@ from .importance.permuting.scores import score_importance as score_importance
 from .importance.rank import rank_features as rank_features
 from .importance.ranking import FeatureRanking as FeatureRanking
 from .importance.recipe import average_trainings as average_trainings
+from .importance.responding.curves import effects as effects
+from .importance.responding.interactions import Interactions as Interactions
+from .importance.responding.interactions import interactions as interactions
 from .importance.row_explanations import RowExplanations as RowExplanations
 from .importance.two_rankings import RankingComparison as RankingComparison
 from .importance.weights import weight_importance as weight_importance

@@ -13,7 +13,7 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from benchmarks import __main__ as table
-from benchmarks import conditional, gpu, out_of_core, panel_peer, patches, planted, referee, tuning
+from benchmarks import conditional, explain, gpu, out_of_core, panel_peer, patches, planted, referee, tuning
 from benchmarks.predictive import __main__ as predictive
 from benchmarks.predictive import models, scores, tables
 
@@ -63,6 +63,12 @@ def test_an_epoch_from_disk():
 def test_a_table_by_blocks():
     command = [sys.executable, "-m", "benchmarks.streaming", "--rows", "6000", "--epochs", "1", "--tolerance", "0.5"]
     assert "the same rows in memory: " in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.slow
+def test_rows_explained_beside_shap(capsys):
+    explain.main(["--rows", "40", "--columns", "4", "--peer-rows", "2", "--alone"])
+    assert "time of a row, theirs over ours" in capsys.readouterr().out
 
 
 @pytest.mark.slow

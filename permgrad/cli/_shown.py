@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from permgrad.evaluation.by_level import ByLevel
     from permgrad.evaluation.reference_models import ReferenceModels
     from permgrad.evaluation.result import RankingEvaluation
     from permgrad.importance.ranking import FeatureRanking
@@ -21,6 +22,15 @@ def show_models(models: ReferenceModels) -> None:
     click.echo(f"\n{models.verdict}\n")
     table = models.table.drop(columns=[] if models.table["note"].any() else ["note"])
     click.echo(table.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3g}"))
+
+
+def show_by_level(found: ByLevel) -> None:
+    """Print a network's measures in each level of a column, and what the best columns are worth there."""
+    table = found.table.assign(few=["few rows" if few else "" for few in found.table["few"]])
+    click.echo(f"\nby {found.by}, with 95 % intervals over the level's rows:")
+    click.echo(table.rename(columns={"few": ""}).to_string(index=False, na_rep="", float_format="{:.3g}".format))
+    click.echo("\nwhat columns are worth in each level:")
+    click.echo(found.scores(SHOWN).to_string(index=False, float_format="{:.3g}".format))
 
 
 def show_ranking(ranking: FeatureRanking) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from permgrad.data.streamed import StreamedTable
     from permgrad.data.table import Table
     from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+    from permgrad.evaluation.by_level import ByLevel
     from permgrad.evaluation.result import RankingEvaluation
     from permgrad.importance.budget import Budget
     from permgrad.importance.ranking import FeatureRanking
@@ -43,6 +44,8 @@ class Steps:
         Networks to train, each on a split of its own; their scores are averaged.
     part, checkpoint : optional
         See `permgrad.Budget`.
+    by : str or None
+        Column by whose levels the first network is scored and ranked too.
     """
 
     random_state: int
@@ -57,6 +60,7 @@ class Steps:
     trainings: int = 1
     part: tuple[int, int] | None = None
     checkpoint: str | None = None
+    by: str | None = None
 
     def check(self, data: Table | StreamedTable, test: Table | StreamedTable) -> None:
         """Raise before training for what would not be possible after it."""
@@ -73,6 +77,8 @@ class Steps:
                 f"--group {test.groups.name} leaves {test.groups.nunique()} group to test on, and intervals draw groups"
                 " anew: two are needed, better ten; give more rows, or leave --group out"
             )
+        if self.by is not None:
+            _check_by(self.by, test)
         if self.groups and len(data.features) > MOST_FEATURES:
             raise PermGradError(f"--groups clusters at most {MOST_FEATURES:,} columns, got {len(data.features):,}")
 
@@ -144,6 +150,18 @@ class Steps:
         n_test = rankings[-1].settings["n_test"]
         return average_trainings(rankings, n_train=n_train, n_test=n_test, random_state=self.random_state)
 
+    def by_level(
+        self, estimator: HybridClassifier | HybridRegressor, ranking: FeatureRanking, test: Table
+    ) -> ByLevel | None:
+        """Score and rank in each level of a column, if that is asked for."""
+        if self.by is None:
+            return None
+        from permgrad.evaluation.by_level import by_level
+
+        whole = ranking if self.trainings == 1 else None  # of several trainings, it is not this network's
+        known = {"ranking": whole, "random_state": self.random_state, **self._settings()}
+        return by_level(estimator, test, by=self.by, **known)
+
     def budget(self) -> Budget:
         """Return a training's part of the time, begun."""
         from permgrad.importance.budget import Budget
@@ -204,3 +222,14 @@ def _trained(
     training = train_once(estimator, data, number, split_random_state=split_random_state)
     ranking = steps._columns(training.estimator, training.test, steps._settings())
     return replace(ranking, settings={**ranking.settings, "n_test": len(training.test)})
+
+
+def _check_by(by: str, test: Table | StreamedTable) -> None:
+    """Raise where test rows cannot be parted by a column."""
+    from permgrad.data.streamed import StreamedTable
+    from permgrad.errors import PermGradError
+    from permgrad.evaluation.by_level import check_by
+
+    if isinstance(test, StreamedTable):
+        raise PermGradError("--by is for tables in memory; leave it out, or pass --no-stream")
+    check_by(test.X, by)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from permgrad.cli._saved_model import (
     write_ranking,
 )
 from permgrad.cli._shards import Shard, ShardOf, check_shard, parted, write_facts, write_shard
-from permgrad.cli._shown import show_evaluation, show_ranking
+from permgrad.cli._shown import show_by_level, show_evaluation, show_ranking
 from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps
 from permgrad.cli._streamed import load_by_blocks, streams, write_by_blocks
@@ -109,6 +110,9 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
 )
 @click.option("--conditional", is_flag=True, help="Also compute p-values: permute among rows alike in the rest.")
 @click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to single columns.")
+@click.option(
+    "--by", metavar="COL", help="Also score and rank in each level of this column: by.csv, by_importance.csv."
+)
 @click.option("--evaluate", is_flag=True, help="All of the above, and put the ranking to the test, as `evaluate` does.")
 @click.option("--evaluate-timeout", type=SECONDS, metavar="S", help="Seconds for the tests.")
 @click.option(
@@ -143,6 +147,7 @@ def rank(
     tolerance: float,
     conditional: bool,
     groups: bool,
+    by: str | None,
     evaluate: bool,
     evaluate_timeout: float | None,
     stream: bool | None,
@@ -184,6 +189,7 @@ def rank(
         evaluate,
         evaluate_timeout,
         trainings,
+        by=by,
     )
     if shard is not None:
         check_shard(shard, steps, by_blocks=by_blocks)
@@ -244,12 +250,15 @@ def _write_ranking(
     evaluation = steps.put_to_the_test(estimator, ranking, fitted.rows, fitted.deciding, test)
     if evaluation is not None:
         show_evaluation(evaluation)
+    parts = steps.by_level(estimator, ranking, test)
+    if parts is not None:
+        show_by_level(parts)
     command = shlex.join(["permgrad", *sys.argv[1:]])
     known: Any = {"groups": groups, "evaluation": evaluation, "command": command, "models": fitted.models}
     known |= {"notes": notes_printed(), "check": fitted.check}
     results = Results(estimator, ranking, data, test, split_random_state, **known)
     try:
-        return write_results(directory, results)
+        return write_results(directory, replace(results, by=parts))
     except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time
         _rescue(results.with_settings().ranking)
         raise

@@ -231,6 +231,20 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         """Return where a number or a date is missing, bool of shape ``(n_rows, n_numbers_)``; names as for `encode`."""
         return np.isnan(self._all_numbers(frame))
 
+    def readable(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns as they are read: numbers and dates as such, text that stands for nothing as missing."""
+        numbers = [name for name in (*self.numeric_, *self.gaps_) if name not in {*self.ordinals_, *self.dates_}]
+        dates = {*self.dates_, *(name for name, rule in self.rules_.items() if rule.kind == "date")}
+        columns: dict[str, Any] = {}
+        for name in self.features_:
+            if name in dates:
+                columns[name] = dates_of(frame[name], self.rules_.get(name), name)
+            elif name in numbers:
+                columns[name] = numbers_of(frame[name], self.rules_.get(name))
+            else:
+                columns[name] = blanks_to_missing(frame[name])
+        return pd.DataFrame(columns, index=frame.index)
+
     def _number_owners(self) -> list[str]:
         """Return the table's column of each encoded number."""
         return [*self.numeric_, *(name for name, parts in self.dates_.items() for _ in parts)]

@@ -18,13 +18,19 @@ from permgrad.data._splitting import how_split, three_parts
 from permgrad.data._targets import Rare, Task, as_task, check_labels, check_no_leak, without_rare
 from permgrad.data._test_rows import rows_to_test
 from permgrad.data.checks import as_target, check_columns, check_complete
+from permgrad.data.html import html_table
 from permgrad.data.probes import NOTE, probe_note, shuffled_copies
 from permgrad.data.reading import ReadOptions, check_unique, name_of, read_any, read_like
 from permgrad.data.rows import RowFacts, taken_columns
 from permgrad.errors import PermGradError, as_permgrad_error, listing
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from permgrad.data.checkup import TableCheck
+
+MOST_SHOWN, FINDINGS_SHOWN = 500, 5
+"""Columns of a table that is looked at to show it, and findings that are told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -429,6 +435,25 @@ class Table:
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return f"Table({self.name!r}, {len(self)} rows × {self.X.shape[1]} features, {self.task}{classes})"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each column: kind, missing and distinct values, how well it tells the target alone; see `check`."""
+        return self.check().table
+
+    def plot(self, top: int = 12) -> Figure:
+        """Draw the histograms of the first `top` columns."""
+        from permgrad.data._pictures import plot_columns
+
+        return plot_columns(self.check(), top)
+
+    def _repr_html_(self) -> str:
+        told = f"{self!r}, target {str(self.y.name)!r}"
+        if self.X.shape[1] > MOST_SHOWN:
+            return html_table(told, pd.DataFrame({"column": self.features}))
+        check = self.check()
+        found = [f"{len(check.findings)} findings, see check()", *map(str, check.findings[:FINDINGS_SHOWN])]
+        return html_table(told, check.table, notes=found if check.findings else ["nothing speaks against it"])
 
 
 def replace_facts(table: Table, facts: RowFacts) -> Table:

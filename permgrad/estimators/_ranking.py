@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from permgrad.backend import keras
 from permgrad.data.rows import weights_and_groups
@@ -17,6 +18,7 @@ from permgrad.estimators._rows_enough import rank_enough_rows
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.averaging import average_rankings
 from permgrad.importance.budget import Budget
+from permgrad.importance.effects import Effects
 from permgrad.importance.explain import explain_rows
 from permgrad.importance.formula import Choice, Formula
 from permgrad.importance.game.local import LEAST_ROUNDS
@@ -25,6 +27,9 @@ from permgrad.importance.grouping._hierarchy import complete_groups, with_member
 from permgrad.importance.grouping.correlated import correlated_groups
 from permgrad.importance.rank import rank_features
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.responding.answers import Scale
+from permgrad.importance.responding.curves import MAX_ROWS, Names, effects
+from permgrad.importance.responding.interactions import ROWS, Interactions, interactions
 from permgrad.importance.row_explanations import RowExplanations, average_explanations
 
 PREDICT_ROWS = 1024
@@ -57,7 +62,57 @@ class ExplainedRows:
     classes: list[Any] | None = None
 
 
-class RanksFeatures:
+class TellsEffects:
+    """`effects` and `interactions` for an estimator with ``predict_proba`` or ``predict``."""
+
+    def effects(
+        self,
+        X: Any,
+        features: Names | str | None = None,
+        kind: Literal["ale", "pdp"] = "ale",
+        *,
+        pairs: Sequence[tuple[str, str]] = (),
+        n_points: int = 20,
+        ice: int = 0,
+        scale: Scale = "log-odds",
+        max_rows: int = MAX_ROWS,
+        random_state: int = 0,
+    ) -> Effects:
+        """Measure which way each of the table's columns pushes the answer; arguments as of `permgrad.effects`.
+
+        A column moves as a whole: its date's parts, its category's 0/1 columns. Columns that never varied in training,
+        and those left out, are not read by the network, and not measured unless named.
+        """
+        return effects(
+            self,
+            X,
+            features,
+            kind,
+            pairs=pairs,
+            n_points=n_points,
+            ice=ice,
+            scale=scale,
+            max_rows=max_rows,
+            random_state=random_state,
+        )
+
+    def interactions(
+        self,
+        X: Any,
+        features: Sequence[str] | None = None,
+        *,
+        n_columns: int = 8,
+        max_rows: int = ROWS,
+        scale: Scale = "log-odds",
+        random_state: int = 0,
+    ) -> Interactions:
+        """Measure what pairs of the table's columns do beyond each alone; arguments as of `permgrad.interactions`."""
+        return interactions(
+            self, X, features, n_columns=n_columns, max_rows=max_rows, scale=scale, random_state=random_state
+        )
+
+
+class RanksFeatures(TellsEffects):
     """`rank_features` for an estimator with fitted ``networks_``, of the rows that `_explained_rows` returns."""
 
     networks_: list[Any]
@@ -193,7 +248,7 @@ class RanksFeatures:
         return ranking.with_unused([*ranking.features, *explained.constant] if levels else explained.features)
 
 
-class RanksByAveraging:
+class RanksByAveraging(TellsEffects):
     """`rank_features` for the mean of several fitted ``estimators_``."""
 
     estimators_: Sequence[Any]
@@ -271,6 +326,7 @@ class ExplainsImages(RanksFeatures):
 
         def _encode(self, X: Any) -> np.ndarray: ...
         def predict(self, X: Any) -> np.ndarray: ...
+        def _predicted(self, encoded: np.ndarray) -> np.ndarray: ...
         def _target(self, X: Any, y: Any) -> Any: ...
         def _encode_target(self, y: Any) -> np.ndarray: ...
 
@@ -335,6 +391,22 @@ class ExplainsImages(RanksFeatures):
         ]
         given = as_frame(X).set_axis(list(encoder.features_), axis=1).reset_index(drop=True)
         return replace(average_explanations(found).with_features(encoder.features_), rows=given)
+
+    def answers(self, X: Any) -> tuple[pd.DataFrame, Any, list[Any] | None, tuple[str, ...]]:
+        """Return what `permgrad.effects` asks: readable columns, who responds, the classes, and columns not read."""
+        encoded, encoder = self._encode(X), self.encoder_
+        positions = [encoder.groups_.get(name, np.zeros(0, int)) for name in encoder.features_]
+
+        def respond(rows: np.ndarray, taken: Mapping[int, np.ndarray]) -> np.ndarray:
+            values = encoded[rows]
+            for column, source in taken.items():
+                moved, at = np.flatnonzero(source != rows), positions[column]
+                values[moved[:, None], at] = encoded[source[moved][:, None], at]
+            return self._predicted(values)
+
+        frame = as_frame(X).set_axis(list(encoder.features_), axis=1).reset_index(drop=True)
+        classes = self.classes_.tolist() if hasattr(self, "classes_") else None
+        return encoder.readable(frame), respond, classes, encoder.constant_
 
     def grad_cam_maps(self, X: Any, *, attribution: str = "grad_cam", layer: str = "last") -> np.ndarray:
         """Return the heat maps of rows, see `permgrad.grad_cam_maps`."""

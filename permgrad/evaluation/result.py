@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from permgrad.data.html import html_table
 from permgrad.directories import new_directory
 from permgrad.errors import reading
 from permgrad.evaluation._tables import SCHEMAS, read_matrix, read_table, write_table
@@ -19,6 +20,9 @@ from permgrad.evaluation.stability import RankStability
 from permgrad.files import read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.metrics.paired import mean_p_value
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KIND = "permgrad.RankingEvaluation"
 FILE = "evaluation.json"
@@ -89,6 +93,24 @@ class RankingEvaluation:
             "place": pd.concat(places, axis=1).mean(axis=1).to_numpy() if places else np.nan,
         }
         return pd.DataFrame(columns).sort_values("place", kind="stable", ignore_index=True)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The same as `summary`."""
+        return self.summary
+
+    def plot(self) -> Figure:
+        """Draw the deletion curves; where there are none, what retraining says, else how rankings agree."""
+        from permgrad import plotting
+
+        if len(self.curves):
+            return plotting.plot_curves(self)
+        return plotting.plot_retraining(self) if len(self.retrain) else plotting.plot_agreement(self.agreement)
+
+    def _repr_html_(self) -> str:
+        notes = list(self.losses) or [f"{self.tested} loses no comparison"]
+        notes += [f"left out by the time limit: {step}" for step in self.left_out]
+        return html_table(f"The ranking {self.tested!r} beside others, best place first", self.summary, notes=notes)
 
     @property
     def losses(self) -> tuple[str, ...]:

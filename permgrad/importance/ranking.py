@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control, spearmanr
 
+from permgrad.data.html import html_table
 from permgrad.errors import PermGradError, listing, reading
 from permgrad.files import SAVE_AGAIN, plain
 from permgrad.importance._ranking_files import ARRAYS, KIND, read_ranking, write_ranking
@@ -368,6 +369,14 @@ class FeatureRanking:
         from permgrad.plotting import plot_ranking
 
         return plot_ranking(self, top=top)
+
+    def _repr_html_(self) -> str:
+        table = self.table
+        known = [name for name in ("feature", "score", *_INTERVALS, "p", "q", *self.components) if name in table]
+        notes = [] if self.learned else ["the model's loss cannot be told from chance's: its scores mean little"]
+        if self.pending:
+            notes.append(f"{len(self.pending)} features are pending: a time limit left them out")
+        return html_table(f"{self.method}: what the columns are worth to {self.scope}", table[known], notes=notes)
 
     def save(self, path: str | Path) -> None:
         """Write to ``.json`` or ``.parquet``; `load` gives back an equal ranking."""

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from permgrad.data.html import html_table
 from permgrad.errors import PermGradError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INTERVAL = 1.96
+COLUMNS_SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,16 @@ class RowExplanations:
         from permgrad.plotting import plot_row
 
         return plot_row(self, row, top)
+
+    def _repr_html_(self) -> str:
+        if len(self) == 1:
+            told = f"{self.unit(0)}: from {self.base[0]:.3g}, the background's mean, to {self.outputs[0]:.3g}"
+            return html_table(told, self.row(0))
+        most = [self.features[i] for i in np.argsort(-np.abs(self.values).mean(axis=0), kind="stable")[:COLUMNS_SHOWN]]
+        table = self.table[["output", "base", *most]]
+        left = len(self.features) - len(most)
+        notes = [f"and {left} columns that add less; row(i) has all of a row's"] if left > 0 else []
+        return html_table(f"What columns add to the answers to {len(self):,} rows", table, notes=notes)
 
     def to_shap(self) -> Any:
         """Return the same as a ``shap.Explanation``, which SHAP's plots take.

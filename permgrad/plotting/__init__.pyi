@@ -1,7 +1,12 @@
 from ._architecture import network_boxes as network_boxes
 from ._architecture import plot_network as plot_network
+from ._by_level import plot_by_level as plot_by_level
+from ._calibration import plot_precision_recall as plot_precision_recall
 from ._calibration import plot_reliability as plot_reliability
 from ._calibration import plot_residuals as plot_residuals
+from ._effects import plot_effects as plot_effects
+from ._effects import plot_interactions as plot_interactions
+from ._effects import plot_pair as plot_pair
 from ._evaluation import plot_agreement as plot_agreement
 from ._evaluation import plot_curves as plot_curves
 from ._evaluation import plot_retraining as plot_retraining
@@ -18,6 +23,8 @@ from ._network import plot_sample as plot_sample
 from ._rankings import plot_ranking as plot_ranking
 from ._rankings import plot_scores as plot_scores
 from ._row import plot_row as plot_row
+from ._row_image import pixel_overlay as pixel_overlay
+from ._row_image import plot_row_image as plot_row_image
 from ._two_rankings import plot_two_rankings as plot_two_rankings
 from .patches import plot_areas as plot_areas
 from .patches import plot_classes as plot_classes

@@ -1,13 +1,15 @@
-"""Pictures of how far predictions hold what they say: probabilities beside shares, and residuals."""
+"""Pictures of how far predictions hold what they say: probabilities beside shares, precision, and residuals."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import norm
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from permgrad.plotting.style import MAX_VECTORS, colours, literal, new_figure, short
 
@@ -41,6 +43,25 @@ def plot_reliability(curve: pd.DataFrame, label: str | None = None) -> Figure:
         ylim=(-0.02, 1.02),
         aspect="equal",
     )
+    return figure
+
+
+def plot_precision_recall(y: Mapping[str, Any], scores: Mapping[str, Any]) -> Figure:
+    """Draw precision against recall, a curve for each class, with its average precision beside its name.
+
+    Parameters
+    ----------
+    y, scores : mappings of str to arrays of shape (n_rows,)
+        Class → whether a row is of it, and scores, higher for those that are.
+    """
+    figure = new_figure((5.6, 5.4))
+    axes = figure.add_subplot()
+    for name, colour in zip(scores, colours(len(scores)), strict=False):
+        precision, recall, _ = precision_recall_curve(y[name], scores[name])
+        area = average_precision_score(y[name], scores[name])
+        axes.plot(recall, precision, color=colour, label=f"{short(name)}: {area:.3f}")
+    axes.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.legend(loc="lower left", fontsize=8, title="average precision")
     return figure
 
 

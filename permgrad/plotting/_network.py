@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from permgrad.images.layout import FeatureLayout
-from permgrad.plotting.style import MAX_VECTORS, NAME_LENGTH, literal, new_figure
+from permgrad.plotting.style import MAX_VECTORS, NAME_LENGTH, literal, new_figure, short
 
 MAX_KEYED = 150
 """Features up to which the layout's picture names each one; beyond, names would not be legible."""
@@ -28,34 +28,64 @@ OVERLAY_ALPHA = 0.4
 OVERLAY_PIXELS = 400
 
 
-def plot_layout(layout: FeatureLayout) -> Figure:
+def plot_layout(layout: FeatureLayout, best: Mapping[str, Sequence[int]] | None = None) -> Figure:
     """Draw where each feature sits in the image: numbered, coloured pixels, and a key of their names.
 
-    Features that share a pixel share a number.
+    Features that share a pixel share a number. Of more than 150 features, those of `best` alone are named.
+
+    Parameters
+    ----------
+    layout : FeatureLayout
+    best : mapping of str to sequence of int, optional
+        Columns to name where not all can be, with the features, by their number, that each is drawn as.
     """
+    if len(layout.features) > MAX_KEYED:
+        return _plot_wide_layout(layout, best or {})
     pixels, number = np.unique(layout.pixels, return_inverse=True)
-    keyed = len(layout.features) <= MAX_KEYED
-    names = [" + ".join(np.array(layout.features)[number == i]) for i in range(len(pixels))] if keyed else []
+    names = [" + ".join(np.array(layout.features)[number == i]) for i in range(len(pixels))]
     key = [
         textwrap.fill(literal(f"{i} {name}"), NAME_LENGTH, subsequent_indent="    ") for i, name in enumerate(names, 1)
     ]
     lines = [line for entry in key for line in entry.split("\n")]
     columns = -(-len(lines) // KEY_ROWS)
-    figure = new_figure((6 + columns * (0.5 + 0.075 * max(map(len, lines), default=0)), 6))
+    figure = new_figure((6 + columns * (0.5 + 0.075 * max(map(len, lines))), 6))
     axes = figure.add_subplot()
     image = np.full(layout.shape, np.nan)
     image.flat[pixels] = np.arange(len(pixels))
     axes.imshow(image, cmap="turbo", alpha=KEY_ALPHA, interpolation="nearest")
     _draw_grid(axes, layout.shape)
-    if keyed:
-        _number_pixels(axes, layout)
+    _number_pixels(axes, layout)
     _label_pixels(axes)
-    axes.set_title(f"{len(layout.features)} features in {layout.shape[0]} × {layout.shape[1]} pixels ({layout.method})")
+    axes.set_title(_layout_title(layout))
     colours = colormaps["turbo"](np.linspace(0, 1, len(key)))
     marks = [Patch(color=colour, alpha=KEY_ALPHA, label=entry) for colour, entry in zip(colours, key, strict=True)]
-    if marks:
-        figure.legend(handles=marks, loc="outside right upper", ncols=columns, fontsize=8, frameon=False)
+    figure.legend(handles=marks, loc="outside right upper", ncols=columns, fontsize=8, frameon=False)
     return figure
+
+
+def _plot_wide_layout(layout: FeatureLayout, best: Mapping[str, Sequence[int]]) -> Figure:
+    """Draw which pixels have a feature, with numbered discs, larger than a pixel, where the best columns sit."""
+    figure = new_figure((9 if best else 6.5, 6))
+    axes = figure.add_subplot()
+    image = np.full(layout.shape, np.nan)
+    image.flat[layout.pixels] = 1
+    axes.imshow(image, cmap="Greys", vmin=0, vmax=4, interpolation="nearest")
+    _draw_grid(axes, layout.shape)
+    _label_pixels(axes)
+    axes.set_title(_layout_title(layout))
+    for i, (name, features) in enumerate(best.items(), 1):
+        rows, columns = layout.rows[list(features)], layout.cols[list(features)]
+        colour = colormaps["turbo"]((i - 0.5) / len(best))
+        axes.scatter(columns, rows, s=130, color="white", edgecolors=[colour], linewidths=2, label=short(f"{i} {name}"))
+        for row, column in zip(rows, columns, strict=True):
+            axes.text(column, row, str(i), ha="center", va="center_baseline", fontsize=7)
+    if best:
+        figure.legend(title="the best columns", loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def _layout_title(layout: FeatureLayout) -> str:
+    return f"{len(layout.features):,} features in {layout.shape[0]} × {layout.shape[1]} pixels ({layout.method})"
 
 
 def _number_pixels(axes: Axes, layout: FeatureLayout, **style: Any) -> None:

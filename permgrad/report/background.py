@@ -15,11 +15,15 @@ ROWS = 64
 
 def write_background(X: pd.DataFrame, directory: Path) -> None:
     """Write 64 of the test rows, drawn at random, or all where they are fewer; text stays text."""
-    rows = np.sort(np.random.default_rng(len(X)).permutation(len(X))[:ROWS])
-    frame = X.iloc[rows].reset_index(drop=True)
+    frame = X.iloc[chosen_rows(len(X))].reset_index(drop=True)
     mixed = [str(name) for name, column in frame.items() if column.dtype == np.dtype(object)]
     frame = frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
     frame.to_parquet(directory / FILE, index=False)
+
+
+def chosen_rows(n: int, most: int = ROWS) -> np.ndarray:
+    """Return the positions of at most so many of `n` rows, drawn at random, ascending; of equal `n` the same."""
+    return np.sort(np.random.default_rng(n).permutation(n)[:most])
 
 
 def read_background(results: Path) -> pd.DataFrame:

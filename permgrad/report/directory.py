@@ -9,7 +9,8 @@ from permgrad.evaluation.reference_models import FILE as REFERENCE_MODELS
 from permgrad.evaluation.result import write_evaluation
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.background import write_background
-from permgrad.report.page._render import render_page
+from permgrad.report.page._render import write_page
+from permgrad.report.page._values import page_values
 from permgrad.report.pictures import narrow_pictures, pictures
 from permgrad.report.results import Results
 
@@ -21,8 +22,9 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
 
     ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores),
     ``model/``, ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), the
-    pictures as PNG, and ``report.html``, which shows all of it on one page; where there are any,
-    ``reference_models.json``, ``groups.csv``, ``groups.json`` and ``evaluation/``.
+    pictures as PNG, ``report.html``, which shows all of it on one page, and ``page.json``, from which the page is
+    drawn again; where there are any, ``reference_models.json``, ``groups.csv``, ``groups.json``, `by_level`'s files
+    and ``evaluation/``.
 
     Returns
     -------
@@ -35,8 +37,7 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     figures = dict(pictures(results))
     for name, figure in figures.items():
         figure.savefig(directory / f"{name}.png", dpi=DPI)
-    page = render_page(results, {**figures, **dict(narrow_pictures(results))})
-    (directory / "report.html").write_text(page, encoding="utf-8")
+    write_page(directory, page_values(results, {**figures, **dict(narrow_pictures(results))}))
     return results.ranking
 
 
@@ -49,6 +50,8 @@ def _write_tables(directory: Path, results: Results) -> None:
             ranking.save(directory / f"{name}.json")
     if results.models is not None:
         results.models.save(directory / REFERENCE_MODELS)
+    if results.by is not None:
+        results.by.write(directory)
     if results.evaluation is not None:
         (directory / "evaluation").mkdir()
         write_evaluation(results.evaluation, directory / "evaluation")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
 
 from permgrad import plotting
 from permgrad.data.table import Table
@@ -13,13 +15,20 @@ from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.metrics.calibration import reliability_curve, top_label
 from permgrad.report.results import Results
+from permgrad.report.row_heat import row_heat
 
 PAGE_WIDTH = 5.6
 """Inches, of bars on the page: their names can still be read on a phone."""
 PAGE_FEATURES = 20
 """Bars on the page."""
+PAGE_EFFECTS = 6
+"""Columns whose effects are drawn: the best."""
+MOST_CLASSES = 10
+"""That have a curve."""
 SAMPLED = 200
-"""Rows among which one is sought whose Grad-CAM map is not empty."""
+"""Rows of which those are drawn that a picture's row is compared with."""
+TITLE_WIDTH = 110
+NAMED_IN_LAYOUT = 10
 
 
 def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
@@ -28,13 +37,22 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     yield "ranking", plotting.plot_ranking(ranking)
     for name, part in ranking.components.items():
         yield name, plotting.plot_scores(part)
+    if results.effects.columns:
+        yield "effects", results.effects.plot([column.name for column in results.effects.columns[:PAGE_EFFECTS]])
     if estimator.layout_ is not None:
-        yield "layout", plotting.plot_layout(estimator.layout_)
-        yield "sample", plotting.plot_sample(*sample_with_heat(estimator, test), estimator.layout_)
+        yield "layout", plotting.plot_layout(estimator.layout_, best_drawn(results))
+        yield "sample", sample_picture(estimator, test)
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
     if isinstance(estimator, HybridClassifier):
         yield "confusion", plotting.plot_confusion(test.y, results.predicted, estimator.classes_)
         yield "reliability", _reliability(results)
+        outcomes = class_outcomes(results)
+        if outcomes:
+            happened = {label: of_class[0] for label, of_class in outcomes.items()}
+            probability = {label: of_class[1] for label, of_class in outcomes.items()}
+            areas = {label: float(roc_auc_score(happened[label], probability[label])) for label in outcomes}
+            yield "roc", plotting.plot_roc(happened, probability, areas)
+            yield "precision_recall", plotting.plot_precision_recall(happened, probability)
     else:
         yield "predicted_against_true", plotting.plot_predictions(test.y, results.predicted, str(test.y.name))
         yield "residuals", plotting.plot_residuals(test.y, results.predicted, str(test.y.name))
@@ -49,6 +67,17 @@ def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     for name, part in ranking.components.items():
         yield name, plotting.plot_scores(part, width=PAGE_WIDTH)
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
+
+
+def class_outcomes(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return for each class whether a test row is of it, and the probability of that: of two classes, of the second.
+
+    At most `MOST_CLASSES`; left out are classes that no test row is of, or all are.
+    """
+    classes = results.estimator.classes_
+    numbers = range(1, 2) if len(classes) == 2 else range(min(len(classes), MOST_CLASSES))
+    found = {str(classes[c]): (results.class_numbers == c, results.probabilities[:, c]) for c in numbers}
+    return {label: (happened, p) for label, (happened, p) in found.items() if 0 < happened.sum() < len(happened)}
 
 
 def _reliability(results: Results) -> Figure:
@@ -75,27 +104,26 @@ def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, F
         yield "stability", plotting.plot_stability(evaluation.stability)
 
 
-def sample_with_heat(estimator: HybridClassifier | HybridRegressor, test: Table) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return the first test row's image and Grad-CAM of what is predicted; of one whose map is not zero everywhere.
+def best_drawn(results: Results) -> dict[str, list[int]]:
+    """Return the best columns that the image has, each with the features of the layout that it is drawn as."""
+    drawn = results.estimator.encoder_.groups_
+    best = [name for i in results.ranking.order if (name := results.ranking.features[i]) in drawn]
+    return {name: drawn[name].tolist() for name in best[:NAMED_IN_LAYOUT]}
 
-    Grad-CAM keeps what speaks for the prediction, in the mean over the map; where nothing does, the map is empty.
 
-    Returns
-    -------
-    image : ndarray of shape (height, width, 1)
-    heat : ndarray of shape (map_height, map_width)
-    title : str
-        Which row it is, and the share of empty maps among the first `SAMPLED` rows, if there is any.
-    """
+def sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table) -> Figure:
+    """Draw the first test row's image, and what its columns add there to what is predicted."""
     rows = test.take(np.arange(min(SAMPLED, len(test))))
-    predicted, outputs = estimator.predict(rows.X), np.zeros(len(rows), int)
-    if isinstance(estimator, HybridClassifier):
-        outputs = np.searchsorted(estimator.classes_, predicted)
-    heats = estimator.grad_cam_maps(rows.X)[np.arange(len(rows)), :, :, outputs]
-    empty = ~(heats > 0).any(axis=(1, 2))
-    row = int(np.argmin(empty))
-    answer = predicted[row] if isinstance(estimator, HybridClassifier) else f"{predicted[row]:.4g}"
-    title = f"test row {row}: predicted {answer}, true {rows.y.iloc[row]}"
-    if empty.any():
-        title += f" (Grad-CAM is empty for {empty.mean():.0%} of the first {len(rows)} rows)"
-    return estimator.images(rows.take(np.array([row])).X)[0], heats[row], title
+    first = rows.take(np.array([0]))
+    heat = row_heat(estimator, first.X, rows.X)
+    predicted = estimator.predict(first.X)[0]
+    answer = predicted if isinstance(estimator, HybridClassifier) else f"{predicted:.4g}"
+    title = f"test row 0: predicted {answer}, true {first.y.iloc[0]}\n{textwrap.fill(heat.caption(0), TITLE_WIDTH)}"
+    pixels, columns = heat.pixels[0], estimator.encoder_.groups_
+    labels = []
+    for name, _, text in heat.named(0):
+        told = columns[name][~np.isnan(pixels[columns[name]])]
+        labels.append((int(told[0]), text))
+    image, layout = estimator.images(first.X)[0], estimator.layout_
+    assert layout is not None  # noqa: S101 - the caller draws where there is one
+    return plotting.plot_row_image(image, layout, pixels, labels, title=title, unit=heat.unit)

@@ -13,12 +13,19 @@ from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions
+from permgrad.evaluation.by_level import ByLevel
 from permgrad.evaluation.reference_models import ReferenceModels
 from permgrad.evaluation.result import RankingEvaluation
+from permgrad.importance.effects import Effects
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.importance.responding.interactions import Interactions, interactions
 from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
 from permgrad.metrics.scores import scores
 
+MOST_EFFECTS, EFFECT_POINTS, EFFECT_ROWS = 30, 15, 500
+"""Columns, values of each, and test rows, of the effects that the page shows."""
+MOST_PAIRED, PAIR_ROWS = 6, 60
+"""Columns whose pairs are measured, and rows that take each one's values."""
 COVERAGE = 0.9
 """Of the intervals whose share of test rows is counted, where the estimator gives intervals."""
 
@@ -49,6 +56,8 @@ class Results:
         What was said while all this was made, beside what `Table.said` has.
     check : TableCheck or None
         Of the table, its parts split as here; where it is None, it is made when it is asked for.
+    by : ByLevel or None
+        The network in each level of a column.
     """
 
     estimator: HybridClassifier | HybridRegressor
@@ -62,6 +71,7 @@ class Results:
     models: ReferenceModels | None = None
     notes: tuple[str, ...] = ()
     check: TableCheck | None = None
+    by: ByLevel | None = None
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -82,6 +92,23 @@ class Results:
     def checkup(self) -> TableCheck:
         """What the table's check-up finds, its parts split as here."""
         return self.check or self.table.check(random_state=self.split_random_state)
+
+    @cached_property
+    def effects(self) -> Effects:
+        """Which way the best columns push the network's answers to the test rows; of probes and unused ones none."""
+        ranking, X = self.ranking, self.test.X
+        left_out = {*ranking.unused, *ranking.probes}
+        named = [ranking.features[i] for i in ranking.order]
+        able = [name for name in named if name in X and name not in left_out and X[name].nunique() > 1]
+        return self.estimator.effects(self.test, able[:MOST_EFFECTS], n_points=EFFECT_POINTS, max_rows=EFFECT_ROWS)
+
+    @cached_property
+    def interactions(self) -> Interactions | None:
+        """What pairs of the best columns do to the answers beyond each alone; None of a single column."""
+        best = [column.name for column in self.effects.columns[:MOST_PAIRED]]
+        if len(best) < 2:
+            return None
+        return interactions(self.estimator, self.test, best, max_rows=PAIR_ROWS)
 
     def calibration(self) -> dict[str, Any]:
         """Return how far probabilities, or intervals, hold what they say on the test rows.

@@ -6,18 +6,25 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import pandas as pd
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from permgrad.data.html import html_table
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.tuning import checkpoints
 from permgrad.tuning.study import FAILURE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRIALS_SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +83,26 @@ class TuneResult:
     def trials(self) -> pd.DataFrame:
         """One row for each trial, see `trials_table`."""
         return trials_table(self.study, self.metrics)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The same as `trials`."""
+        return self.trials
+
+    def plot(self) -> Figure:
+        """Draw the trials' values in turn, and the best up to each."""
+        from permgrad.tuning._pictures import study_pictures
+
+        return next(study_pictures(self.study, self.metrics))[1]
+
+    def _repr_html_(self) -> str:
+        trials = self.trials
+        known = [name for name in ("number", "state", *self.metrics, *self.best_params) if name in trials]
+        best = trials.loc[[self.best_trial.number], known]
+        rising = self.study.directions[0] != StudyDirection.MAXIMIZE
+        others = trials[known].drop(index=self.best_trial.number).sort_values(self.metrics[0], ascending=rising)
+        told = f"{len(trials)} trials, the best {self.metrics[0]} {self.best_value:.4g}"
+        return html_table(told, pd.concat([best, others]), most=TRIALS_SHOWN)
 
     @property
     def epochs_saved(self) -> int:

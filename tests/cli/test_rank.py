@@ -312,3 +312,25 @@ def test_several_trainings_with_probes(csv, tmp_path, command):
     again = pg.rank_recipe(pg.HybridClassifier(**known), table, trainings=2, n_repeats=2)
     np.testing.assert_allclose(again.scores, ranking.scores, rtol=1e-6)
     assert command("evaluate", tmp_path / "out", csv, "--timeout", "0").code == 0
+
+
+def test_levels_of_no_column_are_told_before_training(csv, command, tmp_path):
+    options = ["--target", "y", "--out", tmp_path / "out", "--by", "nothing"]
+    assert "no column 'nothing' to part the rows by" in command("rank", csv, *options, *FAST).stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_by_a_columns_levels(csv, command, tmp_path):
+    options = ["--target", "y", "--out", tmp_path / "out", "--branches", "tabular", "--by"]
+    done = command("rank", csv, *options, "kind", *FAST)
+    assert done.code == 0, done.stderr
+    assert "by kind, with 95 % intervals over the level's rows:" in done.stdout
+    table = pd.read_csv(tmp_path / "out" / "by.csv")
+    assert table["level"].tolist() == ["(all rows)", "u", "v"]
+    assert table["rows"].tolist()[0] == 24 == table["rows"].iloc[1:].sum()
+    importance = pd.read_csv(tmp_path / "out" / "by_importance.csv")
+    ranking = pg.FeatureRanking.load(tmp_path / "out" / "ranking.json")
+    whole = importance[importance["level"] == "(all rows)"].set_index("feature")["score"]
+    np.testing.assert_allclose(whole[list(ranking.features)], ranking.scores)
+    assert {"by.json", "by.png"} <= {path.name for path in (tmp_path / "out").iterdir()}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
 
@@ -238,3 +239,11 @@ def test_what_is_explained_again_goes_by_the_name_of_the_ranking_under_test():
     whole = replace(part, method="permgrad", components={"permutation": part})
     assert list(ExplainedModel(None, whole, None, None, name="mine").named(whole)) == ["mine", "permutation"]
     assert list(ExplainedModel(None, part, None, None, name="mine").named(whole)) == ["permgrad", "permutation"]
+
+
+def test_a_notebook_shows_the_summary_and_where_it_loses():
+    evaluation = by_hand()
+    shown = evaluation._repr_html_()
+    assert all(html.escape(loss) in shown for loss in evaluation.losses)
+    pd.testing.assert_frame_equal(evaluation.table, evaluation.summary)
+    assert evaluation.plot().axes

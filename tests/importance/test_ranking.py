@@ -305,3 +305,26 @@ def test_without_probes_there_is_no_level():
     assert "probe" not in ranking.table
     with pytest.raises(pg.PermGradError, match="goes by probes, and this ranking has none"):
         ranking.select(above_probes=True)
+
+
+def test_a_notebook_shows_the_best_columns_as_text():
+    names = ("<script>", *(f"c{i}" for i in range(25)))
+    component = pg.FeatureRanking(names, np.zeros(26), method="first_in")
+    ranking = pg.FeatureRanking(
+        names,
+        np.arange(26.0)[::-1],
+        method="shapley",
+        low=np.zeros(26),
+        high=np.full(26, 30),
+        pending=("c3",),
+        components={"first_in": component},
+        settings={"learned": {"better": False}},
+    )
+    shown = ranking._repr_html_()
+    assert "&lt;script&gt;" in shown
+    assert "<script>" not in shown
+    assert "shapley: what the columns are worth to this network" in shown
+    assert "first_in" in shown
+    assert "... and 6 more" in shown
+    assert "1 features are pending" in shown
+    assert "cannot be told from chance" in shown

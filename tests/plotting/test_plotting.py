@@ -339,6 +339,14 @@ def test_heat_beside_patches(some_patches):
     assert_nothing_cut_off(figure)
 
 
+def test_precision_is_drawn_against_recall_with_its_average():
+    y, scores = {"$a$": np.array([0, 0, 1, 1])}, {"$a$": np.array([0.1, 0.4, 0.35, 0.8])}
+    figure = plotting.plot_precision_recall(y, scores)
+    axes = figure.axes[0]
+    assert axes.get_legend().get_texts()[0].get_text() == r"\$a\$: 0.833"  # (1 + 2/3) / 2
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.5, 2 / 3, 0.5, 1, 1])
+
+
 def test_roc_curves(rng):
     y = np.repeat([0, 1], 20)
     figure = plotting.plot_roc({"good": y, "poor": y}, {"good": y, "poor": rng.random(40)}, {"good": 1.0, "poor": 0.5})

@@ -34,7 +34,8 @@ class LocalValues:
     values : ndarray of shape (n_rows, n_features, n_branches)
         Log-odds of the class that each row is explained for, or the target's unit.
     error : ndarray of shape (n_rows, n_features)
-        Standard error of a feature's value, the sum over branches, over orders.
+        Standard error of a feature's value, the sum over branches, over orders. Rather too large than too small where
+        rows are many: each order then has some of the background only.
     base : ndarray of shape (n_rows,)
         Mean answer of the background rows; of several classes, to the row's class.
     outputs : ndarray of shape (n_rows,)
@@ -68,24 +69,49 @@ def local_values(view: View, n_rows: int, random_state: int, n_rounds: int = LEA
     passes = max(1, -(-n_rounds * donors // len(background)))
     step = even_size(n_rows, max(1, view.pairs // donors))
     sums = np.zeros((n_rows, view.n_features, len(view.branches)))
-    squares, ends, weight = np.zeros((n_rows, view.n_features)), np.zeros((2, n_rows)), 0.0
+    spread, ends, weight = _Spread(n_rows, view.n_features, -(-n_rows // step)), np.zeros((2, n_rows)), 0.0
     for number in range(passes):
         drawn = np.random.default_rng([random_state, number]).permutation(background)
         parts = np.array_split(drawn, max(1, -(-len(drawn) // donors)))
         for turn, part in enumerate(parts):
-            share = len(part) / len(background)
+            share, found = len(part) / len(background), np.empty_like(sums)
             for start in range(0, n_rows, step):
                 rows = np.arange(start, min(start + step, n_rows))
                 rng = np.random.default_rng([random_state, number, turn, start])
-                found, answers = _walked(view, rows, part, step, donors, rng)
-                sums[rows] += share * found
-                squares[rows] += share * found.sum(axis=2) ** 2
+                found[rows], answers = _walked(view, rows, part, step, donors, rng)
                 ends[:, rows] += share * answers
+            sums += share * found
+            spread.add(found.sum(axis=2), share)
             weight += share
-    values, n_orders = sums / weight, passes * len(parts)
-    spread = np.maximum(squares / weight - values.sum(axis=2) ** 2, 0)
+    values = sums / weight
     base, outputs = ends / weight
-    return LocalValues(values, np.sqrt(spread / max(1, n_orders - 1)), base, outputs)
+    return LocalValues(values, spread.error(passes * len(parts)), base, outputs)
+
+
+class _Spread:
+    """How far a value varies with the order in which players come into sight.
+
+    Each order has a part of the background. What that part says of a feature in all rows alike, whatever their batch's
+    order, is no error: all parts together are the background. It is taken off, where there are several batches.
+    """
+
+    def __init__(self, n_rows: int, n_features: int, n_batches: int) -> None:
+        self.n_batches, self.weight = n_batches, 0.0
+        self.sums, self.squares = np.zeros((n_rows, n_features)), np.zeros((n_rows, n_features))
+
+    def add(self, found: np.ndarray, share: float) -> None:
+        """Add what one part of the background gives, (n_rows, n_features), and its share."""
+        own = found - found.mean(axis=0) if self.n_batches > 1 else found
+        self.sums += share * own
+        self.squares += share * own**2
+        self.weight += share
+
+    def error(self, n_orders: int) -> np.ndarray:
+        """Return the standard error of the mean over orders."""
+        variance = np.maximum(self.squares / self.weight - (self.sums / self.weight) ** 2, 0)
+        # Orders are a batch's: of as many batches, the mean that was taken off has a part in what is common to each.
+        lost = self.n_batches / (self.n_batches - 1) if self.n_batches > 1 else 1.0
+        return np.sqrt(lost * variance / max(1, n_orders - 1))
 
 
 def _walked(

@@ -83,19 +83,19 @@ class Opaque:
         PermGradError
             If the model cannot be asked, or what it says does not fit `y`.
         """
-        rows = _table(X)
+        rows = table_of_rows(X)
         if len(np.atleast_1d(y)) != len(rows):
             raise PermGradError(
                 f"X and y must have the same number of rows, got {len(rows)} and {len(np.atleast_1d(y))}"
             )
         if isinstance(model, keras.Model):
             network = one_output(model, output)
-            respond: Callable[[Any], Any] = _NetworkOfTable(network, rows)
-            outputs = _numbers(respond(rows), len(rows))
+            respond: Callable[[Any], Any] = NetworkOfTable(network, rows)
+            outputs = predictions_of(respond(rows), len(rows))
             known, values, names = understand(output_of(network, outputs.shape[1]), np.asarray(y), classes, task)
         else:
-            respond, of_classes = _response(model, task)
-            outputs = _numbers(respond(rows), len(rows))
+            respond, of_classes = response_of(model, task)
+            outputs = predictions_of(respond(rows), len(rows))
             labels = _labels(model, classes) if of_classes else None
             values = np.asarray(y) if labels is None else _class_numbers(y, labels)
             known, values, names = understand(_said(outputs.shape[1], of_classes), values, labels or classes, task)
@@ -113,7 +113,7 @@ class Opaque:
 
     def predict(self, rows: Any) -> np.ndarray:
         """Return what the model says of rows like its own, (n, n_outputs): probabilities, or values; float64."""
-        return _numbers(self._respond(rows), len(rows))
+        return predictions_of(self._respond(rows), len(rows))
 
     def losses(self, at: np.ndarray, rows: Any) -> np.ndarray:
         """Return the loss of `rows`, (n, n_columns), that stand for the rows number `at`, (n,); float64."""
@@ -135,7 +135,8 @@ class Opaque:
         return _as_numbers(self.rows)
 
 
-def _table(X: Any) -> Any:
+def table_of_rows(X: Any) -> Any:
+    """Return rows as a DataFrame or an array of two dimensions."""
     if isinstance(X, Table):
         return X.X
     if sparse.issparse(X):
@@ -155,7 +156,7 @@ def _as_numbers(rows: Any) -> np.ndarray:
     return frame.to_numpy(np.float32)
 
 
-def _response(model: Any, task: str | None) -> tuple[Callable[[Any], Any], bool]:
+def response_of(model: Any, task: str | None) -> tuple[Callable[[Any], Any], bool]:
     """Return the method to ask, and whether it tells probabilities of classes."""
     if task != "regression" and hasattr(model, "predict_proba"):
         return model.predict_proba, True
@@ -195,7 +196,7 @@ def _class_numbers(y: Any, labels: list[Any]) -> np.ndarray:
     return np.array([number[label] for label in given], int)
 
 
-def _numbers(answer: Any, n_rows: int) -> np.ndarray:
+def predictions_of(answer: Any, n_rows: int) -> np.ndarray:
     """Return predictions as (n_rows, n_outputs), float64."""
     if isinstance(answer, list) and answer and np.ndim(answer[0]) == 2:
         raise PermGradError("the model predicts several targets at once; give one that predicts a single one")
@@ -208,7 +209,7 @@ def _numbers(answer: Any, n_rows: int) -> np.ndarray:
     return values.reshape(n_rows, -1)
 
 
-class _NetworkOfTable:
+class NetworkOfTable:
     """A Keras model that is given a table's columns: as its one input, or each as an input of its own."""
 
     def __init__(self, network: Any, rows: Any) -> None:
@@ -230,6 +231,7 @@ class _NetworkOfTable:
         self.shapes = [tuple(tensor.shape[1:]) for tensor in inputs]
 
     def __call__(self, rows: Any) -> np.ndarray:
+        """Return the network's outputs for rows of such a table, (n_rows, n_outputs)."""
         values = _as_numbers(rows)[:, self.order]
         parts = [values[i : i + ROWS_PER_CALL] for i in range(0, len(values), ROWS_PER_CALL)]
         return np.concatenate([self._outputs(part) for part in parts])

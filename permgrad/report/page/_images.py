@@ -13,25 +13,37 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from permgrad.data.table import Table
-from permgrad.importance.pixels import read_pixels
-from permgrad.plotting import overlay
+from permgrad.plotting import pixel_overlay
+from permgrad.report.row_heat import SHAPLEY, row_heat
 
 MAX_SAMPLES = 6
-JPEG_QUALITY = 90
 DPI = 150
 """Of what is no line or text in a vector picture."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One row: its image, the Grad-CAM overlay, and what was predicted."""
+    """One row: its image, what its columns add there, and what was predicted.
+
+    Attributes
+    ----------
+    image, overlay : str
+        Sources of pictures.
+    true, predicted : str
+    wrong : bool
+    caption : str
+        Which columns speak for the answer and against it, by the row's own values; or why none does.
+    method : str
+        What the colours of the overlay are.
+    """
 
     image: str
     overlay: str
     true: str
     predicted: str
     wrong: bool
-    hottest: list[str]
+    caption: str
+    method: str
 
 
 def figure_source(figure: Figure) -> str:
@@ -50,22 +62,19 @@ def samples(estimator: Any, test: Table, predicted: np.ndarray) -> list[Sample]:
     """
     rows = _chosen(test, predicted)
     part = test.take(rows)
-    images, maps = estimator.images(part.X), estimator.grad_cam_maps(part.X)
-    classification = test.task == "classification"
-    outputs = [int(np.flatnonzero(estimator.classes_ == predicted[row])[0]) if classification else 0 for row in rows]
-    heats = [heat[:, :, output] for heat, output in zip(maps, outputs, strict=True)]
-    at_feature = read_pixels(maps, estimator.layout_)  # (n_rows, n_layout_features, n_outputs)
-    names = np.array(estimator.layout_.features)
+    heat = row_heat(estimator, part.X, test.X)
+    told = f"{heat.method}, in {heat.unit}" if heat.method == SHAPLEY else heat.method
     return [
         Sample(
-            image=_encoded(".png", _grey(image)),
-            overlay=_encoded(".jpg", overlay(image[:, :, 0], heat)[:, :, ::-1]),
+            image=_encoded(_grey(image)),
+            overlay=_encoded(pixel_overlay(estimator.layout_, values)[:, :, ::-1]),
             true=_shown(test.y.iloc[row]),
             predicted=_shown(predicted[row]),
-            wrong=classification and bool(test.y.iloc[row] != predicted[row]),
-            hottest=_hottest(scores[:, output], names),
+            wrong=test.task == "classification" and bool(test.y.iloc[row] != predicted[row]),
+            caption=heat.caption(number),
+            method=told,
         )
-        for row, image, heat, scores, output in zip(rows, images, heats, at_feature, outputs, strict=True)
+        for number, (row, image, values) in enumerate(zip(rows, estimator.images(part.X), heat.pixels, strict=True))
     ]
 
 
@@ -78,12 +87,6 @@ def _chosen(test: Table, predicted: np.ndarray) -> np.ndarray:
     return np.array([*first[: MAX_SAMPLES - len(wrong)], *wrong], int)
 
 
-def _hottest(heat: np.ndarray, names: np.ndarray) -> list[str]:
-    """Return the three hottest features; fewer where no others have any heat."""
-    best = np.argsort(-heat, kind="stable")[:3]
-    return names[best[heat[best] > 0]].tolist()
-
-
 def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
 
@@ -93,10 +96,9 @@ def _grey(image: np.ndarray) -> np.ndarray:
     return (255 * (image - low) / (high - low if high > low else 1)).astype(np.uint8)
 
 
-def _encoded(kind: str, pixels: np.ndarray) -> str:
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if kind == ".jpg" else []
-    _, data = cv2.imencode(kind, pixels, options)
-    return _source({".jpg": "jpeg", ".png": "png"}[kind], data.tobytes())
+def _encoded(pixels: np.ndarray) -> str:
+    _, data = cv2.imencode(".png", pixels)
+    return _source("png", data.tobytes())
 
 
 def _source(kind: str, data: bytes) -> str:

@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from permgrad.evaluation.reference_models import ReferenceModels
-from permgrad.evaluation.stability import RankStability
-from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
+
+if TYPE_CHECKING:
+    from permgrad.evaluation.reference_models import ReferenceModels
+    from permgrad.evaluation.stability import RankStability
+    from permgrad.importance.ranking import FeatureRanking
 
 DIGITS = 4
 """Significant digits of a column's largest number; the others get as many decimals."""
@@ -129,6 +131,17 @@ def number(value: Any) -> str:
     if isinstance(value, (int, np.integer)):
         return f"{value:,}".replace("-", "−")
     return f"{value:.{DIGITS}g}".replace("-", "−")
+
+
+def shown(value: Any) -> str:
+    """Return a cell as text."""
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return "missing"
+    if isinstance(value, pd.Timestamp):
+        return str(value).removesuffix(" 00:00:00")
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}".replace("-", "−")
+    return str(value)
 
 
 def percent(share: float, decimals: int = 0) -> str:

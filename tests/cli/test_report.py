@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import json
+
+
+def test_the_page_is_drawn_again_without_the_table(command, ranked_copy, tmp_path):
+    page = ranked_copy / "report.html"
+    first = page.read_bytes()
+    page.unlink()
+    done = command("report", ranked_copy)
+    assert (done.code, done.stdout) == (0, f"{page}\n"), done.stderr
+    assert page.read_bytes() == first
+    assert command("report", ranked_copy, "--out", tmp_path / "other.html").code == 0
+    assert (tmp_path / "other.html").read_bytes() == first
+
+
+def test_a_directory_without_a_page_is_one_line(command, ranked_copy, tmp_path):
+    assert "page.json" in command("report", tmp_path).stderr
+    (ranked_copy / "page.json").write_text(json.dumps({"kind": "other"}))
+    wrong = command("report", ranked_copy)
+    assert wrong.code == 2
+    assert "permgrad.Page" in wrong.stderr
