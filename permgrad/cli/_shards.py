@@ -73,6 +73,8 @@ def check_shard(shard: Shard, steps: Steps, *, by_blocks: bool) -> None:
         raise PermGradError("--shard is for tables in memory; leave it out, or pass --no-stream")
     if steps.evaluate:
         raise PermGradError("--evaluate tests a whole ranking; merge the shards, then run permgrad evaluate")
+    if steps.by is not None:
+        raise PermGradError("--by scores one network on all columns; leave it out, or --shard")
     if steps.trainings > 1 and shard.of > steps.trainings:
         raise PermGradError(f"--shard {shard} parts {steps.trainings} trainings; there are no more shards than these")
     if steps.trainings > 1:

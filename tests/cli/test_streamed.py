@@ -23,6 +23,7 @@ def parts(tmp_path):
     return tmp_path / "part-*.parquet"
 
 
+@pytest.mark.slow
 def test_files_are_ranked_by_blocks(parts, tmp_path, command):
     given = ["--target", "y", "--stream", "--preset", "published", "--formula", "fused", *FAST]
     ran = command("rank", parts, *given, "--out", tmp_path / "out")

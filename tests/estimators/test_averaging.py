@@ -32,6 +32,7 @@ def test_predictions_are_averaged_by_hand(rng):
     assert pg.AveragedRegressor.of(fitted).score(X, y) > fitted[0].score(X, y)
 
 
+@pytest.mark.slow
 def test_rankings_are_averaged_on_the_same_permutations(rng, tmp_path):
     X, y = rng.random((60, 3)), np.repeat(["b", "a"], 30)
     networks = [pg.MLPClassifier(hidden_units=(4,), epochs=1, random_state=s).fit(X, y) for s in (0, 1)]

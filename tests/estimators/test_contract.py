@@ -246,6 +246,7 @@ def test_the_order_of_rows_does_not_matter(problem):
     np.testing.assert_allclose(output(estimator, X.iloc[order]), output(estimator, X)[order], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", NETWORKS, indirect=True)
 def test_random_states(problem):
     """A number gives the same network again; of a RandomState and of None, each fit draws another."""
@@ -257,6 +258,7 @@ def test_random_states(problem):
         assert estimator.fit(X, y).random_state_ != estimator.fit(X, y).random_state_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", NETWORKS, indirect=True)
 def test_only_ratios_of_sample_weights_matter_and_rows_of_none_are_left_out(problem):
     estimator, X, y = problem
@@ -320,6 +322,7 @@ def test_sample_weights_that_cannot_be(problem, weight, message):
         estimator.fit(X, y, weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", NETWORKS, indirect=True)
 def test_validation_rows_are_a_pair_or_a_table(problem):
     estimator, X, y = problem

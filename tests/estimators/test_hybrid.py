@@ -61,6 +61,7 @@ def test_learns_and_ranks_real_data(fitted, cancer):
     assert set(ranking.branch_weights) == {"tabular", "image"}
 
 
+@pytest.mark.slow
 def test_columns_are_ranked_as_the_user_gave_them(mixed_fit):
     model, X, y = mixed_fit
     assert model.score(X, y) > 0.8  # the target's unit of a million does not matter
@@ -99,6 +100,7 @@ def test_same_seed_same_ranking(cancer):
     assert rankings[0] != rankings[2]
 
 
+@pytest.mark.slow
 def test_global_random_state_is_left_alone(cancer):
     train = cancer[0]
     np.random.seed(0)  # noqa: NPY002
@@ -107,6 +109,7 @@ def test_global_random_state_is_left_alone(cancer):
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branches", [("image",), "tabular"])
 def test_one_branch(branches, cancer):
     train, _, test = cancer
@@ -165,6 +168,7 @@ def test_mixed_precision_learns_and_stays_float32_outside(cancer):
     assert np.isfinite(model.rank_features(test.X, test.y, formula="fused").scores).all()
 
 
+@pytest.mark.slow
 def test_validation_rows_only_decide_when_to_stop(cancer):
     train, val, _ = cancer
     model = pg.HybridClassifier(**SMALL, epochs=2)
@@ -358,6 +362,7 @@ def test_images_are_what_the_image_branch_sees():
     assert np.abs(drawn - model.layout_.scale(X)).max() > 0.1
 
 
+@pytest.mark.slow
 def test_odd_labels_and_names_are_right_or_one_clear_line(rng):
     X = pd.DataFrame(rng.normal(size=(40, 2)), columns=["a", 1])  # names of text and numbers
     y = pd.Series(np.arange(40) % 2)
@@ -393,6 +398,7 @@ def test_images_that_do_not_fit_into_memory_are_told_before_training(rng, monkey
         pg.HybridRegressor(epochs=1, image_size=800).fit(rng.normal(size=(40, 2)), rng.normal(size=40))
 
 
+@pytest.mark.slow
 def test_tables_as_people_have_them_are_fitted_ranked_saved_and_predicted(rng, tmp_path):
     """Text, dates and names of Arrow's tables: what `fit` takes, the saved estimator takes too, row by row."""
     spend, days = rng.gamma(2, 700, 80), rng.integers(0, 900, 80)

@@ -24,6 +24,7 @@ def held(model, X, y, coverage: float) -> float:
     return float(((low <= y) & (y <= high)).mean())
 
 
+@pytest.mark.slow
 def test_fresh_rows_lie_in_them(rng):
     """Of a network that has learned; 4 deviations of the noise are narrow beside the target's own 20."""
     X, y = planted(600, rng)

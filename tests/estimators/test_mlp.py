@@ -73,6 +73,7 @@ def test_the_network_is_the_published_one(problem):
     assert layers == ["InputLayer", "Normalization", *block, *block, "Dropout", "Dense", "Softmax"]
 
 
+@pytest.mark.slow
 def test_columns_are_standardised_by_training_rows(fitted, problem):
     encoded = fitted.encoder_.transform(problem[0])
     scaled = keras.ops.convert_to_numpy(fitted.network_.get_layer("scale")(encoded))

@@ -79,6 +79,7 @@ def test_averages_hand_groups_on(numbered, trainings):
     assert not set(PATIENTS[fitted]) & set(PATIENTS[deciding])
 
 
+@pytest.mark.slow
 def test_within_scikit_learns_tools(numbered, trainings):
     """Metadata is routed: the tool's folds, and what an estimator sets apart within them, keep groups whole."""
     X, y = numbered

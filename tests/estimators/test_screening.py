@@ -207,6 +207,7 @@ def screened(model, X, y, trainings, monkeypatch, answer):
     return asked
 
 
+@pytest.mark.slow
 def test_features_are_screened_where_rows_are_few_and_the_others_masked(rng, trainings, monkeypatch):
     """All 0/1 columns of a category belong to one feature; masked columns have no bins, and score exactly 0."""
     import pandas as pd

@@ -25,6 +25,7 @@ def alone(model, number: int):
     return single
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pg.HybridClassifier, pg.HybridRegressor])
 def test_every_row_is_in_training_for_two_of_three(kind, mixed, trainings):
     X, y = mixed
@@ -60,6 +61,7 @@ def test_few_rows_are_not_set_apart(mixed, trainings):
         model.predict_interval(X)
 
 
+@pytest.mark.slow
 def test_predictions_and_rankings_are_averaged_and_saved(mixed, trainings, tmp_path):
     """Of networks of random weights: the mean of what each alone says."""
     X, y = mixed
@@ -92,6 +94,7 @@ def test_more_networks_than_rows_of_any_class_are_refused(mixed, trainings):
         pg.HybridClassifier(**{**SMALL, "n_networks": 20}).fit(X[:30], np.tile(["yes", "no"], 15))
 
 
+@pytest.mark.slow
 def test_callbacks_see_the_networks_so_far(mixed, trainings):
     """A callback may predict while a network is trained, by the mean of those that there are."""
     X, y = mixed

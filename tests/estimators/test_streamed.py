@@ -46,6 +46,7 @@ def fitted(directory):
     return model, train, val, test
 
 
+@pytest.mark.slow
 def test_columns_are_learned_from_the_sample_alone(fitted):
     model, train, _, _ = fitted
     sample = train.sample(model.random_state_)
@@ -57,6 +58,7 @@ def test_columns_are_learned_from_the_sample_alone(fitted):
     np.testing.assert_allclose(model.prior_, train.y.value_counts(normalize=True).sort_index(), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_network_is_that_of_the_same_rows_in_memory(fitted, monkeypatch):
     """Slow and obvious: all rows encoded at once, and taken from there by their positions."""
     model, train, val, _ = fitted
@@ -150,6 +152,7 @@ def test_no_interval_no_share():
     assert widest_share(pg.FeatureRanking(("a",), np.ones(1))) is None
 
 
+@pytest.mark.slow
 def test_a_regression_sets_rows_apart_by_itself(directory):
     streams = table(directory, "number", sample_rows=2000)
     model = pg.HybridRegressor(**SMALL, epochs=1).fit(streams)
@@ -160,6 +163,7 @@ def test_a_regression_sets_rows_apart_by_itself(directory):
     assert model.predict(streams).shape == (1500,)
 
 
+@pytest.mark.slow
 def test_several_networks_leave_other_rows_out(directory, monkeypatch):
     seen = []
     batches = batches_module.Batches.__init__

@@ -130,6 +130,7 @@ def test_rows_with_equal_kept_values_are_equally_likely_donors():
     assert len(np.unique(given)) > 250
 
 
+@pytest.mark.slow
 def test_a_number_with_gaps_weighs_as_much_as_another_whatever_its_unit(mixed_fit):
     """Each column of the table has variance 1 in all, the number and its 0/1 column alike."""
     explained = mixed_fit

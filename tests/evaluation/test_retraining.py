@@ -57,6 +57,7 @@ def test_equal_sets_of_columns_are_trained_on_once(planted, rankings):
     assert len(Counting.fits) == 1 + 5 + 5
 
 
+@pytest.mark.slow
 def test_a_plain_mlp_has_few_epochs_of_few_batches(mixed_fit):
     model = retraining.plain_mlp(mixed_fit)
     assert (model.branches, model.epochs, model.batch_size) == (("tabular",), 2, 32)

@@ -29,6 +29,7 @@ def graded() -> ExplainedModel:
     return ExplainedModel(estimator, estimator.rank_features(test.X, test.y, formula="fused"), train, test)
 
 
+@pytest.mark.slow
 def test_the_ranking_falls_apart(graded, monkeypatch):
     """The network of shuffled labels is a random one: what it would be trained on is asserted, and not trained."""
     shuffled = []

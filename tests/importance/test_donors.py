@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from permgrad.importance.donors import shuffled, shuffled_within
 
@@ -15,6 +16,7 @@ def test_rows_that_weigh_alike_are_permuted():
     assert sorted(shuffled(50, np.random.default_rng(3), np.full(50, 0.3))) == list(range(50))
 
 
+@pytest.mark.slow
 def test_each_row_takes_each_value_as_often_as_that_weighs():
     """Over many orders: n w / W times a row gives its value, to any row alike; in one order, that rounded."""
     taken = np.zeros((6, 6))

@@ -42,6 +42,7 @@ def rows(rng):
     return X, background
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_values_are_those_of_all_coalitions(task, random_hybrid, layout, rows):
     X, background = rows
@@ -98,6 +99,7 @@ def test_the_error_that_is_told_is_that_of_other_orders_or_more(random_hybrid, l
     assert known <= told < 3 * known
 
 
+@pytest.mark.slow
 def test_columns_of_a_table_have_one_value_each_and_say_what_they_are(mixed_frame):
     y = np.where(mixed_frame["colour"] == "red", "red", "no")
     model = pg.HybridClassifier(preset="fast", branches="tabular", epochs=2)
@@ -121,6 +123,7 @@ def test_columns_of_a_table_have_one_value_each_and_say_what_they_are(mixed_fram
         found.row(3)
 
 
+@pytest.mark.slow
 def test_several_networks_are_averaged(rng):
     X = pd.DataFrame(rng.normal(size=(80, 3)), columns=["a", "b", "c"])
     model = pg.HybridRegressor(preset="fast", branches="tabular", epochs=1, n_networks=2).fit(X, X["a"] + X["b"])

@@ -156,6 +156,7 @@ def test_groups_are_players(wide_layout, rng):
     np.testing.assert_allclose(ranking.scores, [1, 4], atol=0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.03])
 def test_confident_networks_are_not_biased_by_few_donors(share, rng):
     """-log of a mean of few probabilities is above that of the mean of all; so few donors hold hardly a rare class."""
@@ -188,6 +189,7 @@ def test_time_limit_and_checkpoint(telling, layout, rng, tmp_path):
         pg.rank_features(model, X + 0.1, y, **options, budget=pg.Budget(checkpoint=tmp_path / "kept.npz"))
 
 
+@pytest.mark.slow
 def test_where_the_game_takes_too_long_permutation_alone_is_the_headline(random_hybrid, layout, rng, monkeypatch):
     monkeypatch.setattr("permgrad.importance.rank.QUICK_GAME", 1)
     model, X, y = random_hybrid("classification", 3), rng.random((40, 6)).astype(np.float32), rng.integers(0, 3, 40)
@@ -206,6 +208,7 @@ def test_formulas_have_names(formula, random_hybrid, layout, rng):
         pg.rank_features(model, X, y, layout=layout, formula="other")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", ["tabular", "image"])
 def test_one_branch_plays_alone(branch, random_hybrid, layout, rng):
     model, X = random_hybrid("regression", 1, (branch,)), rng.random((40, 6)).astype(np.float32)
@@ -321,6 +324,7 @@ def test_what_donors_give_by_chance_alone_widens_nothing(rng):
     np.testing.assert_allclose(spread[1], 50 * 10 / np.sqrt(400), rtol=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.backend
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("anew", [False, True])

@@ -90,6 +90,7 @@ def test_random_orders_are_averaged(problem):
     assert chance["kept"].tolist() == [0, 4, 8]
 
 
+@pytest.mark.slow
 def test_every_kind_of_rows_gives_one_curve(problem, rng):
     X, y = problem
     X = np.where(X > 0.5, X, 0).astype(np.float32)

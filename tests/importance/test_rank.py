@@ -94,6 +94,7 @@ def test_end_to_end_stands_beside_the_fused_score(random_hybrid, layout, rng, tm
     assert {path.name for path in tmp_path.iterdir()} == files
 
 
+@pytest.mark.slow
 def test_end_to_end_is_left_out_where_it_takes_long(random_hybrid, layout, rng, monkeypatch):
     model, X, y = random_hybrid("classification", 3), rng.random((30, 6)), rng.integers(0, 3, 30)
     monkeypatch.setattr("permgrad.importance.rank.QUICK", 1000)
@@ -159,6 +160,7 @@ def test_columns_in_another_order_are_refused(planted_model, layout, planted_row
         layout.scale(frame)
 
 
+@pytest.mark.slow
 def test_branches_are_encoded_once(random_hybrid, layout, rng, monkeypatch):
     """Grad-CAM leaves the image branch's codes behind, ablation the tabular branch's."""
     from permgrad.importance.network import _inputs as inputs

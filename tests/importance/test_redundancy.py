@@ -78,6 +78,7 @@ def test_copies_are_redundant_and_a_column_that_stands_alone_is_not(rng):
     assert "and 2 more tell much the same: on their own they save 0." in said
 
 
+@pytest.mark.slow
 @pytest.mark.backend
 def test_a_network_knows_which_columns_go_together(random_hybrid, layout, rng):
     model, X = random_hybrid("regression", 1), rng.random((40, 6)).astype(np.float32)

@@ -53,6 +53,7 @@ def plain_increases(X, y, weights):
     return scores / total**2
 
 
+@pytest.mark.slow
 def test_permuted_rows_of_weight_k_are_k_rows(problem):
     X, y, weights = problem
     expected = plain_increases(X, y, weights)

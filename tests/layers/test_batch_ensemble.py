@@ -103,6 +103,7 @@ def two_networks(n_out: int) -> tuple[keras.Model, keras.Model, keras.Model]:
     return model, *networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_out", [1, 3])
 def test_training_minimises_the_mean_of_the_networks_losses(n_out, rng):
     """The first epoch's loss of one batch is that of untrained networks, on average; predicting, their mean's."""
@@ -134,6 +135,7 @@ def test_weights_of_rows_reach_each_network(rng):
     assert history["loss"][0] == pytest.approx(float(np.mean(rows * weight[y])), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_out", [1, 3])
 def test_trained_networks_can_be_cloned(n_out, rng, tmp_path):
     """Keras rebuilds the loss and metric of a compiled network from their settings."""

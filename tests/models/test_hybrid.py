@@ -194,6 +194,7 @@ def test_permutation_agrees_with_plain_loop(case, way, groups, layout, rng):
     np.testing.assert_allclose(found.scores, plain, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "baseline"), [("classification", "zero"), ("regression", "mean"), ("classification", "shuffled")]
 )
@@ -302,6 +303,7 @@ def test_the_default_network_agrees_with_plain_numpy(ensemble_size, layout):
     np.testing.assert_allclose(model.predict(X, verbose=0), softmax(mean / 1.7, axis=1), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.backend
 @pytest.mark.parametrize(
     ("task", "way", "groups", "ensemble_size"),

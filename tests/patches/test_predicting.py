@@ -21,6 +21,7 @@ def model():
     return model
 
 
+@pytest.mark.slow
 def test_logits_in_order(model, patches):
     logits = predict_logits(model, patches, symmetries=8, batch_size=100, workers=2)  # four batches, the last a part
     images = patches.pixels()

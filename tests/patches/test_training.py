@@ -42,6 +42,7 @@ def test_rates_by_hand():
     assert rates[15] < 0.03 * 1e-3
 
 
+@pytest.mark.slow
 def test_each_step_has_its_rate(patches, monkeypatch):
     """Nothing is learned while it is 0: in the first epoch, and one step into the second."""
     after = 3 + 1  # batches of an epoch, and one
@@ -86,6 +87,7 @@ def test_the_same_seed_gives_the_same_network_and_it_is_saved(patches, tmp_path)
     assert loaded.optimizer._learning_rate.config == config(schedule="one_cycle")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_lost_while_training(patches, tmp_path):
     gone = pg.Patches(patches.ids, (*patches.files[:-1], tmp_path / "gone.tif"), patches.shape, patches.y)
     with pytest.raises(pg.PermGradError, match=r"gone\.tif: No such file"):
@@ -138,6 +140,7 @@ def test_what_is_frozen_stays(patches):
     assert not same[2][0]
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_step(patches):
     """Binary cross-entropy on the logit, positives weighed, mean over patches: computed by hand."""
     few = patches.take(np.r_[np.flatnonzero(patches.y == 0)[:9], np.flatnonzero(patches.y == 1)[:3]])

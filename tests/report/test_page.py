@@ -27,6 +27,7 @@ from tests.referees import evaluation
 from tests.report.conftest import SCRIPT, Reader
 
 
+@pytest.mark.slow
 def test_what_comes_with_the_data_is_text_and_no_markup(report):
     page = report.page
     read = Reader(page)

@@ -120,6 +120,7 @@ def test_selection_falls_back_on_the_best():
     assert study.select(ranking, 0.9, 1) == ["b"]
 
 
+@pytest.mark.slow
 def test_a_fold_fits_and_selects_without_its_test_rows(table, models):
     """Test rows made of nonsense change the test scores, and nothing that was fitted or selected."""
     rest, test = np.arange(0, 400), np.arange(400, 569)
@@ -141,6 +142,7 @@ def test_a_fold_fits_and_selects_without_its_test_rows(table, models):
     assert max(accuracy.values()) < 0.8 < min(scores["accuracy"] for scores in honest["scores"].values())
 
 
+@pytest.mark.slow
 def test_the_report_says_what_is_within_noise(results, tmp_path):
     text = " ".join(STUDY.write_report(settings(), results, tmp_path).text().split())
     assert "364 training, 91 validation and 114 test rows" in text

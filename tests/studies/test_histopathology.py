@@ -153,6 +153,7 @@ def test_results_depend_on_the_split_and_not_on_recipes():
         assert study.fixed(read(change)) != study.fixed(read())
 
 
+@pytest.mark.slow
 def test_the_grid_goes_on_where_it_died(tmp_path):
     space = {"a": [1, 2, 3], "b": [True, False]}
     seen = []
@@ -233,6 +234,7 @@ def trainer(tmp_path):
     return Trainer(study.STUDY.workspace(tmp_path), "float32", 0)
 
 
+@pytest.mark.slow
 def test_network_and_step_belong_together(trainer, untrained, part):
     """Either one lost, as where a process dies between them, both are made again."""
     first = trainer.train(read().small, part, keep=True)

@@ -94,6 +94,7 @@ def test_png_files_do_to_an_image_what_the_layer_does(tmp_path):
     assert np.ptp(draw(np.zeros((1, 4), np.float32))) == 0
 
 
+@pytest.mark.slow
 def test_networks_with_mistakes_of_their_input(fitted, parts):
     """PNG files forget a row's level, so twice all values is the same image; the scaling has seen rows of the test."""
     every = pd.concat([parts["train"].X, parts["test"].X + 10])
@@ -133,6 +134,7 @@ def test_one_map_for_all_as_the_published_loop(fitted, parts):
     assert heat.features == layout.features
 
 
+@pytest.mark.slow
 def test_misreading_leaves_permutation_and_weights_alone(fitted, parts, rankings):
     readings = mistakes.misread(fitted, parts, 1)
     assert set(readings) == {"corrected", "transposed", "one map", "end_to_end", "features"}

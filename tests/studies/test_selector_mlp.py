@@ -267,6 +267,7 @@ def test_steps_take_genes_from_rankings(given, drawn, monkeypatch):
     assert counts == {"rank_by_svm": 2, "rank_by_network": 3 * 2, **panels}
 
 
+@pytest.mark.slow
 def test_the_report_says_what_is_in_it(given, drawn, tmp_path):
     text = study.STUDY.write_report(given, drawn, tmp_path).text()
     assert "90 train, 90 validation, 90 test cells of 3 classes (the rarest has 10 test cells)" in text

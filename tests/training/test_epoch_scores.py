@@ -32,6 +32,7 @@ class Reference(keras.callbacks.Callback):
         self.found.append((recall, roc_auc_score(self.y == "sick", probabilities[:, 1])))
 
 
+@pytest.mark.slow
 def test_equals_predicting_after_each_epoch(problem):
     X, y, X_val, y_val = problem
     model = pg.MLPClassifier(**SMALL)
@@ -51,6 +52,7 @@ def test_equals_predicting_after_each_epoch(problem):
     assert last["roc_auc"] == pytest.approx(pg.get_scorer("roc_auc")(model, X, y))
 
 
+@pytest.mark.slow
 def test_it_changes_nothing_about_the_training(problem):
     X, y, X_val, _ = problem
     watched, plain = pg.MLPClassifier(**SMALL), pg.MLPClassifier(**SMALL)
@@ -78,6 +80,7 @@ def keras_model(n_outputs: int, activation: str | None, loss: str) -> keras.Mode
     return model
 
 
+@pytest.mark.slow
 def test_any_keras_model(problem):
     X, y, *_ = problem
     X, number = X.to_numpy(np.float32), (y == "sick").astype(int)

@@ -154,6 +154,7 @@ def test_precision_without_an_accelerator(monkeypatch):
     assert choose_precision("auto") == "mixed_float16"
 
 
+@pytest.mark.slow
 def test_mixed_float16_scales_its_loss(rng):
     X = rng.normal(size=(64, 2)).astype(np.float32)
     rows = keras.Input((2,))

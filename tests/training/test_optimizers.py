@@ -86,6 +86,7 @@ def test_mixed_precision_shrinks_weights_as_float32_does(rows, monkeypatch):
         assert mean_absolute_weight(model) == pytest.approx(mean_absolute_weight(plain), rel=0.02)
 
 
+@pytest.mark.slow
 def test_it_is_saved_with_the_network(rows, tmp_path):
     model = network(rows)
     config = TrainingConfig(l1=2.0, l2=0.5, schedule="constant", keep="last", epochs=1)

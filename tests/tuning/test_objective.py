@@ -34,6 +34,7 @@ def line() -> pg.Table:
     return pg.Table(X, (100 * X.x + rng.normal(size=120)).rename("y"), name="line")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "r2"])
 def test_a_score_is_that_of_the_kept_epoch_which_the_pruner_saw(table, line, metric):
     data = line if metric == "r2" else table
@@ -54,6 +55,7 @@ def test_a_pruner_stops_training(table):
     assert trial.user_attrs["val_loss"] == pytest.approx(log.epochs[0]["val_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "message"),
     [

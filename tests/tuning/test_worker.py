@@ -72,6 +72,7 @@ def test_two_objectives_give_a_pareto_front_whose_networks_are_kept(job):
     assert kept(ours) == {f"trial_{trial.number:04d}" for trial in best}
 
 
+@pytest.mark.slow
 def test_a_hopeless_trial_is_pruned_and_keeps_the_scores_of_its_last_epoch(job):
     study = run(job(n_trials=6, pruner="halving"))
     pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
@@ -88,6 +89,7 @@ def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_study_goes_on(jo
     assert study.trials[1].user_attrs[FAILURE] == "MemoryError: cannot allocate 3 TiB"
 
 
+@pytest.mark.slow
 def test_five_failures_in_a_row_end_it_with_their_reason(job):
     ours = job(failing_at({1, 2, 3, 4, 5}, OSError, "no device"), 3)
     with pytest.raises(pg.PermGradError, match="5 trials in a row failed; the last: trial 5, OSError: no device"):

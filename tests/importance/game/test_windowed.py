@@ -66,6 +66,7 @@ def largest_error(model, rng, features, *, shared=True, anew=False, fuse=False):
     return np.abs(np.stack(said) - answers).max() / np.abs(answers).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "anew",
     [pytest.param(False, marks=pytest.mark.backend), True],
@@ -76,6 +77,7 @@ def test_each_step_is_the_whole_network(anew, places, rng, always):
     assert largest_error(hybrid(places, rng), rng, features, anew=anew) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -87,10 +89,12 @@ def test_other_networks(settings, places, rng, always):
     assert largest_error(hybrid(places, rng, **settings), rng, FEATURES) < 1e-5
 
 
+@pytest.mark.slow
 def test_fused(places, rng, always):
     assert largest_error(hybrid(places, rng), rng, FEATURES, fuse=True) < 1e-5
 
 
+@pytest.mark.slow
 def test_maps_that_are_not_kept_of_all_rows(places, rng, always):
     assert largest_error(hybrid(places, rng), rng, FEATURES, shared=False) < 1e-5
 
@@ -108,6 +112,7 @@ def test_a_full_image_has_no_live_cells(rng, always):
     assert largest_error(model, rng, [[0], [5]]) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_map_that_stays_as_it_was_is_seen(places, rng, monkeypatch, always):
     """What these tests are worth: the cells of the maps are not replaced."""
     model = hybrid(places, rng)

@@ -121,6 +121,7 @@ def fitted():
     return model, X[350:], y[350:]
 
 
+@pytest.mark.slow
 def test_users_groups_are_permuted_together(fitted):
     model, X, y = fitted
     ranking = model.rank_features(X, y, groups={"both": ["u", "v"]}, formula="fused")
@@ -136,6 +137,7 @@ def test_users_groups_are_permuted_together(fitted):
     assert together > 1.1 * apart.sum()  # what one copy loses the other still tells
 
 
+@pytest.mark.slow
 def test_correlated_groups_and_the_way_down(fitted):
     model, X, y = fitted
     ranking = model.rank_features(X, y, groups="correlated", n_repeats=2)

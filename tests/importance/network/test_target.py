@@ -77,6 +77,7 @@ def measured(model, loss, inputs, y):
     return float(keras.ops.mean(keras.losses.get(loss)(y, model(inputs))))
 
 
+@pytest.mark.slow
 @pytest.mark.backend
 def test_the_explainers_measure_the_loss(frame, layout):
     """All losses that rankings are made of are Keras's own, of rows as they are and permuted."""
@@ -94,6 +95,7 @@ def test_the_explainers_measure_the_loss(frame, layout):
         assert ranking.scores[2] == pytest.approx(increase, abs=1e-5), kind
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:this network has learned nothing")
 def test_the_whole_ranking_is_of_one_kind(frame, layout):
     """Grad-CAM has as many classes as permutation has, so that the two can be fused."""

@@ -57,6 +57,7 @@ def test_anchors_are_a_low_a_middle_and_a_high_value(rng):
     assert len(np.unique(classes[anchor_rows(classes)], axis=0)) == 3
 
 
+@pytest.mark.slow
 def test_what_was_learned_badly_is_named(rng):
     """A product of three columns with a steep one: the regressions miss it, trees find some of it."""
     X = rng.choice([-1.0, 1.0], size=(800, 4))
@@ -72,6 +73,7 @@ def test_what_was_learned_badly_is_named(rng):
     assert ranking.settings["untold"]["x3"] > 0.3
 
 
+@pytest.mark.slow
 def test_repeats_change_scores_and_no_conditional_p_value(rng):
     X = rng.normal(size=(100, 3)).astype(np.float32)
     y, model = X[:, 0] + rng.normal(size=100), linear_model([1.0, 0.3, 0.0])

@@ -144,6 +144,7 @@ def test_equals_the_networks_own_importance(n_outputs, activation, rng):
         assert ours.settings["baseline_loss"] == pytest.approx(theirs.settings["baseline_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:this")
 def test_conditional_equals_the_networks_own(rng):
     X, network, y = rng.normal(size=(90, 4)).astype(np.float32), random_network(3, "softmax"), rng.integers(0, 3, 90)

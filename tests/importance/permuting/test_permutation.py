@@ -72,6 +72,7 @@ def test_agrees_with_plain_loop(task, groups, way, random_hybrid, layout, rng):
         np.testing.assert_allclose(ranking.class_scores, by_class, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [None, PAIRED])
 def test_large_work_is_fused_and_the_same(groups, random_hybrid, rng, monkeypatch):
     model, X = random_hybrid("classification", 3), rng.random((90, 6)).astype(np.float32)
@@ -137,6 +138,7 @@ def test_intervals_hold_the_true_importance():
     assert 90 <= inside <= 99
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:what the other columns tell")  # there is no noise in the target
 def test_conditional_agrees_with_plain_loop(random_hybrid, rng, monkeypatch):
     monkeypatch.setattr(conditional, "TREES", 30)
@@ -366,6 +368,7 @@ def test_rows_that_keep_their_value_are_not_computed(rng, monkeypatch):
     assert 2 <= (feature == 2).sum() <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_ranks_as_float32_does(precision, layout, rng):
     """The same weights: scores differ by less than repeats do, and losses are float32's to half precision."""
@@ -639,6 +642,7 @@ def test_image_model_has_no_tabular_branch(random_hybrid):
         pg.permutation_importance(random_hybrid("regression", 1, ("image",)), np.zeros((5, 6)), np.arange(5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("via", ["tabular", "both"])
 def test_a_column_that_is_one_value_in_these_rows_scores_zero(random_hybrid, layout, rng, via):
     """No row changes when it is permuted: not one of a call, nor of a chunk, nor of all."""

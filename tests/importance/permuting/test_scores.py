@@ -65,6 +65,7 @@ def test_a_planted_case_by_hand():
     assert ranking.scores[1] == 0
 
 
+@pytest.mark.slow
 def test_categories_stay_what_they_are_in_an_estimator_of_ours(mixed_frame, rng):
     y = np.where(mixed_frame["colour"] == "red", "red", "no")
     model = pg.MLPClassifier(hidden_units=(16,), dropout=0.0, epochs=12, learning_rate=1e-2)

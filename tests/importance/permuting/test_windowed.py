@@ -54,6 +54,7 @@ def assert_is_plain_loop(model, layout, rng, way, groups, **given):
     np.testing.assert_allclose(ranking.scores, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "groups", "settings"),
     [
@@ -67,6 +68,7 @@ def test_hybrids(way, groups, settings, places, rng):
     assert_is_plain_loop(hybrid(places, rng, **settings), places, rng, way, groups)
 
 
+@pytest.mark.slow
 def test_features_that_share_a_pixel(places, rng):
     """As published: the pixel shows their mean, so each moves it by half."""
     rows, cols = places.rows.copy(), places.cols.copy()
@@ -80,11 +82,13 @@ def test_features_that_share_a_pixel(places, rng):
     assert_is_plain_loop(model, shared, rng, "both", {"shared": [2, 4], "one": [2], "other": [4], "far": [0]})
 
 
+@pytest.mark.slow
 def test_nothing_is_computed_whole(places, rng, monkeypatch):
     monkeypatch.delattr(permuted.Recomputed, "code")
     assert_is_plain_loop(hybrid(places, rng), places, rng, "both", {"a": [0], "b": [1, 3]})
 
 
+@pytest.mark.slow
 def test_few_rows_at_a_time(places, rng, monkeypatch):
     """Maps of 7 rows are kept at a time: blocks of rows, small calls, and the same numbers."""
     monkeypatch.setattr(permuted, "BLOCK", (4, 8))
@@ -99,6 +103,7 @@ def test_few_rows_at_a_time(places, rng, monkeypatch):
     assert max(rows.stop - rows.start for rows in kept) == 7
 
 
+@pytest.mark.slow
 def test_an_image_of_its_own_with_a_skip_connection(places, rng):
     """Two channels; the second convolution's output is added to the first one's, and a mean follows."""
     image = keras.Input((12, 12, 2))

@@ -61,6 +61,7 @@ def blocks(x, pooling="same", size=2, strides=2):
     return L.Dense(3)(L.Flatten()(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pixels", [[0], [15 * 17 - 1, 3], [16, 17, 18, 100, 101, 254]], ids=["corner", "corners", "neighbours"]
 )
@@ -72,6 +73,7 @@ def test_few_pixels(pixels, pooling, rng):
     assert error < 1e-5 < 1e-2 < change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(24))
 def test_any_network(seed):
     """Whatever a live cell cannot be followed through takes the whole map."""
