@@ -43,6 +43,7 @@ def anchor_rows(own: np.ndarray) -> np.ndarray:
 
 def independence_p_value(
     others: np.ndarray,
+    expected: np.ndarray,
     output: np.ndarray,
     anchored: np.ndarray,
     truth: np.ndarray,
@@ -102,7 +103,7 @@ def independence_p_value(
     values = np.hstack([output - alone, truth])
     values = values if classes else _cut(values)
     said = standardised(np.hstack([middle, high - low]))
-    informed = np.hstack([said[:, said.any(axis=0)], others])
+    informed = np.hstack([standardised(expected), said[:, said.any(axis=0)], others])
     rest = values - learned(Features.of(informed), values, groups=groups)[0][-1]
     if groups is None:
         by_trees = _out_of_bag(informed, rest, random_state)
@@ -152,7 +153,7 @@ def independence_of(
         said, anchored, truth = said[:, -1:], anchored[:, :, -1:], truth[:, -1:]
     random_state = int(np.random.default_rng(seed).integers(2**31))
     counting = {"weights": target.weights, "groups": target.groups}
-    return independence_p_value(others, said, anchored, truth, classes, random_state, **counting)
+    return independence_p_value(others, alike.expected(columns), said, anchored, truth, classes, random_state, **counting)
 
 
 def _cut(values: np.ndarray) -> np.ndarray:
