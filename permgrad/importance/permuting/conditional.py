@@ -86,7 +86,10 @@ class AlikeRows:
         return self._values[:, _predictors(self._values, columns)]
 
     def expected(self, columns: np.ndarray) -> np.ndarray:
-        """Return what the other columns predict of the feature, (n_rows, at most 3), each row by models that did not see it."""
+        """Return what the others predict of the feature and of its spread, (n_rows, at most 3).
+
+        Models predict each row without seeing it. Of more predictions, these are the directions that vary most.
+        """
         return self._expected(tuple(columns.tolist()))
 
     def own(self, columns: np.ndarray) -> np.ndarray:
