@@ -220,7 +220,7 @@ def p_value(answer: Callable[[np.ndarray], np.ndarray], X: np.ndarray, y: np.nda
     truth = np.eye(output.shape[1])[y] if classes else y[:, None]
     if output.shape[1] == 2:
         output, asked, truth = output[:, 1:], asked[:, :, 1:], truth[:, 1:]
-    return independence_p_value(alike.others(columns), output, asked, truth, classes, seed)[0]
+    return independence_p_value(alike.others(columns), alike.expected(columns), output, asked, truth, classes, seed)[0]
 
 
 def levels(design: Design, n_rows: int, n_tables: int) -> None:

@@ -43,6 +43,7 @@ def anchor_rows(own: np.ndarray) -> np.ndarray:
 
 def independence_p_value(
     others: np.ndarray,
+    expected: np.ndarray,
     output: np.ndarray,
     anchored: np.ndarray,
     truth: np.ndarray,
@@ -58,6 +59,9 @@ def independence_p_value(
     ----------
     others : ndarray of shape (n_rows, n_others)
         The other columns; those that the feature is tied to most come first.
+    expected : ndarray of shape (n_rows, n_expected)
+        What the others predict of the feature: a column more to learn from, since both regressions depend on the others
+        through it as far as the tie is all that deceives.
     output : ndarray of shape (n_rows, n_outputs)
         Of the network for the rows as they are.
     anchored : ndarray of shape (3, n_rows, n_outputs)
@@ -102,7 +106,7 @@ def independence_p_value(
     values = np.hstack([output - alone, truth])
     values = values if classes else _cut(values)
     said = standardised(np.hstack([middle, high - low]))
-    informed = np.hstack([said[:, said.any(axis=0)], others])
+    informed = np.hstack([standardised(expected), said[:, said.any(axis=0)], others])
     rest = values - learned(Features.of(informed), values, groups=groups)[0][-1]
     if groups is None:
         by_trees = _out_of_bag(informed, rest, random_state)
@@ -152,7 +156,9 @@ def independence_of(
         said, anchored, truth = said[:, -1:], anchored[:, :, -1:], truth[:, -1:]
     random_state = int(np.random.default_rng(seed).integers(2**31))
     counting = {"weights": target.weights, "groups": target.groups}
-    return independence_p_value(others, said, anchored, truth, classes, random_state, **counting)
+    return independence_p_value(
+        others, alike.expected(columns), said, anchored, truth, classes, random_state, **counting
+    )
 
 
 def _cut(values: np.ndarray) -> np.ndarray:

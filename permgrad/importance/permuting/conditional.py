@@ -72,6 +72,7 @@ class AlikeRows:
         self._seed = random_state
         # Repeats may come one after the other: each asks for its feature's bins anew.
         self._last = functools.lru_cache(maxsize=1)(self._bins)
+        self._expected = functools.lru_cache(maxsize=1)(self._predictions)
 
     def bins(self, columns: np.ndarray) -> np.ndarray:
         """Return the number of each row's bin, shape (n_rows,), int32, for the feature of these columns.
@@ -84,17 +85,28 @@ class AlikeRows:
         """Return the columns that tell of the feature, standardised, those first that correlate most with it."""
         return self._values[:, _predictors(self._values, columns)]
 
+    def expected(self, columns: np.ndarray) -> np.ndarray:
+        """Return what the others predict of the feature and of its spread, (n_rows, at most 3).
+
+        Models predict each row without seeing it. Of more predictions, these are the directions that vary most.
+        """
+        return self._expected(tuple(columns.tolist()))
+
     def own(self, columns: np.ndarray) -> np.ndarray:
         """Return the feature's columns, standardised."""
         return self._values[:, columns]
 
     def _bins(self, at: tuple[int, ...]) -> np.ndarray:
+        predicted = self._expected(at)
+        return _leaves_of(predicted) if predicted.size else np.zeros(len(predicted), np.int32)
+
+    def _predictions(self, at: tuple[int, ...]) -> np.ndarray:
         columns, Z = np.array(at), self._values
         others = _predictors(Z, columns)
         if not len(others) or not np.ptp(Z[:, columns], axis=0).any():
-            return np.zeros(len(Z), np.int32)
+            return np.zeros((len(Z), 0))
         random_state = int(np.random.default_rng([self._seed, *at]).integers(2**31))
-        return _leaves_of(_predicted(Z[:, others], Z[:, columns], random_state))
+        return _main_directions(_predicted(Z[:, others], Z[:, columns], random_state))
 
 
 def _predictors(Z: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -129,11 +141,16 @@ def _worthwhile(others: np.ndarray, values: np.ndarray, random_state: int) -> np
     return predicted if explained > WORTH else None
 
 
+def _main_directions(predicted: np.ndarray) -> np.ndarray:
+    """Return the predictions along the directions in which they vary most, three at most."""
+    if predicted.shape[1] <= DIMENSIONS:
+        return predicted
+    centred = predicted - predicted.mean(axis=0)
+    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:DIMENSIONS].T
+
+
 def _leaves_of(predicted: np.ndarray) -> np.ndarray:
     """Part rows by nearness of their predictions, into leaves of a k-d tree."""
-    if predicted.shape[1] > DIMENSIONS:
-        centred = predicted - predicted.mean(axis=0)
-        predicted = centred @ np.linalg.svd(centred, full_matrices=False)[2][:DIMENSIONS].T
     bins = np.zeros(len(predicted), np.int32)
     for number, rows in enumerate(_leaves(cKDTree(predicted, leafsize=ROWS_PER_BIN).tree)):
         bins[rows] = number
