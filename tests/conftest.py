@@ -44,24 +44,29 @@ FAST_CHECKS = {
 
 LONG = {
     "test_a_batch_ensemble_finds_a_planted_feature",
+    "test_a_job_in_the_background_of_a_script_is_stopped_and_its_trials_wait",
     "test_a_small_network_from_end_to_end",
     "test_a_table_by_blocks",
     "test_bins_find_a_ring_among_noise",
+    "test_every_family_is_built",
     "test_every_precision_is_measured",
     "test_imagenets_network_and_its_file_are_one",
     "test_intervals_cover_what_the_recipe_gives_on_average",
     "test_intervals_hold_the_true_importance",
     "test_memory_does_not_grow_from_trial_to_trial",
-    "test_null_features_are_flagged_in_one_of_twenty_at_most[0.0]",
+    "test_null_features_are_flagged_in_one_of_twenty_at_most",
     "test_planted_problems_are_measured_once",
     "test_several_networks_are_ranked_put_to_the_test_and_told_of",
+    "test_the_referees_trainings_are_the_same_in_two_processes",
     "test_training_is_that_of_a_penalty_in_the_loss",
+    "test_two_processes_measure_what_one_measures",
+    "test_two_shards_of_columns_are_the_whole_run",
     "test_two_workers_on_postgresql_one_killed_meet_the_total_exactly",
+    "test_workers_stop_when_the_process_that_began_them_is_killed",
 }
 """Slow tests of fifteen seconds and more that say again, at length, what a shorter one says: before a release."""
 LONGEST = {
     "test_it_runs_in_time",
-    "test_null_features_are_flagged_in_one_of_twenty_at_most",
 }
 """Tests of a minute and more: begun last, one would run while the other worker has nothing left to do."""
 LONG_FIXTURES = {"ranked", "trained_selectors", "tuned", "wide"}
@@ -94,6 +99,8 @@ def _mark_checks(items: list[pytest.Item]) -> None:
         if check.func.__name__.endswith("_train") and check.keywords:
             items.remove(item)
         item.add_marker(pytest.mark.slow)
+        if isinstance(item.callspec.params["estimator"], pg.MLPClassifier | pg.SelectorClassifier):
+            item.add_marker(pytest.mark.long)  # what they are fitted by is the hybrid network's
 
 
 def pytest_collection_finish() -> None:

@@ -14,8 +14,9 @@ from sklearn.metrics import recall_score
 import permgrad as pg
 from permgrad import plotting
 from permgrad.metrics.scores import classification_scores, regression_scores, scores
-from permgrad.report.pictures import sample_with_heat
 
+SAMPLED = 200
+"""Rows among which one is sought whose Grad-CAM map is not empty."""
 FORMULAS = {"default": pg.Formula(), "published": pg.PUBLISHED}
 Parts = Mapping[str, pg.Table]
 """train, validation and test rows of one table."""
@@ -159,3 +160,31 @@ def explain(model: Any, parts: Parts, repeats: int) -> dict[str, Any]:
             "title": title,
         },
     }
+
+
+def sample_with_heat(
+    estimator: pg.HybridClassifier | pg.HybridRegressor, test: pg.Table
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return the first test row's image and Grad-CAM of what is predicted; of one whose map is not zero everywhere.
+
+    Grad-CAM keeps what speaks for the prediction, in the mean over the map; where nothing does, the map is empty.
+
+    Returns
+    -------
+    image : ndarray of shape (height, width, 1)
+    heat : ndarray of shape (map_height, map_width)
+    title : str
+        Which row it is, and the share of empty maps among the first `SAMPLED` rows, if there is any.
+    """
+    rows = test.take(np.arange(min(SAMPLED, len(test))))
+    predicted, outputs = estimator.predict(rows.X), np.zeros(len(rows), int)
+    if isinstance(estimator, pg.HybridClassifier):
+        outputs = np.searchsorted(estimator.classes_, predicted)
+    heats = estimator.grad_cam_maps(rows.X)[np.arange(len(rows)), :, :, outputs]
+    empty = ~(heats > 0).any(axis=(1, 2))
+    row = int(np.argmin(empty))
+    answer = predicted[row] if isinstance(estimator, pg.HybridClassifier) else f"{predicted[row]:.4g}"
+    title = f"test row {row}: predicted {answer}, true {rows.y.iloc[row]}"
+    if empty.any():
+        title += f" (Grad-CAM is empty for {empty.mean():.0%} of the first {len(rows)} rows)"
+    return estimator.images(rows.take(np.array([row])).X)[0], heats[row], title

@@ -71,7 +71,7 @@ def test_options_are_the_names_of_arguments_and_each_has_its_help():
     known |= {*inspect.signature(pg.Table.from_file).parameters, *inspect.signature(pg.Table).parameters}
     known |= {*inspect.signature(pg.rank_recipe).parameters}
     known |= {"target", "task", "overwrite", "results", "model", "timeout", "tolerance", "evaluate", "evaluate_timeout"}
-    known |= {"probes", "stream"}
+    known |= {"probes", "stream", "workers", "shard", "by"}
     for command in (tune_command, rank_command, evaluate_command, check_command):
         assert {parameter.name for parameter in command.params} <= known
         options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]

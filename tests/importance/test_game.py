@@ -204,7 +204,7 @@ def test_formulas_have_names(formula, random_hybrid, layout, rng):
     model, X, y = random_hybrid("classification", 3), rng.random((40, 6)).astype(np.float32), rng.integers(0, 3, 40)
     ranking = pg.rank_features(model, X, y, layout=layout, formula=formula)
     assert ranking.method == ("shapley" if formula == "game" else "permgrad")
-    with pytest.raises(pg.PermGradError, match="one of 'game', 'fused', 'published', got 'other'"):
+    with pytest.raises(pg.PermGradError, match="one of 'game', 'last in', 'fused', 'published', got 'other'"):
         pg.rank_features(model, X, y, layout=layout, formula="other")
 
 
