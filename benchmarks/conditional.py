@@ -174,10 +174,44 @@ def fast_sine(rng: Any, n: int) -> Any:
     return X, 2 * known + X[:, 1] + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
 
 
-TUNED: list[Design] = [independent, toeplitz, product, sine, fast_sine, heavy_tails, binary, weak_ties, category]
+def switched_classes(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.where(X[:, 2] > 0, X[:, 0], X[:, 1])
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    said = np.stack([2 * known, X[:, 4] + 0.3 * X[:, 3], np.zeros(n)], axis=1)
+    return X, (said + rng.gumbel(size=(n, 3))).argmax(axis=1), 11, 3, {0, 1, 2, 3, 4}
+
+
+def ordered_levels(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = X[:, 0] + X[:, 1]
+    X[:, 11] = np.digitize(known + 0.6 * rng.normal(size=n), [-1.5, -0.5, 0.5, 1.5])
+    return X, 2 * np.tanh(known) + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def waiting_times(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = 0.5 * X[:, 0] + 0.5 * X[:, 1]
+    X[:, 11] = np.exp(known) * rng.gamma(2.0, 0.5, size=n)
+    said = -0.5 + 2 * known + X[:, 2] + 0.2 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
+
+
+def bent_product(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = X[:, 0] * X[:, 1]
+    X[:, 11] = np.tanh(known) + 0.3 * rng.normal(size=n)
+    said = 2 * np.tanh(known) + X[:, 2] * X[:, 4] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3, 4}
+
+
+TUNED: list[Design] = [
+    *(independent, toeplitz, product, sine, fast_sine, heavy_tails, binary, weak_ties, category),
+    *(counts, maximum, three_classes),
+]
 JUDGED: list[Design] = [
-    *(absolute, triple, ratio, switch, spread, counts, maximum, heavier_tails, three_classes, rare_class, uneven_noise),
-    one_factor,
+    *(absolute, triple, ratio, switch, spread, heavier_tails, rare_class, uneven_noise, one_factor),
+    *(switched_classes, ordered_levels, waiting_times, bent_product),
 ]
 
 
