@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a worker for each core: threads of its own would take turns with the other's
     for name in ("OMP_NUM_THREADS", "PERMGRAD_THREADS", "TF_NUM_INTEROP_THREADS"):
@@ -18,6 +19,7 @@ import permgrad as pg
 
 mpl.use("Agg")
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SMALL = {
     "preset": "published",
     "image_size": 8,
@@ -49,6 +51,7 @@ LONG = {
     "test_a_table_by_blocks",
     "test_bins_find_a_ring_among_noise",
     "test_every_family_is_built",
+    "test_evidence_is_kept_and_printed",
     "test_every_precision_is_measured",
     "test_imagenets_network_and_its_file_are_one",
     "test_intervals_cover_what_the_recipe_gives_on_average",
@@ -56,6 +59,7 @@ LONG = {
     "test_memory_does_not_grow_from_trial_to_trial",
     "test_null_features_are_flagged_in_one_of_twenty_at_most",
     "test_planted_problems_are_measured_once",
+    "test_rows_explained_beside_shap",
     "test_several_networks_are_ranked_put_to_the_test_and_told_of",
     "test_the_referees_trainings_are_the_same_in_two_processes",
     "test_training_is_that_of_a_penalty_in_the_loss",
@@ -99,8 +103,8 @@ def _mark_checks(items: list[pytest.Item]) -> None:
         if check.func.__name__.endswith("_train") and check.keywords:
             items.remove(item)
         item.add_marker(pytest.mark.slow)
-        if isinstance(item.callspec.params["estimator"], pg.MLPClassifier | pg.SelectorClassifier):
-            item.add_marker(pytest.mark.long)  # what they are fitted by is the hybrid network's
+        if isinstance(item.callspec.params["estimator"], pg.HybridRegressor | pg.MLPClassifier | pg.SelectorClassifier):
+            item.add_marker(pytest.mark.long)  # they are fitted as the hybrid classifier is
 
 
 def pytest_collection_finish() -> None:
@@ -170,3 +174,15 @@ def random_hybrid(layout: pg.FeatureLayout):
         return shared[kind]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return a real browser, one for all tests of a process: its driver cannot be begun twice."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no driver: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no browser: apt install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -29,7 +29,7 @@ def test_results_directory(ranked):
         *("manifest.json", "background.parquet"),
         *("ranking.png", "first_in.png", "tabular.png", "image.png", "end_to_end.png", "conditional.png"),
         *("agreement.png", "confusion.png", "layout.png", "learning_curves.png", "sample.png"),
-        *("reference_models.json", "reliability.png"),
+        *("reference_models.json", "reliability.png", "roc.png", "precision_recall.png", "effects.png", "page.json"),
     }
     ranking = pg.FeatureRanking.load(ranked.out / "ranking.json")
     pd.testing.assert_frame_equal(pd.read_csv(ranked.out / "ranking.csv", float_precision="round_trip"), ranking.table)

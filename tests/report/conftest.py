@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -16,7 +15,6 @@ from permgrad.report.results import Results
 from tests.conftest import SMALL
 from tests.referees import evaluation
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCRIPT = "<script>alert(1)</script>"
 NOTES = {
     "title": "A <b>bold</b> title",
@@ -115,14 +113,3 @@ def numbers(tmp_path_factory):
     out = tmp_path_factory.mktemp("numbers")
     results, ranking, page = written(out, table, estimator)
     return SimpleNamespace(results=results, path=out / "report.html", ranking=ranking, page=page)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no driver: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no browser: apt install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()

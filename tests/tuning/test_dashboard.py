@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -18,8 +17,6 @@ from permgrad.tuning.dashboard import make_server
 from tests.tuning.conftest import small_space
 from tests.tuning.stub import stub_job
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
 
 @contextmanager
 def serving(directory: Path) -> Iterator[str]:
@@ -31,14 +28,10 @@ def serving(directory: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no driver: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no browser: apt install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1400, "height": 1000})
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="module")

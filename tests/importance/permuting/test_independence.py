@@ -37,16 +37,16 @@ def times_flagged(tie, n_tables):
 @pytest.mark.slow
 @pytest.mark.parametrize("tie", ["product", "sine"])
 def test_a_null_tied_to_relevant_columns_is_not_flagged_and_a_weak_column_is(tie):
-    null, weak = times_flagged(tie, 10)
-    assert null <= 2  # three of ten come with probability 0.01 at a level of 0.05
-    assert weak >= 7
+    null, weak = times_flagged(tie, 5)
+    assert null <= 1  # two of five come with probability 0.02 at a level of 0.05
+    assert weak >= 3
 
 
 @pytest.mark.slow
 def test_a_null_tied_by_a_product_is_not_flagged_where_classes_bend_it():
     """Probabilities of classes depend on the product and a third column together: learned by what the tie predicts."""
     flagged = 0
-    for random_state in range(6):
+    for random_state in range(4):
         rng = np.random.default_rng(random_state)
         X = rng.normal(size=(800, 5))
         known = X[:, 0] * X[:, 1]
