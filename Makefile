@@ -147,11 +147,12 @@ docs: install
 # Needs chromium for the dashboard's picture.
 pictures: demo
 	cp results/demo/ranking.png docs/images/demo_ranking.png
-	cp results/demo/sample.png results/demo/first_in.png docs/images
+	cp results/demo/sample.png docs/images
+	$(BIN)/python docs/screenshot.py page results/demo docs/images/page.png
 	$(BIN)/python -c 'import permgrad as pg; pg.load_dataset("breast_cancer").X.to_csv("results/rows.csv", index=False)'
 	$(BIN)/permgrad explain results/demo results/rows.csv --row 2 --out docs/images/explanation.png
 	$(BIN)/permgrad tune breast_cancer --space mlp --n-trials 20 --out results/tuned
-	$(BIN)/python docs/screenshot.py results/tuned docs/images/dashboard.png
+	$(BIN)/python docs/screenshot.py dashboard results/tuned docs/images/dashboard.png
 
 # Both archives, checked and tried in a clean environment, and the tag; CONTRIBUTING.md says what comes before and after.
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' permgrad/__init__.py)
