@@ -167,8 +167,7 @@ class Steps:
         from permgrad.importance.budget import Budget
 
         timeout = None if self.timeout is None else self.timeout / self.trainings
-        part = None if self.part is None else (self.part[0], self.part[1])
-        return Budget(timeout=timeout, checkpoint=self.checkpoint, tolerance=self.tolerance, part=part).begin()
+        return Budget(timeout=timeout, checkpoint=self.checkpoint, tolerance=self.tolerance, part=self.part).begin()
 
     def _settings(self) -> dict[str, Any]:
         """Return what rankings of one training share."""

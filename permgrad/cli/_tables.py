@@ -123,12 +123,12 @@ def _remembered(known: dict[str, Any], results: Path) -> str:
     from permgrad.errors import PermGradError
 
     if "path" not in known:
-        raise PermGradError(f"the ranking is of a table called {known['name']!r} that came from no file; name one")
+        raise PermGradError(f"the ranking is of a table called {known['name']!r} that came from no file; name the file")
     path = Path(known["path"])
     for place in (path, *(directory / path.name for directory in (results, results.resolve().parent, Path()))):
         if place.exists() or (place == path and any(letter in path.name for letter in "*?")):
             return str(place)
     raise PermGradError(
         f"the ranking is of a file {path.name!r} that is no longer in {path.parent}, nor beside the results; say where"
-        " it is: permgrad evaluate RESULTS FILE"
+        " it is: permgrad evaluate RESULTS FILE, or permgrad merge ... --table FILE"
     )

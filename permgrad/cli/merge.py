@@ -60,6 +60,9 @@ def read_shards(directories: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     from permgrad.errors import PermGradError
     from permgrad.files import read_json
 
+    none = [path for path in directories if not (path / FILE).exists()]
+    if none:
+        raise PermGradError(f"{none[0]} has no {FILE}; give directories that permgrad rank --shard wrote")
     found = sorted(
         ((read_json(path / FILE, kind=KIND), path) for path in directories), key=lambda one: one[0]["number"]
     )

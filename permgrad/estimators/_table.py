@@ -24,7 +24,7 @@ from permgrad.estimators._base import NetworkEstimator, draw_random_state
 from permgrad.estimators._predicting import predicted_by
 from permgrad.estimators._ranking import ExplainsImages
 from permgrad.estimators._streamed import fit_streamed, rows_for
-from permgrad.estimators.saving import network_from_bytes, network_to_bytes
+from permgrad.models.sending import network_from_bytes, network_to_bytes
 from permgrad.parallel import count_workers, run
 from permgrad.training.config import TrainingConfig
 from permgrad.training.fit import Rows, fit_network

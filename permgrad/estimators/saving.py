@@ -17,6 +17,7 @@ from permgrad.backend import NAME as BACKEND
 from permgrad.backend import keras, quiet_start
 from permgrad.errors import reading
 from permgrad.files import write_json
+from permgrad.models.sending import save_network
 
 KIND = "permgrad.Estimator"
 
@@ -43,9 +44,7 @@ def write_estimator(estimator: Any, directory: Path) -> None:
 
 def write_network(network: Any, directory: Path, number: int = 0) -> None:
     """Write a network into an existing directory, without the optimizer's state."""
-    with quiet_start():
-        # A model built anew from the same tensors is not compiled.
-        keras.Model(network.inputs, network.outputs).save(directory / network_file(number))
+    save_network(network, directory / network_file(number))
 
 
 def read_network(directory: Path, number: int = 0) -> Any:
@@ -64,20 +63,6 @@ def estimator_to_bytes(estimator: Any) -> bytes:
             for path in sorted(Path(directory).iterdir()):
                 packed.write(path, path.name)
     return content.getvalue()
-
-
-def network_to_bytes(network: Any) -> bytes:
-    """Return the content of the file that `write_network` writes: what a process hands back."""
-    with tempfile.TemporaryDirectory() as directory:
-        write_network(network, Path(directory))
-        return (Path(directory) / network_file()).read_bytes()
-
-
-def network_from_bytes(content: bytes) -> Any:
-    """Return the network of `network_to_bytes`."""
-    with tempfile.TemporaryDirectory() as directory:
-        (Path(directory) / network_file()).write_bytes(content)
-        return read_network(Path(directory))
 
 
 def versions() -> dict[str, str]:

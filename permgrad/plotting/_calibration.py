@@ -46,19 +46,21 @@ def plot_reliability(curve: pd.DataFrame, label: str | None = None) -> Figure:
     return figure
 
 
-def plot_precision_recall(y: Mapping[str, Any], scores: Mapping[str, Any]) -> Figure:
+def plot_precision_recall(y: Mapping[str, Any], scores: Mapping[str, Any], *, sample_weight: Any = None) -> Figure:
     """Draw precision against recall, a curve for each class, with its average precision beside its name.
 
     Parameters
     ----------
     y, scores : mappings of str to arrays of shape (n_rows,)
         Class → whether a row is of it, and scores, higher for those that are.
+    sample_weight : array of shape (n_rows,), optional
+        How many rows each stands for.
     """
     figure = new_figure((5.6, 5.4))
     axes = figure.add_subplot()
     for name, colour in zip(scores, colours(len(scores)), strict=False):
-        precision, recall, _ = precision_recall_curve(y[name], scores[name])
-        area = average_precision_score(y[name], scores[name])
+        precision, recall, _ = precision_recall_curve(y[name], scores[name], sample_weight=sample_weight)
+        area = average_precision_score(y[name], scores[name], sample_weight=sample_weight)
         axes.plot(recall, precision, color=colour, label=f"{short(name)}: {area:.3f}")
     axes.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.legend(loc="lower left", fontsize=8, title="average precision")

@@ -114,7 +114,7 @@ def _name_values(axes: Any, column: ColumnEffect, x: np.ndarray, missing: bool, 
         axes.set_xticks(x[::step], names, rotation=45 if turned else 0, ha="right" if turned else "center")
         return
     if column.is_date:
-        axes.xaxis.set_major_locator(AutoDateLocator(maxticks=5))
+        axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=6))
         axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
     if missing:
         axes.annotate(

@@ -114,7 +114,9 @@ def plot_heat(images: np.ndarray, heat: np.ndarray, titles: Sequence[str], rows:
     return figure
 
 
-def plot_roc(y: Mapping[str, Any], scores: Mapping[str, Any], areas: Mapping[str, float]) -> Figure:
+def plot_roc(
+    y: Mapping[str, Any], scores: Mapping[str, Any], areas: Mapping[str, float], *, sample_weight: Any = None
+) -> Figure:
     """Draw ROC curves.
 
     Parameters
@@ -123,11 +125,13 @@ def plot_roc(y: Mapping[str, Any], scores: Mapping[str, Any], areas: Mapping[str
         Name of the curve → labels 0 and 1, and scores, higher for 1.
     areas : mapping of str to float
         Written beside the names.
+    sample_weight : array of shape (n_rows,), optional
+        How many rows each stands for.
     """
     figure = new_figure((5.6, 5.4))
     axes = figure.add_subplot()
     for name, colour in zip(scores, colours(len(scores)), strict=False):
-        false, true, _ = roc_curve(y[name], scores[name])
+        false, true, _ = roc_curve(y[name], scores[name], sample_weight=sample_weight)
         axes.plot(false, true, color=colour, label=literal(f"{name}: {areas[name]:.3f}"))
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance: 0.500")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")

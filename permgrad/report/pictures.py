@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
@@ -44,20 +45,26 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
         yield "sample", sample_picture(estimator, test)
     yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
     if isinstance(estimator, HybridClassifier):
-        yield "confusion", plotting.plot_confusion(test.y, results.predicted, estimator.classes_)
-        yield "reliability", _reliability(results)
-        outcomes = class_outcomes(results)
-        if outcomes:
-            happened = {label: of_class[0] for label, of_class in outcomes.items()}
-            probability = {label: of_class[1] for label, of_class in outcomes.items()}
-            areas = {label: float(roc_auc_score(happened[label], probability[label])) for label in outcomes}
-            yield "roc", plotting.plot_roc(happened, probability, areas)
-            yield "precision_recall", plotting.plot_precision_recall(happened, probability)
+        yield from pictures_of_classes(results)
     else:
         yield "predicted_against_true", plotting.plot_predictions(test.y, results.predicted, str(test.y.name))
         yield "residuals", plotting.plot_residuals(test.y, results.predicted, str(test.y.name))
     if results.evaluation is not None:
         yield from _evaluation_pictures(results.evaluation)
+
+
+def pictures_of_classes(results: Results) -> Iterator[tuple[str, Figure]]:
+    """Draw how well classes are told apart."""
+    test, outcomes = results.test, class_outcomes(results)
+    yield "confusion", plotting.plot_confusion(test.y, results.predicted, results.estimator.classes_)
+    yield "reliability", plotting.plot_reliability(*reliability(results))
+    if outcomes:
+        happened = {label: of_class[0] for label, of_class in outcomes.items()}
+        probability = {label: of_class[1] for label, of_class in outcomes.items()}
+        weighed = {"sample_weight": test.weights}
+        areas = {label: float(roc_auc_score(*outcomes[label], **weighed)) for label in outcomes}
+        yield "roc", plotting.plot_roc(happened, probability, areas, **weighed)
+        yield "precision_recall", plotting.plot_precision_recall(happened, probability, **weighed)
 
 
 def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
@@ -72,22 +79,24 @@ def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
 def class_outcomes(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return for each class whether a test row is of it, and the probability of that: of two classes, of the second.
 
-    At most `MOST_CLASSES`; left out are classes that no test row is of, or all are.
+    At most `MOST_CLASSES`; left out are classes that no test row that weighs is of, or all are.
     """
     classes = results.estimator.classes_
     numbers = range(1, 2) if len(classes) == 2 else range(min(len(classes), MOST_CLASSES))
     found = {str(classes[c]): (results.class_numbers == c, results.probabilities[:, c]) for c in numbers}
-    return {label: (happened, p) for label, (happened, p) in found.items() if 0 < happened.sum() < len(happened)}
+    weights = results.test.weights
+    counted = np.ones(len(results.test), bool) if weights is None else np.asarray(weights) > 0
+    return {label: outcome for label, outcome in found.items() if len(np.unique(outcome[0][counted])) == 2}
 
 
-def _reliability(results: Results) -> Figure:
-    """Draw the reliability of the second class's probability, or with more classes of the likeliest one's."""
+def reliability(results: Results) -> tuple[pd.DataFrame, str | None]:
+    """Return the reliability curve of the second class's probability, and its name; of more, of the likeliest's."""
     p, y, classes = results.probabilities, results.class_numbers, results.estimator.classes_
     weighed = {"sample_weight": results.test.weights}
     if len(classes) == 2:
-        return plotting.plot_reliability(reliability_curve(y == 1, p[:, 1], **weighed), f"{classes[1]}")
+        return reliability_curve(y == 1, p[:, 1], **weighed), f"{classes[1]}"
     probability, right = top_label(y, p)
-    return plotting.plot_reliability(reliability_curve(right, probability, **weighed))
+    return reliability_curve(right, probability, **weighed), None
 
 
 def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, Figure]]:

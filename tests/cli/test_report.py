@@ -15,7 +15,7 @@ def test_the_page_is_drawn_again_without_the_table(command, ranked_copy, tmp_pat
 
 
 def test_a_directory_without_a_page_is_one_line(command, ranked_copy, tmp_path):
-    assert "page.json" in command("report", tmp_path).stderr
+    assert "has no page.json, which permgrad rank and tune write" in command("report", tmp_path).stderr
     (ranked_copy / "page.json").write_text(json.dumps({"kind": "other"}))
     wrong = command("report", ranked_copy)
     assert wrong.code == 2

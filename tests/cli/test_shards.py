@@ -77,7 +77,7 @@ def test_shards_are_all_there_once_and_of_one_kind(tmp_path):
     other = written(tmp_path / "data", 2, data={"sha256": "b"})
     with pytest.raises(pg.PermGradError, match=r"data is a shard of other data \(sha256\) than"):
         read_shards([first, other, third])
-    with pytest.raises(pg.FileFormatError, match=r"shard\.json"):
+    with pytest.raises(pg.PermGradError, match=r"has no shard\.json; give directories that permgrad rank"):
         read_shards([tmp_path])
 
 

@@ -72,6 +72,18 @@ def test_pictures_are_drawn(effects, tmp_path):
     assert one.plot(["kind"]).axes[0].get_title() == "kind"
 
 
+@pytest.mark.parametrize("days", [1, 40, 400, 900, 1500, 9000])
+def test_dates_of_any_span_have_ticks_without_a_warning(days, recwarn):
+    """Matplotlib warns where no interval gives as few ticks as it is allowed; each warning is a line for the user."""
+    values = tuple((np.datetime64("2021-03-01") + np.linspace(0, days, 5).astype(int)).astype(str).tolist())
+    parts = (np.zeros(5) + i for i in (0, -1, 1))
+    day = pg.ColumnEffect("day", values, *parts, np.full(5, 0.2), is_category=True, is_date=True)
+    figure = pg.Effects("ale", "the target's unit", None, (day,), (), 10).plot()
+    figure.canvas.draw()
+    assert len(figure.axes[0].get_xticks()) >= 1
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def _of_one(column):
     """The second class alone."""
     ends = (getattr(column, name)[:, 1] for name in ("effect", "lower", "upper"))

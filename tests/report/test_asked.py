@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from permgrad.report.page._ranking import ranked_table, ranking_charts
 from permgrad.report.page._rows import nearest
 from permgrad.report.page._script import as_script
 from permgrad.report.page._what_if import VALUES, changed, grid, places, what_if
+from permgrad.report.pictures import pictures_of_classes, reliability
 from permgrad.report.results import Results
 
 N = 40
@@ -223,3 +225,27 @@ def test_the_pages_own_script_writes_no_markup():
     assert not any(way in source for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("))
     for script in (files("permgrad") / "report" / "page" / "vega").iterdir():
         assert script.suffix != ".js" or "</script" not in script.read_text(encoding="utf-8").lower()
+
+
+def test_curves_weigh_rows_as_scores_do(frame):
+    """A row of weight 2 is the row twice: in the charts, and in the pictures that they take the place of."""
+    results = results_of(Classifier(2), frame)
+    twice = np.r_[np.arange(N), np.arange(0, N, 2)]
+    repeated = results.test.take(twice)
+    weights = np.where(np.arange(N) % 2 == 0, 2.0, 1.0)
+    weighed = pg.Table(results.test.X, results.test.y, task="classification", weights=weights)
+    by_weight, by_rows = replace(results, test=weighed), replace(results, test=repeated)
+    for chart in ("roc", "precision_recall"):
+        known, counted = (
+            performance.performance_charts(each)[chart]["data"]["values"] for each in (by_weight, by_rows)
+        )
+        np.testing.assert_allclose([[p["x"], p["y"]] for p in known], [[p["x"], p["y"]] for p in counted], atol=1e-4)
+        assert known != performance.performance_charts(results)[chart]["data"]["values"]
+    assert not reliability(by_weight)[0].equals(reliability(results)[0])
+    chart = performance.performance_charts(by_weight)["reliability"]["data"]["values"]
+    np.testing.assert_allclose([point["share"] for point in chart], reliability(by_weight)[0]["share"], atol=1e-4)
+    labels = [
+        [line.get_label() for name, figure in pictures_of_classes(each) for line in figure.axes[0].lines]
+        for each in (by_weight, by_rows, results)
+    ]
+    assert labels[0] == labels[1] != labels[2]

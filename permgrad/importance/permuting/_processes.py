@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 import permgrad.models.hybrid  # noqa: F401 - registers the layers of our networks, which a process reads
-from permgrad.backend import keras, quiet_start
 from permgrad.errors import PermGradError
 from permgrad.importance.budget import Budget
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.permuting.conditional import AlikeRows
+from permgrad.models.sending import network_from_bytes, network_to_bytes
 from permgrad.parallel import count_workers, run
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ PAYS_FROM = 20_000_000
 so many take two minutes and more on one core."""
 BLOCKS = 4
 """Of features, for each process: so that none waits long for the last, and time and checkpoint are looked after."""
-FILE = "network.keras"
 
 
 def workers_for(measurement: Measurement, n_features: int, n_jobs: int | None) -> int:
@@ -78,7 +75,7 @@ class _Sent:
         data = measurement.data
         branches = list(data.cut.branches)
         return cls(
-            _to_bytes(data.cut.model),
+            network_to_bytes(data.cut.model),
             [each.array for each in data.arrays],
             measurement.target,
             [(branches.index(branch), positions) for branch, positions in measurement.positions.items()],
@@ -91,7 +88,7 @@ class _Sent:
 
     def measurement(self) -> Measurement:
         """Set the measurement up again."""
-        data = Inputs.of(_from_bytes(self.network), self.arrays, self.max_memory)
+        data = Inputs.of(_read(self.network), self.arrays, self.max_memory)
         positions = {data.cut.branches[number]: columns for number, columns in self.positions}
         alike = None
         if self.conditional:
@@ -110,19 +107,11 @@ def _measured(sent: _Sent, features: list[int]) -> dict[str, np.ndarray]:
     return {name: array[features] for name, array in measurement.increases.arrays().items()}
 
 
-def _to_bytes(model: Any) -> bytes:
-    with tempfile.TemporaryDirectory() as directory, quiet_start():
-        keras.Model(model.inputs, model.outputs).save(Path(directory) / FILE)
-        return (Path(directory) / FILE).read_bytes()
-
-
-def _from_bytes(content: bytes) -> Any:
-    with tempfile.TemporaryDirectory() as directory, quiet_start():
-        (Path(directory) / FILE).write_bytes(content)
-        try:
-            return keras.models.load_model(Path(directory) / FILE, compile=False)
-        except (TypeError, ValueError) as error:
-            raise PermGradError(
-                "a process cannot read the model, whose layers it does not know; permute here (n_jobs=1), or register"
-                " them (keras.saving.register_keras_serializable) in a module that this package imports"
-            ) from error
+def _read(content: bytes) -> Any:
+    try:
+        return network_from_bytes(content)
+    except (TypeError, ValueError) as error:
+        raise PermGradError(
+            "a process cannot read the model, whose layers it does not know; permute here (n_jobs=1), or register"
+            " them (keras.saving.register_keras_serializable) in a module that this package imports"
+        ) from error

@@ -9,9 +9,8 @@ import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from permgrad.evaluation.reference_models import ReferenceModels
-from permgrad.metrics.calibration import reliability_curve, top_label
 from permgrad.report.page import _charts as charts
-from permgrad.report.pictures import class_outcomes
+from permgrad.report.pictures import class_outcomes, reliability
 from permgrad.report.results import Results
 
 POINTS = 150
@@ -26,7 +25,10 @@ def performance_charts(results: Results) -> dict[str, charts.Spec]:
         return {"predicted_against_true": _scatter(results), "residuals": _residuals(results)}
     found = {"confusion": _confusion(results), "reliability": _reliability(results)}
     outcomes = class_outcomes(results)
-    return {**found, "roc": _roc(outcomes), "precision_recall": _precision_recall(outcomes)} if outcomes else found
+    if not outcomes:
+        return found
+    weights = results.test.weights
+    return {**found, "roc": _roc(outcomes, weights), "precision_recall": _precision_recall(outcomes, weights)}
 
 
 def models_chart(models: ReferenceModels) -> charts.Spec | None:
@@ -50,21 +52,21 @@ def models_chart(models: ReferenceModels) -> charts.Spec | None:
     return charts.chart(f"Reference models: {gain}, with 95 % intervals", layers, data=values, height={"step": 34})  # type: ignore[arg-type]
 
 
-def _roc(outcomes: dict[str, tuple[np.ndarray, np.ndarray]]) -> charts.Spec:
+def _roc(outcomes: dict[str, tuple[np.ndarray, np.ndarray]], weights: Any) -> charts.Spec:
     rows = []
     for label, (happened, p) in outcomes.items():
-        false, true, _ = roc_curve(happened, p)
+        false, true, _ = roc_curve(happened, p, sample_weight=weights)
         rows += _thinned(label, x=false, y=true)
     x = charts.axis("x", "false positive rate")
     return _curves(rows, x, charts.axis("y", "true positive rate"), "ROC curves", [{"x": 0, "y": 0}, {"x": 1, "y": 1}])
 
 
-def _precision_recall(outcomes: dict[str, tuple[np.ndarray, np.ndarray]]) -> charts.Spec:
+def _precision_recall(outcomes: dict[str, tuple[np.ndarray, np.ndarray]], weights: Any) -> charts.Spec:
     rows = []
     for label, (happened, p) in outcomes.items():
-        precision, recall, _ = precision_recall_curve(happened, p)
+        precision, recall, _ = precision_recall_curve(happened, p, sample_weight=weights)
         rows += _thinned(label, x=recall[::-1], y=precision[::-1])
-    share = float(np.mean(next(iter(outcomes.values()))[0]))
+    share = float(np.average(next(iter(outcomes.values()))[0], weights=weights))
     chance = [{"x": 0, "y": share}, {"x": 1, "y": share}] if len(outcomes) == 1 else []
     return _curves(rows, charts.axis("x", "recall"), charts.axis("y", "precision"), "Precision–recall curves", chance)
 
@@ -86,13 +88,8 @@ def _curves(rows: charts.Records, x: charts.Spec, y: charts.Spec, said: str, cha
 
 
 def _reliability(results: Results) -> charts.Spec:
-    """Return the chart of `pictures.pictures`'s reliability curve."""
-    p, y, classes = results.probabilities, results.class_numbers, results.estimator.classes_
-    if len(classes) == 2:
-        curve, name = reliability_curve(y == 1, p[:, 1]), f"probability of {classes[1]}"
-    else:
-        probability, right = top_label(y, p)
-        curve, name = reliability_curve(right, probability), "probability of the likeliest class"
+    curve, of = reliability(results)
+    name = f"probability of {'the likeliest class' if of is None else of}"
     unit: charts.Spec = {"scale": {"domain": [0, 1]}}
     x, y_axis = charts.axis("predicted", name, **unit), charts.axis("share", "share of rows", **unit)
     rule = {"x": x, "y": charts.axis("low", "share of rows", **unit), "y2": {"field": "high"}}

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from permgrad.errors import PermGradError
 from permgrad.files import read_json, write_text
 from permgrad.plotting import method_title
 from permgrad.report.page._script import script_values
@@ -54,6 +55,10 @@ def draw_again(results: Path) -> str:
     Raises
     ------
     FileFormatError
-        If the directory has none, or it is damaged.
+        If it is damaged.
+    PermGradError
+        If the directory has no page.
     """
+    if not (results / FILE).exists():
+        raise PermGradError(f"{results} has no {FILE}, which permgrad rank and tune write for their page; rank again")
     return render(read_json(results / FILE, kind=KIND))
