@@ -27,6 +27,7 @@ from .evaluation.by_level import ByLevel as ByLevel
 from .evaluation.by_level import by_level as by_level
 from .evaluation.comparison import Comparison as Comparison
 from .evaluation.comparison import compare_models as compare_models
+from .evaluation.panel_variation import panel_variation as panel_variation
 from .evaluation.panels import Panel as Panel
 from .evaluation.panels import choose_panel as choose_panel
 from .evaluation.panels import panel_of as panel_of
