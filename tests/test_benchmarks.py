@@ -13,7 +13,18 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from benchmarks import __main__ as table
-from benchmarks import conditional, explain, gpu, out_of_core, panel_peer, patches, planted, referee, selector_starts, tuning
+from benchmarks import (
+    conditional,
+    explain,
+    gpu,
+    out_of_core,
+    panel_peer,
+    patches,
+    planted,
+    referee,
+    selector_starts,
+    tuning,
+)
 from benchmarks.predictive import __main__ as predictive
 from benchmarks.predictive import models, scores, tables
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm, rankdata
 
 from permgrad.errors import PermGradError
@@ -42,8 +43,10 @@ class AUCDifference(NamedTuple):
     p: float
 
 
-def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
-    """Return the area under the ROC curve with its interval over rows.
+def auc_interval(
+    y: Any, scores: Any, level: float = 0.95, *, groups: Any = None, n_replicates: int = 2000, random_state: int = 0
+) -> AUC:
+    """Return the area under the ROC curve with its interval over rows, or over groups of rows.
 
     Parameters
     ----------
@@ -52,18 +55,24 @@ def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
     scores : array of shape (n_rows,)
         Higher for positive rows; only their order counts.
     level : float
+    groups : array of shape (n_rows,), optional
+        The slide or patient of each row. Rows of one are alike: an interval over rows takes them for more than they
+        are, and is too narrow.
+    n_replicates, random_state : int
+        Of the bootstrap, where there are groups.
 
     Returns
     -------
     AUC
         The interval is DeLong's on the scale of log-odds, so it stays within (0, 1). Where DeLong's variance is 0 for
         all pairs are in order (or none), it is that of half a pair out of order with a standard error of one pair;
-        where it is 0 for all scores are alike, that of scores that tell nothing.
+        where it is 0 for all scores are alike, that of scores that tell nothing. With groups: quantiles of the area
+        over whole groups drawn with replacement, as many as there are, again where one class is missing among them.
 
     Raises
     ------
     PermGradError
-        If a class is missing, or a score is not a number.
+        If a class is missing, a score is not a number, or there are fewer than two groups with rows of each class.
 
     References
     ----------
@@ -72,12 +81,48 @@ def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
     """
     areas, covariance, sizes = _delong(y, [scores])
     auc = float(areas[0])
+    if groups is not None:
+        low, high = _over_groups(np.asarray(y), np.asarray(scores, float), groups, level, n_replicates, random_state)
+        return AUC(auc, min(low, auc), max(high, auc))
     half_a_pair = 0.5 / (sizes[0] * sizes[1])
     edge = float(np.clip(auc, half_a_pair, 1 - half_a_pair))
     margin = norm.ppf((1 + level) / 2) * np.sqrt(_variance(auc, covariance[0, 0], sizes)) / (edge * (1 - edge))
     centre = np.log(edge / (1 - edge))
     low, high = (float(1 / (1 + np.exp(-each))) for each in (centre - margin, centre + margin))
     return AUC(auc, min(low, auc), max(high, auc))
+
+
+def _over_groups(
+    y: np.ndarray, scores: np.ndarray, groups: Any, level: float, n_replicates: int, random_state: int
+) -> tuple[float, float]:
+    """Return quantiles of the area over groups that are drawn with replacement.
+
+    A row of a group that is drawn k times counts k times: an area of weighted rows, from the sums of weights of both
+    classes at each distinct score.
+    """
+    codes, names = pd.factorize(np.asarray(groups))
+    if codes.shape != y.shape or (codes < 0).any():
+        raise PermGradError(f"groups must name a group for each of {len(y)} rows, got {codes.shape} of them, or gaps")
+    for label in (0, 1):
+        if len(np.unique(codes[y == label])) < 2:
+            raise PermGradError(
+                f"at least two groups with rows of class {label} are needed for an interval over groups"
+            )
+    rng = np.random.default_rng(random_state)
+    places, positive = np.unique(scores, return_inverse=True)[1], y == 1
+    n_places, areas = places.max() + 1, np.full(n_replicates, np.nan)
+    for i in range(n_replicates):
+        while np.isnan(areas[i]):
+            weight = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[codes].astype(float)
+            of_positive, of_negative = (
+                np.bincount(places[rows], weights=weight[rows], minlength=n_places) for rows in (positive, ~positive)
+            )
+            pairs = of_positive.sum() * of_negative.sum()
+            if pairs:
+                below = np.cumsum(of_negative) - of_negative / 2
+                areas[i] = of_positive @ below / pairs
+    low, high = np.quantile(areas, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def _variance(auc: float, delong: float, sizes: tuple[int, int]) -> float:
