@@ -18,8 +18,8 @@ TO_OPPONENT = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1, 1, 1], [1, 1,
 FROM_OPPONENT = np.linalg.inv(TO_OPPONENT)
 DARKEST = 1 / 255
 """Red, green and blue have a logarithm from there on."""
-BRIGHTEST_TISSUE = 0.86
-"""Mean of red, green and blue, of 1, from which a pixel is glass; scanners show it at 0.9 and above."""
+TISSUE_DENSITY = 0.15
+"""Mean optical density of red, green and blue (natural logarithm) from which on a pixel is stained tissue."""
 SMALLEST_SPREAD = 1e-4
 LEAST_TISSUE = 0.01
 """Share of a patch; one of less is left as it is."""
@@ -96,7 +96,8 @@ class ReinhardNormalization(keras.layers.Layer):
         shares = images / 255
         cones = ops.matmul(ops.maximum(shares, DARKEST), TO_CONES.T.astype(np.float32))
         opponent = ops.matmul(ops.log(cones), TO_OPPONENT.T.astype(np.float32))
-        return opponent, ops.cast(ops.mean(shares, axis=-1, keepdims=True) < BRIGHTEST_TISSUE, "float32")
+        density = ops.mean(-ops.log((images + 1) / 256), axis=-1, keepdims=True)
+        return opponent, ops.cast(density >= TISSUE_DENSITY, "float32")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the input's."""
