@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from permgrad.metrics.scores import mean_class_accuracy
 from permgrad.models.selector import SelectorConfig, build_selector_mlp
 from studies.kit.markdown import markdown
 
-PENALTIES = (None, "l1", "l2", "l1/l2")
+PENALTIES = {"none": None, "l1": "l1", "l2": "l2", "l1/l2": "l1/l2"}
 TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 2e-3, "hidden_units": (128, 64)}
 SMALL = 0.01
 
@@ -49,21 +50,24 @@ def chosen_well(ranking: pg.FeatureRanking, train: pg.Cells, test: pg.Cells, k: 
     return mean_class_accuracy(test.y, model.predict(test.only(genes).X))
 
 
-def measured(train: pg.Cells, test: pg.Cells, steps: int, k: int, random_states: range) -> list[dict[str, Any]]:
+def measured(
+    train: pg.Cells, test: pg.Cells, steps: int, k: int, random_states: range, penalties: Sequence[str]
+) -> list[dict[str, Any]]:
     """Return a row for each penalty and start: means over the seeds."""
     rows = []
-    for penalty in PENALTIES:
+    for name in penalties:
         for start in ("random", "ones"):
             found = []
             for seed in random_states:
-                model = pg.SelectorClassifier(penalty=penalty, start=start, steps=steps, random_state=seed, **TRAINING)
+                given = {"penalty": PENALTIES[name], "start": start, "steps": steps, "random_state": seed}
+                model = pg.SelectorClassifier(**given, **TRAINING)
                 weights = np.abs(model.fit(train).selector_weights_)
                 before = weights_before(len(weights), seed)
                 like = spearmanr(weights, before)[0] if start == "random" else np.nan
                 good = chosen_well(model.rank_by_weights(), train, test, k)
                 found.append((like, good, (weights < SMALL * weights.max()).mean()))
             like, good, small = np.mean(found, axis=0)
-            row = {"steps": steps, "penalty": penalty or "none", "start": start}
+            row = {"steps": steps, "penalty": name, "start": start}
             rows.append(row | {"like its start": like, "chosen well": good, "near 0": small})
             print(rows[-1], flush=True)
     return rows
@@ -76,6 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--target", default="cell_type")
     parser.add_argument("--genes", type=int, default=2000, help="highly variable ones that are looked at")
     parser.add_argument("--steps", type=int, nargs="+", default=[240, 2400])
+    parser.add_argument("--penalties", nargs="+", choices=list(PENALTIES), default=list(PENALTIES))
     parser.add_argument("--k", type=int, default=50, help="genes of a file's panel")
     parser.add_argument("--random-states", type=int, default=2)
     given = parser.parse_args(arguments)
@@ -85,7 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
         cells = pg.toy.single_cells(1000, given.genes, n_classes=5, n_markers=25)
     train, _, test = prepared(cells, given.genes)
     print(f"{len(train)} train and {len(test)} test cells of {len(train.classes)} classes")
-    rows = [row for steps in given.steps for row in measured(train, test, steps, given.k, range(given.random_states))]
+    same: Any = (given.k, range(given.random_states), given.penalties)
+    rows = [row for steps in given.steps for row in measured(train, test, steps, *same)]
     print(markdown(pd.DataFrame(rows)))
 
 

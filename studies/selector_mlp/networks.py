@@ -29,6 +29,7 @@ def network(settings: PanelSettings, condition: str, random_state: int) -> pg.Se
         "narrowing": {
             "alpha": beyond.narrowing_alpha,
             "epochs": beyond.narrowing_epochs,
+            "steps": None,
             "sizes": beyond.sizes,
             "epochs_per_size": beyond.epochs_per_size,
         },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,13 @@ from permgrad.evaluation._panel_columns import class_means, correlations, second
 class ByDifference(BaseEstimator):
     """Ranks columns by how far the means of two classes are apart: what a selector does, in no time."""
 
+    asked: ClassVar[list[tuple[str, ...]]] = []
+
     def __init__(self, random_state: int = 0, include: tuple[str, ...] = ()) -> None:
         self.random_state, self.include = random_state, include
 
     def fit(self, X: pg.Cells, y: Any = None) -> ByDifference:
+        self.asked.append(self.include)
         self.features_ = X.features
         means = class_means(X)
         noise = np.random.default_rng(self.random_state).normal(size=means.shape[1]) * 1e-3
@@ -44,7 +47,7 @@ def cells(rng: np.random.Generator, differences: dict[str, float], n: int = 200,
 DIFFERENCES = {"a": 5.0, "b": 4.0, "c": 3.0, "d": 2.0, "e": 0.0, "f": 0.0}
 
 
-def test_included_and_excluded_columns(rng):
+def test_included_and_excluded_columns(rng, monkeypatch):
     data = cells(rng, DIFFERENCES)
     panel = pg.choose_panel(ByDifference(), data, k=3, n_trainings=2, include=["e"], exclude=["a"])
     assert panel.features == ["e", "b", "c"]
@@ -52,8 +55,11 @@ def test_included_and_excluded_columns(rng):
     assert set(panel.table["feature"]) == {"b", "c", "d", "f"}
     assert panel.table["frequency"].tolist() == [1, 1, 0, 0]
     assert repr(panel).startswith("Panel(k=3, 1 included, 2 trainings, 2 columns always chosen, Nogueira 1.00")
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(ByDifference, "asked", asked)
     longer = pg.choose_panel(ByDifference(), data, k=4, n_trainings=2, include=panel.features, exclude=["a"])
     assert longer.features == ["e", "b", "c", "d"]
+    assert asked == [("e", "b", "c"), ("e", "b", "c")]  # which the selector lets through
 
 
 @pytest.mark.parametrize("kind", ["cells", "sparse", "frame", "array", "on disk", "table"])
