@@ -306,8 +306,8 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
     verbose : bool
         Show progress bars.
     n_jobs : int, optional
-        Processes that train several networks, where there are no callbacks; -1 for one a core. By default what
-        ``joblib.parallel_config`` says, see `permgrad.parallel.run`.
+        Processes that train several networks, where there are no callbacks, and rank by them; -1 for one a core. By
+        default what ``joblib.parallel_config`` says, see `permgrad.parallel.run`.
     devices : int or list of int or str, optional
         How many of the accelerators, or which, each training step is split among; of the processors where there are no
         accelerators. By default one. Batches become a multiple of their number.

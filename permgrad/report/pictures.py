@@ -14,7 +14,7 @@ from permgrad import plotting
 from permgrad.data.table import Table
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.evaluation.result import RankingEvaluation
-from permgrad.metrics.calibration import reliability_curve, top_label
+from permgrad.metrics.calibration import judged, reliability_curve
 from permgrad.report.results import Results
 from permgrad.report.row_heat import row_heat
 
@@ -91,12 +91,10 @@ def class_outcomes(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]
 
 def reliability(results: Results) -> tuple[pd.DataFrame, str | None]:
     """Return the reliability curve of the second class's probability, and its name; of more, of the likeliest's."""
-    p, y, classes = results.probabilities, results.class_numbers, results.estimator.classes_
-    weighed = {"sample_weight": results.test.weights}
-    if len(classes) == 2:
-        return reliability_curve(y == 1, p[:, 1], **weighed), f"{classes[1]}"
-    probability, right = top_label(y, p)
-    return reliability_curve(right, probability, **weighed), None
+    classes = results.estimator.classes_
+    probability, happened = judged(results.class_numbers, results.probabilities)
+    curve = reliability_curve(happened, probability, sample_weight=results.test.weights)
+    return curve, f"{classes[1]}" if len(classes) == 2 else None
 
 
 def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, Figure]]:

@@ -257,7 +257,7 @@ def test_intervals_are_counted_where_there_are_any():
     assert known(WithIntervals(y)) == {"coverage": 0.9, "inside": 0.5}
     assert known(WithIntervals(y, able=False)) == known(object()) == {}
     shown = pg.FeatureRanking(("x0",), [1.0], settings={"calibration": known(WithIntervals(y))})
-    (said,) = content.calibration(shown)
+    (said,) = content.calibration(shown, ())
     assert said == "Of the test rows, 50.0\u00a0% are inside the network’s 90\u00a0% intervals."
 
 

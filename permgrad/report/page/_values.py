@@ -24,7 +24,15 @@ from permgrad.report.page._images import figure_source, samples
 from permgrad.report.page._performance import models_chart, performance_charts
 from permgrad.report.page._ranking import divided, ranked_table, ranking_charts
 from permgrad.report.page._rows import asked_rows, carried_rows, drawn_rows
-from permgrad.report.page._tables import Cells, cells, models_cells, ranking_cells, stability_cells, titled_cells
+from permgrad.report.page._tables import (
+    Cells,
+    cells,
+    models_cells,
+    number,
+    ranking_cells,
+    stability_cells,
+    titled_cells,
+)
 from permgrad.report.pictures import PAGE_FEATURES
 from permgrad.report.results import Results
 
@@ -101,7 +109,7 @@ def _data(results: Results) -> dict[str, Any]:
         "target": table.y.name,
         "question": content.question(table, results.ranking.scope),
         "homepage": _link(table.notes.get("homepage")),
-        "facts": content.data_facts(results.ranking, table),
+        "facts": content.data_facts(results),
         "scores": settings["test_scores"],
         "score_names": content.SCORE_NAMES,
         "score_meanings": content.SCORE_MEANINGS,
@@ -110,7 +118,7 @@ def _data(results: Results) -> dict[str, Any]:
         "models": None if results.models is None else models_cells(results.models),
         "beside": _beside(results),
         "test_rows": settings["test_rows"],
-        "calibration": content.calibration(results.ranking),
+        "calibration": content.calibration(results.ranking, table.classes or ()),
     }
 
 
@@ -119,8 +127,13 @@ def _beside(results: Results) -> dict[str, Any] | None:
     models = results.models
     if models is None:
         return None
-    known = ("verdict", "beaten_by", "rows", "test_rows")
-    return {name: getattr(models, name) for name in known}
+    rows, test_rows = number(models.rows), number(models.test_rows)
+    caption = f"Fitted on the same {rows} rows, scored on the same {test_rows} test rows"
+    if results.in_files is not None:
+        caption = (
+            f"The others fitted on {rows} of the network’s rows, all scored on {test_rows} test rows, drawn at random"
+        )
+    return {"verdict": models.verdict, "beaten_by": models.beaten_by, "caption": caption}
 
 
 def _ranking(results: Results) -> dict[str, Any]:
