@@ -87,7 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
     if given.file:
         cells = pg.read_cells(Path(os.environ.get("PERMGRAD_DATA", ".")) / given.file, given.target)
     else:
-        cells = pg.toy.single_cells(1000, given.genes, n_classes=5, n_markers=25)
+        few = min(5, (given.genes - 25) // 40)  # programs, where there are hardly any genes
+        cells = pg.toy.single_cells(1000, given.genes, n_classes=5, n_markers=25, n_programs=few)
     train, _, test = prepared(cells, given.genes)
     print(f"{len(train)} train and {len(test)} test cells of {len(train.classes)} classes")
     same: Any = (given.k, range(given.random_states), given.penalties)
