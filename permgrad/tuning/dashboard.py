@@ -12,9 +12,8 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import wsgi
 
-from permgrad.directories import is_study
 from permgrad.errors import PermGradError
-from permgrad.tuning.storage import hide_password, open_storage
+from permgrad.tuning.storage import hide_password, open_storage, study_url
 
 LOOPBACK = "127.0.0.1"
 LOOPBACK_NAMES = (LOOPBACK, "localhost")
@@ -52,7 +51,7 @@ def make_server(results: Path | None, storage: str | None, port: int) -> tuple[W
     PermGradError
         If there is no study, or the port is taken.
     """
-    url = _database(results) if storage is None else storage
+    url = study_url(results) if storage is None else storage
     opened = open_storage(url, create=False)
     studies = optuna.get_all_study_names(opened)
     if not studies:
@@ -79,14 +78,3 @@ def _loopback_only(application: Any) -> Any:
         return [f"open http://{LOOPBACK} instead\n".encode()]
 
     return checked
-
-
-def _database(results: Path | None) -> str:
-    if results is None:
-        raise PermGradError("which study? name the results directory of `permgrad tune`, or a --storage")
-    database = results / "study.db"
-    if database.is_file():
-        return f"sqlite:///{database}"
-    if results.is_dir() and is_study(results):
-        raise PermGradError(f"the study of {results} is in another storage; give its --storage too")
-    raise PermGradError(f"{results} is no results directory of `permgrad tune`")
