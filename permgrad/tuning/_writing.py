@@ -29,6 +29,7 @@ from permgrad.tuning._pictures import study_pictures
 from permgrad.tuning.result import TuneResult, best_trial, epochs_saved, trials_table
 from permgrad.tuning.storage import hide_password
 from permgrad.tuning.study import finished
+from permgrad.tuning.terminator import reason_to_end
 
 KIND = "permgrad.Tuning"
 SUMMARY = "tuning.json"
@@ -111,6 +112,7 @@ def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]
             **dict(zip(job.objective.metrics, best.values, strict=True)),
             "params": best.params,
         },
+        "terminated": None if job.terminate is None else reason_to_end(study, job.terminate),
         "sampler": job.sampler,
         "pruner": job.pruner,
         **job.identity,
