@@ -6,6 +6,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from permgrad.tuning.checkpoints import best_of
+from permgrad.tuning.constraints import is_feasible
 from permgrad.tuning.study import ERROR, finished
 
 
@@ -20,9 +21,9 @@ def reason_to_end(study: optuna.Study, n: int) -> str | None:
     ----------
     study : optuna.Study
     n : int
-        Complete and pruned trials; those beyond a constraint count as trials, but are never the best.
+        Complete and pruned trials; those beyond a constraint tell nothing of gains, and do not count.
     """
-    trials = sorted(finished(study), key=lambda trial: trial.number)
+    trials = sorted(filter(is_feasible, finished(study)), key=lambda trial: trial.number)
     before, best = best_of(study, trials[:-n], 1), best_of(study, trials, 1)
     if not before:
         return None

@@ -43,13 +43,13 @@ def test_it_ends_when_the_last_trials_gained_no_more_than_the_standard_error():
     assert reason_to_end(rising, 4) is None
 
 
-def test_pruned_trials_gain_nothing_and_those_beyond_a_constraint_neither():
+def test_pruned_trials_gain_nothing_and_those_beyond_a_constraint_do_not_count():
     assert reason_to_end(study_of(1.0, None, None), 2)
     assert reason_to_end(study_of(None, None, None), 2) is None  # no value yet
     assert reason_to_end(study_of(1.0, 0.2, 0.9), 2) is None
-    assert reason_to_end(study_of(1.0, 0.2, 0.9, beyond={1}), 2)
-    assert reason_to_end(study_of(0.2, 1.0, 0.9, beyond={0}), 1)
-    assert reason_to_end(study_of(0.2, 1.0, 0.9, beyond={0, 1}), 1) is None
+    assert reason_to_end(study_of(1.0, 0.2, 0.9, beyond={1}), 2) is None  # two are left, and nothing before them
+    assert reason_to_end(study_of(1.0, 0.2, 0.9, 0.95, beyond={1}), 2).startswith("ended after 3 trials")
+    assert reason_to_end(study_of(1.0, None, None, beyond={1, 2}), 2) is None
 
 
 def test_a_slow_reference_says_the_same_of_many_courses():
