@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -42,7 +43,7 @@ def require(extra: str, what: str, *packages: str) -> None:
     PermGradError
         If one of them is missing.
     """
-    absent = [name for name in packages if find_spec(name) is None]
+    absent = [name for name in packages if sys.modules.get(name) is None and find_spec(name) is None]
     if absent:
         raise PermGradError(f"{what} needs the package {', '.join(absent)}: pip install 'permgrad[{extra}]'")
 

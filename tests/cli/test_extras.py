@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from permgrad import errors
 from permgrad.estimators import saving
 
 ROOT = Path(__file__).parents[2]
@@ -18,10 +17,9 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["p
 @pytest.fixture
 def without(monkeypatch):
     """Have packages look as if they were not installed, and modules of ours not yet imported."""
-    known = errors.find_spec
 
-    def hide(*packages: str) -> None:
-        monkeypatch.setattr(errors, "find_spec", lambda name: None if name in packages else known(name))
+    def hide(package: str) -> None:
+        monkeypatch.setitem(sys.modules, package, None)
         for name in [name for name in sys.modules if name.startswith(("permgrad.tuning", "permgrad.tracking"))]:
             monkeypatch.delitem(sys.modules, name)
 
