@@ -111,8 +111,7 @@ class Worker:
             with suppress(optuna.TrialPruned):  # by the pruner, or by the space itself
                 estimator, values = evaluate(objective, trial, log, [self._epochs(trial)])
             note_trial(trial, log, FileSystemArtifactStore(job.artifacts))
-            able = values is not None and is_feasible(trial)
-            if able and checkpoints.worth_keeping(self.study, values, job.keep):  # type: ignore[arg-type]
+            if values is not None and is_feasible(trial) and checkpoints.worth_keeping(self.study, values, job.keep):
                 checkpoints.write(job.networks, trial.number, estimator)
         except (SpaceError, ENDED_ELSEWHERE, optuna.exceptions.StorageInternalError):
             raise

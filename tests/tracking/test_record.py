@@ -7,6 +7,8 @@ import pytest
 import permgrad as pg
 from permgrad.errors import require
 from permgrad.tracking.record import record_of
+from permgrad.tuning.result import TuneResult
+from permgrad.tuning.storage import load_study
 from tests.tracking.conftest import HISTORY, write_ranked
 from tests.tuning.stub import EPOCHS
 
@@ -54,6 +56,7 @@ def test_a_study_has_its_trials(studied):
         assert trial.scores["parameters"] == round(100 * x)
         assert trial.tags == {"state": "complete"}
     assert [trial.name for trial in record.trials] == ["trial 0", "trial 1"]
+    assert record == record_of(TuneResult(load_study(studied), studied, ("loss",), None, None, None))
 
 
 def test_the_best_trials_ranking_is_the_studys(studied):

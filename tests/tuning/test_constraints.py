@@ -96,7 +96,8 @@ def test_a_fit_that_takes_too_long_is_stopped(job):
 
 @pytest.mark.slow
 def test_of_two_objectives_the_front_is_of_those_within(job):
-    study = run(job({"loss": 0.4}, metrics=("loss", "parameters")))
+    study = run(job({"loss": 0.4, "parameters": 80}, metrics=("loss", "parameters")))
+    assert study.trials[1].state == TrialState.PRUNED
     assert {trial.number for trial in checkpoints.best_trials(study, 1)} == {0}
     study = run(job({}, metrics=("loss", "parameters"), place="free"))
     assert {trial.number for trial in checkpoints.best_trials(study, 1)} == {0, 2}
