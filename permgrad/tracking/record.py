@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from permgrad.directories import KIND as MANIFEST_KIND
-from permgrad.directories import MANIFEST, is_study
+from permgrad.directories import MANIFEST, STUDY_SUMMARY, is_study
 from permgrad.errors import FileFormatError
 from permgrad.estimators.saving import KIND as ESTIMATOR_KIND
 from permgrad.files import read_json
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 OF_DATA = ("name", "target", "task", "rows", "sha256")
 OF_RANKING = ("formula", "n_repeats", "trainings", "split_random_state")
-SUMMARY = "tuning.json"
-"""Written beside the files that the manifest lists."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,7 @@ def _of_directory(directory: Path) -> Record:
     if not (directory / "ranking.json").is_file():
         raise FileFormatError(f"{directory} has no ranking.json, which permgrad rank and tune write")
     record = _of_ranking(FeatureRanking.load(directory / "ranking.json"))
-    return _with(record, curves=_curves(directory), files=_files(directory))
-
-
-def _with(record: Record, **changes: Any) -> Record:
-    return Record(**{**vars(record), **changes})
+    return replace(record, curves=_curves(directory), files=_files(directory))
 
 
 def _of_ranking(ranking: FeatureRanking) -> Record:
@@ -124,7 +118,7 @@ def _files(directory: Path) -> dict[str, Path]:
     """Return the results' own files; the networks of other trials, and the study itself, are not among them."""
     listed = directory / MANIFEST
     names = read_json(listed, kind=MANIFEST_KIND)["files"] if listed.is_file() else []
-    return {name: directory / name for name in [*names, SUMMARY] if (directory / name).is_file()}
+    return {name: directory / name for name in [*names, STUDY_SUMMARY] if (directory / name).is_file()}
 
 
 def _of_study(directory: Path, study: Any) -> Record:
@@ -135,7 +129,7 @@ def _of_study(directory: Path, study: Any) -> Record:
     record = _of_directory(directory) if ranked else Record(study.study_name, files=_files(directory))
     metric = study.user_attrs[SETTINGS]["metric"][0]
     trials = [_of_trial(trial, metric) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    return _with(record, name=study.study_name, trials=tuple(trials))
+    return replace(record, name=study.study_name, trials=tuple(trials))
 
 
 def _of_trial(trial: Any, metric: str) -> Record:
