@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from optuna.exceptions import TrialPruned
 from optuna.trial import Trial
-from optuna_integration import KerasPruningCallback
 
 from permgrad.backend import keras
 from permgrad.data.table import Table
@@ -130,6 +129,8 @@ def evaluate(
     optuna.TrialPruned
         If the pruner stops it, or a constraint; `log` then has its epochs all the same.
     """
+    from optuna_integration import KerasPruningCallback  # imports TensorFlow, which `backend` keeps quiet
+
     trial.set_user_attr("epochs", 0)
     log.estimator = estimator = objective.estimator(trial)
     pruning = [KerasPruningCallback(trial, f"val_{objective.pruned_by}")] if objective.pruned_by else []
