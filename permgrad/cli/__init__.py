@@ -18,6 +18,7 @@ from permgrad.cli.dashboard import dashboard
 from permgrad.cli.datasets import datasets
 from permgrad.cli.evaluate import evaluate
 from permgrad.cli.explain import explain
+from permgrad.cli.export import export
 from permgrad.cli.merge import merge
 from permgrad.cli.predict import predict
 from permgrad.cli.rank import rank
@@ -31,7 +32,7 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (check, rank, merge, predict, explain, compare, evaluate, report, tune, dashboard, datasets):
+for command in (check, rank, merge, predict, explain, compare, evaluate, report, export, tune, dashboard, datasets):
     cli.add_command(command)
 
 
