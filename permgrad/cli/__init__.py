@@ -18,6 +18,7 @@ from permgrad.cli.dashboard import dashboard
 from permgrad.cli.datasets import datasets
 from permgrad.cli.evaluate import evaluate
 from permgrad.cli.explain import explain
+from permgrad.cli.export import export
 from permgrad.cli.merge import merge
 from permgrad.cli.panel import panel
 from permgrad.cli.predict import predict
@@ -32,7 +33,7 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (check, rank, merge, predict, explain, compare, evaluate, report, tune, panel, dashboard, datasets):
+for command in (check, rank, merge, predict, explain, compare, evaluate, report, export, tune, panel, dashboard, datasets):
     cli.add_command(command)
 
 

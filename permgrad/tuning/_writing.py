@@ -15,7 +15,7 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial
 
 from permgrad.data.table import Table
-from permgrad.directories import move_into
+from permgrad.directories import STUDY_SUMMARY, move_into
 from permgrad.estimators.saving import versions
 from permgrad.evaluation.reference_models import reference_models
 from permgrad.files import read_json, write_json
@@ -29,9 +29,9 @@ from permgrad.tuning._pictures import study_pictures
 from permgrad.tuning.result import TuneResult, best_trial, epochs_saved, trials_table
 from permgrad.tuning.storage import hide_password
 from permgrad.tuning.study import finished
+from permgrad.tuning.terminator import reason_to_end
 
 KIND = "permgrad.Tuning"
-SUMMARY = "tuning.json"
 STAGING = ".results-"
 
 
@@ -59,7 +59,7 @@ def write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> Tun
             ranking: FeatureRanking | None = FeatureRanking.load(job.directory / "ranking.json")
         else:
             ranking = _write_files(job, study, best, table, test)
-            write_json(job.directory / SUMMARY, {**summary, "ranked": ranking is not None})
+            write_json(job.directory / STUDY_SUMMARY, {**summary, "ranked": ranking is not None})
     return TuneResult(study, job.directory, job.objective.metrics, job.objective.val, test, ranking)
 
 
@@ -111,6 +111,7 @@ def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]
             **dict(zip(job.objective.metrics, best.values, strict=True)),
             "params": best.params,
         },
+        "terminated": None if job.terminate is None else reason_to_end(study, job.terminate),
         "sampler": job.sampler,
         "pruner": job.pruner,
         **job.identity,
@@ -119,8 +120,8 @@ def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]
 
 
 def _is_up_to_date(directory: Path, summary: dict[str, Any]) -> bool:
-    if not (directory / SUMMARY).is_file() or not (directory / "ranking.json").is_file():
+    if not (directory / STUDY_SUMMARY).is_file() or not (directory / "ranking.json").is_file():
         return False
-    written = read_json(directory / SUMMARY, kind=KIND)
+    written = read_json(directory / STUDY_SUMMARY, kind=KIND)
     same = all(written.get(key) == summary[key] for key in ("study", "finished", "best"))
     return same and bool(written.get("ranked"))
