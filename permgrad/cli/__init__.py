@@ -33,8 +33,8 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (check, rank, merge, predict, explain, compare, evaluate, report, export, tune, panel, dashboard, datasets):
-    cli.add_command(command)
+for each in (check, rank, merge, predict, explain, compare, evaluate, report, export, tune, panel, dashboard, datasets):
+    cli.add_command(each)
 
 
 def main() -> None:
