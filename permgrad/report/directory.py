@@ -11,19 +11,17 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.background import write_background
 from permgrad.report.page._render import write_page
 from permgrad.report.page._values import page_values
-from permgrad.report.pictures import narrow_pictures, pictures
+from permgrad.report.pictures import pictures, write_picture
 from permgrad.report.results import Results
-
-DPI = 150
 
 
 def write_results(directory: Path, results: Results) -> FeatureRanking:
     """Write everything about one ranking into an existing, empty directory.
 
-    ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores),
-    ``model/``, ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), the
-    pictures as PNG, ``report.html``, which shows all of it on one page, and ``page.json``, from which the page is
-    drawn again; where there are any, ``reference_models.json``, ``groups.csv``, ``groups.json``, `by_level`'s files
+    ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores), ``model/``,
+    ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), the pictures as PNG,
+    ``report.html``, which shows all of it on one page, and ``page.json``, from which, and from the pictures, the page
+    is drawn again; where there are any, ``reference_models.json``, ``groups.csv``, ``groups.json``, `by_level`'s files
     and ``evaluation/``.
 
     Returns
@@ -34,10 +32,11 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     results = results.with_settings()
     _write_tables(directory, results)
     write_background(results.test.X, directory)
-    figures = dict(pictures(results))
-    for name, figure in figures.items():
-        figure.savefig(directory / f"{name}.png", dpi=DPI)
-    write_page(directory, page_values(results, {**figures, **dict(narrow_pictures(results))}))
+    names = []
+    for name, figure in pictures(results):
+        write_picture(figure, directory / f"{name}.png")
+        names.append(name)
+    write_page(directory, page_values(results, names))
     return results.ranking
 
 

@@ -1,33 +1,35 @@
-"""The pictures of one ranking, as matplotlib figures."""
+"""The pictures of one ranking, as matplotlib figures and as files."""
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from permgrad import plotting
-from permgrad.data.table import Table
-from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+from permgrad.estimators.hybrid import HybridClassifier
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.metrics.calibration import judged, reliability_curve
+from permgrad.report.explained_rows import ImageRows
 from permgrad.report.results import Results
-from permgrad.report.row_heat import row_heat
 
+DPI, COLOURS = 180, 256
+"""Dots per inch: sharp on paper too. Colours of a palette, which takes a third of the room."""
 PAGE_WIDTH = 5.6
-"""Inches, of bars on the page: their names can still be read on a phone."""
+"""Inches, of bars: on the page, their names can still be read on a phone."""
 PAGE_FEATURES = 20
 """Bars on the page."""
 PAGE_EFFECTS = 6
 """Columns whose effects are drawn: the best."""
 MOST_CLASSES = 10
 """That have a curve."""
-SAMPLED = 200
-"""Rows of which those are drawn that a picture's row is compared with."""
 TITLE_WIDTH = 110
 NAMED_IN_LAYOUT = 10
 
@@ -35,15 +37,18 @@ NAMED_IN_LAYOUT = 10
 def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Draw each picture of a results directory: (name, figure)."""
     estimator, ranking, test = results.estimator, results.ranking, results.test
-    yield "ranking", plotting.plot_ranking(ranking)
+    yield "ranking", plotting.plot_ranking(ranking, top=PAGE_FEATURES, width=PAGE_WIDTH)
     for name, part in ranking.components.items():
-        yield name, plotting.plot_scores(part)
+        yield name, plotting.plot_scores(part, width=PAGE_WIDTH)
     if results.effects.columns:
         yield "effects", results.effects.plot([column.name for column in results.effects.columns[:PAGE_EFFECTS]])
-    if estimator.layout_ is not None:
+    if results.images is not None:
         yield "layout", plotting.plot_layout(estimator.layout_, best_drawn(results))
-        yield "sample", sample_picture(estimator, test)
-    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
+        yield "sample", sample_picture(results, results.images)
+    if results.carried is not None:
+        for name, place in results.carried.ends.items():
+            yield f"row_{name}", results.carried.found.plot(place)
+    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
     if isinstance(estimator, HybridClassifier):
         yield from pictures_of_classes(results)
     else:
@@ -65,15 +70,6 @@ def pictures_of_classes(results: Results) -> Iterator[tuple[str, Figure]]:
         areas = {label: float(roc_auc_score(*outcomes[label], **weighed)) for label in outcomes}
         yield "roc", plotting.plot_roc(happened, probability, areas, **weighed)
         yield "precision_recall", plotting.plot_precision_recall(happened, probability, **weighed)
-
-
-def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw again, for the page, those pictures that would not be legible on a phone."""
-    estimator, ranking = results.estimator, results.ranking
-    yield "ranking", plotting.plot_ranking(ranking, top=PAGE_FEATURES, width=PAGE_WIDTH)
-    for name, part in ranking.components.items():
-        yield name, plotting.plot_scores(part, width=PAGE_WIDTH)
-    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
 
 
 def class_outcomes(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -118,19 +114,25 @@ def best_drawn(results: Results) -> dict[str, list[int]]:
     return {name: drawn[name].tolist() for name in best[:NAMED_IN_LAYOUT]}
 
 
-def sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table) -> Figure:
+def sample_picture(results: Results, images: ImageRows) -> Figure:
     """Draw the first test row's image, and what its columns add there to what is predicted."""
-    rows = test.take(np.arange(min(SAMPLED, len(test))))
-    first = rows.take(np.array([0]))
-    heat = row_heat(estimator, first.X, rows.X)
-    predicted = estimator.predict(first.X)[0]
+    estimator, test, heat, at = results.estimator, results.test, images.heat, images.place(0)
+    predicted = results.predicted[0]
     answer = predicted if isinstance(estimator, HybridClassifier) else f"{predicted:.4g}"
-    title = f"test row 0: predicted {answer}, true {first.y.iloc[0]}\n{textwrap.fill(heat.caption(0), TITLE_WIDTH)}"
-    pixels, columns = heat.pixels[0], estimator.encoder_.groups_
+    title = f"test row 0: predicted {answer}, true {test.y.iloc[0]}\n{textwrap.fill(heat.caption(at), TITLE_WIDTH)}"
+    pixels, columns = heat.pixels[at], estimator.encoder_.groups_
     labels = []
-    for name, _, text in heat.named(0):
+    for name, _, text in heat.named(at):
         told = columns[name][~np.isnan(pixels[columns[name]])]
         labels.append((int(told[0]), text))
-    image, layout = estimator.images(first.X)[0], estimator.layout_
+    image, layout = estimator.images(test.X.iloc[[0]])[0], estimator.layout_
     assert layout is not None  # noqa: S101 - the caller draws where there is one
     return plotting.plot_row_image(image, layout, pixels, labels, title=title, unit=heat.unit)
+
+
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file of few colours."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})
+    image = Image.open(drawn).convert("RGB")
+    image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, "PNG")
