@@ -50,7 +50,7 @@ def _write_tables(directory: Path, results: Results) -> None:
     if results.models is not None:
         results.models.save(directory / REFERENCE_MODELS)
     if results.by is not None:
-        results.by.write(directory)
+        results.by.write_tables(directory)
     if results.evaluation is not None:
         (directory / "evaluation").mkdir()
         write_evaluation(results.evaluation, directory / "evaluation")

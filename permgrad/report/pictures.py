@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,13 @@ from permgrad import plotting
 from permgrad.estimators.hybrid import HybridClassifier
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.metrics.calibration import judged, reliability_curve
+from permgrad.metrics.curves import Curve
 from permgrad.report.explained_rows import ImageRows
 from permgrad.report.results import Results
 
 DPI, COLOURS = 180, 256
 """Dots per inch: sharp on paper too. Colours of a palette, which takes a third of the room."""
+RAW = {"compress_level": 0}
 PAGE_WIDTH = 5.6
 """Inches, of bars: on the page, their names can still be read on a phone."""
 PAGE_FEATURES = 20
@@ -54,22 +57,40 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     else:
         yield "predicted_against_true", plotting.plot_predictions(test.y, results.predicted, str(test.y.name))
         yield "residuals", plotting.plot_residuals(test.y, results.predicted, str(test.y.name))
+    if results.by is not None:
+        yield "by", results.by.plot()
     if results.evaluation is not None:
         yield from _evaluation_pictures(results.evaluation)
 
 
 def pictures_of_classes(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw how well classes are told apart."""
-    test, outcomes = results.test, class_outcomes(results)
+    """Draw how well classes are told apart; of two classes, beside what other models do."""
+    test, outcomes, beside = results.test, class_outcomes(results), others_beside(results)
     yield "confusion", plotting.plot_confusion(test.y, results.predicted, results.estimator.classes_)
-    yield "reliability", plotting.plot_reliability(*reliability(results))
+    yield "reliability", plotting.plot_reliability(*reliability(results), beside=_of("reliability", beside))
     if outcomes:
         happened = {label: of_class[0] for label, of_class in outcomes.items()}
         probability = {label: of_class[1] for label, of_class in outcomes.items()}
-        weighed = {"sample_weight": test.weights}
-        areas = {label: float(roc_auc_score(*outcomes[label], **weighed)) for label in outcomes}
-        yield "roc", plotting.plot_roc(happened, probability, areas, **weighed)
-        yield "precision_recall", plotting.plot_precision_recall(happened, probability, **weighed)
+        areas = {label: float(roc_auc_score(*outcomes[label], sample_weight=test.weights)) for label in outcomes}
+        shown = beside if len(results.estimator.classes_) == 2 else {}
+        known: dict[str, Any] = {"sample_weight": test.weights}
+        yield "roc", plotting.plot_roc(happened, probability, areas, beside=_of("roc", shown), **known)
+        curves = _of("precision_recall", shown)
+        yield "precision_recall", plotting.plot_precision_recall(happened, probability, beside=curves, **known)
+
+
+def curves_beside(results: Results) -> dict[str, dict[str, Curve]]:
+    """Return the curves of the network and of the models beside it, by their names, the network first."""
+    return {} if results.models is None else {name: known for name, known in results.models.curves.items() if known}
+
+
+def others_beside(results: Results) -> dict[str, dict[str, Curve]]:
+    """Return the curves of the models beside the network."""
+    return dict(list(curves_beside(results).items())[1:])
+
+
+def _of(kind: str, curves: dict[str, dict[str, Curve]]) -> dict[str, Curve]:
+    return {name: known[kind] for name, known in curves.items()}
 
 
 def class_outcomes(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -130,9 +151,9 @@ def sample_picture(results: Results, images: ImageRows) -> Figure:
     return plotting.plot_row_image(image, layout, pixels, labels, title=title, unit=heat.unit)
 
 
-def write_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file of few colours."""
+def write_picture(figure: Figure, path: Path, *, tight: bool = False) -> None:
+    """Write a figure as a PNG file of few colours; cut to what is drawn, if `tight`."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI, pil_kwargs={"compress_level": 0})
+    figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight" if tight else None, pil_kwargs=RAW)
     image = Image.open(drawn).convert("RGB")
     image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, "PNG")

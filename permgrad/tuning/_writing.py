@@ -20,7 +20,8 @@ from permgrad.estimators.saving import versions
 from permgrad.evaluation.reference_models import reference_models
 from permgrad.files import read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.report.directory import DPI, write_results
+from permgrad.report.directory import write_results
+from permgrad.report.pictures import write_picture
 from permgrad.report.results import Results
 from permgrad.tuning import checkpoints
 from permgrad.tuning._job import Job
@@ -72,7 +73,7 @@ def _write_files(job: Job, study: optuna.Study, best: FrozenTrial, table: Table,
         here = Path(staging)
         ranking = _rank(job, best, table, test, here)
         for name, figure in study_pictures(study, metrics):
-            figure.savefig(here / f"{name}.png", dpi=DPI, bbox_inches="tight")
+            write_picture(figure, here / f"{name}.png", tight=True)
         trials_table(study, metrics).to_csv(here / "trials.csv", index=False)
         if ranking is not None:
             note_ranking(job, study, best, here)

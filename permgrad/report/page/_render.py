@@ -22,11 +22,12 @@ PARTS = {
     "ranking": "Ranking",
     "rows": "Rows",
     "performance": "Performance",
+    "by": "By level",
     "checkup": "Check-up",
     "referee": "Referee",
     "again": "How to get it again",
 }
-"""Of the page: the section's id, and its name."""
+"""Of the page: the section's id, and its name; that of levels is there where a column was asked for."""
 
 
 def render(values: dict[str, Any], directory: Path) -> str:
@@ -47,7 +48,10 @@ def render(values: dict[str, Any], directory: Path) -> str:
     environment.filters |= {"number": number, "title": method_title}
     template = environment.get_template("template.html")
     pictures = {name: _picture(directory / f"{name}.png") for name in values["pictures"]}
-    return template.render({**values, "pictures": pictures, "parts": PARTS, **script_values(values["asked"])})
+    parts = {id: name for id, name in PARTS.items() if id != "by"}
+    if values["by"] is not None:
+        parts = {**PARTS, "by": values["by"]["tab"]}
+    return template.render({**values, "pictures": pictures, "parts": parts, **script_values(values["asked"])})
 
 
 def _picture(path: Path) -> str:

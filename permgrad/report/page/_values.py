@@ -13,6 +13,7 @@ from permgrad.importance.learned import doubts
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.redundancy import redundancy
 from permgrad.report.page import _content as content
+from permgrad.report.page._by_level import by_charts, by_values
 from permgrad.report.page._calls import python_calls
 from permgrad.report.page._charts import CONFIG
 from permgrad.report.page._checkup import checkup_values
@@ -58,6 +59,7 @@ def page_values(results: Results, pictures: Sequence[str]) -> dict[str, Any]:
     """
     values = {**_data(results), **_ranking(results), **_pictures(results, pictures), **_origin(results)}
     values |= _asked(results)
+    values["by"] = None if results.by is None else by_values(results.by)
     values["evaluation"] = _evaluation(results.evaluation)
     values["checkup"] = checkup_values(results.checkup, results.ranking.settings.get("notes", []))
     values["limits"] = content.limits(results.ranking, results.evaluation)
@@ -82,6 +84,7 @@ def _asked(results: Results) -> dict[str, Any]:
         "ranking": whole,
         **performance_charts(results),
         **({} if models is None else {"models": models}),
+        **({} if results.by is None else by_charts(results.by)),
     }
     return {
         "charted": list(charts),
