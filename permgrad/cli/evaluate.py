@@ -79,8 +79,8 @@ def evaluate(
     notes = tuple(note for note in ranking.settings.get("notes", ()) if note not in data.said)
     models = pg.ReferenceModels.load(results / FILE)
     by = pg.ByLevel.load(results / BY_FILE) if (results / BY_FILE).exists() else None
-    known = {"groups": groups, "evaluation": evaluation, "command": command, "models": models, "notes": notes, "by": by}
-    evaluated = Results(estimator, ranking, data, test, split_random_state, **known)
+    known = (groups, evaluation, command, models, notes)
+    evaluated = Results(estimator, ranking, data, test, split_random_state, *known, by=by)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
         write_results(Path(staging), evaluated)
         move_into(Path(staging), results)

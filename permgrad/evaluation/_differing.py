@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,30 +25,31 @@ def differing(found: ByLevel) -> pd.DataFrame:
     ends = {"value": found.table[loss], "low": found.table[f"{loss}_low"], "high": found.table[f"{loss}_high"]}
     measured = pd.DataFrame({"level": found.table["level"], **ends})
     scores = found.importance.rename(columns={"score": "value"})
-    families = [
-        [(loss, measured[measured["level"].isin(enough)])],
-        list(scores[scores["level"].isin(enough)].groupby("feature", sort=False)),
-    ]
+    scores = scores[scores["level"].isin(enough)]
+    of_columns = {str(name): values for name, values in scores.groupby("feature", sort=False)}
+    families: list[dict[str, pd.DataFrame]] = [{loss: measured[measured["level"].isin(enough)]}, of_columns]
     tables = []
     for family in families:
-        rows = [{"of": name, **pair} for name, values in family for pair in _pairs(values)]
+        rows = [{"of": name, **pair} for name, values in family.items() for pair in _pairs(values)]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         tables.append(table.assign(p=holm(table["p"].to_numpy(float)) if len(table) else table["p"]))
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
-def _pairs(values: pd.DataFrame) -> list[dict[str, object]]:
+def _pairs(values: pd.DataFrame) -> list[dict[str, Any]]:
     """Compare values of levels, each pair by itself."""
-    rows = [row for row in values.itertuples() if np.isfinite([row.value, row.low, row.high]).all()]
+    records: list[dict[Any, Any]] = values.to_dict("records")
+    rows = {row["level"]: tuple(float(row[name]) for name in ("value", "low", "high")) for row in records}
+    known = [(level, ends) for level, ends in rows.items() if np.isfinite(ends).all()]
     pairs = []
-    for a, b in combinations(rows, 2):
-        low, high, p = difference_of(*((float(each.value), float(each.low), float(each.high)) for each in (a, b)))
-        ends = {"level": a.level, "other": b.level, "value": a.value, "other_value": b.value}
-        pairs.append({**ends, "difference": a.value - b.value, "low": low, "high": high, "p": p})
+    for (level, first), (other, second) in combinations(known, 2):
+        low, high, p = difference_of(first, second)
+        ends = {"level": level, "other": other, "value": first[0], "other_value": second[0]}
+        pairs.append({**ends, "difference": first[0] - second[0], "low": low, "high": high, "p": p})
     return pairs
 
 
-def difference_of(first: tuple[float, float, float], second: tuple[float, float, float]) -> tuple[float, float, float]:
+def difference_of(first: tuple[float, ...], second: tuple[float, ...]) -> tuple[float, float, float]:
     """Return the 95 % interval of how much the first of two independent values is above the second, and its p.
 
     Parameters
@@ -65,7 +66,8 @@ def difference_of(first: tuple[float, float, float], second: tuple[float, float,
     ----------
     Zou & Donner, Statistics in Medicine 27 (2008): each value's own interval gives its variance near either end.
     """
-    (a, a_low, a_high), (b, b_low, b_high) = first, second
+    a, a_low, a_high = first
+    b, b_low, b_high = second
     below, above = np.hypot(a - a_low, b_high - b), np.hypot(a_high - a, b - b_low)
     margin = below if a >= b else above
     p = 2 * norm.sf(abs(a - b) / margin * norm.ppf((1 + LEVEL) / 2)) if margin > 0 else 1.0

@@ -343,4 +343,5 @@ def _scored(level: str, ranking: FeatureRanking) -> pd.DataFrame:
     places = np.empty(len(ranking.features), int)
     places[ranking.order] = np.arange(1, len(places) + 1)
     columns = {"score": ranking.scores, "low": ranking.low, "high": ranking.high, "rank": places}
-    return pd.DataFrame({"feature": ranking.features, "level": level, **columns})
+    frame = pd.DataFrame({"feature": ranking.features, "level": level, **columns})
+    return frame.astype({"low": float, "high": float})

@@ -39,7 +39,8 @@ NAMED_IN_LAYOUT = 10
 
 def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Draw each picture of a results directory: (name, figure)."""
-    estimator, ranking, test = results.estimator, results.ranking, results.test
+    ranking, test = results.ranking, results.test
+    estimator: Any = results.estimator
     yield "ranking", plotting.plot_ranking(ranking, top=PAGE_FEATURES, width=PAGE_WIDTH)
     for name, part in ranking.components.items():
         yield name, plotting.plot_scores(part, width=PAGE_WIDTH)

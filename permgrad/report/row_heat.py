@@ -116,7 +116,8 @@ def row_heat(estimator: Any, X: Any, others: Any) -> RowHeat:
 def heat_of(estimator: Any, X: Any, found: RowExplanations) -> RowHeat:
     """Return what rows' columns add by way of the image, given all that they add, as `explain_rows` says by default."""
     encoder, rows = estimator.encoder_, as_frame(X).set_axis(list(estimator.features_), axis=1)
-    parts, classes = found.by_branch, getattr(estimator, "classes_", ())
+    parts = found.by_branch
+    classes: Any = getattr(estimator, "classes_", ())
     if len(classes) == 2:  # explained is the second; what is told is towards the one that is predicted
         first = np.asarray(estimator.predict(rows)) == classes[0]
         parts = {name: np.where(first[:, None], -part, part) for name, part in parts.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from permgrad.evaluation.by_level import ALL, FEW, LEAST, ByLevel
 from permgrad.report.page import _charts as charts
@@ -50,11 +51,7 @@ def _differences(found: ByLevel) -> list[str]:
         return [f"Fewer than two levels have {FEW} test rows: no difference can be told from noise."]
     table = table.assign(told=table["p"] < ALPHA).sort_values("p", kind="stable")
     of_loss, of_columns = table[table["of"] == loss], table[table["of"] != loss]
-    told = [
-        f"{number(row.value)} in {row.level} and {number(row.other_value)} in {row.other} (a difference of"
-        f" {number(min(abs(row.low), abs(row.high)))} to {number(max(abs(row.low), abs(row.high)))})"
-        for row in of_loss[of_loss["told"]].itertuples()
-    ]
+    told = [_told(row) for row in of_loss[of_loss["told"]].to_dict("records")]
     said = [_sentence(f"The {NAMES[loss]}", told, f"No two levels differ in {NAMES[loss]} by more than noise.")]
     worth = [
         f"{row.of} ({number(row.value)} in {row.level}, {number(row.other_value)} in {row.other})"
@@ -64,6 +61,13 @@ def _differences(found: ByLevel) -> list[str]:
         none = "No column is worth more in one level than in another by more than noise."
         said.append(_sentence("What a column is worth", worth, none))
     return said
+
+
+def _told(row: dict[Any, Any]) -> str:
+    """Say how two levels differ."""
+    least, most = sorted(abs(row[end]) for end in ("low", "high"))
+    ends = f"a difference of {number(least)} to {number(most)}"
+    return f"{number(row['value'])} in {row['level']} and {number(row['other_value'])} in {row['other']} ({ends})"
 
 
 def _sentence(what: str, told: list[str], none: str) -> str:
@@ -78,7 +82,7 @@ def _few(found: ByLevel) -> list[str]:
     few = found.table[found.table["few"] & (found.table["level"] != ALL)]
     if few.empty:
         return []
-    names = ", ".join(f"{row.level} ({number(int(row.rows))})" for row in few.itertuples())
+    names = ", ".join(f"{level} ({number(int(n))})" for level, n in zip(few["level"], few["rows"], strict=True))
     unranked = [level for level in few["level"] if level not in found.rankings]
     left = f" Columns are not ranked in those under {LEAST}." if unranked else ""
     return [f"Too few rows to tell: {names}. Levels under {FEW} rows are not compared.{left}"]
@@ -103,7 +107,8 @@ def _ranking_cells(found: ByLevel) -> Cells:
     wide = found.scores()
     levels = [name for name in wide.columns if name != "feature"]
     places = found.importance.pivot(index="feature", columns="level", values="rank").loc[wide["feature"]]
-    scores = np.reshape(column_text(wide[levels].stack()), (len(wide), len(levels)))  # as many decimals in all levels
+    as_text = column_text(pd.Series(wide[levels].to_numpy(float).ravel()))  # as many decimals in all levels
+    scores = np.array(as_text).reshape(len(wide), len(levels))
     columns = {"column": wide["feature"].tolist()}
     for i, level in enumerate(levels):
         columns[str(level)] = [f"{a} ({b:.0f})" for a, b in zip(scores[:, i], places[level], strict=True)]

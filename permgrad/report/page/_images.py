@@ -42,7 +42,8 @@ class Sample:
 
 def samples(results: Results, images: ImageRows) -> list[Sample]:
     """Draw a few test rows as the image branch sees them."""
-    estimator, test, heat = results.estimator, results.test, images.heat
+    estimator: Any = results.estimator
+    test, heat = results.test, images.heat
     told = f"{heat.method}, in {heat.unit}" if heat.method == SHAPLEY else heat.method
     seen = estimator.images(test.X.iloc[images.samples])
     found = []

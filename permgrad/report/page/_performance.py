@@ -72,7 +72,7 @@ def _curves(kind: str, curves: dict[str, Curve], colour: str, share: float | Non
     """Return a chart of curves, each of a class or a model; `share` is that of the rows that are of the one class."""
     titles = {"roc": ("false positive rate", "true positive rate"), "precision_recall": ("recall", "precision")}
     said = {"roc": "ROC curves", "precision_recall": "Precision–recall curves"}
-    chance = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
+    chance: list[dict[str, float]] = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
     if kind == "precision_recall":
         chance = [] if share is None else [{"x": 0, "y": share}, {"x": 1, "y": share}]
     x, y = (charts.axis(at, title, scale={"domain": [0, 1]}) for at, title in zip("xy", titles[kind], strict=True))
