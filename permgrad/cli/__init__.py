@@ -22,6 +22,7 @@ from permgrad.cli.merge import merge
 from permgrad.cli.predict import predict
 from permgrad.cli.rank import rank
 from permgrad.cli.report import report
+from permgrad.cli.serve import serve
 from permgrad.cli.tune import tune
 
 
@@ -31,7 +32,7 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (check, rank, merge, predict, explain, compare, evaluate, report, tune, dashboard, datasets):
+for command in (check, rank, merge, predict, explain, compare, evaluate, report, serve, tune, dashboard, datasets):
     cli.add_command(command)
 
 

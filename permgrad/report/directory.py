@@ -8,7 +8,8 @@ from permgrad.estimators.saving import write_estimator
 from permgrad.evaluation.reference_models import FILE as REFERENCE_MODELS
 from permgrad.evaluation.result import write_evaluation
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.report.background import write_background
+from permgrad.report.background import write_background, write_rows
+from permgrad.report.explained_rows import FILE as ROWS
 from permgrad.report.page._render import write_page
 from permgrad.report.page._values import page_values
 from permgrad.report.pictures import pictures, write_picture
@@ -19,10 +20,10 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     """Write everything about one ranking into an existing, empty directory.
 
     ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores), ``model/``,
-    ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), the pictures as PNG,
-    ``report.html``, which shows all of it on one page, and ``page.json``, from which, and from the pictures, the page
-    is drawn again; where there are any, ``reference_models.json``, ``groups.csv``, ``groups.json``, `by_level`'s files
-    and ``evaluation/``.
+    ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), ``rows.parquet``
+    (test rows that the page explains), the pictures as PNG, ``report.html``, which shows all of it on one page, and
+    ``page.json``, from which, and from the pictures, the page is drawn again; where there are any,
+    ``reference_models.json``, ``groups.csv``, ``groups.json``, `by_level`'s files and ``evaluation/``.
 
     Returns
     -------
@@ -32,6 +33,8 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     results = results.with_settings()
     _write_tables(directory, results)
     write_background(results.test.X, directory)
+    if results.carried is not None:
+        write_rows(results.test.X.iloc[results.carried.at], directory / ROWS)
     names = []
     for name, figure in pictures(results):
         write_picture(figure, directory / f"{name}.png")

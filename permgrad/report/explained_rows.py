@@ -12,6 +12,8 @@ from permgrad.importance.row_explanations import RowExplanations
 from permgrad.report.background import chosen_rows
 from permgrad.report.row_heat import RowHeat, heat_of, row_heat
 
+FILE = "rows.parquet"
+"""In a results directory: the rows that its page carries."""
 MOST_ROWS, LEAST_ROWS = 200, 5
 WORK = 60_000
 """Rows × columns², which the time goes by that explaining them takes: some five seconds."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
-from wsgiref.simple_server import make_server as make_wsgi_server
+from wsgiref.simple_server import WSGIServer
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
@@ -14,19 +11,8 @@ from optuna_dashboard import wsgi
 
 from permgrad.directories import is_study
 from permgrad.errors import PermGradError
+from permgrad.report.loopback import LOOPBACK, loopback_server
 from permgrad.tuning.storage import hide_password, open_storage
-
-LOOPBACK = "127.0.0.1"
-LOOPBACK_NAMES = (LOOPBACK, "localhost")
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the terminal is for the address."""
 
 
 def make_server(results: Path | None, storage: str | None, port: int) -> tuple[WSGIServer, str]:
@@ -58,27 +44,11 @@ def make_server(results: Path | None, storage: str | None, port: int) -> tuple[W
     if not studies:
         raise PermGradError(f"there is no study in {hide_password(url)}")
     artifacts = FileSystemArtifactStore((results or Path()) / "artifacts")
-    try:
-        server = make_wsgi_server(LOOPBACK, port, _loopback_only(wsgi(opened, artifacts)), _Server, _QuietHandler)
-    except OSError as error:
-        raise PermGradError(f"cannot listen on port {port}: {error.strerror}; choose another --port") from error
+    server = loopback_server(wsgi(opened, artifacts), port)
     page = "dashboard"
     if len(studies) == 1:
         page = f"dashboard/studies/{opened.get_study_id_from_name(studies[0])}"
     return server, f"http://{LOOPBACK}:{server.server_port}/{page}"
-
-
-def _loopback_only(application: Any) -> Any:
-    """Refuse requests that name another host: a page elsewhere could have its own name lead to this machine."""
-
-    def checked(environ: dict[str, Any], start_response: Any) -> Any:
-        host = environ.get("HTTP_HOST", "").rsplit(":", 1)[0]
-        if host in LOOPBACK_NAMES:
-            return application(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"open http://{LOOPBACK} instead\n".encode()]
-
-    return checked
 
 
 def _database(results: Path | None) -> str:

@@ -30,8 +30,10 @@ PARTS = {
 """Of the page: the section's id, and its name; that of levels is there where a column was asked for."""
 
 
-def render(values: dict[str, Any], directory: Path) -> str:
+def render(values: dict[str, Any], directory: Path, *, live: bool = False) -> str:
     """Return the page as HTML, given what `page_values` returned and the directory that holds its pictures.
+
+    A `live` page asks the server that it comes from what the network says of changed rows.
 
     Raises
     ------
@@ -51,7 +53,9 @@ def render(values: dict[str, Any], directory: Path) -> str:
     parts = {id: name for id, name in PARTS.items() if id != "by"}
     if values["by"] is not None:
         parts = {**PARTS, "by": values["by"]["tab"]}
-    return template.render({**values, "pictures": pictures, "parts": parts, **script_values(values["asked"])})
+    return template.render(
+        {**values, "pictures": pictures, "parts": parts, **script_values(values["asked"], live=live)}
+    )
 
 
 def _picture(path: Path) -> str:
