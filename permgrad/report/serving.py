@@ -46,7 +46,7 @@ class WhatIf:
 
     def __init__(self, estimator: Any, rows: pd.DataFrame, columns: Any) -> None:
         self.estimator, self.rows, self.columns = estimator, rows, list(columns)
-        self._turn = Lock()
+        self._of_classes, self._turn = hasattr(estimator, "predict_proba"), Lock()
 
     def answer(self, question: Any) -> list[float]:
         """Return the probabilities of the classes, in their order, or the predicted value as the only one.
@@ -68,7 +68,7 @@ class WhatIf:
             X[name] = pd.Series([as_cell(value, self.rows[name], name)], dtype=self.rows[name].dtype)
         with self._turn, warnings.catch_warnings():  # one question at a time
             warnings.simplefilter("ignore")  # of levels that were not seen in training
-            said = getattr(self.estimator, "predict_proba", self.estimator.predict)(X)
+            said = self.estimator.predict_proba(X) if self._of_classes else self.estimator.predict(X)
         return np.asarray(said, float).ravel().tolist()
 
     def _checked(self, question: Any) -> tuple[int, dict[str, Any]]:
