@@ -237,7 +237,7 @@ def test_levels_are_drawn_and_a_column_of_theirs_opens(opened, report):
     for name in ("by_measure_0", "by_measure_1", "by_columns"):
         assert page.locator(f"figure[data-chart={name}] svg").is_visible()
     assert page.locator("#by img").filter(visible=True).count() == 0
-    assert "<b>a</b>" in page.locator("figure[data-chart=by_columns] svg").inner_text()
+    assert "<b>a</b>" in page.locator("figure[data-chart=by_columns] svg").text_content()
     page.locator("figure[data-chart=by_columns] svg [aria-roledescription=point]").first.click(force=True)
     assert page.inner_text("#column h2") == SCRIPT
     page.keyboard.press("Escape")

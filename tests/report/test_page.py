@@ -123,7 +123,7 @@ def test_each_level_is_on_the_page(report, wide):
     assert f"What a column is worth differs by more than noise: {SCRIPT} (0.4 in <b>a</b>, 0 in b)." in text
     assert "Too few rows to tell: few (12). Levels under 30 rows are not compared." in text
     _, *rows = rows_of(report.page, "Scores in each level, on its test rows")
-    assert rows[1] == ["<b>a</b>", "50", "0.9000", "0.8000 to 1.0000", "0.3000", "0.2000 to 0.4000", ""]
+    assert rows[1] == ["<b>a</b>", "50", "0.900", "0.800 to 1.000", "0.300", "0.200 to 0.400", ""]
     assert rows[3][-1] == "few rows"
     header, *rows = rows_of(
         report.page, "What columns save of the loss in each level, and in brackets their place there"

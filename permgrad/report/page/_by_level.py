@@ -93,9 +93,9 @@ def _score_cells(found: ByLevel) -> Cells:
     table = found.table
     columns = {"level": table["level"].tolist(), "rows": [number(int(n)) for n in table["rows"]]}
     for measure in found.measures:
-        low, high = (column_text(table[f"{measure}_{end}"]) for end in ("low", "high"))
-        columns[NAMES[measure]] = column_text(table[measure])
-        columns[f"{NAMES[measure]}, 95 % interval"] = spans(low, high)
+        values = table[[measure, f"{measure}_low", f"{measure}_high"]]
+        value, low, high = _as_text(values).T.tolist()
+        columns |= {NAMES[measure]: value, f"{NAMES[measure]}, 95 % interval": spans(low, high)}
     if table["few"].any():
         columns["note"] = ["few rows" if few else "" for few in table["few"]]
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
@@ -107,13 +107,17 @@ def _ranking_cells(found: ByLevel) -> Cells:
     wide = found.scores()
     levels = [name for name in wide.columns if name != "feature"]
     places = found.importance.pivot(index="feature", columns="level", values="rank").loc[wide["feature"]]
-    as_text = column_text(pd.Series(wide[levels].to_numpy(float).ravel()))  # as many decimals in all levels
-    scores = np.array(as_text).reshape(len(wide), len(levels))
+    scores = _as_text(wide[levels])
     columns = {"column": wide["feature"].tolist()}
     for i, level in enumerate(levels):
         columns[str(level)] = [f"{a} ({b:.0f})" for a, b in zip(scores[:, i], places[level], strict=True)]
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     return Cells(list(columns), [name != "column" for name in columns], rows[:LISTED], max(0, len(rows) - LISTED))
+
+
+def _as_text(numbers: pd.DataFrame) -> np.ndarray:
+    """Return numbers as text, all with as many decimals as the largest needs."""
+    return np.array(column_text(pd.Series(numbers.to_numpy(float).ravel()))).reshape(numbers.shape)
 
 
 def _measure_chart(found: ByLevel, measure: str) -> charts.Spec:
