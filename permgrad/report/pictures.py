@@ -154,6 +154,11 @@ def sample_picture(results: Results, images: ImageRows) -> Figure:
 
 def write_picture(figure: Figure, path: Path, *, tight: bool = False) -> None:
     """Write a figure as a PNG file of few colours; cut to what is drawn, if `tight`."""
+    figure.set_dpi(DPI)
+    engine = figure.get_layout_engine()
+    if engine is not None:  # once, and not by a drawing that is thrown away
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight" if tight else None, pil_kwargs=RAW)
     image = Image.open(drawn).convert("RGB")

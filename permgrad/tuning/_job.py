@@ -40,6 +40,8 @@ class Job:
     random_state : int
     keep : int
         Number of best trials whose networks are kept.
+    rank : bool
+        Rank the columns by the best network in the end.
     """
 
     url: str
@@ -53,6 +55,7 @@ class Job:
     pruner: str
     random_state: int
     keep: int
+    rank: bool = True
 
     def open(self) -> tuple[optuna.Study, Any]:
         """Open (or create) the study, and its storage."""

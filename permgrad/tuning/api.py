@@ -41,6 +41,7 @@ def tune(
     storage: str | None = None,
     study_name: str | None = None,
     keep: int = 3,
+    rank: bool = True,
     sampler: str = "tpe",
     pruner: str = "halving",
     random_state: int = 0,
@@ -87,6 +88,9 @@ def tune(
         By default the table's name.
     keep : int
         Number of best trials whose networks stay on disk; with two objectives, those on the Pareto front stay.
+    rank : bool
+        Rank the columns by the best network, and write its results and their page. Otherwise only the study's own
+        tables and pictures are written: for who wants `TuneResult.best_model` alone.
     sampler : {"tpe", "random", "nsgaii", "gp", "cmaes"}
     pruner : {"halving", "hyperband", "median", "none"}
         Stops hopeless trials by their validation metric after each epoch. Without effect with two objectives.
@@ -127,6 +131,7 @@ def tune(
         pruner=pruner,
         random_state=random_state,
         keep=keep,
+        rank=rank,
     )
     _check_job(job)
     with quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
