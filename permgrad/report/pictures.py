@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import roc_auc_score
@@ -22,9 +22,8 @@ from permgrad.metrics.curves import Curve
 from permgrad.report.explained_rows import ImageRows
 from permgrad.report.results import Results
 
-DPI, COLOURS = 180, 256
-"""Dots per inch: sharp on paper too. Colours of a palette, which takes a third of the room."""
-RAW = {"compress_level": 0}
+DPI, COLOURS = 150, 256
+"""Dots per inch. Colours of a palette, which takes a third of the room."""
 PAGE_WIDTH = 5.6
 """Inches, of bars: on the page, their names can still be read on a phone."""
 PAGE_FEATURES = 20
@@ -152,14 +151,14 @@ def sample_picture(results: Results, images: ImageRows) -> Figure:
     return plotting.plot_row_image(image, layout, pixels, labels, title=title, unit=heat.unit)
 
 
-def write_picture(figure: Figure, path: Path, *, tight: bool = False) -> None:
-    """Write a figure as a PNG file of few colours; cut to what is drawn, if `tight`."""
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file of few colours."""
     figure.set_dpi(DPI)
     engine = figure.get_layout_engine()
-    if engine is not None:  # once, and not by a drawing that is thrown away
+    if engine is not None:  # once, and not by a drawing that is thrown away, as `savefig` does it
         engine.execute(figure)
         figure.set_layout_engine("none")
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight" if tight else None, pil_kwargs=RAW)
-    image = Image.open(drawn).convert("RGB")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
     image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, "PNG")

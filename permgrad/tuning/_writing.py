@@ -21,7 +21,7 @@ from permgrad.evaluation.reference_models import reference_models
 from permgrad.files import read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.report.directory import write_results
-from permgrad.report.pictures import write_picture
+from permgrad.report.pictures import DPI
 from permgrad.report.results import Results
 from permgrad.tuning import checkpoints
 from permgrad.tuning._job import Job
@@ -73,7 +73,7 @@ def _write_files(job: Job, study: optuna.Study, best: FrozenTrial, table: Table,
         here = Path(staging)
         ranking = _rank(job, best, table, test, here) if job.rank else None
         for name, figure in study_pictures(study, metrics):
-            write_picture(figure, here / f"{name}.png", tight=True)
+            figure.savefig(here / f"{name}.png", dpi=DPI, bbox_inches="tight")
         trials_table(study, metrics).to_csv(here / "trials.csv", index=False)
         if ranking is not None:
             note_ranking(job, study, best, here)

@@ -29,6 +29,7 @@ def by_values(found: ByLevel) -> dict[str, Any]:
         "column": found.by,
         "tab": f"By {name}",
         "said": [*_differences(found), *_few(found)],
+        "compared": len(found.differences()) > 0,
         "scores": _score_cells(found),
         "ranking": _ranking_cells(found),
         "measures": [NAMES[measure] for measure in found.measures],
