@@ -23,7 +23,8 @@ from permgrad.report.explained_rows import ImageRows
 from permgrad.report.results import Results
 
 DPI, COLOURS = 150, 256
-"""Dots per inch. Colours of a palette, which takes a third of the room."""
+"""Dots per inch; colours of a palette."""
+WHITE = (255, 255, 255)
 PAGE_WIDTH = 5.6
 """Inches, of bars: on the page, their names can still be read on a phone."""
 PAGE_FEATURES = 20
@@ -152,7 +153,7 @@ def sample_picture(results: Results, images: ImageRows) -> Figure:
 
 
 def write_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file of few colours."""
+    """Write a figure as a PNG file; of few colours, unless it shows an image, whose shades would become bands."""
     figure.set_dpi(DPI)
     engine = figure.get_layout_engine()
     if engine is not None:  # once, and not by a drawing that is thrown away, as `savefig` does it
@@ -161,4 +162,15 @@ def write_picture(figure: Figure, path: Path) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
-    image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, "PNG")
+    shades = any(axes.images for axes in figure.axes)
+    (image if shades else _of_few_colours(image)).save(path, "PNG")
+
+
+def _of_few_colours(image: Image.Image) -> Image.Image:
+    """Return a picture of lines and text with a palette, which takes a third of the room; white stays white."""
+    few = image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    corner: Any = few.getpixel((0, 0))
+    palette = few.getpalette() or []
+    palette[3 * corner : 3 * corner + 3] = WHITE
+    few.putpalette(palette)
+    return few

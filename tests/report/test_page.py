@@ -130,7 +130,7 @@ def test_each_level_is_on_the_page(report, wide):
     )
     assert header == ["column", "(all rows)", "<b>a</b>", "b"]
     assert rows == [
-        [SCRIPT, "0.2000 (1)", "0.4000 (1)", "0.0000 (2)"],
+        [SCRIPT, "0.2000 (1)", "0.4000 (1)", "0.0000"],
         ["other", "0.1000 (2)", "0.1000 (2)", "0.1000 (1)"],
     ]
     assert 'id="by"' not in wide[1]

@@ -104,14 +104,15 @@ def _score_cells(found: ByLevel) -> Cells:
 
 
 def _ranking_cells(found: ByLevel) -> Cells:
-    """Return each column's score in each level, and its place there."""
+    """Return each column's score in each level, and its place there; of columns that are worth exactly 0, none."""
     wide = found.scores()
     levels = [name for name in wide.columns if name != "feature"]
     places = found.importance.pivot(index="feature", columns="level", values="rank").loc[wide["feature"]]
     scores = _as_text(wide[levels])
     columns = {"column": wide["feature"].tolist()}
     for i, level in enumerate(levels):
-        columns[str(level)] = [f"{a} ({b:.0f})" for a, b in zip(scores[:, i], places[level], strict=True)]
+        told = zip(scores[:, i], wide[level], places[level], strict=True)
+        columns[str(level)] = [f"{text} ({place:.0f})" if score else text for text, score, place in told]
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     return Cells(list(columns), [name != "column" for name in columns], rows[:LISTED], max(0, len(rows) - LISTED))
 
