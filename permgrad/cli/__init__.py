@@ -23,6 +23,7 @@ from permgrad.cli.merge import merge
 from permgrad.cli.predict import predict
 from permgrad.cli.rank import rank
 from permgrad.cli.report import report
+from permgrad.cli.serve import serve
 from permgrad.cli.tune import tune
 
 
@@ -32,7 +33,21 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (check, rank, merge, predict, explain, compare, evaluate, report, export, tune, dashboard, datasets):
+for command in (
+    check,
+    rank,
+    merge,
+    predict,
+    explain,
+    compare,
+    evaluate,
+    report,
+    serve,
+    export,
+    tune,
+    dashboard,
+    datasets,
+):
     cli.add_command(command)
 
 
