@@ -20,6 +20,7 @@ from permgrad.cli.evaluate import evaluate
 from permgrad.cli.explain import explain
 from permgrad.cli.export import export
 from permgrad.cli.merge import merge
+from permgrad.cli.panel import panel
 from permgrad.cli.predict import predict
 from permgrad.cli.rank import rank
 from permgrad.cli.report import report
@@ -45,6 +46,7 @@ for command in (
     serve,
     export,
     tune,
+    panel,
     dashboard,
     datasets,
 ):

@@ -140,6 +140,8 @@ def fixed(settings: PanelSettings) -> dict[str, Any]:
         },
     )
     content["network"]["precision"] = choose_precision(settings.network.precision)
+    if settings.network.steps is None:  # results from before there was this setting go on
+        del content["network"]["steps"]
     return content
 
 
