@@ -24,6 +24,7 @@ from permgrad.cli.panel import panel
 from permgrad.cli.predict import predict
 from permgrad.cli.rank import rank
 from permgrad.cli.report import report
+from permgrad.cli.serve import serve
 from permgrad.cli.tune import tune
 
 
@@ -33,8 +34,23 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for each in (check, rank, merge, predict, explain, compare, evaluate, report, export, tune, panel, dashboard, datasets):
-    cli.add_command(each)
+for command in (
+    check,
+    rank,
+    merge,
+    predict,
+    explain,
+    compare,
+    evaluate,
+    report,
+    serve,
+    export,
+    tune,
+    panel,
+    dashboard,
+    datasets,
+):
+    cli.add_command(command)
 
 
 def main() -> None:

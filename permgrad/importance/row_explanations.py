@@ -100,6 +100,17 @@ class RowExplanations:
         order = np.argsort(-np.abs(adds), kind="stable")
         return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
 
+    def take(self, rows: Sequence[int] | np.ndarray) -> RowExplanations:
+        """Return the same of some of the rows, by their places, in this order."""
+        at = np.asarray(rows, int)
+        return replace(
+            self,
+            **{name: getattr(self, name)[at] for name in ("values", "error", "base", "outputs")},
+            by_branch={name: part[at] for name, part in self.by_branch.items()},
+            explained=None if self.explained is None else tuple(self.explained[i] for i in at),
+            rows=None if self.rows is None else self.rows.iloc[at].reset_index(drop=True),
+        )
+
     def plot(self, row: int = 0, top: int = 10) -> Figure:
         """Draw one row's values as a waterfall, from the background's mean answer to the row's own."""
         from permgrad.plotting import plot_row

@@ -22,6 +22,7 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.responding.interactions import Interactions, interactions
 from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
 from permgrad.metrics.scores import scores
+from permgrad.report.explained_rows import CarriedRows, ImageRows, explain_test_rows
 
 MOST_EFFECTS, EFFECT_POINTS, EFFECT_ROWS = 30, 15, 500
 """Columns, values of each, and test rows, of the effects that the page shows."""
@@ -119,6 +120,20 @@ class Results:
     def checkup(self) -> TableCheck:
         """What the table's check-up finds, its parts split as here."""
         return self.check or self.table.check(random_state=self.split_random_state)
+
+    @property
+    def carried(self) -> CarriedRows | None:
+        """Test rows that the page carries, explained; None of tables with too many columns."""
+        return self._explained[0]
+
+    @property
+    def images(self) -> ImageRows | None:
+        """Test rows whose images are drawn, explained; None of networks without an image."""
+        return self._explained[1]
+
+    @cached_property
+    def _explained(self) -> tuple[CarriedRows | None, ImageRows | None]:
+        return explain_test_rows(self.estimator, self.test, self.predicted)
 
     @cached_property
     def effects(self) -> Effects:

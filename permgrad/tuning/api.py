@@ -45,6 +45,7 @@ def tune(
     keep: int = 3,
     constraints: Mapping[str, float] | None = None,
     terminate: int | None = None,
+    rank: bool = True,
     sampler: str = "tpe",
     pruner: str = "halving",
     random_state: int = 0,
@@ -100,6 +101,9 @@ def tune(
     terminate : int, optional
         End the study before `n_trials` when this many finished trials in a row have bettered the best value by no
         more than its standard error over the validation rows. Of one objective alone.
+    rank : bool
+        Rank the columns by the best network, and write its results and their page. Otherwise only the study's own
+        tables and pictures are written: for who wants `TuneResult.best_model` alone.
     sampler : {"tpe", "random", "nsgaii", "gp", "cmaes"}
         Who suggests trials. "random" and "cmaes" do so without regard to constraints.
     pruner : {"halving", "hyperband", "median", "none"}
@@ -154,6 +158,7 @@ def tune(
         random_state=random_state,
         keep=keep,
         terminate=terminate,
+        rank=rank,
     )
     _check_job(job)
     with quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:

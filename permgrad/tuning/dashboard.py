@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from copy import copy
 from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
-from wsgiref.simple_server import make_server as make_wsgi_server
+from wsgiref.simple_server import WSGIServer
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import wsgi
 
 from permgrad.errors import PermGradError
+from permgrad.report.loopback import LOOPBACK, loopback_server
 from permgrad.tuning.checkpoints import best_trials
 from permgrad.tuning.storage import hide_password, open_storage, study_url
-
-LOOPBACK = "127.0.0.1"
-LOOPBACK_NAMES = (LOOPBACK, "localhost")
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the terminal is for the address."""
 
 
 def make_server(results: Path | None, storage: str | None, port: int) -> tuple[WSGIServer, str]:
@@ -59,11 +46,7 @@ def make_server(results: Path | None, storage: str | None, port: int) -> tuple[W
     if not studies:
         raise PermGradError(f"there is no study in {hide_password(url)}")
     artifacts = FileSystemArtifactStore((results or Path()) / "artifacts")
-    application = _loopback_only(wsgi(heeding_constraints(opened), artifacts))
-    try:
-        server = make_wsgi_server(LOOPBACK, port, application, _Server, _QuietHandler)
-    except OSError as error:
-        raise PermGradError(f"cannot listen on port {port}: {error.strerror}; choose another --port") from error
+    server = loopback_server(wsgi(heeding_constraints(opened), artifacts), port)
     page = "dashboard"
     if len(studies) == 1:
         page = f"dashboard/studies/{opened.get_study_id_from_name(studies[0])}"
@@ -95,16 +78,3 @@ def _with_list(trial: Any) -> Any:
     shown = copy(trial)
     shown._system_attrs = {**trial._system_attrs, "constraints": list(trial.constraints.values())}
     return shown
-
-
-def _loopback_only(application: Any) -> Any:
-    """Refuse requests that name another host: a page elsewhere could have its own name lead to this machine."""
-
-    def checked(environ: dict[str, Any], start_response: Any) -> Any:
-        host = environ.get("HTTP_HOST", "").rsplit(":", 1)[0]
-        if host in LOOPBACK_NAMES:
-            return application(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"open http://{LOOPBACK} instead\n".encode()]
-
-    return checked

@@ -199,6 +199,7 @@ class Experiment:
                 random_state=tuning.random_state,
                 split_random_state=self.settings.split_random_state,
                 keep=1,
+                rank=False,
                 settings={"epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
             )
             tried = networks.describe_tuning(result) | {"ranges": network.ranges, "pruner": pruner}
