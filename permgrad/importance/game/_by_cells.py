@@ -13,7 +13,7 @@ from permgrad.importance.game._ways import Way
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network.branches import Branch, CutModel
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
-from permgrad.importance.network.windows.mixed import CellWalk, walk_by_cells
+from permgrad.importance.network.windows.cells import CellWalk, walk_by_cells
 from permgrad.importance.permuting._network import windows_of
 
 ops = keras.ops
@@ -37,6 +37,7 @@ class ByCells(Way):
         self.walks, engine = walks, walks[False].engine
         self.widest, self.models = walks[False].end.units, [branch.encoder]
         self.table = compiled(walks[False].table, engine.model)
+        self.flat = compiled(lambda tables: [walks[False].flat(i, each) for i, each in enumerate(tables)], engine.model)
         self.weights = {anew: compiled(walk.weights, engine.model) for anew, walk in walks.items()}
 
     def stock(self, data: Inputs, positions: Sequence[np.ndarray]) -> CellStock:
@@ -49,7 +50,7 @@ class ByCells(Way):
 
     def floats_of_walk(self, n_steps: int) -> int:
         """See `Way.floats_of_walk`."""
-        return (n_steps + 1) * self.widest + max(self.walks[False].floats) // SHARE_AT_A_TIME
+        return (n_steps + 1) * self.widest + self.walks[False].floats // SHARE_AT_A_TIME
 
     def stages(self, given: Sequence[Any], kept: Any, *, anew: bool) -> Any:
         """See `Way.stages`."""
@@ -68,7 +69,7 @@ class CellStock:
         X, drawing = data.of_branch(way.branch), walk.engine.drawing
         parts = data.parts(slice(0, len(data)), walk.floats_of_start)
         tables = [way.table(X[part]) for part in parts]
-        self.tables = [ops.concatenate(of_map, axis=1) for of_map in zip(*tables, strict=True)]
+        self.tables = way.flat([ops.concatenate(of_map, axis=1) for of_map in zip(*tables, strict=True)])
         self.weights: dict[bool, Any] = {}
         drawn = [columns if len(drawing.pixels(columns)[1]) else columns[:0] for columns in positions]
         self.shown = [drawing.drawn(columns, X.columns(columns).astype(np.float32)) for columns in drawn]

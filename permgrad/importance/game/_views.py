@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -28,7 +27,7 @@ CALL_FLOATS = 2**22
 MOST_PAIRS = 1024
 """Pairs of row and donor in a batch that shares an order: smaller batches have more orders, larger ones cost less."""
 STOCK_FLOATS = 2**25
-"""That are kept of rows and weights for walks at once."""
+"""That are kept of rows and weights for walks at once; by cells, a quarter of the memory that may be taken."""
 FUSED_FROM = 100_000
 """Steps of a walk from which on it pays to fuse them: compiling takes half a second."""
 CELLS_PER_CALL = 2_000_000
@@ -100,11 +99,17 @@ class NetworkView:
         self.whole: AtOnce = cut.once(("game at once", *key), lambda: AtOnce(self.walker, cut.model))
         self.players = [player for b, branch in enumerate(cut.branches) for player in self._players(b, branch)]
         own = [sum(b == each for _, b in self.players) for each in range(len(self.branches))]
-        floats = sum(
-            way.floats_of_stock(len(self), of) for way, of in zip(self.walker.ways, self.positions, strict=True)
-        ) if not windowed else math.inf
-        saves = bool(cells) or self.whole.saves_calls(min(MOST_PAIRS, CALL_FLOATS // self.walker.widest), own)
-        self.at_once = floats <= STOCK_FLOATS and saves
+        self.at_once = not windowed and self._fits(cells) and (bool(cells) or self._saves_calls())
+
+    def _fits(self, cells: Sequence[Branch]) -> bool:
+        """Tell whether memory allows for what walks at once keep of all rows."""
+        parts = zip(self.walker.ways, self.positions, strict=True)
+        floats = sum(way.floats_of_stock(len(self), of) for way, of in parts)
+        return floats <= (self.data.max_memory // 16 if cells else STOCK_FLOATS)
+
+    def _saves_calls(self) -> bool:
+        own = [sum(b == each for _, b in self.players) for each in range(len(self.branches))]
+        return self.whole.saves_calls(min(MOST_PAIRS, CALL_FLOATS // self.walker.widest), own)
 
     def __len__(self) -> int:
         return len(self.data)

@@ -24,7 +24,7 @@ from permgrad.importance.network._target import select
 from permgrad.importance.network.branches import Branch, CutModel
 from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
-from permgrad.importance.network.windows.mixed import CellWalk
+from permgrad.importance.network.windows.cells import CellWalk
 from permgrad.importance.permuting._network import windows_of
 from permgrad.metrics.task import Task
 

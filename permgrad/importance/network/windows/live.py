@@ -170,11 +170,6 @@ class LiveBend:
         pool = lambda z: functools.reduce(ops.maximum, [_take(z, of_each) for of_each in pooled.T])  # noqa: E731
         return self.stage.through(cells, pool)[:, :, 0]
 
-    def of_pooled(self, cells: Sequence[Any]) -> Any:
-        """Return the cells behind the stage, given those that each is the maximum of: (cells, rows, channels) each."""
-        x = ops.stack(cells, axis=2)
-        return self.stage.through(x, lambda z: ops.max(z, axis=2, keepdims=True))[:, :, 0]
-
 
 def _with_constant(x: Any, constant: Any, fill: np.ndarray) -> Any:
     """Append some cells of the empty image to the live ones, the same in all rows."""
