@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from permgrad.backend import compiled, keras
-from permgrad.importance.game._walk import Walker
+from permgrad.importance.game._by_cells import ByCells
 from permgrad.importance.game._stocks import Stock
+from permgrad.importance.game._walk import Walker
 from permgrad.importance.network._inputs import even_size
 from permgrad.importance.network._target import select
 
@@ -24,6 +25,8 @@ ops = keras.ops
 
 MOST_FLOATS = 2**20
 """Of the tensors of a call, the widest of each step: they should stay in the cache."""
+MOST_BY_CELLS = 2**22
+"""The same where a branch is walked by cells: that has many small steps, so a call is to have many pairs."""
 FEWER = 2
 """Times fewer calls than steps, from which on a walk is made at once."""
 
@@ -51,7 +54,8 @@ class AtOnce:
         """Return how many of a batch's pairs to walk in a call."""
         floats = (n_steps + 1) * self.point.widest
         floats += sum(way.floats_of_walk(n) for way, n in zip(self.walker.ways, own_steps, strict=True))
-        return even_size(n_pairs, max(1, MOST_FLOATS // floats))
+        by_cells = any(isinstance(way, ByCells) for way in self.walker.ways)
+        return even_size(n_pairs, max(1, (MOST_BY_CELLS if by_cells else MOST_FLOATS) // floats))
 
     def walk(
         self, stocks: Sequence[Stock], rows: np.ndarray, donors: np.ndarray, truth: Any, route: Route, *, anew: bool

@@ -18,8 +18,8 @@ from permgrad.importance.permuting._network import windows_of
 
 ops = keras.ops
 
-SHARE_AT_A_TIME = 4
-"""A batch is so large that this share of what a pair's maps hold would be in the cache."""
+SHARE_AT_A_TIME = 16
+"""Of what a walk reads and writes, one in so many floats is there at a time."""
 
 
 class ByCells(Way):
@@ -98,7 +98,11 @@ def cell_walks(
 ) -> dict[bool, CellWalk] | None:
     """Plan walks by cells through a branch; None where there are none."""
     engine = windows_of(cut, branch, fusion_point(cut), fuse) if branch.kind == "image" and len(positions) else None
-    found = {} if engine is None else {anew: walk_by_cells(engine, positions, anew=anew, fuse=fuse) for anew in (False, True)}
+    found = (
+        {}
+        if engine is None
+        else {anew: walk_by_cells(engine, positions, anew=anew, fuse=fuse) for anew in (False, True)}
+    )
     walks = {anew: walk for anew, walk in found.items() if walk is not None}
     return walks if len(walks) == 2 else None
 

@@ -210,7 +210,11 @@ class Whole(Way):
     def stages(self, given: Sequence[Any], kept: Any, *, anew: bool) -> Any:
         """See `Way.stages`."""
         donors, rows, order = given
-        donors, rows, places = (ops.convert_to_tensor(donors), ops.convert_to_tensor(rows), ops.take(kept, order, axis=0))
+        donors, rows, places = (
+            ops.convert_to_tensor(donors),
+            ops.convert_to_tensor(rows),
+            ops.take(kept, order, axis=0),
+        )
         seen = places if anew else ops.cumsum(ops.cast(places, "int32"), axis=0) > 0
         after = ops.where(seen, rows[None], donors[None])
         return self._contribution(ops.reshape(ops.concatenate([donors[None], after]), (-1, *self.shape)))

@@ -253,7 +253,9 @@ class CellWalk:
                 self.steps.append(step)
                 self.empty_of.append(number)
                 front = np.vstack([sees[-1], np.zeros((1, len(features)), bool)])  # what is alike sees no feature
-                sees.append(np.concatenate([front[np.minimum(read, len(front) - 1)].any(axis=1) for read in step.reads]))
+                sees.append(
+                    np.concatenate([front[np.minimum(read, len(front) - 1)].any(axis=1) for read in step.reads])
+                )
         self.at = np.zeros(len(place), int)
         self.at[place] = engine.live[len(engine.stages)]
         """The cells of the last map, by their numbers in it."""
@@ -383,9 +385,7 @@ class CellWalk:
         return (live * n_rows + place - live).astype(np.int32)
 
 
-def _steps_of(
-    step: Any, place: np.ndarray, sees: np.ndarray, channels: int
-) -> tuple[list[CellStep], np.ndarray]:
+def _steps_of(step: Any, place: np.ndarray, sees: np.ndarray, channels: int) -> tuple[list[CellStep], np.ndarray]:
     """Return a stage's steps, and where each of its cells is among what comes out.
 
     `place` is where each cell in front is, which they read; those behind are in an order of their own.
@@ -423,9 +423,7 @@ def _entries(step: LiveConvolution, place: np.ndarray) -> list[tuple[np.ndarray,
     return found
 
 
-def _summed(
-    products: Products, out: np.ndarray, at: np.ndarray, channels: int
-) -> tuple[list[CellStep], np.ndarray]:
+def _summed(products: Products, out: np.ndarray, at: np.ndarray, channels: int) -> tuple[list[CellStep], np.ndarray]:
     """Return the products and their sums, those of equally many together; `out` says to which each product belongs."""
     order, count = np.argsort(out, kind="stable"), np.bincount(out, minlength=len(at))
     first = np.cumsum(count) - count
@@ -438,9 +436,7 @@ def _summed(
     return [products, Sum(at[np.concatenate(cells)], reads, channels)], place
 
 
-def walk_by_cells(
-    engine: WindowedBranch, features: Sequence[np.ndarray], *, anew: bool, fuse: bool
-) -> CellWalk | None:
+def walk_by_cells(engine: WindowedBranch, features: Sequence[np.ndarray], *, anew: bool, fuse: bool) -> CellWalk | None:
     """Plan walks of features, given by their columns, through a branch; None where cells cannot be told apart so.
 
     That takes few drawn pixels, one feature's each, and layers in a chain up to a Dense layer.

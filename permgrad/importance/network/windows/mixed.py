@@ -126,7 +126,9 @@ class MixedStates:
         place = np.zeros(n_cells, int)
         place[needed] = np.arange(len(needed))
         return [
-            np.where(slots.cell < n_cells, place[np.minimum(slots.cell, n_cells - 1)], len(needed) + slots.cell - n_cells)
+            np.where(
+                slots.cell < n_cells, place[np.minimum(slots.cell, n_cells - 1)], len(needed) + slots.cell - n_cells
+            )
             for slots in self.slots[level]
         ]
 
