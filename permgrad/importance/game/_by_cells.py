@@ -98,13 +98,11 @@ def cell_walks(
 ) -> dict[bool, CellWalk] | None:
     """Plan walks by cells through a branch; None where there are none."""
     engine = windows_of(cut, branch, fusion_point(cut), fuse) if branch.kind == "image" and len(positions) else None
-    found = (
-        {}
-        if engine is None
-        else {anew: walk_by_cells(engine, positions, anew=anew, fuse=fuse) for anew in (False, True)}
-    )
+    if engine is None:
+        return None
+    found = {anew: walk_by_cells(engine, positions, anew=anew, fuse=fuse) for anew in (False, True)}
     walks = {anew: walk for anew, walk in found.items() if walk is not None}
-    return walks if len(walks) == 2 else None
+    return walks if len(walks) == len(found) else None
 
 
 def work_by_cells(cut: CutModel, branch: Branch, positions: Sequence[np.ndarray]) -> float:

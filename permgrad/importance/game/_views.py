@@ -82,7 +82,7 @@ class NetworkView:
         fuse = n_steps * self.n_features >= FUSED_FROM
         windows = {branch: work_of_steps(data.cut, branch, of, pairs_of(n_steps)) for branch, of in positions.items()}
         windowed = [branch for branch, share in windows.items() if share < 1]
-        cells = [b for b, of in positions.items() if work_by_cells(data.cut, b, of) < min(1, windows[b])]
+        cells = [branch for branch in windowed if work_by_cells(data.cut, branch, positions[branch]) < windows[branch]]
         self._make(fuse, windowed=[branch for branch in windowed if branch not in cells], cells=cells)
         if cells and not self.at_once:
             self._make(fuse, windowed=windowed, cells=[])
@@ -92,13 +92,12 @@ class NetworkView:
     def _make(self, fuse: bool, *, windowed: Sequence[Branch], cells: Sequence[Branch]) -> None:
         """Compile the network's walks, or take them from those who have walked so before."""
         cut, task, at = self.data.cut, self.target.task, self.data.cut.branches.index
-        planned = {b: cell_walks(cut, b, self.positions[at(b)], fuse=fuse) for b in cells}
+        planned = {b: cell_walks(cut, b, self.positions[at(b)], fuse=fuse) or {} for b in cells}
         key = (task, fuse, *windowed, *((b, *(of.tobytes() for of in self.positions[at(b)])) for b in cells))
         make = functools.partial(Walker, cut, task, fuse=fuse, windowed=windowed, cells=planned)
         self.walker: Walker = cut.once(("game", *key), make)
         self.whole: AtOnce = cut.once(("game at once", *key), lambda: AtOnce(self.walker, cut.model))
         self.players = [player for b, branch in enumerate(cut.branches) for player in self._players(b, branch)]
-        own = [sum(b == each for _, b in self.players) for each in range(len(self.branches))]
         self.at_once = not windowed and self._fits(cells) and (bool(cells) or self._saves_calls())
 
     def _fits(self, cells: Sequence[Branch]) -> bool:

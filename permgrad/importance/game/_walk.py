@@ -3,8 +3,8 @@
 A batch is made of pairs: a row, and a donor whose values stand in for whatever the coalition does not see. All pairs
 of a batch follow one order of the players, so a step changes one feature of one branch in all of them: the sums of a
 first Dense layer by one term (`FirstLayer`), the maps of an image branch in the windows that the feature's pixels reach
-(`Windowed`), or where few are drawn all steps at once (`ByCells`), anything else by computing that branch anew. The other branches' contributions, where branches meet,
-stay as they are.
+(`Windowed`), or where few pixels are drawn in the cells that see several features (`ByCells`), anything else by
+computing that branch anew. The other branches' contributions, where branches meet, stay as they are.
 """
 
 from __future__ import annotations

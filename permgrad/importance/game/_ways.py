@@ -209,12 +209,8 @@ class Whole(Way):
 
     def stages(self, given: Sequence[Any], kept: Any, *, anew: bool) -> Any:
         """See `Way.stages`."""
-        donors, rows, order = given
-        donors, rows, places = (
-            ops.convert_to_tensor(donors),
-            ops.convert_to_tensor(rows),
-            ops.take(kept, order, axis=0),
-        )
+        donors, rows = ops.convert_to_tensor(given[0]), ops.convert_to_tensor(given[1])
+        places = ops.take(kept, given[2], axis=0)
         seen = places if anew else ops.cumsum(ops.cast(places, "int32"), axis=0) > 0
         after = ops.where(seen, rows[None], donors[None])
         return self._contribution(ops.reshape(ops.concatenate([donors[None], after]), (-1, *self.shape)))

@@ -68,17 +68,20 @@ def one_by_one(table: Any, at: Any, mixed: Any = None, number: Any = None) -> li
 
 
 class CellStep(Protocol):
-    """A step from the cells of a map to those of the next.
+    """A step from the cells of a map to those of the next."""
 
-    Attributes
-    ----------
-    reads : list of ndarray of shape (n_cells, n_read)
-        Group by group; from the number of cells in front on, those that are alike in all rows.
-    channels : int
-    """
+    @property
+    def reads(self) -> list[np.ndarray]:
+        """Which cells in front each cell reads, group by group: (n_cells, n_read).
 
-    reads: list[np.ndarray]
-    channels: int
+        From the number of cells in front on, those that are alike in all rows.
+        """
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Count the channels that come out."""
+        ...
 
     def whole(self, x: Any, before: Any, behind: Any) -> Any:
         """Return the cells of rows, (n_cells, n_rows, channels); `before` and `behind` are the empty image's maps."""
@@ -252,7 +255,7 @@ class CellWalk:
             for step in steps:
                 self.steps.append(step)
                 self.empty_of.append(number)
-                front = np.vstack([sees[-1], np.zeros((1, len(features)), bool)])  # what is alike sees no feature
+                front = np.vstack([sees[-1], np.zeros_like(sees[-1][:1])])  # what is alike sees no feature
                 sees.append(
                     np.concatenate([front[np.minimum(read, len(front) - 1)].any(axis=1) for read in step.reads])
                 )
@@ -452,10 +455,15 @@ def walk_by_cells(engine: WindowedBranch, features: Sequence[np.ndarray], *, ane
 
 
 def pixels_of(engine: WindowedBranch, features: Sequence[np.ndarray]) -> np.ndarray:
-    """Return which features each drawn pixel is of, (n_pixels, n_features)."""
-    pixels, found = engine.live[0], np.zeros((len(engine.live[0]), len(features)), bool)
+    """Return which features each drawn pixel is of, (n_pixels, n_features + 1).
+
+    The last are the columns of no feature: they never join.
+    """
+    pixels, found = engine.live[0], np.zeros((len(engine.live[0]), len(features) + 1), bool)
     for feature, columns in enumerate(features):
         found[:, feature] = np.isin(pixels, engine.drawing.pixels(columns)[1])
+    others = np.setdiff1d(np.arange(engine.drawing.n_columns), np.concatenate(features))
+    found[:, -1] = np.isin(pixels, engine.drawing.pixels(others)[1])
     return found
 
 

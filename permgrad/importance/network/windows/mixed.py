@@ -1,9 +1,9 @@
 """Which states the cells of an image branch go through in a walk: what a cell is depends on the features it sees alone.
 
 Of a pair, a row and a donor, a coalition's features come from the row and all others from the donor. Where few pixels
-are drawn, a cell of a map sees few features. As long as none of them has joined, the cell is the donor's; once all have,
-it is the row's: both are known from the maps of whole rows. Only in between is it *mixed*, and has to be computed: of a
-cell that sees p features, p - 1 times in a walk, and never where it sees but one.
+are drawn, a cell of a map sees few features. As long as none of them has joined, the cell is the donor's; once all
+have, it is the row's: both are known from the maps of whole rows. Only in between is it *mixed*, and has to be
+computed: of a cell that sees p features, p - 1 times in a walk, and never where it sees but one.
 
 How many mixed states there are does not depend on the order in which features join, so one compiled function serves all
 walks; the order says which states of the map in front they are computed from.
@@ -87,7 +87,7 @@ class Slots:
 
 
 class MixedStates:
-    """The mixed states of all maps of a branch, and what they are computed from: an enumeration that holds for any order.
+    """The mixed states of all maps of a branch, and what they are computed from, in whatever order features join.
 
     Parameters
     ----------
@@ -123,14 +123,10 @@ class MixedStates:
     def places(self, level: int) -> list[np.ndarray]:
         """Return where a map's slots are among the `needed` of the map in front, and behind those what is alike."""
         n_cells, needed = len(self.maps[level - 1]), self.needed[level - 1]
-        place = np.zeros(n_cells, int)
-        place[needed] = np.arange(len(needed))
-        return [
-            np.where(
-                slots.cell < n_cells, place[np.minimum(slots.cell, n_cells - 1)], len(needed) + slots.cell - n_cells
-            )
-            for slots in self.slots[level]
-        ]
+        n_alike = 1 + max((int(slots.cell.max(initial=0)) for slots in self.slots[level]), default=0) - n_cells
+        place = np.zeros(n_cells + max(0, n_alike), int)
+        place[needed], place[n_cells:] = np.arange(len(needed)), len(needed) + np.arange(max(0, n_alike))
+        return [place[slots.cell] for slots in self.slots[level]]
 
     def sources(self, order: np.ndarray) -> tuple[list[list[tuple[np.ndarray, np.ndarray]]], np.ndarray]:
         """Return where the states of a walk come from.
