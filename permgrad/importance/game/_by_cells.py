@@ -97,12 +97,18 @@ def cell_walks(
     cut: CutModel, branch: Branch, positions: Sequence[np.ndarray], *, fuse: bool
 ) -> dict[bool, CellWalk] | None:
     """Plan walks by cells through a branch; None where there are none."""
-    engine = windows_of(cut, branch, fusion_point(cut), fuse) if branch.kind == "image" and len(positions) else None
-    if engine is None:
+    if branch.kind != "image" or not len(positions):
         return None
-    found = {anew: walk_by_cells(engine, positions, anew=anew, fuse=fuse) for anew in (False, True)}
-    walks = {anew: walk for anew, walk in found.items() if walk is not None}
-    return walks if len(walks) == len(found) else None
+
+    def planned() -> dict[bool, CellWalk] | None:
+        engine = windows_of(cut, branch, fusion_point(cut), fuse)
+        if engine is None:
+            return None
+        found = {anew: walk_by_cells(engine, positions, anew=anew, fuse=fuse) for anew in (False, True)}
+        walks = {anew: walk for anew, walk in found.items() if walk is not None}
+        return walks if len(walks) == len(found) else None
+
+    return cut.once(("cells", branch, fuse, *(columns.tobytes() for columns in positions)), planned)
 
 
 def work_by_cells(cut: CutModel, branch: Branch, positions: Sequence[np.ndarray]) -> float:
