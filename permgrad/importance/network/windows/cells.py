@@ -121,11 +121,8 @@ class Products:
     def whole(self, x: Any, before: Any, behind: Any) -> Any:
         """See `CellStep.whole`."""
         x = x - _take(before, self.known)[:, None]
-        n_in, parts = x.shape[2], []
-        for read, taps in zip(self.reads, self.taps, strict=True):
-            cells = ops.reshape(_take(x, read), (*read.shape, -1, n_in))
-            parts.append(self._multiplied(cells, self._kernels(taps)))
-        return ops.concatenate(parts)
+        pairs = zip(self.reads, self.taps, strict=True)
+        return ops.concatenate([self._multiplied(_take(x, read), self._kernels(taps)) for read, taps in pairs])
 
     def alike(self, before: Any) -> Any:
         """See `CellStep.alike`."""
@@ -136,7 +133,8 @@ class Products:
         found = []
         for read, taps, of_group in zip(self.reads, self.taps, groups, strict=True):
             kernels = self._kernels(taps[of_group])
-            empty = ops.reshape(_take(before, self.known[read[of_group]]), (len(of_group), 1, -1))
+            n_inputs = read.shape[1] * before.shape[1]
+            empty = ops.reshape(_take(before, self.known[read[of_group]]), (len(of_group), 1, n_inputs))
             found.append([kernels, ops.matmul(empty, kernels)])
         return found
 
@@ -153,7 +151,7 @@ class Products:
     def _multiplied(self, cells: Any, kernels: Any) -> Any:
         """Multiply cells, (n, n_read, n_rows, channels), by a kernel for each."""
         n, n_read, n_rows, n_in = cells.shape
-        cells = ops.reshape(ops.transpose(cells, (0, 2, 1, 3)), (n, -1 if n else n_rows, n_read * n_in))
+        cells = ops.reshape(ops.transpose(cells, (0, 2, 1, 3)), (n, n_rows, n_read * n_in))
         return ops.matmul(cells, kernels)
 
 
