@@ -25,7 +25,11 @@ def always(monkeypatch):
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("anew", [False, True], ids=["one after the other", "each from the start"])
+@pytest.mark.parametrize(
+    "anew",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["one after the other", "each from the start"],
+)
 def test_each_step_is_the_whole_network(anew, places, rng, always):
     assert largest_error(hybrid(places, rng), rng, FEATURES, anew=anew) < 1e-5
 
@@ -49,6 +53,7 @@ def test_fused(places, rng, always):
     assert largest_error(hybrid(places, rng), rng, FEATURES, fuse=True) < 1e-5
 
 
+@pytest.mark.slow
 def test_cells_that_are_never_the_rows_are_seen(places, rng, monkeypatch, always):
     """What these tests are worth."""
     states = CellsOfMap.states
