@@ -13,7 +13,7 @@ from permgrad.importance.game._ways import Way
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network.branches import Branch, CutModel
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
-from permgrad.importance.network.windows.cells import CellWalk, walk_by_cells
+from permgrad.importance.network.windows.cells import CellWalk, packed, walk_by_cells
 from permgrad.importance.permuting._network import windows_of
 
 ops = keras.ops
@@ -89,7 +89,8 @@ class CellStock:
         """Return where rows and donors are in the tables, and where each state comes from."""
         key = anew, order.tobytes()
         if self._sources[0] != key:
-            self._sources = key, list(self.way.walks[anew].states.sources(order))
+            sources, which = self.way.walks[anew].states.sources(order)
+            self._sources = key, [packed(sources), which]
         return [rows.astype(np.int32), donors.astype(np.int32), *self._sources[1]]
 
 

@@ -7,6 +7,7 @@ behind a convolution, what is left of it is sums of what is looked up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,11 +92,15 @@ class CellStep(Protocol):
         """Return the cells in front that are alike in all rows, (n_alike, channels)."""
         ...
 
-    def weights(self, groups: Sequence[np.ndarray], before: Any, behind: Any) -> list[Any]:
+    def weights(self, groups: Sequence[np.ndarray], before: Any, behind: Any) -> list[list[Any]]:
         """Return what each group's mixed states need of the weights; `groups` say which cells they are of."""
         ...
 
-    def mix(self, source: Source, weights: Any, *, fuse: bool) -> Any:
+    def shapes(self, n_mixed: int, n_read: int) -> list[tuple[int, ...]]:
+        """Return the shapes of a group's weights."""
+        ...
+
+    def mix(self, source: Source, weights: list[Any], *, fuse: bool) -> Any:
         """Return a group's mixed states, (n_mixed, n_pairs, channels)."""
         ...
 
@@ -128,7 +133,7 @@ class Products:
         """See `CellStep.alike`."""
         return before[:0]
 
-    def weights(self, groups: Sequence[np.ndarray], before: Any, behind: Any) -> list[Any]:
+    def weights(self, groups: Sequence[np.ndarray], before: Any, behind: Any) -> list[list[Any]]:
         """Return the kernels, and what they make of the empty image."""
         found = []
         for read, taps, of_group in zip(self.reads, self.taps, groups, strict=True):
@@ -138,7 +143,12 @@ class Products:
             found.append([kernels, ops.matmul(empty, kernels)])
         return found
 
-    def mix(self, source: Source, weights: Any, *, fuse: bool) -> Any:
+    def shapes(self, n_mixed: int, n_read: int) -> list[tuple[int, ...]]:
+        """See `CellStep.shapes`."""
+        n_inputs = n_read * int(self.layer.kernel.shape[2])
+        return [(n_mixed, n_inputs, self.channels), (n_mixed, 1, self.channels)]
+
+    def mix(self, source: Source, weights: list[Any], *, fuse: bool) -> Any:
         """See `CellStep.mix`."""
         kernels, empty = weights
         return self._multiplied(ops.stack(one_by_one(*source.tensors), axis=1), kernels) - empty
@@ -178,18 +188,22 @@ class Sum:
         """See `CellStep.alike`."""
         return before[:0]
 
-    def weights(self, groups: Sequence[np.ndarray], before: Any, behind: Any) -> list[Any]:
+    def weights(self, groups: Sequence[np.ndarray], before: Any, behind: Any) -> list[list[Any]]:
         """Return the empty image's sums."""
         start, found = 0, []
         for read, of_group in zip(self.reads, groups, strict=True):
-            found.append(_take(behind, self.at[start + of_group])[:, None])
+            found.append([_take(behind, self.at[start + of_group])[:, None]])
             start += len(read)
         return found
 
-    def mix(self, source: Source, weights: Any, *, fuse: bool) -> Any:
+    def shapes(self, n_mixed: int, n_read: int) -> list[tuple[int, ...]]:
+        """See `CellStep.shapes`."""
+        return [(n_mixed, 1, self.channels)]
+
+    def mix(self, source: Source, weights: list[Any], *, fuse: bool) -> Any:
         """See `CellStep.mix`."""
         add = lambda empty, *tensors: sum(one_by_one(*tensors), start=empty)  # noqa: E731
-        return (fused(add) if fuse else add)(weights, *source.tensors)
+        return (fused(add) if fuse else add)(weights[0], *source.tensors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,11 +226,15 @@ class Bent:
         """See `CellStep.alike`."""
         return _take(before, self.step.fill)
 
-    def weights(self, groups: Sequence[np.ndarray], before: Any, behind: Any) -> list[Any]:
+    def weights(self, groups: Sequence[np.ndarray], before: Any, behind: Any) -> list[list[Any]]:
         """Return nothing."""
         return [[] for _ in groups]
 
-    def mix(self, source: Source, weights: Any, *, fuse: bool) -> Any:
+    def shapes(self, n_mixed: int, n_read: int) -> list[tuple[int, ...]]:
+        """See `CellStep.shapes`."""
+        return []
+
+    def mix(self, source: Source, weights: list[Any], *, fuse: bool) -> Any:
         """See `CellStep.mix`."""
         bend = lambda *tensors: self._through(one_by_one(*tensors))  # noqa: E731
         return (fused(bend) if fuse else bend)(*source.tensors)
@@ -333,52 +351,69 @@ class CellWalk:
         kernels = ops.reshape(_take(self.end.weights()[0], at), (len(at), self.channels[-1], self.end.units))
         return kernels, ops.matmul(_take(empty[-2], at)[:, None], kernels)
 
-    def weights(self) -> list[Any]:
-        """Return what `run` needs of the weights: of each step, of the end, and the empty image's sums."""
+    def weights(self) -> Any:
+        """Return what `run` needs of the weights, as one tensor: many take long to hand over.
+
+        They are those of each step, the end's, and the empty image's sums.
+        """
         empty, found = self.engine.of_empty(), []
         for level, step in enumerate(self.steps, 1):
             groups = [slots.out for slots in self.states.slots[level]]
-            found.append(step.weights(groups, empty[self.empty_of[level - 1]], empty[self.empty_of[level]]))
-        return [*found, list(self._kernels_of_end(self.states.maps[-1].cell, empty)), empty[-1]]
+            for of_group in step.weights(groups, empty[self.empty_of[level - 1]], empty[self.empty_of[level]]):
+                found += of_group
+        found += [*self._kernels_of_end(self.states.maps[-1].cell, empty), empty[-1]]
+        return ops.concatenate([ops.reshape(each, (-1,)) for each in found])
 
-    def run(
-        self, tables: list[Any], weights: list[Any], rows: Any, donors: Any, sources: Sequence[Any], which: Any
-    ) -> Any:
+    def _unpacked(self, weights: Any) -> tuple[list[list[list[Any]]], Any, Any, Any]:
+        """Return what `weights` put into one tensor: of each step and group, the end's kernels, and so on."""
+        of_groups = [
+            [step.shapes(*slots.cell.shape) for slots in self.states.slots[level]]
+            for level, step in enumerate(self.steps, 1)
+        ]
+        n_mixed, units = len(self.states.maps[-1].cell), self.end.units
+        ends = [(n_mixed, self.channels[-1], units), (n_mixed, 1, units), (1, units)]
+        parts = iter(_parted(weights, [shape for level in of_groups for group in level for shape in group] + ends))
+        found = [[[next(parts) for _ in group] for group in level] for level in of_groups]
+        return found, *parts
+
+    def run(self, tables: list[Any], weights: Any, rows: Any, donors: Any, sources: Any, which: Any) -> Any:
         """Return the pairs' sums at all times of a walk, (n_steps + 1, n_pairs, units).
 
         Parameters
         ----------
         tables : list of tensor
             `flat` of each map's `table`, of all rows.
-        weights : list
+        weights : tensor
             From `weights`.
         rows, donors : tensors of shape (n_pairs,), int32
             Places in the tables.
         sources, which
-            From `MixedStates.sources`.
+            From `MixedStates.sources`; the first as one tensor, see `packed`.
         """
+        of_steps, kernels, of_empty, started = self._unpacked(weights)
+        of_slots = iter(_parted(sources, [s.cell.shape for of in self.states.slots for s in of for _ in range(2)]))
         whose, mixed = ops.stack([donors, rows, ops.zeros_like(rows)]), None
         table = ops.reshape(tables[-1], (len(self.at), -1, self.end.units))
         for level, step in enumerate(self.steps, 1):
-            if not self.states.mixes(level):
+            if not self.states.mixes(level):  # nor has it anything among the sources
                 mixed = None
+                for _ in range(2 * len(self.states.slots[level])):
+                    next(of_slots)
                 continue
             groups = []
-            for place, (of_slots, number), weight in zip(
-                self.states.places(level), sources[level], weights[level - 1], strict=True
-            ):
+            for place, of_group in zip(self.states.places(level), of_steps[level - 1], strict=True):
+                whose_each, number = next(of_slots), next(of_slots)
                 if len(place):
                     first = self._first(level - 1, place, table.shape[1])
-                    at = first[:, :, None] + ops.take(whose, of_slots, axis=0)
-                    groups.append(step.mix(Source(tables[level - 1], mixed, at, number), weight, fuse=self.fuse))
+                    at = first[:, :, None] + ops.take(whose, whose_each, axis=0)
+                    groups.append(step.mix(Source(tables[level - 1], mixed, at, number), of_group, fuse=self.fuse))
             mixed = ops.concatenate(groups) if len(groups) > 1 else groups[0]
         stacked = [ops.take(table, donors, axis=1), ops.take(table, rows, axis=1)]
         if mixed is not None:
-            kernels, of_empty = weights[-2]
             stacked.append(ops.matmul(mixed, kernels) - of_empty)
         states = ops.concatenate(stacked)
         flat = ops.reshape(states, (states.shape[0], -1))
-        return weights[-1] + ops.reshape(ops.matmul(which, flat), (-1, rows.shape[0], self.end.units))
+        return started + ops.reshape(ops.matmul(which, flat), (-1, rows.shape[0], self.end.units))
 
     def _first(self, level: int, place: np.ndarray, n_rows: int) -> np.ndarray:
         """Return where in a flat table a place's first row is."""
@@ -463,6 +498,17 @@ def pixels_of(engine: WindowedBranch, features: Sequence[np.ndarray]) -> np.ndar
     others = np.setdiff1d(np.arange(engine.drawing.n_columns), np.concatenate(features))
     found[:, -1] = np.isin(pixels, engine.drawing.pixels(others)[1])
     return found
+
+
+def packed(sources: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> np.ndarray:
+    """Put the sources of a walk's states into one array."""
+    return np.concatenate([each.reshape(-1) for of_map in sources for group in of_map for each in group])
+
+
+def _parted(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """Part a tensor into several, one behind the other."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes]).tolist()
+    return [ops.reshape(flat[a:b], shape) for a, b, shape in zip([0, *ends], ends, shapes, strict=False)]
 
 
 def _take(tensor: Any, at: np.ndarray) -> Any:
