@@ -23,7 +23,7 @@ from tests.oracle import plain_grad_cam, plain_loss, plain_permutation, plain_re
 
 N_REPEATS = 5
 GENES = (20531, 5000, 1000, 100, 10, 5)
-SOME_GENES = 2000
+SOME_GENES = 1000
 PLAIN_GENES = 50
 SHAP_ROWS = 10
 
