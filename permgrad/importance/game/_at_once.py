@@ -25,7 +25,7 @@ ops = keras.ops
 
 MOST_FLOATS = 2**20
 """Of the tensors of a call, the widest of each step: they should stay in the cache."""
-MOST_BY_CELLS = 2**22
+MOST_BY_CELLS = 2**23
 """The same where a branch is walked by cells: that has many small steps, so a call is to have many pairs."""
 FEWER = 2
 """Times fewer calls than steps, from which on a walk is made at once."""
