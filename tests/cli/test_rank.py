@@ -334,3 +334,4 @@ def test_by_a_columns_levels(csv, command, tmp_path):
     whole = importance[importance["level"] == "(all rows)"].set_index("feature")["score"]
     np.testing.assert_allclose(whole[list(ranking.features)], ranking.scores)
     assert {"by.json", "by.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert "The network in each level of kind" in (tmp_path / "out" / "report.html").read_text()
