@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from permgrad.data.html import html_table
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,10 +135,9 @@ class RowExplanations:
         PermGradError
             If the package shap is missing.
         """
-        try:
-            import shap
-        except ImportError as error:
-            raise PermGradError("the package shap is missing; install it with: pip install shap") from error
+        require("shap", "a shap.Explanation", "shap")
+        import shap
+
         data = None if self.rows is None else self.rows[list(self.features)].to_numpy()
         return shap.Explanation(self.values, self.base, data=data, feature_names=list(self.features))
 

@@ -15,7 +15,7 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial
 
 from permgrad.data.table import Table
-from permgrad.directories import move_into
+from permgrad.directories import STUDY_SUMMARY, move_into
 from permgrad.estimators.saving import versions
 from permgrad.evaluation.reference_models import reference_models
 from permgrad.files import read_json, write_json
@@ -30,9 +30,9 @@ from permgrad.tuning._pictures import study_pictures
 from permgrad.tuning.result import TuneResult, best_trial, epochs_saved, trials_table
 from permgrad.tuning.storage import hide_password
 from permgrad.tuning.study import finished
+from permgrad.tuning.terminator import reason_to_end
 
 KIND = "permgrad.Tuning"
-SUMMARY = "tuning.json"
 STAGING = ".results-"
 
 
@@ -60,7 +60,7 @@ def write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> Tun
             ranking = FeatureRanking.load(job.directory / "ranking.json") if job.rank else None
         else:
             ranking = _write_files(job, study, best, table, test)
-            write_json(job.directory / SUMMARY, {**summary, "ranked": ranking is not None})
+            write_json(job.directory / STUDY_SUMMARY, {**summary, "ranked": ranking is not None})
     return TuneResult(study, job.directory, job.objective.metrics, job.objective.val, test, ranking)
 
 
@@ -112,6 +112,7 @@ def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]
             **dict(zip(job.objective.metrics, best.values, strict=True)),
             "params": best.params,
         },
+        "terminated": None if job.terminate is None else reason_to_end(study, job.terminate),
         "sampler": job.sampler,
         "pruner": job.pruner,
         **job.identity,
@@ -120,9 +121,9 @@ def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]
 
 
 def _is_up_to_date(job: Job, summary: dict[str, Any]) -> bool:
-    if not (job.directory / SUMMARY).is_file():
+    if not (job.directory / STUDY_SUMMARY).is_file():
         return False
-    written = read_json(job.directory / SUMMARY, kind=KIND)
+    written = read_json(job.directory / STUDY_SUMMARY, kind=KIND)
     same = all(written.get(key) == summary[key] for key in ("study", "finished", "best"))
     ranked = bool(written.get("ranked")) and (job.directory / "ranking.json").is_file()
     return same and (ranked or not job.rank)
