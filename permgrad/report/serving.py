@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import sys
 import warnings
 from http import HTTPStatus
 from pathlib import Path
@@ -24,7 +25,7 @@ from permgrad.report.page._render import FILE, KIND, render
 
 MOST_BYTES = 65_536
 """Of a question."""
-LARGEST = np.finfo(float).max
+LARGEST = sys.float_info.max
 HEADERS = [
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "frame-ancestors 'none'"),
