@@ -25,7 +25,8 @@ def planted(rng, n, tie):
 def p_value(others, own, network, y):
     anchored = np.stack([network(np.full_like(own, own[row])) for row in anchor_rows(own[:, None])])
     expected = AlikeRows(np.column_stack([others, own]), 0).expected(np.array([others.shape[1]]))
-    return independence_p_value(others, expected, network(own)[:, None], anchored[:, :, None], y[:, None], False, 0)[0]
+    output, anchored = network(own)[:, None], anchored[:, :, None]
+    return independence_p_value(others, own[:, None], expected, output, anchored, y[:, None], False, 0)[0]
 
 
 def times_flagged(tie, n_tables):
