@@ -65,7 +65,7 @@ def by_most_and_half(
     mean = targets.mean(axis=0)
     stacked = np.array(by_most) - mean  # (3, n_rows, n_targets)
     weights = np.stack([nnls(stacked[:, :, k].T, targets[:, k] - mean[k])[0] for k in range(len(mean))], axis=1)
-    return tuple(mean + (weights[:, None] * (np.array(each) - mean)).sum(axis=0) for each in (by_most, by_half))  # type: ignore[return-value]
+    return tuple(mean + (weights[:, None] * (np.array(each) - mean)).sum(axis=0) for each in (by_most, by_half))
 
 
 def _by_trees(Z: np.ndarray, targets: np.ndarray, fold: np.ndarray, random_state: int) -> np.ndarray:

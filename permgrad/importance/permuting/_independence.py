@@ -96,8 +96,8 @@ def independence_p_value(
     p : float
         One-sided.
     untold : float
-        By how many of its standard errors the mean product was lowered, for what the regressions have not learned of
-        the others; 0 where p is above 0.2, or rows or groups are fewer than 50.
+        Share of the mean product that was taken off, for what the regressions have not learned of the others; 0 where p
+        is above 0.2, or rows or groups are fewer than 50.
 
     Notes
     -----
@@ -132,9 +132,9 @@ def independence_p_value(
         return p, 0.0
     products, by_half = _products_by_most_and_half(others, own, values, random_state, groups)
     corrected = products - BEYOND * (by_half - products)
-    mean, error, _ = mean_and_error(corrected, weights, groups)
-    lowered = mean_and_error(products, weights, groups)[0] - mean
-    return mean_p_value(corrected, weights, groups), max(0.0, lowered / error) if error > 0 else 0.0
+    before, after = (mean_and_error(each, weights, groups)[0] for each in (products, corrected))
+    taken_off = np.clip(1 - after / before, 0, 1) if before > 0 else 0.0
+    return mean_p_value(corrected, weights, groups), float(taken_off)
 
 
 def _products_by_most_and_half(

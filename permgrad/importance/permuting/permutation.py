@@ -26,8 +26,8 @@ from permgrad.importance.ranking import FeatureRanking
 Via = Literal["tabular", "image", "both"]
 KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both": ["tabular", "image"]}
 """Which branches are permuted."""
-UNTOLD = 1.0
-"""Standard errors that ties still to be learned may take off before it is said that they were learned badly."""
+UNTOLD = 0.5
+"""Share of what a p-value tests that ties still to be learned may take off before they are said to be learned badly."""
 FOUND = 0.05
 """p-value of a feature that is found, and that bad ties may have made small."""
 METHODS = {"tabular": "permutation", "image": "image_permutation", "both": "end_to_end"}
@@ -144,8 +144,9 @@ def permutation_importance(
     against that the network's use of the feature goes with the target: see `independence_p_value`, a t-test of
     rows' products, which draws nothing. It holds for any network as far as the ties among columns are learned from
     these rows, by ridge, kernel and trees, and as what is left to learn falls with the number of rows as usual. With
-    few rows per column it may flag too much; `docs/evidence.md` has the figures. Where what is left to learn took more
-    than one standard error off, a warning names the features, and ``settings["untold"]`` has by how many.
+    few rows per column it may flag too much; `docs/evidence.md` has the figures. Where what is left to learn is more
+    than half of what would be tested without that, a warning names the features, and ``settings["untold"]`` has the
+    share.
 
     References
     ----------
@@ -293,8 +294,9 @@ def badly_told(measurement: Any, features: tuple[str, ...]) -> dict[str, float]:
     badly = {features[i]: float(untold[i]) for i in np.flatnonzero((untold > UNTOLD) & found)}
     if badly:
         warnings.warn(
-            f"the other columns tell more of these features, or of the target, than was learned from {len(measurement.target.y)}"
-            f" rows, and their conditional p-values may be too small: {listing(badly)}; rank them on more rows",
+            "the other columns tell more of these features, or of the target, than was learned from"
+            f" {len(measurement.target.y)} rows, and their conditional p-values may be too small: {listing(badly)};"
+            " rank them on more rows",
             stacklevel=4,
         )
     return badly
