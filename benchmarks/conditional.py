@@ -1,12 +1,12 @@
 """Conditional p-values on tables whose truth is known: how often a null is flagged, and how often a weak column.
 
-    python -m benchmarks.conditional [--rows 1000] [--tables 150] [--designs sine,product] [--peers] [--fdr]
+    python -m benchmarks.conditional [--rows 1000] [--tables 150] [--designs sine,product] [--peers | --fdr]
 
 Each design has a null column: given the others, it tells nothing about the target, though it is tied to columns that
 matter, and a network trained on 1,000 rows leans on it. Its share with p <= 0.05 should be 0.05 at most. A weak column
 tells a little: its share is the power. Five networks a design (scikit-learn's MLP of 32 and 16 units), which take turns
-on fresh test tables; a weak column is asked in every third. ``--peers`` adds hidimstat's conditional importance and
-leave-one-covariate-out, of the same networks and tables (see `conditional_peers`).
+on fresh test tables; a weak column is asked in every third. ``--peers`` asks hidimstat's conditional importance and
+leave-one-covariate-out instead, of the same networks and tables (see `conditional_peers`).
 
 ``--fdr`` tests all columns instead, and prints the share of false ones among those that are kept at 0.1, and the share
 of the relevant ones kept: by Benjamini & Hochberg's and Benjamini & Yekutieli's procedures, and by hidimstat's model-X
@@ -81,23 +81,25 @@ def p_value(fitted: Any, X: np.ndarray, y: np.ndarray, columns: Any, seed: int) 
 
 
 def levels(design: Design, n_rows: int, n_tables: int, with_peers: bool = False) -> None:
-    """Print how often the null and the weak column are flagged."""
+    """Print how often the null and the weak column are flagged: by us, or by each of the peers."""
     networks = [network(design, number) for number in range(N_NETWORKS)]
-    others = [peers.Peers(networks[i], *training_rows(design, i), i) if with_peers else None for i in range(N_NETWORKS)]
+    others = [peers.Peers(fitted, *training_rows(design, number)) for number, fitted in enumerate(networks)]
     null: list[list[float]] = []
     weak: list[list[float]] = []
     for table in range(n_tables):
         X, y, null_at, weak_at, _ = design(np.random.default_rng([table, n_rows, 5]), n_rows)
-        fitted, other = networks[table % N_NETWORKS], others[table % N_NETWORKS]
-        for flagged, columns in ((null, null_at), (weak, weak_at)):
-            if flagged is null or table % 3 == 0:
-                beside = [] if other is None else other.p_values(X, y, columns)
-                flagged.append([p_value(fitted, X, y, columns, table), *beside])
-    shares = (f"{false:.2f} | {true:.2f}" for false, true in zip(_shares(null), _shares(weak), strict=True))
-    print(f"| {design.__name__} | {n_rows} | {' | '.join(shares)} | {len(null)}, {len(weak)} |", flush=True)
+        turn = table % N_NETWORKS
+        for found, columns in ((null, null_at), (weak, weak_at)):
+            if with_peers:
+                found.append(others[turn].p_values(X, y, columns, table))
+            elif found is null or table % 3 == 0:
+                found.append([p_value(networks[turn], X, y, columns, table)])
+    pairs = zip(_flagged(null), _flagged(weak), strict=True)
+    cells = " | ".join(f"{of_null:.2f} | {of_weak:.2f}" for of_null, of_weak in pairs)
+    print(f"| {design.__name__} | {n_rows} | {cells} | {len(null)}, {len(weak)} |", flush=True)
 
 
-def _shares(p_values: list[list[float]]) -> np.ndarray:
+def _flagged(p_values: list[list[float]]) -> np.ndarray:
     return (np.array(p_values) <= LEVEL).mean(axis=0)
 
 
@@ -124,7 +126,7 @@ def discoveries(design: Design, n_rows: int, n_tables: int, methods: str) -> Non
 def main(arguments: list[str] | None = None) -> None:
     """Print a row of a table for each design."""
     by_name = {design.__name__: design for design in (*TUNED, *JUDGED)}
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--tables", type=int, default=150)
     parser.add_argument("--designs", default=",".join(by_name))

@@ -39,16 +39,16 @@ class _Recorder:
 class Peers:
     """What hidimstat says of a fitted network; imputers and smaller networks learn from its training rows, once."""
 
-    def __init__(self, fitted: Any, X: np.ndarray, y: np.ndarray, random_state: int) -> None:
-        self.fitted, self.X, self.y, self.random_state = fitted, X, y, random_state
+    def __init__(self, fitted: Any, X: np.ndarray, y: np.ndarray) -> None:
+        self.fitted, self.X, self.y = fitted, X, y
         self.method = "predict_proba" if hasattr(fitted, "predict_proba") else "predict"
         self._learned: dict[tuple[int, ...], list[Any]] = {}
 
-    def p_values(self, X: np.ndarray, y: np.ndarray, columns: Any) -> list[float]:
+    def p_values(self, X: np.ndarray, y: np.ndarray, columns: Any, random_state: int) -> list[float]:
         """Return p-values of CFI's own, of CFI with ridge and with boosted trees, and of LOCO."""
         found = []
         for each in self._of(tuple(np.atleast_1d(columns).tolist())):
-            each.loss = _Recorder()
+            each.loss, each.random_state = _Recorder(), random_state
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 each.importance(X, y)
@@ -59,20 +59,13 @@ class Peers:
         from hidimstat import CFI, LOCO
         from sklearn.ensemble import HistGradientBoostingRegressor
         from sklearn.linear_model import RidgeCV
-        from sklearn.multioutput import MultiOutputRegressor
 
         if columns not in self._learned:
             shared = {"method": self.method, "features_groups": {"feature": list(columns)}}
             trees = HistGradientBoostingRegressor(max_iter=100, max_leaf_nodes=8, random_state=0)
-            imputers = RidgeCV(), trees if len(columns) == 1 else MultiOutputRegressor(trees)
+            imputers = RidgeCV(), trees
             made = [
-                CFI(
-                    self.fitted,
-                    imputation_model_continuous=imputer,
-                    feature_types="continuous",
-                    random_state=self.random_state,
-                    **shared,
-                )
+                CFI(self.fitted, imputation_model_continuous=imputer, feature_types="continuous", **shared)
                 for imputer in imputers
             ]
             with warnings.catch_warnings():
