@@ -25,8 +25,10 @@ def by_most_and_half(
     random_state: int,
     groups: np.ndarray | None = None,
     Z_by_half: np.ndarray | None = None,
+    *,
+    with_trees: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predict targets from the columns of `Z` by a weighted sum of three learners: ridge, kernel and trees.
+    """Predict targets from the columns of `Z` by a weighted sum of learners: ridge, kernel and, if asked for, trees.
 
     Parameters
     ----------
@@ -37,6 +39,8 @@ def by_most_and_half(
         Of rows that are predicted by other groups' alone.
     Z_by_half : ndarray of shape (n_rows, n_columns), optional
         The same columns where some were themselves learned from half of the rows.
+    with_trees : bool
+        Trees take longer than both others.
 
     Returns
     -------
@@ -51,21 +55,19 @@ def by_most_and_half(
     """
     tenths, fifths, halves = (folds_of(len(Z), random_state, groups, n_folds) for n_folds in (10, 5, 2))
     kernel = KernelRidge(Z, targets, random_state, groups)
-    by_most = [
-        cross_predicted(Z, targets, fifths, groups),
-        kernel.predicted(Z, targets, tenths),
-        _by_trees(Z, targets, fifths, random_state),
-    ]
-    Z = Z if Z_by_half is None else Z_by_half
-    by_half = [
-        cross_predicted(Z, targets, halves, groups),
-        kernel.predicted(Z, targets, halves),
-        _by_trees(Z, targets, halves, random_state),
-    ]
+
+    def predictions(Z: np.ndarray, fold: np.ndarray, of_kernel: np.ndarray) -> np.ndarray:
+        by_each = [cross_predicted(Z, targets, fold, groups), kernel.predicted(Z, targets, of_kernel)]
+        if with_trees:
+            by_each.append(_by_trees(Z, targets, fold, random_state))
+        return np.array(by_each) - mean  # (n_learners, n_rows, n_targets)
+
     mean = targets.mean(axis=0)
-    stacked = np.array(by_most) - mean  # (3, n_rows, n_targets)
-    weights = np.stack([nnls(stacked[:, :, k].T, targets[:, k] - mean[k])[0] for k in range(len(mean))], axis=1)
-    return tuple(mean + (weights[:, None] * (np.array(each) - mean)).sum(axis=0) for each in (by_most, by_half))
+    by_most = predictions(Z, fifths, tenths)
+    by_half = predictions(Z if Z_by_half is None else Z_by_half, halves, halves)
+    weights = [nnls(by_most[:, :, k].T, target - mean[k])[0] for k, target in enumerate(targets.T)]
+    most, half = (mean + np.einsum("lnk,kl->nk", each, np.array(weights)) for each in (by_most, by_half))
+    return most, half
 
 
 def _by_trees(Z: np.ndarray, targets: np.ndarray, fold: np.ndarray, random_state: int) -> np.ndarray:

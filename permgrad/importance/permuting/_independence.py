@@ -147,7 +147,7 @@ def _products_by_most_and_half(
     """Return the rows' products, (n_rows,), where regressions learn from most of the rows, and from half of them."""
     told = [standardised(each) for each in told_by_most_and_half(others, own, random_state, groups)]
     informed = [np.hstack([each, others]) for each in told]
-    predicted = by_most_and_half(informed[0], values, random_state + 1, groups, Z_by_half=informed[1])
+    predicted = by_most_and_half(informed[0], values, random_state + 1, groups, informed[1], with_trees=False)
     return tuple(_products(values - each) for each in predicted)  # type: ignore[return-value]
 
 

@@ -126,7 +126,7 @@ def told_by_most_and_half(
     by_most, by_half : ndarray of shape (n_rows, at most 3)
         See `by_most_and_half`; of the spread there is one prediction.
     """
-    by_most, by_half = by_most_and_half(others, own.astype(float), random_state, groups)
+    by_most, by_half = by_most_and_half(others, own.astype(float), random_state, groups, with_trees=True)
     spread = _worthwhile(others, np.abs(own - by_most), random_state)
     also = [] if spread is None else [spread]
     return _main_directions(np.hstack([by_most, *also]), np.hstack([by_half, *also]))

@@ -79,7 +79,7 @@ def test_of_a_group_one_row_tells_scales(rng):
 def test_half_of_the_rows_tell_less(rng):
     X, T = product_of_three(rng, 300)
     T = T + 0.3 * rng.normal(size=T.shape)
-    by_most, by_half = by_most_and_half(X, T, 0)
+    by_most, by_half = by_most_and_half(X, T, 0, with_trees=False)
     most, half = (((each - T) ** 2).mean() for each in (by_most, by_half))
     assert most < half < T.var()
 
@@ -89,6 +89,6 @@ def test_no_row_is_predicted_by_its_group(rng):
     groups = np.repeat(np.arange(60), 5)
     X = np.column_stack([rng.normal(size=60)[groups], rng.normal(size=60)[groups]])
     T = rng.normal(size=60)[groups, None]
-    for predicted in by_most_and_half(X, T, 0, groups):
+    for predicted in by_most_and_half(X, T, 0, groups, with_trees=True):
         assert ((predicted - T) ** 2).mean() > 0.9 * T.var()
-    assert ((by_most_and_half(X, T, 0)[0] - T) ** 2).mean() < 0.3 * T.var()
+    assert ((by_most_and_half(X, T, 0, with_trees=True)[0] - T) ** 2).mean() < 0.3 * T.var()
