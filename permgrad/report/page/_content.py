@@ -259,7 +259,10 @@ def _tested(ranking: FeatureRanking) -> list[str]:
     if few:
         said.append("There are few rows for so many columns: ties among columns may be missed, and p be too small.")
     if badly:
-        said.append(f"Ties with the other columns were learned badly, and p may be too small: {_cut(list(badly))}.")
+        said.append(
+            "The other columns tell more of these, or of the target, than was learned, and p may be too small:"
+            f" {_cut(list(badly))}."
+        )
     return said
 
 
