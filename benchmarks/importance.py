@@ -77,7 +77,7 @@ def _plain_permgrad(model: Any, layout: pg.FeatureLayout, X: np.ndarray, y: np.n
 
 
 def first_heloc() -> Row:
-    """The first ranking of a process, which compiles, against a later one; the network has hardly been trained."""
+    """The first ranking of a process, which compiles, against a later one; of a network that was hardly trained."""
     train, val, test = pg.load_dataset("heloc").split(random_state=0)
     estimator = pg.HybridClassifier(epochs=1, random_state=0)
     estimator.fit(train.X[:SOME_ROWS], train.y[:SOME_ROWS], validation_data=val)

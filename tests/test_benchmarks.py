@@ -13,7 +13,18 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from benchmarks import __main__ as table
-from benchmarks import conditional, explain, gpu, out_of_core, panel_peer, patches, planted, referee, tuning
+from benchmarks import (
+    conditional,
+    explain,
+    gpu,
+    out_of_core,
+    panel_peer,
+    patches,
+    planted,
+    referee,
+    selector_starts,
+    tuning,
+)
 from benchmarks.predictive import __main__ as predictive
 from benchmarks.predictive import models, scores, tables
 
@@ -27,21 +38,57 @@ def test_help_names_the_rows(capsys):
     with pytest.raises(SystemExit):
         table.main(["--help"])
     assert "puma" in capsys.readouterr().out
-    for each in (conditional, gpu, out_of_core, panel_peer, patches, planted, predictive, referee, tuning):
+    known = (conditional, gpu, out_of_core, panel_peer, patches, planted, predictive, referee, selector_starts, tuning)
+    for each in known:
         with pytest.raises(SystemExit, match="0"):
             each.main(["--help"])
 
 
-def test_conditional_p_values_at_their_smallest(capsys, monkeypatch):
+@pytest.fixture
+def one_small_network(monkeypatch):
     monkeypatch.setattr(conditional, "N_NETWORKS", 1)
     monkeypatch.setattr(conditional, "TRAIN_ROWS", 100)
+
+
+def first_cells(capsys):
+    return [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_conditional_p_values_at_their_smallest(capsys, one_small_network):
     conditional.main(["--rows", "60", "--tables", "1", "--designs", "category,sine"])
+    assert first_cells(capsys) == ["| category", "| sine"]
+
+
+def test_peers_of_conditional_p_values_at_their_smallest(capsys, one_small_network):
+    pytest.importorskip("hidimstat")
+    conditional.main(["--rows", "60", "--tables", "2", "--designs", "category,sine", "--peers"])
+    conditional.main(["--rows", "60", "--tables", "1", "--designs", "binary", "--fdr", "knockoffs"])
+    assert first_cells(capsys) == ["| category", "| sine", "| binary"]
+
+
+@pytest.mark.slow
+def test_false_discoveries_at_their_smallest(capsys, one_small_network):
+    pytest.importorskip("hidimstat")
     conditional.main(["--rows", "60", "--tables", "1", "--designs", "binary", "--fdr"])
-    assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()] == [
-        "| category",
-        "| sine",
-        "| binary",
-    ]
+    assert first_cells(capsys) == ["| binary"]
+
+
+def test_the_null_is_not_among_a_designs_relevant_columns():
+    for design in (*conditional.TUNED, *conditional.JUDGED):
+        X, y, null, weak, relevant = design(np.random.default_rng(0), 50)
+        assert len(X) == len(y) == 50
+        assert weak in relevant
+        assert not relevant & set(np.atleast_1d(null).tolist())
+
+
+@pytest.mark.slow
+def test_selectors_starts_at_their_smallest(capsys):
+    pytest.importorskip("scanpy")
+    selector_starts.main(["--genes", "100", "--steps", "5", "--random-states", "1"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 5 |")]
+    assert len(rows) == 4 * 2
+    assert float(rows[0].split("|")[4]) > 0.99  # like its start, after five steps
+    assert rows[1].split("|")[4].strip() == ""  # from ones there is no order to be like
 
 
 @pytest.mark.slow

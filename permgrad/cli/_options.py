@@ -205,6 +205,11 @@ SETTINGS = [
     _setting("--embedding-size", type=click.IntRange(2, 1024), help="Number of bins, or of waves, of each column."),
     _setting("--ensemble-size", type=click.IntRange(1, 1024), help="Networks in one: a batch ensemble with one CNN."),
     _setting("--dense-units", type=Sizes(), help="Sizes of the tabular branch's Dense layers."),
+    _setting(
+        "--image-network",
+        type=click.Choice(["cnn", "vit"]),
+        help="What looks at the image: convolutions, or a vision transformer.",
+    ),
     _setting("--n-conv-layers", type=click.IntRange(1, 10), help="Number of convolutions; each halves the image."),
     _setting("--downsampling", type=click.Choice(["stride", "max_pool"]), help="How a convolution halves the image."),
     _setting(

@@ -74,10 +74,14 @@ class NetworkEstimator(BaseEstimator, ABC):
         sample_weight : array of shape (n_rows,), optional
             Weights of the mean; by default those of a table.
         """
+        weights, _ = weights_and_groups(X, sample_weight, None)
+        return float(np.average(self.row_losses(X, y), weights=weights))
+
+    def row_losses(self, X: Any, y: Any = None) -> np.ndarray:
+        """Return the loss of each row, (n_rows,) float64, see `loss`."""
         check_fitted(self)
         target = self._encode_target(self._target(X, y))
-        weights, _ = weights_and_groups(X, sample_weight, None)
-        return float(np.average(self._row_losses(target, self._network_output(X)), weights=weights))
+        return self._row_losses(target, self._network_output(X))
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write network, settings and what else was fitted to a new directory; `permgrad.load` reads it.

@@ -52,6 +52,7 @@ class HybridEstimator(TableEstimator):
     embedding_size: int | None = None
     ensemble_size: int | None = None
     dense_units: tuple[int, ...] | None = None
+    image_network: Literal["cnn", "vit"] | None = None
     n_conv_layers: int | None = None
     downsampling: Literal["max_pool", "stride"] | None = None
     base_filters: int | None = None
@@ -202,6 +203,8 @@ class HybridEstimator(TableEstimator):
     def _check_memory(self, shape: tuple[int, int], n_rows: int) -> None:
         """Raise where a step of training on images of this shape takes more memory than is free."""
         network, training = self._configs(n_rows, 0)
+        if network.image_network == "vit":
+            return  # of at most 144 tokens, whatever the image's size
         # Of each convolution, what it, BatchNorm and the activation give, with gradients; filters double, sides halve.
         pixels, depth = shape[0] * shape[1], network.n_conv_layers
         activations = 6 * training.batch_size * sum(network.base_filters * pixels / 2**i for i in range(depth))
@@ -256,8 +259,11 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         Dense layers of the tabular branch.
     downsampling : {"stride", "max_pool"}, optional
         How a convolution block halves the image: by looking at every other pixel, or by max-pooling.
+    image_network : {"cnn", "vit"}, optional
+        What looks at the image: convolutions, or a small vision transformer.
     n_conv_layers, base_filters : int, optional
-        Convolution blocks, and filters of the first one (doubled in each further one).
+        Convolution blocks, and filters of the first one (doubled in each further one); of "vit", transformer blocks,
+        and a quarter of a token's width.
     head_units : tuple of int, optional
         Dense layers after the branches have met.
     dropout : float, optional
@@ -300,8 +306,8 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
     verbose : bool
         Show progress bars.
     n_jobs : int, optional
-        Processes that train several networks, where there are no callbacks; -1 for one a core. By default what
-        ``joblib.parallel_config`` says, see `permgrad.parallel.run`.
+        Processes that train several networks, where there are no callbacks, and rank by them; -1 for one a core. By
+        default what ``joblib.parallel_config`` says, see `permgrad.parallel.run`.
     devices : int or list of int or str, optional
         How many of the accelerators, or which, each training step is split among; of the processors where there are no
         accelerators. By default one. Batches become a multiple of their number.

@@ -15,8 +15,9 @@ from permgrad.data.html import html_table
 from permgrad.data.rows import check_sample_weight, weights_and_groups
 from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, as_frame
-from permgrad.errors import PermGradError, listing
-from permgrad.files import new_file, write_json
+from permgrad.errors import PermGradError, listing, reading
+from permgrad.evaluation._differing import differing
+from permgrad.files import SAVE_AGAIN, new_file, read_json, write_json
 from permgrad.importance.bootstrap import LEVEL, Bootstrap
 from permgrad.importance.network.opaque import predictions_of, response_of
 from permgrad.importance.rank import rank_features
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 
 KIND = "permgrad.ByLevel"
 ALL = "(all rows)"
+MEASURES = {True: ("accuracy", "log_loss"), False: ("r2", "rmse")}
+"""Of classification, and of regression: a score and a loss."""
 MOST_LEVELS = 12
 """Levels of a category, the most frequent; of more distinct numbers, quarters of the rows."""
 FEW, LEAST = 30, 10
 """Rows of a level below which it is said to have few, and below which columns are not ranked in it."""
-FILES = ("by.csv", "by_importance.csv", "by.json", "by.png")
+TABLES, FILE = ("by.csv", "by_importance.csv"), "by.json"
+"""In a results directory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,7 @@ class ByLevel:
     @property
     def measures(self) -> tuple[str, str]:
         """The score and the loss that `table` has."""
-        return ("accuracy", "log_loss") if "accuracy" in self.table else ("r2", "rmse")
+        return MEASURES["accuracy" in self.table]
 
     def scores(self, top: int | None = None) -> pd.DataFrame:
         """Return the columns' scores, a row for each, the best of all rows first, and a column for each level."""
@@ -74,6 +78,23 @@ class ByLevel:
         wide = self.importance.pivot(index="feature", columns="level", values="score")[levels]
         order = self.importance[self.importance["level"] == ALL].sort_values("rank", kind="stable")["feature"]
         return wide.loc[order.head(len(order) if top is None else top)].rename_axis(columns=None).reset_index()
+
+    def differences(self) -> pd.DataFrame:
+        """Compare levels that have 30 rows at least, two by two: their loss, and what each column is worth there.
+
+        Returns
+        -------
+        DataFrame
+            A row for each pair: ``of`` (the loss's name, or the column's), ``level``, ``other``, ``value`` and
+            ``other_value``, their ``difference`` with its 95 % interval, ``low`` and ``high``, and ``p``, two-sided and
+            adjusted by Holm for all pairs: those of the loss together, and those of all columns together. Levels have
+            no row in common; of groups of rows that have rows in several levels, intervals are rather too wide.
+
+        References
+        ----------
+        Zou & Donner, Statistics in Medicine 27 (2008), for the interval; Holm, Scand. J. Statistics 6 (1979).
+        """
+        return differing(self)
 
     def plot(self, top: int = 8) -> Figure:
         """Draw score and loss in each level, and what the best columns are worth there."""
@@ -90,14 +111,43 @@ class ByLevel:
         rankings = {level: ranking.to_dict() for level, ranking in self.rankings.items()}
         return {"kind": KIND, "by": self.by, **tables, "rankings": rankings}
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> ByLevel:
+        """Build what `to_dict` described."""
+        table, importance = (pd.DataFrame(content[name]) for name in ("table", "importance"))
+        measures = MEASURES["accuracy" in table]
+        numbers = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
+        kinds = {"level": str, "rows": int, "few": bool, **dict.fromkeys(numbers, float)}
+        of_columns = {"feature": str, "level": str, "score": float, "low": float, "high": float, "rank": int}
+        rankings = {level: FeatureRanking.from_dict(known) for level, known in content["rankings"].items()}
+        by = str(content["by"])
+        return cls(by, table[[*kinds]].astype(kinds), importance[[*of_columns]].astype(of_columns), rankings)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ByLevel:
+        """Read ``by.json``, which `write` wrote.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is absent, damaged, or no such record.
+        """
+        content = read_json(path, kind=KIND)
+        with reading(path, "levels saved by permgrad", SAVE_AGAIN):
+            return cls.from_dict(content)
+
     def write(self, directory: Path) -> None:
         """Write ``by.csv``, ``by_importance.csv``, ``by.json`` and ``by.png`` into a directory."""
-        for name, table in zip(FILES, (self.table, self.importance), strict=False):
-            with new_file(directory / name) as part:
-                table.to_csv(part, index=False)
-        write_json(directory / "by.json", self.to_dict())
+        self.write_tables(directory)
         with new_file(directory / "by.png") as part:
             self.plot().savefig(part, dpi=150, format="png")
+
+    def write_tables(self, directory: Path) -> None:
+        """Write the same without the picture."""
+        for name, table in zip(TABLES, (self.table, self.importance), strict=True):
+            with new_file(directory / name) as part:
+                table.to_csv(part, index=False)
+        write_json(directory / FILE, self.to_dict())
 
 
 def by_level(
@@ -298,4 +348,5 @@ def _scored(level: str, ranking: FeatureRanking) -> pd.DataFrame:
     places = np.empty(len(ranking.features), int)
     places[ranking.order] = np.arange(1, len(places) + 1)
     columns = {"score": ranking.scores, "low": ranking.low, "high": ranking.high, "rank": places}
-    return pd.DataFrame({"feature": ranking.features, "level": level, **columns})
+    frame = pd.DataFrame({"feature": ranking.features, "level": level, **columns})
+    return frame.astype({"low": float, "high": float})

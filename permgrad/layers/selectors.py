@@ -8,6 +8,7 @@ model's precision, and are registered, so that a saved ``.keras`` file loads wit
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,20 +65,30 @@ class Selector(keras.layers.Layer):
         Of the weights, shape (n_features,).
     regularizer : keras regularizer, optional
         The penalty on them, such as a `SelectorPenalty`.
+    always : sequence of int
+        Columns that pass as they are: they have no weight, and the penalty does not see them.
     """
 
     selects_columns = True
     constraint: Any = None
 
-    def __init__(self, initializer: Any = "ones", regularizer: Any = None, **keywords: Any) -> None:
+    def __init__(
+        self, initializer: Any = "ones", regularizer: Any = None, always: Sequence[int] = (), **keywords: Any
+    ) -> None:
         super().__init__(**{"dtype": "float32", **keywords})
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
+        self.always = sorted({int(column) for column in always})
 
     def build(self, input_shape: tuple[int | None, int]) -> None:
-        """Create the weights."""
+        """Create the weights, one for each column that does not always pass."""
+        self.weighed = np.setdiff1d(np.arange(input_shape[-1]), self.always)
+        if len(self.weighed) + len(self.always) != input_shape[-1] or not len(self.weighed):
+            raise PermGradError(
+                f"always must be some of the columns, 0 to {input_shape[-1] - 1}, not all of them, got {self.always}"
+            )
         self.gate = self.add_weight(
-            shape=input_shape[-1:],
+            shape=self.weighed.shape,
             initializer=self.initializer,
             regularizer=self.regularizer,
             constraint=self.constraint,
@@ -86,11 +97,19 @@ class Selector(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Weigh a batch."""
-        return x * self.gate
+        return x * self.of_all(self.gate)
+
+    def of_all(self, weights: Any) -> Any:
+        """Return a number for each column: (..., n_weighed) → (..., n_features), 1 for those that always pass."""
+        if not self.always:
+            return weights
+        places = np.full(len(self.weighed) + len(self.always), len(self.weighed), np.int32)
+        places[self.weighed] = np.arange(len(self.weighed))
+        return ops.take(ops.concatenate([weights, ops.ones_like(weights[..., :1])], axis=-1), places, axis=-1)
 
     def columnwise_scale(self) -> np.ndarray:
         """Return what each column is multiplied by when the network predicts, shape (n_features,)."""
-        return ops.convert_to_numpy(self.gate)
+        return ops.convert_to_numpy(self.of_all(self.gate))
 
     def importance(self) -> np.ndarray:
         """Return what columns are ranked by, shape (n_features,), float64: the absolute weights."""
@@ -102,6 +121,7 @@ class Selector(keras.layers.Layer):
             **super().get_config(),
             "initializer": keras.initializers.serialize(self.initializer),
             "regularizer": keras.regularizers.serialize(self.regularizer),
+            "always": self.always,
         }
 
 
@@ -145,12 +165,15 @@ class ClampedSelector(Selector):
     initializer : keras initializer
         By default ``|N(0, 0.2²)|``, as published.
     regularizer : keras regularizer, optional
+    always : sequence of int
     """
 
     constraint = UnitInterval()
 
-    def __init__(self, initializer: Any = None, regularizer: Any = None, **keywords: Any) -> None:
-        super().__init__(AbsoluteNormal() if initializer is None else initializer, regularizer, **keywords)
+    def __init__(
+        self, initializer: Any = None, regularizer: Any = None, always: Sequence[int] = (), **keywords: Any
+    ) -> None:
+        super().__init__(AbsoluteNormal() if initializer is None else initializer, regularizer, always, **keywords)
 
 
 @keras.saving.register_keras_serializable("permgrad")
@@ -164,24 +187,29 @@ class NarrowingSelector(Selector):
     def build(self, input_shape: tuple[int | None, int]) -> None:
         """Create both."""
         super().build(input_shape)
-        self.open = self.add_weight(shape=input_shape[-1:], initializer="ones", trainable=False, name="open")
+        self.open = self.add_weight(shape=self.weighed.shape, initializer="ones", trainable=False, name="open")
 
     def call(self, x: Any) -> Any:
         """Weigh a batch; closed columns are 0."""
-        return x * (self.gate * self.open)
+        return x * self.of_all(self.gate * self.open)
 
     def columnwise_scale(self) -> np.ndarray:
         """Return the weights of the open columns, 0 for the others; shape (n_features,)."""
-        return ops.convert_to_numpy(self.gate * self.open)
+        return ops.convert_to_numpy(self.of_all(self.gate * self.open))
 
     def close(self, n_open: int) -> np.ndarray:
-        """Close all but the `n_open` columns of the largest weights; return those that closed now, worst first."""
+        """Close all but the `n_open` columns of the largest weights; return those that closed now, worst first.
+
+        Columns that always pass are among those that stay open.
+        """
         is_open = ops.convert_to_numpy(self.open) > 0
-        order = np.argsort(np.where(is_open, self.importance(), -1.0), kind="stable")  # those closed before come first
-        closing = order[int((~is_open).sum()) : max(len(order) - n_open, int((~is_open).sum()))]
+        weights = self.importance()[self.weighed]
+        order = np.argsort(np.where(is_open, weights, -1.0), kind="stable")  # those closed before come first
+        n_closed, n_kept = int((~is_open).sum()), n_open - len(self.always)
+        closing = order[n_closed : max(len(order) - n_kept, n_closed)]
         is_open[closing] = False
         self.open.assign(is_open.astype(np.float32))
-        return closing
+        return self.weighed[closing]
 
 
 @keras.saving.register_keras_serializable("permgrad")
@@ -222,6 +250,8 @@ class StochasticSelector(Selector):
     sigma : float
     random_state : int, optional
         Of the noise.
+    always : sequence of int
+        Columns without a gate.
 
     References
     ----------
@@ -229,11 +259,16 @@ class StochasticSelector(Selector):
     """
 
     def __init__(
-        self, penalty: float = 0.01, sigma: float = 0.5, random_state: int | None = None, **keywords: Any
+        self,
+        penalty: float = 0.01,
+        sigma: float = 0.5,
+        random_state: int | None = None,
+        always: Sequence[int] = (),
+        **keywords: Any,
     ) -> None:
         if not sigma > 0:
             raise PermGradError(f"the noise of stochastic gates must be above 0, got {sigma}")
-        super().__init__(keras.initializers.Constant(HALF_GATE), ExpectedOpen(penalty, sigma), **keywords)
+        super().__init__(keras.initializers.Constant(HALF_GATE), ExpectedOpen(penalty, sigma), always, **keywords)
         self.penalty, self.sigma, self.random_state = penalty, sigma, random_state
         self.noise = keras.random.SeedGenerator(random_state)
 
@@ -241,16 +276,19 @@ class StochasticSelector(Selector):
         """Gate a batch."""
         gate = self.gate
         if training:
-            gate = gate + self.sigma * keras.random.normal(ops.shape(x), dtype=x.dtype, seed=self.noise)
-        return x * ops.clip(gate, 0.0, 1.0)
+            shape = (ops.shape(x)[0], len(self.weighed))
+            gate = gate + self.sigma * keras.random.normal(shape, dtype=x.dtype, seed=self.noise)
+        return x * self.of_all(ops.clip(gate, 0.0, 1.0))
 
     def columnwise_scale(self) -> np.ndarray:
         """Return the gates without noise, shape (n_features,)."""
-        return np.clip(ops.convert_to_numpy(self.gate), 0, 1)
+        return ops.convert_to_numpy(self.of_all(ops.clip(self.gate, 0.0, 1.0)))
 
     def importance(self) -> np.ndarray:
-        """Return each gate's chance of not being 0, shape (n_features,), float64."""
-        return ndtr(ops.convert_to_numpy(self.gate).astype(float) / self.sigma)
+        """Return each gate's chance of not being 0, shape (n_features,), float64: 1 where there is none."""
+        chances = np.ones(len(self.weighed) + len(self.always))
+        chances[self.weighed] = ndtr(ops.convert_to_numpy(self.gate).astype(float) / self.sigma)
+        return chances
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,13 @@ import pytest
 import permgrad as pg
 from permgrad.cli._tables import load_table, same_table
 from permgrad.report.results import facts_of
+from tests.report.conftest import levels
 
 
 @pytest.mark.slow
 def test_a_ranking_is_put_to_the_test_later(ranked_copy, csv, command):
     before = (ranked_copy / "ranking.csv").read_text()
+    write_levels(ranked_copy)
     ran = command("evaluate", ranked_copy, "--parts", "curves")
     assert ran.code == 0, ran.stderr
     assert "rankings, best place first" in ran.stdout
@@ -19,7 +23,16 @@ def test_a_ranking_is_put_to_the_test_later(ranked_copy, csv, command):
     assert evaluation.left_out == ()
     assert set(evaluation.areas["ranking"]) > {"shapley", "end_to_end", "tree_shap", "random"}
     assert (ranked_copy / "ranking.csv").read_text() == before
+    assert "The network in each level of &lt;i&gt;site" in (ranked_copy / "report.html").read_text()
     assert [path.name for path in ranked_copy.iterdir() if path.name.startswith(".")] == []
+
+
+def write_levels(results) -> None:
+    """Write what `rank --by` would have; the page is to keep its part."""
+    levels().write_tables(results)
+    manifest = json.loads((results / "manifest.json").read_text())
+    manifest["files"] += ["by.csv", "by.json", "by_importance.csv"]
+    (results / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_only_the_table_that_was_ranked_is_evaluated(ranked, csv, tmp_path, command):
