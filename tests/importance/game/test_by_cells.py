@@ -10,6 +10,10 @@ import pytest
 import permgrad as pg
 from permgrad.importance.game import _views
 from permgrad.importance.game._by_cells import ByCells, cell_walks, work_by_cells
+from permgrad.importance.game._views import NetworkView
+from permgrad.importance.game._windowed import Windowed
+from permgrad.importance.network._inputs import Inputs
+from permgrad.importance.network._target import Target
 from permgrad.importance.network.windows.mixed import CellsOfMap
 from tests.importance.game import test_windowed
 from tests.importance.game.test_windowed import FEATURES, hybrid
@@ -97,3 +101,14 @@ def test_columns_that_share_a_pixel(merge, goes, rng):
     image = cut.of_kind("image")[0]
     assert (work_by_cells(cut, image, [np.array([0]), np.array([1])]) < np.inf) == goes
     assert work_by_cells(cut, image, [np.array([0, 1]), np.array([2, 4])]) < np.inf
+
+
+def test_where_memory_is_short_windows_are_computed(places, rng, always):
+    model = hybrid(places, rng)
+    X = rng.random((40, 6)).astype(np.float32)
+    for max_memory, way in ((2**30, ByCells), (2**16, Windowed)):
+        data = Inputs.of(model, X, max_memory)
+        positions = {branch: [np.array([i]) for i in range(6)] for branch in data.cut.branches}
+        view = NetworkView(data, Target.of(X[:, 0], data, None, None), positions, n_steps=24)
+        assert [type(each) for each in view.walker.ways][-1] is way
+        assert view.at_once == (way is ByCells)

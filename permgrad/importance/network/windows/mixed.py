@@ -116,10 +116,6 @@ class MixedStates:
         cells = np.unique(np.concatenate([slots.cell.reshape(-1) for slots in self.slots[level + 1]]))
         return cells[cells < len(self.maps[level])]
 
-    def mixes(self, level: int) -> bool:
-        """Tell whether a map has mixed states."""
-        return len(self.maps[level].cell) > 0
-
     def places(self, level: int) -> list[np.ndarray]:
         """Return where a map's slots are among the `needed` of the map in front, and behind those what is alike."""
         n_cells, needed = len(self.maps[level - 1]), self.needed[level - 1]
