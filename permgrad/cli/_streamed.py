@@ -106,5 +106,5 @@ def write_by_blocks(
         groups.save(directory / "groups.json")
     write_background(test.draw(ROWS, split_random_state)[0], directory)
     (directory / "model").mkdir()
-    write_estimator(estimator, directory / "model")
+    write_estimator(estimator, directory / "model", origin)
     return ranking

@@ -49,6 +49,9 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         The first training row's date of each of these, as text (ISO 8601).
     medians_ : tuple of float
         Training median of each number and of each date's part, in this order: what fills its gaps.
+    ranges_ : dict
+        Lowest and highest training value of each of `numeric_`; of an ordered category, positions of levels. First and
+        last training date of each of `dates_`, as text (ISO 8601).
     offsets_ : tuple of float
         What is taken off each of these before it becomes float32: 0, but for columns whose spread
         float32 would blur (times in seconds since 1970, say), see `float32_offset`.
@@ -130,6 +133,9 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         self.left_out_ = left_out
         self.medians_ = tuple(np.nanmedian(values, axis=0).tolist())
         self.offsets_ = tuple(float32_offset(column) for column in values.T)
+        ends = zip(np.nanmin(values, axis=0).tolist(), np.nanmax(values, axis=0).tolist(), strict=True)
+        self.ranges_: dict[str, tuple[Any, Any]] = dict(zip(numbers, ends, strict=False))
+        self.ranges_ |= {name: (first, frame[name].max().isoformat()) for name, first in self.origins_.items()}
         self.gaps_ = tuple(gaps)
         self.categories_ = {name: kept for name, (kept, _) in levels.items()}
         self.pools_ = {name: pools for name, (_, pools) in levels.items() if pools}
@@ -307,6 +313,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
             "left_out": self.left_out_,
             "medians": list(self.medians_),
             "offsets": list(self.offsets_),
+            "ranges": {name: list(ends) for name, ends in self.ranges_.items()},
             "ordinals": {name: list(levels) for name, levels in self.ordinals_.items()},
             "gaps": list(self.gaps_),
             "categories": {name: list(levels) for name, levels in self.categories_.items()},
@@ -338,6 +345,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         encoder.left_out_ = {name: str(reason) for name, reason in content["left_out"].items()}
         encoder.medians_ = tuple(content["medians"])
         encoder.offsets_ = tuple(content["offsets"])
+        encoder.ranges_ = {name: (ends[0], ends[1]) for name, ends in content["ranges"].items()}
         encoder.ordinals_ = {name: _names(levels) for name, levels in content["ordinals"].items()}
         encoder.gaps_ = _names(content["gaps"])
         encoder.categories_ = {name: _names(levels) for name, levels in content["categories"].items()}
@@ -370,6 +378,11 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
             raise PermGradError("an encoder knows each of its columns, and encodes at least one")
         if not {*self.missing_} | {*self.rules_} <= {*self.features_} or not {*self.left_out_} <= {*self.constant_}:
             raise PermGradError("an encoder counts what is missing of its own columns, and reads no others")
+        kinds = [(str if name in dates else (int, float), *ends) for name, ends in self.ranges_.items()]
+        if {*self.ranges_} != {*self.numeric_} | dates or not all(
+            isinstance(low, kind) and isinstance(high, kind) for kind, low, high in kinds
+        ):
+            raise PermGradError("an encoder has the lowest and the highest value of each number and date")
         for name, kept in self.categories_.items():
             pools = self.pools_.get(name, {})
             rarest, *others = [*pools.values()] or [()]

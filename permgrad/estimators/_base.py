@@ -19,6 +19,7 @@ from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, Task
 from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
+from permgrad.estimators._card import ColumnSeen
 from permgrad.estimators._weights import weigh_classes
 from permgrad.metrics.losses import cross_entropy
 
@@ -40,6 +41,10 @@ class NetworkEstimator(BaseEstimator, ABC):
         What ``random_state`` came to: equal to it, or drawn from it.
     prior_ : ndarray of shape (n_classes,) or (1,)
         Each class's share of the weighted training rows, or the mean of their target.
+    trained_on_ : dict
+        What the model card says of the rows that `fit` got: ``name``, ``target`` and ``sha256`` of the table (None
+        where unknown), the number of ``rows`` and of ``validation`` rows, and whether these were set ``apart`` from
+        the others.
     """
 
     _task: ClassVar[Task]
@@ -51,6 +56,7 @@ class NetworkEstimator(BaseEstimator, ABC):
     history_: dict[str, list[float]]
     random_state_: int
     prior_: np.ndarray
+    trained_on_: dict[str, Any]
 
     @property
     def network_(self) -> Any:
@@ -82,6 +88,9 @@ class NetworkEstimator(BaseEstimator, ABC):
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write network, settings and what else was fitted to a new directory; `permgrad.load` reads it.
 
+        The directory's ``README.md`` is a model card: what the network is, what it was trained on, how good it is, what
+        it must not be used for, and how to use it.
+
         Raises
         ------
         UnfittedError
@@ -103,6 +112,7 @@ class NetworkEstimator(BaseEstimator, ABC):
             "history": self.history_,
             "random_state": self.random_state_,
             "prior": self.prior_.tolist(),
+            "trained_on": self.trained_on_,
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
@@ -115,6 +125,11 @@ class NetworkEstimator(BaseEstimator, ABC):
         self.history_ = content["history"]
         self.random_state_ = content["random_state"]
         self.prior_ = np.array(content["prior"], float)
+        self.trained_on_ = dict(content["trained_on"])
+
+    def _columns_seen(self) -> list[ColumnSeen]:
+        """Return what training saw of each column, in their order."""
+        return [ColumnSeen(name) for name in self.features_]
 
     def _target(self, X: Any, y: Any) -> pd.Series:
         """Return the target: `y`, or where it is absent what a `Table`, `Cells` or `StreamedTable` brings along."""

@@ -21,6 +21,7 @@ from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, as_frame, as_given, replace_facts
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
+from permgrad.estimators._card import ColumnSeen, columns_of, rows_given
 from permgrad.estimators._predicting import predicted_by
 from permgrad.estimators._ranking import ExplainsImages
 from permgrad.estimators._streamed import fit_streamed, rows_for
@@ -120,7 +121,18 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
             for number, (part, done) in enumerate(zip(parts, self._trained(parts, callbacks), strict=True))
         ]
         self.history_, self.kept_epoch_ = logs[0]
+        deciding = parts[0][1]
+        self.trained_on_ = rows_given(
+            X if isinstance(X, Table) and y is None else rows[0],
+            rows[0].y,
+            n_validation=len(deciding[0]) if deciding else 0,
+            apart=not shared,
+        )
         return self
+
+    def _columns_seen(self) -> list[ColumnSeen]:
+        """Return what training saw of each column, in their order."""
+        return columns_of(self.encoder_)
 
     def _trained(
         self, parts: Sequence[tuple[WeightedTable, WeightedTable | None]], callbacks: Sequence[Any]

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
@@ -23,6 +24,7 @@ from permgrad.data.rows import check_sample_weight, weights_and_groups
 from permgrad.data.table import Table, rows_and_target
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier, draw_random_state
+from permgrad.estimators._card import ColumnSeen, rows_given, value_range
 from permgrad.estimators._ranking import ExplainedRows, RanksFeatures
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.weights import weight_importance
@@ -99,6 +101,8 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         Columns that never vary in training: they rank last. (Not looked for in a file that is not scaled.)
     feature_importances_ : ndarray of shape (n_features,)
         What `rank_by_weights` ranks by; 0 for columns that never vary.
+    ranges_ : ndarray of shape (n_features, 2) or None
+        Lowest and highest training value of each column; None of rows in a file.
     selector_weights_ : ndarray of shape (n_features,) or None
         What each column is multiplied by; None for a plain MLP.
     path_ : DataFrame or None
@@ -193,7 +197,18 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         )
         self.path_ = narrowing.curve if sizes else None
         self.scores_ = narrowing.closing_order() if sizes else self._scores()
+        self.ranges_ = _ranges(train[0])
+        n_validation = len(validation[1]) if validation else 0
+        self.trained_on_ = rows_given(X, self._target(X, y), n_validation=n_validation, apart=False)
         return self
+
+    def _columns_seen(self) -> list[ColumnSeen]:
+        """Return what training saw of each column, in their order."""
+        ends = [""] * len(self.features_) if self.ranges_ is None else [value_range(*each) for each in self.ranges_]
+        return [
+            ColumnSeen(name, "constant" if name in self.constant_ else "number", seen)
+            for name, seen in zip(self.features_, ends, strict=True)
+        ]
 
     @property
     def selector_weights_(self) -> np.ndarray | None:
@@ -250,6 +265,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
             **super().state_to_dict(),
             "constant": list(self.constant_),
             "scores": self.scores_.tolist(),
+            "ranges": None if self.ranges_ is None else self.ranges_.tolist(),
             "path": None if self.path_ is None else self.path_.to_dict("list"),
         }
 
@@ -257,6 +273,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         """Take over what `state_to_dict` described, and the networks that were saved beside it."""
         super().restore_state(content, networks)
         self.constant_, self.scores_ = tuple(content["constant"]), np.array(content["scores"], float)
+        self.ranges_ = None if content["ranges"] is None else np.array(content["ranges"], float)
         self.path_ = None if content["path"] is None else pd.DataFrame(content["path"])
 
     def _config(self) -> SelectorConfig:
@@ -418,3 +435,11 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _ranges(rows: Any) -> np.ndarray | None:
+    """Return the lowest and the highest value of each column, (n_features, 2), float64; None of rows in a file."""
+    if isinstance(rows, RowsOnDisk):
+        return None
+    ends = [rows.min(axis=0), rows.max(axis=0)]
+    return np.column_stack([end.toarray()[0] if issparse(end) else end for end in ends]).astype(float)

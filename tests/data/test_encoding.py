@@ -295,6 +295,8 @@ def test_a_number_and_its_gaps_are_permuted_together(rng):
         ({"numeric": ["age", "age"]}, "differ"),
         ({"medians": [1.0]}, "a median and an offset for each"),
         ({"medians": [1.0, float("nan"), 2.0, 0.0, 0.0, 0.0]}, "finite numbers"),
+        ({"ranges": {}}, "the lowest and the highest"),
+        ({"ranges": {"age": [None, 3.0]}}, "the lowest and the highest"),
         ({"ordinals": {"zip": ["a"]}}, "of one kind"),
         ({"gaps": ["zip"]}, "of one kind"),
         ({"gaps": ["other"]}, "knows each of its columns"),
