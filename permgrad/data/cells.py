@@ -35,6 +35,12 @@ class Cells:
     name : str
     notes : dict
         Facts about where they come from; of planted cells, what is planted.
+
+    Examples
+    --------
+    >>> cells = pg.Cells(np.eye(3, dtype=np.float32), np.array(["B", "T", "T"]), ("CD3", "CD4", "CD19"))
+    >>> len(cells), cells.classes
+    (3, ['B', 'T'])
     """
 
     X: Any
@@ -62,7 +68,13 @@ class Cells:
         return np.unique(self.y).tolist()
 
     def take(self, rows: np.ndarray) -> Cells:
-        """Return some of the cells, by position or as a mask; a file's are not read."""
+        """Return some of the cells, by position or as a mask; a file's are not read.
+
+        Examples
+        --------
+        >>> len(cells), len(cells.take(np.arange(10)))
+        (60, 10)
+        """
         at = np.arange(len(self))[rows]
         X = self.X.take(at) if isinstance(self.X, RowsOnDisk) else self.X[at]
         return replace(self, X=X, y=self.y[at])
@@ -74,6 +86,11 @@ class Cells:
         ------
         PermGradError
             If one is not among them.
+
+        Examples
+        --------
+        >>> cells.only(["x2", "x0"]).features
+        ('x2', 'x0')
         """
         place = {gene: i for i, gene in enumerate(self.features)}
         absent = [gene for gene in features if gene not in place]
@@ -108,6 +125,14 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     ------
     PermGradError
         If anndata is not installed, the file is absent or no ``.h5ad``, has no such column, or is stored by column.
+
+    Examples
+    --------
+    >>> import anndata
+    >>> obs = pd.DataFrame({"type": cells.y}, index=[f"cell {i}" for i in range(len(cells))])
+    >>> anndata.AnnData(cells.X, obs, pd.DataFrame(index=list(cells.features))).write_h5ad("cells.h5ad")
+    >>> pg.read_cells("cells.h5ad", "type").X.shape == cells.X.shape
+    True
     """
     anndata = require("anndata")
     path = Path(path)

@@ -1,4 +1,4 @@
-"""A table before anything is trained on it: what its columns hold, and what speaks against learning from it."""
+"""A table before anything is trained on it: what its columns hold, and the problems that it has."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MIN_SENTINELS = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """What speaks against learning from a table as it is.
+    """A problem of a table.
 
     Attributes
     ----------
@@ -82,6 +82,16 @@ class TableCheck:
         The gravest first.
     score : {"AUC", "R²"}
         What ``alone`` is.
+
+    Examples
+    --------
+    >>> check = table.check()
+    >>> check.table[["column", "kind", "missing"]].head(2)
+                  column    kind  missing
+    0  sepal length (cm)  number        0
+    1   sepal width (cm)  number        0
+    >>> [finding.kind for finding in check.findings]
+    ['duplicate rows']
     """
 
     table: pd.DataFrame

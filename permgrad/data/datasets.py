@@ -24,7 +24,15 @@ CACHE = Path(pooch.os_cache("permgrad"))
 
 
 def list_datasets() -> pd.DataFrame:
-    """Return one row per data set: name, task, rows, features, title, source, licence."""
+    """Return one row per data set: name, task, rows, features, title, source, licence.
+
+    Examples
+    --------
+    >>> pg.list_datasets().columns.tolist()
+    ['name', 'task', 'rows', 'features', 'title', 'source', 'license']
+    >>> "iris" in pg.list_datasets()["name"].tolist()
+    True
+    """
     columns = ["task", "rows", "features", "title", "source", "license"]
     rows = [{"name": path.stem, **{key: _read_card(path)[key] for key in columns}} for path in _card_paths()]
     return pd.DataFrame(rows)
@@ -45,6 +53,12 @@ def load_dataset(name: str) -> Table:
     ------
     PermGradError
         If there is no such data set, its file differs from the card's SHA-256, or cannot be downloaded.
+
+    Examples
+    --------
+    >>> table = pg.load_dataset("iris")
+    >>> table.X.shape, table.classes
+    ((150, 4), ['setosa', 'versicolor', 'virginica'])
     """
     cards = {path.stem: path for path in _card_paths()}
     if name not in cards:

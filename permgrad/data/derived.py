@@ -61,6 +61,12 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
         ------
         PermGradError
             If it names absent or non-numeric columns, gives a name twice, or a ratio is not of two columns.
+
+        Examples
+        --------
+        >>> ratio = pg.DerivedColumns(ratios={"shape": ("petal length (cm)", "petal width (cm)")})
+        >>> ratio.fit(table.X).feature_names_in_[0]
+        'sepal length (cm)'
         """
         frame = as_frame(X)
         used = self._used()
@@ -89,6 +95,14 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
         ------
         PermGradError
             If the columns are not those of `fit`, or a ratio divides by 0.
+
+        Examples
+        --------
+        >>> ratio = pg.DerivedColumns({"area": ["petal length (cm)", "petal width (cm)"]}, keep=["petal width (cm)"])
+        >>> ratio.fit(table.X).transform(table.X.head(2)).round(1)
+           petal width (cm)  area
+        0               0.2   0.3
+        1               0.2   0.3
         """
         frame = as_frame(X)
         check_columns(frame.columns, self.feature_names_in_, "X")
@@ -100,7 +114,14 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
         return pd.concat([frame[self._kept(frame)], pd.DataFrame(new, index=frame.index)], axis=1)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns that `transform` gives."""
+        """Return the names of the columns that `transform` gives.
+
+        Examples
+        --------
+        >>> ratio = pg.DerivedColumns({"area": ["petal length (cm)", "petal width (cm)"]}, keep=["petal width (cm)"])
+        >>> ratio.fit(table.X).get_feature_names_out().tolist()
+        ['petal width (cm)', 'area']
+        """
         return np.array(self._names(pd.DataFrame(columns=self.feature_names_in_)), dtype=object)
 
     def _kept(self, frame: pd.DataFrame) -> list[str]:

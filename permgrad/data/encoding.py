@@ -81,6 +81,17 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         For each encoded column of the table, in its order, the positions of its encoded columns.
     n_numbers_ : int
         So many of the encoded columns, the first ones, are numbers and parts of dates; the others are 0/1.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"age": [20, 30, None], "colour": ["red", "blue", "red"]})
+    >>> encoder = pg.ColumnEncoder().fit(rows)
+    >>> encoder.get_feature_names_out().tolist()
+    ['age', 'colour=blue', 'colour=red']
+    >>> encoder.transform(rows)
+    array([[20.,  0.,  1.],
+           [30.,  1.,  0.],
+           [25.,  0.,  1.]], dtype=float32)
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -101,6 +112,11 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         -----
         UserWarning
             Naming the columns that are left out, and those with levels that share 0/1 columns.
+
+        Examples
+        --------
+        >>> pg.ColumnEncoder().fit(pd.DataFrame({"size": [1.5, 2.5]})).medians_
+        (2.0,)
         """
         frame, rules = _cleaned(X)
         _check_kinds(frame)
@@ -176,6 +192,13 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         UserWarning
             Of categories that were not seen in training, where all those that were are kept apart: they become all
             zeros. Of names that are no level of an ordered category: they are taken for missing.
+
+        Examples
+        --------
+        >>> encoder = pg.ColumnEncoder().fit(pd.DataFrame({"age": [20.0, 30.0, 40.0]}))
+        >>> encoder.transform(pd.DataFrame({"age": [25.0, None]}))
+        array([[25.],
+               [30.]], dtype=float32)
         """
         check_fitted(self)
         frame = as_frame(X)
@@ -184,7 +207,13 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return self.encode(frame.set_axis(list(self.features_), axis=1))
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
-        """Encode rows of a frame that has been checked, see `transform`; its columns have the names of `features_`."""
+        """Encode rows of a frame that has been checked, see `transform`; its columns have the names of `features_`.
+
+        Examples
+        --------
+        >>> clf.encoder_.encode(test.X).shape
+        (30, 4)
+        """
         groups = self.groups_
         encoded = np.zeros((len(frame), sum(map(len, groups.values()))), np.float32)
         values = self._all_numbers(frame, warn=True)
@@ -209,6 +238,12 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
 
         They are ``"age"``, ``"signup (month)"``, ``"age=(missing)"``, ``"colour=red"``, ``"zip=(in 1-3 rows)"``, ...
         Where two would be called alike, as of a column that is itself called "colour=red", later ones are numbered.
+
+        Examples
+        --------
+        >>> encoder = pg.ColumnEncoder().fit(pd.DataFrame({"age": [20, 30], "colour": ["red", "blue"]}))
+        >>> encoder.get_feature_names_out().tolist()
+        ['age', 'colour=blue', 'colour=red']
         """
         check_fitted(self)
         dates = [f"{name} ({part})" for name, parts in self.dates_.items() for part in parts]
@@ -234,11 +269,25 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return len(self._number_owners())
 
     def number_gaps(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return where a number or a date is missing, bool of shape ``(n_rows, n_numbers_)``; names as for `encode`."""
+        """Return where a number or a date is missing, bool of shape ``(n_rows, n_numbers_)``; names as for `encode`.
+
+        Examples
+        --------
+        >>> encoder = pg.ColumnEncoder().fit(pd.DataFrame({"age": [20.0, 30.0]}))
+        >>> encoder.number_gaps(pd.DataFrame({"age": [25.0, None]})).tolist()
+        [[False], [True]]
+        """
         return np.isnan(self._all_numbers(frame))
 
     def readable(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the columns as they are read: numbers and dates as such, text that stands for nothing as missing."""
+        """Return the columns as they are read: numbers and dates as such, text that stands for nothing as missing.
+
+        Examples
+        --------
+        >>> encoder = pg.ColumnEncoder().fit(pd.DataFrame({"age": ["20", "30"]}))
+        >>> encoder.readable(pd.DataFrame({"age": ["25"]}))["age"].tolist()
+        [25.0]
+        """
         numbers = [name for name in (*self.numeric_, *self.gaps_) if name not in {*self.ordinals_, *self.dates_}]
         dates = {*self.dates_, *(name for name, rule in self.rules_.items() if rule.kind == "date")}
         columns: dict[str, Any] = {}
@@ -301,7 +350,13 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> pg.ColumnEncoder().fit(pd.DataFrame({"age": [20.0, 30.0]})).to_dict()["ranges"]
+        {'age': [20.0, 30.0]}
+        """
         check_fitted(self)
         return {
             "features": list(self.features_),
@@ -332,6 +387,11 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         ------
         PermGradError, KeyError, TypeError, AttributeError
             If that is no such description.
+
+        Examples
+        --------
+        >>> pg.ColumnEncoder.from_dict(clf.encoder_.to_dict()).features_ == clf.encoder_.features_
+        True
         """
         encoder = cls()
         encoder.features_ = _names(content["features"])

@@ -37,6 +37,12 @@ def capped_split(y: Any, caps: Sequence[int] = (5000, 1000, 1000), *, random_sta
     ------
     PermGradError
         If a cap is not positive, or a class has fewer rows than there are parts.
+
+    Examples
+    --------
+    >>> train, val, test = pg.capped_split(table.y, caps=(20, 5, 5))
+    >>> len(train), len(val), len(test)
+    (60, 15, 15)
     """
     labels, sizes = np.asarray(y), np.asarray(caps)
     if len(sizes) < 2 or sizes.min() < 1:
@@ -85,6 +91,13 @@ def read_or_write_splits(paths: Mapping[str, str | Path], tables: Mapping[str, T
     ------
     PermGradError
         If some of the files are there and others are not, a file has other columns or labels, or two parts share a row.
+
+    Examples
+    --------
+    >>> paths = {"train": "train.csv", "test": "test.csv"}
+    >>> parts = pg.read_or_write_splits(paths, {"train": train, "test": test})
+    >>> len(parts["train"]), len(parts["test"])
+    (90, 30)
     """
     files = {part: Path(path) for part, path in paths.items()}
     absent = [part for part, path in files.items() if not path.is_file()]

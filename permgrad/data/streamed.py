@@ -44,6 +44,13 @@ class StreamedTable:
     said : tuple of str
         What was made of the files, a line each.
     notes : dict
+
+    Examples
+    --------
+    >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+    >>> streamed = pg.StreamedTable.from_files("iris.parquet", "species")
+    >>> len(streamed), streamed.classes
+    (150, ['setosa', 'versicolor', 'virginica'])
     """
 
     X: RowsInFiles
@@ -92,6 +99,12 @@ class StreamedTable:
         PermGradError
             If the files cannot be read or differ, a column is absent, the target is missing in some rows, or has one
             value.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> pg.StreamedTable.from_files("iris.parquet", "species", drop=["sepal width (cm)"]).features
+        ['sepal length (cm)', 'petal length (cm)', 'petal width (cm)']
         """
         if sample_rows < 10:
             raise PermGradError(f"sample_rows must be at least 10, got {sample_rows}")
@@ -137,6 +150,13 @@ class StreamedTable:
         ------
         PermGradError
             If a part is empty, or a class has no training row.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> parts = pg.StreamedTable.from_files("iris.parquet", "species").split()
+        >>> sum(len(part) for part in parts)
+        150
         """
         if min(sizes) <= 0 or not np.isclose(sum(sizes), 1.0):
             raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
@@ -148,17 +168,40 @@ class StreamedTable:
         return train, val, test
 
     def apart(self, low: float, high: float, random_state: int) -> tuple[StreamedTable, StreamedTable]:
-        """Return all rows but a share, and that share: those whose hash is from `low` up to `high`."""
+        """Return all rows but a share, and that share: those whose hash is from `low` up to `high`.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> rest, tenth = pg.StreamedTable.from_files("iris.parquet", "species").apart(0.0, 0.1, random_state=0)
+        >>> len(rest) + len(tenth)
+        150
+        """
         numbers = uniform(self.X.rows, random_state, APART)
         inside = (low <= numbers) & (numbers < high)
         return self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
 
     def take(self, at: np.ndarray) -> StreamedTable:
-        """Return the table of these rows (positions here)."""
+        """Return the table of these rows (positions here).
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> len(pg.StreamedTable.from_files("iris.parquet", "species").take(np.arange(7)))
+        7
+        """
         return replace(self, X=self.X.take(at), y=self.y.iloc[at].reset_index(drop=True))
 
     def draw(self, n_rows: int, random_state: int) -> tuple[pd.DataFrame, pd.Series]:
-        """Read rows that are drawn at random, in random order: of two draws the smaller is the larger's beginning."""
+        """Read rows that are drawn at random, in random order: of two draws the smaller is the larger's beginning.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> X, y = pg.StreamedTable.from_files("iris.parquet", "species").draw(10, random_state=0)
+        >>> X.shape, len(y)
+        ((10, 4), 10)
+        """
         numbers = uniform(self.X.rows, random_state, SAMPLE)
         n_rows = min(n_rows, len(self))
         first = np.argpartition(numbers, n_rows - 1)[:n_rows]
@@ -174,6 +217,13 @@ class StreamedTable:
         ------
         PermGradError
             For what `Table` refuses.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> streamed = pg.StreamedTable.from_files("iris.parquet", "species", sample_rows=20)
+        >>> len(streamed.sample(random_state=0))
+        20
         """
         X, y = self.draw(self.sample_rows, random_state)
         return Table(X, y, self.task, self.name, kinds=self.kinds)

@@ -79,6 +79,12 @@ class Table:
     PermGradError
         For duplicate column names, infinite values, a target that is absent, missing in some rows,
         of another length, a column's own values, or of a single value, and for fewer rows than classes.
+
+    Examples
+    --------
+    >>> table = pg.Table(pd.DataFrame({"age": [20, 30, 40, 50]}), ["no", "no", "yes", "yes"], name="patients")
+    >>> table.task, table.features, table.classes
+    ('classification', ['age'], ['no', 'yes'])
     """
 
     X: pd.DataFrame
@@ -163,6 +169,13 @@ class Table:
             stays one as long as it is not dropped.
         **keywords
             Of `Table`.
+
+        Examples
+        --------
+        >>> frame = pd.DataFrame({"age": [20, 30, 40], "patient": ["a", "a", "b"], "sick": ["no", "yes", "yes"]})
+        >>> read = pg.Table.from_frame(frame, "sick", group="patient")
+        >>> read.features, read.groups.tolist()
+        (['age'], ['a', 'a', 'b'])
         """
         if not isinstance(frame, pd.DataFrame):
             frame = as_named_frame(frame)
@@ -226,6 +239,13 @@ class Table:
         ------
         PermGradError
             If the file cannot be read, or for what `Table` refuses.
+
+        Examples
+        --------
+        >>> pd.DataFrame({"age": [20, 30, 40], "price": [1.5, 2.5, 4.0]}).to_csv("prices.csv", index=False)
+        >>> read = pg.Table.from_file("prices.csv", target="price")
+        >>> read.features, read.task, len(read)
+        (['age'], 'regression', 3)
         """
         given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": header, "sheet": sheet}
         options = ReadOptions(**given, na=tuple(na), known=(target,))  # type: ignore[arg-type]
@@ -296,6 +316,12 @@ class Table:
         ------
         PermGradError
             If a class, a group or a time has too few rows to be in every part.
+
+        Examples
+        --------
+        >>> train, val, test = pg.load_dataset("iris").split(random_state=42)
+        >>> len(train), len(val), len(test)
+        (90, 30, 30)
         """
         if min(sizes) <= 0 or not np.isclose(sum(sizes), 1.0):
             raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
@@ -303,7 +329,13 @@ class Table:
         return self.take(parts[0]), self.take(parts[1]), self.take(parts[2])
 
     def how_split(self, *, random_state: int = 42) -> str:
-        """Say in a line which rows `split` trains and tests on."""
+        """Say in a line which rows `split` trains and tests on.
+
+        Examples
+        --------
+        >>> table.how_split()
+        'split at random with random state 42: 90 / 30 / 30'
+        """
         classes = self.task == "classification"
         parts = three_parts(self.y, self.facts, (0.6, 0.2, 0.2), random_state, classes=classes)
         return how_split(self.facts, parts, random_state)
@@ -331,13 +363,24 @@ class Table:
         -------
         TableCheck
             Its ``table`` has a row for each column, its ``findings`` each say what to do.
+
+        Examples
+        --------
+        >>> pg.load_dataset("iris").check().score
+        'AUC'
         """
         from permgrad.data.checkup import check_table
 
         return check_table(self, test, random_state=random_state)
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return the table of these rows (positions), target and notes kept."""
+        """Return the table of these rows (positions), target and notes kept.
+
+        Examples
+        --------
+        >>> len(table.take(np.arange(5)))
+        5
+        """
         part = copy(self)  # not checked again: a part may well hold a single class
         object.__setattr__(part, "X", self.X.iloc[rows].reset_index(drop=True))
         object.__setattr__(part, "y", self.y.iloc[rows].reset_index(drop=True))
@@ -371,6 +414,11 @@ class Table:
         References
         ----------
         Stoppiglia, Dreyfus, Dubois & Oussar, JMLR 3 (2003); Kursa & Rudnicki, J. Stat. Softw. 36 (2010): shadows.
+
+        Examples
+        --------
+        >>> table.with_probes(2).probes
+        ['probe of petal length (cm)', 'probe of sepal length (cm)']
         """
         copies = shuffled_copies(self.X, n_probes, random_state)
         rules = {probe: self.rules[column] for probe, (column, _) in copies.items() if column in self.rules}
@@ -388,6 +436,11 @@ class Table:
         ----------
         data : (X, y) or Table
             See `more_rows`, which also says what is refused.
+
+        Examples
+        --------
+        >>> len(train), len(train.with_rows(val))
+        (90, 120)
         """
         more = self.more_rows(data, "data")
         part = copy(self)
@@ -411,6 +464,11 @@ class Table:
         ------
         PermGradError
             If the columns are others or in another order, the values cannot be used, or a target is missing.
+
+        Examples
+        --------
+        >>> len(train.more_rows(test))
+        30
         """
         X, y = rows_and_target(data, what)
         frame, target = as_frame(X), as_target(y)
@@ -442,7 +500,12 @@ class Table:
         return self.check().table
 
     def plot(self, top: int = 12) -> Figure:
-        """Draw the histograms of the first `top` columns."""
+        """Draw the histograms of the first `top` columns.
+
+        Examples
+        --------
+        >>> figure = table.plot(top=2)
+        """
         from permgrad.data._pictures import plot_columns
 
         return plot_columns(self.check(), top)
@@ -453,7 +516,7 @@ class Table:
             return html_table(told, pd.DataFrame({"column": self.features}))
         check = self.check()
         found = [f"{len(check.findings)} findings, see check()", *map(str, check.findings[:FINDINGS_SHOWN])]
-        return html_table(told, check.table, notes=found if check.findings else ["nothing speaks against it"])
+        return html_table(told, check.table, notes=found if check.findings else ["no problems found"])
 
 
 def replace_facts(table: Table, facts: RowFacts) -> Table:

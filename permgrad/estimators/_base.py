@@ -79,6 +79,11 @@ class NetworkEstimator(BaseEstimator, ABC):
             As for `fit`.
         sample_weight : array of shape (n_rows,), optional
             Weights of the mean; by default those of a table.
+
+        Examples
+        --------
+        >>> clf.loss(test) > 0
+        True
         """
         check_fitted(self)
         target = self._encode_target(self._target(X, y))
@@ -97,6 +102,12 @@ class NetworkEstimator(BaseEstimator, ABC):
             If there is nothing to save yet.
         PermGradError
             If the directory exists and `overwrite` is false, or cannot be written.
+
+        Examples
+        --------
+        >>> clf.save("model")
+        >>> bool((pg.load("model").predict(test.X) == clf.predict(test.X)).all())
+        True
         """
         from permgrad.estimators.saving import write_estimator
 
@@ -188,21 +199,45 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     class_weights_: np.ndarray | None
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, shape (n_rows, n_classes), in the order of ``classes_``."""
+        """Return the probability of each class, shape (n_rows, n_classes), in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> clf.predict_proba(test.X).shape
+        (30, 3)
+        """
         check_fitted(self)
         return self._network_output(X)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the likeliest class of each row."""
+        """Return the likeliest class of each row.
+
+        Examples
+        --------
+        >>> clf.predict(test.X).shape
+        (30,)
+        """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy; labels may be objects, as those of `fit`."""
+        """Return the accuracy; labels may be objects, as those of `fit`.
+
+        Examples
+        --------
+        >>> 0 <= clf.score(test.X, test.y) <= 1
+        True
+        """
         return super().score(X, as_target(y), sample_weight)
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return what was fitted beside the network, ready for JSON.
+
+        Examples
+        --------
+        >>> clf.state_to_dict()["classes"]
+        ['setosa', 'versicolor', 'virginica']
+        """
         return {
             **super().state_to_dict(),
             "classes": self.classes_.tolist(),
@@ -211,7 +246,16 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Take over what `state_to_dict` described, and the networks that were saved beside it.
+
+        Examples
+        --------
+        >>> clf.save("model")
+        >>> again = pg.HybridClassifier(**clf.get_params())
+        >>> again.restore_state(clf.state_to_dict(), clf.networks_)
+        >>> bool((again.predict(test.X) == clf.predict(test.X)).all())
+        True
+        """
         super().restore_state(content, networks)
         self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
         weights = content["class_weights"]

@@ -82,6 +82,12 @@ class TellsEffects:
 
         A column moves as a whole: its date's parts, its category's 0/1 columns. Columns that never varied in training,
         and those left out, are not read by the network, and not measured unless named.
+
+        Examples
+        --------
+        >>> found = clf.effects(test, ["petal width (cm)"], n_points=4)
+        >>> found.columns[0].name, found.unit
+        ('petal width (cm)', 'log-odds')
         """
         return effects(
             self,
@@ -106,7 +112,14 @@ class TellsEffects:
         scale: Scale = "log-odds",
         random_state: int = 0,
     ) -> Interactions:
-        """Measure what pairs of the table's columns do beyond each alone; arguments as of `permgrad.interactions`."""
+        """Measure what pairs of the table's columns do beyond each alone; arguments as of `permgrad.interactions`.
+
+        Examples
+        --------
+        >>> found = clf.interactions(test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+        >>> found.table[["first", "second"]].shape
+        (1, 2)
+        """
         return interactions(
             self, X, features, n_columns=n_columns, max_rows=max_rows, scale=scale, random_state=random_state
         )
@@ -189,6 +202,12 @@ class RanksFeatures(TellsEffects):
         -----
         UserWarning
             If the network has learned nothing that these rows can tell.
+
+        Examples
+        --------
+        >>> ranking = clf.rank_features(test, n_repeats=2)
+        >>> ranking.features == clf.features_, ranking.method
+        (True, 'shapley')
         """
         budget = budget.begin()
         if isinstance(X, StreamedTable):
@@ -289,6 +308,12 @@ class RanksByAveraging(TellsEffects):
         ------
         PermGradError
             If one of the estimators cannot rank features, or their rankings are not of one kind.
+
+        Examples
+        --------
+        >>> ranked = pg.AveragedClassifier.of([clf, clf]).rank_features(test, formula="last in", n_repeats=1)
+        >>> ranked.features == clf.features_
+        True
         """
         if not hasattr(self, "estimators_"):
             raise UnfittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
@@ -365,6 +390,12 @@ class ExplainsImages(RanksFeatures):
         Raises
         ------
         UnfittedError, PermGradError
+
+        Examples
+        --------
+        >>> explained = clf.explain_rows(test.X.head(2), background=train.X.head(8), n_orders=1)
+        >>> explained.values.shape
+        (2, 4)
         """
         rows, others, encoder = self._encode(X), self._encode(background), self.encoder_
         classes = getattr(self, "classes_", None)
@@ -393,7 +424,14 @@ class ExplainsImages(RanksFeatures):
         return replace(average_explanations(found).with_features(encoder.features_), rows=given)
 
     def answers(self, X: Any) -> tuple[pd.DataFrame, Any, list[Any] | None, tuple[str, ...]]:
-        """Return what `permgrad.effects` asks: readable columns, who responds, the classes, and columns not read."""
+        """Return what `permgrad.effects` asks: readable columns, who responds, the classes, and columns not read.
+
+        Examples
+        --------
+        >>> columns, respond, classes, unread = clf.answers(test.X)
+        >>> columns.shape, classes, unread
+        ((30, 4), ['setosa', 'versicolor', 'virginica'], ())
+        """
         encoded, encoder = self._encode(X), self.encoder_
         positions = [encoder.groups_.get(name, np.zeros(0, int)) for name in encoder.features_]
 
@@ -409,11 +447,23 @@ class ExplainsImages(RanksFeatures):
         return encoder.readable(frame), respond, classes, encoder.constant_
 
     def grad_cam_maps(self, X: Any, *, attribution: str = "grad_cam", layer: str = "last") -> np.ndarray:
-        """Return the heat maps of rows, see `permgrad.grad_cam_maps`."""
+        """Return the heat maps of rows, see `permgrad.grad_cam_maps`.
+
+        Examples
+        --------
+        >>> clf.grad_cam_maps(test.X.head(2)).shape[0]
+        2
+        """
         return grad_cam_maps(self.network_, self._encode(X), attribution=attribution, layer=layer)
 
     def images(self, X: Any) -> np.ndarray:
-        """Return the image of each row, as the image branch sees it: (n_rows, height, width, 1), float32."""
+        """Return the image of each row, as the image branch sees it: (n_rows, height, width, 1), float32.
+
+        Examples
+        --------
+        >>> clf.images(test.X.head(2)).shape
+        (2, 6, 6, 1)
+        """
         encoded = self._encode(X)
         if self.layout_ is None:
             raise PermGradError("this network has no image branch and draws no images")

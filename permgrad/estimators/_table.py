@@ -101,6 +101,12 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         -----
         UserWarning
             Naming columns that never vary, and, with ``unique=False``, features that share a pixel.
+
+        Examples
+        --------
+        >>> small = pg.HybridClassifier(preset="fast", branches="tabular", dense_units=(4,), epochs=1)
+        >>> small.fit(train, validation_data=val).kept_epoch_
+        1
         """
         self.random_state_ = draw_random_state(self.random_state)
         self._configs(1, self.random_state_)  # settings that cannot be are told before any work

@@ -47,6 +47,12 @@ class _Averaged(RanksByAveraging, BaseEstimator):
         sample_weight, groups, validation_data, callbacks
             Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`. With callbacks, which stay
             here, all estimators are fitted here.
+
+        Examples
+        --------
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> len(pg.AveragedClassifier([GaussianNB(), GaussianNB()]).fit(train.X, train.y).estimators_)
+        2
         """
         self._check_any(self.estimators)
         y = y if y is None else as_target(y)
@@ -62,7 +68,13 @@ class _Averaged(RanksByAveraging, BaseEstimator):
 
     @classmethod
     def of(cls, fitted: Sequence[Any]) -> Self:
-        """Average estimators that are fitted already: the best trials of a study, say."""
+        """Average estimators that are fitted already: the best trials of a study, say.
+
+        Examples
+        --------
+        >>> pg.AveragedClassifier.of([clf, logistic]).predict(test.X).shape
+        (30,)
+        """
         cls._check_any(fitted)
         cls._check_classes(fitted)
         averaged = cls(list(fitted))
@@ -138,6 +150,14 @@ class AveragedClassifier(ClassifierMixin, _Averaged):
     ----------
     Lakshminarayanan, Pritzel & Blundell, Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles
     (NeurIPS 2017).
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> averaged = pg.AveragedClassifier([LogisticRegression(max_iter=1000), GaussianNB()]).fit(train.X, train.y)
+    >>> averaged.predict_proba(test.X).shape
+    (30, 3)
     """
 
     @property
@@ -146,11 +166,23 @@ class AveragedClassifier(ClassifierMixin, _Averaged):
         return np.asarray(self.estimators_[0].classes_)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the mean probability of each class, shape (n_rows, n_classes)."""
+        """Return the mean probability of each class, shape (n_rows, n_classes).
+
+        Examples
+        --------
+        >>> pg.AveragedClassifier.of([clf, logistic]).predict_proba(test.X).sum(axis=1).round(3).tolist()[:2]
+        [1.0, 1.0]
+        """
         return self._mean(X, "predict_proba")
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the class of the highest mean probability."""
+        """Return the class of the highest mean probability.
+
+        Examples
+        --------
+        >>> pg.AveragedClassifier.of([clf, logistic]).predict(test.X).shape
+        (30,)
+        """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
@@ -172,8 +204,21 @@ class AveragedRegressor(RegressorMixin, _Averaged):
     ----------
     estimators : sequence of estimators
     n_jobs : int, optional
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression, Ridge
+    >>> X, y = train.X.iloc[:, :3], train.X.iloc[:, 3]
+    >>> pg.AveragedRegressor([LinearRegression(), Ridge()]).fit(X, y).predict(X).shape
+    (90,)
     """
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the mean prediction, shape (n_rows,)."""
+        """Return the mean prediction, shape (n_rows,).
+
+        Examples
+        --------
+        >>> pg.AveragedRegressor.of([reg, reg]).predict(test.X.iloc[:, :3]).shape
+        (30,)
+        """
         return self._mean(X, "predict")

@@ -84,6 +84,11 @@ class HybridEstimator(TableEstimator):
         ------
         PermGradError
             If there is no such preset.
+
+        Examples
+        --------
+        >>> pg.HybridClassifier(preset="fast", dropout=0.2).settings()["dropout"]
+        0.2
         """
         if self.preset not in PRESETS:
             raise PermGradError(f"preset must be one of {listing(PRESETS)}, got {self.preset!r}")
@@ -93,11 +98,24 @@ class HybridEstimator(TableEstimator):
         return settings
 
     def all_settings(self) -> dict[str, Any]:
-        """Return all settings: as `get_params`, with the preset's in place of None."""
+        """Return all settings: as `get_params`, with the preset's in place of None.
+
+        Examples
+        --------
+        >>> settings = pg.HybridClassifier(preset="fast").all_settings()
+        >>> settings["layout"], settings["epochs"]
+        ('tinto', 60)
+        """
         return {**self.get_params(), **self.settings()}
 
     def description(self) -> str:
-        """Return the preset, and what was given in place of its settings, in one line."""
+        """Return the preset, and what was given in place of its settings, in one line.
+
+        Examples
+        --------
+        >>> pg.HybridClassifier(preset="fast", dropout=0.2).description()
+        'preset fast, but dropout 0.2'
+        """
         given = ", ".join(f"{name} {value}" for name, value in self._given().items())
         return f"preset {self.preset}" + (f", but {given}" if given else "")
 
@@ -106,7 +124,13 @@ class HybridEstimator(TableEstimator):
         return {name: value for name, value in given.items() if value is not None}
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return what was fitted beside the network, ready for JSON.
+
+        Examples
+        --------
+        >>> clf.state_to_dict()["layout"]["shape"] == list(clf.layout_.shape)
+        True
+        """
         return {**super().state_to_dict(), "layout": None if self.layout_ is None else self.layout_.to_dict()}
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
@@ -329,6 +353,14 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
     Notes
     -----
     There are no ``feature_importances_``: weights of a first layer leave out what the image tells. See `rank_features`.
+
+    Examples
+    --------
+    >>> network = pg.HybridClassifier(preset="fast", epochs=20, random_state=1)
+    >>> network.description()
+    'preset fast, but epochs 20'
+    >>> network.settings()["ensemble_size"]
+    4
     """
 
     class_weight: str | Mapping[Any, float] | None = None
@@ -361,6 +393,13 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         Absolute errors on the validation rows, ascending: what `predict_interval` goes by.
     residual_weights_ : ndarray or None
         What the row of each weighs; None where all weigh alike.
+
+    Examples
+    --------
+    >>> pg.HybridRegressor(preset="fast", epochs=20).description()
+    'preset fast, but epochs 20'
+    >>> reg.predict(test.X.iloc[:, :3]).shape
+    (30,)
     """
 
     _task: ClassVar[Task] = "regression"
@@ -368,7 +407,13 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
     residual_weights_: np.ndarray | None
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the predicted value of each row, shape (n_rows,)."""
+        """Return the predicted value of each row, shape (n_rows,).
+
+        Examples
+        --------
+        >>> reg.predict(test.X.iloc[:, :3]).shape
+        (30,)
+        """
         check_fitted(self)
         predicted = self._network_output(X)[:, 0]
         return predicted.astype(float) + self.target_offset_ if self.target_offset_ else predicted
@@ -401,6 +446,12 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         Lei, G'Sell, Rinaldo, Tibshirani & Wasserman, Distribution-Free Predictive Inference for Regression, JASA 113
         (2018): split conformal intervals. Tibshirani, Barber, Candès & Ramdas (NeurIPS 2019) for rows that weigh; the
         new row weighs what a row drawn by the weights does on average.
+
+        Examples
+        --------
+        >>> ends = reg.predict_interval(test.X.iloc[:, :3], coverage=0.8)
+        >>> ends.shape, bool((ends[:, 0] < ends[:, 1]).all())
+        ((30, 2), True)
         """
         check_fitted(self)
         if not 0 < coverage < 1:
@@ -417,7 +468,13 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         return predicted[:, None] + np.array([-1, 1]) * width
 
     def half_width(self, coverage: float) -> float | None:
-        """Return half the width of intervals of this coverage; None where validation rows are too few for it."""
+        """Return half the width of intervals of this coverage; None where validation rows are too few for it.
+
+        Examples
+        --------
+        >>> reg.half_width(0.9) > 0
+        True
+        """
         n, weights = len(self.residuals_), self.residual_weights_
         weights = np.ones(n) if weights is None else weights
         if not n:
@@ -428,7 +485,13 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         return float(self.residuals_[at]) if at < n else None
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return what was fitted beside the network, ready for JSON.
+
+        Examples
+        --------
+        >>> len(reg.state_to_dict()["residuals"]) == len(reg.residuals_)
+        True
+        """
         return {
             **super().state_to_dict(),
             "target_offset": self.target_offset_,
@@ -454,7 +517,15 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         self.residuals_ = residuals[order]
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Take over what `state_to_dict` described, and the networks that were saved beside it.
+
+        Examples
+        --------
+        >>> again = pg.HybridRegressor(**reg.get_params())
+        >>> again.restore_state(reg.state_to_dict(), reg.networks_)
+        >>> again.half_width(0.9) == reg.half_width(0.9)
+        True
+        """
         super().restore_state(content, networks)
         self.target_offset_ = content["target_offset"]
         weights = content["residual_weights"]

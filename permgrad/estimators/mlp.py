@@ -66,6 +66,12 @@ class MLPClassifier(NetworkClassifier, TableEstimator):
     n_features_in_ : int
     feature_names_in_ : ndarray
         Only where X had names.
+
+    Examples
+    --------
+    >>> mlp = pg.MLPClassifier(hidden_units=(4,), epochs=1).fit(train)
+    >>> mlp.feature_importances_.shape
+    (4,)
     """
 
     hidden_units: tuple[int, ...] = (256, 512)

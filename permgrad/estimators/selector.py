@@ -110,6 +110,11 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         training rows where there are none. The network is left at the smallest size.
     history_ : dict of lists
         Per epoch: ``loss`` (penalty included), ``accuracy``, ``val_loss``, ``val_accuracy``.
+
+    Examples
+    --------
+    >>> int(selector.get_support().sum()), selector.feature_importances_.shape
+    (2, (4,))
     """
 
     selector: str = "free"
@@ -169,6 +174,12 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         -----
         UserWarning
             Saying how many columns never vary.
+
+        Examples
+        --------
+        >>> few = pg.SelectorClassifier(selector="clamped", hidden_units=(4,), scaling="standard", epochs=1)
+        >>> few.fit(train).classes_.tolist()
+        ['setosa', 'versicolor', 'virginica']
         """
         self.random_state_ = draw_random_state(self.random_state)
         network = self._config()
@@ -231,6 +242,11 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
             Scores: the selector's absolute weights; of stochastic gates, the chance that each is open; of a path, how
             many columns were closed before each; of a plain MLP, Σ|first-layer weights|. Columns that never varied
             rank last.
+
+        Examples
+        --------
+        >>> selector.rank_by_weights().method
+        'selector'
         """
         check_fitted(self)
         ranking = FeatureRanking(
@@ -248,19 +264,37 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         return ranking.only(varying).with_unused(self.features_) if self.constant_ else ranking
 
     def transform(self, X: Any) -> Any:
-        """Return the columns that `get_support` says, (n_rows, n_selected), of an array, frame or sparse matrix."""
+        """Return the columns that `get_support` says, (n_rows, n_selected), of an array, frame or sparse matrix.
+
+        Examples
+        --------
+        >>> selector.transform(test.X).shape
+        (30, 2)
+        """
         check_fitted(self)
         with as_permgrad_error():
             return super().transform(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns that `get_support` says."""
+        """Return the names of the columns that `get_support` says.
+
+        Examples
+        --------
+        >>> selector.get_feature_names_out().shape
+        (2,)
+        """
         check_fitted(self)
         names = self.features_ if input_features is None else _check_feature_names_in(self, input_features)
         return np.array(names, object)[self.get_support()]
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return what was fitted beside the network, ready for JSON.
+
+        Examples
+        --------
+        >>> len(selector.state_to_dict()["scores"])
+        4
+        """
         return {
             **super().state_to_dict(),
             "constant": list(self.constant_),
@@ -270,7 +304,15 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Take over what `state_to_dict` described, and the networks that were saved beside it.
+
+        Examples
+        --------
+        >>> again = pg.SelectorClassifier(**selector.get_params())
+        >>> again.restore_state(selector.state_to_dict(), selector.networks_)
+        >>> again.features_ == selector.features_
+        True
+        """
         super().restore_state(content, networks)
         self.constant_, self.scores_ = tuple(content["constant"]), np.array(content["scores"], float)
         self.ranges_ = None if content["ranges"] is None else np.array(content["ranges"], float)

@@ -67,6 +67,13 @@ def compare_rankings(rankings: Mapping[str, FeatureRanking], best: Sequence[int]
     ------
     PermGradError
         If there are fewer than two, their features differ, or a number is out of range.
+
+    Examples
+    --------
+    >>> other = pg.FeatureRanking(ranking.features, ranking.scores[::-1])
+    >>> pg.compare_rankings({"game": ranking, "reversed": other}, best=[4])[["first", "second", "shared_4"]]
+      first    second  shared_4
+    0  game  reversed         4
     """
     features = {ranking.features for ranking in rankings.values()}
     if len(rankings) < 2 or len(features) > 1:

@@ -53,6 +53,14 @@ class ByLevel:
         A row for each column and level: ``feature``, ``level``, ``score``, ``low``, ``high``, ``rank``.
     rankings : dict of str to FeatureRanking
         Of all rows, and of each level that has 10 rows at least.
+
+    Examples
+    --------
+    >>> levels.table[["level", "rows"]]
+            level  rows
+    0  (all rows)    30
+    1           A    10
+    2           B    20
     """
 
     by: str
@@ -69,14 +77,25 @@ class ByLevel:
         return ("accuracy", "log_loss") if "accuracy" in self.table else ("r2", "rmse")
 
     def scores(self, top: int | None = None) -> pd.DataFrame:
-        """Return the columns' scores, a row for each, the best of all rows first, and a column for each level."""
+        """Return the columns' scores, a row for each, the best of all rows first, and a column for each level.
+
+        Examples
+        --------
+        >>> levels.scores(top=2).columns.tolist()
+        ['feature', '(all rows)', 'A', 'B']
+        """
         levels = [level for level in self.table["level"] if level in set(self.importance["level"])]
         wide = self.importance.pivot(index="feature", columns="level", values="score")[levels]
         order = self.importance[self.importance["level"] == ALL].sort_values("rank", kind="stable")["feature"]
         return wide.loc[order.head(len(order) if top is None else top)].rename_axis(columns=None).reset_index()
 
     def plot(self, top: int = 8) -> Figure:
-        """Draw score and loss in each level, and what the best columns are worth there."""
+        """Draw score and loss in each level, and what the best columns are worth there.
+
+        Examples
+        --------
+        >>> figure = levels.plot(top=2)
+        """
         from permgrad.plotting import plot_by_level
 
         return plot_by_level(self, top)
@@ -85,13 +104,27 @@ class ByLevel:
         return html_table(f"By {self.by!r}", self.table)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(levels.to_dict())
+        ['by', 'importance', 'kind', 'rankings', 'table']
+        """
         tables = {"table": self.table.to_dict("list"), "importance": self.importance.to_dict("list")}
         rankings = {level: ranking.to_dict() for level, ranking in self.rankings.items()}
         return {"kind": KIND, "by": self.by, **tables, "rankings": rankings}
 
     def write(self, directory: Path) -> None:
-        """Write ``by.csv``, ``by_importance.csv``, ``by.json`` and ``by.png`` into a directory."""
+        """Write ``by.csv``, ``by_importance.csv``, ``by.json`` and ``by.png`` into a directory.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> levels.write(Path("."))
+        >>> Path("by.csv").exists()
+        True
+        """
         for name, table in zip(FILES, (self.table, self.importance), strict=False):
             with new_file(directory / name) as part:
                 table.to_csv(part, index=False)
@@ -139,6 +172,12 @@ def by_level(
     ------
     PermGradError
         If there is no such column, it does not vary, or the model cannot be asked.
+
+    Examples
+    --------
+    >>> found = pg.by_level(logistic, test, by="petal width (cm)", n_repeats=1)
+    >>> found.by, len(found.table)
+    ('petal width (cm)', 5)
     """
     if isinstance(X, StreamedTable):
         raise PermGradError("rows in memory are needed, got a StreamedTable; draw some: X, y = table.draw(2000, 0)")

@@ -30,6 +30,14 @@ class Comparison:
         where only the number of pairs makes it noise; or "<model> is higher".
     level : float
         Of intervals, and one minus that of tests.
+
+    Examples
+    --------
+    >>> scores = {"network": [0.91, 0.93, 0.92, 0.94, 0.90], "forest": [0.85, 0.87, 0.86, 0.88, 0.84]}
+    >>> pg.compare_models(scores, test_share=0.2).summary[["model", "mean", "splits"]]
+         model  mean  splits
+    0  network  0.92       5
+    1   forest  0.86       5
     """
 
     summary: pd.DataFrame
@@ -87,6 +95,13 @@ def compare_models(
     ----------
     Nadeau & Bengio, Inference for the Generalization Error, Machine Learning 52 (2003); Bouckaert & Frank (2004) for
     repeated cross-validation; Holm, Scand. J. Statistics 6 (1979).
+
+    Examples
+    --------
+    >>> scores = {"network": [0.91, 0.93, 0.92, 0.94, 0.90], "forest": [0.85, 0.87, 0.86, 0.88, 0.84]}
+    >>> pg.compare_models(scores, test_share=0.2).pairs[["first", "second", "verdict"]]
+         first  second            verdict
+    0  network  forest  network is higher
     """
     arrays = {name: np.asarray(values, float) for name, values in scores.items()}
     _check(arrays, test_share, level, bounds)

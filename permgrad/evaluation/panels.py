@@ -39,6 +39,12 @@ class Panel:
         Nogueira's index of the choices: 1 for equal ones, 0 expected for random ones.
     stability_interval : (float, float)
         Its asymptotic 95 % interval: too narrow for few rankings, of no width for two.
+
+    Examples
+    --------
+    >>> panel = pg.panel_of([ranking, ranking], k=2)
+    >>> panel.stability, len(panel.features)
+    (1.0, 2)
     """
 
     k: int
@@ -94,6 +100,11 @@ def panel_of(rankings: Sequence[FeatureRanking], k: int) -> Panel:
     ------
     PermGradError
         For fewer than two rankings, different features, or a `k` that is no choice.
+
+    Examples
+    --------
+    >>> pg.panel_of([ranking, ranking], k=2).table["frequency"].tolist()
+    [1.0, 1.0, 0.0, 0.0]
     """
     stable = rank_stability(rankings, k)
     shown = pd.DataFrame(
@@ -135,6 +146,13 @@ def choose_panel(
     ------
     PermGradError
         For fewer than two trainings, or a `k` that is no choice.
+
+    Examples
+    --------
+    >>> few = pg.SelectorClassifier(hidden_units=(4,), epochs=1)
+    >>> panel = pg.choose_panel(few, train.X, train.y, k=2, n_trainings=2)
+    >>> len(panel.features)
+    2
     """
     n_columns = X.X.shape[1] if isinstance(X, Cells) else np.shape(X)[1]
     if n_trainings < 2:
@@ -180,6 +198,13 @@ def score_panel(
         Of the bootstrap.
     n_jobs : int, optional
         Processes that train, see `permgrad.parallel.run`.
+
+    Examples
+    --------
+    >>> plain = pg.SelectorClassifier(selector="none", hidden_units=(4,), epochs=1)
+    >>> score = pg.score_panel(plain, cells.features[:5], cells, cells, n_trainings=2)
+    >>> score.low <= score.mean <= score.high
+    True
     """
     names = panel.features if isinstance(panel, Panel) else list(panel)
     train, test = train.only(names), test.only(names)

@@ -92,6 +92,12 @@ def rank_recipe(
     PermGradError
         For fewer than two trainings, a directory of another recipe's rankings, or for what the table's split, the
         estimator or its ranking refuse.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> pg.rank_recipe(GaussianNB(), table, trainings=2, n_repeats=1).settings["trainings"]
+    2
     """
     if not isinstance(table, Table):
         raise PermGradError(

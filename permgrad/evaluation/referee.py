@@ -85,6 +85,12 @@ def evaluate_ranking(
         If the estimator is not fitted.
     PermGradError
         If the ranking is of other columns, or settings are out of range.
+
+    Examples
+    --------
+    >>> found = pg.evaluate_ranking(clf, ranking, train, test, parts=["curves"])
+    >>> found.table.shape[0] == len(found.rankings)
+    True
     """
     rankings = _check(estimator, ranking, parts, n_trainings)
     name, first = next(iter(rankings.items()))

@@ -37,6 +37,12 @@ class RankStability:
         Place of each feature, 1 the best; equal scores share their mean place.
     chosen : ndarray of shape (n_rankings, n_features), bool
         Whether the feature is among the `k` best (of equal scores, the table's first).
+
+    Examples
+    --------
+    >>> stability = pg.rank_stability([ranking, ranking], k=2)
+    >>> stability.ranks.shape, round(stability.nogueira, 3)
+    ((2, 4), 1.0)
     """
 
     features: tuple[str, ...]
@@ -83,13 +89,26 @@ class RankStability:
         return index - margin, index + margin
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(pg.rank_stability([ranking, ranking], k=2).to_dict())
+        ['chosen', 'features', 'k', 'ranks']
+        """
         arrays = {"ranks": self.ranks.tolist(), "chosen": self.chosen.astype(int).tolist()}
         return {"features": list(self.features), "k": self.k, **arrays}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> RankStability:
-        """Build what `to_dict` described."""
+        """Build what `to_dict` described.
+
+        Examples
+        --------
+        >>> stability = pg.rank_stability([ranking, ranking], k=2)
+        >>> pg.RankStability.from_dict(stability.to_dict()).k
+        2
+        """
         ranks, chosen = np.array(content["ranks"], float), np.array(content["chosen"], bool)
         return cls(tuple(content["features"]), content["k"], ranks, chosen)
 
@@ -130,6 +149,11 @@ def rank_stability(rankings: Sequence[FeatureRanking], k: int | None = None) -> 
     References
     ----------
     Nogueira, Sechidis & Brown, On the Stability of Feature Selection Algorithms, JMLR 18 (2018).
+
+    Examples
+    --------
+    >>> pg.rank_stability([ranking, ranking], k=2).spearman
+    1.0
     """
     rankings = list(rankings)
     if len(rankings) < 2:

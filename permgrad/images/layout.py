@@ -43,6 +43,12 @@ class FeatureLayout:
     method : str
     merge : {"last", "mean"}
         What a pixel with several features shows (only layouts with ``unique=False`` have such pixels).
+
+    Examples
+    --------
+    >>> layout = clf.layout_
+    >>> layout.shape, layout.pixels.shape, layout.features[0]
+    ((6, 6), (4,), 'sepal length (cm)')
     """
 
     features: tuple[str, ...]
@@ -73,6 +79,12 @@ class FeatureLayout:
         index : ndarray of shape (height * width, depth), int32
             Feature numbers; ``n_features`` where there is none.
         weight : ndarray of shape (height * width, depth), float32
+
+        Examples
+        --------
+        >>> index, weight = clf.layout_.sources()
+        >>> index.shape == weight.shape
+        True
         """
         n_pixels = self.shape[0] * self.shape[1]
         by_pixel: dict[int, list[int]] = {}
@@ -105,6 +117,11 @@ class FeatureLayout:
         ------
         PermGradError
             If the columns differ from the layout's features.
+
+        Examples
+        --------
+        >>> clf.layout_.render(test.X.head(3)).shape
+        (3, 6, 6, 1)
         """
         scaled = self.scale(X)
         padded = np.hstack([scaled, np.zeros((len(scaled), 1))])
@@ -115,14 +132,26 @@ class FeatureLayout:
         return images.reshape(-1, *self.shape, 1)
 
     def scale(self, X: Any) -> np.ndarray:
-        """Return rows scaled by the fitted range (a constant feature becomes 0), float64."""
+        """Return rows scaled by the fitted range (a constant feature becomes 0), float64.
+
+        Examples
+        --------
+        >>> clf.layout_.scale(train.X).max(axis=0).round(6).tolist()
+        [1.0, 1.0, 1.0, 1.0]
+        """
         span = self.maximum - self.minimum
         return (_numeric_frame(X, self.features).to_numpy(float) - self.minimum) * np.divide(
             1, span, out=np.zeros_like(span), where=span > 0
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> clf.layout_.to_dict()["method"]
+        'tinto'
+        """
         arrays = {name: getattr(self, name).tolist() for name in ("rows", "cols", "minimum", "maximum")}
         return {
             "features": list(self.features),
@@ -134,7 +163,13 @@ class FeatureLayout:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> FeatureLayout:
-        """Build the layout that `to_dict` described."""
+        """Build the layout that `to_dict` described.
+
+        Examples
+        --------
+        >>> pg.FeatureLayout.from_dict(clf.layout_.to_dict()).shape == clf.layout_.shape
+        True
+        """
         return cls(
             features=tuple(content["features"]),
             rows=np.array(content["rows"], np.int32),
@@ -206,6 +241,12 @@ def fit_layout(
     TINTO: Castillo-Cara et al., SoftwareX 22 (2023). IGTD: Zhu et al., Sci. Rep. 11 (2021).
     DeepInsight: Sharma et al., Sci. Rep. 9 (2019). Fotomics: Zandavi et al., Artif. Intell. Rev. 56
     (2023). REFINED: Bazgir et al., Nat. Commun. 11 (2020). All through TINTOlib.
+
+    Examples
+    --------
+    >>> layout = pg.fit_layout(train.X, "tinto", size=6)
+    >>> layout.shape, len(set(zip(layout.rows.tolist(), layout.cols.tolist())))
+    ((6, 6), 4)
     """
     if method not in METHODS:
         raise PermGradError(f"layout method must be one of {listing(METHODS)}, got {method!r}")

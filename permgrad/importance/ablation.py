@@ -40,6 +40,11 @@ class BranchWeights:
         Branch name → its share in each replicate of a bootstrap of rows, shape (n_replicates,).
     row_losses : ndarray of shape (n_rows,) or None
         Loss of each row with all branches on.
+
+    Examples
+    --------
+    >>> pg.BranchWeights({"tabular": 0.75, "image": 0.25}).weights["image"]
+    0.25
     """
 
     weights: dict[str, float]
@@ -50,7 +55,13 @@ class BranchWeights:
     row_losses: np.ndarray | None = field(default=None, repr=False)
 
     def alike(self) -> BranchWeights:
-        """Return the same with equal shares, which are certain: of a network whose losses tell no branch's worth."""
+        """Return the same with equal shares, which are certain: of a network whose losses tell no branch's worth.
+
+        Examples
+        --------
+        >>> pg.BranchWeights({"tabular": 0.75, "image": 0.25}).alike().weights
+        {'tabular': 0.5, 'image': 0.5}
+        """
         return replace(self, weights=dict.fromkeys(self.weights, 1 / len(self.weights)), replicates={})
 
 
@@ -100,6 +111,13 @@ def branch_weights(
     ----------
     Shapley (1953). For two branches: value of a branch = half of (loss with none on - loss with it
     alone) + (loss with the other alone - loss with both).
+
+    Examples
+    --------
+    >>> encoded, numbers = clf.encoder_.transform(test.X), np.searchsorted(clf.classes_, test.y)
+    >>> found = pg.branch_weights(clf.network_, encoded, numbers)
+    >>> round(sum(found.weights.values()), 6)
+    1.0
     """
     formula = Formula(weights=weights, baseline=baseline)
     data = Inputs.of(model, inputs, output=output)

@@ -45,6 +45,11 @@ class Budget:
     ------
     PermGradError
         For a limit out of range.
+
+    Examples
+    --------
+    >>> pg.Budget(timeout=60, tolerance=0.05).tolerance
+    0.05
     """
 
     max_memory: int | None = None
@@ -66,13 +71,26 @@ class Budget:
             raise PermGradError(f"part must be a number and of how many, such as (3, 10), got {self.part}")
 
     def begin(self) -> Budget:
-        """Return this budget with its clock started; one that runs already runs on."""
+        """Return this budget with its clock started; one that runs already runs on.
+
+        Examples
+        --------
+        >>> budget = pg.Budget(timeout=60).begin()
+        >>> budget.deadline is not None, budget.is_spent
+        (True, False)
+        """
         if self.timeout is None or self.deadline is not None:
             return self
         return replace(self, deadline=time.monotonic() + self.timeout)
 
     def unbegun(self) -> Budget:
-        """Return a budget whose clock is not started, with the time that is left: for a process that starts it anew."""
+        """Return a budget whose clock is not started, with the time that is left: for a process that starts it anew.
+
+        Examples
+        --------
+        >>> pg.Budget(timeout=60).begin().unbegun().deadline is None
+        True
+        """
         if self.deadline is None:
             return self
         return replace(self, timeout=max(0.0, self.deadline - time.monotonic()), deadline=None)
@@ -86,6 +104,11 @@ class Budget:
             The step's checkpoint is ``<stem>-<name><suffix>`` beside this one's; without a name it is this one's.
         share : float
             Of the time that is left; all of it by default.
+
+        Examples
+        --------
+        >>> pg.Budget(checkpoint="work.npz").step("groups").checkpoint.name
+        'work-groups.npz'
         """
         begun, checkpoint = self.begin(), self.checkpoint
         if checkpoint is not None and name:
@@ -97,14 +120,29 @@ class Budget:
         return replace(begun, checkpoint=checkpoint, deadline=deadline)
 
     def mine(self, n_features: int) -> np.ndarray:
-        """Return which features are in this part, (n_features,), bool."""
+        """Return which features are in this part, (n_features,), bool.
+
+        Examples
+        --------
+        >>> pg.Budget(part=(2, 3)).mine(7).nonzero()[0].tolist()
+        [1, 4]
+        """
         if self.part is None:
             return np.ones(n_features, bool)
         number, of = self.part
         return np.arange(n_features) % of == number - 1
 
     def check_parts(self, what: str) -> None:
-        """Raise where a part is asked for of what has none."""
+        """Raise where a part is asked for of what has none.
+
+        Examples
+        --------
+        >>> try:
+        ...     pg.Budget(part=(1, 2)).check_parts("the game")
+        ... except pg.PermGradError:
+        ...     print("refused")
+        refused
+        """
         if self.part is not None:
             raise PermGradError(
                 f"{what} is one thing, and has no parts; ask for what features are worth as the last to be seen"

@@ -43,6 +43,12 @@ class ColumnEffect:
     ice : ndarray of shape (n_shown, n_grid) or (n_shown, n_grid, n_classes), optional
         Single rows' answers.
     is_date : bool
+
+    Examples
+    --------
+    >>> effect = effects.columns[0]
+    >>> effect.name, effect.effect.shape, effect.is_category
+    ('petal width (cm)', (4, 3), False)
     """
 
     name: str
@@ -63,7 +69,13 @@ class ColumnEffect:
         return float(np.mean(np.sqrt(shares @ (self.effect - mean) ** 2)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(effects.columns[0].to_dict())
+        ['effect', 'ice', 'is_category', 'is_date', 'lower', 'name', 'upper', 'values', 'weights']
+        """
         arrays = ("effect", "lower", "upper", "weights", "ice")
         return {
             "name": self.name,
@@ -75,7 +87,14 @@ class ColumnEffect:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> ColumnEffect:
-        """Build the effect that `to_dict` described."""
+        """Build the effect that `to_dict` described.
+
+        Examples
+        --------
+        >>> effect = effects.columns[0]
+        >>> pg.ColumnEffect.from_dict(effect.to_dict()).name == effect.name
+        True
+        """
         arrays = {name: np.array(content[name], float) for name in ("effect", "lower", "upper", "weights")}
         ice = None if content["ice"] is None else np.array(content["ice"], float)
         values = tuple(content["values"]) if content["is_category"] else np.array(content["values"], float)
@@ -97,6 +116,12 @@ class PairEffect:
         95 % interval.
     weights : ndarray of shape (n_first, n_second)
         Share of the rows at each pair of values.
+
+    Examples
+    --------
+    >>> pair = effects.pairs[0]
+    >>> pair.names, pair.effect.shape
+    (('petal width (cm)', 'petal length (cm)'), (4, 4, 3))
     """
 
     names: tuple[str, str]
@@ -107,7 +132,13 @@ class PairEffect:
     weights: np.ndarray
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(effects.pairs[0].to_dict())
+        ['effect', 'lower', 'names', 'upper', 'values', 'weights']
+        """
         return {
             "names": list(self.names),
             "values": [plain(list(values)) for values in self.values],
@@ -116,13 +147,25 @@ class PairEffect:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> PairEffect:
-        """Build the effect that `to_dict` described."""
+        """Build the effect that `to_dict` described.
+
+        Examples
+        --------
+        >>> pair = effects.pairs[0]
+        >>> pg.PairEffect.from_dict(pair.to_dict()).names == pair.names
+        True
+        """
         arrays = {name: np.array(content[name], float) for name in ("effect", "lower", "upper", "weights")}
         first, second = (_labels(values) for values in content["values"])
         return cls((content["names"][0], content["names"][1]), (first, second), **arrays)
 
     def plot(self, of: int = -1, *, unit: str = "") -> Figure:
-        """Draw a heat map; of several classes that of number `of`, by default the last."""
+        """Draw a heat map; of several classes that of number `of`, by default the last.
+
+        Examples
+        --------
+        >>> figure = effects.pairs[0].plot(unit="log-odds")
+        """
         from permgrad.plotting import plot_pair
 
         return plot_pair(self, of, unit=unit)
@@ -143,6 +186,11 @@ class Effects:
     pairs : tuple of PairEffect
     n_rows : int
         Rows that took part.
+
+    Examples
+    --------
+    >>> effects.kind, effects.unit, effects.n_rows
+    ('ale', 'log-odds', 20)
     """
 
     kind: str
@@ -210,14 +258,25 @@ class Effects:
         return pd.DataFrame(rows)
 
     def plot(self, columns: Sequence[str] | None = None, top: int = 6) -> Figure:
-        """Draw the effects of some columns, by default of those that move the answer furthest."""
+        """Draw the effects of some columns, by default of those that move the answer furthest.
+
+        Examples
+        --------
+        >>> figure = effects.plot(top=1)
+        """
         from permgrad.plotting import plot_effects
 
         chosen = [self[name] for name in columns] if columns is not None else self.furthest(top)
         return plot_effects(self, chosen)
 
     def furthest(self, top: int) -> list[ColumnEffect]:
-        """Return the columns that move the answer furthest, by their `spread`."""
+        """Return the columns that move the answer furthest, by their `spread`.
+
+        Examples
+        --------
+        >>> len(effects.furthest(1))
+        1
+        """
         return sorted(self.columns, key=lambda each: -each.spread)[:top]
 
     def _repr_html_(self) -> str:
@@ -225,7 +284,13 @@ class Effects:
         return html_table(f"{NAMES[self.kind]}: {self.unit}{of}, {self.n_rows:,} rows", self.summary)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(effects.to_dict())
+        ['classes', 'columns', 'effect', 'kind', 'n_rows', 'pairs', 'unit']
+        """
         return {
             "kind": KIND,
             "effect": self.kind,
@@ -238,7 +303,13 @@ class Effects:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Effects:
-        """Build the effects that `to_dict` described."""
+        """Build the effects that `to_dict` described.
+
+        Examples
+        --------
+        >>> pg.Effects.from_dict(effects.to_dict()).classes
+        ('setosa', 'versicolor', 'virginica')
+        """
         return cls(
             kind=content["effect"],
             unit=content["unit"],

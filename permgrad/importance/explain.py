@@ -61,6 +61,12 @@ def explain_rows(
     ------
     PermGradError
         If inputs and model do not fit each other, or the model has several outputs that are no classes.
+
+    Examples
+    --------
+    >>> rows, background = clf.encoder_.transform(test.X.head(2)), clf.encoder_.transform(train.X.head(8))
+    >>> pg.explain_rows(clf.network_, rows, background, layout=clf.layout_, n_orders=1).values.shape
+    (2, 4)
     """
     several = isinstance(inputs, (list, tuple))
     pairs = zip(inputs, background, strict=True) if several else [(inputs, background)]

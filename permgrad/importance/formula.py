@@ -44,6 +44,13 @@ class Formula:
     ------
     PermGradError
         For a choice that there is not.
+
+    Examples
+    --------
+    >>> pg.Formula(weights="softmax", attribution="grad_cam").readout
+    'cell'
+    >>> pg.PUBLISHED.fusion_scale
+    'min-max'
     """
 
     weights: str = "shapley"
@@ -60,12 +67,24 @@ class Formula:
             raise PermGradError(f"layer must be 'last', 'first' or a convolution's name, got {self.layer!r}")
 
     def to_settings(self) -> dict[str, str]:
-        """Return the choices by name, as a ranking's settings hold them."""
+        """Return the choices by name, as a ranking's settings hold them.
+
+        Examples
+        --------
+        >>> pg.Formula().to_settings()["weights"]
+        'shapley'
+        """
         return asdict(self)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Build the formula that a ranking's settings tell of; what they leave open is the default."""
+        """Build the formula that a ranking's settings tell of; what they leave open is the default.
+
+        Examples
+        --------
+        >>> pg.Formula.from_settings({"weights": "softmax"}).weights
+        'softmax'
+        """
         return cls(**{field.name: settings[field.name] for field in fields(cls) if settings.get(field.name)})
 
 

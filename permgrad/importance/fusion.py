@@ -48,6 +48,13 @@ def fuse(
     ------
     PermGradError
         If features or classes differ.
+
+    Examples
+    --------
+    >>> permutation = pg.FeatureRanking(("age", "dose"), np.array([3.0, 1.0]))
+    >>> heat = pg.FeatureRanking(("age", "dose"), np.array([1.0, 1.0]))
+    >>> pg.fuse(permutation, heat, {"tabular": 0.5, "image": 0.5}).scores.tolist()
+    [0.625, 0.375]
     """
     given = _check(permutation, grad_cam, branch_weights, fusion_scale)
     pending, unused = (

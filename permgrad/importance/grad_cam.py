@@ -75,6 +75,12 @@ def grad_cam(
         ``class_scores`` of shape (n_features, n_classes): mean over all rows of the heat map of each
         class, between 0 and 1; ``scores``: their mean over classes (without classes, over outputs). Intervals are of a
         bootstrap of rows.
+
+    Examples
+    --------
+    >>> found = pg.grad_cam(clf.network_, clf.encoder_.transform(test.X), clf.layout_)
+    >>> found.method, found.class_scores.shape
+    ('grad_cam', (4, 3))
     """
     formula = Formula(attribution=attribution, layer=layer, readout=readout)
     data = Inputs.of(model, inputs, output=output)
@@ -177,6 +183,11 @@ def grad_cam_maps(
     ----------
     Selvaraju et al., Grad-CAM, ICCV (2017), equations 1 and 2; Jiang et al., LayerCAM, IEEE TIP 30 (2021),
     equations 5 to 7; Shrikumar et al., arXiv 1605.01713 (2016), gradient × input.
+
+    Examples
+    --------
+    >>> pg.grad_cam_maps(clf.network_, clf.encoder_.transform(test.X.head(2))).shape[-1]
+    3
     """
     check_choice("attribution", attribution)
     data = Inputs.of(model, inputs, output=output)

@@ -78,6 +78,15 @@ def masking_curve(
     PermGradError
         If the order is none of all features, a number is out of range, labels are not the model's, or what a
         network's output means is ambiguous.
+
+    Examples
+    --------
+    >>> curve = pg.masking_curve(logistic, test.X, test.y, ranking, counts=[0, 2, 4])
+    >>> curve[["kept", "masked"]]
+       kept  masked
+    0     0       4
+    1     2       2
+    2     4       0
     """
     rows = X.X if isinstance(X, Cells) else X
     n_rows, n_features = rows.shape
@@ -140,6 +149,12 @@ def random_masking(
     -------
     DataFrame
         As of `masking_curve`, and ``<measure>_sd`` over the orders (ddof 1).
+
+    Examples
+    --------
+    >>> curve = pg.random_masking(logistic, test.X, test.y, counts=[0, 2, 4], n_orders=2)
+    >>> curve["kept"].tolist()
+    [0, 2, 4]
     """
     if n_orders < 2:
         raise PermGradError(f"n_orders must be at least 2, got {n_orders}")

@@ -152,6 +152,12 @@ def rank_features(
     ----------
     Covert, Lundberg & Lee, Understanding Global Feature Contributions with Additive Importance Measures (NeurIPS
     2020). Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
+
+    Examples
+    --------
+    >>> found = pg.rank_features(logistic, test.X, test.y, n_repeats=2)
+    >>> found.method, found.features[0]
+    ('shapley', 'sepal length (cm)')
     """
     if not isinstance(model, (keras.Model, CutModel)):
         _check_outside(layout, formula, end_to_end, output)

@@ -68,6 +68,12 @@ class FeatureRanking:
         Bootstrap replicates of the scores. In memory alone, not in files.
     class_replicates : ndarray of shape (n_replicates, n_features, n_classes) or None
         The same of the class scores.
+
+    Examples
+    --------
+    >>> ranking = pg.FeatureRanking(("age", "dose", "sex"), np.array([0.2, 0.5, 0.1]))
+    >>> ranking.table["feature"].tolist()
+    ['dose', 'age', 'sex']
     """
 
     features: tuple[str, ...]
@@ -222,6 +228,12 @@ class FeatureRanking:
         PermGradError
             If none or several are given, `threshold` is no number, `k` is less than 1, `fdr` is not between 0 and 1,
             `method` is unknown, or the ranking has no conditional p-values, or no probes.
+
+        Examples
+        --------
+        >>> ages = pg.FeatureRanking(("age", "dose", "sex"), np.array([0.2, 0.5, -0.1]))
+        >>> ages.select(2), ages.select(threshold=0)
+        (['dose', 'age'], ['dose', 'age'])
         """
         given = sum(each is not None for each in (k, threshold, fdr))
         if given > 1 or (not given and not above_probes):
@@ -266,7 +278,13 @@ class FeatureRanking:
         return {name for name, q in zip(tested.features, adjusted, strict=True) if q <= fdr}
 
     def with_unused(self, features: Sequence[str]) -> FeatureRanking:
-        """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last."""
+        """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last.
+
+        Examples
+        --------
+        >>> pg.FeatureRanking(("age",), np.array([0.2])).with_unused(["site", "age"]).unused
+        ('site',)
+        """
         position = {name: i for i, name in enumerate(self.features)}
         at = [position.get(name, -1) for name in features]
         rest = {"p_values": 1.0, "q_values": 1.0, "rank_low": len(features), "rank_high": len(features)}
@@ -299,6 +317,11 @@ class FeatureRanking:
         ------
         PermGradError
             If one is not among the features.
+
+        Examples
+        --------
+        >>> ranking.only(["petal width (cm)", "petal length (cm)"]).features
+        ('petal width (cm)', 'petal length (cm)')
         """
         position = {name: i for i, name in enumerate(self.features)}
         absent = [name for name in features if name not in position]
@@ -329,6 +352,12 @@ class FeatureRanking:
         """Return Spearman's rank correlation of the two rankings' scores, over the features that both measured.
 
         nan where there are fewer than two of them, or one ranking tells none apart.
+
+        Examples
+        --------
+        >>> other = pg.FeatureRanking(ranking.features, -ranking.scores)
+        >>> round(ranking.agreement(other), 6)
+        -1.0
         """
         left_out = {*self.pending, *self.unused, *other.pending, *other.unused}
         scores = dict(zip(other.features, other.scores, strict=True))
@@ -346,6 +375,16 @@ class FeatureRanking:
         ------
         PermGradError
             If the features differ, or the names are equal.
+
+        Examples
+        --------
+        >>> first = pg.FeatureRanking(("age", "dose", "sex"), np.array([0.2, 0.5, 0.1]))
+        >>> second = pg.FeatureRanking(("age", "dose", "sex"), np.array([0.6, 0.5, 0.1]))
+        >>> first.compare(second).table[["feature", "rank_first", "rank_second"]]
+          feature  rank_first  rank_second
+        0    dose           1            2
+        1     age           2            1
+        2     sex           3            3
         """
         from permgrad.importance.two_rankings import compare_two
 
@@ -358,6 +397,13 @@ class FeatureRanking:
         ------
         PermGradError
             If `group` is no group of this ranking.
+
+        Examples
+        --------
+        >>> members = pg.FeatureRanking(("length", "width"), np.array([0.3, 0.2]))
+        >>> grouped = pg.FeatureRanking(("petal", "colour"), np.array([0.5, 0.1]), children={"petal": members})
+        >>> grouped.drill_down("petal").features
+        ('length', 'width')
         """
         if group not in self.children:
             known = f"groups here are {listing(self.children)}" if self.children else "no feature here is a group"
@@ -365,7 +411,12 @@ class FeatureRanking:
         return self.children[group]
 
     def plot(self, top: int = 10) -> Figure:
-        """Draw the best features as horizontal bars, stacked by class where there are classes."""
+        """Draw the best features as horizontal bars, stacked by class where there are classes.
+
+        Examples
+        --------
+        >>> figure = ranking.plot(top=3)
+        """
         from permgrad.plotting import plot_ranking
 
         return plot_ranking(self, top=top)
@@ -379,7 +430,12 @@ class FeatureRanking:
         return html_table(f"{self.method}: what the columns are worth to {self.scope}", table[known], notes=notes)
 
     def save(self, path: str | Path) -> None:
-        """Write to ``.json`` or ``.parquet``; `load` gives back an equal ranking."""
+        """Write to ``.json`` or ``.parquet``; `load` gives back an equal ranking.
+
+        Examples
+        --------
+        >>> ranking.save("ranking.parquet")
+        """
         write_ranking(path, self.to_dict())
 
     @classmethod
@@ -390,13 +446,25 @@ class FeatureRanking:
         ------
         FileFormatError
             If the file is absent, damaged, or no ranking.
+
+        Examples
+        --------
+        >>> ranking.save("ranking.json")
+        >>> pg.FeatureRanking.load("ranking.json").features == ranking.features
+        True
         """
         content = read_ranking(path)
         with reading(path, "a ranking saved by permgrad", SAVE_AGAIN):
             return cls.from_dict(content)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> ranking.to_dict()["classes"]
+        ['setosa', 'versicolor', 'virginica']
+        """
         return {
             "kind": KIND,
             "method": self.method,
@@ -413,7 +481,13 @@ class FeatureRanking:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> FeatureRanking:
-        """Build the ranking that `to_dict` described."""
+        """Build the ranking that `to_dict` described.
+
+        Examples
+        --------
+        >>> pg.FeatureRanking.from_dict(ranking.to_dict()).method
+        'shapley'
+        """
         return cls(
             features=tuple(content["features"]),
             **{name: content[name] for name in ARRAYS},

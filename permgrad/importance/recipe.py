@@ -54,6 +54,11 @@ def average_trainings(
     Nadeau & Bengio, Inference for the Generalization Error, Machine Learning 52 (2003). Molnar et al., Relating the
     Partial Dependence Plot and Permutation Feature Importance to the Data Generating Process (xAI 2023): the same
     correction for what a learner, and not a model, relies on.
+
+    Examples
+    --------
+    >>> pg.average_trainings([ranking, ranking], n_train=90, n_test=30).settings["trainings"]
+    2
     """
     n = len(rankings)
     if n < 2:

@@ -41,6 +41,15 @@ class RowExplanations:
         The class that each row is explained for; None for regression.
     rows : DataFrame or None
         The rows as they were given, where they came as a table.
+
+    Examples
+    --------
+    >>> values = np.array([[0.5, -0.2]])
+    >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+    >>> explained.row(0)[["feature", "adds"]]
+      feature  adds
+    0     age   0.5
+    1    dose  -0.2
     """
 
     features: tuple[str, ...]
@@ -67,7 +76,15 @@ class RowExplanations:
         return frame
 
     def unit(self, row: int) -> str:
-        """Return in what a row's values are counted."""
+        """Return in what a row's values are counted.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> explained.unit(0)
+        "the target's unit"
+        """
         return "the target's unit" if self.explained is None else f"log-odds of {self.explained[row]!r}"
 
     def row(self, row: int) -> pd.DataFrame:
@@ -87,6 +104,13 @@ class RowExplanations:
         ------
         PermGradError
             If there is no such row.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> explained.row(0)["adds"].tolist()
+        [0.5, -0.2]
         """
         if not 0 <= row < len(self):
             raise PermGradError(f"row must be between 0 and {len(self) - 1}, got {row}")
@@ -101,7 +125,14 @@ class RowExplanations:
         return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
 
     def plot(self, row: int = 0, top: int = 10) -> Figure:
-        """Draw one row's values as a waterfall, from the background's mean answer to the row's own."""
+        """Draw one row's values as a waterfall, from the background's mean answer to the row's own.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> figure = explained.plot(row=0)
+        """
         from permgrad.plotting import plot_row
 
         return plot_row(self, row, top)
@@ -123,6 +154,13 @@ class RowExplanations:
         ------
         PermGradError
             If the package shap is missing.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> explained.to_shap().feature_names
+        ['age', 'dose']
         """
         try:
             import shap
@@ -132,7 +170,15 @@ class RowExplanations:
         return shap.Explanation(self.values, self.base, data=data, feature_names=list(self.features))
 
     def with_features(self, features: Sequence[str]) -> RowExplanations:
-        """Return the same for all of these features, in this order; those that are not here add 0."""
+        """Return the same for all of these features, in this order; those that are not here add 0.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> explained.with_features(["age", "site", "dose"]).values
+        array([[ 0.5,  0. , -0.2]])
+        """
         position = {name: i for i, name in enumerate(self.features)}
         at = [position.get(name, len(position)) for name in features]
 

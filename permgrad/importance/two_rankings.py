@@ -35,6 +35,12 @@ class RankingComparison:
         Rank correlation of the scores, nan where it tells nothing.
     differing : dict of str to (object, object)
         Settings that differ.
+
+    Examples
+    --------
+    >>> other = pg.FeatureRanking(ranking.features, -ranking.scores)
+    >>> round(ranking.compare(other).spearman, 6)
+    -1.0
     """
 
     table: pd.DataFrame
@@ -49,6 +55,11 @@ class RankingComparison:
         ------
         PermGradError
             If `k` is not between 1 and the number of features.
+
+        Examples
+        --------
+        >>> ranking.compare(ranking, names=("before", "after")).shared(2)
+        2
         """
         if not 1 <= k <= len(self.table):
             raise PermGradError(f"k must be between 1 and {len(self.table)}, got {k}")
@@ -56,7 +67,12 @@ class RankingComparison:
         return int(best.all(axis=1).sum())
 
     def plot(self, top: int = 15) -> Figure:
-        """Draw the places of the columns that are among the `top` best of either, with the intervals of the places."""
+        """Draw the places of the columns that are among the `top` best of either, with the intervals of the places.
+
+        Examples
+        --------
+        >>> figure = ranking.compare(ranking, names=("before", "after")).plot(top=2)
+        """
         from permgrad.plotting import plot_two_rankings
 
         return plot_two_rankings(self, top)

@@ -47,6 +47,12 @@ def weight_importance(
     ------
     PermGradError
         If there is no model, one has no Dense layer first in its tabular branch, or they differ in columns.
+
+    Examples
+    --------
+    >>> found = pg.weight_importance(clf.network_)
+    >>> found.scores.shape, bool((found.scores > 0).all())
+    ((4,), True)
     """
     several = isinstance(models, (list, tuple))
     sums = [_sum_of_weights(model) for model in (models if several else [models])]

@@ -40,6 +40,11 @@ class Augmentation:
         Largest shift, as a share of the colour circle, up to a half.
     stain : float
         See `StainJitter`; 0 leaves it as it is.
+
+    Examples
+    --------
+    >>> pg.Augmentation(flips=True, rotation=0).flips
+    True
     """
 
     flips: bool = True
@@ -60,7 +65,13 @@ class Augmentation:
             raise PermGradError(f"hue must be at most 0.5, half of the colour circle, got {self.hue}")
 
     def layers(self, random_state: int = 0) -> list[Any]:
-        """Return the layers, in order; each has a generator of its own, seeded by `random_state`."""
+        """Return the layers, in order; each has a generator of its own, seeded by `random_state`.
+
+        Examples
+        --------
+        >>> [type(layer).__name__ for layer in pg.Augmentation(rotation=0, stain=0.05).layers()]
+        ['RandomFlip', 'RandomFlip', 'StainJitter']
+        """
         seeds = iter(np.random.default_rng(random_state).integers(2**31, size=8).tolist())
         values = {"value_range": (0, 255), "dtype": "float32"}
         layers = keras.layers
@@ -112,6 +123,12 @@ class StainJitter(keras.layers.Layer):
     ----------
     Tellez et al., Whole-Slide Mitosis Detection in H&E Breast Histology Using PHH3 as a Reference, IEEE TMI 37 (2018);
     the stains are those of Ruifrok & Johnston, Anal. Quant. Cytol. Histol. 23 (2001), each of length 1.
+
+    Examples
+    --------
+    >>> jitter = pg.StainJitter(strength=0.05)
+    >>> tuple(jitter(np.full((2, 4, 4, 3), 128.0), training=True).shape)
+    (2, 4, 4, 3)
     """
 
     def __init__(self, strength: float = 0.05, random_state: int = 0, **keywords: Any) -> None:
@@ -135,7 +152,15 @@ class StainJitter(keras.layers.Layer):
         return self.restain(images, scale, shift)
 
     def restain(self, images: Any, scale: Any, shift: Any) -> Any:
-        """Scale and shift the amount of each stain, of shapes that broadcast with (batch, height, width, 3)."""
+        """Scale and shift the amount of each stain, of shapes that broadcast with (batch, height, width, 3).
+
+        Examples
+        --------
+        >>> pixels = np.full((1, 2, 2, 3), 128.0, np.float32)
+        >>> restained = np.asarray(pg.StainJitter().restain(pixels, 1.0, 0.0))
+        >>> bool(np.allclose(restained, pixels, atol=0.01))
+        True
+        """
         density = -ops.log((images + 1) / (WHITE + 1))  # (batch, height, width, channel)
         amounts = ops.matmul(density, self.amounts) * scale + shift  # (batch, height, width, stain)
         restained = (WHITE + 1) * ops.exp(-ops.matmul(amounts, self.stains)) - 1

@@ -34,6 +34,11 @@ class SelectorPenalty(keras.regularizers.Regularizer):
         Σ|w|; √Σw² (the norm, not its square); or the first over the second, which does not change with the size of w
         and is least where few weights are not 0.
     factor : float
+
+    Examples
+    --------
+    >>> float(pg.SelectorPenalty("l1", factor=0.5)(np.array([1.0, -3.0], np.float32)))
+    2.0
     """
 
     def __init__(self, kind: str = "l1", factor: float = 0.1) -> None:
@@ -64,6 +69,12 @@ class Selector(keras.layers.Layer):
         Of the weights, shape (n_features,).
     regularizer : keras regularizer, optional
         The penalty on them, such as a `SelectorPenalty`.
+
+    Examples
+    --------
+    >>> layer = pg.Selector()
+    >>> np.asarray(layer(np.array([[2.0, 3.0]])))
+    array([[2., 3.]], dtype=float32)
     """
 
     selects_columns = True
@@ -89,11 +100,27 @@ class Selector(keras.layers.Layer):
         return x * self.gate
 
     def columnwise_scale(self) -> np.ndarray:
-        """Return what each column is multiplied by when the network predicts, shape (n_features,)."""
+        """Return what each column is multiplied by when the network predicts, shape (n_features,).
+
+        Examples
+        --------
+        >>> layer = pg.Selector()
+        >>> layer.build((None, 2))
+        >>> layer.columnwise_scale()
+        array([1., 1.], dtype=float32)
+        """
         return ops.convert_to_numpy(self.gate)
 
     def importance(self) -> np.ndarray:
-        """Return what columns are ranked by, shape (n_features,), float64: the absolute weights."""
+        """Return what columns are ranked by, shape (n_features,), float64: the absolute weights.
+
+        Examples
+        --------
+        >>> layer = pg.Selector()
+        >>> layer.build((None, 2))
+        >>> layer.importance()
+        array([1., 1.])
+        """
         return np.abs(self.columnwise_scale().astype(float))
 
     def get_config(self) -> dict[str, Any]:
@@ -145,6 +172,12 @@ class ClampedSelector(Selector):
     initializer : keras initializer
         By default ``|N(0, 0.2²)|``, as published.
     regularizer : keras regularizer, optional
+
+    Examples
+    --------
+    >>> layer = pg.ClampedSelector()
+    >>> tuple(layer(np.ones((1, 3), np.float32)).shape)
+    (1, 3)
     """
 
     constraint = UnitInterval()
@@ -226,6 +259,12 @@ class StochasticSelector(Selector):
     References
     ----------
     Yamada, Lindenbaum, Negahban & Kluger, Feature Selection using Stochastic Gates (ICML 2020).
+
+    Examples
+    --------
+    >>> layer = pg.StochasticSelector(penalty=0.01)
+    >>> tuple(layer(np.ones((1, 3), np.float32), training=False).shape)
+    (1, 3)
     """
 
     def __init__(
@@ -245,11 +284,27 @@ class StochasticSelector(Selector):
         return x * ops.clip(gate, 0.0, 1.0)
 
     def columnwise_scale(self) -> np.ndarray:
-        """Return the gates without noise, shape (n_features,)."""
+        """Return the gates without noise, shape (n_features,).
+
+        Examples
+        --------
+        >>> layer = pg.StochasticSelector()
+        >>> layer.build((None, 2))
+        >>> layer.columnwise_scale()
+        array([0.5, 0.5], dtype=float32)
+        """
         return np.clip(ops.convert_to_numpy(self.gate), 0, 1)
 
     def importance(self) -> np.ndarray:
-        """Return each gate's chance of not being 0, shape (n_features,), float64."""
+        """Return each gate's chance of not being 0, shape (n_features,), float64.
+
+        Examples
+        --------
+        >>> layer = pg.StochasticSelector()
+        >>> layer.build((None, 2))
+        >>> layer.importance().round(3)
+        array([0.841, 0.841])
+        """
         return ndtr(ops.convert_to_numpy(self.gate).astype(float) / self.sigma)
 
     def get_config(self) -> dict[str, Any]:

@@ -54,6 +54,12 @@ def expected_calibration_error(
     References
     ----------
     Naeini, Cooper & Hauskrecht (AAAI 2015); Nguyen & O'Connor (EMNLP 2015) for bins of equal numbers of rows.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
+    >>> round(pg.expected_calibration_error([0, 0, 1, 0], probabilities, n_bins=2), 3)
+    0.15
     """
     confidence, right = top_label(y_number, probabilities)
     return _error(confidence, right[None], n_bins, _checked(sample_weight, len(right)))[0]
@@ -97,6 +103,14 @@ def reliability_curve(
     References
     ----------
     Wilson (1927) for the interval; Kish, Survey Sampling (1965) for the number of rows that weights leave it.
+
+    Examples
+    --------
+    >>> happened = np.array([0, 0, 1, 0, 1, 1] * 10)
+    >>> pg.reliability_curve(happened, np.linspace(0, 1, 60), n_bins=2)[["predicted", "share", "rows"]].round(2)
+       predicted  share  rows
+    0       0.25    0.5    30
+    1       0.75    0.5    30
     """
     happened, probability = np.asarray(happened, bool), np.asarray(probability, float)
     if happened.shape != probability.shape or happened.ndim != 1 or not len(happened):

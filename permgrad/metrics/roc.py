@@ -69,6 +69,12 @@ def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
     ----------
     DeLong, DeLong & Clarke-Pearson, Comparing the Areas under Two or More Correlated ROC Curves, Biometrics 44 (1988);
     the log-odds are advised by Pepe, The Statistical Evaluation of Medical Tests (2003), section 5.2.
+
+    Examples
+    --------
+    >>> found = pg.auc_interval([0, 0, 1, 1, 0, 1], [0.1, 0.4, 0.35, 0.8, 0.2, 0.9])
+    >>> round(found.auc, 3), found.low < found.auc < found.high
+    (0.889, True)
     """
     areas, covariance, sizes = _delong(y, [scores])
     auc = float(areas[0])
@@ -105,6 +111,13 @@ def compare_auc(y: Any, first: Any, second: Any, level: float = 0.95) -> AUCDiff
     -------
     AUCDifference
         By DeLong's covariance, which knows that both looked at the same rows; normal.
+
+    Examples
+    --------
+    >>> y = [0, 0, 1, 1, 0, 1]
+    >>> found = pg.compare_auc(y, [0.1, 0.4, 0.35, 0.8, 0.2, 0.9], [0.3, 0.4, 0.35, 0.2, 0.2, 0.9])
+    >>> round(found.difference, 3)
+    0.278
     """
     areas, covariance, sizes = _delong(y, [first, second])
     difference = float(areas[0] - areas[1])

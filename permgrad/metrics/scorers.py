@@ -41,6 +41,12 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     ------
     PermGradError
         If there is no such scorer; when called, if there is no such class.
+
+    Examples
+    --------
+    >>> scorer = pg.get_scorer("recall[setosa]")
+    >>> float(scorer(logistic, test.X, test.y))
+    1.0
     """
     if callable(scoring):
         return scoring

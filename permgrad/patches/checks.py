@@ -50,6 +50,12 @@ class PatchCheck:
         Over ids, labels and pixels of `train`: equal patches, equal hash.
     test_sha256 : str
         Over ids and pixels of `test`.
+
+    Examples
+    --------
+    >>> check = pg.check_patches("patches")
+    >>> len(check.train), len(check.problems), check.pixels.shape
+    (24, 0, (2, 3, 256))
     """
 
     train: Patches
@@ -122,6 +128,12 @@ def check_patches(
     PermGradError
         If the layout is another one, or what can be used is not of both classes; with `strict`, if anything has to be
         left out.
+
+    Examples
+    --------
+    >>> check = pg.check_patches("patches")
+    >>> check.train.shape, len(check.test)
+    ((32, 32, 3), 4)
     """
     directory, problems = Path(directory), _Problems()
     labels = _read_labels(directory / LABELS, problems)

@@ -36,6 +36,11 @@ def patch_heat(model: Any, images: np.ndarray, *, method: str = "grad_cam", laye
     ndarray of shape (n, height, width), float32
         What speaks for the class that the network says (positive if the logit is above 0), between 0 and 1, relative to
         the patch's own peak, enlarged to the patch by linear interpolation; all 0 where nothing does.
+
+    Examples
+    --------
+    >>> pg.patch_heat(patch_network, patches.pixels([0, 1])).shape
+    (2, 32, 32)
     """
     positive = logits_of(model, model.predict(np.asarray(images), verbose=0)) > 0
     maps = grad_cam_maps(model, images, attribution=method, layer=layer, task="classification")  # (n, h, w, 2)

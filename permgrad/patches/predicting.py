@@ -101,6 +101,11 @@ def predict_patches(
     Returns
     -------
     ndarray of shape (n_patches,), float64
+
+    Examples
+    --------
+    >>> pg.predict_patches(patch_network, patches).shape
+    (24,)
     """
     each = list(models) if isinstance(models, (list, tuple)) else [models]
     if not each:
@@ -128,6 +133,14 @@ def write_submission(
     ------
     PermGradError
         If there are not as many of both, an id comes twice, or a number is no probability.
+
+    Examples
+    --------
+    >>> pg.write_submission("submission.csv", ["a", "b"], [0.25, 0.75])
+    >>> pd.read_csv("submission.csv")
+      id  label
+    0  a   0.25
+    1  b   0.75
     """
     values = np.asarray(probabilities, float)
     if len(ids) != len(values) or len(set(ids)) != len(ids):

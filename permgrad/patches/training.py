@@ -60,6 +60,11 @@ class PatchTraining:
         Threads that read files; by default one a core.
     random_state : int
         Of the order of the patches.
+
+    Examples
+    --------
+    >>> pg.PatchTraining(epochs=3, schedule="cosine").batch_size
+    64
     """
 
     epochs: int = 2
@@ -91,7 +96,13 @@ class PatchTraining:
             raise PermGradError("gradual unfreezing takes at least 2 epochs: from the head alone to the whole network")
 
     def trained_share(self, epoch: int) -> float:
-        """Return the share of the backbone's layers that is trained in an epoch (from 0)."""
+        """Return the share of the backbone's layers that is trained in an epoch (from 0).
+
+        Examples
+        --------
+        >>> [pg.PatchTraining(epochs=3, unfreezing="gradual").trained_share(epoch) for epoch in range(3)]
+        [0.0, 0.5, 1.0]
+        """
         if self.unfreezing == "gradual":
             return epoch / (self.epochs - 1)
         return 1.0 if self.unfreezing == "free" else 0.0
@@ -185,6 +196,13 @@ def fit_patches(
     PermGradError
         If a class is missing among the patches, a group is on both sides, a file can no longer be read, or the loss is
         not a number.
+
+    Examples
+    --------
+    >>> train, validation = patches.split(0.25)
+    >>> log = pg.fit_patches(patch_network, train, validation, pg.PatchTraining(epochs=1, batch_size=8))
+    >>> log["epoch"].tolist()
+    [1]
     """
     check_labelled(train, "training")
     check_labelled(validation_data, "validation")

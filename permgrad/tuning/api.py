@@ -106,6 +106,14 @@ def tune(
     PermGradError
         If the study exists with another table, space, objective or setting; if trial after trial fails; for
         settings out of range, and ranges out of the space.
+
+    Examples
+    --------
+    >>> def space(trial):
+    ...     return {"branches": "tabular", "dense_units": (trial.suggest_int("units", 2, 8),), "head_units": (4,)}
+    >>> result = pg.tune(table, space, n_trials=2, out="tuned", settings={"epochs": 1}, pruner="none")
+    >>> len(result.trials), sorted(result.best_params)
+    (2, ['units'])
     """
     for name, number in (("n_trials", n_trials), ("n_workers", n_workers), ("keep", keep)):
         if number < 1:

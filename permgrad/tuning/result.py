@@ -45,6 +45,12 @@ class TuneResult:
     ranking : FeatureRanking or None
         Of the best network, on `test`, its settings and test scores with it; None where the network is
         on another machine.
+
+    Examples
+    --------
+    >>> result = pg.tune(table, "mlp", n_trials=1, out="tuned", settings={"epochs": 1}, ranges={"optimizer": ["adam"]})
+    >>> result.metrics, len(result.trials)
+    (('loss',), 1)
     """
 
     study: optuna.Study
@@ -90,7 +96,13 @@ class TuneResult:
         return self.trials
 
     def plot(self) -> Figure:
-        """Draw the trials' values in turn, and the best up to each."""
+        """Draw the trials' values in turn, and the best up to each.
+
+        Examples
+        --------
+        >>> result = pg.tune(table, "mlp", n_trials=1, out="tuned", settings={"epochs": 1})
+        >>> figure = result.plot()
+        """
         from permgrad.tuning._pictures import study_pictures
 
         return next(study_pictures(self.study, self.metrics))[1]

@@ -53,7 +53,7 @@ def test_what_is_told_of_the_table(messy, command):
     assert lines[0] == "messy: 200 rows × 3 features, classification"
     (kind,) = [line.split()[1] for line in lines if line.startswith("zip ")]
     assert kind == "category"
-    assert lines[-1] == "nothing speaks against learning from this table"
+    assert lines[-1] == "no problems found in this table"
 
 
 def test_classes_of_few_rows(tmp_path, command):

@@ -14,7 +14,7 @@ def test_a_ranking_is_put_to_the_test_later(ranked_copy, csv, command):
     before = (ranked_copy / "ranking.csv").read_text()
     ran = command("evaluate", ranked_copy, "--parts", "curves")
     assert ran.code == 0, ran.stderr
-    assert "rankings, best place first" in ran.stdout
+    assert "rankings, best first" in ran.stdout
     evaluation = pg.RankingEvaluation.load(ranked_copy / "evaluation")
     assert evaluation.left_out == ()
     assert set(evaluation.areas["ranking"]) > {"shapley", "end_to_end", "tree_shap", "random"}

@@ -251,7 +251,7 @@ def test_too_few_rows_are_refused_before_training(tmp_path, command):
 def test_what_a_time_limit_left_out_is_said(capsys):
     settings = {"test_rows": 5, "test_scores": {"r2": 0.5}}
     show_ranking(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
-    assert "the time limit left 1 of 2 features out" in capsys.readouterr().out
+    assert "the time limit left out 1 of 2 features" in capsys.readouterr().out
 
 
 def test_what_speaks_against_a_network_comes_before_its_ranking(capsys):
@@ -290,7 +290,7 @@ def test_what_a_ranking_is_of_and_what_its_columns_share_is_said(capsys):
     shown = capsys.readouterr().out
     assert "The scores are of this recipe: means over 3 trainings" in shown
     assert "test rows of the first training (50)" in shown
-    assert "conditional_p tests that, given the other columns, the column tells nothing about the target" in shown
+    assert "conditional_p tests whether the column adds information about the target beyond the other columns" in shown
 
 
 @pytest.mark.slow

@@ -65,6 +65,12 @@ def correlated_groups(
     References
     ----------
     Toloşi & Lengauer, Bioinformatics 27 (2011): importance divided among correlated features.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"a": range(20), "b": range(0, 40, 2), "c": [1, 2, 3, 0] * 5})
+    >>> pg.correlated_groups(X, thresholds=0.5)
+    [{'a + b': ['a', 'b'], 'c': ['c']}]
     """
     levels = [thresholds] if isinstance(thresholds, (int, float)) else list(thresholds)
     if not levels or min(levels) <= 0 or max(levels) >= 1 or sorted(set(levels)) != levels:

@@ -49,6 +49,12 @@ class CutModel:
     """A model as branches and head: ``head([b.encoder(input of b) for b in branches])`` is its output.
 
     A model with a single branch has the identity as its head.
+
+    Examples
+    --------
+    >>> cut = pg.cut_model(clf.network_)
+    >>> [branch.kind for branch in cut.branches]
+    ['tabular', 'image']
     """
 
     model: Any
@@ -61,13 +67,25 @@ class CutModel:
 
         They hold no weights of their own, so they stay right when the model is trained further; `cut_model` sees to
         it where they would not.
+
+        Examples
+        --------
+        >>> cut = pg.cut_model(clf.network_)
+        >>> cut.once("an example", lambda: 3), cut.once("an example", lambda: 4)
+        (3, 3)
         """
         if key not in self._compiled:
             self._compiled[key] = make()
         return self._compiled[key]
 
     def of_kind(self, kind: str) -> list[Branch]:
-        """Return the branches of this kind."""
+        """Return the branches of this kind.
+
+        Examples
+        --------
+        >>> len(pg.cut_model(clf.network_).of_kind("image"))
+        1
+        """
         return [branch for branch in self.branches if branch.kind == kind]
 
 
@@ -80,6 +98,11 @@ def cut_model(model: Any) -> CutModel:
     ------
     PermGradError
         If the model is no functional model, has several outputs, or its branches never meet.
+
+    Examples
+    --------
+    >>> pg.cut_model(clf.network_) is pg.cut_model(clf.network_)
+    True
     """
     cut, parts = getattr(model, "_permgrad_cut", (None, []))
     now = _parts_compiled_in(model)

@@ -152,6 +152,13 @@ def permutation_importance(
     ----------
     Breiman, Random Forests (2001); Fisher, Rudin & Dominici, JMLR 20 (2019). p-values: Watson & Wright, Machine
     Learning 110 (2021), conditional predictive impact; Shah & Peters, Annals of Statistics 48 (2020).
+
+    Examples
+    --------
+    >>> encoded, numbers = clf.encoder_.transform(test.X), np.searchsorted(clf.classes_, test.y)
+    >>> found = pg.permutation_importance(clf.network_, encoded, numbers, n_repeats=2)
+    >>> found.scores.shape, found.method
+    ((4,), 'permutation')
     """
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output)

@@ -72,6 +72,12 @@ def score_importance(
     References
     ----------
     Breiman, Random Forests (2001); `sklearn.inspection.permutation_importance`.
+
+    Examples
+    --------
+    >>> found = pg.score_importance(logistic, test.X, test.y, scoring="accuracy", n_repeats=2)
+    >>> found.method, found.scores.shape
+    ('score_permutation', (4,))
     """
     check_repeats(n_repeats)
     scorer = get_scorer(scoring)

@@ -85,6 +85,12 @@ def effects(
     ----------
     Apley & Zhu, JRSS B 82 (2020); Friedman, Annals of Statistics 29 (2001); Goldstein, Kapelner, Bleich & Pitkin,
     Journal of Computational and Graphical Statistics 24 (2015), on single rows' curves.
+
+    Examples
+    --------
+    >>> found = pg.effects(logistic, test, ["petal width (cm)"], n_points=4)
+    >>> found.columns[0].effect.shape, found.classes
+    ((4, 3), ('setosa', 'versicolor', 'virginica'))
     """
     _check(kind, n_points, ice)
     answers = answers_of(

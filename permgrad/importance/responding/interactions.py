@@ -44,6 +44,12 @@ class Interactions:
         As of `Effects`.
     n_rows : int
         Rows that took part.
+
+    Examples
+    --------
+    >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+    >>> found.columns, found.unit
+    (('petal width (cm)', 'petal length (cm)'), 'log-odds')
     """
 
     table: pd.DataFrame
@@ -55,7 +61,13 @@ class Interactions:
         return f"Interactions({len(self.table)} pairs of {len(self.columns)} columns, {self.unit}, {self.n_rows} rows)"
 
     def plot(self, top: int = 10) -> Figure:
-        """Draw the strongest pairs as bars, with 95 % intervals over rows."""
+        """Draw the strongest pairs as bars, with 95 % intervals over rows.
+
+        Examples
+        --------
+        >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+        >>> figure = found.plot()
+        """
         from permgrad.plotting import plot_interactions
 
         return plot_interactions(self, top)
@@ -64,13 +76,27 @@ class Interactions:
         return html_table(f"What pairs of columns do beyond each alone: {self.unit}, {self.n_rows:,} rows", self.table)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+        >>> sorted(found.to_dict())
+        ['columns', 'kind', 'n_rows', 'pairs', 'unit']
+        """
         pairs = plain(self.table.to_dict("list"))
         return {"kind": KIND, "pairs": pairs, "columns": list(self.columns), "unit": self.unit, "n_rows": self.n_rows}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Interactions:
-        """Build the interactions that `to_dict` described."""
+        """Build the interactions that `to_dict` described.
+
+        Examples
+        --------
+        >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+        >>> pg.Interactions.from_dict(found.to_dict()).n_rows
+        10
+        """
         return cls(pd.DataFrame(content["pairs"]), tuple(content["columns"]), content["unit"], content["n_rows"])
 
 
@@ -119,6 +145,12 @@ def interactions(
     ----------
     Friedman & Popescu, Predictive learning via rule ensembles, Annals of Applied Statistics 2 (2008). Jansen, Computer
     Physics Communications 117 (1999).
+
+    Examples
+    --------
+    >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+    >>> found.table.columns.tolist()
+    ['first', 'second', 'strength', 'strength_low', 'strength_high', 'h2', 'h2_low', 'h2_high']
     """
     if n_columns < 2 or max_rows < 2:
         raise PermGradError(f"n_columns and max_rows must be at least 2, got {n_columns} and {max_rows}")
