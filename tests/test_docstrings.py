@@ -34,6 +34,7 @@ SLOW = {
     *("evaluate_ranking", "RankingEvaluation", *(f"RankingEvaluation.{name}" for name in ("load", "plot", "save"))),
     *("HybridClassifier.fit", "MLPClassifier", "SelectorClassifier.fit", "EpochScores", "fit_patches"),
     *("AveragedClassifier.rank_features", "choose_panel", "score_panel", "rank_recipe", "read_cells"),
+    "RowExplanations.to_shap",
 }
 """Examples that fit networks of their own, or import much: half a second of processor time and more."""
 
@@ -165,6 +166,7 @@ def example_of(documented: Any) -> str:
     return "\n".join(NumpyDocString(inspect.getdoc(documented) or "")["Examples"])
 
 
+@pytest.mark.filterwarnings("ignore:The set_over function:PendingDeprecationWarning")  # shap, at its import
 @pytest.mark.parametrize(
     "documented",
     [pytest.param(one, marks=[pytest.mark.slow] if name in SLOW else [], id=name) for name, one in public()],

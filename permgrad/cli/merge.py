@@ -70,7 +70,7 @@ def read_shards(directories: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     for other, path in found[1:]:
         for name in IN_COMMON:
             if _content(known, name) != _content(other, name):
-                raise PermGradError(f"{path} is a shard of other {_what(known, other, name)} than {where}")
+                raise PermGradError(f"{path} is a shard with other {_what(known, other, name)} than {where}")
     there = [one["number"] for one, _ in found]
     missing = sorted(set(range(1, known["of"] + 1)) - set(there))
     doubled = sorted({number for number in there if there.count(number) > 1})

@@ -57,7 +57,7 @@ class Cells:
             )
         if len(set(self.features)) < len(self.features):
             repeated = sorted(gene for gene, times in Counter(self.features).items() if times > 1)
-            raise PermGradError(f"gene names must differ, twice there are {listing(repeated)}; make them unique first")
+            raise PermGradError(f"gene names must be unique; these occur twice: {listing(repeated)}; rename them first")
 
     def __len__(self) -> int:
         return len(self.y)

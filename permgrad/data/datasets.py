@@ -138,7 +138,7 @@ def _extracted(name: str, card: dict[str, Any]) -> Path:
             for member in file["members"]:
                 content = tar.extractfile(member)
                 if content is None:
-                    raise PermGradError(f"{archive}: {member} is no file")
+                    raise PermGradError(f"{archive}: {member} is not a file")
                 with (staging / Path(member).name).open("wb") as copy:
                     shutil.copyfileobj(content, copy)
     return directory
@@ -161,7 +161,7 @@ def _check_against_card(name: str, frame: pd.DataFrame, card: dict[str, Any]) ->
         found["classes"] = dict(sorted(Counter(frame[card["target"]].astype(str)).items()))
         expected["classes"] = card["classes"]
     if found != expected:
-        raise PermGradError(f"what was downloaded as {name!r} is not what its card describes: {found}, not {expected}")
+        raise PermGradError(f"the download of {name!r} is not what its card describes: {found}, not {expected}")
 
 
 def _unavailable(name: str, file_name: str, card: dict[str, Any], error: Exception) -> PermGradError:

@@ -38,7 +38,7 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"smoothness": [0.1, 0.2], "radius": [10.0, 20.0]})
-    >>> DerivedColumns(products={"rough_size": ("smoothness", "radius")}, keep=["radius"]).fit_transform(table)
+    >>> pg.DerivedColumns(products={"rough_size": ("smoothness", "radius")}, keep=["radius"]).fit_transform(table)
        radius  rough_size
     0    10.0         1.0
     1    20.0         4.0

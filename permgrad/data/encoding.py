@@ -338,7 +338,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
                 place = places(texts, self.ordinals_[name], {})
                 if warn:
                     levels = listing(self.ordinals_[name])
-                    _warn_of_unseen(name, texts, place, f"none of its levels, {levels}; taken for missing")
+                    _warn_of_unseen(name, texts, place, f"none of its levels, {levels}; treated as missing")
                 values[:, i] = np.append(np.where(place < 0, np.nan, place), np.nan)[codes]  # missing: the last one
                 continue
             try:
@@ -481,7 +481,7 @@ def _check_kinds(X: pd.DataFrame) -> None:
         if not categorical and not pd.api.types.is_numeric_dtype(column):
             raise PermGradError(
                 f"expected numbers, text, categories, booleans or dates, column {name!r} is of type {column.dtype};"
-                " convert it (a span of time to a number of days, say) or drop it"
+                " convert it (for example a duration to a number of days) or drop it"
             )
 
 
@@ -539,7 +539,7 @@ def _check_constant(constant: list[str], rare: list[str], left_out: Mapping[str,
         raise PermGradError(f"no column varies in {rows}{but}; there is nothing to learn from")
     for name, reason in left_out.items():
         warnings.warn(
-            f"left out {name!r}: {reason}; ranked last, score 0; if it is none, say what it is (kinds, --as)",
+            f"left out {name!r}: {reason}; ranked last, score 0; if that is wrong, set its kind (kinds, --as)",
             stacklevel=3,
         )
     never = [name for name in constant if name not in rare and name not in left_out]
@@ -559,8 +559,8 @@ def _warn_of_pools(levels: dict[str, tuple[tuple[str, ...], dict[str, Any]]], co
     for name, (kept, pools) in levels.items():
         if pools:
             warnings.warn(
-                f"{name!r} has {len(counts[name])} categories; the {len(kept)} most frequent ones are kept apart,"
-                f" {len(counts[name]) - len(kept)} are pooled by how often they occur",
+                f"{name!r} has {len(counts[name])} categories; the {len(kept)} most frequent keep a column each,"
+                f" {len(counts[name]) - len(kept)} are pooled by frequency",
                 stacklevel=4,
             )
 

@@ -207,7 +207,7 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         self.kept_epoch_ = content["kept_epoch"]
         encoded, taken = len(self.encoder_.get_feature_names_out()), self.network_.input_shape[-1]
         if encoded != taken:
-            raise PermGradError(f"its columns are encoded as {encoded} numbers, its network takes {taken}")
+            raise PermGradError(f"the columns are encoded as {encoded} numbers, the network takes {taken}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> WeightedTable:
         """Return the rows that count; this is where they are checked, once."""
@@ -228,7 +228,9 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         counted = np.flatnonzero(weight)
         table, weight = table.take(counted), weight[counted] / weight[counted].mean()
         if table.y.nunique() < 2:
-            raise PermGradError("rows of positive sample_weight have one target value (one class); two are needed")
+            raise PermGradError(
+                "the rows with positive sample_weight have a single target value (one class); at least two are needed"
+            )
         return table, weight
 
     def _parts(self, rows: WeightedTable, validation_data: Any) -> list[tuple[WeightedTable, WeightedTable | None]]:

@@ -235,7 +235,7 @@ class HybridEstimator(TableEstimator):
         needed, free = 4 * (activations + weights), free_memory()
         if needed > free:
             raise PermGradError(
-                f"images of {shape[0]} × {shape[1]} pixels take about {needed / 1e9:,.1f} GB of memory in training,"
+                f"training on images of {shape[0]} × {shape[1]} pixels needs about {needed / 1e9:,.1f} GB of memory,"
                 f" {free / 1e9:,.1f} GB are free; choose a smaller image_size, batch_size or base_filters"
             )
 
@@ -461,7 +461,7 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
             needed = math.ceil(round(coverage / (1 - coverage), 9))
             weigh = "" if self.residual_weights_ is None else " that weigh alike"
             raise PermGradError(
-                f"a coverage of {coverage:g} takes at least {needed} validation rows{weigh}, this network had"
+                f"a coverage of {coverage:g} needs at least {needed} validation rows{weigh}, this network had"
                 f" {len(self.residuals_)}"
             )
         predicted = np.asarray(self.predict(X), float)
@@ -538,8 +538,9 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
             largest, spread = np.abs(values).max(), values.std()
         if not largest <= MAX_TARGET or not spread >= 1 / MAX_TARGET:
             raise PermGradError(
-                f"the target's values go up to {largest:.2g} and spread by {spread:.2g}; a network computes in"
-                f" float32, which takes at most {MAX_TARGET:.0e} and at least {1 / MAX_TARGET:.0e}: choose another unit"
+                f"the target's largest value is {largest:.2g} and its standard deviation {spread:.2g}; the network"
+                f" computes in float32 and needs at most {MAX_TARGET:.0e} and at least {1 / MAX_TARGET:.0e}; choose"
+                " another unit"
             )
         self.target_offset_ = float32_offset(values)
 

@@ -77,7 +77,7 @@ def compare_rankings(rankings: Mapping[str, FeatureRanking], best: Sequence[int]
     """
     features = {ranking.features for ranking in rankings.values()}
     if len(rankings) < 2 or len(features) > 1:
-        raise PermGradError("a comparison needs two rankings or more, all of the same features in the same order")
+        raise PermGradError("a comparison needs at least two rankings of the same features in the same order")
     n_features = len(next(iter(features)))
     if not best or min(best) < 1 or max(best) > n_features:
         raise PermGradError(f"best must be numbers between 1 and {n_features}, got {list(best)}")

@@ -180,7 +180,7 @@ def by_level(
     ('petal width (cm)', 5)
     """
     if isinstance(X, StreamedTable):
-        raise PermGradError("rows in memory are needed, got a StreamedTable; draw some: X, y = table.draw(2000, 0)")
+        raise PermGradError("expected rows in memory, got a StreamedTable; draw a sample: X, y = table.draw(2000, 0)")
     table = X if y is None and isinstance(X, Table) else None
     frame = as_frame(X).reset_index(drop=True)
     if table is None and y is None:
@@ -234,9 +234,9 @@ def _column(frame: pd.DataFrame, by: Any) -> pd.Series:
 def check_by(frame: pd.DataFrame, by: str) -> None:
     """Raise unless a frame has such a column, of at least two values."""
     if by not in frame.columns:
-        raise PermGradError(f"no column {by!r} to part the rows by; there are {listing(frame.columns, 12)}")
+        raise PermGradError(f"no column {by!r} to group the rows by; the columns are {listing(frame.columns, 12)}")
     if frame[by].nunique(dropna=False) < 2:
-        raise PermGradError(f"column {by!r} has one value; rows are parted by two or more")
+        raise PermGradError(f"column {by!r} has a single value; grouping needs at least two")
 
 
 def _levels(column: pd.Series) -> dict[str, np.ndarray]:
@@ -251,7 +251,7 @@ def _levels(column: pd.Series) -> dict[str, np.ndarray]:
     names = [_told(grid.labels[i]) for i in shown]
     levels = {name: np.flatnonzero(place == i) for name, i in zip(names, shown, strict=True)}
     if len(levels) < 2:
-        raise PermGradError(f"{column.name!r} has one level; rows are parted by two or more")
+        raise PermGradError(f"{column.name!r} has a single level; grouping needs at least two")
     return levels
 
 

@@ -101,7 +101,7 @@ def rank_recipe(
     """
     if not isinstance(table, Table):
         raise PermGradError(
-            f"expected a pg.Table, whose rows are split anew, got {type(table).__name__}: pg.Table(X, y)"
+            f"expected a pg.Table, which each training splits, got {type(table).__name__}; pass pg.Table(X, y)"
         )
     check_trainings(trainings)
     recipe = f"{estimator!r}, table {table.sha256}, split {split_random_state} {sizes}, {sorted(settings.items())}"
@@ -188,7 +188,7 @@ def _read(path: Path, recipe: str) -> FeatureRanking:
     ranking = FeatureRanking.load(path)
     found = ranking.settings.get("recipe")
     if found != recipe:
-        raise PermGradError(f"{path} is of another recipe, {found}; expected {recipe}; choose another directory")
+        raise PermGradError(f"{path} belongs to another recipe, {found}; expected {recipe}; choose another directory")
     return ranking
 
 

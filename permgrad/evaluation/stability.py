@@ -160,7 +160,9 @@ def rank_stability(rankings: Sequence[FeatureRanking], k: int | None = None) -> 
         raise PermGradError(f"stability compares at least two rankings, got {len(rankings)}")
     features = rankings[0].features
     if any(ranking.features != features for ranking in rankings):
-        raise PermGradError("stability compares rankings of the same features in the same order, these differ")
+        raise PermGradError(
+            "stability compares rankings of the same features in the same order; these rankings have different features"
+        )
     unused = set.intersection(*(set(ranking.unused) for ranking in rankings))
     if unused:
         features = tuple(name for name in features if name not in unused)

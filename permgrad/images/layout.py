@@ -256,7 +256,7 @@ def fit_layout(
         raise PermGradError(f"size must be a whole number of pixels from 1 to {MAX_SIZE:,}, got {size!r}")
     if (unique or method in ("igtd", "refined")) and X.shape[1] > size**2:
         raise PermGradError(
-            f"{X.shape[1]} features need as many pixels, an image of {size} × {size} has {size**2}; "
+            f"{X.shape[1]} features need at least {X.shape[1]} pixels, an image of {size} × {size} has {size**2}; "
             f"choose size={math.ceil(math.sqrt(X.shape[1]))} or more"
         )
     minimum, maximum = X.to_numpy(float).min(axis=0), X.to_numpy(float).max(axis=0)
@@ -285,8 +285,8 @@ def _numeric_frame(X: Any, features: tuple[str, ...] | None = None) -> pd.DataFr
     unfit = [name for name, column in X.items() if not is_number(column) or column.isna().any()]
     if unfit:
         raise PermGradError(
-            f"a layout needs numbers and none missing; encode or impute {listing(unfit)} first"
-            " (pg.HybridClassifier and pg.HybridRegressor do so themselves)"
+            f"a layout needs numbers without missing values; encode or impute {listing(unfit)} first"
+            " (pg.HybridClassifier and pg.HybridRegressor do this themselves)"
         )
     return X
 

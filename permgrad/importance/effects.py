@@ -215,7 +215,7 @@ class Effects:
             if both.names == name:
                 return both
         known_names = [*(column.name for column in self.columns), *(pair.names for pair in self.pairs)]
-        raise PermGradError(f"no effect of {name!r} was measured, but of {listing(known_names, 12)}")
+        raise PermGradError(f"no effect of {name!r} was measured; there are effects of {listing(known_names, 12)}")
 
     def __repr__(self) -> str:
         what = [f"{len(self.columns)} columns", *([f"{len(self.pairs)} pairs"] if self.pairs else [])]

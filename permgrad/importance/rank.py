@@ -259,7 +259,7 @@ def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: A
     }
     if any(asked.values()):
         raise PermGradError(
-            f"{listing(name for name, given in asked.items() if given)} is for Keras models, whose branches are seen;"
+            f"{listing(name for name, given in asked.items() if given)} is for Keras models, whose branches are known;"
             " leave it out for an estimator"
         )
 

@@ -62,7 +62,7 @@ def average_trainings(
     """
     n = len(rankings)
     if n < 2:
-        raise PermGradError(f"what another training would find is seen from at least two trainings, got {n}")
+        raise PermGradError(f"a recipe's ranking needs at least two trainings, got {n}")
     factor = np.sqrt(1 / n + n_test / n_train)
     averaged = average_rankings([_bare(ranking) for ranking in rankings], random_state)
     alike = rankings[0].settings.get("alike")  # other rows, about the same groups

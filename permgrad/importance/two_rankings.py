@@ -93,7 +93,7 @@ def compare_two(
     """
     if set(first.features) != set(second.features):
         only = sorted(set(first.features) ^ set(second.features))
-        raise PermGradError(f"two rankings are compared that have the same features; only one has {listing(only, 12)}")
+        raise PermGradError(f"a comparison needs two rankings of the same features; only one has {listing(only, 12)}")
     if names[0] == names[1]:
         raise PermGradError(f"the two rankings need two names, got {names[0]!r} twice")
     features = [first.features[i] for i in first.order]

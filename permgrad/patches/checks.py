@@ -188,8 +188,8 @@ class _Problems:
         ]
         if strict and serious:
             raise PermGradError(
-                f"{directory}: {len(serious)} patches or labels cannot be used as they are, and strict checks were"
-                f" asked for: {listing(serious)}; mend them, or leave strict away to go on without them"
+                f"{directory}: {len(serious)} patches or labels cannot be used, and strict checks were requested:"
+                f" {listing(serious)}; repair them, or leave strict out to go on without them"
             )
 
 
@@ -238,7 +238,7 @@ def _read_groups(path: Path) -> dict[str, str]:
         known = table[(table["group"] != "") & (table["id"] != "")].drop_duplicates(["id", "group"])
         several = known["id"][known["id"].duplicated()].unique().tolist()
         if several:
-            raise PermGradError(f"each id has one group, several have {listing(several)}")
+            raise PermGradError(f"each id must have one group; these have several: {listing(several)}")
     return dict(zip(known["id"], known["group"], strict=True))
 
 
@@ -254,7 +254,7 @@ def _list_files(directory: Path, where: str, problems: _Problems) -> dict[str, P
     try:
         names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
     except OSError as error:
-        raise PermGradError(f"cannot read {directory}: {error.strerror}; patches are looked for there") from error
+        raise PermGradError(f"cannot read {directory}: {error.strerror}; it should hold the patches") from error
     files: dict[str, Path] = {}
     for name in names:
         path = directory / name

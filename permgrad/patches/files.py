@@ -121,7 +121,7 @@ def read_patch(path: Path) -> np.ndarray:
     # As the file has it: told to give colour, OpenCV would quietly turn grey and 16 bits into it.
     image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     if image is None:
-        raise PermGradError(f"{path}: no image that can be read")
+        raise PermGradError(f"{path}: this image cannot be read")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         channels = 1 if image.ndim == 2 else image.shape[2]
         raise PermGradError(f"{path}: expected three channels of 8 bits, found {channels} of {8 * image.itemsize}")

@@ -93,7 +93,7 @@ class PatchTraining:
         if weight not in (None, "balanced") and not (isinstance(weight, (int, float)) and weight > 0):
             raise PermGradError(f"positive_weight must be a positive number, 'balanced' or None, got {weight!r}")
         if self.unfreezing == "gradual" and self.epochs < 2:
-            raise PermGradError("gradual unfreezing takes at least 2 epochs: from the head alone to the whole network")
+            raise PermGradError("gradual unfreezing needs at least 2 epochs: from the head alone to the whole network")
 
     def trained_share(self, epoch: int) -> float:
         """Return the share of the backbone's layers that is trained in an epoch (from 0).
@@ -303,14 +303,16 @@ class _Progress(keras.callbacks.Callback):
 
 def _check_loss(loss: float, epoch: int) -> None:
     if not np.isfinite(loss):
-        raise PermGradError(f"training diverged in epoch {epoch + 1} (the loss is {loss}); lower the rate")
+        raise PermGradError(f"training diverged in epoch {epoch + 1} (the loss is {loss}); lower the learning rate")
 
 
 def _validate(model: Any, patches: Patches, config: PatchTraining, epoch: int) -> dict[str, float]:
     size = PREDICTED_BATCHES * config.batch_size
     predicted = probability(predict_logits(model, patches, batch_size=size, workers=config.workers)[:, 0])
     if not np.isfinite(predicted).all():
-        raise PermGradError(f"after epoch {epoch + 1} some predictions for validation are no numbers; lower the rate")
+        raise PermGradError(
+            f"after epoch {epoch + 1} some validation predictions are not numbers; lower the learning rate"
+        )
     return {
         "val_loss": float(log_loss(patches.y, predicted)),
         "val_auc": float(roc_auc_score(patches.y, predicted)),

@@ -89,4 +89,4 @@ def _database(results: Path | None) -> str:
         return f"sqlite:///{database}"
     if results.is_dir() and is_study(results):
         raise PermGradError(f"the study of {results} is in another storage; give its --storage too")
-    raise PermGradError(f"{results} is no results directory of `permgrad tune`")
+    raise PermGradError(f"{results} is not a results directory of `permgrad tune`")

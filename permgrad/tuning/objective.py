@@ -133,7 +133,7 @@ def evaluate(
     reached = _note_scores(objective, trial, estimator)
     values = [reached[name] for name in objective.metrics]
     if not np.isfinite(values).all():
-        raise PermGradError(f"{' and '.join(objective.metrics)} came out as {values}, which is no finite number")
+        raise PermGradError(f"{' and '.join(objective.metrics)} came out as {values}, not as finite numbers")
     return estimator, values
 
 

@@ -223,7 +223,7 @@ BAD = {
     "target of a data set": (["iris", "--target", "sepal width (cm)"], "the target of data set 'iris' is 'species'"),
     "task of a data set": (["iris", "--task", "regression"], "the task of data set 'iris' is classification"),
     "unwritable": (["{csv}", "--target", "y", "--out", "/proc/x/y"], "cannot write to /proc/x/y"),
-    "too small": (["{csv}", "--target", "y", "--image-size", "1"], "features need as many pixels"),
+    "too small": (["{csv}", "--target", "y", "--image-size", "1"], "features need at least"),
     "class weight": (["{csv}", "--target", "c", "--class-weight", "balanced"], "for classification"),
     "unknown option": (["{csv}", "--colour", "red"], "No such option"),
 }
@@ -262,7 +262,7 @@ def test_what_speaks_against_a_network_comes_before_its_ranking(capsys):
     ranking = pg.FeatureRanking(("a", "b"), [1.0, 0.0], settings=settings, branch_weights=weights)
     show_ranking(ranking)
     first, second, *_ = [line for line in capsys.readouterr().out.splitlines() if line]
-    assert first.startswith("This network has learned nothing that these 50 rows can tell from chance: its loss is 0.7")
+    assert first.startswith("This network has learned nothing: on these 50 rows its loss is 0.7")
     assert second == settings["verdict"]
     show_ranking(ranking)
     assert "branch weights" not in capsys.readouterr().out
@@ -316,7 +316,7 @@ def test_several_trainings_with_probes(csv, tmp_path, command):
 
 def test_levels_of_no_column_are_told_before_training(csv, command, tmp_path):
     options = ["--target", "y", "--out", tmp_path / "out", "--by", "nothing"]
-    assert "no column 'nothing' to part the rows by" in command("rank", csv, *options, *FAST).stderr
+    assert "no column 'nothing' to group the rows by" in command("rank", csv, *options, *FAST).stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -135,7 +135,7 @@ def plain_name(level: str | None, counts: dict[str, int]) -> str:
 def test_levels_are_kept_apart_or_pooled_by_frequency(kind):
     counts = counts_of(kind)
     column = column_of(counts)
-    with pytest.warns(UserWarning, match=f"'c' has {len(counts)} categories; the .* are pooled by how often"):
+    with pytest.warns(UserWarning, match=f"'c' has {len(counts)} categories; the .* are pooled by frequency"):
         encoder = pg.ColumnEncoder().fit(pd.DataFrame({"c": column}))
     restored = pg.ColumnEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
     rows = pd.DataFrame({"c": [*column, "never seen", None]})

@@ -162,7 +162,7 @@ def test_what_cannot_be_known_of_rows(frame, tmp_path):
     refused("no column 'nobody'", group="nobody")
     refused("must be different columns", group="patient", weight="patient")
     refused("times must be dates or numbers", time="patient")
-    refused("say which rows validate", split="part", time="visit")
+    refused("define the validation rows", split="part", time="visit")
     refused("are in more than one part", split="part", group="patient")
     frame["part"] = np.where(frame["part"] == "test", "train", frame["part"])
     refused("no row is 'test'", split="part")

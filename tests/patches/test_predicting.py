@@ -67,7 +67,7 @@ def test_a_network_that_ends_in_a_sigmoid_says_the_same(model, patches):
 def test_a_network_that_says_more_than_one_number(units, activation, patches):
     pixels = keras.Input((48, 48, 3))
     end = keras.layers.Dense(units, activation)(keras.layers.GlobalAveragePooling2D()(pixels))
-    with pytest.raises(pg.PermGradError, match="one logit of a patch, got one of 2 outputs"):
+    with pytest.raises(pg.PermGradError, match="with one logit, got one with 2 outputs"):
         pg.predict_patches(keras.Model(pixels, end), patches)
 
 

@@ -131,7 +131,7 @@ def _cut(model: Any) -> CutModel:
     if reach[id(model.outputs[0])] != frozenset(range(len(roots))):
         raise PermGradError(
             f"the model's {len(roots)} branches never meet: not all of its inputs reach the output"
-            " through one merging layer; explain each model on its own"
+            " through one merging layer; explain each part as a model of its own"
         )
     codes = [graph.fusion_inputs(reach, i, root) for i, root in enumerate(roots)]
     kinds = ["image" if graph.has_image(reach, i, root) else "tabular" for i, root in enumerate(roots)]

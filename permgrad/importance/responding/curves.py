@@ -114,7 +114,7 @@ def _check(kind: str, n_points: int, ice: int) -> None:
     if n_points < 2:
         raise PermGradError(f"n_points must be at least 2, got {n_points}")
     if ice < 0 or (ice and kind == "ale"):
-        raise PermGradError(f"ice is a number of rows whose own curves kind='pdp' draws, got {ice} with kind={kind!r}")
+        raise PermGradError(f"ice must be a number of rows, and 0 unless kind='pdp', got {ice} with kind={kind!r}")
 
 
 def _named(
@@ -128,7 +128,7 @@ def _named(
     both = [*(name for name in asked if not isinstance(name, str)), *pairs]
     wrong = [given for given in both if len(given) != 2 or given[0] == given[1]]
     if wrong:
-        raise PermGradError(f"a pair is two different columns, got {wrong[0]!r}")
+        raise PermGradError(f"a pair must be two different columns, got {wrong[0]!r}")
     for name in chain(names, *both):
         answers.position(name)
     return list(dict.fromkeys(names)), [(first, second) for first, second in dict.fromkeys(map(tuple, both))]

@@ -159,7 +159,7 @@ def interactions(
     names = list(dict.fromkeys(features)) if features is not None else _moving(many, n_columns, random_state)
     at = [many.position(name) for name in names]
     if len(at) < 2:
-        raise PermGradError(f"interactions are of two columns or more, got {names}")
+        raise PermGradError(f"interactions need at least two columns, got {names}")
     answers = many.some(max_rows, random_state)
     table = _pairs(answers, names, at, random_state)
     return Interactions(table, tuple(names), answers.unit, len(answers))
