@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 
 class PermGradError(ValueError):
-    """Input that permgrad cannot use; the message says what was expected, what came and what to do.
+    """Input that permgrad cannot use; the message says what was expected, what was given and what to do.
 
     Examples
     --------

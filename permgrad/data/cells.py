@@ -34,7 +34,7 @@ class Cells:
         The genes.
     name : str
     notes : dict
-        Facts about where they come from; of planted cells, what is planted.
+        Facts about their origin; for simulated cells, what is planted.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class Cells:
         return np.unique(self.y).tolist()
 
     def take(self, rows: np.ndarray) -> Cells:
-        """Return some of the cells, by position or as a mask; a file's are not read.
+        """Return some of the cells, by position or by mask; rows in a file are not read.
 
         Examples
         --------
@@ -80,7 +80,7 @@ class Cells:
         return replace(self, X=X, y=self.y[at])
 
     def only(self, features: Sequence[str]) -> Cells:
-        """Return some of the genes, in the order given: a panel.
+        """Return the cells with some of the genes only, in the given order: a panel.
 
         Raises
         ------
@@ -112,10 +112,10 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     ----------
     path : path
     target : str
-        Column of ``obs`` with the classes. Cells without one are left out.
+        Column of ``obs`` with the classes. Cells without a class are left out.
     on_disk : bool
-        Leave the matrix in the file, which must then stay where it is: each batch is read when it is wanted. Sparse
-        matrices must be stored by row (CSR).
+        Leave the matrix in the file, which must then not move: each batch is read when it is needed. Sparse matrices
+        must be stored by row (CSR).
 
     Returns
     -------
@@ -124,7 +124,8 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     Raises
     ------
     PermGradError
-        If anndata is not installed, the file is absent or no ``.h5ad``, has no such column, or is stored by column.
+        If anndata is not installed; if the file is absent, not an ``.h5ad`` file, stored by column, or has no such
+        column.
 
     Examples
     --------

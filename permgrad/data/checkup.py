@@ -66,20 +66,20 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class TableCheck:
-    """What `Table.check` found.
+    """The result of `Table.check`.
 
     Attributes
     ----------
     table : DataFrame
         A row for each column: its name, kind ("number", "category", "ordered category", "truth value", "date",
         "identifier", "free text", "constant"), missing and distinct values, lowest and highest value (of categories,
-        the most and the least frequent level), and ``alone``, how well it tells the target alone: AUC or R² of rows
-        left out, NaN where that was not measured.
+        the most and the least frequent level), and ``alone``, how well it alone predicts the target: AUC or R² on
+        held-out rows, NaN if that was not measured.
     histograms : dict
-        Of each column that holds values, the number of rows in each of 12 equal bins, lowest first, or of the 12 most
-        frequent levels.
+        For each column with values, the number of rows in each of 12 equal bins, lowest first, or with each of the 12
+        most frequent levels.
     findings : tuple of Finding
-        The gravest first.
+        The most serious first.
     score : {"AUC", "R²"}
         What ``alone`` is.
 

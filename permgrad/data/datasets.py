@@ -41,13 +41,13 @@ def list_datasets() -> pd.DataFrame:
 def load_dataset(name: str) -> Table:
     """Load a data set by its name, see `list_datasets`.
 
-    Bundled tables come from scikit-learn. Others are looked for in the directory named by the
-    environment variable ``PERMGRAD_DATA``, then in the cache, then downloaded into it.
+    Bundled tables come from scikit-learn. permgrad looks for the others in the directory that the
+    environment variable ``PERMGRAD_DATA`` names, then in its cache; otherwise it downloads them.
 
     Returns
     -------
     Table
-        Its ``notes`` hold title, source, licence, citation, and whether it is only a part of the data.
+        Its ``notes`` hold title, source, licence, citation, and whether it is only a part of the original data.
 
     Raises
     ------

@@ -17,8 +17,8 @@ from permgrad.errors import PermGradError, listing
 class DerivedColumns(TransformerMixin, BaseEstimator):
     """Keep some columns of a table, and add products and ratios of columns. A scikit-learn transformer.
 
-    Each row is computed from itself alone; nothing is learned from the data but the columns' names, so rows of a
-    test set cannot leak into training rows.
+    Each row is computed from its own values. Nothing but the column names is learned from the data, so test rows
+    cannot leak into training rows.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
         self.keep = keep
 
     def fit(self, X: Any, y: Any = None) -> DerivedColumns:
-        """Check that the list can be computed from the table's columns.
+        """Check that the new columns can be computed from the table's columns.
 
         Raises
         ------
         PermGradError
-            If it names absent or non-numeric columns, gives a name twice, or a ratio is not of two columns.
+            If columns are absent or not numeric, a name is given twice, or a ratio does not have two columns.
 
         Examples
         --------
@@ -114,7 +114,7 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
         return pd.concat([frame[self._kept(frame)], pd.DataFrame(new, index=frame.index)], axis=1)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns that `transform` gives.
+        """Return the names of the columns that `transform` returns.
 
         Examples
         --------

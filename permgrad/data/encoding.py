@@ -31,10 +31,11 @@ MIN_GAPS_SHARE = 0.01
 
 
 class ColumnEncoder(TransformerMixin, BaseEstimator):
-    """Columns of any kind as float32 columns; a scikit-learn transformer.
+    """Encode columns of any kind as float32 columns; a scikit-learn transformer.
 
-    Encoded columns are, in this order: numbers (`numeric_`), parts of dates (`dates_`), 0/1 columns of what is missing
-    (`gaps_`), and those of categories (`categories_`, `pools_`). Text is read as numbers or dates where it was at fit.
+    Encoded columns are, in this order: numbers (`numeric_`), parts of dates (`dates_`), 0/1 columns that mark missing
+    values (`gaps_`), and 0/1 columns of categories (`categories_`, `pools_`). Text that was read as numbers or dates at
+    fit is read in the same way later.
 
     Attributes
     ----------
@@ -43,44 +44,44 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
     numeric_ : tuple of str
         Numeric columns and ordered categories that vary, in order.
     dates_ : dict
-        Each date that varies, with those of its parts that do: "days" since the first training row's date, "year",
-        "month", "weekday" (0 is Monday), "hour". All of them are one column of the table, and ranked as one.
+        Each date that varies, with its parts that vary: "days" since the first date in training, "year", "month",
+        "weekday" (0 is Monday), "hour". Together they are one column of the table, and ranked as one.
     origins_ : dict
-        The first training row's date of each of these, as text (ISO 8601).
+        The first training date of each of these, as text (ISO 8601).
     medians_ : tuple of float
-        Training median of each number and of each date's part, in this order: what fills its gaps.
+        Training median of each number and of each part of a date, in this order: it replaces missing values.
     ranges_ : dict
         Lowest and highest training value of each of `numeric_`; of an ordered category, positions of levels. First and
         last training date of each of `dates_`, as text (ISO 8601).
     offsets_ : tuple of float
-        What is taken off each of these before it becomes float32: 0, but for columns whose spread
-        float32 would blur (times in seconds since 1970, say), see `float32_offset`.
+        Constant that is subtracted from each of these before it becomes float32: 0, except for columns for which
+        float32 is too coarse (such as times in seconds since 1970), see `float32_offset`.
     ordinals_ : dict
-        Each ordered category that is encoded, with its levels as text, in the order of its dtype: a row's number is
-        the position of its level, from 0.
+        Each ordered category that is encoded, with its levels as text, in the order of its dtype: the number of a row
+        is the position of its level, counted from 0.
     gaps_ : tuple of str
-        Those numeric columns, ordered categories and dates of which the network is told where they are missing: at
-        least 1 % of the training rows, and 5. One may be here alone: whose values are all the same, where it has any.
+        Numeric columns, ordered categories and dates whose missing values have a 0/1 column: those that are missing in
+        at least 1 % of the training rows, and in at least 5. A column that is otherwise constant may be here only.
     categories_ : dict
-        Each categorical column that varies, with the levels, as text, that have a 0/1 column of their own: up to 30
-        levels, all; of more, those in at least 4 training rows, up to 100. Missing values are a level too.
+        Each categorical column that varies, with the levels, as text, that have their own 0/1 column: all of up to 30
+        levels; of more levels, those in at least 4 training rows, up to 100. Missing values are a level too.
     pools_ : dict
         Each categorical column with further levels: the pools, "(in 1-3 rows)", "(in 4-7 rows)", ..., whose 0/1 column
         is shared by the other levels that are in so many training rows, rarest first. Each with its levels, but for the
         rarest: it holds all that is nowhere else, levels not seen in training among them.
     constant_ : tuple of str
-        Columns that are not encoded: with at most one distinct value in training (all-missing ones too),
-        categories of which each is too rare to be told from the others, and those of `left_out_`.
+        Columns that are not encoded: those with at most one distinct value in training (including all-missing ones),
+        those whose categories are all too rare, and those of `left_out_`.
     left_out_ : dict
-        Identifiers and columns of free text, each with the reason.
+        Identifiers and columns of free text, with the reason for each.
     rules_ : dict
-        Each column that came as text and was numbers or dates, with the `TextRule` by which texts are read.
+        Each column of text that holds numbers or dates, with the `TextRule` by which it is read.
     missing_ : dict
-        Number of missing training values of each column that has any.
+        Number of missing training values, for each column that has any.
     groups_ : dict
-        For each encoded column of the table, in its order, the positions of its encoded columns.
+        For each column of the table that is encoded, in the table's order, the positions of its encoded columns.
     n_numbers_ : int
-        So many of the encoded columns, the first ones, are numbers and parts of dates; the others are 0/1.
+        Number of encoded columns, the first ones, that are numbers and parts of dates; the others are 0/1.
 
     Examples
     --------
@@ -106,12 +107,12 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         PermGradError
-            If no column has anything to learn from, or a column is neither numeric nor categorical (dates, say).
+            If no column holds anything to learn from, or the type of a column is not supported.
 
         Warns
         -----
         UserWarning
-            Naming the columns that are left out, and those with levels that share 0/1 columns.
+            If columns are left out, or levels share 0/1 columns. The message names the columns.
 
         Examples
         --------
@@ -176,7 +177,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame, array of shape (n_rows, n_features), or Table
-            Categories, ordered ones too, may come as text or in a dtype of other levels: names count.
+            Categories, ordered ones too, may come as text or with other levels in their dtype: only names matter.
 
         Returns
         -------
@@ -185,13 +186,13 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         UnfittedError, PermGradError
-            If a column that was numeric at fit now holds something else, or exceeds float32.
+            If a column that was numeric at fit holds something else now, or exceeds float32.
 
         Warns
         -----
         UserWarning
-            Of categories that were not seen in training, where all those that were are kept apart: they become all
-            zeros. Of names that are no level of an ordered category: they are taken for missing.
+            If a category was not seen in training, and no pool takes it: its columns are all zero. If a name is not a
+            level of an ordered category: it is treated as missing.
 
         Examples
         --------
@@ -236,8 +237,8 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the encoded columns; `input_features` is ignored.
 
-        They are ``"age"``, ``"signup (month)"``, ``"age=(missing)"``, ``"colour=red"``, ``"zip=(in 1-3 rows)"``, ...
-        Where two would be called alike, as of a column that is itself called "colour=red", later ones are numbered.
+        Names look like ``"age"``, ``"signup (month)"``, ``"age=(missing)"``, ``"colour=red"``, ``"zip=(in 1-3 rows)"``.
+        If two would be equal, because a column is itself called "colour=red", later ones are numbered.
 
         Examples
         --------
@@ -269,7 +270,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return len(self._number_owners())
 
     def number_gaps(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return where a number or a date is missing, bool of shape ``(n_rows, n_numbers_)``; names as for `encode`.
+        """Return where numbers or dates are missing, bool of shape ``(n_rows, n_numbers_)``; names as for `encode`.
 
         Examples
         --------
@@ -280,7 +281,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return np.isnan(self._all_numbers(frame))
 
     def readable(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the columns as they are read: numbers and dates as such, text that stands for nothing as missing.
+        """Return the columns as they are read: numbers and dates as such, texts that mean "missing" as missing.
 
         Examples
         --------
@@ -386,7 +387,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         PermGradError, KeyError, TypeError, AttributeError
-            If that is no such description.
+            If `content` is not such a description.
 
         Examples
         --------

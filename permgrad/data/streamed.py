@@ -24,25 +24,25 @@ HASHED = 2**20
 
 @dataclass(frozen=True, eq=False)
 class StreamedTable:
-    """A table in Parquet files, of which blocks of rows are read as they are needed.
+    """A table in Parquet files, read in blocks of rows as they are needed.
 
-    Estimators fit, predict and rank it as a `Table`; what they learn of columns (scales, categories, places in the
-    image) they learn from `sample`, and the network from all rows.
+    Estimators fit, predict and rank it like a `Table`. They learn scales, categories and places in the image from
+    `sample`, and train the network on all rows.
 
     Attributes
     ----------
     X : RowsInFiles
-        The columns, as they stand in the files.
+        The columns, as they are in the files.
     y : Series
         The target of each row: numbers, or labels as categories.
     task : {"regression", "classification"}
     name : str
     sample_rows : int
-        Rows that a sample has at most.
+        Maximum number of rows of a sample.
     kinds : mapping of str to kind
         As of `Table`.
     said : tuple of str
-        What was made of the files, a line each.
+        How the files were interpreted, one line each.
     notes : dict
 
     Examples
@@ -78,20 +78,21 @@ class StreamedTable:
         na: Sequence[str] = (),
         name: str | None = None,
     ) -> StreamedTable:
-        """Look at Parquet files; of all rows, only the target is read.
+        """Open Parquet files; only the target of all rows is read.
 
         Parameters
         ----------
         path : path
-            Of a Parquet file, of a directory of them, or a pattern such as ``part-*.parquet``.
+            A Parquet file, a directory of them, or a pattern such as ``part-*.parquet``.
         target : str
             Column to predict.
         task : {"regression", "classification"}, optional
-            By default told by the target of all rows, as of `Table`.
+            By default inferred from the target of all rows, as for `Table`.
         sample_rows : int
-            How many training rows scales, categories, quantiles and the image's layout are learned from, at least 10.
+            Number of training rows from which scales, categories, quantiles and the image's layout are learned; at
+            least 10.
         drop, kinds, na
-            As of `Table` and `Table.from_file`. Classes of few rows are neither merged nor dropped.
+            As for `Table` and `Table.from_file`. Classes with few rows are neither merged nor dropped.
         name : str, optional
 
         Raises
@@ -138,12 +139,12 @@ class StreamedTable:
     def split(
         self, sizes: tuple[float, float, float] = (0.6, 0.2, 0.2), *, random_state: int = 42
     ) -> tuple[StreamedTable, StreamedTable, StreamedTable]:
-        """Split the rows at random into train, validation and test, each by a hash of its number in the files.
+        """Split the rows at random into train, validation and test, by a hash of each row's number in the files.
 
         Parameters
         ----------
         sizes : three floats that sum to 1
-            Each row's chance to be in a part; parts are so large on average.
+            Probability that a row is in each part.
         random_state : int
 
         Raises
@@ -168,7 +169,7 @@ class StreamedTable:
         return train, val, test
 
     def apart(self, low: float, high: float, random_state: int) -> tuple[StreamedTable, StreamedTable]:
-        """Return all rows but a share, and that share: those whose hash is from `low` up to `high`.
+        """Return the rows outside a share, and those inside it: the rows whose hash is from `low` up to `high`.
 
         Examples
         --------
@@ -182,7 +183,7 @@ class StreamedTable:
         return self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
 
     def take(self, at: np.ndarray) -> StreamedTable:
-        """Return the table of these rows (positions here).
+        """Return a table of these rows, by position in this table.
 
         Examples
         --------
@@ -193,7 +194,7 @@ class StreamedTable:
         return replace(self, X=self.X.take(at), y=self.y.iloc[at].reset_index(drop=True))
 
     def draw(self, n_rows: int, random_state: int) -> tuple[pd.DataFrame, pd.Series]:
-        """Read rows that are drawn at random, in random order: of two draws the smaller is the larger's beginning.
+        """Read a random sample of rows, in random order; a smaller sample is the beginning of a larger one.
 
         Examples
         --------
@@ -211,12 +212,12 @@ class StreamedTable:
         return rows.frame(slice(None)), pd.Series(y, name=self.y.name)
 
     def sample(self, random_state: int) -> Table:
-        """Return `sample_rows` of the rows, or all where there are fewer, as a table in memory.
+        """Return `sample_rows` of the rows, or all if there are fewer, as a table in memory.
 
         Raises
         ------
         PermGradError
-            For what `Table` refuses.
+            If `Table` refuses the rows.
 
         Examples
         --------

@@ -168,7 +168,7 @@ def additive(
     noise: float = 0.3,
     task: Task = "regression",
 ) -> Table:
-    """Return standard normal features; the target is a weighted sum of some of them, and noise.
+    """Return standard normal features; the target is a weighted sum of some of them, plus noise.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def correlated_nulls(
     noise: float = 0.5,
     task: Task = "regression",
 ) -> Table:
-    """Return normal features of which the irrelevant ones correlate with the relevant ones, and say no more.
+    """Return normal features; the irrelevant ones correlate with relevant ones, but add no information.
 
     The relevant features z are independent and standard normal. Each null is ``correlation * z_j +
     sqrt(1 - correlation**2) * e`` of one of them, its parent, in turn, with noise e of its own: given the relevant
@@ -288,7 +288,7 @@ def duplicated(
     noise: float = 0.3,
     task: Task = "regression",
 ) -> Table:
-    """Return standard normal features, some of the relevant ones several times: importance is shared or lost.
+    """Return standard normal features, with copies of some relevant ones: importance is shared or lost.
 
     Parameters
     ----------
@@ -415,13 +415,13 @@ def gene_expression(
     correlation: float = 0.9,
     shift: float = 3.0,
 ) -> Table:
-    """Return expression-like features: groups of correlated genes, of which some are raised in one class each.
+    """Return features like gene expression: groups of correlated genes, some of which are raised in one class.
 
-    A group is a planted gene, a standard normal number z for each row, and copies ``correlation * z +
-    sqrt(1 - correlation**2) * e`` with noise e of their own. In marker groups z is `shift` higher in the rows of one
-    class; the classes take turns. The other groups, and all genes outside groups, tell nothing. Each gene then gets a
-    mean between 2 and 12 and a standard deviation (of the noise) between 0.5 and 1.5, and is cut off at 0, as
-    logarithms of counts are.
+    A group is a planted gene, a standard normal number z for each row, and copies ``correlation * z + sqrt(1 -
+    correlation**2) * e`` with noise e of their own. In marker groups z is `shift` higher in the rows of one class; the
+    classes take turns. The other groups, and all genes outside groups, carry no information. Each gene then gets a mean
+    between 2 and 12 and a standard deviation (of the noise) between 0.5 and 1.5, and is cut off at 0, as logarithms of
+    counts are.
 
     Parameters
     ----------
@@ -497,7 +497,7 @@ def single_cells(
     fold: float = 4.0,
     part: int = 0,
 ) -> Cells:
-    """Return sparse counts of planted cell types: a few genes tell them apart, many more vary for other reasons.
+    """Return sparse counts of simulated cell types: a few genes distinguish them, many more vary for other reasons.
 
     The count of a gene in a cell is negative binomial (dispersion 2), its mean the product of the gene's own rate, the
     cell's depth and fold changes. A marker is `fold` times as high in the cells of one class; the classes take turns.

@@ -38,7 +38,7 @@ class NetworkEstimator(BaseEstimator, ABC):
     history_ : dict of lists
         What training logged, epoch by epoch.
     random_state_ : int
-        What ``random_state`` came to: equal to it, or drawn from it.
+        The seed that was used: equal to ``random_state``, or drawn from it.
     prior_ : ndarray of shape (n_classes,) or (1,)
         Each class's share of the weighted training rows, or the mean of their target.
     trained_on_ : dict
@@ -68,10 +68,10 @@ class NetworkEstimator(BaseEstimator, ABC):
         self.networks_ = [network]
 
     def loss(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean loss over rows that `fit` minimises, computed in float64, penalties left out.
+        """Return the loss that `fit` minimises: its mean over rows, computed in float64, without penalties.
 
-        Cross-entropy, each row weighed by its class's weight; or the squared error, divided by the
-        variance of the training target, so that 1 is what predicting the mean achieves.
+        The loss is cross-entropy, each row weighted by the weight of its class; or the squared error divided by the
+        variance of the training target, so that predicting the mean gives 1.
 
         Parameters
         ----------
@@ -91,10 +91,10 @@ class NetworkEstimator(BaseEstimator, ABC):
         return float(np.average(self._row_losses(target, self._network_output(X)), weights=weights))
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
-        """Write network, settings and what else was fitted to a new directory; `permgrad.load` reads it.
+        """Write the network, its settings and everything else that was fitted to a new directory.
 
-        The directory's ``README.md`` is a model card: what the network is, what it was trained on, how good it is, what
-        it must not be used for, and how to use it.
+        `permgrad.load` reads the directory. Its ``README.md`` is a model card: what the network is, what it was trained
+        on, how good it is, what it must not be used for, and how to use it.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class NetworkEstimator(BaseEstimator, ABC):
             write_estimator(self, staging)
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return everything that was fitted besides the network, ready for JSON."""
         return {
             "features": list(self.features_),
             "named": hasattr(self, "feature_names_in_"),
@@ -127,7 +127,7 @@ class NetworkEstimator(BaseEstimator, ABC):
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Restore what `state_to_dict` returned, and the networks that were saved with it."""
         self.networks_ = networks
         self.features_ = tuple(content["features"])
         self.n_features_in_ = len(self.features_)
@@ -210,7 +210,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return self._network_output(X)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the likeliest class of each row.
+        """Return the most probable class of each row.
 
         Examples
         --------
@@ -221,7 +221,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return self.classes_[best]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy; labels may be objects, as those of `fit`.
+        """Return the accuracy; labels may be of any kind that `fit` takes.
 
         Examples
         --------
@@ -231,7 +231,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return super().score(X, as_target(y), sample_weight)
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON.
+        """Return everything that was fitted besides the network, ready for JSON.
 
         Examples
         --------
@@ -246,7 +246,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it.
+        """Restore what `state_to_dict` returned, and the networks that were saved with it.
 
         Examples
         --------

@@ -78,10 +78,10 @@ class TellsEffects:
         max_rows: int = MAX_ROWS,
         random_state: int = 0,
     ) -> Effects:
-        """Measure which way each of the table's columns pushes the answer; arguments as of `permgrad.effects`.
+        """Measure which way each column of the table pushes the prediction; arguments as for `permgrad.effects`.
 
-        A column moves as a whole: its date's parts, its category's 0/1 columns. Columns that never varied in training,
-        and those left out, are not read by the network, and not measured unless named.
+        A column moves as a whole, with all parts of a date or all 0/1 columns of a category. The network does not read
+        columns that never varied in training, or that were left out; they are measured only if you name them.
 
         Examples
         --------
@@ -112,7 +112,7 @@ class TellsEffects:
         scale: Scale = "log-odds",
         random_state: int = 0,
     ) -> Interactions:
-        """Measure what pairs of the table's columns do beyond each alone; arguments as of `permgrad.interactions`.
+        """Measure how much pairs of columns interact; arguments as for `permgrad.interactions`.
 
         Examples
         --------
@@ -155,44 +155,45 @@ class RanksFeatures(TellsEffects):
         budget: Budget = Budget(),
         verbose: bool | None = None,
     ) -> FeatureRanking:
-        """Rank the table's columns by what each is worth to the network, on rows that it was not fitted on.
+        """Rank the table's columns by the loss that each saves, on rows that the network was not fitted on.
 
         Parameters
         ----------
         X, y
-            As for `fit`. Of a `StreamedTable`, rows are drawn, as many as the budget's tolerance asks for.
+            As for `fit`. From a `StreamedTable`, a random sample is drawn, as large as the budget's tolerance requires.
         groups : mapping of str to column names, or "correlated", optional
-            Columns to rank as one, permuted together; columns in no group stay single. "correlated" clusters these
-            rows' columns, in two levels, see `permgrad.correlated_groups`.
+            Columns to permute together and rank as one; other columns stay single. "correlated" clusters the columns by
+            these rows, in two levels, see `permgrad.correlated_groups`.
         sample_weight, row_groups : array of shape (n_rows,), optional
-            How many rows each stands for, and labels of rows that were drawn together (what `fit` calls groups); by
+            How many rows each row stands for, and labels of rows that were drawn together (`fit` calls them groups); by
             default those of a table. See `permgrad.permutation_importance`.
         formula : {"game", "last in", "fused", "published"} or Formula, optional
-            By default Shapley values of the game of (column, branch), where they take some minutes at most; see
+            By default Shapley values of the game of (column, branch), if they take a few minutes at most; see
             `permgrad.rank_features`.
         end_to_end : bool, optional
-            Also permute each column through both branches at once: what it is worth as the last to be seen; by default
-            where that takes about a minute at most.
+            Also permute each column through both branches at once (last in); by default if that takes about a minute at
+            most.
         conditional : bool
-            Also do so among rows alike in the other columns, for p-values; see `permgrad.permutation_importance`.
+            Also permute among rows that are alike in the other columns, for p-values; see
+            `permgrad.permutation_importance`.
         n_repeats : int
             Permutations of each column.
         random_state : int, optional
-            Of permutations and bootstrap; by default the estimator's.
+            Seed of permutations and bootstrap; by default the estimator's.
         budget : Budget
-            Memory, time, checkpoint and tolerance. With groups, time goes to them first, and each level keeps a
-            checkpoint of its own beside the one named.
+            Memory, time, checkpoint and tolerance. With groups, time goes to them first, and each level has its own
+            checkpoint beside the named one.
         verbose : bool, optional
             Show progress bars; by default the estimator's.
 
         Returns
         -------
         FeatureRanking
-            One entry for each column that the user gave: a categorical column's 0/1 columns go
-            together, and Grad-CAM is averaged over their pixels. Columns that never varied rank last.
-            With groups, one for each group, whose members' ranking is its ``drill_down(group)``.
-            Where the network's loss cannot be told from that of the training rows' prior, ``settings["learned"]`` says
-            so, and its branches count alike; see `permgrad.rank_features`.
+            One entry for each column of the table: the 0/1 columns of a category count as one, and Grad-CAM is averaged
+            over their pixels. Columns that never varied rank last.
+            With groups, one entry for each group; ``drill_down(group)`` gives the ranking of its members.
+            If the network's loss is not significantly below that of the training rows' prior, ``settings["learned"]``
+            says so, and the branches get equal weights; see `permgrad.rank_features`.
 
         Raises
         ------
@@ -201,7 +202,7 @@ class RanksFeatures(TellsEffects):
         Warns
         -----
         UserWarning
-            If the network has learned nothing that these rows can tell.
+            If the network's loss on these rows shows nothing learned.
 
         Examples
         --------
@@ -288,16 +289,16 @@ class RanksByAveraging(TellsEffects):
         budget: Budget = Budget(),
         verbose: bool | None = None,
     ) -> FeatureRanking:
-        """Rank the table's columns by each network on the same rows and permutations, and average.
+        """Rank the table's columns by each network, on the same rows and permutations, and average the rankings.
 
         Parameters
         ----------
         X, y, groups, sample_weight, row_groups, formula, end_to_end, conditional, n_repeats, verbose
-            As of `HybridClassifier.rank_features`.
+            As for `HybridClassifier.rank_features`.
         random_state : int, optional
-            Of permutations and bootstrap, the same for all networks; by default 0.
+            Seed of permutations and bootstrap, the same for all networks; by default 0.
         budget : Budget
-            Each network gets its part of the time, and a checkpoint of its own beside the one named.
+            Each network gets its share of the time, and its own checkpoint beside the named one.
 
         Returns
         -------
@@ -364,28 +365,27 @@ class ExplainsImages(RanksFeatures):
     def explain_rows(
         self, X: Any, background: Any, *, of: Any = None, n_orders: int = LEAST_ROUNDS, random_state: int | None = None
     ) -> RowExplanations:
-        """Explain rows: what each column adds to the network's answer, by Shapley values of its output.
+        """Explain rows: what each column adds to the network's prediction, as Shapley values of its output.
 
         Parameters
         ----------
         X
             Rows to explain, as for `predict`.
         background
-            Rows whose values stand for what is not seen, such as 64 of the training rows; see
-            `permgrad.explain_rows`.
+            Rows whose values replace hidden columns, such as 64 of the training rows; see `permgrad.explain_rows`.
         of : label, optional
-            The class whose log-odds are explained; by default the second of two classes, and of more the one that the
-            network thinks the likeliest, row by row.
+            The class whose log-odds are explained. By default the second of two classes; with more classes, the most
+            probable class of each row.
         n_orders : int
-            Orders in which columns come into sight, at least.
+            Minimum number of orders in which columns are revealed.
         random_state : int, optional
             By default the estimator's.
 
         Returns
         -------
         RowExplanations
-            One value for each column that the user gave; columns that never varied add 0. Of several networks the mean
-            of their answers is explained (of log-odds, not of probabilities).
+            One value for each column of the table; columns that never varied add 0. With several networks, the mean of
+            their outputs is explained (of log-odds, not of probabilities).
 
         Raises
         ------
@@ -424,7 +424,7 @@ class ExplainsImages(RanksFeatures):
         return replace(average_explanations(found).with_features(encoder.features_), rows=given)
 
     def answers(self, X: Any) -> tuple[pd.DataFrame, Any, list[Any] | None, tuple[str, ...]]:
-        """Return what `permgrad.effects` asks: readable columns, who responds, the classes, and columns not read.
+        """Return what `permgrad.effects` needs: readable columns, a function that predicts, classes, unused columns.
 
         Examples
         --------

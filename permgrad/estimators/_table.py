@@ -72,19 +72,19 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         Parameters
         ----------
         X : DataFrame, array of shape (n_rows, n_features), Table or StreamedTable
-            Numeric, text, category and boolean columns; missing values are allowed. A table has been checked, and is
-            not checked again. Of a streamed one, a sample of rows decides all but the network's weights.
+            Numeric, text, category and boolean columns; missing values are allowed. A `Table` is not checked again. Of
+            a `StreamedTable`, a sample of rows determines everything but the network's weights.
         y : array of shape (n_rows,), optional
             By default that of the table.
         sample_weight : array of shape (n_rows,), optional
-            How much each row counts in the loss, in training and for early stopping; only ratios matter. Rows of
-            weight 0 are left out. Encoding, scaling and layout count all other rows alike. By default those of a table.
+            Weight of each row in the loss, for training and early stopping; only ratios matter. Rows of weight 0 are
+            left out. Encoding, scaling and layout treat all other rows equally. By default the weights of a table.
         groups : array of shape (n_rows,), optional
-            Labels of rows that belong together, such as a patient's: rows that are set apart are whole groups. By
-            default those of a table; of a table with times, the latest rows are set apart.
+            Labels of rows that belong together, such as those of a patient: whole groups are set aside for validation.
+            By default the groups of a table; of a table with times, the latest rows are set aside.
         validation_data : (X, y) or Table, optional
-            Rows that only decide when to stop. By default a share of the training rows,
-            ``validation_fraction``, is set apart for this (none, where there are too few).
+            Rows that only decide when training stops. By default a share of the training rows,
+            ``validation_fraction``, is set aside for this (none if there are too few).
         callbacks : sequence of keras.callbacks.Callback
             Called during training.
 
@@ -95,12 +95,12 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         Raises
         ------
         PermGradError
-            For a table or target that cannot be used, see `Table`; for settings out of range.
+            If the table or target cannot be used, see `Table`; if settings are out of range.
 
         Warns
         -----
         UserWarning
-            Naming columns that never vary, and, with ``unique=False``, features that share a pixel.
+            If columns never vary or, with ``unique=False``, features share a pixel. The message names them.
 
         Examples
         --------
@@ -197,11 +197,11 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         return history, kept
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return everything that was fitted besides the network, ready for JSON."""
         return {**super().state_to_dict(), "encoder": self.encoder_.to_dict(), "kept_epoch": self.kept_epoch_}
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Restore what `state_to_dict` returned, and the networks that were saved with it."""
         super().restore_state(content, networks)
         self.encoder_ = ColumnEncoder.from_dict(content["encoder"])
         self.kept_epoch_ = content["kept_epoch"]

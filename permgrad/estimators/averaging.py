@@ -45,8 +45,8 @@ class _Averaged(RanksByAveraging, BaseEstimator):
         X, y
             As the estimators take them.
         sample_weight, groups, validation_data, callbacks
-            Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`. With callbacks, which stay
-            here, all estimators are fitted here.
+            Passed to each estimator's ``fit`` if given, see `HybridClassifier.fit`. With callbacks, this process fits
+            all estimators.
 
         Examples
         --------
@@ -68,7 +68,7 @@ class _Averaged(RanksByAveraging, BaseEstimator):
 
     @classmethod
     def of(cls, fitted: Sequence[Any]) -> Self:
-        """Average estimators that are fitted already: the best trials of a study, say.
+        """Average estimators that are already fitted, such as the best trials of a study.
 
         Examples
         --------
@@ -129,15 +129,16 @@ def _fit(estimator: Any, X: Any, y: Any, given: dict[str, Any]) -> Any:
 class AveragedClassifier(ClassifierMixin, _Averaged):
     """The mean of the probabilities of several classifiers.
 
-    Networks that differ by their seed alone err differently; their mean errs less. So do the best trials of a study.
+    Networks that differ only in their seed make different errors; their mean makes smaller ones. The same holds for the
+    best trials of a study.
 
     Parameters
     ----------
     estimators : sequence of estimators
-        Such as ``[HybridClassifier(random_state=s) for s in range(5)]``; `fit` fits clones of them. For
-        estimators that are fitted already see `of`.
+        For example ``[HybridClassifier(random_state=s) for s in range(5)]``; `fit` fits clones of them. For estimators
+        that are already fitted, see `of`.
     n_jobs : int, optional
-        Processes that fit them, -1 for one a core; by default what ``joblib.parallel_config`` says, see
+        Processes that fit them; -1 for one per core. By default, what ``joblib.parallel_config`` says; see
         `permgrad.parallel.run`.
 
     Attributes

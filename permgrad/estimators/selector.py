@@ -42,21 +42,21 @@ METHODS = {"none": "first_layer_weights", "stochastic": "open_gates", "narrowing
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
-    """MLP behind a layer that weighs, or gates, each column; trained for a fixed number of epochs.
+    """MLP behind a layer that weights, or gates, each column; trained for a fixed number of epochs.
 
-    Rows may be arrays, data frames of numbers, sparse matrices, `Cells`, or left in a file (`RowsOnDisk`): they stay
-    as they are until their batch is put together.
+    Rows may be arrays, numeric data frames, sparse matrices, `Cells`, or left in a file (`RowsOnDisk`). They are
+    converted batch by batch.
 
     Parameters
     ----------
     selector : {"free", "clamped", "stochastic", "narrowing", "none"}
-        Weights from N(0, 1); weights kept within [0, 1]; gates that open at random and whose expected number is
-        penalised (`StochasticSelector`); a path from dense to sparse, see `sizes`; or a plain MLP, whose columns are
+        Weights from N(0, 1); weights within [0, 1]; gates that open at random, with a penalty on the expected number of
+        open gates (`StochasticSelector`); a path from dense to sparse, see `sizes`; or a plain MLP, whose columns are
         ranked by the sums of their absolute first-layer weights.
     penalty : {"l1", "l2", "l1/l2"} or None
-        Of the selector's weights alone; see `SelectorPenalty`.
+        Penalty on the selector's weights only; see `SelectorPenalty`.
     alpha : float
-        The penalty's factor; of stochastic gates, times their expected number.
+        Factor of the penalty; for stochastic gates, of the expected number of open gates.
     noise : float
         Standard deviation of the Gaussian noise added to the input, in training only.
     hidden_units : tuple of int
@@ -64,29 +64,29 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         After each hidden layer.
     batch_norm : bool
     scaling : {"none", "standard"}
-        "standard": the network's first layer standardises columns by the training rows. Without, columns should be on
-        one scale (as log-normalised counts are), for their weights to be comparable.
+        "standard": the network's first layer standardises columns, by statistics of the training rows. Otherwise,
+        columns should be on one scale (as log-normalised counts are), so that their weights are comparable.
     sizes : tuple of int
-        Of "narrowing" alone: after `epochs` with all columns, all but so many are closed for good, and the others
-        trained for `epochs_per_size`; then the next size. One training gives a panel of each size. Sizes that leave
-        nothing to close are passed over.
+        Only for "narrowing": after `epochs` with all columns, all but this many are closed for good, and the others
+        are trained for `epochs_per_size`; then the next size follows. One training gives a panel of each size. Sizes
+        that would close no column are skipped.
     epochs_per_size : int
     learning_rate, weight_decay : float
-        Of AdamW, constant. The decay reaches all weights, as published. A weight moves by about the rate in each step,
-        however large its penalty: with few rows, take smaller batches and a higher rate, or most weights stay where
-        they began.
+        For AdamW; both are constant. The decay applies to all weights, as published. A weight moves by about the rate
+        in each step, however large its penalty: if rows are few, use smaller batches and a higher rate, or most
+        weights stay near their initial values.
     batch_size, epochs : int
     class_weight : "balanced" or dict of label to float, optional
     log_evaluation : bool
-        Add to each epoch's ``history_`` what `EvaluationLog` says: the network without noise and dropout, on training
-        and validation rows, and the penalty.
+        Whether ``history_`` also has, for each epoch, what `EvaluationLog` measures: the network without noise and
+        dropout, on training and validation rows, and the penalty.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
-        "auto": mixed precision where there is an accelerator, float32 on a CPU.
+        "auto": mixed precision on an accelerator, float32 on a CPU.
     n_features_to_select : int, float or None
-        Of `get_support` and `transform` alone: how many columns, which share of them, or half of them.
+        Only for `get_support` and `transform`: the number of columns, a share of them, or None for half of them.
     random_state : int, RandomState or None
-        Of weights, noise, dropout and row order. Two fits with one number give equal results on one machine; of a
-        RandomState, each fit draws another number.
+        Seed of weights, noise, dropout and row order. Two fits with the same number give equal results on one machine;
+        from a RandomState, each fit draws a new number.
     verbose : bool
         Show a progress bar.
 
@@ -98,18 +98,18 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
     features_ : tuple of str
         The columns; of `Cells`, the genes.
     constant_ : tuple of str
-        Columns that never vary in training: they rank last. (Not looked for in a file that is not scaled.)
+        Columns that never vary in training: they rank last. (Not determined for a file that is not scaled.)
     feature_importances_ : ndarray of shape (n_features,)
         What `rank_by_weights` ranks by; 0 for columns that never vary.
     ranges_ : ndarray of shape (n_features, 2) or None
-        Lowest and highest training value of each column; None of rows in a file.
+        Lowest and highest training value of each column; None if the rows were in a file.
     selector_weights_ : ndarray of shape (n_features,) or None
         What each column is multiplied by; None for a plain MLP.
     path_ : DataFrame or None
-        Of "narrowing": ``size``, ``loss``, ``accuracy`` and ``balanced_accuracy`` on the validation rows, or the
-        training rows where there are none. The network is left at the smallest size.
+        For "narrowing": ``size``, ``loss``, ``accuracy`` and ``balanced_accuracy`` on the validation rows or, without
+        those, on the training rows. The network ends at the smallest size.
     history_ : dict of lists
-        Per epoch: ``loss`` (penalty included), ``accuracy``, ``val_loss``, ``val_accuracy``.
+        For each epoch: ``loss`` (including the penalty), ``accuracy``, ``val_loss``, ``val_accuracy``.
 
     Examples
     --------
@@ -153,27 +153,27 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         Parameters
         ----------
         X : array, DataFrame, sparse matrix, RowsOnDisk, Table or Cells of shape (n_rows, n_features)
-            Numbers, none missing.
+            Numbers, without missing values.
         y : array of shape (n_rows,), optional
-            Labels; of a `Table` or `Cells`, by default their own.
+            Labels; by default those of a `Table` or `Cells`.
         sample_weight : array of shape (n_rows,), optional
-            How much each row counts in the loss; only ratios matter. Rows of weight 0 are left out. By default those of
+            Weight of each row in the loss; only ratios matter. Rows of weight 0 are left out. By default the weights of
             a table.
         groups : array of shape (n_rows,), optional
-            As other estimators take it: nothing is set apart here, so nothing is split by it.
+            Accepted as by other estimators, but not used: no rows are set aside here.
         validation_data : (X, y), Table or Cells, optional
-            Only watched: how many epochs are trained is fixed.
+            Only monitored: the number of epochs is fixed.
         callbacks : sequence of keras.callbacks.Callback
 
         Raises
         ------
         PermGradError
-            For rows, labels or settings that cannot be used.
+            If rows, labels or settings cannot be used.
 
         Warns
         -----
         UserWarning
-            Saying how many columns never vary.
+            If columns never vary. The message gives their number.
 
         Examples
         --------
@@ -234,14 +234,14 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         return np.where(self._varies(), self.scores_, 0.0)
 
     def rank_by_weights(self) -> FeatureRanking:
-        """Rank the columns by what the network learned of them; no rows are needed.
+        """Rank the columns by the network's weights; no rows are needed.
 
         Returns
         -------
         FeatureRanking
-            Scores: the selector's absolute weights; of stochastic gates, the chance that each is open; of a path, how
-            many columns were closed before each; of a plain MLP, Σ|first-layer weights|. Columns that never varied
-            rank last.
+            Scores: the selector's absolute weights; for stochastic gates, the probability that each is open; for a
+            path, how many columns were closed before each; for a plain MLP, Σ|first-layer weights|. Columns that never
+            varied rank last.
 
         Examples
         --------
@@ -264,7 +264,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         return ranking.only(varying).with_unused(self.features_) if self.constant_ else ranking
 
     def transform(self, X: Any) -> Any:
-        """Return the columns that `get_support` says, (n_rows, n_selected), of an array, frame or sparse matrix.
+        """Return the selected columns of an array, frame or sparse matrix, (n_rows, n_selected); see `get_support`.
 
         Examples
         --------
@@ -276,7 +276,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
             return super().transform(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns that `get_support` says.
+        """Return the names of the selected columns; see `get_support`.
 
         Examples
         --------
@@ -288,7 +288,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         return np.array(names, object)[self.get_support()]
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON.
+        """Return everything that was fitted besides the network, ready for JSON.
 
         Examples
         --------
@@ -304,7 +304,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it.
+        """Restore what `state_to_dict` returned, and the networks that were saved with it.
 
         Examples
         --------

@@ -48,14 +48,14 @@ def agreement(rankings: Mapping[str, FeatureRanking]) -> pd.DataFrame:
 
 
 def compare_rankings(rankings: Mapping[str, FeatureRanking], best: Sequence[int]) -> pd.DataFrame:
-    """Count the best features that each pair of rankings shares, and correlate the whole rankings.
+    """Count the best features that each pair of rankings shares, and correlate the full rankings.
 
     Parameters
     ----------
     rankings : mapping of str to FeatureRanking
         At least two, of the same features.
     best : sequence of int
-        How many count as the best; several give a column each.
+        Numbers of features that count as the best; each gives a column.
 
     Returns
     -------

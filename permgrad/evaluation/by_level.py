@@ -38,7 +38,7 @@ FILES = ("by.csv", "by_importance.csv", "by.json", "by.png")
 
 @dataclass(frozen=True, eq=False)
 class ByLevel:
-    """A model in each level of a column.
+    """The performance of a model, and its ranking, in each level of a column.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class ByLevel:
         return wide.loc[order.head(len(order) if top is None else top)].rename_axis(columns=None).reset_index()
 
     def plot(self, top: int = 8) -> Figure:
-        """Draw score and loss in each level, and what the best columns are worth there.
+        """Draw score and loss in each level, and the scores of the best columns there.
 
         Examples
         --------
@@ -144,25 +144,25 @@ def by_level(
     random_state: int = 0,
     **settings: Any,
 ) -> ByLevel:
-    """Measure how well a model predicts, and what columns are worth to it, in each level of a column.
+    """Measure how well a model predicts, and how it scores columns, in each level of a column.
 
     Parameters
     ----------
     model : fitted estimator
         With ``predict_proba`` or ``predict``.
     X : DataFrame, Table or array of shape (n_rows, n_columns)
-        Rows that it was not fitted on. Weights and groups of a `Table` count.
+        Rows that the model was not fitted on. Weights and groups of a `Table` count.
     y : array of shape (n_rows,), optional
         By default that of the table.
     by : str, or array of shape (n_rows,)
-        A column of X, or labels of the rows. Of more than 12 distinct numbers or dates, quarters of the rows are
-        compared; of more than 12 levels, the most frequent. Rows in which it is missing are a level.
+        A column of X, or labels of the rows. With more than 12 distinct numbers or dates, four quarters of the rows are
+        compared; with more than 12 levels, the most frequent ones. Rows with a missing value form a level.
     ranking : FeatureRanking, optional
-        That of all the rows, where it is there already.
+        The ranking on all rows, if you already have it.
     n_repeats, random_state
         See `rank_features`.
     settings
-        Others of `rank_features`, such as ``budget``.
+        Further arguments of `rank_features`, such as ``budget``.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def by_level(
     Raises
     ------
     PermGradError
-        If there is no such column, it does not vary, or the model cannot be asked.
+        If there is no such column, it does not vary, or the model cannot predict.
 
     Examples
     --------

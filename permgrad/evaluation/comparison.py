@@ -59,8 +59,8 @@ def compare_models(
 ) -> Comparison:
     """Compare models by their scores on the same splits of one table, such as those of repeated cross-validation.
 
-    Splits share most of their training rows, so their scores vary less than those of fresh tables would, and a plain
-    t-test takes noise for a difference. The corrected one adds n_test / n_train to 1 / n_splits.
+    Splits share most of their training rows, so their scores vary less than scores on independent tables. A plain
+    t-test would often call noise a difference. The corrected test adds n_test / n_train to 1 / n_splits.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def compare_models(
     level : float
         Of the intervals.
     bounds : (float, float)
-        Lowest and highest score there can be, such as (0, 1) for accuracy: a mean's interval ends there.
+        Lowest and highest possible score, such as (0, 1) for accuracy; intervals of means are cut off there.
     pairs : sequence of (str, str), optional
-        Which models to compare; by default each with each.
+        Pairs of models to compare; by default all pairs.
 
     Returns
     -------

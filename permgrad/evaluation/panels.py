@@ -124,7 +124,7 @@ def choose_panel(
     verbose: bool = False,
     n_jobs: int | None = None,
 ) -> Panel:
-    """Train again and again with other seeds, and choose the columns that are chosen most often.
+    """Train repeatedly with different seeds, and choose the columns that are selected most often.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def score_panel(
     random_state: int = 0,
     n_jobs: int | None = None,
 ) -> PanelScore:
-    """Train on a panel's columns alone, and score on rows that chose neither panel nor network.
+    """Train on a panel's columns only, and score on rows that were used to choose neither the panel nor the network.
 
     Parameters
     ----------

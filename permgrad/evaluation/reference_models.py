@@ -53,7 +53,7 @@ STEPS, LEARNING_RATE = 100, 0.15
 
 @dataclass(frozen=True, eq=False)
 class ReferenceModels:
-    """A network beside a linear model and boosted trees on the same rows; what `reference_models` returns.
+    """A network compared with a linear model and boosted trees on the same rows; `reference_models` returns it.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ STILL_ALIKE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class RankingEvaluation:
-    """A ranking under test, beside others.
+    """The results of testing a ranking, compared with others.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class RankingEvaluation:
         return self.summary
 
     def plot(self) -> Figure:
-        """Draw the deletion curves; where there are none, what retraining says, else how rankings agree.
+        """Draw the deletion curves; without them, the results of retraining, or the agreement of rankings.
 
         Examples
         --------

@@ -25,12 +25,12 @@ MOST_DRAWS = 100
 
 @dataclass(frozen=True, eq=False)
 class RankStability:
-    """Several rankings of the same features, compared.
+    """The stability of several rankings of the same features.
 
     Attributes
     ----------
     features : tuple of str
-        Without those that no ranking uses: that all rank them last is no stability.
+        Features that at least one ranking uses; features that all rank last say nothing about stability.
     k : int
         How many count as the best.
     ranks : ndarray of shape (n_rankings, n_features)

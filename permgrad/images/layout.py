@@ -29,7 +29,7 @@ MAX_ASSIGNMENT = 20_000_000
 
 @dataclass(frozen=True, eq=False)
 class FeatureLayout:
-    """A pixel for each feature, and the range that scales it.
+    """A pixel for each feature, and the range by which it is scaled.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class FeatureLayout:
         return [names for names in by_pixel if len(names) > 1]
 
     def sources(self) -> tuple[np.ndarray, np.ndarray]:
-        """Say what each pixel shows: a weighted sum of at most `depth` features.
+        """Return what each pixel shows: a weighted sum of at most `depth` features.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class FeatureLayout:
         Returns
         -------
         ndarray of shape (n_rows, height, width, 1), float32
-            Zero where no feature sits. Values outside the fitted range are not clipped.
+            Zero at pixels without a feature. Values outside the fitted range are not clipped.
 
         Raises
         ------
@@ -208,12 +208,12 @@ def image_size(n_features: int) -> int:
 def fit_layout(
     X: Any, method: str = "tinto", size: int | None = None, *, unique: bool = True, random_state: int = 0
 ) -> FeatureLayout:
-    """Give each column of `X` a pixel such that columns alike come to lie near each other.
+    """Give each column of `X` a pixel, such that similar columns are close to each other.
 
     Parameters
     ----------
     X : DataFrame or array of shape (n_rows, n_features)
-        Training rows only: numeric, none missing.
+        Training rows only: numeric, without missing values.
     method : {"tinto", "igtd", "deepinsight", "fotomics", "refined"}
         TINTOlib's method. Its time and memory grow with the number of features; "igtd" and "refined"
         compare all pairs of features and suit hundreds of them, "tinto" suits tens of thousands.

@@ -15,7 +15,7 @@ from permgrad.importance.ranking import FeatureRanking
 
 
 def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> FeatureRanking:
-    """Average rankings that several networks have on the same rows.
+    """Average the rankings of several networks on the same rows.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ NAMES = {"ale": "accumulated local effects", "pdp": "partial dependence"}
 
 @dataclass(frozen=True, eq=False)
 class ColumnEffect:
-    """What a column's values do to the answer.
+    """The effect of a column's values on the prediction.
 
     Attributes
     ----------
@@ -32,16 +32,16 @@ class ColumnEffect:
     values : ndarray of shape (n_grid,), or tuple of str
         Numbers; levels, and dates (ISO 8601), as text. The last may stand for missing values: NaN, "(missing)".
     effect : ndarray of shape (n_grid,), or (n_grid, n_classes) of more than two classes
-        Of "ale" centred, its mean by ``weights`` is 0; of "pdp" the mean answer.
+        For "ale", centred: its mean by ``weights`` is 0. For "pdp", the mean prediction.
     lower, upper : ndarray
         95 % interval, over rows; of the shape of `effect`.
     weights : ndarray of shape (n_grid,)
-        Share of the rows at each value; a row between two is parted between them, by how near it is. Less than 1 in
-        all where rows were left out: a missing value, a rare level.
+        Share of the rows at each value; a row between two values is split between them, by distance. The sum is less
+        than 1 if rows were left out because of a missing value or a rare level.
     is_category : bool
         `values` are text.
     ice : ndarray of shape (n_shown, n_grid) or (n_shown, n_grid, n_classes), optional
-        Single rows' answers.
+        Predictions for single rows.
     is_date : bool
 
     Examples
@@ -104,7 +104,7 @@ class ColumnEffect:
 
 @dataclass(frozen=True, eq=False)
 class PairEffect:
-    """What two columns do to the answer together, beyond what each does.
+    """The joint effect of two columns on the prediction, beyond the effects of each.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class PairEffect:
         return cls((content["names"][0], content["names"][1]), (first, second), **arrays)
 
     def plot(self, of: int = -1, *, unit: str = "") -> Figure:
-        """Draw a heat map; of several classes that of number `of`, by default the last.
+        """Draw a heat map; with several classes, that of class number `of`, by default the last.
 
         Examples
         --------
@@ -173,14 +173,14 @@ class PairEffect:
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """Effects of columns on a model's answers; `permgrad.effects` measures them.
+    """Effects of columns on a model's predictions; `permgrad.effects` measures them.
 
     Attributes
     ----------
     kind : {"ale", "pdp"}
         Accumulated local effects, or partial dependence.
     unit : {"log-odds", "probability", "the target's unit"}
-        Of classes: of the second of two, or of each.
+        For classes: of the second of two, or of each.
     classes : tuple of str or None
     columns : tuple of ColumnEffect
     pairs : tuple of PairEffect
@@ -258,7 +258,7 @@ class Effects:
         return pd.DataFrame(rows)
 
     def plot(self, columns: Sequence[str] | None = None, top: int = 6) -> Figure:
-        """Draw the effects of some columns, by default of those that move the answer furthest.
+        """Draw the effects of some columns, by default of those that move the prediction most.
 
         Examples
         --------
@@ -270,7 +270,7 @@ class Effects:
         return plot_effects(self, chosen)
 
     def furthest(self, top: int) -> list[ColumnEffect]:
-        """Return the columns that move the answer furthest, by their `spread`.
+        """Return the columns that move the prediction most, by their `spread`.
 
         Examples
         --------

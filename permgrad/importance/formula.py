@@ -23,27 +23,27 @@ Choice = Literal["game", "last in", "fused", "published"]
 
 @dataclass(frozen=True)
 class Formula:
-    """How the branches' explanations are scored, weighed and added.
+    """How the branches' explanations are scored, weighted and added.
 
     Attributes
     ----------
     weights : {"shapley", "softmax"}
-        How branches are weighed, see `branch_weights`.
+        How branches are weighted, see `branch_weights`.
     baseline : {"shuffled", "mean", "zero"}
         What replaces a branch that is switched off, see `branch_weights`.
     fusion_scale : {"share", "min-max"}
-        How the branches' scores are brought to one scale, see `fuse`.
+        How the branches' scores are put on one scale, see `fuse`.
     attribution : {"gradient_input", "grad_cam", "layer_cam"}
         How the image branch's features are scored, see `grad_cam_maps`.
     layer : str
-        Convolution that Grad-CAM and LayerCAM look at: "last", "first" or its name.
+        Convolution that Grad-CAM and LayerCAM use: "last", "first" or its name.
     readout : {"cell", "bilinear"}
-        How a feature's score is read off a heat map, see `grad_cam`.
+        How a feature's score is read from a heat map, see `grad_cam`.
 
     Raises
     ------
     PermGradError
-        For a choice that there is not.
+        If a choice is unknown.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class Formula:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Build the formula that a ranking's settings tell of; what they leave open is the default.
+        """Build the formula from a ranking's settings; choices that they lack take the default.
 
         Examples
         --------

@@ -28,11 +28,11 @@ def fuse(
     permutation, grad_cam : FeatureRanking
         Of the same features and classes.
     branch_weights : mapping or BranchWeights
-        Shares of ``"tabular"`` and ``"image"``. Intervals of the fused scores take the weights' own uncertainty
-        into account where they are `BranchWeights`.
+        Shares of ``"tabular"`` and ``"image"``. With `BranchWeights`, the intervals of the fused scores include the
+        uncertainty of the weights.
     fusion_scale : {"share", "min-max"}
-        How each branch's scores are brought to one scale, over all features and classes jointly:
-        by `share`, or by `min_max` (published).
+        How each branch's scores are put on one scale, jointly over all features and classes: by `share`, or by
+        `min_max` (published).
 
     Returns
     -------

@@ -91,7 +91,7 @@ def sentence(learned: Mapping[str, Any], classes: bool, *, branches: bool = True
     model = "network" if branches else "model"
     return (
         f"this {model} has learned nothing: on these {learned['rows']:,} rows its {weighted}loss is"
-        f" {learned['loss']:.3g}, and {learned['prior_loss']:.3g} if {answer} is always predicted"
+        f" {learned['loss']:.3g}, always predicting {answer} gives {learned['prior_loss']:.3g}"
         f" (difference {_end(learned['low'])} to {_end(learned['high'])}). The ranking says what it looks at, not what"
         f" matters{'; its branches get equal weights' if branches else ''}"
     )

@@ -28,44 +28,44 @@ REPLICATES = ("replicates", "class_replicates")
 
 @dataclass(frozen=True, eq=False)
 class FeatureRanking:
-    """Scores of the features of a table; higher means that the model relies on the feature more.
+    """Scores of the features of a table; a higher score means that the model relies more on the feature.
 
     Attributes
     ----------
     features : tuple of str
-        The table's columns, in its order.
+        The table's columns, in the table's order.
     scores : ndarray of shape (n_features,), float64
     std : ndarray of shape (n_features,) or None
-        Standard deviation of the score over repeats (ddof 1), where there are repeats.
+        Standard deviation of the score over repeats (ddof 1), if there are repeats.
     class_scores : ndarray of shape (n_features, n_classes) or None
     classes : tuple of str or None
     method : str
         "permutation", "grad_cam", "permgrad", ...
     components : dict of FeatureRanking
-        What this ranking was fused from.
+        The rankings that this one was made from.
     branch_weights : dict of float or None
         Share of each branch in the fusion.
     unused : tuple of str
-        Columns that never vary, or no part of the network sees: they rank last.
+        Columns that never vary, or that no part of the network sees: they rank last.
     pending : tuple of str
-        Features that a time limit left out: their score, 0, means nothing, and they rank after those measured.
+        Features that a time limit left out: their score, 0, means nothing, and they rank after the measured ones.
     low, high : ndarray of shape (n_features,) or None
         95 % interval of the score, over test rows and repeats (a bootstrap).
     rank_low, rank_high : ndarray of shape (n_features,) or None
         95 % interval of the rank, 1 for the best.
     p_values : ndarray of shape (n_features,) or None
-        One-sided. Of method "conditional": how likely the like would be, were the target independent of the feature
-        given the other columns. Of any other: did *this model* not gain by the feature, which it
-        may well do by one that merely correlates with a relevant one; see `permutation_importance`.
+        One-sided. With the method "conditional", they test whether the target is independent of the feature, given the
+        other columns. With any other method, they test whether *this model* does not gain by the feature; a model can
+        gain by a feature that merely correlates with a relevant one. See `permutation_importance`.
     q_values : ndarray of shape (n_features,) or None
-        p-values adjusted by Benjamini & Hochberg (1995) over all features that were measured (1 for the others), also
-        in a part of the ranking. See `select` with ``fdr=`` for the columns to keep by them.
+        p-values adjusted by Benjamini & Hochberg (1995) over all measured features (1 for the others), also in a part
+        of the ranking. `select` with ``fdr=`` selects columns by them.
     children : dict of FeatureRanking
-        For a group of features: the ranking of its members, each of which may have children.
+        For each group of features, the ranking of its members, each of which may have children.
     settings : dict
-        Everything needed to repeat the result: method options, seed, versions, hash of the data.
+        Everything needed to reproduce the result: options, seed, versions, hash of the data.
     replicates : ndarray of shape (n_replicates, n_features) or None
-        Bootstrap replicates of the scores. In memory alone, not in files.
+        Bootstrap replicates of the scores. They are kept in memory, not in files.
     class_replicates : ndarray of shape (n_replicates, n_features, n_classes) or None
         The same of the class scores.
 
@@ -203,25 +203,25 @@ class FeatureRanking:
         Parameters
         ----------
         k : int, optional
-            Keep so many of the best; fewer, if fewer were measured. One of `k`, `threshold` and `fdr` must be given,
-            or `above_probes`.
+            Keep this number of the best features; fewer, if fewer were measured. Give one of `k`, `threshold` and
+            `fdr`, or `above_probes`.
         threshold : float, optional
-            Keep those whose score is above it.
+            Keep features whose score is above it.
         fdr : float, optional
-            Keep those that tell of the target beyond the other columns, by the p-values of conditional permutation: of
-            the features kept, the expected share of false ones is at most this. That holds as far as each p-value does
-            (`permutation_importance` says when).
+            Keep features that add information about the target beyond the other columns, by the p-values of conditional
+            permutation: the expected share of false ones among them is at most this. That holds as far as the p-values
+            are valid; see `permutation_importance`.
         method : {"bh", "by"}
-            How p-values are adjusted for their number: Benjamini & Hochberg (1995), for p-values that are independent
-            or depend positively on each other, or Benjamini & Yekutieli (2001), for any, which finds less.
+            How p-values are adjusted for their number: by Benjamini & Hochberg (1995), for independent or positively
+            dependent p-values, or by Benjamini & Yekutieli (2001), for any p-values, which finds less.
         above_probes : bool
-            Keep only those whose score is above the upper end of every probe's interval (`probe_level`), of what
-            else is given; on its own, all of them. No bound of errors comes with it.
+            Of the features selected otherwise, or of all, keep only those whose score is above the upper end of every
+            probe's interval (`probe_level`). This does not bound an error rate.
 
         Returns
         -------
         list of str
-            Features that are pending, unused or probes are never among them; `order` has them all.
+            Pending features, unused features and probes are never among them; `order` has all features.
 
         Raises
         ------
@@ -278,7 +278,7 @@ class FeatureRanking:
         return {name for name, q in zip(tested.features, adjusted, strict=True) if q <= fdr}
 
     def with_unused(self, features: Sequence[str]) -> FeatureRanking:
-        """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last.
+        """Return the ranking with all of `features`, in this order; features that it lacks get 0 and rank last.
 
         Examples
         --------
@@ -308,10 +308,10 @@ class FeatureRanking:
         )
 
     def only(self, features: Sequence[str]) -> FeatureRanking:
-        """Return the ranking of some of the features alone, in the order given.
+        """Return the ranking of some of the features only, in the given order.
 
-        Scores, their intervals, p- and q-values stay as they are; intervals of ranks are among these features, and
-        absent where the replicates that give them are, as in a ranking that was read from a file.
+        Scores, their intervals, p- and q-values stay the same. Intervals of ranks are recomputed among these features;
+        they are absent without bootstrap replicates, as in a ranking read from a file.
 
         Raises
         ------
@@ -349,9 +349,9 @@ class FeatureRanking:
         )
 
     def agreement(self, other: FeatureRanking) -> float:
-        """Return Spearman's rank correlation of the two rankings' scores, over the features that both measured.
+        """Return Spearman's rank correlation between the scores of two rankings, over features measured in both.
 
-        nan where there are fewer than two of them, or one ranking tells none apart.
+        It is nan if there are fewer than two such features, or if one ranking gives all of them equal scores.
 
         Examples
         --------
@@ -369,7 +369,7 @@ class FeatureRanking:
         return float(spearmanr(ours, theirs).statistic)
 
     def compare(self, other: FeatureRanking, names: tuple[str, str] = ("first", "second")) -> RankingComparison:
-        """Set this ranking beside another of the same features: `RankingComparison` has a table and a picture.
+        """Compare this ranking with another of the same features; `RankingComparison` has a table and a picture.
 
         Raises
         ------
@@ -396,7 +396,7 @@ class FeatureRanking:
         Raises
         ------
         PermGradError
-            If `group` is no group of this ranking.
+            If `group` is not a group of this ranking.
 
         Examples
         --------
@@ -411,7 +411,7 @@ class FeatureRanking:
         return self.children[group]
 
     def plot(self, top: int = 10) -> Figure:
-        """Draw the best features as horizontal bars, stacked by class where there are classes.
+        """Draw the best features as horizontal bars, stacked by class if there are classes.
 
         Examples
         --------

@@ -21,7 +21,7 @@ DRAWS = 1000
 def average_trainings(
     rankings: Sequence[FeatureRanking], *, n_train: float, n_test: float, random_state: int = 0
 ) -> FeatureRanking:
-    """Average rankings of networks that one recipe trained on resampled splits, each ranked on test rows of its own.
+    """Average the rankings of networks that one recipe trained on resampled splits, each ranked on its own test rows.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ def average_trainings(
     n_train, n_test : float
         Rows that each network was fitted on, and rows that it was ranked on.
     random_state : int
-        Of the draws behind the intervals of ranks.
+        Seed of the draws for the intervals of ranks.
 
     Returns
     -------
     FeatureRanking
-        As of `average_rankings`, but that intervals are of what the recipe gives on average over trainings and rows.
-        ``settings["trainings"]``: how many.
+        As for `average_rankings`, but intervals describe the recipe, on average over trainings and rows.
+        ``settings["trainings"]`` is the number of trainings.
 
     Raises
     ------

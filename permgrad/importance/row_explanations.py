@@ -21,26 +21,26 @@ COLUMNS_SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class RowExplanations:
-    """Shapley values of a network's answers to rows.
+    """Shapley values of a network's predictions for rows.
 
     Attributes
     ----------
     features : tuple of str
     values : ndarray of shape (n_rows, n_features), float64
-        What each column adds to a row's answer: log-odds of a class, or the target's unit. Positive: towards that
-        class, or upwards.
+        What each column adds to the prediction for a row: in log-odds of a class, or in the target's unit. Positive
+        values push towards that class, or upwards.
     error : ndarray of shape (n_rows, n_features)
-        Standard error of each value, over the orders that were walked.
+        Standard error of each value, over orders of the columns.
     base : ndarray of shape (n_rows,)
-        Mean answer to the background rows.
+        Mean prediction for the background rows.
     outputs : ndarray of shape (n_rows,)
-        The answer to each row: ``base + values.sum(axis=1)``.
+        The prediction for each row: ``base + values.sum(axis=1)``.
     by_branch : dict of str to ndarray of shape (n_rows, n_features)
         Each branch's part of the values.
     explained : tuple of str or None
         The class that each row is explained for; None for regression.
     rows : DataFrame or None
-        The rows as they were given, where they came as a table.
+        The rows as they were given, if they came as a table.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class RowExplanations:
         return frame
 
     def unit(self, row: int) -> str:
-        """Return in what a row's values are counted.
+        """Return the unit of a row's values.
 
         Examples
         --------
@@ -93,7 +93,7 @@ class RowExplanations:
         Parameters
         ----------
         row : int
-            Its place among the rows, from 0.
+            Position of the row, counted from 0.
 
         Returns
         -------
@@ -125,7 +125,7 @@ class RowExplanations:
         return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
 
     def plot(self, row: int = 0, top: int = 10) -> Figure:
-        """Draw one row's values as a waterfall, from the background's mean answer to the row's own.
+        """Draw one row's values as a waterfall, from the mean prediction for the background to that for the row.
 
         Examples
         --------
@@ -148,7 +148,7 @@ class RowExplanations:
         return html_table(f"What columns add to the answers to {len(self):,} rows", table, notes=notes)
 
     def to_shap(self) -> Any:
-        """Return the same as a ``shap.Explanation``, which SHAP's plots take.
+        """Return the values as a ``shap.Explanation``, for SHAP's plots.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class RowExplanations:
         return shap.Explanation(self.values, self.base, data=data, feature_names=list(self.features))
 
     def with_features(self, features: Sequence[str]) -> RowExplanations:
-        """Return the same for all of these features, in this order; those that are not here add 0.
+        """Return the explanations with all of these features, in this order; features that are missing here add 0.
 
         Examples
         --------

@@ -21,7 +21,7 @@ SETTINGS = ("formula", "random_state", "n_repeats", "task")
 
 @dataclass(frozen=True)
 class RankingComparison:
-    """What differs between two rankings.
+    """The differences between two rankings.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class RankingComparison:
     differing: dict[str, tuple[object, object]]
 
     def shared(self, k: int) -> int:
-        """Return how many of the `k` best the two share.
+        """Return how many of the `k` best features the two rankings share.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class RankingComparison:
         return int(best.all(axis=1).sum())
 
     def plot(self, top: int = 15) -> Figure:
-        """Draw the places of the columns that are among the `top` best of either, with the intervals of the places.
+        """Draw the ranks of the columns that are among the `top` best of either ranking, with the ranks' intervals.
 
         Examples
         --------

@@ -22,22 +22,22 @@ STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is changed at random, each patch by itself, anew each time that it is seen.
+    """Random changes of patches, independent for each patch and each time that it is seen.
 
     Attributes
     ----------
     flips : bool
-        Left to right, and up to down, each of them half of the time.
+        Mirror left to right and top to bottom, each with probability 1/2.
     rotation : float
-        Largest angle, in degrees, to both sides; the image is mirrored at its edges.
+        Largest angle, in degrees, in both directions; the image is mirrored at its edges.
     brightness : float
-        Largest value that is added, as a share of 255.
+        Largest value that is added or subtracted, as a share of 255.
     contrast : float
-        Distances from each channel's mean are multiplied by 1 ± as much at most.
+        Distances from each channel's mean are multiplied by at most 1 ± this.
     saturation : float
-        Is multiplied by 1 ± as much at most.
+        Saturation is multiplied by at most 1 ± this.
     hue : float
-        Largest shift, as a share of the colour circle, up to a half.
+        Largest shift, as a share of the colour circle; at most a half.
     stain : float
         See `StainJitter`; 0 leaves it as it is.
 
@@ -65,7 +65,7 @@ class Augmentation:
             raise PermGradError(f"hue must be at most 0.5, half of the colour circle, got {self.hue}")
 
     def layers(self, random_state: int = 0) -> list[Any]:
-        """Return the layers, in order; each has a generator of its own, seeded by `random_state`.
+        """Return the layers, in order; each has its own generator, seeded by `random_state`.
 
         Examples
         --------
@@ -107,7 +107,7 @@ class InRangeSaturation(keras.layers.RandomSaturation):
 
 @keras.saving.register_keras_serializable("permgrad")
 class StainJitter(keras.layers.Layer):
-    """Change how strongly each patch is stained, in training: by haematoxylin, eosin and the rest.
+    """Vary the stains of each patch in training: haematoxylin, eosin and the rest.
 
     An image of 0 to 255 becomes optical density, ``-log((x + 1) / 256)``, and that amounts of three stains. Each
     amount c becomes ``a * c + b``, with a uniform in ``1 ± strength`` and b uniform in ``± strength``, drawn for each
@@ -116,7 +116,7 @@ class StainJitter(keras.layers.Layer):
     Parameters
     ----------
     strength : float
-        Between 0 and 1; 0.05 is what the paper calls light.
+        Between 0 and 1; the paper calls 0.05 light.
     random_state : int
 
     References

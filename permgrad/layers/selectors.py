@@ -61,14 +61,14 @@ class SelectorPenalty(keras.regularizers.Regularizer):
 
 @keras.saving.register_keras_serializable("permgrad")
 class Selector(keras.layers.Layer):
-    """Multiply each column by a weight of its own: (batch, n_features) → (batch, n_features), float32.
+    """Multiply each column by its own weight: (batch, n_features) → (batch, n_features), float32.
 
     Parameters
     ----------
     initializer : keras initializer
         Of the weights, shape (n_features,).
     regularizer : keras regularizer, optional
-        The penalty on them, such as a `SelectorPenalty`.
+        Penalty on the weights, such as a `SelectorPenalty`.
 
     Examples
     --------
@@ -100,7 +100,7 @@ class Selector(keras.layers.Layer):
         return x * self.gate
 
     def columnwise_scale(self) -> np.ndarray:
-        """Return what each column is multiplied by when the network predicts, shape (n_features,).
+        """Return the factor of each column in prediction, shape (n_features,).
 
         Examples
         --------
@@ -112,7 +112,7 @@ class Selector(keras.layers.Layer):
         return ops.convert_to_numpy(self.gate)
 
     def importance(self) -> np.ndarray:
-        """Return what columns are ranked by, shape (n_features,), float64: the absolute weights.
+        """Return the absolute weights, by which columns are ranked, shape (n_features,), float64.
 
         Examples
         --------

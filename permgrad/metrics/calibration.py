@@ -26,7 +26,7 @@ DRAWS = 200
 def expected_calibration_error(
     y_number: Any, probabilities: np.ndarray, n_bins: int = BINS, *, sample_weight: Any = None
 ) -> float:
-    """Return how far the probability of the predicted class is from the share of rows in which it is right.
+    """Return how far predicted probabilities are from the share of rows in which the prediction is right.
 
     Parameters
     ----------

@@ -43,14 +43,14 @@ class AUCDifference(NamedTuple):
 
 
 def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
-    """Return the area under the ROC curve with its interval over rows.
+    """Return the area under the ROC curve, with its interval over rows.
 
     Parameters
     ----------
     y : array of shape (n_rows,)
         1 for positive rows, 0 for others.
     scores : array of shape (n_rows,)
-        Higher for positive rows; only their order counts.
+        Higher for positive rows; only their order matters.
     level : float
 
     Returns
@@ -99,7 +99,7 @@ def _variance(auc: float, delong: float, sizes: tuple[int, int]) -> float:
 
 
 def compare_auc(y: Any, first: Any, second: Any, level: float = 0.95) -> AUCDifference:
-    """Return how much larger the area of `first` is than that of `second`, scores of the same rows.
+    """Return how much larger the area of `first` is than that of `second`; both score the same rows.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def compare_auc(y: Any, first: Any, second: Any, level: float = 0.95) -> AUCDiff
     Returns
     -------
     AUCDifference
-        By DeLong's covariance, which knows that both looked at the same rows; normal.
+        By a normal approximation with DeLong's covariance, which accounts for the shared rows.
 
     Examples
     --------

@@ -23,7 +23,7 @@ RESPONSES = ("predict", "predict_proba", "decision_function")
 
 
 def get_scorer(scoring: str | Scorer) -> Scorer:
-    """Return a scorer: a callable as it is, or one by its name.
+    """Return a scorer: a callable unchanged, or a scorer by its name.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     Returns
     -------
     callable
-        (estimator, X, y) → float, higher being better. Works with scikit-learn wherever it takes ``scoring=``.
+        (estimator, X, y) → float; higher is better. It works wherever scikit-learn takes ``scoring=``.
 
     Raises
     ------

@@ -28,7 +28,7 @@ def backbone_classifier(
     precision: str = "auto",
     random_state: int = 0,
 ) -> Any:
-    """Build a network that tells two kinds of patches apart, around a known one.
+    """Build a network that classifies patches into two classes, on a known backbone.
 
     Parameters
     ----------

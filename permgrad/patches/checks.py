@@ -29,7 +29,7 @@ PRIOR = "predicted as the share of positives"
 
 @dataclass(frozen=True, eq=False)
 class PatchCheck:
-    """Which patches of a directory can be used, and everything that is wrong: what `check_patches` returns.
+    """The usable patches of a directory, and all problems found; `check_patches` returns it.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def check_patches(
     workers: int | None = None,
     verbose: bool = False,
 ) -> PatchCheck:
-    """Read all patches of a directory in the layout of Kaggle's competition, and say which can be used.
+    """Read all patches of a directory with the layout of Kaggle's competition, and find those that can be used.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ def check_patches(
         Of a CSV file with the columns ``id`` and ``group``: each patch's slide or patient, which `Patches.split` keeps
         on one side. A patch without one is left out.
     strict : bool
-        Stop where anything has to be left out.
+        Raise an error if anything has to be left out.
     at_most : int, optional
         Read only so many of the labelled files, drawn at random, each label's share kept.
     random_state : int
         Of that draw.
     workers : int, optional
-        Files read at a time; by default one a core.
+        Number of files to read in parallel; by default one per core.
     verbose : bool
         Show a progress bar.
 

@@ -52,10 +52,11 @@ class PatchTraining:
     sampling : {"plain", "balanced"}
         See `permgrad.patches.reading.epoch_order`.
     unfreezing : {"free", "frozen", "gradual"}
-        What of the backbone is trained: all of it, nothing, or nothing in the first epoch, all of it in the last, and
-        from epoch to epoch as many layers more, from the head's end on. Whatever is frozen keeps its BatchNorm's means.
+        Which layers of the backbone are trained: "free" trains all, "frozen" none. "gradual" trains none in the first
+        epoch and all in the last, and adds equally many layers from epoch to epoch, beginning at the head. Frozen
+        layers keep the means of their BatchNorm.
     keep : {"last", "best"}
-        Which epoch's weights the network ends with; "best" by validation AUC, whose value is then too good.
+        Which epoch's weights to keep; "best" by validation AUC, whose value is then too optimistic.
     workers : int, optional
         Threads that read files; by default one a core.
     random_state : int

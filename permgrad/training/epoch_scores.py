@@ -19,7 +19,7 @@ ROWS_PER_CALL = 1024
 
 
 class EpochScores(keras.callbacks.Callback):
-    """Record scores on several sets of rows after each epoch, the network as it would be used (no dropout).
+    """Record scores on several sets of rows after each epoch, with the network in prediction mode (no dropout).
 
     For an estimator: ``EpochScores(["recall[malignant]"], {"train": (X, y)}, estimator=model)``, then
     ``model.fit(..., callbacks=[it])``. For a Keras model: ``keras_model.fit(..., callbacks=[it])``.

@@ -47,11 +47,11 @@ def tune(
     split_random_state: int = 42,
     verbose: bool = False,
 ) -> TuneResult:
-    """Tune a network on a table, and rank the table's columns by the best one.
+    """Tune a network on a table, and rank the table's columns by the best network.
 
-    Called again, with the same `out` (or `storage` and `study_name`), the study goes on: trials whose process died
-    are tried again, and where the total is met nothing runs. Other processes and machines that call it with the
-    same `storage` take part.
+    Another call with the same `out` (or `storage` and `study_name`) resumes the study: trials whose process died are
+    tried again; once there are `n_trials`, nothing runs. Other processes and machines that call it with the same
+    `storage` take part.
 
     Parameters
     ----------
@@ -72,10 +72,10 @@ def tune(
         The objective on the validation rows: "loss" (what training minimises), "parameters" (the network's
         size), or a score of `permgrad.metrics.scores.scores` such as "auc" or "r2". A pair makes two objectives.
     n_trials : int
-        Finished (complete or pruned) trials that the study is to have in all, whatever ran before. Trials that
-        fail are recorded with their reason and do not count.
+        Total number of finished (complete or pruned) trials of the study, including earlier ones. Failed trials are
+        recorded with their reason and do not count.
     timeout : float, optional
-        Seconds after which no trial is begun; those that run are finished.
+        Seconds after which no trial is started; running trials are finished.
     n_workers : int
         Processes on this machine. One runs in this process.
     out : path, optional
@@ -89,7 +89,7 @@ def tune(
         Number of best trials whose networks stay on disk; with two objectives, those on the Pareto front stay.
     sampler : {"tpe", "random", "nsgaii", "gp", "cmaes"}
     pruner : {"halving", "hyperband", "median", "none"}
-        Stops hopeless trials by their validation metric after each epoch. Without effect with two objectives.
+        Stops hopeless trials, by their validation metric after each epoch. It has no effect with two objectives.
     random_state : int
         Of suggestions, weights, row order and permutations.
     split_random_state : int

@@ -29,7 +29,7 @@ TRIALS_SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class TuneResult:
-    """A tuned network and its ranking.
+    """The result of a tuning study: the best network and its ranking.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class TuneResult:
         return self.trials
 
     def plot(self) -> Figure:
-        """Draw the trials' values in turn, and the best up to each.
+        """Draw the value of each trial, and the best value so far.
 
         Examples
         --------

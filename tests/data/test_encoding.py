@@ -219,7 +219,7 @@ def test_levels_of_later_rows_are_known_by_name(change, sizes):
 
 def test_a_name_that_is_no_level_is_taken_for_missing(sizes):
     encoder = pg.ColumnEncoder().fit(sizes)
-    with pytest.warns(UserWarning, match="'size' holds 'tiny', none of its levels, 'none', .*; taken for missing"):
+    with pytest.warns(UserWarning, match="'size' holds 'tiny', none of its levels, 'none', .*; treated as missing"):
         encoded = encoder.transform(sizes.assign(size="tiny"))
     np.testing.assert_array_equal(encoded[:, [0, 2]], [[encoder.medians_[0], 1]] * 60)
 

@@ -178,10 +178,10 @@ def test_what_cannot_be_known_of_rows(frame, tmp_path):
 
 def test_what_cannot_be_split(frame):
     frame["visit"] = 2023
-    with pytest.raises(pg.PermGradError, match="there is but one time"):
+    with pytest.raises(pg.PermGradError, match="there is only one time"):
         of(frame, time="visit").split()
     frame["patient"] = "p"
-    with pytest.raises(pg.PermGradError, match="there is but one group"):
+    with pytest.raises(pg.PermGradError, match="there is only one group"):
         of(frame, group="patient").split()
     frame["visit"] = np.arange(N)
     frame["label"] = np.where(np.arange(N) > 250, "b", "a")

@@ -106,7 +106,7 @@ def test_random_weights_have_learned_nothing_and_their_branches_count_alike(rand
     assert "branch weights" not in ranking.plot().axes[0].get_title()
     again = pg.FeatureRanking.from_dict(json.loads(json.dumps(ranking.to_dict())))
     (said,) = doubts(again)
-    assert said.startswith("This network has learned nothing that these 80 rows")
+    assert said.startswith("This network has learned nothing: on these 80 rows")
 
 
 @pytest.mark.backend

@@ -97,7 +97,7 @@ def test_what_is_ambiguous_can_be_said(output, task, classes, expected):
         (Output(3, "linear"), ONE_HOT, "one-hot rows: classes, or values"),
         (Output(3, "softmax", "values"), ONE_HOT, "one-hot rows: classes, or values"),
         (Output(1, "sigmoid"), HALVES, "shares between 0 and 1.*binary_crossentropy.*task='regression'"),
-        (Output(1, "sigmoid", "binary", from_logits=True), BITS, "ends in a sigmoid, and .* from_logits=True"),
+        (Output(1, "sigmoid", "binary", from_logits=True), BITS, "ends in a sigmoid, but .* from_logits=True"),
         (Output(1, "softmax"), BITS, "is always 1; let the model end in a sigmoid"),
         (Output(3, "softmax"), np.array([0, 7, 1]), "class numbers from 0 to 2 or one-hot rows of 3"),
         (Output(3, "softmax"), HALVES, "class numbers from 0 to 2"),

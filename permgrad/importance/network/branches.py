@@ -65,8 +65,8 @@ class CutModel:
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """Return what `make` returned when it was first asked for under this key: compiled functions, mostly.
 
-        They hold no weights of their own, so they stay right when the model is trained further; `cut_model` sees to
-        it where they would not.
+        They hold no weights of their own, so they stay correct when the model is trained further; `cut_model` handles
+        the cases in which they would not.
 
         Examples
         --------
@@ -92,12 +92,12 @@ class CutModel:
 def cut_model(model: Any) -> CutModel:
     """Find the branches of a Keras functional model with one output.
 
-    The same model gives the same object again, with all that explainers compiled for it.
+    The same model gives the same object again, with everything that explainers compiled for it.
 
     Raises
     ------
     PermGradError
-        If the model is no functional model, has several outputs, or its branches never meet.
+        If the model is not functional, has several outputs, or its branches never meet.
 
     Examples
     --------

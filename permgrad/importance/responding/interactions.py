@@ -29,17 +29,17 @@ NOTHING = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """How much pairs of columns do beyond what each does; `permgrad.interactions` measures them.
+    """How much pairs of columns interact; `permgrad.interactions` measures it.
 
     Attributes
     ----------
     table : DataFrame
-        A row for each pair, the strongest first: ``first``, ``second``; ``strength``, the standard deviation over the
-        rows of what the pair does beyond each alone, in `unit`, and its 95 % interval ``strength_low``,
-        ``strength_high``; ``h2``, the same as a share of the variance of all that the pair does, 0 to 1, and its
-        interval ``h2_low``, ``h2_high``. Of a model that adds what columns do, 0, up to rounding, whatever the rows.
+        A row for each pair, the strongest first: ``first``, ``second``; ``strength``, the standard deviation over rows
+        of the pair's joint effect beyond those of each column, in `unit`, and its 95 % interval ``strength_low``,
+        ``strength_high``; ``h2``, the same as a share of the variance of the pair's whole effect, 0 to 1, and its
+        interval ``h2_low``, ``h2_high``. For an additive model, both are 0 up to rounding.
     columns : tuple of str
-        Those whose pairs were measured, the one that moves the answer most first.
+        The columns whose pairs were measured; the one that moves the prediction most comes first.
     unit : str
         As of `Effects`.
     n_rows : int
@@ -112,22 +112,23 @@ def interactions(
     task: Literal["classification", "regression"] | None = None,
     random_state: int = 0,
 ) -> Interactions:
-    """Measure how much pairs of columns do to a model's answer beyond what each does: Friedman's and Popescu's H².
+    """Measure how much pairs of columns interact in a model: Friedman and Popescu's H².
 
-    Of the partial dependences F of the answer, each centred: ``H² = sum (F_jk - F_j - F_k)² / sum F_jk²``, over
-    the rows' own pairs of values. A pair that does little may have a large H², so that pairs are ordered by the
-    numerator (``strength``).
+    With centred partial dependences F of the prediction, ``H² = sum (F_jk - F_j - F_k)² / sum F_jk²``, over the rows'
+    own pairs of values. A pair with a tiny effect may have a large H², so pairs are sorted by the numerator
+    (``strength``).
 
     Parameters
     ----------
     model, X
         As of `effects`.
     features : sequence of str, optional
-        Two or more columns, such as ``ranking.select(8)``; by default those `n_columns` whose shuffling moves the
-        answers most, alone or together with others (total Sobol indices, by Jansen's estimator).
+        Two or more columns, such as ``ranking.select(8)``; by default the `n_columns` whose shuffling changes
+        predictions most, alone or together with others (total Sobol indices, by Jansen's estimator).
     n_columns : int
     max_rows : int
-        Rows drawn at random, each of which takes each one's values: the number of answers grows with the square.
+        Number of rows drawn at random. Each row takes the values of each other row, so the number of predictions grows
+        with the square.
     scale, classes, task, random_state
         As of `effects`.
 
@@ -139,7 +140,7 @@ def interactions(
     Raises
     ------
     PermGradError
-        For fewer than two columns, an unknown one, or a model that cannot be asked.
+        If there are fewer than two columns, a column is unknown, or the model cannot predict.
 
     References
     ----------
