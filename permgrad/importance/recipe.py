@@ -144,12 +144,12 @@ def scope_sentence(ranking: FeatureRanking) -> str:
     n = ranking.settings.get("trainings", 1)
     if n > 1:
         return (
-            f"The scores are of {ranking.scope}: means over {n} trainings, each on a split of its own and ranked on its"
-            " own test rows. The 95\u00a0% intervals are of what the recipe gives on average over trainings and rows"
-            " (the variance over trainings, corrected for rows that they share); a single network may be further off."
+            f"The scores describe {ranking.scope}: means over {n} trainings, each on its own split and ranked on its"
+            " own test rows. The 95\u00a0% intervals describe the recipe, on average over trainings and rows (variance"
+            " over trainings, corrected for shared rows); a single network may differ by more."
         )
     over = "test rows and networks" if ranking.settings.get("n_networks", 1) > 1 else "test rows"
     return (
-        f"The scores are of {ranking.scope}, trained once. The 95\u00a0% intervals are over {over}; they do not cover"
-        " what another training would find (several trainings do: --stable, or rank_recipe)."
+        f"The scores describe {ranking.scope}, trained once. The 95\u00a0% intervals are over {over}; they do not cover"
+        " other trainings (for those, run several: --stable, or rank_recipe)."
     )

@@ -46,7 +46,7 @@ def test_evaluate_gives_all_of_it(ranked):
     assert pg.FeatureRanking.load(ranked.out / "groups.json").method == "shapley"
     assert pg.RankingEvaluation.load(ranked.out / "evaluation").left_out
     page = (ranked.out / "report.html").read_text()
-    for heading in ("How the ranking stands up to tests", "Columns that carry much the same", "No test was run"):
+    for heading in ("Tests of the ranking", "Groups of correlated columns", "No test was run"):
         assert heading in page
 
 
@@ -280,15 +280,15 @@ def test_what_a_ranking_is_of_and_what_its_columns_share_is_said(capsys):
     ranking = replace(part, components={"first_in": part, "end_to_end": last}, settings=settings)
     show_ranking(ranking)
     shown = capsys.readouterr().out
-    assert "The scores are of this network, trained once. The 95 % intervals are over test rows; they do not" in shown
-    assert "a and copy tell much the same: on their own they save 0.4 to 0.5" in shown
-    assert "up to 0.1, a column may get for nothing; 2 of 2 columns have a higher score." in shown
+    assert "The scores describe this network, trained once. The 95 % intervals are over test rows; they do not" in shown
+    assert "a and copy carry much the same information: on their own they save 0.4 to 0.5" in shown
+    assert "a column without information may score up to 0.1; 2 of 2 columns have a higher score." in shown
     assert "conditional" not in shown
     recipe = {**settings, "trainings": 3, "scope": "this recipe"}
     tested = replace(part, p_values=np.array([0.01, 0.5, 0.5]))
     show_ranking(replace(ranking, components={"conditional": tested}, settings=recipe))
     shown = capsys.readouterr().out
-    assert "The scores are of this recipe: means over 3 trainings" in shown
+    assert "The scores describe this recipe: means over 3 trainings" in shown
     assert "test rows of the first training (50)" in shown
     assert "conditional_p tests whether the column adds information about the target beyond the other columns" in shown
 
