@@ -27,6 +27,7 @@ from .evaluation.by_level import ByLevel as ByLevel
 from .evaluation.by_level import by_level as by_level
 from .evaluation.comparison import Comparison as Comparison
 from .evaluation.comparison import compare_models as compare_models
+from .evaluation.panel_variation import panel_variation as panel_variation
 from .evaluation.panels import Panel as Panel
 from .evaluation.panels import choose_panel as choose_panel
 from .evaluation.panels import panel_of as panel_of
@@ -75,6 +76,7 @@ from .layers.selectors import ClampedSelector as ClampedSelector
 from .layers.selectors import Selector as Selector
 from .layers.selectors import SelectorPenalty as SelectorPenalty
 from .layers.selectors import StochasticSelector as StochasticSelector
+from .layers.stain import ReinhardNormalization as ReinhardNormalization
 from .metrics.calibration import expected_calibration_error as expected_calibration_error
 from .metrics.calibration import reliability_curve as reliability_curve
 from .metrics.roc import auc_interval as auc_interval
@@ -84,11 +86,19 @@ from .models.patch_classifier import backbone_classifier as backbone_classifier
 from .patches.checks import PatchCheck as PatchCheck
 from .patches.checks import check_patches as check_patches
 from .patches.files import Patches as Patches
+from .patches.frozen import calibrate_patches as calibrate_patches
+from .patches.frozen import embed_patches as embed_patches
+from .patches.frozen import frozen_backbone as frozen_backbone
+from .patches.frozen import linear_head as linear_head
 from .patches.heat import patch_heat as patch_heat
+from .patches.ids import group_of_id as group_of_id
 from .patches.predicting import predict_patches as predict_patches
 from .patches.predicting import write_submission as write_submission
 from .patches.training import PatchTraining as PatchTraining
 from .patches.training import fit_patches as fit_patches
+from .tracking.to_mlflow import log_to_mlflow as log_to_mlflow
+from .tracking.to_tensorboard import log_to_tensorboard as log_to_tensorboard
 from .training.epoch_scores import EpochScores as EpochScores
+from .training.tensorboard import TensorBoard as TensorBoard
 from .tuning.api import tune as tune
 from .tuning.result import TuneResult as TuneResult

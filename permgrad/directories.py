@@ -28,6 +28,8 @@ OWNER = "owner.json"
 OWNER_KIND = "permgrad.Owner"
 STUDY_FILE = "study.json"
 """A directory that holds this has a study in it, which is never replaced."""
+STUDY_SUMMARY = "tuning.json"
+"""What a study came to, written last, beside the files that its manifest lists."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """What the operating system says of a disk that takes no more."""
 EXCHANGE = 2

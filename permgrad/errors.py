@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,28 @@ class FileFormatError(PermGradError):
     ...     print(str(error).split(":")[0])
     cannot read absent/estimator.json
     """
+
+
+def require(extra: str, what: str, *packages: str) -> None:
+    """Raise the one error of what an optional extra brings, unless its packages can be imported.
+
+    Parameters
+    ----------
+    extra : str
+        Of permgrad, as ``pip install 'permgrad[extra]'`` has it.
+    what : str
+        What needs it, at the beginning of a sentence: "tuning".
+    *packages : str
+        Names of modules; they are looked for, not imported.
+
+    Raises
+    ------
+    PermGradError
+        If one of them is missing.
+    """
+    absent = [name for name in packages if sys.modules.get(name) is None and find_spec(name) is None]
+    if absent:
+        raise PermGradError(f"{what} needs the package {', '.join(absent)}: pip install 'permgrad[{extra}]'")
 
 
 @contextmanager

@@ -140,8 +140,9 @@ def plain_subset_losses(
 
 
 def plain_calibration_error(y: np.ndarray, probabilities: np.ndarray, n_bins: int) -> float:
-    """Sort rows by their highest probability; each bin's gap, weighed by its rows; the first bins get what is left."""
-    rows = sorted((p.max(), p.argmax() == label) for p, label in zip(probabilities, y, strict=True))
+    """Sort rows by the second of two classes', or the highest, probability; each bin's gap, weighed by its rows."""
+    pairs = zip(probabilities, y, strict=True)
+    rows = sorted((p[1], label == 1) if len(p) == 2 else (p.max(), p.argmax() == label) for p, label in pairs)
     n_bins, total, start = min(n_bins, len(rows)), 0.0, 0
     for number in range(n_bins):
         size = len(rows) // n_bins + (number < len(rows) % n_bins)

@@ -13,7 +13,18 @@ from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
 from benchmarks import __main__ as table
-from benchmarks import conditional, explain, gpu, out_of_core, panel_peer, patches, planted, referee, tuning
+from benchmarks import (
+    conditional,
+    explain,
+    gpu,
+    out_of_core,
+    panel_peer,
+    patches,
+    planted,
+    referee,
+    selector_starts,
+    tuning,
+)
 from benchmarks.predictive import __main__ as predictive
 from benchmarks.predictive import models, scores, tables
 
@@ -27,7 +38,8 @@ def test_help_names_the_rows(capsys):
     with pytest.raises(SystemExit):
         table.main(["--help"])
     assert "puma" in capsys.readouterr().out
-    for each in (conditional, gpu, out_of_core, panel_peer, patches, planted, predictive, referee, tuning):
+    known = (conditional, gpu, out_of_core, panel_peer, patches, planted, predictive, referee, selector_starts, tuning)
+    for each in known:
         with pytest.raises(SystemExit, match="0"):
             each.main(["--help"])
 
@@ -42,6 +54,16 @@ def test_conditional_p_values_at_their_smallest(capsys, monkeypatch):
         "| sine",
         "| binary",
     ]
+
+
+@pytest.mark.slow
+def test_selectors_starts_at_their_smallest(capsys):
+    pytest.importorskip("scanpy")
+    selector_starts.main(["--genes", "100", "--steps", "5", "--random-states", "1"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 5 |")]
+    assert len(rows) == 4 * 2
+    assert float(rows[0].split("|")[4]) > 0.99  # like its start, after five steps
+    assert rows[1].split("|")[4].strip() == ""  # from ones there is no order to be like
 
 
 @pytest.mark.slow

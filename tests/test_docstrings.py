@@ -6,7 +6,7 @@ import doctest
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ SLOW = {
     *("evaluate_ranking", "RankingEvaluation", *(f"RankingEvaluation.{name}" for name in ("load", "plot", "save"))),
     *("HybridClassifier.fit", "MLPClassifier", "SelectorClassifier.fit", "EpochScores", "fit_patches"),
     *("AveragedClassifier.rank_features", "choose_panel", "score_panel", "rank_recipe", "read_cells"),
-    "RowExplanations.to_shap",
+    *("RowExplanations.to_shap", "log_to_mlflow", "TensorBoard"),
 }
 """Examples that fit networks of their own, or import much: half a second of processor time and more."""
 
@@ -155,6 +155,11 @@ SHARED: dict[str, Callable[[], Any]] = {
 }
 
 
+NEEDS = {"tune(": "optuna", "evaluat": "shap", "to_shap": "shap", "anndata": "anndata", "mlflow": "mlflow"}
+NEEDS |= {"tensorboard": "tensorboard", "TensorBoard": "tensorboard"}
+"""What is in an example that needs an extra, and the package."""
+
+
 def names_for(source: str) -> dict[str, Any]:
     """Return the names that an example uses."""
     used = {name: make() for name, make in SHARED.items() if re.search(rf"(?<![.\w]){name}\b(?! ?=)", source)}
@@ -167,14 +172,19 @@ def example_of(documented: Any) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:The set_over function:PendingDeprecationWarning")  # shap, at its import
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow, of SQLAlchemy 2.1
 @pytest.mark.parametrize(
     "documented",
     [pytest.param(one, marks=[pytest.mark.slow] if name in SLOW else [], id=name) for name, one in public()],
 )
-def test_examples(documented, tmp_path, monkeypatch):
+def test_examples(documented, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     source = example_of(documented)
     assert ">>> " in source, "there is no section Examples"
+    needed = {package: pytest.importorskip(package) for said, package in NEEDS.items() if said in source}
+    if "mlflow" in needed:
+        mlflow = needed["mlflow"]
+        request.addfinalizer(partial(mlflow.set_tracking_uri, mlflow.get_tracking_uri()))
     test = doctest.DocTestParser().get_doctest(source, names_for(source), documented.__qualname__, None, 0)
     report: list[str] = []
     doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append)

@@ -29,6 +29,7 @@ FLOORS = (
     "evaluation",
     "report",
     "tuning",
+    "tracking",
     "cli",
 )
 """From the ground up. Who draws, draws what it is given: `plotting` stands below what it draws."""

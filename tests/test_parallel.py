@@ -125,7 +125,9 @@ def test_two_processes_give_what_one_gives(table, same_threads):
     np.testing.assert_array_equal(here.predict(table.X), there.predict(table.X))
     np.testing.assert_array_equal(here.residuals_, there.residuals_)
     assert (here.history_, here.kept_epoch_) == (there.history_, there.kept_epoch_)
-    several = [estimator, pg.HybridRegressor(**{**TINY, "n_networks": 1}, random_state=1), LinearRegression()]
+    ranked = {"formula": "game", "budget": pg.Budget(tolerance=0.1)}
+    assert here.rank_features(table, **ranked) == there.rank_features(table, **ranked)
+    several = [LinearRegression(), estimator]
     here, there = (pg.AveragedRegressor(several, n_jobs=n_jobs).fit(table.X, table.y) for n_jobs in (1, 2))
     np.testing.assert_array_equal(here.predict(table.X), there.predict(table.X))
 
@@ -139,6 +141,23 @@ def test_the_referees_trainings_are_the_same_in_two_processes(table, same_thread
     here, there = (pg.evaluate_ranking(estimator, ranking, train, test, **given, n_jobs=n) for n in (1, 2))
     pd.testing.assert_frame_equal(here.retrain, there.retrain)
     assert here.stability == there.stability
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Ray, about its own processes
+def test_ray_gives_what_one_process_gives(table, same_threads):
+    ray = pytest.importorskip("ray", reason="Ray's joblib backend: pip install ray")
+    from ray.util.joblib import register_ray
+
+    estimator, recipe = pg.HybridRegressor(**{**TINY, "n_networks": 1}), {"trainings": 2, "formula": "game"}
+    expected = pg.rank_recipe(estimator, table, **recipe)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        register_ray()
+        with joblib.parallel_config(backend="ray", n_jobs=2):
+            assert pg.rank_recipe(estimator, table, **recipe) == expected
+    finally:
+        ray.shutdown()
 
 
 @pytest.mark.slow

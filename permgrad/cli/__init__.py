@@ -18,10 +18,13 @@ from permgrad.cli.dashboard import dashboard
 from permgrad.cli.datasets import datasets
 from permgrad.cli.evaluate import evaluate
 from permgrad.cli.explain import explain
+from permgrad.cli.export import export
 from permgrad.cli.merge import merge
+from permgrad.cli.panel import panel
 from permgrad.cli.predict import predict
 from permgrad.cli.rank import rank
 from permgrad.cli.report import report
+from permgrad.cli.serve import serve
 from permgrad.cli.tune import tune
 
 
@@ -31,7 +34,22 @@ def cli() -> None:
     """Hybrid neural networks on tables, and a feature ranking that you can defend."""
 
 
-for command in (check, rank, merge, predict, explain, compare, evaluate, report, tune, dashboard, datasets):
+for command in (
+    check,
+    rank,
+    merge,
+    predict,
+    explain,
+    compare,
+    evaluate,
+    report,
+    serve,
+    export,
+    tune,
+    panel,
+    dashboard,
+    datasets,
+):
     cli.add_command(command)
 
 

@@ -214,6 +214,11 @@ SETTINGS = [
         "--ensemble-size", type=click.IntRange(1, 1024), help="Networks in a batch ensemble, which share one CNN."
     ),
     _setting("--dense-units", type=Sizes(), help="Sizes of the tabular branch's Dense layers."),
+    _setting(
+        "--image-network",
+        type=click.Choice(["cnn", "vit"]),
+        help="What looks at the image: convolutions, or a vision transformer.",
+    ),
     _setting("--n-conv-layers", type=click.IntRange(1, 10), help="Number of convolutions; each halves the image."),
     _setting("--downsampling", type=click.Choice(["stride", "max_pool"]), help="How a convolution halves the image."),
     _setting(

@@ -95,9 +95,13 @@ def show_evaluation(evaluation: RankingEvaluation) -> None:
 
 def show_study(result: TuneResult, n_trials: int) -> None:
     """Print trials, the best settings and their ranking."""
+    from permgrad.tuning.constraints import is_feasible
+
     states = result.trials["state"].value_counts()
     finished = int(states.get("complete", 0) + states.get("pruned", 0))
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
+    beyond = sum(not is_feasible(trial) for trial in result.study.get_trials(deepcopy=False))
+    counts += f"; {beyond} beyond the constraints" if beyond else ""
     click.echo(
         f"\n{finished} of {n_trials} trials finished ({counts}); pruning saved about {result.epochs_saved} epochs"
     )

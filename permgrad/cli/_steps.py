@@ -64,10 +64,12 @@ class Steps:
 
     def check(self, data: Table | StreamedTable, test: Table | StreamedTable) -> None:
         """Raise before training for what would not be possible after it."""
-        from permgrad.errors import PermGradError
+        from permgrad.errors import PermGradError, require
         from permgrad.importance.grouping.correlated import MOST_FEATURES
         from permgrad.importance.permuting.conditional import LEAST_ROWS
 
+        if self.evaluate:
+            require("shap", "--evaluate, which compares with SHAP,", "shap")
         if self.conditional and len(test) < LEAST_ROWS:
             raise PermGradError(
                 f"--conditional needs at least {LEAST_ROWS} test rows, this table's test part has {len(test)}"

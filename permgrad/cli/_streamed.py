@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from permgrad.cli._notes import notes_printed
-from permgrad.cli._saved_model import write_ranking
+from permgrad.cli._shown import show_models
 from permgrad.cli._tables import OF_FILES, OF_ROWS, is_path
+from permgrad.cli._written import write_or_keep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SHARE_OF_MEMORY = 0.25
 """Of the memory that is free, above which a table's values are not read all at once: on its way to a ranking a table is
 there several times, raw, cleaned, in parts and encoded."""
+ROWS_OF_PAGE = 10_000
+"""Test rows, at most, that curves, effects and explained rows are of."""
 
 
 def streams(table: str, stream: bool | None) -> bool:
@@ -68,11 +70,11 @@ def load_by_blocks(table: str, target: str | None, task: Any, told: dict[str, An
 def write_by_blocks(
     directory: Path, data: StreamedTable, split_random_state: int, estimator: Any, steps: Steps
 ) -> FeatureRanking:
-    """Train, score on all test rows, rank on some of them, and write the ranking and the model."""
+    """Train, score on all test rows, rank on some of them, and write all of it, its page of rows that are drawn."""
     from permgrad.errors import PermGradError
-    from permgrad.estimators.saving import versions, write_estimator
+    from permgrad.evaluation.reference_models import reference_models
     from permgrad.metrics.scores import scores
-    from permgrad.report.background import ROWS, write_background
+    from permgrad.report.results import InFiles, Results
 
     if steps.trainings > 1:
         raise PermGradError("--trainings are for tables in memory; leave it out, or pass --no-stream")
@@ -84,29 +86,26 @@ def write_by_blocks(
     steps.check(data, test)
     click.echo(estimator.description())
     estimator.fit(train, validation_data=val)
-    tested = scores(estimator, test)
+    in_files = InFiles(data, test, scores(estimator, test))
     ranking, groups = steps.rank(estimator, test)
+    _show_drawn(ranking)
+    rows = train.sample(split_random_state)
+    drawn = rows.more_rows(test.draw(ROWS_OF_PAGE, split_random_state))
+    models = reference_models(estimator, rows, drawn, random_state=steps.random_state)
+    show_models(models)
+    said = (
+        f"What is beside the ranking and the scores is of rows drawn at random: the check-up of {len(rows):,} training"
+        f" rows; curves, effects, explained rows and the models beside the network of {len(drawn):,} test rows."
+    )
+    known: Any = {"groups": groups, "models": models, "notes": (*notes_printed(), said), "in_files": in_files}
+    command = shlex.join(["permgrad", *sys.argv[1:]])
+    return write_or_keep(
+        directory, Results(estimator, ranking, rows, drawn, split_random_state, command=command, **known)
+    )
+
+
+def _show_drawn(ranking: FeatureRanking) -> None:
+    """Say on how many rows the ranking is."""
     drawn = ranking.settings["drawn"]
     off = "" if drawn["reached"] is None else f"; half the widest interval is {drawn['reached']:.1%} of the total"
     click.echo(f"ranked on {drawn['rows']:,} of {drawn['of']:,} test rows, drawn at random{off}")
-    told = {"name": data.name, "target": str(data.y.name), "task": data.task, "rows": len(data)}
-    origin = {
-        "data": {**told, "files": data.X.files.paths, **data.notes},
-        "missing_values_in_training": estimator.encoder_.missing_,
-        "split_random_state": split_random_state,
-        "test_rows": len(test),
-        "test_scores": tested,
-        "estimator": {"class": type(estimator).__name__, **estimator.all_settings()},
-        "versions": versions(),
-        "command": shlex.join(["permgrad", *sys.argv[1:]]),
-        "notes": [*data.said, *notes_printed()],
-    }
-    ranking = replace(ranking, settings={**ranking.settings, **origin})
-    write_ranking(directory, ranking)
-    if groups is not None:
-        groups.table.to_csv(directory / "groups.csv", index=False)
-        groups.save(directory / "groups.json")
-    write_background(test.draw(ROWS, split_random_state)[0], directory)
-    (directory / "model").mkdir()
-    write_estimator(estimator, directory / "model", origin)
-    return ranking

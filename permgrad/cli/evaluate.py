@@ -49,6 +49,7 @@ def evaluate(
     """
     import permgrad as pg
     from permgrad.directories import move_into
+    from permgrad.evaluation.by_level import FILE as BY_FILE
     from permgrad.evaluation.recipe import rows_to_fit
     from permgrad.evaluation.reference_models import FILE
     from permgrad.report.directory import write_results
@@ -78,7 +79,9 @@ def evaluate(
     command = ranking.settings.get("command")
     notes = tuple(note for note in ranking.settings.get("notes", ()) if note not in data.said)
     models = pg.ReferenceModels.load(results / FILE)
-    evaluated = Results(estimator, ranking, data, test, split_random_state, groups, evaluation, command, models, notes)
+    by = pg.ByLevel.load(results / BY_FILE) if (results / BY_FILE).exists() else None
+    known = (groups, evaluation, command, models, notes)
+    evaluated = Results(estimator, ranking, data, test, split_random_state, *known, by=by)
     with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=results) as staging:
         write_results(Path(staging), evaluated)
         move_into(Path(staging), results)

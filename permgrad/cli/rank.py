@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,7 @@ from permgrad.cli._signals import stop_by_interrupt
 from permgrad.cli._steps import Steps
 from permgrad.cli._streamed import load_by_blocks, streams, write_by_blocks
 from permgrad.cli._tables import load_table, show_table, take_reading
+from permgrad.cli._written import write_or_keep
 
 if TYPE_CHECKING:
     from permgrad.data.streamed import StreamedTable
@@ -217,7 +217,6 @@ def rank(
         return
     show_ranking(ranking)
     written = "report.html, ranking.csv, ranking.json, model/ and pictures"
-    written = "ranking.csv, ranking.json, ranking.png and model/" if by_blocks else written
     click.echo(f"\nresults in {out}/: {written if model is None else 'ranking.csv, ranking.json, ranking.png'}")
 
 
@@ -246,8 +245,6 @@ def _write_ranking(
     directory: Path, data: Table, split_random_state: int, settings: dict[str, Any], steps: Steps
 ) -> FeatureRanking:
     """Train, rank, put to the test, and write all of it."""
-    from permgrad.errors import PermGradError
-    from permgrad.report.directory import write_results
     from permgrad.report.results import Results
 
     fitted = fit(data, split_random_state, settings, steps)
@@ -264,22 +261,4 @@ def _write_ranking(
     known: Any = {"groups": groups, "evaluation": evaluation, "command": command, "models": fitted.models}
     known |= {"notes": notes_printed(), "check": fitted.check}
     results = Results(estimator, ranking, data, test, split_random_state, **known)
-    try:
-        return write_results(directory, replace(results, by=parts))
-    except (OSError, PermGradError):  # such as a full disk: the ranking is what took the time
-        _rescue(results.with_settings().ranking)
-        raise
-
-
-def _rescue(ranking: FeatureRanking) -> None:
-    """Show a ranking that cannot be written where it should be, and keep it where there is room."""
-    from permgrad.errors import PermGradError
-
-    show_ranking(ranking)
-    kept = Path(tempfile.mkdtemp(prefix="permgrad-")) / "ranking.json"
-    try:
-        ranking.save(kept)
-    except PermGradError as error:
-        click.echo(f"the ranking could not be kept: {error}", err=True)
-    else:
-        click.echo(f"the ranking is kept in {kept}", err=True)
+    return write_or_keep(directory, replace(results, by=parts))

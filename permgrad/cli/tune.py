@@ -54,6 +54,19 @@ from permgrad.cli._tables import load_table, show_split, show_table, take_readin
     "--keep", type=click.IntRange(1, 1000), default=3, show_default=True, help="Best networks to keep on disk."
 )
 @click.option(
+    "--constraints",
+    multiple=True,
+    metavar="NAME=LIMIT",
+    help="What the best network must keep within: parameters, seconds, loss, calibration_error or a score; may be"
+    " repeated. The most, of a score that is better when higher the least.",
+)
+@click.option(
+    "--terminate",
+    type=click.IntRange(1, MANY),
+    metavar="N",
+    help="End when N trials in a row gained no more than the best value's standard error.",
+)
+@click.option(
     "--sampler", default="tpe", show_default=True, help="Who suggests trials: tpe, random, nsgaii, gp or cmaes."
 )
 @click.option(
@@ -76,6 +89,8 @@ def tune(
     storage: str | None,
     study_name: str | None,
     keep: int,
+    constraints: tuple[str, ...],
+    terminate: int | None,
     sampler: str,
     pruner: str,
     random_state: int,
@@ -108,6 +123,8 @@ def tune(
         storage=storage,
         study_name=study_name,
         keep=keep,
+        constraints=dict(map(read_limit, constraints)),
+        terminate=terminate,
         sampler=sampler,
         pruner=pruner,
         random_state=random_state,
@@ -123,6 +140,15 @@ def read_range(text: str) -> tuple[str, list[Any]]:
     if not (name and equals and values):
         raise click.BadParameter(f"must be NAME=LOW,HIGH or NAME=CHOICE,CHOICE, got {text!r}", param_hint="--ranges")
     return name, [_number(value) for value in values.split(",")]
+
+
+def read_limit(text: str) -> tuple[str, float]:
+    """Read ``parameters=5000``."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise click.BadParameter(f"must be NAME=NUMBER, got {text!r}", param_hint="--constraints") from None
 
 
 def _number(text: str) -> int | float | str:

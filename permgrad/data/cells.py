@@ -14,10 +14,8 @@ import pandas as pd
 from scipy import sparse
 
 from permgrad.data.on_disk import RowsOnDisk
-from permgrad.errors import FileFormatError, PermGradError, listing, reading
+from permgrad.errors import FileFormatError, PermGradError, listing, reading, require
 from permgrad.files import new_file
-
-INSTALL = "pip install 'permgrad[cells]'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +133,7 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     >>> pg.read_cells("cells.h5ad", "type").X.shape == cells.X.shape
     True
     """
-    anndata = require("anndata")
+    anndata = imported("anndata")
     path = Path(path)
     if not path.is_file():
         raise FileFormatError(f"cannot read {path}: no such file")
@@ -177,7 +175,7 @@ def write_chunks(path: str | Path, chunks: Iterable[Any], obs: pd.DataFrame, var
     PermGradError
         If anndata is not installed, or the file cannot be written.
     """
-    io, h5py = require("anndata").io, require("h5py")
+    io, h5py = imported("anndata").io, imported("h5py")
     with new_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["encoding-type"], file.attrs["encoding-version"] = "anndata", "0.1.0"
         io.write_elem(file, "obs", obs)
@@ -192,9 +190,7 @@ def write_chunks(path: str | Path, chunks: Iterable[Any], obs: pd.DataFrame, var
                 io.write_elem(file, "X", first)
 
 
-def require(module: str) -> Any:
-    """Import a package of the optional extra."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise PermGradError(f"this needs the package {module}: {INSTALL}") from error
+def imported(module: str) -> Any:
+    """Import a package of the extra "cells"."""
+    require("cells", "this", module)
+    return import_module(module)

@@ -50,3 +50,11 @@ def as_target(y: Any) -> pd.Series:
             y = pd.Series(column_or_1d(y, warn=True))
     y = y.rename("target" if y.name is None else y.name).reset_index(drop=True).infer_objects()
     return single_values(y.to_frame()).iloc[:, 0]
+
+
+def check_named(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise `PermGradError`, naming them, unless all `names` are among the `known` columns."""
+    known = list(known)
+    absent = sorted(set(names) - set(known))
+    if absent:
+        raise PermGradError(f"{what} must name columns; there is no {listing(absent)} among {listing(known)}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from permgrad.data.cells import Cells, require, write_chunks
+from permgrad.data.cells import Cells, imported, write_chunks
 from permgrad.errors import PermGradError
 
 COUNTS_PER_CELL = 1e4
@@ -52,7 +52,7 @@ def variable_genes(cells: Cells, n_genes: int, *, max_rows: int = 100_000, rando
     random_state : int
         Of the draw.
     """
-    scanpy, anndata = require("scanpy"), require("anndata")
+    scanpy, anndata = imported("scanpy"), imported("anndata")
     if n_genes < 1:
         raise PermGradError(f"n_genes must be at least 1, got {n_genes}")
     if n_genes >= len(cells.features):
@@ -82,7 +82,7 @@ def normalise_file(source: str | Path, out: str | Path, *, chunk_rows: int = CHU
     PermGradError
         If a package is not installed, the file cannot be read, is not sparse by rows, or holds negative numbers.
     """
-    data = _opened(require("anndata"), source)
+    data = _opened(imported("anndata"), source)
     starts = range(0, data.n_obs, chunk_rows)
     chunks = (_normalised(data.X[start : start + chunk_rows], str(source)) for start in starts)
     write_chunks(out, chunks, data.obs, data.var)
@@ -99,7 +99,7 @@ def _opened(anndata: Any, source: str | Path) -> Any:
 
 
 def _normalised(X: Any, name: str) -> Any:
-    scanpy, anndata = require("scanpy"), require("anndata")
+    scanpy, anndata = imported("scanpy"), imported("anndata")
     values = X.data if sparse.issparse(X) else X
     if len(values) and np.min(values) < 0:
         raise PermGradError(f"{name} holds negative numbers; counts are wanted, as they come from the sequencer")

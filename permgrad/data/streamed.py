@@ -119,7 +119,8 @@ class StreamedTable:
         if not columns:
             raise PermGradError(f"no column is left of {listing(files.columns)}; drop fewer")
         y, task, reason = read_target(files, target, task)
-        read = f"read block by block from {len(files.paths)} files of {len(files):,} rows"
+        of = f"{len(files.paths)} files" if len(files.paths) > 1 else "a file"
+        read = f"read block by block from {of} of {len(files):,} rows"
         kept = {column: kind for column, kind in kinds.items() if column in columns}
         told = {"drop": list(drop), "kinds": kinds, "na": list(na)}
         notes = {"read": {name: value for name, value in told.items() if value}}

@@ -85,10 +85,20 @@ class NetworkEstimator(BaseEstimator, ABC):
         >>> clf.loss(test) > 0
         True
         """
+        weights, _ = weights_and_groups(X, sample_weight, None)
+        return float(np.average(self.row_losses(X, y), weights=weights))
+
+    def row_losses(self, X: Any, y: Any = None) -> np.ndarray:
+        """Return the loss of each row, (n_rows,) float64, see `loss`.
+
+        Examples
+        --------
+        >>> clf.row_losses(test).shape
+        (30,)
+        """
         check_fitted(self)
         target = self._encode_target(self._target(X, y))
-        weights, _ = weights_and_groups(X, sample_weight, None)
-        return float(np.average(self._row_losses(target, self._network_output(X)), weights=weights))
+        return self._row_losses(target, self._network_output(X))
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
         """Write the network, its settings and everything else that was fitted to a new directory.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,8 @@ from permgrad.importance.responding.answers import Scale
 from permgrad.importance.responding.curves import MAX_ROWS, Names, effects
 from permgrad.importance.responding.interactions import ROWS, Interactions, interactions
 from permgrad.importance.row_explanations import RowExplanations, average_explanations
+from permgrad.models.sending import network_from_bytes, network_to_bytes
+from permgrad.parallel import count_workers, run
 
 PREDICT_ROWS = 1024
 Groups = Mapping[str, Sequence[str]] | Literal["correlated"]
@@ -131,6 +134,7 @@ class RanksFeatures(TellsEffects):
     networks_: list[Any]
     random_state_: int
     verbose: bool
+    n_jobs: int | None = None
     layout_: FeatureLayout | None = None
     prior_: np.ndarray
     class_weights_: np.ndarray | None = None
@@ -223,25 +227,40 @@ class RanksFeatures(TellsEffects):
         explained = self._explained_rows(X, y)
         random_state = self.random_state_ if random_state is None else random_state
         weights, of_rows = weights_and_groups(X, sample_weight, row_groups)
-        n = len(self.networks_)
-        rankings = [
-            self._rank_network(
-                network,
-                explained,
-                groups,
-                budget.step(f"network{i + 1}", share=1 / (n - i)) if n > 1 else budget,
-                sample_weight=weights,
-                row_groups=of_rows,
-                formula=formula,
-                end_to_end=end_to_end,
-                conditional=conditional,
-                n_repeats=n_repeats,
-                random_state=random_state,
-                verbose=self.verbose if verbose is None else verbose,
-            )
-            for i, network in enumerate(self.networks_)
-        ]
-        return rankings[0] if n == 1 else average_rankings(rankings, random_state)
+        settings: dict[str, Any] = {
+            "sample_weight": weights,
+            "row_groups": of_rows,
+            "formula": formula,
+            "end_to_end": end_to_end,
+            "conditional": conditional,
+            "n_repeats": n_repeats,
+            "random_state": random_state,
+            "verbose": self.verbose if verbose is None else verbose,
+        }
+        if len(self.networks_) == 1:
+            return self._rank_network(self.networks_[0], explained, groups, budget, **settings)
+        rankings = list(self._rank_networks(explained, groups, budget, settings))
+        return average_rankings(rankings, random_state)
+
+    def _rank_networks(
+        self, explained: ExplainedRows, groups: Groups | None, budget: Budget, settings: dict[str, Any]
+    ) -> Iterator[FeatureRanking]:
+        """Yield the ranking of each of several networks: side by side where there are workers."""
+        n, at_a_time = len(self.networks_), count_workers(self.n_jobs)
+        if at_a_time == 1:
+            for i, network in enumerate(self.networks_):
+                step = budget.step(f"network{i + 1}", share=1 / (n - i))
+                yield self._rank_network(network, explained, groups, step, **settings)
+            return
+        shell = copy(self)
+        shell.networks_ = []  # a live network cannot be sent
+
+        def jobs() -> Iterator[tuple[Any, ...]]:
+            for i, network in enumerate(self.networks_):
+                step = (budget.unbegun(), f"network{i + 1}", min(1.0, at_a_time / (n - i)))
+                yield shell, network_to_bytes(network), explained, groups, step, {**settings, "verbose": False}
+
+        yield from run(_ranked_there, jobs(), self.n_jobs)
 
     def _rank_network(
         self, network: Any, explained: ExplainedRows, groups: Groups | None, budget: Budget, **settings: Any
@@ -469,6 +488,19 @@ class ExplainsImages(RanksFeatures):
             raise PermGradError("this network has no image branch and draws no images")
         drawing = keras.Model(self.network_.inputs, self.network_.get_layer("image").output)
         return drawing.predict(encoded, batch_size=PREDICT_ROWS, verbose=0).astype(np.float32)
+
+
+def _ranked_there(
+    shell: RanksFeatures,
+    network: bytes,
+    explained: ExplainedRows,
+    groups: Groups | None,
+    step: tuple[Budget, str, float],
+    settings: dict[str, Any],
+) -> FeatureRanking:
+    """Rank by one of an estimator's networks in a process, within its share of the time."""
+    budget, name, share = step
+    return shell._rank_network(network_from_bytes(network), explained, groups, budget.step(name, share), **settings)
 
 
 def _levels(groups: Groups | None, explained: ExplainedRows) -> list[dict[str, list[str]]]:

@@ -52,6 +52,7 @@ class HybridEstimator(TableEstimator):
     embedding_size: int | None = None
     ensemble_size: int | None = None
     dense_units: tuple[int, ...] | None = None
+    image_network: Literal["cnn", "vit"] | None = None
     n_conv_layers: int | None = None
     downsampling: Literal["max_pool", "stride"] | None = None
     base_filters: int | None = None
@@ -226,6 +227,8 @@ class HybridEstimator(TableEstimator):
     def _check_memory(self, shape: tuple[int, int], n_rows: int) -> None:
         """Raise where a step of training on images of this shape takes more memory than is free."""
         network, training = self._configs(n_rows, 0)
+        if network.image_network == "vit":
+            return  # of at most 144 tokens, whatever the image's size
         # Of each convolution, what it, BatchNorm and the activation give, with gradients; filters double, sides halve.
         pixels, depth = shape[0] * shape[1], network.n_conv_layers
         activations = 6 * training.batch_size * sum(network.base_filters * pixels / 2**i for i in range(depth))
@@ -281,8 +284,11 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         Dense layers of the tabular branch.
     downsampling : {"stride", "max_pool"}, optional
         How a convolution block halves the image: by a stride of 2, or by max-pooling.
+    image_network : {"cnn", "vit"}, optional
+        What reads the image: convolutions, or a small vision transformer.
     n_conv_layers, base_filters : int, optional
-        Number of convolution blocks, and of filters in the first one (each further block has twice as many).
+        Number of convolution blocks, and of filters in the first one (each further block has twice as many). For "vit",
+        the number of transformer blocks, and a quarter of the width of a token.
     head_units : tuple of int, optional
         Dense layers after the branches meet.
     dropout : float, optional
@@ -325,8 +331,8 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
     verbose : bool
         Show progress bars.
     n_jobs : int, optional
-        Processes that train several networks, if there are no callbacks; -1 for one per core. By default, what
-        ``joblib.parallel_config`` says; see `permgrad.parallel.run`.
+        Processes that train several networks, if there are no callbacks, and rank by them; -1 for one per core. By
+        default, what ``joblib.parallel_config`` says; see `permgrad.parallel.run`.
     devices : int or list of int or str, optional
         How many accelerators, or which ones, to split each training step between; without accelerators, processors. By
         default one. The batch size becomes a multiple of their number.

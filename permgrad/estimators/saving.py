@@ -7,7 +7,8 @@ import platform
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,11 @@ def estimator_to_bytes(estimator: Any) -> bytes:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, permgrad and what its numbers depend on."""
-    names = ("permgrad", "keras", BACKEND, "numpy", "pandas", "scikit-learn", "TINTOlib", "optuna")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    names = ("permgrad", "keras", BACKEND, "numpy", "pandas", "scikit-learn", "TINTOlib")
+    known = {"python": platform.python_version(), **{name: version(name) for name in names}}
+    with suppress(PackageNotFoundError):  # of the extra "tune"
+        known["optuna"] = version("optuna")
+    return known
 
 
 def _params_to_json(params: dict[str, Any]) -> dict[str, Any]:

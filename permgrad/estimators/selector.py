@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 from permgrad.data.cells import Cells
-from permgrad.data.checks import check_columns, check_complete
+from permgrad.data.checks import check_columns, check_complete, check_named
 from permgrad.data.on_disk import RowsOnDisk
 from permgrad.data.rows import check_sample_weight, weights_and_groups
 from permgrad.data.table import Table, rows_and_target
@@ -57,6 +58,12 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         Penalty on the selector's weights only; see `SelectorPenalty`.
     alpha : float
         Factor of the penalty; for stochastic gates, of the expected number of open gates.
+    start : {"random", "ones"}
+        Initial weights of "free" and "clamped": random, as published, or all 1. If a training moves weights by less
+        than the random weights differ, their order is that of the random start.
+    include : tuple of str
+        Columns to include in every panel: they pass the selector unchanged, without a weight or a penalty, so that the
+        other columns are selected for what they add to these.
     noise : float
         Standard deviation of the Gaussian noise added to the input, in training only.
     hidden_units : tuple of int
@@ -67,15 +74,18 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         "standard": the network's first layer standardises columns, by statistics of the training rows. Otherwise,
         columns should be on one scale (as log-normalised counts are), so that their weights are comparable.
     sizes : tuple of int
-        Only for "narrowing": after `epochs` with all columns, all but this many are closed for good, and the others
-        are trained for `epochs_per_size`; then the next size follows. One training gives a panel of each size. Sizes
-        that would close no column are skipped.
+        Only for "narrowing": after `epochs` with all columns, all but this many (including those of `include`) are
+        closed for good, and the others are trained for `epochs_per_size`; then the next size follows. One training
+        gives a panel of each size. Sizes that would close no column are skipped.
     epochs_per_size : int
     learning_rate, weight_decay : float
         For AdamW; both are constant. The decay applies to all weights, as published. A weight moves by about the rate
-        in each step, however large its penalty: if rows are few, use smaller batches and a higher rate, or most
-        weights stay near their initial values.
+        in each step, however large its penalty: if rows are few, set the number of `steps`, or use a higher rate, or
+        most weights stay near their initial values.
     batch_size, epochs : int
+    steps : int, optional
+        Batches, in place of `epochs`: as many whole epochs as hold them. A penalty takes steps to work, and few rows
+        have few in an epoch.
     class_weight : "balanced" or dict of label to float, optional
     log_evaluation : bool
         Whether ``history_`` also has, for each epoch, what `EvaluationLog` measures: the network without noise and
@@ -120,6 +130,8 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
     selector: str = "free"
     penalty: str | None = "l1"
     alpha: float = 0.1
+    start: str = "random"
+    include: tuple[str, ...] = ()
     noise: float = 0.2
     hidden_units: tuple[int, ...] = (512, 128, 64)
     dropout: float = 0.3
@@ -132,6 +144,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
     weight_decay: float = 0.3
     batch_size: int = 256
     epochs: int = 50
+    steps: int | None = None
     class_weight: str | Mapping[Any, float] | None = None
     log_evaluation: bool = False
     precision: str = "auto"
@@ -182,17 +195,19 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         ['setosa', 'versicolor', 'virginica']
         """
         self.random_state_ = draw_random_state(self.random_state)
-        network = self._config()
+        self._config(())
         train = self._training_data(X, y, weights_and_groups(X, sample_weight, None)[0])
         sizes = self._sizes(train[0].shape[1])
         validation = None if validation_data is None else self._validation_data(validation_data)
-        training = self._training(len(sizes))
+        epochs = self._epochs(train[0].shape[0])
+        training = self._training(epochs + len(sizes) * self.epochs_per_size)
+        network = self._config(tuple(np.flatnonzero(self._included()).tolist()))
         scale = self._column_moments(train[0])
         self.network_ = build_selector_mlp(network, train[0].shape[1], len(self.classes_), moments=scale)
         narrowing = Narrowing(
             self.network_.get_layer("selector") if sizes else None,
             sizes,
-            self.epochs,
+            epochs,
             self.epochs_per_size,
             (validation or train)[:2],
         )
@@ -239,9 +254,9 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         Returns
         -------
         FeatureRanking
-            Scores: the selector's absolute weights; for stochastic gates, the probability that each is open; for a
-            path, how many columns were closed before each; for a plain MLP, Σ|first-layer weights|. Columns that never
-            varied rank last.
+            Scores: the selector's absolute weights; for stochastic gates, the probability that each is open (1 for
+            columns of `include`, in both cases); for a path, how many columns were closed before each; for a plain MLP,
+            Σ|first-layer weights|. Columns that never varied rank last.
 
         Examples
         --------
@@ -257,6 +272,8 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
                 "selector": self.selector,
                 "penalty": self.penalty,
                 "alpha": self.alpha,
+                "start": self.start,
+                "include": list(self.include),
                 "random_state": self.random_state_,
             },
         )
@@ -318,7 +335,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         self.ranges_ = None if content["ranges"] is None else np.array(content["ranges"], float)
         self.path_ = None if content["path"] is None else pd.DataFrame(content["path"])
 
-    def _config(self) -> SelectorConfig:
+    def _config(self, always: tuple[int, ...]) -> SelectorConfig:
         if self.scaling not in SCALINGS:
             raise PermGradError(f"scaling must be one of {listing(SCALINGS)}, got {self.scaling!r}")
         return SelectorConfig(
@@ -326,6 +343,8 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
             self.selector,
             self.penalty,
             self.alpha,
+            self.start,
+            always,
             self.noise,
             self.dropout,
             self.batch_norm,
@@ -343,12 +362,29 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
             raise PermGradError(f"one of sizes must be less than the number of columns, {n_features}, got {sizes}")
         if self.epochs_per_size < 1:
             raise PermGradError(f"epochs_per_size must be at least 1, got {self.epochs_per_size}")
+        if min(sizes) <= len(self.include):
+            raise PermGradError(
+                f"sizes must be above the number of columns that include names, {len(self.include)}, got {sizes}"
+            )
         return tuple(size for size in sizes if size < n_features)
 
-    def _training(self, n_sizes: int) -> TrainingConfig:
+    def _included(self) -> np.ndarray:
+        """Return which columns `include` names, (n_features,), bool."""
+        check_named(self.include, self.features_, "include")
+        if len(set(self.include)) == len(self.features_):
+            raise PermGradError("include names all columns; there are none left to choose from")
+        return np.isin(np.array(self.features_, object), self.include)
+
+    def _epochs(self, n_rows: int) -> int:
         if self.epochs < 1:
             raise PermGradError(f"epochs must be at least 1, got {self.epochs}")
-        epochs = self.epochs + n_sizes * self.epochs_per_size
+        if self.steps is None:
+            return self.epochs
+        if self.steps < 1:
+            raise PermGradError(f"steps must be at least 1, or None for epochs, got {self.steps}")
+        return math.ceil(self.steps / math.ceil(n_rows / self.batch_size))
+
+    def _training(self, epochs: int) -> TrainingConfig:
         return TrainingConfig(
             learning_rate=self.learning_rate,
             optimizer="adamw",
@@ -444,7 +480,8 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
     def _get_support_mask(self) -> np.ndarray:
         importances = self.feature_importances_
         k = self._n_selected(len(importances))
-        order = np.lexsort([-importances, ~self._varies()])  # of equal importance, the first
+        # Those that are in any panel first; of equal importance, the first.
+        order = np.lexsort([-importances, ~self._varies(), ~self._included()])
         mask = np.zeros(len(importances), bool)
         mask[order[:k]] = True
         return mask

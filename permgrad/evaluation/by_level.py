@@ -15,8 +15,9 @@ from permgrad.data.html import html_table
 from permgrad.data.rows import check_sample_weight, weights_and_groups
 from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, as_frame
-from permgrad.errors import PermGradError, listing
-from permgrad.files import new_file, write_json
+from permgrad.errors import PermGradError, listing, reading
+from permgrad.evaluation._differing import differing
+from permgrad.files import SAVE_AGAIN, new_file, read_json, write_json
 from permgrad.importance.bootstrap import LEVEL, Bootstrap
 from permgrad.importance.network.opaque import predictions_of, response_of
 from permgrad.importance.rank import rank_features
@@ -33,7 +34,8 @@ MOST_LEVELS = 12
 """Levels of a category, the most frequent; of more distinct numbers, quarters of the rows."""
 FEW, LEAST = 30, 10
 """Rows of a level below which it is said to have few, and below which columns are not ranked in it."""
-FILES = ("by.csv", "by_importance.csv", "by.json", "by.png")
+TABLES, FILE = ("by.csv", "by_importance.csv"), "by.json"
+"""In a results directory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,28 @@ class ByLevel:
         order = self.importance[self.importance["level"] == ALL].sort_values("rank", kind="stable")["feature"]
         return wide.loc[order.head(len(order) if top is None else top)].rename_axis(columns=None).reset_index()
 
+    def differences(self) -> pd.DataFrame:
+        """Compare levels that have 30 rows at least, two by two: their loss, and what each column is worth there.
+
+        Returns
+        -------
+        DataFrame
+            A row for each pair: ``of`` (the loss's name, or the column's), ``level``, ``other``, ``value`` and
+            ``other_value``, their ``difference`` with its 95 % interval, ``low`` and ``high``, and ``p``, two-sided and
+            adjusted by Holm for all pairs: those of the loss together, and those of all columns together. Levels have
+            no row in common; of groups of rows that have rows in several levels, intervals are rather too wide.
+
+        References
+        ----------
+        Zou & Donner, Statistics in Medicine 27 (2008), for the interval; Holm, Scand. J. Statistics 6 (1979).
+
+        Examples
+        --------
+        >>> levels.differences().columns.tolist()[:3]
+        ['of', 'level', 'other']
+        """
+        return differing(self)
+
     def plot(self, top: int = 8) -> Figure:
         """Draw score and loss in each level, and the scores of the best columns there.
 
@@ -115,6 +139,41 @@ class ByLevel:
         rankings = {level: ranking.to_dict() for level, ranking in self.rankings.items()}
         return {"kind": KIND, "by": self.by, **tables, "rankings": rankings}
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> ByLevel:
+        """Build what `to_dict` described.
+
+        Examples
+        --------
+        >>> pg.ByLevel.from_dict(levels.to_dict()).by == levels.by
+        True
+        """
+        table, importance = (pd.DataFrame(content[name]) for name in ("table", "importance"))
+        numbers = [*table.columns.difference(["level", "rows", "few"])]
+        importance = importance.astype(dict.fromkeys(("score", "low", "high"), float))
+        rankings = {level: FeatureRanking.from_dict(known) for level, known in content["rankings"].items()}
+        return cls(content["by"], table.astype(dict.fromkeys(numbers, float)), importance, rankings)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ByLevel:
+        """Read ``by.json``, which `write` wrote.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is absent, damaged, or no such record.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> levels.write_tables(Path("."))
+        >>> pg.ByLevel.load("by.json").by == levels.by
+        True
+        """
+        content = read_json(path, kind=KIND)
+        with reading(path, "levels saved by permgrad", SAVE_AGAIN):
+            return cls.from_dict(content)
+
     def write(self, directory: Path) -> None:
         """Write ``by.csv``, ``by_importance.csv``, ``by.json`` and ``by.png`` into a directory.
 
@@ -125,12 +184,24 @@ class ByLevel:
         >>> Path("by.csv").exists()
         True
         """
-        for name, table in zip(FILES, (self.table, self.importance), strict=False):
-            with new_file(directory / name) as part:
-                table.to_csv(part, index=False)
-        write_json(directory / "by.json", self.to_dict())
+        self.write_tables(directory)
         with new_file(directory / "by.png") as part:
             self.plot().savefig(part, dpi=150, format="png")
+
+    def write_tables(self, directory: Path) -> None:
+        """Write the same without the picture.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> levels.write_tables(Path("."))
+        >>> Path("by_importance.csv").exists()
+        True
+        """
+        for name, table in zip(TABLES, (self.table, self.importance), strict=True):
+            with new_file(directory / name) as part:
+                table.to_csv(part, index=False)
+        write_json(directory / FILE, self.to_dict())
 
 
 def by_level(
@@ -337,4 +408,5 @@ def _scored(level: str, ranking: FeatureRanking) -> pd.DataFrame:
     places = np.empty(len(ranking.features), int)
     places[ranking.order] = np.arange(1, len(places) + 1)
     columns = {"score": ranking.scores, "low": ranking.low, "high": ranking.high, "rank": places}
-    return pd.DataFrame({"feature": ranking.features, "level": level, **columns})
+    frame = pd.DataFrame({"feature": ranking.features, "level": level, **columns})
+    return frame.astype({"low": float, "high": float})

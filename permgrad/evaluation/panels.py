@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,14 @@ import pandas as pd
 from scipy.stats import norm as normal
 from scipy.stats import t as student
 from sklearn.base import clone
+from sklearn.utils import check_array
 from tqdm.auto import tqdm
 
 from permgrad.data.cells import Cells
-from permgrad.errors import PermGradError
+from permgrad.data.on_disk import RowsOnDisk
+from permgrad.data.table import Table
+from permgrad.errors import PermGradError, as_permgrad_error
+from permgrad.evaluation._panel_columns import candidates, check_redundancy, without_redundant
 from permgrad.evaluation.stability import rank_stability
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.parallel import run
@@ -30,15 +34,19 @@ class Panel:
     Attributes
     ----------
     k : int
-        Columns of the panel.
+        Columns of the panel, those included among them.
     n_trainings : int
+        Of all data sets together.
     table : DataFrame
-        One row per column, the most often chosen first: ``feature``, ``frequency`` (share of the rankings in which it
-        is among the k best), ``mean_rank``. Equal frequencies are ordered by mean rank.
+        One row per column that may be chosen, the most often chosen first: ``feature``, ``frequency`` (share of the
+        rankings in which it is among the best that are wanted), ``mean_rank``. Equal frequencies are ordered by mean
+        rank. Where redundant columns are passed over: ``like``, the panel's column that stands for it, or "".
     stability : float
         Nogueira's index of the choices: 1 for equal ones, 0 expected for random ones.
     stability_interval : (float, float)
         Its asymptotic 95 % interval: too narrow for few rankings, of no width for two.
+    included : tuple of str
+        Columns that are in the panel by request. They are not in `table`, and do not count in the stability.
 
     Examples
     --------
@@ -52,17 +60,21 @@ class Panel:
     table: pd.DataFrame
     stability: float
     stability_interval: tuple[float, float]
+    included: tuple[str, ...] = ()
 
     @property
     def features(self) -> list[str]:
-        """The recommended panel: the k columns that are chosen most often."""
-        return self.table["feature"].head(self.k).tolist()
+        """The recommended panel: the columns included, and those chosen most often that no other stands for."""
+        table = self.table
+        free = table["feature"] if "like" not in table else table["feature"][table["like"] == ""]
+        return [*self.included, *free.head(self.k - len(self.included))]
 
     def __repr__(self) -> str:
         low, high = self.stability_interval
         always = int((self.table["frequency"] == 1).sum())
+        included = f" {len(self.included)} included," if self.included else ""
         return (
-            f"Panel(k={self.k}, {self.n_trainings} trainings, {always} columns always chosen,"
+            f"Panel(k={self.k},{included} {self.n_trainings} trainings, {always} columns always chosen,"
             f" Nogueira {self.stability:.2f} [{low:.2f}, {high:.2f}])"
         )
 
@@ -121,6 +133,10 @@ def choose_panel(
     *,
     k: int = 100,
     n_trainings: int = 20,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    redundancy: float | None = None,
+    expression_range: tuple[float, float] | None = None,
     verbose: bool = False,
     n_jobs: int | None = None,
 ) -> Panel:
@@ -131,8 +147,23 @@ def choose_panel(
     estimator : SelectorClassifier
         Unfitted; clones of it are fitted, with the seeds from its own on.
     X, y
-        Training rows, as for its ``fit``.
-    k, n_trainings : int
+        Training rows, as for its ``fit``; or a list of `Cells`, for one panel for several data sets. Networks are then
+        trained on each, on the columns that all have, and each data set counts alike.
+    k : int
+        Columns of the panel, those of `include` among them.
+    n_trainings : int
+        On each data set.
+    include : sequence of str
+        Columns that are to be in the panel: an existing one, that is extended. They pass the selector without a penalty
+        (``estimator.include``), so that the others are chosen for what they add.
+    exclude : sequence of str
+        Columns that must not be in it. No network sees them: what they tell is looked for in others.
+    redundancy : float, optional
+        Largest absolute correlation, over the training rows, of two columns of the panel. From the most often chosen
+        on, a column above it with one that is in is passed over (of several data sets, one that is above it in each).
+    expression_range : (float, float), optional
+        Lowest and highest mean, in the class in which it is highest, of a column that may be chosen, in the values of
+        `X`; of several data sets, in each. No network sees the others.
     verbose : bool
         Show a progress bar.
     n_jobs : int, optional
@@ -145,7 +176,8 @@ def choose_panel(
     Raises
     ------
     PermGradError
-        For fewer than two trainings, or a `k` that is no choice.
+        For fewer than two trainings, a `k` out of range, names that are not columns, an invalid range or correlation,
+        or if too few columns are left that are not redundant.
 
     Examples
     --------
@@ -154,14 +186,65 @@ def choose_panel(
     >>> len(panel.features)
     2
     """
-    n_columns = X.X.shape[1] if isinstance(X, Cells) else np.shape(X)[1]
     if n_trainings < 2:
         raise PermGradError(f"n_trainings must be at least 2, got {n_trainings}")
-    if not 1 <= k < n_columns:
-        raise PermGradError(f"k must be at least 1 and less than the number of columns, {n_columns}, got {k}")
-    jobs = ((each, X, y) for each in _reseeded(estimator, n_trainings))
-    rankings = list(tqdm(run(_ranked, jobs, n_jobs), "trainings", n_trainings, disable=not verbose))
-    return panel_of(rankings, k)
+    included = tuple(dict.fromkeys(include))
+    sets: list[tuple[Any, Any]] = [(X, y)]
+    cells, free = [], None
+    if _several(X) or included or len(exclude) or redundancy is not None or expression_range is not None:
+        cells = list(X) if _several(X) else [_as_cells(X, y)]
+        free = candidates(cells, included, exclude, expression_range)
+        cells = [each.only([*included, *free]) for each in cells]
+        sets = [(each, None) for each in cells]
+    n_columns = _n_columns(X) if free is None else len(included) + len(free)
+    if not max(1, len(included) + 1) <= k < n_columns:
+        raise PermGradError(
+            f"k must be at least {len(included) + 1} and less than the number of columns, {n_columns}, got {k}"
+        )
+    check_redundancy(redundancy)
+    if included:
+        estimator = clone(estimator).set_params(include=included)
+    jobs = ((each, *rows) for rows in sets for each in _reseeded(estimator, n_trainings))
+    bar = tqdm(run(_ranked, jobs, n_jobs), "trainings", n_trainings * len(sets), disable=not verbose)
+    rankings = [each if free is None else each.only(free) for each in bar]
+    panel = replace(panel_of(rankings, k - len(included)), k=k, included=included)
+    return panel if redundancy is None else _without_redundant(panel, cells, redundancy)
+
+
+def _several(X: Any) -> bool:
+    return isinstance(X, (list, tuple)) and len(X) > 0 and all(isinstance(each, Cells) for each in X)
+
+
+def _n_columns(X: Any) -> int:
+    return len(X.features) if isinstance(X, (Cells, Table)) else np.shape(X)[1]
+
+
+def _as_cells(X: Any, y: Any) -> Cells:
+    """Return rows of any kind as cells, whose columns can be taken; numbers alone, without weights."""
+    if isinstance(X, Cells):
+        return X if y is None else replace(X, y=np.asarray(y))
+    if isinstance(X, Table):
+        if X.weights is not None:
+            raise PermGradError("panels of some of a table's columns are chosen without weights; this table has some")
+        X, y = X.X, X.y if y is None else y
+    if y is None:
+        raise PermGradError("the target y is None; labels are needed")
+    if isinstance(X, pd.DataFrame):
+        with as_permgrad_error():
+            return Cells(X.to_numpy(np.float32), np.asarray(y), tuple(map(str, X.columns)))
+    X = X if isinstance(X, RowsOnDisk) else check_array(X, accept_sparse="csr", dtype=np.float32)
+    return Cells(X, np.asarray(y), tuple(f"x{i}" for i in range(X.shape[1])))
+
+
+def _without_redundant(panel: Panel, cells: Sequence[Cells], redundancy: float) -> Panel:
+    order, n_wanted = panel.table["feature"].tolist(), panel.k - len(panel.included)
+    chosen, like = without_redundant(order, cells, panel.included, n_wanted, redundancy)
+    if len(chosen) < n_wanted:
+        raise PermGradError(
+            f"only {len(chosen)} of {n_wanted} columns that are wanted are left whose correlation with others of the"
+            f" panel is at most {redundancy}; choose a smaller k, or a higher redundancy"
+        )
+    return replace(panel, table=panel.table.assign(like=[like.get(name, "") for name in order]))
 
 
 def _reseeded(estimator: Any, n_trainings: int) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from permgrad.data.checks import check_columns
 from permgrad.data.table import Table
-from permgrad.errors import PermGradError, UnfittedError, listing
+from permgrad.errors import PermGradError, UnfittedError, listing, require
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions
 from permgrad.evaluation._tables import SCHEMAS, evaluation_table
@@ -133,6 +133,7 @@ def _check(
     estimator: Any, ranking: FeatureRanking | Mapping[str, FeatureRanking], parts: Sequence[str], n_trainings: int
 ) -> dict[str, FeatureRanking]:
     """Return the rankings by name, the one under test first."""
+    require("shap", "the referee, which compares with SHAP,", "shap")
     if not isinstance(estimator, (HybridClassifier, HybridRegressor)):
         raise PermGradError(f"expected a HybridClassifier or HybridRegressor, got {type(estimator).__name__}")
     if not hasattr(estimator, "network_"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing, reading
 from permgrad.evaluation.baselines import sample
 from permgrad.files import SAVE_AGAIN, read_json, write_json
+from permgrad.metrics.curves import Curve, curves_of
 from permgrad.metrics.losses import cross_entropy, squared_error
 from permgrad.metrics.paired import compare_losses
 from permgrad.metrics.scores import classification_scores, regression_scores
@@ -69,6 +70,11 @@ class ReferenceModels:
     weighted : bool
         Whether the network was trained with class weights: then so are the others, and ``better_by`` is of the weighted
         log loss.
+    curves : dict of str to dict
+        For classification, each model's curves on the test rows: ``roc``, ``precision_recall`` and ``reliability``,
+        each with the ``x`` and ``y`` of at most 150 points. With two classes, they are those of the second. With more,
+        they pool all pairs of a row and a class (the micro-average), and reliability is that of the most probable
+        class.
 
     Examples
     --------
@@ -82,6 +88,7 @@ class ReferenceModels:
     rows: int
     test_rows: int
     weighted: bool = False
+    curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
 
     @property
     def beaten_by(self) -> str | None:
@@ -127,6 +134,7 @@ class ReferenceModels:
             "test_rows": self.test_rows,
             "weighted": self.weighted,
             "table": self.table.to_dict("list"),
+            "curves": self.curves,
         }
 
     @classmethod
@@ -142,7 +150,8 @@ class ReferenceModels:
         table = pd.DataFrame(content["table"])
         numbers = table.columns.difference(["model", "note"])
         table = table.astype(dict.fromkeys(numbers, float))
-        return cls(table, content["task"], content["rows"], content["test_rows"], content["weighted"])
+        known = (content[name] for name in ("task", "rows", "test_rows", "weighted", "curves"))
+        return cls(table, *known)
 
     def save(self, path: str | Path) -> None:
         """Write to a JSON file; `load` gives back the same.
@@ -247,7 +256,9 @@ def reference_models(
     frame = pd.DataFrame(table)
     frame = frame.drop(columns=[each for each in ("auc",) if each in frame and frame[each].isna().all()])
     weighted = rows.class_weights is not None
-    return ReferenceModels(frame, str(train.task), len(rows.train), len(rows.test), weighted)
+    told = {model: values for model, (values, _) in predicted.items() if values is not None and classification}
+    curves = {model: rows.curves(values) for model, values in told.items()}
+    return ReferenceModels(frame, str(train.task), len(rows.train), len(rows.test), weighted, curves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,8 +335,11 @@ class _Rows:
         """Score the test rows."""
         if self.classes is None:
             return regression_scores(self.test_y, predicted, self.test_weights)
-        predicted = predicted / predicted.sum(axis=1, keepdims=True)
-        return classification_scores(self.classes[self.test_y], predicted, self.classes, self.test_weights)
+        return classification_scores(self.classes[self.test_y], _shares(predicted), self.classes, self.test_weights)
+
+    def curves(self, predicted: np.ndarray) -> dict[str, Curve]:
+        """Return the curves of probabilities of the test rows."""
+        return curves_of(self.test_y, _shares(predicted), self.test_weights)
 
     def best_columns(self, most: int) -> np.ndarray:
         """Return the positions of the encoded columns that tell most of the target, one by one, in order."""
@@ -360,6 +374,11 @@ class _Rows:
         probabilities = np.zeros((len(rows), len(self.classes)))
         probabilities[:, model.classes_] = model.predict_proba(rows)
         return probabilities
+
+
+def _shares(predicted: np.ndarray) -> np.ndarray:
+    """Return probabilities that add up to 1."""
+    return predicted / predicted.sum(axis=1, keepdims=True)
 
 
 def _linear(rows: _Rows) -> tuple[np.ndarray, str]:

@@ -215,9 +215,9 @@ def fit_layout(
     X : DataFrame or array of shape (n_rows, n_features)
         Training rows only: numeric, without missing values.
     method : {"tinto", "igtd", "deepinsight", "fotomics", "refined"}
-        TINTOlib's method. Its time and memory grow with the number of features; "igtd" and "refined"
-        compare all pairs of features and suit hundreds of them, "tinto" suits tens of thousands.
-        "refined" chooses the image size itself and needs ``pip install permgrad[refined]``.
+        TINTOlib's method, or our own optimisation of REFINED's objective. Its time and memory grow with the number of
+        features; "igtd" and "refined" compare all pairs of features and suit hundreds of them, "tinto" suits tens of
+        thousands. "refined" puts its square into the middle of the image.
     size : int, optional
         Height and width of the image; by default chosen from the number of features.
     unique : bool
@@ -240,7 +240,7 @@ def fit_layout(
     ----------
     TINTO: Castillo-Cara et al., SoftwareX 22 (2023). IGTD: Zhu et al., Sci. Rep. 11 (2021).
     DeepInsight: Sharma et al., Sci. Rep. 9 (2019). Fotomics: Zandavi et al., Artif. Intell. Rev. 56
-    (2023). REFINED: Bazgir et al., Nat. Commun. 11 (2020). All through TINTOlib.
+    (2023). REFINED: Bazgir et al., Nat. Commun. 11 (2020). All but the last through TINTOlib.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where TINTOlib's methods place the features of a table: one function a method, none that draws.
+"""Where TINTOlib's methods, and our own REFINED, place the features of a table: one function a method, none that draws.
 
 Places are in pixel units, (row, column) from the top left, unrounded where the method gives more
 than whole pixels. TINTOlib is imported when it is used: it takes a second.
@@ -6,21 +6,14 @@ than whole pixels. TINTOlib is imported when it is used: it takes a second.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import sys
-import tempfile
-import warnings
-from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.spatial import QhullError
 
 from permgrad.errors import PermGradError
+from permgrad.images.refined import place_on_square
 
 METHODS = ("tinto", "igtd", "deepinsight", "fotomics", "refined")
 
@@ -103,27 +96,5 @@ def _parametric(frame: pd.DataFrame, method: str, size: int, random_state: int) 
 
 
 def _refined(frame: pd.DataFrame, method: str, size: int, random_state: int) -> tuple[np.ndarray, tuple[int, int]]:
-    if find_spec("mpi4py") is None or np.lib.NumpyVersion(np.__version__) >= "2.4.0":
-        # With NumPy 2.4 TINTOlib's worker fails on a conversion, and MPI then waits for it for ever.
-        raise PermGradError("layout method 'refined' needs MPI and numpy < 2.4: pip install 'permgrad[refined]'")
-    from TINTOlib.refined import REFINED
-
-    model = REFINED(problem="unsupervised", transformer=None, n_processors=2, random_seed=random_state)
-    with tempfile.TemporaryDirectory() as scratch, _mpi_at(scratch), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # scikit-learn's, about how TINTOlib calls it
-        model.fit(frame)
     side = math.ceil(math.sqrt(frame.shape[1]))
-    coordinates = np.asarray(model.coords_MDS, float).reshape(frame.shape[1], 2)
-    return coordinates + (size - side) // 2, (size, size)
-
-
-@contextlib.contextmanager
-def _mpi_at(directory: str) -> Iterator[None]:
-    """Let TINTOlib write its intermediate files to `directory`, and find the ``mpirun`` installed beside Python."""
-    path = os.environ.get("PATH", "")
-    with contextlib.chdir(directory):
-        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
-        try:
-            yield
-        finally:
-            os.environ["PATH"] = path
+    return place_on_square(frame.to_numpy(float)) + (size - side) // 2, (size, size)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from permgrad.data.html import html_table
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,6 +124,25 @@ class RowExplanations:
         order = np.argsort(-np.abs(adds), kind="stable")
         return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
 
+    def take(self, rows: Sequence[int] | np.ndarray) -> RowExplanations:
+        """Return the same of some of the rows, by their places, in this order.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2], [0.1, 0.3]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.zeros(2), values.sum(axis=1))
+        >>> explained.take([1]).values.tolist()
+        [[0.1, 0.3]]
+        """
+        at = np.asarray(rows, int)
+        return replace(
+            self,
+            **{name: getattr(self, name)[at] for name in ("values", "error", "base", "outputs")},
+            by_branch={name: part[at] for name, part in self.by_branch.items()},
+            explained=None if self.explained is None else tuple(self.explained[i] for i in at),
+            rows=None if self.rows is None else self.rows.iloc[at].reset_index(drop=True),
+        )
+
     def plot(self, row: int = 0, top: int = 10) -> Figure:
         """Draw one row's values as a waterfall, from the mean prediction for the background to that for the row.
 
@@ -162,10 +181,9 @@ class RowExplanations:
         >>> explained.to_shap().feature_names
         ['age', 'dose']
         """
-        try:
-            import shap
-        except ImportError as error:
-            raise PermGradError("the package shap is missing; install it with: pip install shap") from error
+        require("shap", "a shap.Explanation", "shap")
+        import shap
+
         data = None if self.rows is None else self.rows[list(self.features)].to_numpy()
         return shap.Explanation(self.values, self.base, data=data, feature_names=list(self.features))
 

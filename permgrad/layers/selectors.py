@@ -8,6 +8,7 @@ model's precision, and are registered, so that a saved ``.keras`` file loads wit
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,8 @@ class Selector(keras.layers.Layer):
         Of the weights, shape (n_features,).
     regularizer : keras regularizer, optional
         Penalty on the weights, such as a `SelectorPenalty`.
+    always : sequence of int
+        Columns that pass unchanged: they have no weight, and the penalty ignores them.
 
     Examples
     --------
@@ -80,15 +83,23 @@ class Selector(keras.layers.Layer):
     selects_columns = True
     constraint: Any = None
 
-    def __init__(self, initializer: Any = "ones", regularizer: Any = None, **keywords: Any) -> None:
+    def __init__(
+        self, initializer: Any = "ones", regularizer: Any = None, always: Sequence[int] = (), **keywords: Any
+    ) -> None:
         super().__init__(**{"dtype": "float32", **keywords})
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
+        self.always = sorted({int(column) for column in always})
 
     def build(self, input_shape: tuple[int | None, int]) -> None:
-        """Create the weights."""
+        """Create the weights, one for each column that does not always pass."""
+        self.weighed = np.setdiff1d(np.arange(input_shape[-1]), self.always)
+        if len(self.weighed) + len(self.always) != input_shape[-1] or not len(self.weighed):
+            raise PermGradError(
+                f"always must be some of the columns, 0 to {input_shape[-1] - 1}, not all of them, got {self.always}"
+            )
         self.gate = self.add_weight(
-            shape=input_shape[-1:],
+            shape=self.weighed.shape,
             initializer=self.initializer,
             regularizer=self.regularizer,
             constraint=self.constraint,
@@ -97,7 +108,23 @@ class Selector(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Weigh a batch."""
-        return x * self.gate
+        return x * self.of_all(self.gate)
+
+    def of_all(self, weights: Any) -> Any:
+        """Return a number for each column: (..., n_weighed) → (..., n_features), 1 for those that always pass.
+
+        Examples
+        --------
+        >>> layer = pg.Selector(always=[1])
+        >>> layer.build((None, 3))
+        >>> np.asarray(layer.of_all(np.array([2.0, 3.0], np.float32))).tolist()
+        [2.0, 1.0, 3.0]
+        """
+        if not self.always:
+            return weights
+        places = np.full(len(self.weighed) + len(self.always), len(self.weighed), np.int32)
+        places[self.weighed] = np.arange(len(self.weighed))
+        return ops.take(ops.concatenate([weights, ops.ones_like(weights[..., :1])], axis=-1), places, axis=-1)
 
     def columnwise_scale(self) -> np.ndarray:
         """Return the factor of each column in prediction, shape (n_features,).
@@ -109,7 +136,7 @@ class Selector(keras.layers.Layer):
         >>> layer.columnwise_scale()
         array([1., 1.], dtype=float32)
         """
-        return ops.convert_to_numpy(self.gate)
+        return ops.convert_to_numpy(self.of_all(self.gate))
 
     def importance(self) -> np.ndarray:
         """Return the absolute weights, by which columns are ranked, shape (n_features,), float64.
@@ -129,6 +156,7 @@ class Selector(keras.layers.Layer):
             **super().get_config(),
             "initializer": keras.initializers.serialize(self.initializer),
             "regularizer": keras.regularizers.serialize(self.regularizer),
+            "always": self.always,
         }
 
 
@@ -172,6 +200,7 @@ class ClampedSelector(Selector):
     initializer : keras initializer
         By default ``|N(0, 0.2²)|``, as published.
     regularizer : keras regularizer, optional
+    always : sequence of int
 
     Examples
     --------
@@ -182,8 +211,10 @@ class ClampedSelector(Selector):
 
     constraint = UnitInterval()
 
-    def __init__(self, initializer: Any = None, regularizer: Any = None, **keywords: Any) -> None:
-        super().__init__(AbsoluteNormal() if initializer is None else initializer, regularizer, **keywords)
+    def __init__(
+        self, initializer: Any = None, regularizer: Any = None, always: Sequence[int] = (), **keywords: Any
+    ) -> None:
+        super().__init__(AbsoluteNormal() if initializer is None else initializer, regularizer, always, **keywords)
 
 
 @keras.saving.register_keras_serializable("permgrad")
@@ -197,24 +228,29 @@ class NarrowingSelector(Selector):
     def build(self, input_shape: tuple[int | None, int]) -> None:
         """Create both."""
         super().build(input_shape)
-        self.open = self.add_weight(shape=input_shape[-1:], initializer="ones", trainable=False, name="open")
+        self.open = self.add_weight(shape=self.weighed.shape, initializer="ones", trainable=False, name="open")
 
     def call(self, x: Any) -> Any:
         """Weigh a batch; closed columns are 0."""
-        return x * (self.gate * self.open)
+        return x * self.of_all(self.gate * self.open)
 
     def columnwise_scale(self) -> np.ndarray:
         """Return the weights of the open columns, 0 for the others; shape (n_features,)."""
-        return ops.convert_to_numpy(self.gate * self.open)
+        return ops.convert_to_numpy(self.of_all(self.gate * self.open))
 
     def close(self, n_open: int) -> np.ndarray:
-        """Close all but the `n_open` columns of the largest weights; return those that closed now, worst first."""
+        """Close all but the `n_open` columns of the largest weights; return those that closed now, worst first.
+
+        Columns that always pass are among those that stay open.
+        """
         is_open = ops.convert_to_numpy(self.open) > 0
-        order = np.argsort(np.where(is_open, self.importance(), -1.0), kind="stable")  # those closed before come first
-        closing = order[int((~is_open).sum()) : max(len(order) - n_open, int((~is_open).sum()))]
+        weights = self.importance()[self.weighed]
+        order = np.argsort(np.where(is_open, weights, -1.0), kind="stable")  # those closed before come first
+        n_closed, n_kept = int((~is_open).sum()), n_open - len(self.always)
+        closing = order[n_closed : max(len(order) - n_kept, n_closed)]
         is_open[closing] = False
         self.open.assign(is_open.astype(np.float32))
-        return closing
+        return self.weighed[closing]
 
 
 @keras.saving.register_keras_serializable("permgrad")
@@ -255,6 +291,8 @@ class StochasticSelector(Selector):
     sigma : float
     random_state : int, optional
         Of the noise.
+    always : sequence of int
+        Columns without a gate.
 
     References
     ----------
@@ -268,11 +306,16 @@ class StochasticSelector(Selector):
     """
 
     def __init__(
-        self, penalty: float = 0.01, sigma: float = 0.5, random_state: int | None = None, **keywords: Any
+        self,
+        penalty: float = 0.01,
+        sigma: float = 0.5,
+        random_state: int | None = None,
+        always: Sequence[int] = (),
+        **keywords: Any,
     ) -> None:
         if not sigma > 0:
             raise PermGradError(f"the noise of stochastic gates must be above 0, got {sigma}")
-        super().__init__(keras.initializers.Constant(HALF_GATE), ExpectedOpen(penalty, sigma), **keywords)
+        super().__init__(keras.initializers.Constant(HALF_GATE), ExpectedOpen(penalty, sigma), always, **keywords)
         self.penalty, self.sigma, self.random_state = penalty, sigma, random_state
         self.noise = keras.random.SeedGenerator(random_state)
 
@@ -280,8 +323,9 @@ class StochasticSelector(Selector):
         """Gate a batch."""
         gate = self.gate
         if training:
-            gate = gate + self.sigma * keras.random.normal(ops.shape(x), dtype=x.dtype, seed=self.noise)
-        return x * ops.clip(gate, 0.0, 1.0)
+            shape = (ops.shape(x)[0], len(self.weighed))
+            gate = gate + self.sigma * keras.random.normal(shape, dtype=x.dtype, seed=self.noise)
+        return x * self.of_all(ops.clip(gate, 0.0, 1.0))
 
     def columnwise_scale(self) -> np.ndarray:
         """Return the gates without noise, shape (n_features,).
@@ -293,10 +337,10 @@ class StochasticSelector(Selector):
         >>> layer.columnwise_scale()
         array([0.5, 0.5], dtype=float32)
         """
-        return np.clip(ops.convert_to_numpy(self.gate), 0, 1)
+        return ops.convert_to_numpy(self.of_all(ops.clip(self.gate, 0.0, 1.0)))
 
     def importance(self) -> np.ndarray:
-        """Return each gate's chance of not being 0, shape (n_features,), float64.
+        """Return each gate's probability of not being 0, shape (n_features,), float64: 1 for columns without a gate.
 
         Examples
         --------
@@ -305,7 +349,9 @@ class StochasticSelector(Selector):
         >>> layer.importance().round(3)
         array([0.841, 0.841])
         """
-        return ndtr(ops.convert_to_numpy(self.gate).astype(float) / self.sigma)
+        chances = np.ones(len(self.weighed) + len(self.always))
+        chances[self.weighed] = ndtr(ops.convert_to_numpy(self.gate).astype(float) / self.sigma)
+        return chances
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings."""

@@ -26,7 +26,11 @@ DRAWS = 200
 def expected_calibration_error(
     y_number: Any, probabilities: np.ndarray, n_bins: int = BINS, *, sample_weight: Any = None
 ) -> float:
-    """Return how far predicted probabilities are from the share of rows in which the prediction is right.
+    """Return how far predicted probabilities are from the share of rows in which they come true.
+
+    With two classes, this uses the probability of the second class: in the probability of the most probable class,
+    errors for rows of one class could cancel those for rows of the other. With more classes, it uses the probability of
+    the most probable class, which comes true if that class is the true one.
 
     Parameters
     ----------
@@ -34,8 +38,8 @@ def expected_calibration_error(
         Class numbers.
     probabilities : ndarray of shape (n_rows, n_classes)
     n_bins : int
-        Rows are sorted by the probability of their likeliest class, and parted into so many bins of as equal a number
-        of rows as can be; a bin for each row where there are fewer.
+        Rows are sorted by that probability, and parted into so many bins of as equal a number of rows as can be; a
+        bin for each row where there are fewer.
     sample_weight : array of shape (n_rows,), optional
         How many rows each stands for, the lightest being one; only ratios matter. What a bin has no room for is in the
         next: so a row of weight 2 is the row twice.
@@ -43,7 +47,7 @@ def expected_calibration_error(
     Returns
     -------
     float
-        Mean over bins, each weighed by its rows, of ``|mean probability - share of right answers|``. With few rows it
+        Mean over bins, each weighed by its rows, of ``|mean probability - share that came true|``. With few rows it
         is above 0 for a perfectly calibrated prediction too, see `calibrated_error`.
 
     Raises
@@ -61,8 +65,8 @@ def expected_calibration_error(
     >>> round(pg.expected_calibration_error([0, 0, 1, 0], probabilities, n_bins=2), 3)
     0.15
     """
-    confidence, right = top_label(y_number, probabilities)
-    return _error(confidence, right[None], n_bins, _checked(sample_weight, len(right)))[0]
+    probability, happened = judged(y_number, probabilities)
+    return _error(probability, happened[None], n_bins, _checked(sample_weight, len(happened)))[0]
 
 
 def calibrated_error(
@@ -70,11 +74,11 @@ def calibrated_error(
 ) -> tuple[float, float]:
     """Return the calibration error's mean and 95th percentile, were these very probabilities true.
 
-    Right answers are drawn 200 times by the probabilities of the predicted classes, one for each row.
+    What comes true is drawn 200 times by the probabilities, one for each row.
     """
-    confidence = np.max(probabilities, axis=1)
-    right = np.random.default_rng(random_state).random((DRAWS, len(confidence))) < confidence
-    drawn = _error(confidence, right, n_bins, _checked(sample_weight, len(confidence)))
+    probability = _judged(np.asarray(probabilities, float))
+    happened = np.random.default_rng(random_state).random((DRAWS, len(probability))) < probability
+    drawn = _error(probability, happened, n_bins, _checked(sample_weight, len(probability)))
     return float(np.mean(drawn)), float(np.quantile(drawn, 0.95))
 
 
@@ -86,7 +90,7 @@ def reliability_curve(
     Parameters
     ----------
     happened : array of shape (n_rows,), bool
-        Whether the row is of the class, or its predicted class is right, see `top_label`.
+        Whether the row is of the class, or its predicted class is right.
     probability : array of shape (n_rows,)
         That was given for it.
     n_bins : int
@@ -136,24 +140,31 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
     return (middle - half) / scale if share > 0 else 0.0, (middle + half) / scale if share < 1 else 1.0
 
 
-def top_label(y_number: Any, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probability of each row's likeliest class, (n_rows,), and whether it is the true one, (n_rows,)."""
+def judged(y_number: Any, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of each row that is judged, (n_rows,), and whether it came true, (n_rows,).
+
+    Of two classes it is the second's, of more the likeliest's.
+    """
     y, p = np.asarray(y_number), np.asarray(probabilities, float)
     if p.ndim != 2 or y.shape != (len(p),) or not len(p):
         raise PermGradError(
             f"expected class numbers (n_rows,) and probabilities (n_rows, n_classes), got {y.shape} and {p.shape}"
         )
-    return p.max(axis=1), p.argmax(axis=1) == y
+    return _judged(p), y == 1 if p.shape[1] == 2 else p.argmax(axis=1) == y
+
+
+def _judged(p: np.ndarray) -> np.ndarray:
+    return p[:, 1] if p.shape[1] == 2 else p.max(axis=1)
 
 
 def _checked(sample_weight: Any, n_rows: int) -> np.ndarray | None:
     return None if sample_weight is None else check_sample_weight(sample_weight, n_rows)
 
 
-def _error(confidence: np.ndarray, right: np.ndarray, n_bins: int, weights: np.ndarray | None) -> list[float]:
+def _error(probability: np.ndarray, happened: np.ndarray, n_bins: int, weights: np.ndarray | None) -> list[float]:
     """Return the error of each of several outcomes, (n_outcomes, n_rows), of the same probabilities."""
-    parts = _bins(confidence, n_bins, weights)
-    gaps = np.array([np.abs(confidence[part] @ weight - right[:, part] @ weight) for part, weight in parts])
+    parts = _bins(probability, n_bins, weights)
+    gaps = np.array([np.abs(probability[part] @ weight - happened[:, part] @ weight) for part, weight in parts])
     return (gaps.sum(axis=0) / sum(weight.sum() for _, weight in parts)).tolist()
 
 

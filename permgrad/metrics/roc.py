@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm, rankdata
 
 from permgrad.errors import PermGradError
@@ -42,8 +43,10 @@ class AUCDifference(NamedTuple):
     p: float
 
 
-def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
-    """Return the area under the ROC curve, with its interval over rows.
+def auc_interval(
+    y: Any, scores: Any, level: float = 0.95, *, groups: Any = None, n_replicates: int = 2000, random_state: int = 0
+) -> AUC:
+    """Return the area under the ROC curve, with its interval over rows, or over groups of rows.
 
     Parameters
     ----------
@@ -52,18 +55,24 @@ def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
     scores : array of shape (n_rows,)
         Higher for positive rows; only their order matters.
     level : float
+    groups : array of shape (n_rows,), optional
+        The slide or patient of each row. Rows of one are alike: an interval over rows takes them for more than they
+        are, and is too narrow.
+    n_replicates, random_state : int
+        Of the bootstrap, where there are groups.
 
     Returns
     -------
     AUC
         The interval is DeLong's on the scale of log-odds, so it stays within (0, 1). Where DeLong's variance is 0 for
         all pairs are in order (or none), it is that of half a pair out of order with a standard error of one pair;
-        where it is 0 for all scores are alike, that of scores that tell nothing.
+        where it is 0 for all scores are alike, that of scores that tell nothing. With groups: quantiles of the area
+        over whole groups drawn with replacement, as many as there are, again where one class is missing among them.
 
     Raises
     ------
     PermGradError
-        If a class is missing, or a score is not a number.
+        If a class is missing, a score is not a number, or there are fewer than two groups with rows of each class.
 
     References
     ----------
@@ -78,12 +87,47 @@ def auc_interval(y: Any, scores: Any, level: float = 0.95) -> AUC:
     """
     areas, covariance, sizes = _delong(y, [scores])
     auc = float(areas[0])
+    if groups is not None:
+        drawn = _drawn_by_group(y, [scores], groups, n_replicates, random_state)[:, 0]
+        low, high = (float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+        return AUC(auc, min(low, auc), max(high, auc))
     half_a_pair = 0.5 / (sizes[0] * sizes[1])
     edge = float(np.clip(auc, half_a_pair, 1 - half_a_pair))
     margin = norm.ppf((1 + level) / 2) * np.sqrt(_variance(auc, covariance[0, 0], sizes)) / (edge * (1 - edge))
     centre = np.log(edge / (1 - edge))
     low, high = (float(1 / (1 + np.exp(-each))) for each in (centre - margin, centre + margin))
     return AUC(auc, min(low, auc), max(high, auc))
+
+
+def _drawn_by_group(y: Any, scores: list[Any], groups: Any, n_replicates: int, random_state: int) -> np.ndarray:
+    """Return areas over groups that are drawn with replacement, (n_replicates, n_scores).
+
+    A row of a group that is drawn k times counts k times: an area of weighted rows, from the sums of weights of both
+    classes at each distinct score.
+    """
+    positive = np.asarray(y) == 1
+    codes, names = pd.factorize(np.asarray(groups))
+    if codes.shape != positive.shape or (codes < 0).any():
+        raise PermGradError(f"groups must name a group for each of {len(positive)} rows; got {len(codes)}, or gaps")
+    if min(len(np.unique(codes[rows])) for rows in (positive, ~positive)) < 2:
+        raise PermGradError("an interval over groups needs at least two groups with rows of each class")
+    rng = np.random.default_rng(random_state)
+    places = [np.unique(np.asarray(each, float), return_inverse=True)[1] for each in scores]
+    areas = np.empty((n_replicates, len(scores)))
+    for replicate in areas:
+        weight = np.zeros(len(codes))
+        while not (weight[positive].any() and weight[~positive].any()):  # again where a class is missing
+            weight = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[codes].astype(float)
+        replicate[:] = [_weighted_area(place, positive, weight) for place in places]
+    return areas
+
+
+def _weighted_area(place: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
+    of_positive, of_negative = (
+        np.bincount(place[rows], weights=weight[rows], minlength=place.max() + 1) for rows in (positive, ~positive)
+    )
+    below = np.cumsum(of_negative) - of_negative / 2
+    return float(of_positive @ below / (of_positive.sum() * of_negative.sum()))
 
 
 def _variance(auc: float, delong: float, sizes: tuple[int, int]) -> float:
@@ -98,7 +142,16 @@ def _variance(auc: float, delong: float, sizes: tuple[int, int]) -> float:
     return 1 / (m * n) ** 2 if auc in (0, 1) else (m + n + 1) / (12 * m * n)
 
 
-def compare_auc(y: Any, first: Any, second: Any, level: float = 0.95) -> AUCDifference:
+def compare_auc(
+    y: Any,
+    first: Any,
+    second: Any,
+    level: float = 0.95,
+    *,
+    groups: Any = None,
+    n_replicates: int = 2000,
+    random_state: int = 0,
+) -> AUCDifference:
     """Return how much larger the area of `first` is than that of `second`; both score the same rows.
 
     Parameters
@@ -106,11 +159,15 @@ def compare_auc(y: Any, first: Any, second: Any, level: float = 0.95) -> AUCDiff
     y, first, second : arrays of shape (n_rows,)
         See `auc_interval`.
     level : float
+    groups, n_replicates, random_state
+        See `auc_interval`.
 
     Returns
     -------
     AUCDifference
-        By a normal approximation with DeLong's covariance, which accounts for the shared rows.
+        By a normal approximation with DeLong's covariance, which accounts for the shared rows. With groups: quantiles
+        over whole groups drawn with replacement, the same for both; p is twice the share of draws on the other side of
+        0.
 
     Examples
     --------
@@ -121,6 +178,12 @@ def compare_auc(y: Any, first: Any, second: Any, level: float = 0.95) -> AUCDiff
     """
     areas, covariance, sizes = _delong(y, [first, second])
     difference = float(areas[0] - areas[1])
+    if groups is not None:
+        drawn = np.diff(_drawn_by_group(y, [second, first], groups, n_replicates, random_state), axis=1)[:, 0]
+        low, high = (float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+        beyond = min((drawn <= 0).sum(), (drawn >= 0).sum())
+        p = min(1.0, 2 * float(beyond + 1) / (n_replicates + 1))
+        return AUCDifference(difference, min(low, difference), max(high, difference), p)
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= NO_VARIANCE and difference:  # neither varies, see `_variance`
         variance = sum(_variance(float(areas[i]), covariance[i, i], sizes) for i in range(2))

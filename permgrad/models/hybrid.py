@@ -9,8 +9,8 @@ branches it is the published MLP-only or CNN-only control.
 
 Beyond what is published, the tabular branch may standardise its columns and have bins beside them; the MLP and the head
 may be a batch ensemble (`permgrad.layers.batch_ensemble`): the CNN then computes one code for all its networks. With a
-gated image the branches meet in a sum, and the image's part is multiplied by one number that starts at 0. Columns may
-be masked, and logits divided by a temperature.
+gated image the branches meet in a sum, and the image's part is multiplied by one number that starts at 0. A small
+vision transformer may stand in place of the CNN. Columns may be masked, and logits divided by a temperature.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from permgrad.layers.quantile import QuantileScale
 from permgrad.layers.scaling import MinMaxScale, Standardise
 from permgrad.layers.selectors import BranchGate, ColumnMask
 from permgrad.layers.temperature import Temperature
+from permgrad.models.vision_transformer import transform
 
 Branch = Literal["tabular", "image"]
 BATCH_NORM_MOMENTUM = 0.9
@@ -39,6 +40,7 @@ BRANCHES: tuple[Branch, ...] = ("tabular", "image")
 SCALINGS: dict[str, Any] = {"min-max": MinMaxScale, "quantile": QuantileScale, "standard": Standardise}
 EMBEDDINGS = ("none", "piecewise", "periodic", "bins")
 DOWNSAMPLINGS = ("max_pool", "stride")
+IMAGE_NETWORKS = ("cnn", "vit")
 ROWS_PER_CALL = 1024
 LEAST_BINS = 4
 MOST_BINS = 512
@@ -67,13 +69,16 @@ class HybridConfig:
         1: Dense layers, as published. More: a batch ensemble of that many networks, tabular branch and head.
     dense_units : tuple of int
         Dense layers of the tabular branch.
+    image_network : {"cnn", "vit"}
+        What looks at the image: convolutions, as published, or a small vision transformer, see
+        `permgrad.models.vision_transformer`.
     n_conv_layers : int
-        Convolution blocks; each halves the image.
+        Convolution blocks, each of which halves the image; of "vit", transformer blocks.
     downsampling : {"max_pool", "stride"}
         How: by a max-pooling behind each convolution, as published, or by a convolution at every other pixel, which
         takes a quarter of the time.
     base_filters : int
-        Filters of the first block, doubled in each further one.
+        Filters of the first block, doubled in each further one; of "vit", a quarter of a token's width.
     head_units : tuple of int
         Dense layers after the branches have met.
     dropout : float
@@ -101,6 +106,7 @@ class HybridConfig:
     embedding_size: int = 16
     ensemble_size: int = 1
     dense_units: tuple[int, ...] = (128, 64)
+    image_network: str = "cnn"
     n_conv_layers: int = 2
     downsampling: str = "max_pool"
     base_filters: int = 16
@@ -117,6 +123,7 @@ class HybridConfig:
         if not self.branches or not set(self.branches) <= set(BRANCHES):
             raise PermGradError(f"branches must be 'tabular', 'image' or both, got {self.branches!r}")
         named = {"scaling": tuple(SCALINGS), "embedding": EMBEDDINGS, "downsampling": DOWNSAMPLINGS}
+        named |= {"image_network": IMAGE_NETWORKS}
         for name, choices in named.items():
             if getattr(self, name) not in choices:
                 raise PermGradError(f"{name} must be one of {listing(choices)}, got {getattr(self, name)!r}")
@@ -186,8 +193,7 @@ def build_hybrid(
     if "image" in config.branches:
         if layout is None or len(layout.features) != n_features:
             raise PermGradError(f"an image branch needs a layout of the {n_features} features")
-        _check_depth(layout.shape, config.n_conv_layers)
-        codes.append(block.convolutions(FeatureImage.from_layout(layout, name="image")(in_image)))
+        codes.append(block.image_code(FeatureImage.from_layout(layout, name="image")(in_image)))
     # The activation is a layer of its own, so that explainers can read the logits before it saturates.
     if config.ensemble_size > 1:
         logits = block.mean(block.summing_head(codes, n_outputs), task)
@@ -250,6 +256,14 @@ class _Blocks:
         for i, units in enumerate(sizes):
             x = self._after(self._layer(units, f"{name}_{i}", "relu", spread=name == "tabular" and i == 0)(x))
         return x
+
+    def image_code(self, image: Any) -> Any:
+        config = self.config
+        if config.image_network == "vit":
+            shared: Any = {"dropout": config.dropout, "precision": config.precision, "seeds": self._seeds}
+            return transform(image, depth=config.n_conv_layers, base_filters=config.base_filters, **shared)
+        _check_depth(image.shape[1:3], config.n_conv_layers)
+        return self.convolutions(image)
 
     def convolutions(self, x: Any) -> Any:
         pooled = self.config.downsampling == "max_pool"

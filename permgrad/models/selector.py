@@ -24,6 +24,7 @@ from permgrad.layers.selectors import (
 from permgrad.models.hybrid import BATCH_NORM_MOMENTUM
 
 SELECTORS = ("none", "free", "clamped", "stochastic", "narrowing")
+STARTS = ("random", "ones")
 NEGATIVE_SLOPE = 0.2
 SMALLEST_VARIANCE = 1e-30
 
@@ -37,12 +38,16 @@ class SelectorConfig:
     hidden_units : tuple of int
         Of the Dense layers before the logits.
     selector : {"free", "clamped", "stochastic", "narrowing", "none"}
-        `Selector` with N(0, 1) weights, `ClampedSelector` with |N(0, 0.2²)|, `StochasticSelector`,
+        `Selector`, from N(0, 1) on, `ClampedSelector`, from |N(0, 0.2²)| on, `StochasticSelector`,
         `NarrowingSelector` (from 1 on); or a plain MLP.
     penalty : {"l1", "l2", "l1/l2"} or None
         Of the selector's weights; stochastic gates have one of their own.
     alpha : float
         The penalty's factor.
+    start : {"random", "ones"}
+        Where the weights of "free" and "clamped" begin: as published, or alike. (Gates and "narrowing" begin alike.)
+    always : tuple of int
+        Columns that pass the selector as they are.
     noise : float
         Standard deviation of the Gaussian noise added to each input in training.
     dropout : float
@@ -59,6 +64,8 @@ class SelectorConfig:
     selector: str = "free"
     penalty: str | None = "l1"
     alpha: float = 0.1
+    start: str = "random"
+    always: tuple[int, ...] = ()
     noise: float = 0.2
     dropout: float = 0.3
     batch_norm: bool = False
@@ -72,6 +79,8 @@ class SelectorConfig:
             raise PermGradError(f"selector must be one of {listing(SELECTORS)}, got {self.selector!r}")
         if self.penalty not in (None, *PENALTIES):
             raise PermGradError(f"penalty must be None or one of {listing(PENALTIES)}, got {self.penalty!r}")
+        if self.start not in STARTS:
+            raise PermGradError(f"start must be one of {listing(STARTS)}, got {self.start!r}")
         for name in ("alpha", "noise", "random_state"):
             if not getattr(self, name) >= 0:
                 raise PermGradError(f"{name} must be at least 0, got {getattr(self, name)}")
@@ -122,11 +131,14 @@ def make_selector(config: SelectorConfig, random_state: int) -> Selector | None:
     """Return the selector's layer, "selector" by name; None for a plain MLP."""
     if config.selector == "none":
         return None
+    given: Any = {"always": config.always, "name": "selector"}
     if config.selector == "stochastic":
-        return StochasticSelector(config.alpha, random_state=random_state, name="selector")
+        return StochasticSelector(config.alpha, random_state=random_state, **given)
     penalty = SelectorPenalty(config.penalty, config.alpha) if config.penalty else None
-    if config.selector == "clamped":
-        return ClampedSelector(AbsoluteNormal(random_state=random_state), penalty, name="selector")
     if config.selector == "narrowing":
-        return NarrowingSelector("ones", penalty, name="selector")
-    return Selector(keras.initializers.RandomNormal(0.0, 1.0, seed=random_state), penalty, name="selector")
+        return NarrowingSelector("ones", penalty, **given)
+    if config.selector == "clamped":
+        drawn, layer = AbsoluteNormal(random_state=random_state), ClampedSelector
+    else:
+        drawn, layer = keras.initializers.RandomNormal(0.0, 1.0, seed=random_state), Selector
+    return layer(drawn if config.start == "random" else "ones", penalty, **given)

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from permgrad.errors import FileFormatError, PermGradError, listing, reading
 from permgrad.patches.files import Patches, quiet_opencv, read_patch
+from permgrad.patches.ids import KINDS_OF_GROUP, group_of_id
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 LABELS = "train_labels.csv"
@@ -101,9 +102,9 @@ def check_patches(
     directory : path
         With ``train_labels.csv`` (columns ``id`` and ``label``, 0 or 1), ``train/<id>.tif`` and, optionally,
         ``test/<id>.tif``. PNG, JPEG and BMP files will do as well.
-    groups : path, optional
+    groups : path, "slide" or "patient", optional
         Of a CSV file with the columns ``id`` and ``group``: each patch's slide or patient, which `Patches.split` keeps
-        on one side. A patch without one is left out.
+        on one side. Or what to read from ids that name it, see `group_of_id`. A patch without one is left out.
     strict : bool
         Raise an error if anything has to be left out.
     at_most : int, optional
@@ -142,7 +143,7 @@ def check_patches(
     test_files = _list_files(directory / "test", "test", problems) if has_test else {}
     pixels = np.zeros((2, 3, 256), np.int64)
     labelled = _match(labels, files, problems)
-    group_of = None if groups is None else _read_groups(Path(groups))
+    group_of = None if groups is None else _groups_of(groups, labelled)
     labelled = labelled if group_of is None else _with_group(labelled, group_of, problems)
     _check_classes([labels[name] for name in labelled], directory, problems)
     if at_most is not None and at_most < len(labelled):
@@ -227,6 +228,18 @@ def _read_labels(path: Path, problems: _Problems) -> dict[str, int]:
             kind = "id comes twice" if same else "id comes twice with different labels"
             problems.add("labels", kind, name, f"{len(labels)} times", KEPT_ONCE if same else LEFT_OUT)
     return {name: labels[0] for name, labels in given.items() if len(set(labels)) == 1}
+
+
+def _groups_of(groups: str | Path, names: list[str]) -> dict[str, str]:
+    if groups not in KINDS_OF_GROUP:
+        return _read_groups(Path(groups))
+    named = {name: group_of_id(name, str(groups)) for name in names}
+    found = {name: group for name, group in named.items() if group is not None}
+    if not found:
+        raise PermGradError(
+            f"ids such as {names[0] if names else 'these'} name no {groups}; give a CSV file with columns id and group"
+        )
+    return found
 
 
 def _read_groups(path: Path) -> dict[str, str]:

@@ -10,10 +10,9 @@ import pandas as pd
 
 from permgrad.errors import PermGradError
 from permgrad.importance.grad_cam import grad_cam_maps
+from permgrad.layers.stain import TISSUE_DENSITY
 from permgrad.patches.predicting import logits_of
 
-TISSUE_DENSITY = 0.15
-"""Mean optical density of red, green and blue (natural logarithm) from which on a pixel is stained tissue."""
 CENTRE = 32
 """Side of the square in the middle whose tumour cells make a patch positive, in the competition's data."""
 KINDS = ("surest", "most mistaken", "most doubtful")

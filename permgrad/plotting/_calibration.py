@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from permgrad.plotting.style import MAX_VECTORS, colours, literal, new_figure, short
+from permgrad.plotting.style import MAX_VECTORS, colours, draw_beside, literal, new_figure, short
 
 MOST_BARS = 40
 
 
-def plot_reliability(curve: pd.DataFrame, label: str | None = None) -> Figure:
+def plot_reliability(
+    curve: pd.DataFrame, label: str | None = None, *, beside: Mapping[str, Mapping[str, Any]] | None = None
+) -> Figure:
     """Draw the share of rows in which it happened against the probability that was given for it.
 
     Parameters
@@ -25,14 +27,24 @@ def plot_reliability(curve: pd.DataFrame, label: str | None = None) -> Figure:
         Of `permgrad.reliability_curve`.
     label : str, optional
         The class whose probability it is; by default each row's likeliest one.
+    beside : mapping of str to mapping, optional
+        Curves of other models by name, each the ``x`` and ``y`` of its points: dashed.
     """
     figure = new_figure((5.5, 5.5))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
     ends = [curve["share"] - curve["low"], curve["high"] - curve["share"]]
     axes.errorbar(
-        curve["predicted"], curve["share"], yerr=np.maximum(ends, 0), fmt="o-", color=colours(1)[0], ecolor="black"
+        curve["predicted"],
+        curve["share"],
+        yerr=np.maximum(ends, 0),
+        fmt="o-",
+        color=colours(1)[0],
+        ecolor="black",
+        label="network",
     )
+    if draw_beside(axes, beside):
+        axes.legend(loc="lower right", fontsize=8)
     said = "the likeliest class" if label is None else short(label)
     rows = f"{curve['rows'].min()} to {curve['rows'].max()}" if curve["rows"].nunique() > 1 else f"{curve['rows'][0]}"
     axes.set(
@@ -46,7 +58,13 @@ def plot_reliability(curve: pd.DataFrame, label: str | None = None) -> Figure:
     return figure
 
 
-def plot_precision_recall(y: Mapping[str, Any], scores: Mapping[str, Any], *, sample_weight: Any = None) -> Figure:
+def plot_precision_recall(
+    y: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    *,
+    sample_weight: Any = None,
+    beside: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Figure:
     """Draw precision against recall, a curve for each class, with its average precision beside its name.
 
     Parameters
@@ -55,6 +73,8 @@ def plot_precision_recall(y: Mapping[str, Any], scores: Mapping[str, Any], *, sa
         Class → whether a row is of it, and scores, higher for those that are.
     sample_weight : array of shape (n_rows,), optional
         How many rows each stands for.
+    beside : mapping of str to mapping, optional
+        See `plot_reliability`.
     """
     figure = new_figure((5.6, 5.4))
     axes = figure.add_subplot()
@@ -62,6 +82,7 @@ def plot_precision_recall(y: Mapping[str, Any], scores: Mapping[str, Any], *, sa
         precision, recall, _ = precision_recall_curve(y[name], scores[name], sample_weight=sample_weight)
         area = average_precision_score(y[name], scores[name], sample_weight=sample_weight)
         axes.plot(recall, precision, color=colour, label=f"{short(name)}: {area:.3f}")
+    draw_beside(axes, beside)
     axes.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.legend(loc="lower left", fontsize=8, title="average precision")
     return figure

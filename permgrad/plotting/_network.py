@@ -162,7 +162,8 @@ def plot_history(history: dict[str, list[float]], kept_epoch: int, *, stacked: b
     for axes, name in zip(grid, ("loss", metric), strict=True):
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
             if key in history:
-                axes.plot(range(1, len(history[key]) + 1), history[key], label=label)
+                marker = "o" if len(history[key]) == 1 else None  # a line of one point is not seen
+                axes.plot(range(1, len(history[key]) + 1), history[key], label=label, marker=marker)
         axes.axvline(kept_epoch, color="grey", linestyle=":", label=f"kept (epoch {kept_epoch})")
         axes.set(ylabel=name.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

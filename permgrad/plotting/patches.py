@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
 from permgrad.plotting._network import overlay
-from permgrad.plotting.style import colours, literal, new_figure
+from permgrad.plotting.style import colours, draw_beside, literal, new_figure
 
 CHANCE = 0.5
 CHANNELS = {"red": "tab:red", "green": "tab:green", "blue": "tab:blue"}
@@ -115,7 +115,12 @@ def plot_heat(images: np.ndarray, heat: np.ndarray, titles: Sequence[str], rows:
 
 
 def plot_roc(
-    y: Mapping[str, Any], scores: Mapping[str, Any], areas: Mapping[str, float], *, sample_weight: Any = None
+    y: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    areas: Mapping[str, float],
+    *,
+    sample_weight: Any = None,
+    beside: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Figure:
     """Draw ROC curves.
 
@@ -127,12 +132,15 @@ def plot_roc(
         Written beside the names.
     sample_weight : array of shape (n_rows,), optional
         How many rows each stands for.
+    beside : mapping of str to mapping, optional
+        Curves of other models by name, each the ``x`` and ``y`` of its points: dashed.
     """
     figure = new_figure((5.6, 5.4))
     axes = figure.add_subplot()
     for name, colour in zip(scores, colours(len(scores)), strict=False):
         false, true, _ = roc_curve(y[name], scores[name], sample_weight=sample_weight)
         axes.plot(false, true, color=colour, label=literal(f"{name}: {areas[name]:.3f}"))
+    draw_beside(axes, beside)
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance: 0.500")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     axes.legend(loc="lower right", fontsize=8, title="area under the curve")

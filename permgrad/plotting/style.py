@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import colormaps
@@ -75,3 +75,10 @@ def colours(n: int) -> list[Any]:
     if n > 20:
         return [colormaps["turbo"](i / (n - 1)) for i in range(n)]
     return list(colormaps["tab10" if n <= 10 else "tab20"].colors)  # type: ignore[attr-defined]
+
+
+def draw_beside(axes: Any, curves: Mapping[str, Mapping[str, Any]] | None) -> bool:
+    """Draw other models' curves, ``x`` and ``y`` by name, in dashes; return whether there are any."""
+    for (name, curve), colour in zip((curves or {}).items(), colours(10)[1:], strict=False):
+        axes.plot(curve["x"], curve["y"], "--", color=colour, linewidth=1, label=short(name))
+    return bool(curves)

@@ -15,10 +15,15 @@ ROWS = 64
 
 def write_background(X: pd.DataFrame, directory: Path) -> None:
     """Write 64 of the test rows, drawn at random, or all where they are fewer; text stays text."""
-    frame = X.iloc[chosen_rows(len(X))].reset_index(drop=True)
+    write_rows(X.iloc[chosen_rows(len(X))], directory / FILE)
+
+
+def write_rows(X: pd.DataFrame, path: Path) -> None:
+    """Write rows as they are to a Parquet file; text stays text."""
+    frame = X.reset_index(drop=True)
     mixed = [str(name) for name, column in frame.items() if column.dtype == np.dtype(object)]
     frame = frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed})
-    frame.to_parquet(directory / FILE, index=False)
+    frame.to_parquet(path, index=False)
 
 
 def chosen_rows(n: int, most: int = ROWS) -> np.ndarray:

@@ -8,23 +8,22 @@ from permgrad.estimators.saving import write_estimator
 from permgrad.evaluation.reference_models import FILE as REFERENCE_MODELS
 from permgrad.evaluation.result import write_evaluation
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.report.background import write_background
+from permgrad.report.background import write_background, write_rows
+from permgrad.report.explained_rows import FILE as ROWS
 from permgrad.report.page._render import write_page
 from permgrad.report.page._values import page_values
-from permgrad.report.pictures import narrow_pictures, pictures
+from permgrad.report.pictures import pictures, write_picture
 from permgrad.report.results import Results
-
-DPI = 150
 
 
 def write_results(directory: Path, results: Results) -> FeatureRanking:
     """Write everything about one ranking into an existing, empty directory.
 
-    ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores),
-    ``model/``, ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), the
-    pictures as PNG, ``report.html``, which shows all of it on one page, and ``page.json``, from which the page is
-    drawn again; where there are any, ``reference_models.json``, ``groups.csv``, ``groups.json``, `by_level`'s files
-    and ``evaluation/``.
+    ``ranking.csv``, ``ranking.json`` (with settings, versions, the table's hash and the test scores), ``model/``,
+    ``background.parquet`` (64 test rows that stand for what is not seen when a row is explained), ``rows.parquet``
+    (test rows that the page explains), the pictures as PNG, ``report.html``, which shows all of it on one page, and
+    ``page.json``, from which, and from the pictures, the page is drawn again; where there are any,
+    ``reference_models.json``, ``groups.csv``, ``groups.json``, `by_level`'s files and ``evaluation/``.
 
     Returns
     -------
@@ -34,10 +33,13 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     results = results.with_settings()
     _write_tables(directory, results)
     write_background(results.test.X, directory)
-    figures = dict(pictures(results))
-    for name, figure in figures.items():
-        figure.savefig(directory / f"{name}.png", dpi=DPI)
-    write_page(directory, page_values(results, {**figures, **dict(narrow_pictures(results))}))
+    if results.carried is not None:
+        write_rows(results.test.X.iloc[results.carried.at], directory / ROWS)
+    names = []
+    for name, figure in pictures(results):
+        write_picture(figure, directory / f"{name}.png")
+        names.append(name)
+    write_page(directory, page_values(results, names))
     return results.ranking
 
 
@@ -51,7 +53,7 @@ def _write_tables(directory: Path, results: Results) -> None:
     if results.models is not None:
         results.models.save(directory / REFERENCE_MODELS)
     if results.by is not None:
-        results.by.write(directory)
+        results.by.write_tables(directory)
     if results.evaluation is not None:
         (directory / "evaluation").mkdir()
         write_evaluation(results.evaluation, directory / "evaluation")

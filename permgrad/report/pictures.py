@@ -1,79 +1,97 @@
-"""The pictures of one ranking, as matplotlib figures."""
+"""The pictures of one ranking, as matplotlib figures and as files."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from permgrad import plotting
-from permgrad.data.table import Table
-from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
+from permgrad.estimators.hybrid import HybridClassifier
 from permgrad.evaluation.result import RankingEvaluation
-from permgrad.metrics.calibration import reliability_curve, top_label
+from permgrad.metrics.calibration import judged, reliability_curve
+from permgrad.metrics.curves import Curve
+from permgrad.report.explained_rows import ImageRows
 from permgrad.report.results import Results
-from permgrad.report.row_heat import row_heat
 
+DPI, COLOURS = 150, 256
+"""Dots per inch; colours of a palette."""
+WHITE = (255, 255, 255)
 PAGE_WIDTH = 5.6
-"""Inches, of bars on the page: their names can still be read on a phone."""
+"""Inches, of bars: on the page, their names can still be read on a phone."""
 PAGE_FEATURES = 20
 """Bars on the page."""
 PAGE_EFFECTS = 6
 """Columns whose effects are drawn: the best."""
 MOST_CLASSES = 10
 """That have a curve."""
-SAMPLED = 200
-"""Rows of which those are drawn that a picture's row is compared with."""
 TITLE_WIDTH = 110
 NAMED_IN_LAYOUT = 10
 
 
 def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Draw each picture of a results directory: (name, figure)."""
-    estimator, ranking, test = results.estimator, results.ranking, results.test
-    yield "ranking", plotting.plot_ranking(ranking)
+    ranking, test = results.ranking, results.test
+    estimator: Any = results.estimator
+    yield "ranking", plotting.plot_ranking(ranking, top=PAGE_FEATURES, width=PAGE_WIDTH)
     for name, part in ranking.components.items():
-        yield name, plotting.plot_scores(part)
+        yield name, plotting.plot_scores(part, width=PAGE_WIDTH)
     if results.effects.columns:
         yield "effects", results.effects.plot([column.name for column in results.effects.columns[:PAGE_EFFECTS]])
-    if estimator.layout_ is not None:
+    if results.images is not None:
         yield "layout", plotting.plot_layout(estimator.layout_, best_drawn(results))
-        yield "sample", sample_picture(estimator, test)
-    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_)
+        yield "sample", sample_picture(results, results.images)
+    if results.carried is not None:
+        for name, place in results.carried.ends.items():
+            yield f"row_{name}", results.carried.found.plot(place)
+    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
     if isinstance(estimator, HybridClassifier):
         yield from pictures_of_classes(results)
     else:
         yield "predicted_against_true", plotting.plot_predictions(test.y, results.predicted, str(test.y.name))
         yield "residuals", plotting.plot_residuals(test.y, results.predicted, str(test.y.name))
+    if results.by is not None:
+        yield "by", results.by.plot()
     if results.evaluation is not None:
         yield from _evaluation_pictures(results.evaluation)
 
 
 def pictures_of_classes(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw how well classes are told apart."""
-    test, outcomes = results.test, class_outcomes(results)
+    """Draw how well classes are told apart; of two classes, beside what other models do."""
+    test, outcomes, beside = results.test, class_outcomes(results), others_beside(results)
     yield "confusion", plotting.plot_confusion(test.y, results.predicted, results.estimator.classes_)
-    yield "reliability", plotting.plot_reliability(*reliability(results))
+    yield "reliability", plotting.plot_reliability(*reliability(results), beside=_of("reliability", beside))
     if outcomes:
         happened = {label: of_class[0] for label, of_class in outcomes.items()}
         probability = {label: of_class[1] for label, of_class in outcomes.items()}
-        weighed = {"sample_weight": test.weights}
-        areas = {label: float(roc_auc_score(*outcomes[label], **weighed)) for label in outcomes}
-        yield "roc", plotting.plot_roc(happened, probability, areas, **weighed)
-        yield "precision_recall", plotting.plot_precision_recall(happened, probability, **weighed)
+        areas = {label: float(roc_auc_score(*outcomes[label], sample_weight=test.weights)) for label in outcomes}
+        shown = beside if len(results.estimator.classes_) == 2 else {}
+        known: dict[str, Any] = {"sample_weight": test.weights}
+        yield "roc", plotting.plot_roc(happened, probability, areas, beside=_of("roc", shown), **known)
+        curves = _of("precision_recall", shown)
+        yield "precision_recall", plotting.plot_precision_recall(happened, probability, beside=curves, **known)
 
 
-def narrow_pictures(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Draw again, for the page, those pictures that would not be legible on a phone."""
-    estimator, ranking = results.estimator, results.ranking
-    yield "ranking", plotting.plot_ranking(ranking, top=PAGE_FEATURES, width=PAGE_WIDTH)
-    for name, part in ranking.components.items():
-        yield name, plotting.plot_scores(part, width=PAGE_WIDTH)
-    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
+def curves_beside(results: Results) -> dict[str, dict[str, Curve]]:
+    """Return the curves of the network and of the models beside it, by their names, the network first."""
+    return {} if results.models is None else {name: known for name, known in results.models.curves.items() if known}
+
+
+def others_beside(results: Results) -> dict[str, dict[str, Curve]]:
+    """Return the curves of the models beside the network."""
+    return dict(list(curves_beside(results).items())[1:])
+
+
+def _of(kind: str, curves: dict[str, dict[str, Curve]]) -> dict[str, Curve]:
+    return {name: known[kind] for name, known in curves.items()}
 
 
 def class_outcomes(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -91,12 +109,10 @@ def class_outcomes(results: Results) -> dict[str, tuple[np.ndarray, np.ndarray]]
 
 def reliability(results: Results) -> tuple[pd.DataFrame, str | None]:
     """Return the reliability curve of the second class's probability, and its name; of more, of the likeliest's."""
-    p, y, classes = results.probabilities, results.class_numbers, results.estimator.classes_
-    weighed = {"sample_weight": results.test.weights}
-    if len(classes) == 2:
-        return reliability_curve(y == 1, p[:, 1], **weighed), f"{classes[1]}"
-    probability, right = top_label(y, p)
-    return reliability_curve(right, probability, **weighed), None
+    classes = results.estimator.classes_
+    probability, happened = judged(results.class_numbers, results.probabilities)
+    curve = reliability_curve(happened, probability, sample_weight=results.test.weights)
+    return curve, f"{classes[1]}" if len(classes) == 2 else None
 
 
 def _evaluation_pictures(evaluation: RankingEvaluation) -> Iterator[tuple[str, Figure]]:
@@ -120,19 +136,41 @@ def best_drawn(results: Results) -> dict[str, list[int]]:
     return {name: drawn[name].tolist() for name in best[:NAMED_IN_LAYOUT]}
 
 
-def sample_picture(estimator: HybridClassifier | HybridRegressor, test: Table) -> Figure:
+def sample_picture(results: Results, images: ImageRows) -> Figure:
     """Draw the first test row's image, and what its columns add there to what is predicted."""
-    rows = test.take(np.arange(min(SAMPLED, len(test))))
-    first = rows.take(np.array([0]))
-    heat = row_heat(estimator, first.X, rows.X)
-    predicted = estimator.predict(first.X)[0]
+    estimator, test, heat, at = results.estimator, results.test, images.heat, images.place(0)
+    predicted = results.predicted[0]
     answer = predicted if isinstance(estimator, HybridClassifier) else f"{predicted:.4g}"
-    title = f"test row 0: predicted {answer}, true {first.y.iloc[0]}\n{textwrap.fill(heat.caption(0), TITLE_WIDTH)}"
-    pixels, columns = heat.pixels[0], estimator.encoder_.groups_
+    title = f"test row 0: predicted {answer}, true {test.y.iloc[0]}\n{textwrap.fill(heat.caption(at), TITLE_WIDTH)}"
+    pixels, columns = heat.pixels[at], estimator.encoder_.groups_
     labels = []
-    for name, _, text in heat.named(0):
+    for name, _, text in heat.named(at):
         told = columns[name][~np.isnan(pixels[columns[name]])]
         labels.append((int(told[0]), text))
-    image, layout = estimator.images(first.X)[0], estimator.layout_
+    image, layout = estimator.images(test.X.iloc[[0]])[0], estimator.layout_
     assert layout is not None  # noqa: S101 - the caller draws where there is one
     return plotting.plot_row_image(image, layout, pixels, labels, title=title, unit=heat.unit)
+
+
+def write_picture(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file; of few colours, unless it shows an image, whose shades would become bands."""
+    figure.set_dpi(DPI)
+    engine = figure.get_layout_engine()
+    if engine is not None:  # once, and not by a drawing that is thrown away, as `savefig` does it
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
+    shades = any(axes.images for axes in figure.axes)
+    (image if shades else _of_few_colours(image)).save(path, "PNG")
+
+
+def _of_few_colours(image: Image.Image) -> Image.Image:
+    """Return a picture of lines and text with a palette, which takes a third of the room; white stays white."""
+    few = image.quantize(COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    corner: Any = few.getpixel((0, 0))
+    palette = few.getpalette() or []
+    palette[3 * corner : 3 * corner + 3] = WHITE
+    few.putpalette(palette)
+    return few

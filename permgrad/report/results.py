@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from permgrad.data.checkup import TableCheck
+from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
@@ -21,6 +22,7 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.responding.interactions import Interactions, interactions
 from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
 from permgrad.metrics.scores import scores
+from permgrad.report.explained_rows import CarriedRows, ImageRows, explain_test_rows
 
 MOST_EFFECTS, EFFECT_POINTS, EFFECT_ROWS = 30, 15, 500
 """Columns, values of each, and test rows, of the effects that the page shows."""
@@ -28,6 +30,23 @@ MOST_PAIRED, PAIR_ROWS = 6, 60
 """Columns whose pairs are measured, and rows that take each one's values."""
 COVERAGE = 0.9
 """Of the intervals whose share of test rows is counted, where the estimator gives intervals."""
+
+
+@dataclass(frozen=True, eq=False)
+class InFiles:
+    """A table larger than memory, of which `Results` holds some rows.
+
+    Attributes
+    ----------
+    table, test : StreamedTable
+        All rows, and all test rows.
+    scores : dict of str to float
+        Of all test rows.
+    """
+
+    table: StreamedTable
+    test: StreamedTable
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +77,9 @@ class Results:
         Of the table, its parts split as here; where it is None, it is made when it is asked for.
     by : ByLevel or None
         The network in each level of a column.
+    in_files : InFiles or None
+        Of a table larger than memory: the whole of it. `table` are then training rows and `test` test rows that were
+        drawn at random.
     """
 
     estimator: HybridClassifier | HybridRegressor
@@ -72,6 +94,12 @@ class Results:
     notes: tuple[str, ...] = ()
     check: TableCheck | None = None
     by: ByLevel | None = None
+    in_files: InFiles | None = None
+
+    @property
+    def whole(self) -> Table | StreamedTable:
+        """The table of all rows, wherever they are."""
+        return self.table if self.in_files is None else self.in_files.table
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -92,6 +120,20 @@ class Results:
     def checkup(self) -> TableCheck:
         """What the table's check-up finds, its parts split as here."""
         return self.check or self.table.check(random_state=self.split_random_state)
+
+    @property
+    def carried(self) -> CarriedRows | None:
+        """Test rows that the page carries, explained; None of tables with too many columns."""
+        return self._explained[0]
+
+    @property
+    def images(self) -> ImageRows | None:
+        """Test rows whose images are drawn, explained; None of networks without an image."""
+        return self._explained[1]
+
+    @cached_property
+    def _explained(self) -> tuple[CarriedRows | None, ImageRows | None]:
+        return explain_test_rows(self.estimator, self.test, self.predicted)
 
     @cached_property
     def effects(self) -> Effects:
@@ -135,21 +177,29 @@ class Results:
         return replace(self, ranking=replace(self.ranking, settings=settings))
 
     def _origin(self) -> dict[str, Any]:
-        table, estimator = self.table, self.estimator
+        estimator = self.estimator
         return {
-            "data": facts_of(table),
+            **self._rows(),
             "missing_values_in_training": estimator.encoder_.missing_,
             "split_random_state": self.split_random_state,
-            "split": self.table.how_split(random_state=self.split_random_state),
-            "test_rows": len(self.test),
-            "test_scores": scores(estimator, self.test),
             "calibration": self.calibration(),
             **({} if self.models is None else {"verdict": self.models.verdict, "beaten_by": self.models.beaten_by}),
             "estimator": {"class": type(estimator).__name__, **estimator.all_settings()},
             "versions": versions(),
             "command": self.command,
-            "notes": [*self.table.said, *self.notes],
+            "notes": [*self.whole.said, *self.notes],
         }
+
+    def _rows(self) -> dict[str, Any]:
+        """Return where the rows come from, how they were split, and the scores of all that are tested on."""
+        whole = self.in_files
+        if whole is None:
+            split = self.table.how_split(random_state=self.split_random_state)
+            tested = {"test_rows": len(self.test), "test_scores": scores(self.estimator, self.test)}
+            return {"data": facts_of(self.table), "split": split, **tested}
+        split = f"each row by a hash of its number in the files, random state {self.split_random_state}"
+        tested = {"test_rows": len(whole.test), "test_scores": whole.scores}
+        return {"data": facts_of_files(whole.table), "split": split, **tested}
 
 
 def facts_of(table: Table) -> dict[str, Any]:
@@ -162,6 +212,12 @@ def facts_of(table: Table) -> dict[str, Any]:
         "rows": len(table),
         **table.notes,
     }
+
+
+def facts_of_files(table: StreamedTable) -> dict[str, Any]:
+    """Return what tells a table in files from others, and where it comes from."""
+    told = {"name": table.name, "target": str(table.y.name), "task": table.task, "rows": len(table)}
+    return {**told, "files": table.X.files.paths, **table.notes}
 
 
 def _intervals(estimator: Any, test: Table) -> np.ndarray | None:

@@ -15,6 +15,7 @@ import pandas as pd
 from permgrad.data.table import as_frame
 from permgrad.importance.game.local import LEAST_ROUNDS
 from permgrad.importance.pixels import read_pixels
+from permgrad.importance.row_explanations import RowExplanations
 
 BACKGROUND = 16
 """Rows that stand for what is not seen."""
@@ -103,28 +104,28 @@ def row_heat(estimator: Any, X: Any, others: Any) -> RowHeat:
     encoder, rows = estimator.encoder_, as_frame(X).set_axis(list(estimator.features_), axis=1)
     per_order = 2 * min(BACKGROUND, len(others)) * len(rows) * (2 * len(encoder.groups_) + 1)
     orders = min(LEAST_ROUNDS, MOST_ANSWERS // per_order)
-    classes = hasattr(estimator, "classes_")
-    sums = None
     if orders < FEWEST_ORDERS:
-        values, method = _by_gradient(estimator, rows), GRADIENT
-        unit = "gradient × input, the largest 1"
-    else:
-        parts, method = _by_shapley(estimator, rows, others, orders), SHAPLEY
-        values = parts["image"]
-        if "tabular" in parts:
-            sums = np.column_stack([parts[name].sum(axis=1) for name in ("image", "tabular")])
-        unit = "log-odds of the predicted class" if classes else "the target's unit"
-    return RowHeat(tuple(encoder.features_), values, _at_pixels(estimator, rows, values), rows, method, unit, sums)
-
-
-def _by_shapley(estimator: Any, rows: pd.DataFrame, others: Any, orders: int) -> dict[str, np.ndarray]:
-    """Return what columns add by each branch towards the class that is predicted, or upwards."""
+        values = _by_gradient(estimator, rows)
+        at_pixels, unit = _at_pixels(estimator, rows, values), "gradient × input, the largest 1"
+        return RowHeat(tuple(encoder.features_), values, at_pixels, rows, GRADIENT, unit)
     drawn = np.sort(np.random.default_rng(0).permutation(len(others))[:BACKGROUND])
     found = estimator.explain_rows(rows, as_frame(others).iloc[drawn], n_orders=orders, random_state=0)
-    if len(getattr(estimator, "classes_", ())) != 2:
-        return found.by_branch
-    first = np.asarray(estimator.predict(rows)) == estimator.classes_[0]  # explained is the second
-    return {name: np.where(first[:, None], -part, part) for name, part in found.by_branch.items()}
+    return heat_of(estimator, rows, found)
+
+
+def heat_of(estimator: Any, X: Any, found: RowExplanations) -> RowHeat:
+    """Return what rows' columns add by way of the image, given all that they add, as `explain_rows` says by default."""
+    encoder, rows = estimator.encoder_, as_frame(X).set_axis(list(estimator.features_), axis=1)
+    parts = found.by_branch
+    classes: Any = getattr(estimator, "classes_", ())
+    if len(classes) == 2:  # explained is the second; what is told is towards the one that is predicted
+        first = np.asarray(estimator.predict(rows)) == classes[0]
+        parts = {name: np.where(first[:, None], -part, part) for name, part in parts.items()}
+    values, sums = parts["image"], None
+    if "tabular" in parts:
+        sums = np.column_stack([parts[name].sum(axis=1) for name in ("image", "tabular")])
+    unit = "log-odds of the predicted class" if len(classes) else "the target's unit"
+    return RowHeat(tuple(encoder.features_), values, _at_pixels(estimator, rows, values), rows, SHAPLEY, unit, sums)
 
 
 def _by_gradient(estimator: Any, rows: pd.DataFrame) -> np.ndarray:

@@ -66,10 +66,13 @@ class Narrowing(keras.callbacks.Callback):
         return pd.DataFrame(self.scores)
 
     def closing_order(self) -> np.ndarray:
-        """Return a score of each column, (n_columns,): how many were closed before it; open ones by their weights."""
-        weights = self.selector.importance()
-        still_open = np.setdiff1d(np.arange(len(weights)), self.closed)
-        order = [*self.closed, *still_open[np.argsort(weights[still_open], kind="stable")]]
+        """Return a score of each column, (n_columns,): how many were closed before it; open ones by their weights.
+
+        Columns that always pass come last.
+        """
+        weights, always = self.selector.importance(), self.selector.always
+        still_open = np.setdiff1d(np.arange(len(weights)), [*self.closed, *always])
+        order = [*self.closed, *still_open[np.argsort(weights[still_open], kind="stable")], *always]
         places = np.empty(len(order))
         places[order] = np.arange(len(order))
         return places

@@ -12,9 +12,8 @@ from permgrad.directories import STUDY_FILE, is_study
 from permgrad.errors import PermGradError
 from permgrad.files import read_json, write_json
 from permgrad.tuning._job import Job
-from permgrad.tuning.storage import hide_password
+from permgrad.tuning.storage import STUDY_KIND, hide_password
 
-STUDY_KIND = "permgrad.Study"
 SUBDIRECTORIES = ("trials", "artifacts")
 """Directories of a study, made before its marker is written."""
 

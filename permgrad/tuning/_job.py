@@ -40,6 +40,10 @@ class Job:
     random_state : int
     keep : int
         Number of best trials whose networks are kept.
+    terminate : int or None
+        Trials in a row after which the study may end, see `reason_to_end`.
+    rank : bool
+        Rank the columns by the best network in the end.
     """
 
     url: str
@@ -53,6 +57,8 @@ class Job:
     pruner: str
     random_state: int
     keep: int
+    terminate: int | None = None
+    rank: bool = True
 
     def open(self) -> tuple[optuna.Study, Any]:
         """Open (or create) the study, and its storage."""

@@ -19,8 +19,10 @@ from permgrad.tuning import checkpoints
 from permgrad.tuning._job import Job
 from permgrad.tuning._liveness import Heartbeat, Watch
 from permgrad.tuning._notes import note_trial
+from permgrad.tuning.constraints import is_feasible
 from permgrad.tuning.objective import EpochLog, SpaceError, evaluate
 from permgrad.tuning.study import FAILURE, INTERRUPTED, claim, finished, give_back, recover_dead
+from permgrad.tuning.terminator import reason_to_end
 
 WAIT_SECONDS = 1.0
 MAX_FAILURES = 5
@@ -49,7 +51,7 @@ class Worker:
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> None:
-        """Run trials until the study has its total, or the time is over.
+        """Run trials until the study has its total or may end, or the time is over.
 
         Raises
         ------
@@ -64,7 +66,7 @@ class Worker:
         while not job.is_late:
             for number in recover_dead(self.study, self.storage, self.watch):
                 self.say(f"trial {number} had died with its process")
-            if len(finished(self.study)) >= job.n_trials:
+            if len(finished(self.study)) >= job.n_trials or self._may_end():
                 break
             trial = claim(self.study, job.n_trials)
             if trial is None:
@@ -73,6 +75,12 @@ class Worker:
             else:
                 self._run_trial(trial)
         checkpoints.keep_best(job.networks, self.study, job.keep)
+
+    def _may_end(self) -> bool:
+        reason = None if self.job.terminate is None else reason_to_end(self.study, self.job.terminate)
+        if reason:
+            self.say(reason)
+        return reason is not None
 
     def _run_trial(self, trial: Trial) -> None:
         try:
@@ -103,7 +111,7 @@ class Worker:
             with suppress(optuna.TrialPruned):  # by the pruner, or by the space itself
                 estimator, values = evaluate(objective, trial, log, [self._epochs(trial)])
             note_trial(trial, log, FileSystemArtifactStore(job.artifacts))
-            if values is not None and checkpoints.worth_keeping(self.study, values, job.keep):
+            if values is not None and is_feasible(trial) and checkpoints.worth_keeping(self.study, values, job.keep):
                 checkpoints.write(job.networks, trial.number, estimator)
         except (SpaceError, ENDED_ELSEWHERE, optuna.exceptions.StorageInternalError):
             raise

@@ -15,12 +15,13 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial
 
 from permgrad.data.table import Table
-from permgrad.directories import move_into
+from permgrad.directories import STUDY_SUMMARY, move_into
 from permgrad.estimators.saving import versions
 from permgrad.evaluation.reference_models import reference_models
 from permgrad.files import read_json, write_json
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.report.directory import DPI, write_results
+from permgrad.report.directory import write_results
+from permgrad.report.pictures import DPI
 from permgrad.report.results import Results
 from permgrad.tuning import checkpoints
 from permgrad.tuning._job import Job
@@ -29,9 +30,9 @@ from permgrad.tuning._pictures import study_pictures
 from permgrad.tuning.result import TuneResult, best_trial, epochs_saved, trials_table
 from permgrad.tuning.storage import hide_password
 from permgrad.tuning.study import finished
+from permgrad.tuning.terminator import reason_to_end
 
 KIND = "permgrad.Tuning"
-SUMMARY = "tuning.json"
 STAGING = ".results-"
 
 
@@ -55,11 +56,11 @@ def write_study(job: Job, study: optuna.Study, table: Table, test: Table) -> Tun
     with FileLock(job.networks / ".lock"):
         best = best_trial(study)
         summary = _summary(job, study, best)
-        if _is_up_to_date(job.directory, summary):
-            ranking: FeatureRanking | None = FeatureRanking.load(job.directory / "ranking.json")
+        if _is_up_to_date(job, summary):
+            ranking = FeatureRanking.load(job.directory / "ranking.json") if job.rank else None
         else:
             ranking = _write_files(job, study, best, table, test)
-            write_json(job.directory / SUMMARY, {**summary, "ranked": ranking is not None})
+            write_json(job.directory / STUDY_SUMMARY, {**summary, "ranked": ranking is not None})
     return TuneResult(study, job.directory, job.objective.metrics, job.objective.val, test, ranking)
 
 
@@ -70,7 +71,7 @@ def _write_files(job: Job, study: optuna.Study, best: FrozenTrial, table: Table,
     metrics = job.objective.metrics
     with tempfile.TemporaryDirectory(prefix=STAGING, dir=job.directory) as staging:
         here = Path(staging)
-        ranking = _rank(job, best, table, test, here)
+        ranking = _rank(job, best, table, test, here) if job.rank else None
         for name, figure in study_pictures(study, metrics):
             figure.savefig(here / f"{name}.png", dpi=DPI, bbox_inches="tight")
         trials_table(study, metrics).to_csv(here / "trials.csv", index=False)
@@ -111,6 +112,7 @@ def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]
             **dict(zip(job.objective.metrics, best.values, strict=True)),
             "params": best.params,
         },
+        "terminated": None if job.terminate is None else reason_to_end(study, job.terminate),
         "sampler": job.sampler,
         "pruner": job.pruner,
         **job.identity,
@@ -118,9 +120,10 @@ def _summary(job: Job, study: optuna.Study, best: FrozenTrial) -> dict[str, Any]
     }
 
 
-def _is_up_to_date(directory: Path, summary: dict[str, Any]) -> bool:
-    if not (directory / SUMMARY).is_file() or not (directory / "ranking.json").is_file():
+def _is_up_to_date(job: Job, summary: dict[str, Any]) -> bool:
+    if not (job.directory / STUDY_SUMMARY).is_file():
         return False
-    written = read_json(directory / SUMMARY, kind=KIND)
+    written = read_json(job.directory / STUDY_SUMMARY, kind=KIND)
     same = all(written.get(key) == summary[key] for key in ("study", "finished", "best"))
-    return same and bool(written.get("ranked"))
+    ranked = bool(written.get("ranked")) and (job.directory / "ranking.json").is_file()
+    return same and (ranked or not job.rank)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from permgrad.tuning._pool import run_pool
 from permgrad.tuning._progress import Progress
 from permgrad.tuning._worker import Worker
 from permgrad.tuning._writing import write_study
-from permgrad.tuning.objective import PARAMETERS, Objective
+from permgrad.tuning.constraints import PARAMETERS, check_constraints
+from permgrad.tuning.objective import Objective
 from permgrad.tuning.ranges import Narrowed, narrowed
 from permgrad.tuning.result import TuneResult
 from permgrad.tuning.spaces import FIRST, Space, as_space, describe
@@ -41,6 +43,9 @@ def tune(
     storage: str | None = None,
     study_name: str | None = None,
     keep: int = 3,
+    constraints: Mapping[str, float] | None = None,
+    terminate: int | None = None,
+    rank: bool = True,
     sampler: str = "tpe",
     pruner: str = "halving",
     random_state: int = 0,
@@ -87,7 +92,20 @@ def tune(
         By default the table's name.
     keep : int
         Number of best trials whose networks stay on disk; with two objectives, those on the Pareto front stay.
+    constraints : mapping, optional
+        What a trial must keep within to be the best: ``{"parameters": 50_000, "seconds": 60, "auc": 0.8}``. Of
+        "parameters", "seconds" (of the fit, on the machine that ran it), "loss", "calibration_error" (of classes, see
+        `permgrad.expected_calibration_error`) and scores, all on the validation rows: the most that it may be; of a
+        score that is better when higher, the least. A network that is too large is not trained, one that takes too
+        long is stopped.
+    terminate : int, optional
+        End the study before `n_trials` when this many finished trials in a row have bettered the best value by no
+        more than its standard error over the validation rows. Of one objective alone.
+    rank : bool
+        Rank the columns by the best network, and write its results and their page. Otherwise only the study's own
+        tables and pictures are written: for who wants `TuneResult.best_model` alone.
     sampler : {"tpe", "random", "nsgaii", "gp", "cmaes"}
+        Who suggests trials. "random" and "cmaes" do so without regard to constraints.
     pruner : {"halving", "hyperband", "median", "none"}
         Stops hopeless trials, by their validation metric after each epoch. It has no effect with two objectives.
     random_state : int
@@ -104,8 +122,13 @@ def tune(
     Raises
     ------
     PermGradError
-        If the study exists with another table, space, objective or setting; if trial after trial fails; for
-        settings out of range, and ranges out of the space.
+        If the study exists with another table, space, objective, constraint or setting; if trial after trial fails, or
+        no trial meets the constraints; if settings are out of range, or ranges out of the space.
+
+    Warns
+    -----
+    UserWarning
+        If there are constraints, and the sampler is "cmaes".
 
     Examples
     --------
@@ -118,9 +141,16 @@ def tune(
     for name, number in (("n_trials", n_trials), ("n_workers", n_workers), ("keep", keep)):
         if number < 1:
             raise PermGradError(f"{name} must be at least 1, got {number}")
+    metrics = _metrics(metric, table)
+    _check_terminate(terminate, metrics)
     train, val, test = table.split(random_state=split_random_state)
     objective = Objective(
-        train, val, _space(space, ranges), _metrics(metric, table), _settings(settings, table, random_state)
+        train,
+        val,
+        _space(space, ranges),
+        metrics,
+        _settings(settings, table, random_state),
+        check_constraints(constraints, str(table.task)),
     )
     directory = Path(out or Path("results") / table.name).resolve()
     job = Job(
@@ -135,6 +165,8 @@ def tune(
         pruner=pruner,
         random_state=random_state,
         keep=keep,
+        terminate=terminate,
+        rank=rank,
     )
     _check_job(job)
     with quiet_optuna(), Progress(begin(job), n_trials, verbose) as progress:
@@ -148,6 +180,20 @@ def _check_job(job: Job) -> None:
     make_sampler(job.sampler, job.random_state)
     make_pruner(job.pruner, job.epochs, job.steps_per_epoch)
     check_directory(job)
+    if job.objective.constraints and job.sampler == "cmaes":
+        warnings.warn(
+            "sampler 'cmaes' suggests trials without regard to constraints; those beyond them are left out all the"
+            " same. To have them regarded, choose tpe, gp or nsgaii",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _check_terminate(terminate: int | None, metrics: tuple[str, ...]) -> None:
+    if terminate is not None and terminate < 1:
+        raise PermGradError(f"terminate must be at least 1, or None, got {terminate}")
+    if terminate is not None and len(metrics) > 1:
+        raise PermGradError("terminate is for one objective: of two, no value is the best; leave it out")
 
 
 def run_trials(job: Job, progress: Progress, n_workers: int = 1) -> None:
@@ -207,5 +253,6 @@ def _identity(table: Table, objective: Objective, split_random_state: int) -> di
             "metric": list(objective.metrics),
             "settings": {name: value for name, value in objective.settings.items() if name != "verbose"},
             "split_random_state": split_random_state,
+            **({"constraints": objective.constraints} if objective.constraints else {}),
         }
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from permgrad.errors import PermGradError
 from permgrad.estimators.loading import load
 from permgrad.estimators.saving import write_estimator
 from permgrad.tuning._liveness import OWNER, machine
+from permgrad.tuning.constraints import is_feasible
 
 LOSS = "val_loss"
 """Trial attribute: the validation loss that its network must give again."""
@@ -37,15 +39,20 @@ def write(directory: Path, number: int, estimator: Any) -> None:
 
 
 def best_trials(study: optuna.Study, n: int) -> list[FrozenTrial]:
-    """Return the `n` best complete trials, best first.
+    """Return the `n` best complete trials, best first; those beyond a constraint are not among them.
 
     With two objectives: the whole Pareto front (trials that no other is at least as good as in both objectives and
     better in one), by the first objective.
     """
     if len(study.directions) > 1:
         return sorted(study.best_trials, key=lambda trial: (_to_minimize(study, trial.values[0]), trial.number))
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(complete, key=lambda trial: (_to_minimize(study, trial.values[0]), trial.number))[:n]
+    return best_of(study, study.get_trials(deepcopy=False), n)
+
+
+def best_of(study: optuna.Study, trials: Iterable[FrozenTrial], n: int) -> list[FrozenTrial]:
+    """Return the `n` best by the first objective, best first, of those trials that are complete and feasible."""
+    able = [trial for trial in trials if trial.state == TrialState.COMPLETE and is_feasible(trial)]
+    return sorted(able, key=lambda trial: (_to_minimize(study, trial.values[0]), trial.number))[:n]
 
 
 def _to_minimize(study: optuna.Study, value: float) -> float:

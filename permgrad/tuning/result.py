@@ -19,7 +19,8 @@ from permgrad.errors import PermGradError
 from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.tuning import checkpoints
-from permgrad.tuning.study import FAILURE
+from permgrad.tuning.constraints import is_feasible, told
+from permgrad.tuning.study import FAILURE, SETTINGS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +63,7 @@ class TuneResult:
 
     @property
     def best_trial(self) -> FrozenTrial:
-        """The best complete trial; with two objectives, the one of `best_trials` that is best in the first."""
+        """The best complete trial within the constraints; of two objectives, the best of `best_trials` in the first."""
         return best_trial(self.study)
 
     @property
@@ -123,22 +124,35 @@ class TuneResult:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial:
-    """Return the best complete trial.
+    """Return the best complete trial that keeps within the constraints.
 
     Raises
     ------
     PermGradError
-        If no trial is complete.
+        If no trial is complete, or none keeps within them.
     """
     best = checkpoints.best_trials(study, 1)
     if best:
         return best[0]
     trials = study.get_trials(deepcopy=False)
+    beyond = [trial for trial in trials if trial.constraints and not is_feasible(trial)]
+    if beyond:
+        raise PermGradError(_none_feasible(study, beyond))
     states = Counter(trial.state.name.lower() for trial in trials)
     counts = ", ".join(f"{n} {state}" for state, n in states.items()) or "none was begun"
     reasons = [trial.user_attrs[FAILURE] for trial in trials if FAILURE in trial.user_attrs]
     last = f"; the last failure: {reasons[-1]}" if reasons else ""
     raise PermGradError(f"no trial is complete ({counts}){last}")
+
+
+def _none_feasible(study: optuna.Study, beyond: list[FrozenTrial]) -> str:
+    limits = study.user_attrs[SETTINGS]["constraints"]
+    broken = Counter(name for trial in beyond for name, by in trial.constraints.items() if by > 0)
+    counts = ", ".join(f"{name} in {n}" for name, n in broken.most_common())
+    return (
+        f"no complete trial keeps within the constraints ({told(limits)}); of {len(beyond)} trials beyond them:"
+        f" {counts}. Go on with more trials, or begin a study of another name with wider ones"
+    )
 
 
 def epochs_saved(study: optuna.Study) -> int:
@@ -153,7 +167,10 @@ def epochs_saved(study: optuna.Study) -> int:
 
 
 def trials_table(study: optuna.Study, metrics: tuple[str, ...]) -> pd.DataFrame:
-    """Return one row for each trial: number, state, objectives, what was suggested, scores, size, time, failure."""
+    """Return one row for each trial: number, state, objectives, what was suggested, scores, size, time, failure.
+
+    Where there are constraints, ``feasible`` says whether the trial keeps within them.
+    """
     rows = [
         {
             "number": trial.number,
@@ -161,6 +178,7 @@ def trials_table(study: optuna.Study, metrics: tuple[str, ...]) -> pd.DataFrame:
             **dict(zip(metrics, trial.values or (), strict=False)),
             **trial.params,
             **trial.user_attrs,
+            **({"feasible": is_feasible(trial)} if trial.constraints else {}),
         }
         for trial in study.get_trials(deepcopy=False)
     ]

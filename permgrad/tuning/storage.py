@@ -17,8 +17,12 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
+from permgrad.directories import STUDY_FILE, is_study
 from permgrad.errors import PermGradError
+from permgrad.files import read_json
 
+STUDY_KIND = "permgrad.Study"
+"""Of the file that marks a study's results directory."""
 FORMS = "sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, journal:///FILE or grpc://HOST:PORT"
 LOCK_SECONDS = 60
 """How long one process waits for another's write to a SQLite file."""
@@ -66,6 +70,40 @@ def hide_password(url: str) -> str:
     parsed = make_url(url)
     secret = [key for key in parsed.query if "pass" in key]
     return parsed.difference_update_query(secret).render_as_string(hide_password=True)
+
+
+def study_url(results: Path | None) -> str:
+    """Return the URL of the study's database in a results directory.
+
+    Raises
+    ------
+    PermGradError
+        If there is none.
+    """
+    if results is None:
+        raise PermGradError("which study? name the results directory of `permgrad tune`, or a --storage")
+    database = results / "study.db"
+    if database.is_file():
+        return f"sqlite:///{database}"
+    if results.is_dir() and is_study(results):
+        raise PermGradError(f"the study of {results} is in another storage; give its --storage too")
+    raise PermGradError(f"{results} is no results directory of `permgrad tune`")
+
+
+def load_study(results: Path, storage: str | None = None) -> optuna.Study:
+    """Load the study of a results directory, from `storage` or from the directory itself.
+
+    Raises
+    ------
+    PermGradError
+        If it is not there.
+    """
+    url = study_url(results) if storage is None else storage
+    name = read_json(results / STUDY_FILE, kind=STUDY_KIND)["study"]
+    try:
+        return optuna.load_study(study_name=name, storage=open_storage(url, create=False))
+    except KeyError as error:
+        raise PermGradError(f"there is no study {name!r} in {hide_password(url)}; give its --storage") from error
 
 
 def _open_proxy(url: str) -> Any:

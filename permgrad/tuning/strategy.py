@@ -77,7 +77,9 @@ class SeededPerTrial(BaseSampler):
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
         """As the sampler that was named."""
-        self._inner.after_trial(study, trial, state, values)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Constraints have been set, but")  # said once, where the study begins
+            self._inner.after_trial(study, trial, state, values)
 
 
 def first_comparison(epochs: int, steps_per_epoch: int) -> int:

@@ -22,7 +22,7 @@ from studies.breast_cancer import study
 from studies.breast_cancer.study import BreastCancer
 from studies.breast_cancer.tables import Parts
 from studies.kit import Study, Workspace
-from studies.kit.workspace import Step
+from studies.kit.workspace import Apart, Step
 
 CHOICES = {"scaling": ("standard", "power"), "batch_size": (16, 32, 64, 128), "class_weight": (None, "balanced")}
 
@@ -77,8 +77,7 @@ def run(settings: BreastCancer, workspace: Workspace) -> pd.DataFrame:
     choices = [dict(zip(CHOICES, values, strict=True)) for values in product(*CHOICES.values())]
     labels = {f"{pool}_{'_'.join(map(str, each.values()))}": (pool, each) for pool in pools for each in choices}
     steps: dict[str, Step] = {
-        label: lambda _, pool=pool, choice=choice: evaluate(pools[pool], settings, choice)
-        for label, (pool, choice) in labels.items()
+        label: Apart(evaluate, pools[pool], settings, choice) for label, (pool, choice) in labels.items()
     }
     rows = [
         {"pool": labels[label][0], **{name: str(value) for name, value in labels[label][1].items()}, **scores}

@@ -32,7 +32,7 @@ from studies.breast_cancer.pictures import pictures
 from studies.breast_cancer.tables import Parts, Results, facts, tables
 from studies.kit import Settings, Study, Workspace
 from studies.kit.settings import Count, Positive, Seed
-from studies.kit.workspace import Step
+from studies.kit.workspace import Apart, Step
 
 FAST = (
     "published.seeds=2",
@@ -360,11 +360,11 @@ def run(settings: BreastCancer, workspace: Workspace) -> Results:
     cv, seeds = settings.cross_validation, settings.seeds
     folds = list(cv.splitter().split(table.X, table.y))
     steps: dict[str, Step] = {
-        f"seed_{seed}": lambda _, seed=seed: three_networks(pools, settings, seed, watch=True) for seed in seeds
+        f"seed_{seed}": Apart(three_networks, pools, settings, seed, watch=True) for seed in seeds
     }
-    steps["permgrad"] = lambda _: permgrad_ranking(pools["raw"], settings, seeds[0])
+    steps["permgrad"] = Apart(permgrad_ranking, pools["raw"], settings, seeds[0])
     for i, rows in enumerate(folds):
-        steps[f"fold_{i:03}"] = lambda _, i=i, rows=rows: one_fold(table, *rows, settings, cv.random_state + i)
+        steps[f"fold_{i:03}"] = Apart(one_fold, table, *rows, settings, cv.random_state + i)
     results = workspace.run(steps)
     return Results(
         pools,

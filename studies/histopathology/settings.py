@@ -43,6 +43,7 @@ class Data(Settings):
     """Where the patches are, and which of them validate."""
 
     directory: str
+    groups: str | None
     at_most: Annotated[int, Field(ge=20)] | None
     strict: bool
     validation: Annotated[float, Field(gt=0, lt=1)]

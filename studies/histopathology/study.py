@@ -21,9 +21,12 @@ from typing import Any
 
 import click
 import numpy as np
-from sklearn.model_selection import StratifiedKFold, train_test_split
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 import permgrad as pg
+from permgrad.data._splitting import holdout
+from permgrad.data.rows import RowFacts
 from permgrad.estimators.saving import versions
 from permgrad.patches.heat import notable_patches, patch_heat
 from permgrad.patches.predicting import write_submission
@@ -55,6 +58,7 @@ def check_data(settings: PatchSettings, *, verbose: bool = False) -> pg.PatchChe
     )
     return pg.check_patches(
         directory,
+        groups=data.groups,
         strict=data.strict,
         at_most=data.at_most,
         random_state=data.random_state,
@@ -68,7 +72,8 @@ def fixed(settings: PatchSettings) -> dict[str, Any]:
     return {
         "precision": choose_precision(settings.precision),
         "random_state": settings.random_state,
-        "data": settings.data.model_dump(include={"at_most", "validation", "random_state"}),
+        "data": settings.data.model_dump(include={"at_most", "validation", "random_state"})
+        | ({"groups": settings.data.groups} if settings.data.groups else {}),
         "folds": settings.folds.model_dump(mode="json"),
     }
 
@@ -84,7 +89,7 @@ def check_backbones(settings: PatchSettings, patch_shape: tuple[int, int, int]) 
 
 
 def split(settings: PatchSettings, patches: pg.Patches) -> tuple[Rows, list[Rows]]:
-    """Split the patches, stratified: into training and validation; and into folds.
+    """Split the patches, stratified: into training and validation; and into folds. Whole groups, where they are known.
 
     Raises
     ------
@@ -93,13 +98,17 @@ def split(settings: PatchSettings, patches: pg.Patches) -> tuple[Rows, list[Rows
     """
     if patches.shape[0] != patches.shape[1]:
         raise pg.PermGradError(f"eight symmetries need square patches, these are of {patches.shape[:2]} pixels")
-    rows = np.arange(len(patches))
-    folds = StratifiedKFold(settings.folds.n, shuffle=True, random_state=settings.folds.random_state)
+    rows, y, groups, data = np.arange(len(patches)), patches.y, patches.groups, settings.data
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = kind(settings.folds.n, shuffle=True, random_state=settings.folds.random_state)
     try:
-        train, validation = train_test_split(
-            rows, test_size=settings.data.validation, stratify=patches.y, random_state=settings.data.random_state
-        )
-        parts = [(np.sort(train), np.sort(validation)), *folds.split(rows, patches.y)]
+        if groups is None:
+            first = train_test_split(rows, test_size=data.validation, stratify=y, random_state=data.random_state)
+        else:
+            first = holdout(
+                pd.Series(y), RowFacts.of(len(y), groups=groups), data.validation, data.random_state, classes=True
+            )
+        parts = [tuple(map(np.sort, first)), *folds.split(rows, y, groups)]
     except ValueError as error:
         raise pg.PermGradError(f"{len(patches)} patches cannot be split: {error}") from error
     for _, evaluated in parts:
@@ -245,6 +254,9 @@ STUDY = Study(
 main = STUDY.command(
     Setting("--data", "data.directory", "Directory with train_labels.csv, train/ and test/."),
     Preset("--from-scratch", FROM_SCRATCH, "No pretrained weights, few patches: within an hour on two cores."),
+    Setting(
+        "--group", "data.groups", "Slides or patients: a CSV file (id, group), or 'slide' or 'patient', read from ids."
+    ),
     Setting("--strict", "data.strict", "Stop where a patch has to be left out.", is_flag=True),
     Setting("--random-state", "random_state", "Of networks, order and augmentation.", type=int),
 )

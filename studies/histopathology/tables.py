@@ -46,8 +46,8 @@ def check_tables(check: pg.PatchCheck) -> dict[str, pd.DataFrame]:
     return {"problems": check.problems, "shapes": check.shapes, "classes": check.classes}
 
 
-def _area(y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    return dict(auc_interval(y, probabilities)._asdict())
+def _area(patches: pg.Patches, probabilities: np.ndarray) -> dict[str, float]:
+    return dict(auc_interval(patches.y, probabilities, groups=patches.groups)._asdict())
 
 
 def _effort(training: Training) -> dict[str, Any]:
@@ -63,9 +63,9 @@ def _effort(training: Training) -> dict[str, Any]:
 
 def comparison(results: Results) -> pd.DataFrame:
     """Return the backbones, best first."""
-    y = results.validation.y
+    patches = results.validation
     rows = [
-        {"name": name, "parameters": each["parameters"], **_area(y, mean_probability(each)), **_effort(each)}
+        {"name": name, "parameters": each["parameters"], **_area(patches, mean_probability(each)), **_effort(each)}
         for name, each in results.comparison.items()
     ]
     return pd.DataFrame(rows).sort_values("auc", ascending=False, ignore_index=True)
@@ -73,8 +73,8 @@ def comparison(results: Results) -> pd.DataFrame:
 
 def grid(results: Results) -> pd.DataFrame:
     """Return the combinations, best first."""
-    y = results.validation.y
-    rows = [{**each["params"], **_area(y, mean_probability(each)), **_effort(each)} for each in results.grid]
+    patches = results.validation
+    rows = [{**each["params"], **_area(patches, mean_probability(each)), **_effort(each)} for each in results.grid]
     return pd.DataFrame(rows).sort_values("auc", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -97,16 +97,16 @@ def beside(results: Results, others: Mapping[str, np.ndarray]) -> pd.DataFrame:
         ``name``, ``auc``, ``low``, ``high``, ``difference`` from the first row with its interval ``from``, ``to``,
         ``p`` by Holm over the rows, and ``verdict``.
     """
-    y, base = results.validation.y, mean_probability(results.longer)
+    patches, base = results.validation, mean_probability(results.longer)
     rows = []
     for name, probabilities in others.items():
-        test = compare_auc(y, probabilities, base)
+        test = compare_auc(patches.y, probabilities, base, groups=patches.groups)
         difference = {"difference": test.difference, "from": test.low, "to": test.high, "p": test.p}
-        rows.append({"name": name, **_area(y, probabilities), **difference})
+        rows.append({"name": name, **_area(patches, probabilities), **difference})
     for row, p in zip(rows, holm(np.array([row["p"] for row in rows])), strict=True):
         row["p"] = float(p)
         row["verdict"] = WITHIN_NOISE if p >= 0.05 else "higher" if row["difference"] > 0 else "lower"
-    return pd.DataFrame([{"name": "the grid's best, longer", **_area(y, base)}, *rows])
+    return pd.DataFrame([{"name": "the grid's best, longer", **_area(patches, base)}, *rows])
 
 
 def variants(results: Results) -> pd.DataFrame:

@@ -5,7 +5,6 @@ Nothing here is used by the library. Mistakes of reading act on a trained networ
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -140,6 +139,4 @@ def retrain(name: str, template: Any, parts: Parts, repeats: int, *, every_row: 
     elif name == "target among features":
         parts = with_leak(parts)
     changes = {"unique": False} if name == "shared pixels" else {}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*features share")
-        return train_and_measure(kind(**template.get_params()), parts, repeats, **changes)
+    return train_and_measure(kind(**template.get_params()), parts, repeats, **changes)

@@ -14,15 +14,14 @@ needs another directory. Whatever is there by then is reported, of all data sets
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 import permgrad as pg
 from studies.hybrid_tables import baselines, mistakes, networks, ranking_tables, score_tables
@@ -30,7 +29,8 @@ from studies.hybrid_tables.pictures import pictures
 from studies.hybrid_tables.results import Results, read_results
 from studies.hybrid_tables.settings import HybridSettings
 from studies.hybrid_tables.shown import facts
-from studies.kit import Setting, Study, Workspace
+from studies.kit import Apart, Setting, Study, Workspace
+from studies.kit.workspace import Step
 
 DATASETS = ("puma8nh", "heloc", "dengue", "gas_drift", "covertype")
 PARTS = ("baselines", "networks", "permgrad", "mistakes", "layouts", "imbalance")
@@ -47,7 +47,7 @@ FAST = (
     "layouts.sizes=[20]",
     "permgrad_repeats=2",
 )
-Steps = dict[str, Callable[[], Mapping[str, Any]]]
+Steps = dict[str, Step]
 """By the names under which their results are cached."""
 
 
@@ -106,13 +106,13 @@ class Experiment:
             "imbalance": self.imbalance,
         }
         for part in parts:
-            self.workspace.run({name: lambda _, work=work: work() for name, work in steps[part]().items()})
+            self.workspace.run(steps[part]())
 
     def baselines(self) -> Steps:
         """Fit each baseline with each seed."""
         parts = networks.numbered(self.parts)
         return {
-            f"baselines/{name}/seed_{seed}": partial(baselines.fit_and_evaluate, name, parts, seed)
+            f"baselines/{name}/seed_{seed}": Apart(baselines.fit_and_evaluate, name, parts, seed)
             for seed in self.settings.all_seeds
             for name in self.settings.baselines
         }
@@ -120,7 +120,7 @@ class Experiment:
     def networks(self) -> Steps:
         """Train each network's best trial again with each seed."""
         return {
-            f"{self.tuned(name).place}/seed_{seed}": partial(self._train, name, random_state=seed)
+            f"{self.tuned(name).place}/seed_{seed}": self._train(name, random_state=seed)
             for seed in self.settings.all_seeds
             for name in self.settings.networks
         }
@@ -128,19 +128,19 @@ class Experiment:
     def permgrad(self) -> Steps:
         """Rank the explained network by both formulas."""
         tuned = self.tuned(self.settings.explained)
-        return {f"{tuned.place}/permgrad": partial(networks.explain, tuned.model, self.parts, self._repeats)}
+        return {f"{tuned.place}/permgrad": lambda _: networks.explain(tuned.model, self.parts, self._repeats)}
 
     def mistakes(self) -> Steps:
         """Misread the explained network, and train it again with each mistake."""
         tuned = self.tuned(self.settings.explained)
-        given = tuned.model, self.parts, self._repeats
+        given = self.parts, self._repeats
         steps: Steps = {
-            "corrected": partial(networks.measure, *given),
-            "misread": partial(mistakes.misread, *given),
+            "corrected": lambda _: networks.measure(tuned.model, *given),
+            "misread": lambda _: mistakes.misread(tuned.model, *given),
         }
         for name in mistakes.TRAININGS[str(self.table.task)]:
             if name in self.settings.mistakes:
-                steps[name] = partial(mistakes.retrain, name, *given, every_row=self.table.X)
+                steps[name] = Apart(mistakes.retrain, name, clone(tuned.model), *given, every_row=self.table.X)
         return {f"{tuned.place}/mistakes/{name}": work for name, work in steps.items()}
 
     def layouts(self) -> Steps:
@@ -152,17 +152,15 @@ class Experiment:
                     here = f"{place}/layouts/{kind} {size}"
                     self.workspace.check_same(layout.model_dump(), name=f"{here}/layout")
                     changes = {"random_state": seed, "image_size": size, **layout.model_dump()}
-                    steps[f"{here}/seed_{seed}"] = partial(self._with_layout, changes)
+                    steps[f"{here}/seed_{seed}"] = self._with_layout(changes)
         return steps
 
-    def _with_layout(self, changes: dict[str, Any]) -> dict[str, Any]:
+    def _with_layout(self, changes: dict[str, Any]) -> Step:
         tuned = self.tuned(self.settings.explained).model
         reason = networks.too_small(tuned, changes["image_size"], unique=changes["unique"])
         if reason:
-            return {"impossible": reason}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*features share")
-            return self._train(self.settings.explained, **changes)
+            return lambda _: {"impossible": reason}
+        return self._train(self.settings.explained, **changes)
 
     def imbalance(self) -> Steps:
         """Train the explained network again with balanced classes, if there are more than two."""
@@ -170,9 +168,7 @@ class Experiment:
             return {}
         name = self.settings.explained
         return {
-            f"{self.tuned(name).place}/balanced_{seed}": partial(
-                self._train, name, random_state=seed, class_weight="balanced"
-            )
+            f"{self.tuned(name).place}/balanced_{seed}": self._train(name, random_state=seed, class_weight="balanced")
             for seed in self.settings.all_seeds
         }
 
@@ -180,12 +176,12 @@ class Experiment:
     def _repeats(self) -> int:
         return self.settings.permgrad_repeats
 
-    def _train(self, name: str, *, random_state: int, **changes: Any) -> dict[str, Any]:
-        """Train a network's best trial with another seed or other settings; with its own, it is trained already."""
+    def _train(self, name: str, **changes: Any) -> Step:
+        """Return the step of a network's best trial with another seed or other settings; its own is trained already."""
         best = self.tuned(name).model
-        if random_state == best.random_state and not changes:
-            return networks.measure(best, self.parts, self._repeats)
-        return networks.train_and_measure(best, self.parts, self._repeats, random_state=random_state, **changes)
+        if changes == {"random_state": best.random_state}:
+            return lambda _: networks.measure(best, self.parts, self._repeats)
+        return Apart(networks.train_and_measure, clone(best), self.parts, self._repeats, **changes)
 
     def tuned(self, name: str) -> Tuned:
         """Tune a network, or go on with it, and write down how its tuning went."""
@@ -203,6 +199,7 @@ class Experiment:
                 random_state=tuning.random_state,
                 split_random_state=self.settings.split_random_state,
                 keep=1,
+                rank=False,
                 settings={"epochs": getattr(tuning.epochs, str(self.table.task)), **network.settings},
             )
             tried = networks.describe_tuning(result) | {"ranges": network.ranges, "pruner": pruner}

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from permgrad.errors import PermGradError
 from permgrad.files import write_text
+from permgrad.parallel import workers
 from studies.kit.options import Preset, Setting
 from studies.kit.settings import Settings, read_settings
 from studies.kit.workspace import Workspace
@@ -127,20 +128,23 @@ class Study(Generic[S, R]):
             Preset("--fast", self.fast, self.fast_help),
             click.Option(["--out"], type=path, help=f"Where results go: {out}, or {out}_fast with --fast."),
             click.Option(["--report"], type=path, help="Where tables and pictures go; by default --out."),
+            click.Option(["--workers"], type=int, help="Processes for trainings that need no other; by default none."),
         ]
 
     def _main(self, changing: Sequence[Setting | Preset], given: dict[str, Any]) -> None:
         config, changes, out, report = (given.pop(name) for name in ("config", "changes", "out", "report"))
+        n_workers = given.pop("workers")
         out = out or Path("results", f"{self.name}_fast" if given["fast"] else self.name)
         overrides = [text for option in changing for text in option.overrides(given.pop(str(option.name)))]
         try:
             settings = self.read([*overrides, *changes], config=config)
             workspace = self.workspace(out, report, verbose=True)
-            if self.datasets is None:
-                self._run_and_report(settings, workspace, given)
-                return
-            for name in self._chosen(settings, given.pop("datasets")):
-                self._run_and_report(settings, workspace.below(name), {"dataset": name, **given})
+            with workers(n_workers):
+                if self.datasets is None:
+                    self._run_and_report(settings, workspace, given)
+                    return
+                for name in self._chosen(settings, given.pop("datasets")):
+                    self._run_and_report(settings, workspace.below(name), {"dataset": name, **given})
         except PermGradError as error:
             raise click.ClickException(str(error)) from error
 

@@ -13,10 +13,28 @@ from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from permgrad.errors import PermGradError
+from permgrad.parallel import count_workers, run
 from studies.kit.steps import cached_step, check_same_study, timed
 
 Step = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Takes the results of the steps before it by their names, returns its own."""
+
+
+class Apart:
+    """A step that needs none before it and holds no network, so that a process may do it: see `Workspace.run`.
+
+    Parameters
+    ----------
+    work : callable
+        Returns the step's result, given these arguments.
+    """
+
+    def __init__(self, work: Callable[..., Mapping[str, Any]], *arguments: Any, **named: Any) -> None:
+        self.work = partial(work, *arguments, **named)
+
+    def __call__(self, earlier: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the step's result."""
+        return self.work()
 
 
 @dataclass(frozen=True)
@@ -70,19 +88,33 @@ class Workspace:
 
     def step(self, name: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """Return a step's result, computed at most once; see `cached_step`. A name with slashes makes directories."""
-        return cached_step(self.out / "steps" / f"{name}.json", self.kind, work)
+        return cached_step(self._file(name), self.kind, work)
 
     def run(self, steps: Mapping[str, Step]) -> dict[str, dict[str, Any]]:
-        """Do what is left of the steps, in order.
+        """Do what is left of the steps, in order; with workers, first those that stand `Apart`, side by side.
 
         Returns
         -------
         dict
             Every step's result by its name, each with ``step_seconds``.
         """
+        self._do_apart(steps)
         results: dict[str, dict[str, Any]] = {}
         with tqdm(steps.items(), desc=self.out.name, unit="step", disable=not self.verbose) as progress:
             for name, work in progress:
                 progress.set_postfix_str(name)
                 results[name] = self.step(name, partial(timed, work, results))
         return results
+
+    def _do_apart(self, steps: Mapping[str, Step]) -> None:
+        apart = {self._file(name): step for name, step in steps.items() if isinstance(step, Apart)}
+        left = {path: step for path, step in apart.items() if not path.is_file()}
+        if count_workers() == 1 or len(left) < 2:
+            return
+        done = run(cached_step, ((path, self.kind, partial(timed, step, {})) for path, step in left.items()))
+        shown: dict[str, Any] = {"desc": f"{self.out.name}, side by side", "unit": "step", "disable": not self.verbose}
+        for _ in tqdm(done, total=len(left), **shown):
+            pass  # each result is in its file
+
+    def _file(self, name: str) -> Path:
+        return self.out / "steps" / f"{name}.json"

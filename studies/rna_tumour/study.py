@@ -15,7 +15,6 @@ directory.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,7 +28,7 @@ from permgrad.errors import reading
 from permgrad.training.config import choose_precision
 from studies.kit import Setting, Settings, Study, Workspace
 from studies.kit.settings import Count, NotNegative, Positive, Seed
-from studies.kit.workspace import Step
+from studies.kit.workspace import Apart, Step
 from studies.kit.writing import write_tables
 from studies.rna_tumour import networks
 from studies.rna_tumour.pictures import pictures
@@ -205,17 +204,18 @@ def run(settings: RnaTumour, workspace: Workspace) -> Results:
     check_same(settings, table, workspace)  # genes go by their numbers: whatever their names, the results are the same
     if settings.data.names:
         table = rename_columns(table, settings.data.names)
-    steps: dict[str, Step] = {
-        "groups": lambda _: networks.cluster(settings, parts),
-        "anova": lambda _: networks.anova(parts),
+    first: dict[str, Step] = {
+        "groups": Apart(networks.cluster, settings, parts),
+        "anova": Apart(networks.anova, parts),
     }
-    for random_state in settings.seeds:
-        steps[f"seed_{random_state}"] = partial(networks.measure, settings, parts, random_state)
+    known = workspace.run(first)
+    steps: dict[str, Step] = {
+        f"seed_{random_state}": Apart(networks.measure, settings, parts, random_state, known)
+        for random_state in settings.seeds
+    }
     for penalty in settings.sweep.penalties:
-        steps.setdefault(
-            penalty_step(settings, penalty), lambda _, penalty=penalty: networks.sweep(settings, parts, penalty)
-        )
-    results = Results(table, {name: len(rows.y) for name, rows in parts.items()}, workspace.run(steps))
+        steps.setdefault(penalty_step(settings, penalty), Apart(networks.sweep, settings, parts, penalty))
+    results = Results(table, {name: len(rows.y) for name, rows in parts.items()}, known | workspace.run(steps))
     write_tables(workspace.out, {"scores": every_score(results)})
     return results
 

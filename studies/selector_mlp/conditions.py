@@ -17,9 +17,13 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "selector L1/L2": {"penalty": "l1/l2"},
     "stochastic": {"selector": "stochastic"},
     "narrowing": {"selector": "narrowing", "penalty": "l1"},
+    "selector, from ones": {"penalty": None, "start": "ones"},
+    "selector L1, from ones": {"penalty": "l1", "start": "ones"},
+    "selector L2, from ones": {"penalty": "l2", "start": "ones"},
 }
-"""Arguments of `permgrad.SelectorClassifier`; noise and dropout are on unless they are named. The last three are beyond
-the published ones."""
+"""Arguments of `permgrad.SelectorClassifier`; noise and dropout are on unless they are named. The last six are beyond
+the published ones; those from ones are trained only where settings name them. New ones go to the end: seeds depend on
+the order."""
 REFEREE = "MLP"
 """The network by which the panels of all rankings are compared; its own ranking is the one that others are held to."""
 SVMS = {"SVM L1": "l1", "SVM L2": "l2"}

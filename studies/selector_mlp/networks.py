@@ -29,6 +29,7 @@ def network(settings: PanelSettings, condition: str, random_state: int) -> pg.Se
         "narrowing": {
             "alpha": beyond.narrowing_alpha,
             "epochs": beyond.narrowing_epochs,
+            "steps": None,
             "sizes": beyond.sizes,
             "epochs_per_size": beyond.epochs_per_size,
         },
@@ -56,7 +57,8 @@ def initial_weights(settings: PanelSettings, condition: str, random_state: int, 
     """Return the selector's absolute weights before training, (n_genes,); None without one, or where all are equal."""
     given = network_on_all_genes(settings, condition, random_state).get_params()
     config = SelectorConfig(
-        **{field.name: given[field.name] for field in fields(SelectorConfig)} | {"precision": "float32"}
+        **{field.name: given[field.name] for field in fields(SelectorConfig) if field.name in given}
+        | {"precision": "float32"}
     )
     if config.selector == "none":
         return None

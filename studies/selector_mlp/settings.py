@@ -73,6 +73,7 @@ class Network(Settings):
     weight_decay: NotNegative
     batch_size: Count
     epochs: Count
+    steps: Count | None
     precision: str
 
 

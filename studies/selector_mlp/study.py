@@ -31,7 +31,7 @@ from permgrad.data.preprocessing import log_normalise, variable_genes
 from permgrad.training.config import choose_precision
 from studies.kit import Study, Workspace
 from studies.kit.data import find_data
-from studies.kit.workspace import Step
+from studies.kit.workspace import Apart, Step
 from studies.selector_mlp import steps
 from studies.selector_mlp.conditions import SVMS
 from studies.selector_mlp.networks import Parts
@@ -97,7 +97,7 @@ def plan(settings: PanelSettings, parts: Parts) -> dict[str, Step]:
 
 def _step(work: Callable[..., dict[str, Any]], *arguments: Any) -> Step:
     """Return a step that needs none before it."""
-    return lambda earlier: _afresh(work, *arguments)
+    return Apart(_afresh, work, *arguments)
 
 
 def _on_best(work: Callable[..., dict[str, Any]], parts: Parts, ranking: str, seed: int, k: int) -> Step:
@@ -140,6 +140,8 @@ def fixed(settings: PanelSettings) -> dict[str, Any]:
         },
     )
     content["network"]["precision"] = choose_precision(settings.network.precision)
+    if settings.network.steps is None:  # results from before there was this setting go on
+        del content["network"]["steps"]
     return content
 
 

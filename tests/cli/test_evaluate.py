@@ -7,11 +7,13 @@ import pytest
 import permgrad as pg
 from permgrad.cli._tables import load_table, same_table
 from permgrad.report.results import facts_of
+from tests.report.conftest import levels
 
 
 @pytest.mark.slow
 def test_a_ranking_is_put_to_the_test_later(ranked_copy, csv, command):
     before = (ranked_copy / "ranking.csv").read_text()
+    levels().write_tables(ranked_copy)  # of `rank --by`: the page keeps its part
     ran = command("evaluate", ranked_copy, "--parts", "curves")
     assert ran.code == 0, ran.stderr
     assert "rankings, best first" in ran.stdout
@@ -19,6 +21,7 @@ def test_a_ranking_is_put_to_the_test_later(ranked_copy, csv, command):
     assert evaluation.left_out == ()
     assert set(evaluation.areas["ranking"]) > {"shapley", "end_to_end", "tree_shap", "random"}
     assert (ranked_copy / "ranking.csv").read_text() == before
+    assert "The network in each level of &lt;i&gt;site" in (ranked_copy / "report.html").read_text()
     assert [path.name for path in ranked_copy.iterdir() if path.name.startswith(".")] == []
 
 

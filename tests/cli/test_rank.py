@@ -17,7 +17,7 @@ from permgrad.cli._shown import show_ranking
 from permgrad.cli.rank import rank as rank_command
 from permgrad.estimators.presets import PRESETS
 from permgrad.importance.permuting.conditional import LEAST_ROWS
-from permgrad.models.hybrid import DOWNSAMPLINGS, EMBEDDINGS, SCALINGS
+from permgrad.models.hybrid import DOWNSAMPLINGS, EMBEDDINGS, IMAGE_NETWORKS, SCALINGS
 from permgrad.training.config import CHOICES
 from tests.cli.conftest import FAST
 
@@ -152,7 +152,7 @@ def test_every_setting_has_an_option_whose_default_is_the_presets():
 def test_choices_are_those_of_the_network():
     options = {parameter.name: parameter for parameter in rank_command.params}
     known = {"preset": PRESETS, "scaling": SCALINGS, "embedding": EMBEDDINGS, "downsampling": DOWNSAMPLINGS}
-    known |= {"schedule": CHOICES["schedule"], "optimizer": CHOICES["optimizer"]}
+    known |= {"image_network": IMAGE_NETWORKS, "schedule": CHOICES["schedule"], "optimizer": CHOICES["optimizer"]}
     assert {name: set(options[name].type.choices) for name in known} == {name: set(known[name]) for name in known}
 
 
@@ -182,6 +182,7 @@ def test_without_options_the_estimators_defaults_hold(asked, tmp_path):
 def test_settings_reach_the_estimator(asked, tmp_path):
     text = (
         "--preset fast --scaling quantile --embedding periodic --embedding-size 4 --ensemble-size 2 --dense-units 32,16"
+        " --image-network vit"
         " --n-conv-layers 1 --downsampling max_pool --base-filters 2 --head-units none --dropout 0 --batch-norm"
         " --no-gated-image --no-zero-output --no-calibrated --screening --n-networks 3 --learning-rate 0.01"
         " --schedule cosine --optimizer adam --weight-decay 0 --batch-size 64 --epochs 7 --patience auto"
@@ -191,6 +192,7 @@ def test_settings_reach_the_estimator(asked, tmp_path):
     expected = {
         **{"scaling": "quantile", "embedding": "periodic", "embedding_size": 4, "ensemble_size": 2},
         **{"dense_units": (32, 16), "n_conv_layers": 1, "downsampling": "max_pool", "base_filters": 2},
+        "image_network": "vit",
         **{"head_units": (), "dropout": 0, "batch_norm": True, "gated_image": False, "zero_output": False},
         **{"calibrated": False, "screening": True, "n_networks": 3, "learning_rate": 0.01, "schedule": "cosine"},
         **{"optimizer": "adam", "weight_decay": 0, "batch_size": 64, "epochs": 7, "patience": "auto"},

@@ -30,7 +30,13 @@ def test_files_are_ranked_by_blocks(parts, tmp_path, command):
     assert ran.code == 0, ran.stderr
     out = tmp_path / "out"
     names = {path.name for path in out.iterdir()}
-    assert names == {"ranking.csv", "ranking.json", "ranking.png", "model", "manifest.json", "background.parquet"}
+    assert {"ranking.csv", "ranking.json", "ranking.png", "model", "manifest.json", "background.parquet"} < names
+    page = (out / "report.html").read_text()
+    assert "240: " in page  # all rows in the files, not those that were drawn
+    assert "part-0.parquet, part-1.parquet" in page
+    assert "training rows; curves, effects, explained rows" in page
+    assert "pg.StreamedTable.from_files(FILES, &#39;y&#39;" in page
+    assert {"reference_models.json", "page.json", "roc.png"} < names
     ranking = pg.FeatureRanking.load(out / "ranking.json")
     test = pg.StreamedTable.from_files(parts, "y").split()[2]
     assert set(ranking.features) == {"a", "b", "c"}

@@ -49,7 +49,9 @@ def test_options_reach_the_arguments_of_their_names(asked):
         "mine",
     ]
     given += ["--ranges", "base_filters=8,16", "--ranges", "optimizer=adam", "--epochs", "3", "--no-unique"]
+    given += ["--constraints", "parameters=5e4", "--constraints", "auc=0.8", "--terminate", "10"]
     call = asked(*given, "--class-weight", "balanced", "--preset", "default", "--image-size", "wide")
+    assert (call.constraints, call.terminate) == ({"parameters": 50_000, "auc": 0.8}, 10)
     assert (call.n_trials, call.n_workers, call.metric, call.study_name) == (4, 2, ("loss", "parameters"), "mine")
     assert call.ranges == {"base_filters": [8, 16], "optimizer": ["adam"]}
     expected = {"layout": "tinto", "unique": False, "epochs": 3, "precision": "auto", "class_weight": "balanced"}
@@ -95,6 +97,13 @@ def test_what_is_no_range_is_one_error(text, command):
     refused = command("tune", "iris", "--ranges", text)
     assert refused.code == 2
     assert f"must be NAME=LOW,HIGH or NAME=CHOICE,CHOICE, got '{text}'" in refused.stderr
+
+
+def test_what_is_no_limit_is_one_error(command):
+    refused = command("tune", "iris", "--constraints", "parameters=few")
+    assert refused.code == 2
+    assert "--constraints" in refused.stderr
+    assert "must be NAME=NUMBER, got 'parameters=few'" in refused.stderr
 
 
 def test_class_weights_need_classes(csv, command):

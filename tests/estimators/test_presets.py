@@ -20,6 +20,7 @@ PUBLISHED_NETWORK = {
     "embedding_size": 16,
     "ensemble_size": 1,
     "dense_units": (128, 64),
+    "image_network": "cnn",
     "n_conv_layers": 2,
     "downsampling": "max_pool",
     "base_filters": 16,

@@ -94,6 +94,60 @@ def test_a_path_narrows_in_one_training(trained_selectors, parts):
     assert model.path_["accuracy"].iloc[-1] == pytest.approx((model.predict(val) == val.y).mean())
 
 
+def test_steps_are_whole_epochs(parts):
+    """693 cells in batches of 32 make 22 steps an epoch: 23 steps are 2 epochs. A path's stages stay in epochs."""
+    assert len(parts[0]) == 693
+    given = {**QUICK, "steps": 23, "hidden_units": (2,)}
+    assert len(pg.SelectorClassifier(**given).fit(parts[0]).history_["loss"]) == 2
+    path = pg.SelectorClassifier(**given, selector="narrowing", sizes=(20, 10), epochs_per_size=1).fit(parts[0])
+    assert len(path.history_["loss"]) == 2 + 2
+
+
+def with_a_copy(cells):
+    """Return the cells, and a copy of their first marker: who has the one needs not the other."""
+    marker = cells.notes["relevant"][0]
+    X = sparse.csr_matrix(sparse.hstack([cells.X, cells.only([marker]).X]))
+    return pg.Cells(X, cells.y, (*cells.features, "copy")), marker
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selector", ["free", "stochastic", "narrowing"])
+def test_what_included_columns_tell_is_not_chosen_again(selector, parts):
+    """Beside its copy, which passes anyway, a marker is not worth its penalty; without the copy it is."""
+    train, marker = with_a_copy(parts[0])
+    given = {**QUICK, "selector": selector, "alpha": 0.02, "sizes": (40, 20, 10)}
+    alone = pg.SelectorClassifier(**given).fit(parts[0]).rank_by_weights()
+    beside = pg.SelectorClassifier(**given, include=("copy",)).fit(train)
+    ranking = beside.rank_by_weights().only(parts[0].features)
+    assert list(alone.table["feature"]).index(marker) < 9
+    assert list(ranking.table["feature"]).index(marker) > list(alone.table["feature"]).index(marker) + 3
+    assert "copy" in beside.set_params(n_features_to_select=2).get_feature_names_out()
+    others = [name for name in parts[0].notes["relevant"] if name != marker]
+    assert pg.toy.recall(ranking, others, k=16) >= 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", [None, "l1", "l2"])
+def test_weights_that_begin_alike_choose_better_in_a_short_training(penalty, parts):
+    """So few steps move weights by less than random ones differ: these choose at chance, 9 of 80, or little above."""
+    given = {**QUICK, "penalty": penalty, "steps": 60, "learning_rate": 3e-3}
+    relevant = parts[0].notes["relevant"]
+    found = {
+        start: np.mean(
+            [
+                pg.toy.recall(
+                    pg.SelectorClassifier(**given, start=start, random_state=s).fit(parts[0]).rank_by_weights(),
+                    relevant,
+                )
+                for s in range(2)
+            ]
+        )
+        for start in ("random", "ones")
+    }
+    assert found["random"] < 0.4
+    assert found["ones"] > 0.7
+
+
 @pytest.mark.slow
 def test_a_stronger_penalty_leaves_smaller_weights(parts):
     sizes = [
@@ -179,6 +233,10 @@ def test_permutation_importance_takes_the_network(trained_selectors, parts):
         ({"selector": "narrowing", "epochs_per_size": 0}, "epochs_per_size must be at least 1"),
         ({"scaling": "other"}, "scaling must be one of"),
         ({"epochs": 0}, "epochs must be at least 1"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"start": "zeros"}, "start must be one of"),
+        ({"include": ("other",)}, "include must name columns; there is no 'other'"),
+        ({"selector": "narrowing", "sizes": (1,), "include": ("gene_0",)}, "sizes must be above the number of columns"),
         ({"class_weight": {"type_0": 1.0}}, "class_weight must name the classes"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +91,13 @@ def test_files_picture_and_html(rows, tmp_path):
     found = pg.by_level(Switch(), X, y, by=X["site"].fillna("<b>").rename("<i>"), n_repeats=1)
     found.write(tmp_path)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "by.csv"), found.table)
-    assert json.loads((tmp_path / "by.json").read_text())["by"] == "<i>"
+    again = pg.ByLevel.load(tmp_path / "by.json")
+    assert (again.by, again.to_dict()) == (found.by, found.to_dict())
+    pd.testing.assert_frame_equal(again.table, found.table)
+    pd.testing.assert_frame_equal(again.importance, found.importance)
+    (tmp_path / "by.json").write_text('{"kind": "permgrad.ByLevel"}')
+    with pytest.raises(pg.FileFormatError, match=r"by\.json"):
+        pg.ByLevel.load(tmp_path / "by.json")
     assert (tmp_path / "by.png").stat().st_size > 1000
     assert len(pd.read_csv(tmp_path / "by_importance.csv")) == 3 * len(found.rankings)
     assert "<b>" not in found._repr_html_()

@@ -102,6 +102,63 @@ def test_stochastic_gates_by_hand():
     assert (drawn[:, 1] != again[:, 1]).any()
 
 
+ALWAYS = {
+    "free": lambda: Selector("ones", SelectorPenalty("l1", 1.0), always=[2, 0]),
+    "clamped": lambda: ClampedSelector("ones", SelectorPenalty("l1", 1.0), always=[0, 2]),
+    "narrowing": lambda: NarrowingSelector("ones", SelectorPenalty("l1", 1.0), always=[0, 2]),
+    "stochastic": lambda: StochasticSelector(1.0, random_state=0, always=[0, 2]),
+}
+
+
+@pytest.mark.parametrize("kind", ALWAYS)
+def test_columns_that_always_pass_have_no_weight(kind):
+    """Weights 0.5 of columns 1 and 3; columns 0 and 2 stay as they are, in training too, and cost nothing."""
+    layer = ALWAYS[kind]()
+    layer.build((None, 4))
+    layer.gate.assign(np.array([0.5, 0.25], np.float32))
+    rows = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)
+    np.testing.assert_allclose(
+        numpy(layer(rows, **({"training": False} if kind == "stochastic" else {}))), rows * SCALE
+    )
+    np.testing.assert_allclose(layer.columnwise_scale(), SCALE)
+    if kind == "stochastic":
+        np.testing.assert_array_equal(numpy(layer(rows, training=True))[:, [0, 2]], rows[:, [0, 2]])
+        np.testing.assert_allclose(layer.importance(), [1, norm.cdf(1), 1, norm.cdf(0.5)], rtol=1e-5)
+        assert float(layer.losses[0]) == pytest.approx(norm.cdf(1) + norm.cdf(0.5), rel=1e-5)
+    else:
+        np.testing.assert_allclose(layer.importance(), SCALE)
+        assert float(layer.losses[0]) == pytest.approx(0.75)
+    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)).always == [0, 2]
+
+
+SCALE = [1, 0.5, 1, 0.25]
+
+
+def test_closing_spares_columns_that_always_pass():
+    layer = ALWAYS["narrowing"]()
+    layer.build((None, 6))
+    layer.gate.assign(np.array([0.5, 0.25, 4, 3], np.float32))  # of columns 1, 3, 4 and 5
+    assert layer.close(4).tolist() == [3, 1]
+    np.testing.assert_allclose(layer.columnwise_scale(), [1, 0, 1, 0, 4, 3])
+    assert layer.close(3).tolist() == [5]
+
+
+@pytest.mark.parametrize("always", [[4], [-1], [0, 1, 2, 3]])
+def test_what_cannot_always_pass(always):
+    with pytest.raises(pg.PermGradError, match="always must be some of the columns, 0 to 3"):
+        Selector(always=always).build((None, 4))
+
+
+@pytest.mark.parametrize(("selector", "n_alike"), [("free", 6), ("clamped", 6)])
+def test_weights_begin_alike_or_as_published(selector, n_alike):
+    drawn, ones = (
+        build_selector_mlp(SelectorConfig((4,), selector, start=start), 6, 2).get_layer("selector")
+        for start in ("random", "ones")
+    )
+    assert ones.columnwise_scale().tolist() == [1.0] * n_alike
+    assert len(set(drawn.columnwise_scale().tolist())) == n_alike
+
+
 def feature_gates(n_bins: int = 2) -> FeatureGates:
     """Return three gates: of columns 0 and 1; of column 2, which has bins; of column 3, which has too."""
     layer = FeatureGates([0, 0, 1, 2], [2, 3], penalty=0.1, random_state=0, name="gates")

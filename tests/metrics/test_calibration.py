@@ -25,10 +25,18 @@ def test_the_slow_loop_agrees(n, bins, rng):
 
 
 def test_by_hand():
-    """Bins of two rows: told 0.6 and 0.7, one right (gap 0.15); told 0.8 and 0.9, both right (gap 0.15)."""
+    """Bins of two rows: told 0.1 and 0.2 of the second class, none is (gap 0.15); 0.3 and 0.4, one is (gap 0.15)."""
     p = np.array([0.9, 0.6, 0.8, 0.7])
     probabilities = np.column_stack([p, 1 - p])
     assert pg.expected_calibration_error([0, 1, 0, 0], probabilities, 2) == pytest.approx(0.15)
+
+
+def test_errors_of_two_classes_do_not_cancel(rng):
+    """All are 0.1 too sure of the first class: the likeliest's probability is too high as often as too low."""
+    p = np.concatenate([np.full(500, 0.2), np.full(500, 0.8)])
+    told = p - 0.1
+    y = (rng.random(1000) < p).astype(int)
+    assert pg.expected_calibration_error(y, np.column_stack([1 - told, told]), 2) == pytest.approx(0.1, abs=0.04)
 
 
 def test_a_calibrated_sampler_is_at_the_noise_floor_and_an_overconfident_one_above(rng):

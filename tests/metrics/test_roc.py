@@ -100,3 +100,45 @@ def test_bad_input():
         pg.auc_interval([1, 1, 0, 0], [1, 2, 3])
     with pytest.raises(pg.PermGradError, match="at least two rows of each class"):
         pg.auc_interval([1, 1, 0, 0, 2], [1, 2, 3, 4, 5])
+
+
+def by_pairs(y, scores):
+    return float(np.mean([(p > n) + 0.5 * (p == n) for p in scores[y == 1] for n in scores[y == 0]]))
+
+
+def test_over_groups_by_drawing_rows_plainly(rng):
+    """Whole groups, each as often as it is drawn, all pairs counted; scores with ties."""
+    groups = np.repeat(np.arange(8), 5)
+    y = (rng.random(40) < 0.5).astype(int)
+    scores = (rng.normal(y, 1) + rng.normal(size=8)[groups]).round(1)
+    found = pg.auc_interval(y, scores, groups=groups, n_replicates=400)
+    draws, areas = np.random.default_rng(0), []
+    while len(areas) < 400:
+        rows = np.concatenate([np.flatnonzero(groups == group) for group in draws.integers(8, size=8)])
+        if 0 < y[rows].mean() < 1:
+            areas.append(by_pairs(y[rows], scores[rows]))
+    np.testing.assert_allclose(found, (by_pairs(y, scores), *np.quantile(areas, [0.025, 0.975])))
+    other = scores + rng.normal(size=40)
+    difference = pg.compare_auc(y, scores, other, groups=groups, n_replicates=400)
+    assert difference.difference == pytest.approx(by_pairs(y, scores) - by_pairs(y, other))
+    assert difference.low < difference.difference < difference.high
+
+
+def test_rows_of_one_slide_are_fewer_than_they_seem(rng):
+    """Twenty slides of thirty patches that say what their slide says: the interval over patches misses the truth."""
+    inside, truth = {"rows": 0, "groups": 0}, 0.5
+    groups, of_slide = np.repeat(np.arange(20), 30), np.repeat([0, 1], 10)
+    for _ in range(60):
+        scores = rng.normal(size=20)[groups] + 0.1 * rng.normal(size=600)
+        for way, given in {"rows": {}, "groups": {"groups": groups, "n_replicates": 200}}.items():
+            area = pg.auc_interval(of_slide[groups], scores, **given)
+            inside[way] += area.low <= truth <= area.high
+    assert inside["rows"] < 30
+    assert inside["groups"] >= 50
+
+
+def test_a_group_for_each_row(rng):
+    y, scores = np.array([0, 1, 0, 1]), np.arange(4.0)
+    for groups, message in [([1, 2], "a group for each of 4 rows"), ([1, 2, 1, 2], "two groups with rows of each")]:
+        with pytest.raises(pg.PermGradError, match=message):
+            pg.auc_interval(y, scores, groups=groups)

@@ -71,6 +71,23 @@ def table() -> pg.Table:
     return pg.Table(X, y, name="<u>mine</u>", notes=NOTES)
 
 
+def levels() -> pg.ByLevel:
+    """Levels by hand, with names that break HTML: two that differ in the loss and in a column, one of few rows."""
+    names, rows = ["(all rows)", "<b>a</b>", "b", "few"], [112, 50, 50, 12]
+    loss, right = np.array([0.5, 0.3, 0.7, 0.9]), np.array([0.75, 0.9, 0.6, 0.5])
+    table = pd.DataFrame({"level": names, "rows": rows, "few": [n < 30 for n in rows], "accuracy": right})
+    table = table.assign(accuracy_low=right - 0.1, accuracy_high=right + 0.1)
+    table = table.assign(log_loss=loss, log_loss_low=loss - 0.1, log_loss_high=loss + 0.1)
+    features, scores = (SCRIPT, "other"), {"(all rows)": [0.2, 0.1], "<b>a</b>": [0.4, 0.1], "b": [0.0, 0.1]}
+    rankings = {name: pg.FeatureRanking(features, score, method="shapley") for name, score in scores.items()}
+    importance = pd.concat(
+        pd.DataFrame({"feature": features, "level": name, "score": score, "rank": [1, 2] if name != "b" else [2, 1]})
+        for name, score in scores.items()
+    )
+    importance = importance.assign(low=importance["score"] - 0.05, high=importance["score"] + 0.05)
+    return pg.ByLevel("<i>site</i>", table, importance.reset_index(drop=True), rankings)
+
+
 @pytest.fixture(scope="session")
 def report(table, tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
@@ -80,6 +97,7 @@ def report(table, tmp_path_factory):
             table,
             pg.HybridClassifier(**SMALL, epochs=2, random_state=3),
             evaluation=evaluation(),
+            by=levels(),
             command="permgrad rank 'a & b.csv' --target y",
         )
     return SimpleNamespace(results=results, path=out / "report.html", ranking=ranking, page=page)

@@ -13,8 +13,10 @@ import pytest
 
 import permgrad as pg
 from permgrad.importance.row_explanations import RowExplanations
+from permgrad.metrics.curves import curves_of
 from permgrad.report.page import _columns as columns
 from permgrad.report.page import _performance as performance
+from permgrad.report.page._columns import plain_value
 from permgrad.report.page._effects import effect_charts, pair_charts, pairs_of, strongest_pairs
 from permgrad.report.page._ranking import ranked_table, ranking_charts
 from permgrad.report.page._rows import nearest
@@ -77,6 +79,7 @@ def test_an_answer_to_one_change_is_the_models_own(estimator, frame):
     for column in known["columns"]:
         name = column["name"]
         chosen = results.table.X[name].iloc[grid(results.table.X[name])].tolist()
+        assert column["values"] == [plain_value(value) for value in chosen]
         assert len(chosen) == len(column["labels"]) == min(VALUES, results.table.X[name].nunique())
         for i, row in enumerate(at):
             for value, answer in zip(chosen, column["answers"][i], strict=True):
@@ -249,3 +252,27 @@ def test_curves_weigh_rows_as_scores_do(frame):
         for each in (by_weight, by_rows, results)
     ]
     assert labels[0] == labels[1] != labels[2]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_curves_of_other_models_are_beside_the_networks(frame, n_classes):
+    """Of two classes in one chart with it; of more, in charts of their own."""
+    results = results_of(Classifier(n_classes), frame)
+    y, p = results.class_numbers, results.probabilities
+    curves = {"net": curves_of(y, p), "Ridge": curves_of(y, p[:, ::-1])}
+    table = pd.DataFrame({"model": list(curves), "better_by": 0.0, "low": 0.0, "high": 0.0})
+    results = replace(results, models=pg.ReferenceModels(table, "classification", N, N, curves=curves))
+    found = performance.performance_charts(results)
+    own = {2: "roc", 3: "models_roc"}[n_classes]
+    for chart, kind in ((own, "roc"), (own.replace("roc", "precision_recall"), "precision_recall")):
+        for name, known in curves.items():
+            points = [(row["x"], row["y"]) for row in found[chart]["data"]["values"] if row["part"] == name]
+            assert points == list(zip(known[kind]["x"], known[kind]["y"], strict=True))
+    bins = found["reliability"]["data"]["values"]
+    assert [row["predicted"] for row in bins if row["part"] == "Ridge"] == curves["Ridge"]["reliability"]["x"]
+    assert all("low" in row for row in bins if row["part"] == "net")
+    if n_classes == 3:
+        assert {row["part"] for row in found["roc"]["data"]["values"]} <= set("abc")
+    drawn = {name: [line.get_label() for line in figure.axes[0].lines] for name, figure in pictures_of_classes(results)}
+    assert ("Ridge" in drawn["roc"]) == ("Ridge" in drawn["precision_recall"]) == (n_classes == 2)
+    assert "Ridge" in drawn["reliability"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from permgrad.files import read_json
 from permgrad.report.page._render import FILE, KIND, PARTS, render
 from permgrad.report.page._values import page_values
-from permgrad.report.pictures import narrow_pictures, pictures
+from permgrad.report.pictures import pictures
 from permgrad.report.results import Results
+from permgrad.report.serving import results_server
 from tests.report.conftest import NOTES, SCRIPT
 
 pytestmark = pytest.mark.slow
@@ -66,7 +69,7 @@ def test_without_its_script_all_is_seen(opened, report, size):
 def test_tabs_by_mouse_and_by_keys(opened, report, size):
     page = opened(report.path, size)
     assert visible_parts(page) == ["ranking"]
-    for part, name in PARTS.items():
+    for part, name in {**PARTS, "by": "By <i>site</i>"}.items():
         page.get_by_role("tab", name=name, exact=True).click()
         assert visible_parts(page) == [part]
         assert page.get_by_role("tabpanel", name=name, exact=True).count() == 1
@@ -208,7 +211,7 @@ def test_probabilities_are_those_of_the_network(opened, report):
 def test_a_table_too_wide_for_rows_has_all_else(opened, numbers, tmp_path):
     values = read_json(numbers.path.parent / FILE, kind=KIND)
     values |= {"carried": None, "asked": {**values["asked"], "rows": None}}
-    (tmp_path / "wide.html").write_text(render(values), encoding="utf-8")
+    (tmp_path / "wide.html").write_text(render(values, numbers.path.parent), encoding="utf-8")
     page = opened(tmp_path / "wide.html", PHONE)
     page.get_by_role("tab", name="Rows").click()
     assert "this page explains no rows" in page.inner_text("#rows")
@@ -223,5 +226,48 @@ def test_a_page_of_ten_thousand_rows_is_small(numbers):
     table.X["x"] += np.random.default_rng(1).normal(size=len(rows))
     large = Results(known.estimator, numbers.ranking, table, table.split()[2], 42).with_settings()
     assert len(large.test) == 2000
-    page = render(page_values(large, {**dict(pictures(large)), **dict(narrow_pictures(large))}))
+    names = [name for name, _ in pictures(large)]
+    page = render(page_values(large, names), numbers.path.parent)
     assert len(page.encode()) < 3_000_000
+
+
+def test_levels_are_drawn_and_a_column_of_theirs_opens(opened, report):
+    page = opened(report.path, PHONE)
+    page.get_by_role("tab", name="By <i>site</i>").click()
+    for name in ("by_measure_0", "by_measure_1", "by_columns"):
+        assert page.locator(f"figure[data-chart={name}] svg").is_visible()
+    assert page.locator("#by img").filter(visible=True).count() == 0
+    assert "<b>a</b>" in page.locator("figure[data-chart=by_columns] svg").text_content()
+    page.locator("figure[data-chart=by_columns] svg [aria-roledescription=point]").first.click(force=True)
+    assert page.inner_text("#column h2") == SCRIPT
+    page.keyboard.press("Escape")
+    page.emulate_media(media="print")
+    assert page.locator("#by img").is_visible()
+
+
+def test_a_served_page_asks_the_network_about_several_changes(browser, numbers):
+    server, url = results_server(numbers.path.parent, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page, results, said = browser.new_page(viewport=PHONE), numbers.results, []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    try:
+        page.goto(url)
+        page.get_by_role("tab", name="Rows").click()
+        page.locator("#pick").select_option(index=5)
+        line_of(page, "kind").get_by_role("combobox").select_option("u")
+        line_of(page, "few").get_by_role("slider").press("Home")
+        line_of(page, "few").get_by_role("slider").press("End")
+        page.locator("#live").wait_for(state="visible")
+        one = results.test.X.iloc[[5]]
+        changed = one.assign(kind="u", few=2.0)
+        own, then = (results.estimator.predict(each)[0] for each in (one, changed))
+        page.wait_for_function(f"document.querySelector('.outcome output').textContent === {two(own, then)!r}")
+        assert not page.locator("#approximate").is_visible()
+        page.get_by_role("button", name="As it was").click()
+        assert page.locator("#exact").is_visible()
+        assert said == []
+    finally:
+        page.close()
+        server.shutdown()
+        server.server_close()

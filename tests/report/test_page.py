@@ -17,6 +17,7 @@ import permgrad as pg
 from permgrad.files import read_json
 from permgrad.report.directory import write_results
 from permgrad.report.page import _content as content
+from permgrad.report.page._by_level import by_charts, by_values
 from permgrad.report.page._checkup import bars
 from permgrad.report.page._render import FILE, KIND, draw_again, render
 from permgrad.report.page._tables import cells, number, percent, probability, ranking_cells
@@ -24,7 +25,7 @@ from permgrad.report.page._values import MAX_ROWS, _data, _origin
 from permgrad.report.results import Results
 from tests.conftest import SMALL
 from tests.referees import evaluation
-from tests.report.conftest import SCRIPT, Reader
+from tests.report.conftest import SCRIPT, Reader, levels
 
 
 @pytest.mark.slow
@@ -97,6 +98,67 @@ def test_nothing_runs_in_the_page_but_its_own_two_scripts(report):
 
 def test_the_page_is_drawn_again_without_table_and_network(report):
     assert draw_again(report.path.parent) == report.page
+
+
+def test_the_page_s_pictures_are_files_that_page_json_names(report, tmp_path):
+    kept, here = (report.path.parent / FILE).read_text(), report.path.parent
+    names = json.loads(kept)["pictures"]
+    assert {"ranking", "roc", "effects", "row_lowest", "row_highest", "by", "curves"} <= set(names)
+    for name in names:
+        inside = base64.b64encode((here / f"{name}.png").read_bytes()).decode()
+        assert inside in report.page
+        assert inside not in kept
+    (tmp_path / FILE).write_text(kept)
+    with pytest.raises(pg.PermGradError, match=r"the page shows .*\.png, which cannot be read: No such file"):
+        draw_again(tmp_path)
+
+
+def test_each_level_is_on_the_page(report, wide):
+    text = Reader(report.page).text
+    assert "By <i>site</i>" in text
+    assert (
+        "The log loss differs by more than noise: 0.3 in <b>a</b> and 0.7 in b (a difference of 0.2586 to 0.5414)."
+        in text
+    )
+    assert f"What a column is worth differs by more than noise: {SCRIPT} (0.4 in <b>a</b>, 0 in b)." in text
+    assert "Too few rows to tell: few (12). Levels under 30 rows are not compared." in text
+    _, *rows = rows_of(report.page, "Scores in each level, on its test rows")
+    assert rows[1] == ["<b>a</b>", "50", "0.900", "0.800 to 1.000", "0.300", "0.200 to 0.400", ""]
+    assert rows[3][-1] == "few rows"
+    header, *rows = rows_of(
+        report.page, "What columns save of the loss in each level, and in brackets their place there"
+    )
+    assert header == ["column", "(all rows)", "<b>a</b>", "b"]
+    assert rows == [
+        [SCRIPT, "0.2000 (1)", "0.4000 (1)", "0.0000"],
+        ["other", "0.1000 (2)", "0.1000 (2)", "0.1000 (1)"],
+    ]
+    assert 'id="by"' not in wide[1]
+
+
+def test_words_of_levels_that_do_not_differ():
+    known = levels()
+    even = replace(known, table=known.table.assign(log_loss=0.5, log_loss_low=0.4, log_loss_high=0.6))
+    said = by_values(replace(even, importance=even.importance.assign(score=0.1, low=0.0, high=0.2)))["said"]
+    assert said[0] == "No two levels differ in log loss by more than noise."
+    assert said[1] == "No column is worth more in one level than in another by more than noise."
+    few = by_values(replace(known, table=known.table.assign(few=True)))["said"]
+    assert few[0] == "Fewer than two levels have 30 test rows: no difference can be told from noise."
+    assert by_values(replace(known, by="x" * 60))["tab"] == f"By {'x' * 19}…"
+
+
+def test_charts_of_levels_hold_their_numbers():
+    found = by_charts(levels())
+    assert list(found) == ["by_measure_0", "by_measure_1", "by_columns"]
+    loss = {row["level"]: (row["value"], row["few"]) for row in found["by_measure_1"]["data"]["values"]}
+    assert loss == {
+        "(all rows) (112)": (0.5, False),
+        "<b>a</b> (50)": (0.3, False),
+        "b (50)": (0.7, False),
+        "few (12)": (0.9, True),
+    }
+    scores = [(row["column"], row["level"], row["score"]) for row in found["by_columns"]["data"]["values"]]
+    assert scores[:3] == [(SCRIPT, "(all rows)", 0.2), (SCRIPT, "<b>a</b>", 0.4), (SCRIPT, "b", 0.0)]
 
 
 def test_a_homepage_on_the_web_is_a_link():
@@ -220,7 +282,7 @@ def test_a_network_that_no_model_beats_is_said_to_be_so(report):
     table = report.results.models.table.assign(p=0.5)
     even = replace(report.results, models=replace(report.results.models, table=table)).with_settings()
     kept = read_json(report.path.parent / FILE, kind=KIND)
-    page = render({**kept, **_data(even), **_origin(even)})
+    page = render({**kept, **_data(even), **_origin(even)}, report.path.parent)
     assert 0 < page.index("No reference model predicts these test rows better") < page.index("It relies most on")
     assert "the ranking explains a weaker model" not in page
 
@@ -257,7 +319,7 @@ def test_intervals_are_counted_where_there_are_any():
     assert known(WithIntervals(y)) == {"coverage": 0.9, "inside": 0.5}
     assert known(WithIntervals(y, able=False)) == known(object()) == {}
     shown = pg.FeatureRanking(("x0",), [1.0], settings={"calibration": known(WithIntervals(y))})
-    (said,) = content.calibration(shown)
+    (said,) = content.calibration(shown, ())
     assert said == "Of the test rows, 50.0\u00a0% are inside the network’s 90\u00a0% intervals."
 
 

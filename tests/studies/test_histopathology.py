@@ -221,6 +221,24 @@ def test_parts_that_cannot_be_evaluated_are_refused(check):
     assert not set(folds[0][0]) & set(folds[0][1])
 
 
+def test_slides_are_on_one_side(directory, check, tmp_path):
+    """As `--group FILE` asks: the split, all folds, and intervals over slides."""
+    groups = [f"slide {i % 8}" for i in range(40)]
+    pd.DataFrame({"id": check.train.ids, "group": groups}).to_csv(tmp_path / "slides.csv", index=False)
+    given = read(f"data.directory={directory}", f"data.groups={tmp_path / 'slides.csv'}", "folds.n=2")
+    patches = study.check_data(given).train
+    assert patches.groups.tolist() == groups
+    first, folds = study.split(given, patches)
+    assert len(folds) == 2
+    for train, evaluated in (first, *folds):
+        assert not set(patches.groups[train]) & set(patches.groups[evaluated])
+        assert len(train) + len(evaluated) == 40
+    assert "groups" in study.fixed(given)["data"]
+    assert "groups" not in study.fixed(read())["data"]  # results without groups stay those of the same settings
+    said = np.linspace(0, 1, 40)
+    assert tables._area(patches, said) == pg.auc_interval(patches.y, said, groups=groups)._asdict()
+
+
 @pytest.fixture
 def untrained(monkeypatch):
     """Networks stay at their random weights; what should be trained is listed."""

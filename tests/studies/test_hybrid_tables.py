@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression
 
 import permgrad as pg
@@ -423,6 +424,15 @@ def test_share_of_the_best_that_are_shared(second, share):
 # The study
 
 
+class Best(BaseEstimator):
+    """A trial's network."""
+
+    n_conv_layers = 3
+
+    def __init__(self, random_state: int = 0) -> None:
+        self.random_state = random_state
+
+
 class Stand:
     """In the place of tuning and training: quick, and it says what was asked for."""
 
@@ -438,7 +448,9 @@ class Stand:
 
     def tune(self, table: pg.Table, space: str, **given: Any) -> SimpleNamespace:
         assert given["settings"]["epochs"] == 1
-        return SimpleNamespace(best_model=SimpleNamespace(random_state=0, layout_=self.layout, n_conv_layers=3))
+        best = Best()
+        best.layout_ = self.layout
+        return SimpleNamespace(best_model=best)
 
     def train(self, model: Any, parts: Any, repeats: int, *, random_state: int, **changes: Any) -> dict[str, Any]:
         self.trained.append((random_state, changes))

@@ -93,12 +93,24 @@ def test_the_published_settings_are_the_defaults():
     assert given.split.caps == (5000, 1000, 1000)
     assert (given.genes, given.crop.sizes, given.crop.step, given.masking.random_orders) == (2000, (200, 100), 5, 5)
     assert given.panels.trainings == 20
-    assert given.conditions == tuple(CONDITIONS)
+    assert given.conditions == tuple(CONDITIONS)[:-3]  # those from ones have to be named
     models = {name: networks.network(given, name, 0) for name in given.conditions}
     plain = [model for model in models.values() if model.selector == "none"]
     assert len({(model.noise, model.dropout, model.batch_norm) for model in plain}) == 5
     assert not any(model.batch_norm for model in models.values() if model.selector != "none")
     assert {model.penalty for model in models.values() if model.selector == "free"} == {None, "l1", "l2", "l1/l2"}
+
+
+def test_steps_and_starts_can_be_asked_for():
+    names = "[MLP, 'selector L1, from ones', narrowing]"
+    asked = ("network.steps=2400", f"conditions={names}", f"crop.rankings={names}", f"panels.conditions={names}")
+    given = study.STUDY.read(asked)
+    selector, path = (networks.network(given, name, 0) for name in given.conditions[1:])
+    assert (selector.start, selector.penalty, selector.steps) == ("ones", "l1", 2400)
+    assert (path.steps, path.epochs) == (None, 15)
+    assert networks.initial_weights(given, "selector L1, from ones", 0, 120) is None
+    assert study.fixed(given)["network"]["steps"] == 2400
+    assert "steps" not in study.fixed(study.STUDY.read())["network"]
 
 
 def test_every_condition_has_its_row(given, drawn):

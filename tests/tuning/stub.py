@@ -21,6 +21,8 @@ from permgrad.tuning.ranges import narrowed
 from permgrad.tuning.study import quiet_optuna
 
 EPOCHS = 4
+SPREAD = 0.1
+"""Rows' losses are so far from their mean."""
 
 
 def stub_space(trial: Any) -> dict[str, Any]:
@@ -39,6 +41,8 @@ class StubEstimator:
         self.epoch = 0
 
     def fit(self, X: Any, y: Any = None, *, validation_data: Any, callbacks: list[Any]) -> None:
+        for callback in callbacks:
+            callback.on_train_begin()
         for self.epoch in range(EPOCHS):
             for callback in callbacks:
                 callback.on_epoch_end(self.epoch, {"loss": 0.0, "val_loss": self.loss(X, y)})
@@ -46,6 +50,9 @@ class StubEstimator:
 
     def loss(self, X: Any, y: Any = None) -> float:
         return abs(self.x - 0.3) + 1 / (self.epoch + 1)
+
+    def row_losses(self, X: Any, y: Any = None) -> np.ndarray:
+        return self.loss(X) + SPREAD * np.resize([-1.0, 1.0], len(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         return np.tile([0.6, 0.4], (len(X), 1))
@@ -67,20 +74,21 @@ def stub_job(
     metrics: tuple[str, ...] = ("loss",),
     url: str | None = None,
     objective: type[Objective] = StubObjective,
+    constraints: dict[str, float] | None = None,
     **changes: Any,
 ) -> Job:
     train, val, _ = table.split()
     settings = {
         "url": url or f"sqlite:///{directory / 'study.db'}",
         "name": "small",
-        "identity": {"metric": list(metrics), "split_random_state": 42},
+        "identity": {"metric": list(metrics), "split_random_state": 42, "constraints": constraints or {}},
         "deadline": None,
         "sampler": "random",
         "pruner": "none",
         "random_state": 0,
         "keep": 3,
     }
-    ours = objective(train, val, narrowed(space, {}), metrics, {"epochs": EPOCHS})
+    ours = objective(train, val, narrowed(space, {}), metrics, {"epochs": EPOCHS}, constraints or {})
     return Job(directory=directory, objective=ours, n_trials=n_trials, **{**settings, **changes})
 
 

@@ -96,4 +96,4 @@ def test_a_preset_that_is_asked_for_goes_before_the_spaces(table):
 def test_the_size_of_several_networks_is_that_of_all(table):
     ours, trial, estimator = objective(table, "parameters"), ask(), StubEstimator(0.3)
     estimator.networks_ = estimator.networks_ * 2
-    assert _note_scores(ours, trial, estimator)["parameters"] == 2 * 30 == trial.user_attrs["parameters"]
+    assert _note_scores(ours, trial, estimator, 1.0)["parameters"] == 2 * 30 == trial.user_attrs["parameters"]

@@ -221,6 +221,23 @@ def test_test_rows_reach_no_trial(table, tmp_path, monkeypatch):
     assert ours.trials[0].intermediate_values == other.trials[0].intermediate_values
 
 
+@pytest.mark.slow
+def test_who_wants_the_best_network_alone_is_not_given_a_ranking(table, tmp_path, monkeypatch):
+    given = {"n_trials": 1, "out": tmp_path / "r", **FAST}
+    alone = pg.tune(table, rank=False, **given)
+    assert (alone.ranking, alone.best_model.loss(table.split()[1])) == (None, pytest.approx(alone.best_value, rel=1e-6))
+    names = {path.name for path in (tmp_path / "r").iterdir()}
+    assert {"tuning.json", "trials.csv", "tuning_history.png"} <= names
+    assert {"ranking.json", "report.html"}.isdisjoint(names)
+    before = (tmp_path / "r" / "tuning.json").stat().st_mtime_ns
+    pg.tune(table, rank=False, **given)
+    assert (tmp_path / "r" / "tuning.json").stat().st_mtime_ns == before
+    asked: list[object] = []
+    monkeypatch.setattr("permgrad.tuning._writing._rank", lambda *given: asked.append(given))
+    pg.tune(table, **given)  # a ranking is asked for later
+    assert len(asked) == 1
+
+
 def test_a_mistake_before_the_first_trial_may_be_mended(table, tmp_path):
     for metric, direction in (("loss", "MINIMIZE"), ("accuracy", "MAXIMIZE")):
         with pytest.raises(pg.PermGradError, match=r"no trial is complete \(none was begun\)"):

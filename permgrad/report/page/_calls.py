@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from permgrad.data.datasets import list_datasets
+from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
 from permgrad.importance.formula import PUBLISHED, Formula, formula_of
 from permgrad.importance.ranking import FeatureRanking
@@ -14,7 +15,7 @@ from permgrad.report.results import Results
 
 def python_calls(results: Results) -> str:
     """Return the source of the calls that read the table, train the network and rank again."""
-    table, estimator, settings = results.table, results.estimator, results.ranking.settings
+    estimator, settings = results.estimator, results.ranking.settings
     default = type(estimator)().get_params()
     params = {name: value for name, value in estimator.get_params().items() if value != default[name]}
     params.pop("verbose", None)
@@ -29,9 +30,7 @@ def python_calls(results: Results) -> str:
         [
             "import permgrad as pg",
             "",
-            f"table = {_reading(table)}",
-            *_probes(table),
-            f"assert table.sha256 == {settings['data']['sha256']!r}",
+            *(_reading(results.table) if results.in_files is None else _reading_files(results.in_files.table)),
             f"train, val, test = table.split(random_state={split})",
             f"model = pg.{type(estimator).__name__}({arguments})",
             f"model.fit({'train.with_rows(val)' if several else 'train, validation_data=val'})",
@@ -40,7 +39,19 @@ def python_calls(results: Results) -> str:
     )
 
 
-def _reading(table: Table) -> str:
+def _reading(table: Table) -> list[str]:
+    """Return the calls that read a table, add its probes, and make sure that it is the same."""
+    return [f"table = {_read(table)}", *_probes(table), f"assert table.sha256 == {table.sha256!r}"]
+
+
+def _reading_files(table: StreamedTable) -> list[str]:
+    """Return the call that looks at a table in files."""
+    told = table.notes.get("read") or {}
+    given = "".join(f", {name}={value!r}" for name, value in {"task": table.task, **told}.items())
+    return [f"table = pg.StreamedTable.from_files(FILES, {str(table.y.name)!r}{given})"]
+
+
+def _read(table: Table) -> str:
     if table.notes.get("title") and table.name in set(list_datasets()["name"]):
         return f"pg.load_dataset({table.name!r})"
     told = table.notes.get("read") or {}

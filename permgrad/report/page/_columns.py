@@ -11,6 +11,7 @@ from permgrad.data.table import Table
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.plotting import method_title
 from permgrad.report.page import _charts as charts
+from permgrad.report.page._content import drawn_from
 from permgrad.report.page._effects import effect_charts, pair_charts
 from permgrad.report.page._tables import number
 from permgrad.report.results import Results
@@ -32,7 +33,7 @@ def asked_columns(results: Results) -> list[dict[str, Any]]:
     ranking = results.ranking
     known = results.checkup.table.set_index("column")
     effects = effect_charts(results.effects, str(results.test.y.name))
-    values = f"Its values in the {number(len(results.table))} rows of the table."
+    values = f"Its values in {number(len(results.table))} rows of the table{drawn_from(results)}."
     pairs = pair_charts(results.interactions)
     alike = {name: group for group in ranking.settings.get("alike") or () for name in group}
     return [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
 from permgrad.importance.probes import probe_sentence
@@ -13,6 +16,7 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.recipe import scope_sentence
 from permgrad.plotting import method_title
 from permgrad.report.page._tables import number, percent
+from permgrad.report.results import Results
 
 SCORE_MEANINGS = {
     "accuracy": "share of test rows whose class is predicted correctly",
@@ -55,10 +59,10 @@ def question(table: Table, scope: str = "this network") -> str:
     return f"Which of {number(n)} columns {who} rely on to {aim}?"
 
 
-def data_facts(ranking: FeatureRanking, table: Table) -> dict[str, str]:
+def data_facts(results: Results) -> dict[str, str]:
     """Return what is known about the table: label → text."""
-    settings, notes = ranking.settings, table.notes
-    n_test = settings["test_rows"]
+    settings, table = results.ranking.settings, results.whole
+    notes, n_test = table.notes, settings["test_rows"]
     target = f"{table.y.name}, {table.task}"
     if table.classes:
         counts = [f"{label}: {number(int(n))}" for label, n in table.y.value_counts().items()]
@@ -71,16 +75,31 @@ def data_facts(ranking: FeatureRanking, table: Table) -> dict[str, str]:
         f" ({_split(settings, table)})",
         "Columns": number(len(table.features)),
         "Target": target,
-        "Missing values": _missing(table),
+        "Missing values": _missing(results),
         **{label: str(notes[key]) for key, label in NOTES.items() if notes.get(key)},
-        "SHA-256": settings["data"]["sha256"],
+        **_identity(settings["data"]),
     }
 
 
-def _split(settings: dict[str, Any], table: Table) -> str:
+def drawn_from(results: Results) -> str:
+    """Say how rows were drawn, where those at hand are not all rows of the table."""
+    return "" if results.in_files is None else ", drawn at random from those trained on"
+
+
+def _identity(data: dict[str, Any]) -> dict[str, str]:
+    """Return what tells the table from others."""
+    files = data.get("files")
+    if not files:
+        return {"SHA-256": data["sha256"]}
+    names = [Path(path).name for path in files]
+    return {"Files": _cut(names)}
+
+
+def _split(settings: dict[str, Any], table: Table | StreamedTable) -> str:
     """Say how rows were split."""
     at_random = f"split with random state {settings['split_random_state']}"
-    return str(settings.get("split", at_random)) if {*table.facts.known()} - {"weights"} else at_random
+    known = {"files"} if isinstance(table, StreamedTable) else {*table.facts.known()} - {"weights"}
+    return str(settings.get("split", at_random)) if known else at_random
 
 
 def trivial(test: Table) -> tuple[str, float] | None:
@@ -90,14 +109,15 @@ def trivial(test: Table) -> tuple[str, float] | None:
     return "accuracy", float(test.y.value_counts(normalize=True).max())
 
 
-def calibration(ranking: FeatureRanking) -> list[str]:
-    """Say how well probabilities are calibrated, or intervals cover."""
+def calibration(ranking: FeatureRanking, classes: Sequence[Any]) -> list[str]:
+    """Say how well probabilities of classes are calibrated, or intervals cover."""
     known = ranking.settings.get("calibration") or {}
     if "ece" in known:
         within = known["ece"] <= known["ece_calibrated_most"]
+        of = "the likeliest class" if len(classes) > 2 else str(classes[1])
         return [
             f"Calibration error: {percent(known['ece'], 1)}, the mean gap between the probability that the network"
-            " gives its prediction and the share of such rows in which it is right (in bins of equally many rows). A"
+            f" gives {of} and the share of such rows in which that is true (in bins of equally many rows). A"
             f" perfectly calibrated network would show {percent(known['ece_calibrated'], 1)} on average on so few rows,"
             f" and seldom above {percent(known['ece_calibrated_most'], 1)}: "
             + ("there is no evidence of miscalibration." if within else "do not take its probabilities literally.")
@@ -301,15 +321,16 @@ def agreement_verdict(value: float, method: str) -> str:
     return "The score and the plain experiment order the columns differently: trust neither without the other."
 
 
-def _missing(table: Table) -> str:
-    counts = table.X.isna().sum()
+def _missing(results: Results) -> str:
+    counts, drawn = results.table.X.isna().sum(), drawn_from(results)
+    of_rows = f" of {number(len(results.table))} rows{drawn}" if drawn else ""
     counts = counts[counts > 0].sort_values(ascending=False, kind="stable")
     if counts.empty:
-        return "none"
+        return f"none{of_rows}"
     listed = [f"{name}: {number(int(n))}" for name, n in counts.items()]
     return (
-        f"{number(int(counts.sum()))} in {number(len(counts))} of the columns ({_cut(listed)}); filled with the"
-        " training rows’ median, or a category of their own"
+        f"{number(int(counts.sum()))} in {number(len(counts))} of the columns{of_rows} ({_cut(listed)}); filled with"
+        " the training rows’ median, or a category of their own"
     )
 
 

@@ -6,29 +6,45 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from permgrad.evaluation.reference_models import ReferenceModels
+from permgrad.metrics.curves import Curve, precision_recall_points, roc_points
 from permgrad.report.page import _charts as charts
-from permgrad.report.pictures import class_outcomes, reliability
+from permgrad.report.pictures import class_outcomes, curves_beside, reliability
 from permgrad.report.results import Results
 
-POINTS = 150
-"""Of a curve."""
 MOST_ROWS = 1000
 """Points of a scatter plot, drawn at random of more."""
 
 
 def performance_charts(results: Results) -> dict[str, charts.Spec]:
-    """Return the charts by the names of the pictures that they take the place of."""
+    """Return the charts by the names of the pictures that they take the place of.
+
+    Of two classes, the reference models' curves are beside the network's; of more, charts of their own hold theirs.
+    """
     if results.test.task != "classification":
         return {"predicted_against_true": _scatter(results), "residuals": _residuals(results)}
     found = {"confusion": _confusion(results), "reliability": _reliability(results)}
     outcomes = class_outcomes(results)
     if not outcomes:
         return found
-    weights = results.test.weights
-    return {**found, "roc": _roc(outcomes, weights), "precision_recall": _precision_recall(outcomes, weights)}
+    of_classes = {
+        "roc": {label: roc_points(*told, results.test.weights) for label, told in outcomes.items()},
+        "precision_recall": {
+            label: precision_recall_points(*told, results.test.weights) for label, told in outcomes.items()
+        },
+    }
+    of_models = {kind: {name: known[kind] for name, known in curves_beside(results).items()} for kind in of_classes}
+    two = len(results.estimator.classes_) == 2
+    share = float(np.average(next(iter(outcomes.values()))[0], weights=results.test.weights))
+    for kind, curves in of_classes.items():
+        if two and of_models[kind]:
+            found[kind] = _curves(kind, of_models[kind], "model", share)
+            continue
+        found[kind] = _curves(kind, curves, "class", share if len(curves) == 1 else None)
+        if of_models[kind]:
+            found[f"models_{kind}"] = _curves(kind, of_models[kind], "model", None)
+    return found
 
 
 def models_chart(models: ReferenceModels) -> charts.Spec | None:
@@ -52,39 +68,26 @@ def models_chart(models: ReferenceModels) -> charts.Spec | None:
     return charts.chart(f"Reference models: {gain}, with 95 % intervals", layers, data=values, height={"step": 34})  # type: ignore[arg-type]
 
 
-def _roc(outcomes: dict[str, tuple[np.ndarray, np.ndarray]], weights: Any) -> charts.Spec:
-    rows = []
-    for label, (happened, p) in outcomes.items():
-        false, true, _ = roc_curve(happened, p, sample_weight=weights)
-        rows += _thinned(label, x=false, y=true)
-    x = charts.axis("x", "false positive rate")
-    return _curves(rows, x, charts.axis("y", "true positive rate"), "ROC curves", [{"x": 0, "y": 0}, {"x": 1, "y": 1}])
-
-
-def _precision_recall(outcomes: dict[str, tuple[np.ndarray, np.ndarray]], weights: Any) -> charts.Spec:
-    rows = []
-    for label, (happened, p) in outcomes.items():
-        precision, recall, _ = precision_recall_curve(happened, p, sample_weight=weights)
-        rows += _thinned(label, x=recall[::-1], y=precision[::-1])
-    share = float(np.average(next(iter(outcomes.values()))[0], weights=weights))
-    chance = [{"x": 0, "y": share}, {"x": 1, "y": share}] if len(outcomes) == 1 else []
-    return _curves(rows, charts.axis("x", "recall"), charts.axis("y", "precision"), "Precision–recall curves", chance)
-
-
-def _thinned(label: str, x: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
-    at = np.unique(np.linspace(0, len(x) - 1, POINTS).astype(int))
-    return [
-        {"x": round(float(a), 4), "y": round(float(b), 4), "part": label, "place": place}
-        for place, (a, b) in enumerate(zip(x[at], y[at], strict=True))
-    ]
-
-
-def _curves(rows: charts.Records, x: charts.Spec, y: charts.Spec, said: str, chance: charts.Records) -> charts.Spec:
-    unit: charts.Spec = {"scale": {"domain": [0, 1]}}
-    x, y = {**x, **unit}, {**y, **unit}
+def _curves(kind: str, curves: dict[str, Curve], colour: str, share: float | None) -> charts.Spec:
+    """Return a chart of curves, each of a class or a model; `share` is that of the rows that are of the one class."""
+    titles = {"roc": ("false positive rate", "true positive rate"), "precision_recall": ("recall", "precision")}
+    said = {"roc": "ROC curves", "precision_recall": "Precision–recall curves"}
+    chance: list[dict[str, float]] = [{"x": 0, "y": 0}, {"x": 1, "y": 1}]
+    if kind == "precision_recall":
+        chance = [] if share is None else [{"x": 0, "y": share}, {"x": 1, "y": share}]
+    x, y = (charts.axis(at, title, scale={"domain": [0, 1]}) for at, title in zip("xy", titles[kind], strict=True))
     layer = charts.line(x, y)
-    layer["encoding"] |= {"color": charts.axis("part", "class", "nominal", sort=None), "order": charts.axis("place")}
-    return charts.chart(said, [layer, *([charts.constant(chance, x, y)] if chance else [])], data=rows)
+    layer["encoding"] |= {"color": charts.axis("part", colour, "nominal", sort=None), "order": charts.axis("place")}
+    behind = [charts.constant(chance, x, y)] if chance else []
+    return charts.chart(said[kind], [layer, *behind], data=_points(curves))
+
+
+def _points(curves: dict[str, Curve]) -> list[dict[str, Any]]:
+    return [
+        {"x": x, "y": y, "part": name, "place": place}
+        for name, curve in curves.items()
+        for place, (x, y) in enumerate(zip(curve["x"], curve["y"], strict=True))
+    ]
 
 
 def _reliability(results: Results) -> charts.Spec:
@@ -93,12 +96,21 @@ def _reliability(results: Results) -> charts.Spec:
     unit: charts.Spec = {"scale": {"domain": [0, 1]}}
     x, y_axis = charts.axis("predicted", name, **unit), charts.axis("share", "share of rows", **unit)
     rule = {"x": x, "y": charts.axis("low", "share of rows", **unit), "y2": {"field": "high"}}
+    data, line = _records(curve), charts.line(x, y_axis, point=True)
+    beside = curves_beside(results)
+    if beside:
+        network, *others = beside
+        data = [{**row, "part": network} for row in data]
+        for model in others:
+            points = zip(*beside[model]["reliability"].values(), strict=True)
+            data += [{"predicted": a, "share": b, "part": model} for a, b in points]
+        line["encoding"]["color"] = charts.axis("part", "model", "nominal", sort=None)
     layers: list[charts.Spec] = [
         charts.constant([{"x": 0, "y": 0}, {"x": 1, "y": 1}], x, y_axis),
-        {"mark": {"type": "rule"}, "encoding": rule},
-        charts.line(x, y_axis, point=True),
+        {"transform": [{"filter": "isValid(datum.low)"}], "mark": {"type": "rule"}, "encoding": rule},
+        line,
     ]
-    return charts.chart("Reliability: share of test rows against the probability given", layers, data=_records(curve))
+    return charts.chart("Reliability: share of test rows against the probability given", layers, data=data)
 
 
 def _confusion(results: Results) -> charts.Spec:

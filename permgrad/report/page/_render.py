@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,24 @@ PARTS = {
     "ranking": "Ranking",
     "rows": "Rows",
     "performance": "Performance",
+    "by": "By level",
     "checkup": "Check-up",
     "referee": "Referee",
     "again": "How to get it again",
 }
-"""Of the page: the section's id, and its name."""
+"""Of the page: the section's id, and its name; that of levels is there where a column was asked for."""
 
 
-def render(values: dict[str, Any]) -> str:
-    """Return the page as HTML, given what `page_values` returned."""
+def render(values: dict[str, Any], directory: Path, *, live: bool = False) -> str:
+    """Return the page as HTML, given what `page_values` returned and the directory that holds its pictures.
+
+    A `live` page asks the server that it comes from what the network says of changed rows.
+
+    Raises
+    ------
+    PermGradError
+        If a picture is not there.
+    """
     environment = Environment(
         loader=PackageLoader("permgrad", "report/page"),
         autoescape=True,
@@ -39,26 +49,44 @@ def render(values: dict[str, Any]) -> str:
     )
     environment.filters |= {"number": number, "title": method_title}
     template = environment.get_template("template.html")
-    return template.render({**values, "parts": PARTS, **script_values(values["asked"])})
+    pictures = {name: _picture(directory / f"{name}.png") for name in values["pictures"]}
+    parts = {id: name for id, name in PARTS.items() if id != "by"}
+    if values["by"] is not None:
+        parts = {**PARTS, "by": values["by"]["tab"]}
+    return template.render(
+        {**values, "pictures": pictures, "parts": parts, **script_values(values["asked"], live=live)}
+    )
+
+
+def _picture(path: Path) -> str:
+    try:
+        return source(path.read_bytes())
+    except OSError as error:
+        raise PermGradError(f"the page shows {path}, which cannot be read: {error.strerror}; rank again") from error
+
+
+def source(data: bytes) -> str:
+    """Return the bytes of a PNG file as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 def write_page(directory: Path, values: dict[str, Any]) -> None:
-    """Write ``page.json`` and ``report.html`` into a results directory."""
+    """Write ``page.json`` and ``report.html`` into a results directory that holds the page's pictures."""
     content = json.dumps({"kind": KIND, **values}, allow_nan=False, separators=(",", ":"))
     write_text(directory / FILE, content + "\n")
-    write_text(directory / PAGE, render(values))
+    write_text(directory / PAGE, render(values, directory))
 
 
 def draw_again(results: Path) -> str:
-    """Return the page of a results directory as HTML, from its ``page.json``.
+    """Return the page of a results directory as HTML, from its ``page.json`` and its pictures.
 
     Raises
     ------
     FileFormatError
         If it is damaged.
     PermGradError
-        If the directory has no page.
+        If the directory has no page, or lacks a picture.
     """
     if not (results / FILE).exists():
         raise PermGradError(f"{results} has no {FILE}, which permgrad rank and tune write for their page; rank again")
-    return render(read_json(results / FILE, kind=KIND))
+    return render(read_json(results / FILE, kind=KIND), results)

@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from permgrad.importance.row_explanations import RowExplanations
-from permgrad.report.background import chosen_rows
+from permgrad.report.explained_rows import CarriedRows
 from permgrad.report.page import _charts as charts
-from permgrad.report.page._images import figure_source
+from permgrad.report.page._images import encoded, grey
 from permgrad.report.page._tables import number, shown
 from permgrad.report.page._what_if import what_if
 from permgrad.report.results import Results
 
-MOST_ROWS, LEAST_ROWS = 200, 5
-WORK = 60_000
-"""Rows × columns², which the time goes by that explaining them takes: some five seconds."""
-MOST_COLUMNS = 150
-"""Of which rows are explained; of more it takes minutes, and `permgrad explain` does one row."""
 MOST_BARS = 10
 """Of a waterfall; the other columns are one more."""
 NEAR = 4
 """Rows that are named as most like another."""
 IMAGE_BYTES = 600_000
 """Of all images together."""
-
-
-@dataclass(frozen=True, eq=False)
-class CarriedRows:
-    """Test rows that the page carries.
-
-    Attributes
-    ----------
-    at : ndarray of shape (n_rows,)
-        Their positions in the test part.
-    found : RowExplanations
-    n_background : int
-        Rows that stood for what is not seen.
-    """
-
-    at: np.ndarray
-    found: RowExplanations
-    n_background: int
-
-
-def carried_rows(results: Results) -> CarriedRows | None:
-    """Choose test rows, and explain them; None of tables with too many columns."""
-    n_columns = results.test.X.shape[1]
-    if n_columns > MOST_COLUMNS:
-        return None
-    at = chosen_rows(len(results.test), int(np.clip(WORK // n_columns**2, LEAST_ROWS, MOST_ROWS)))
-    background = results.test.X.iloc[chosen_rows(len(results.test))]
-    found = results.estimator.explain_rows(results.test.X.iloc[at], background, random_state=0)
-    return CarriedRows(at, found, len(background))
 
 
 def asked_rows(results: Results, carried: CarriedRows) -> dict[str, Any]:
@@ -75,18 +38,15 @@ def asked_rows(results: Results, carried: CarriedRows) -> dict[str, Any]:
 
 
 def drawn_rows(results: Results, carried: CarriedRows) -> dict[str, Any]:
-    """Return how the rows were chosen, and two of them as pictures, which are seen without asking."""
-    outputs = carried.found.outputs
-    ascending = np.argsort(outputs, kind="stable")
-    places = {"lowest": ascending[0], "highest": ascending[-1]}
+    """Return how the rows were chosen, and the names of the pictures of two of them, which are seen without asking."""
     drawn = []
-    for why, i in places.items():
-        table = carried.found.row(int(i)).head(3)
+    for why, i in carried.ends.items():
+        table = carried.found.row(i).head(3)
         drawn.append(
             {
                 **_answer(results, int(carried.at[i])),
                 "why": f"with the {why} prediction of the rows here",
-                "picture": figure_source(carried.found.plot(int(i))),
+                "picture": f"row_{why}",
                 "alt": "; ".join(f"{row.feature} adds {row.adds:.3g}" for row in table.itertuples()),
             }
         )
@@ -169,9 +129,7 @@ def row_images(results: Results, X: pd.DataFrame) -> list[str | None]:
     sources: list[str | None] = []
     room = IMAGE_BYTES
     for image in results.estimator.images(X):
-        low, high = float(image.min()), float(image.max())
-        grey = (255 * (image - low) / (high - low if high > low else 1)).astype(np.uint8)
-        source = f"data:image/png;base64,{base64.b64encode(cv2.imencode('.png', grey)[1].tobytes()).decode()}"
+        source = encoded(grey(image))
         room -= len(source)
         sources.append(source if room > 0 else None)
     return sources

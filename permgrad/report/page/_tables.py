@@ -64,7 +64,7 @@ def cells(frame: pd.DataFrame | None, limit: int = 50) -> Cells | None:
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.rename_axis(str(frame.index.name or "")).reset_index()
     shown = frame.head(limit)
-    columns = [_column(shown.iloc[:, i]) for i in range(shown.shape[1])]
+    columns = [column_text(shown.iloc[:, i]) for i in range(shown.shape[1])]
     return Cells(
         [str(name).replace("_", " ") for name in frame.columns],
         [_is_number(shown.iloc[:, i]) for i in range(shown.shape[1])],
@@ -84,11 +84,11 @@ def ranking_cells(ranking: FeatureRanking, limit: int) -> Cells:
     columns: dict[str, list[str]] = {
         "#": [str(i) if known else "–" for i, known in enumerate(measured, 1)],
         "column": table["feature"].tolist(),
-        "score": _column(table["score"]),
+        "score": column_text(table["score"]),
         **_intervals(table),
     }
     parts = [name for name in ranking.components if name != ranking.method]
-    columns |= {SHORT_TITLES.get(name, method_title(name)): _column(table[name]) for name in parts}
+    columns |= {SHORT_TITLES.get(name, method_title(name)): column_text(table[name]) for name in parts}
     tested = "conditional_" if "conditional" in parts else ""
     columns |= {
         name: [probability(value) for value in table[tested + name]] for name in ("p", "q") if tested + name in table
@@ -162,11 +162,11 @@ def models_cells(models: ReferenceModels) -> Cells:
     names = {"accuracy": "accuracy", "auc": "AUC", "log_loss": "log loss", "r2": "R²", "rmse": "RMSE"}
     names["weighted_log_loss"] = "weighted log loss"
     columns = {"model": table["model"].tolist()}
-    columns |= {title: _column(table[name]) for name, title in names.items() if name in table}
+    columns |= {title: column_text(table[name]) for name, title in names.items() if name in table}
     gain = "R² above the network’s" if models.task == "regression" else "log loss below the network’s"
-    low, high = _column(table["low"]), _column(table["high"])
-    spans = ["–" if text == "–" else span for text, span in zip(low, _spans(low, high), strict=True)]
-    columns |= {gain: _column(table["better_by"]), "95 % interval": spans}
+    low, high = column_text(table["low"]), column_text(table["high"])
+    ends = ["–" if text == "–" else span for text, span in zip(low, spans(low, high), strict=True)]
+    columns |= {gain: column_text(table["better_by"]), "95 % interval": ends}
     columns["p"] = [probability(value) for value in table["p"]]
     if table["note"].any():
         columns["fitted on"] = [note or "all of it" for note in table["note"]]
@@ -177,19 +177,20 @@ def models_cells(models: ReferenceModels) -> Cells:
 def _intervals(table: pd.DataFrame) -> dict[str, list[str]]:
     columns = {}
     if {"low", "high"} <= set(table):
-        ends = _column(pd.concat([table["low"], table["high"]]))  # one number of decimals for both
-        columns["95 % interval"] = _spans(ends[: len(table)], ends[len(table) :])
+        ends = column_text(pd.concat([table["low"], table["high"]]))  # one number of decimals for both
+        columns["95 % interval"] = spans(ends[: len(table)], ends[len(table) :])
     if {"rank_low", "rank_high"} <= set(table):
         ends = [f"{place:g}" for place in pd.concat([table["rank_low"], table["rank_high"]])]
-        columns["place, 95 %"] = _spans(ends[: len(table)], ends[len(table) :])
+        columns["place, 95 %"] = spans(ends[: len(table)], ends[len(table) :])
     return columns
 
 
-def _spans(low: list[str], high: list[str]) -> list[str]:
+def spans(low: list[str], high: list[str]) -> list[str]:
+    """Return intervals as text, given their ends."""
     return [f"{a} to {b}" for a, b in zip(low, high, strict=True)]
 
 
-def _column(values: pd.Series) -> list[str]:
+def column_text(values: pd.Series) -> list[str]:
     """Return a column's values as text, with the decimals that its largest number needs."""
     if not _is_number(values) or pd.api.types.is_integer_dtype(values):
         return [number(value) for value in values]

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.files import plain
@@ -15,16 +13,25 @@ from permgrad.importance.learned import doubts
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.redundancy import redundancy
 from permgrad.report.page import _content as content
+from permgrad.report.page._by_level import by_charts, by_values
 from permgrad.report.page._calls import python_calls
 from permgrad.report.page._charts import CONFIG
 from permgrad.report.page._checkup import checkup_values
 from permgrad.report.page._columns import asked_columns
 from permgrad.report.page._effects import strongest_pairs
-from permgrad.report.page._images import figure_source, samples
+from permgrad.report.page._images import samples
 from permgrad.report.page._performance import models_chart, performance_charts
 from permgrad.report.page._ranking import divided, ranked_table, ranking_charts
-from permgrad.report.page._rows import asked_rows, carried_rows, drawn_rows
-from permgrad.report.page._tables import Cells, cells, models_cells, ranking_cells, stability_cells, titled_cells
+from permgrad.report.page._rows import asked_rows, drawn_rows
+from permgrad.report.page._tables import (
+    Cells,
+    cells,
+    models_cells,
+    number,
+    ranking_cells,
+    stability_cells,
+    titled_cells,
+)
 from permgrad.report.pictures import PAGE_FEATURES
 from permgrad.report.results import Results
 
@@ -40,18 +47,19 @@ EVALUATION_TABLES = {
 }
 
 
-def page_values(results: Results, figures: Mapping[str, Figure]) -> dict[str, Any]:
+def page_values(results: Results, pictures: Sequence[str]) -> dict[str, Any]:
     """Return the template's values.
 
     Parameters
     ----------
     results : Results
         With settings, see `Results.with_settings`.
-    figures : mapping of str to Figure
-        By the names of the results directory's pictures; absent ones are left out.
+    pictures : sequence of str
+        Names of the results directory's pictures: the page shows those, and no others.
     """
-    values = {**_data(results), **_ranking(results), **_pictures(results, figures), **_origin(results)}
+    values = {**_data(results), **_ranking(results), **_pictures(results, pictures), **_origin(results)}
     values |= _asked(results)
+    values["by"] = None if results.by is None else by_values(results.by)
     values["evaluation"] = _evaluation(results.evaluation)
     values["checkup"] = checkup_values(results.checkup, results.ranking.settings.get("notes", []))
     values["limits"] = content.limits(results.ranking, results.evaluation)
@@ -69,13 +77,14 @@ def _without_classes(value: Any) -> Any:
 
 def _asked(results: Results) -> dict[str, Any]:
     """Return the values of what can be asked: charts, columns and rows; and the rows that are drawn without asking."""
-    carried = carried_rows(results)
+    carried = results.carried
     models = None if results.models is None else models_chart(results.models)
     whole, by_class = ranking_charts(results.ranking)
     charts = {
         "ranking": whole,
         **performance_charts(results),
         **({} if models is None else {"models": models}),
+        **({} if results.by is None else by_charts(results.by)),
     }
     return {
         "charted": list(charts),
@@ -101,7 +110,7 @@ def _data(results: Results) -> dict[str, Any]:
         "target": table.y.name,
         "question": content.question(table, results.ranking.scope),
         "homepage": _link(table.notes.get("homepage")),
-        "facts": content.data_facts(results.ranking, table),
+        "facts": content.data_facts(results),
         "scores": settings["test_scores"],
         "score_names": content.SCORE_NAMES,
         "score_meanings": content.SCORE_MEANINGS,
@@ -110,7 +119,7 @@ def _data(results: Results) -> dict[str, Any]:
         "models": None if results.models is None else models_cells(results.models),
         "beside": _beside(results),
         "test_rows": settings["test_rows"],
-        "calibration": content.calibration(results.ranking),
+        "calibration": content.calibration(results.ranking, table.classes or ()),
     }
 
 
@@ -119,8 +128,13 @@ def _beside(results: Results) -> dict[str, Any] | None:
     models = results.models
     if models is None:
         return None
-    known = ("verdict", "beaten_by", "rows", "test_rows")
-    return {name: getattr(models, name) for name in known}
+    rows, test_rows = number(models.rows), number(models.test_rows)
+    caption = f"Fitted on the same {rows} rows, scored on the same {test_rows} test rows"
+    if results.in_files is not None:
+        caption = (
+            f"The others fitted on {rows} of the network’s rows, all scored on {test_rows} test rows, drawn at random"
+        )
+    return {"verdict": models.verdict, "beaten_by": models.beaten_by, "caption": caption}
 
 
 def _ranking(results: Results) -> dict[str, Any]:
@@ -153,12 +167,12 @@ def _ranking(results: Results) -> dict[str, Any]:
     }
 
 
-def _pictures(results: Results, figures: Mapping[str, Figure]) -> dict[str, Any]:
-    """Return the template's values that are pictures."""
-    layout = results.estimator.layout_
+def _pictures(results: Results, pictures: Sequence[str]) -> dict[str, Any]:
+    """Return the template's values that are pictures: names of the directory's, and rows' images."""
+    layout, images = results.estimator.layout_, results.images
     return {
-        "pictures": {name: figure_source(figure) for name, figure in figures.items() if name != "sample"},
-        "samples": [] if layout is None else samples(results.estimator, results.test, results.predicted),
+        "pictures": [name for name in pictures if name != "sample"],
+        "samples": [] if images is None else samples(results, images),
         "layout": None if layout is None else {"shape": layout.shape, "method": layout.method},
     }
 

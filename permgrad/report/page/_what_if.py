@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.report.page._columns import is_number
+from permgrad.report.page._columns import is_number, plain_value
 from permgrad.report.page._tables import shown
 from permgrad.report.results import Results
 
@@ -38,10 +38,10 @@ def what_if(results: Results, at: np.ndarray) -> dict[str, Any]:
     -------
     dict
         ``classes`` (None for regression); ``columns``: each with its ``name``, whether it ``slides`` (numbers and
-        dates), what each row ``is``, where on the slide that is, ``at``, the values as text, ``labels``, and
-        ``answers``: of each row, of each value, a list of numbers; ``own``: the same of the rows as they are. Numbers
-        are log-odds of the second of two classes, logarithms of
-        the probabilities of more, or the target's value.
+        dates), what each row ``is``, where on the slide that is, ``at``, the ``values`` that can be chosen, as text
+        ``labels``, and ``answers``: of each row, of each value, a list of numbers; ``own``: the same of the rows as
+        they are. Numbers are log-odds of the second of two classes, logarithms of the probabilities of more, or the
+        target's value.
     """
     classes = getattr(results.estimator, "classes_", None)
     width = 1 if classes is None or len(classes) == 2 else len(classes)
@@ -62,6 +62,7 @@ def what_if(results: Results, at: np.ndarray) -> dict[str, Any]:
                 "slides": is_number(results.table.X[name]),
                 "is": [shown(value) for value in rows[name]],
                 "at": places(rows[name], results.table.X[name].iloc[grids[name]]),
+                "values": [plain_value(value) for value in results.table.X[name].iloc[grids[name]]],
                 "labels": [shown(value) for value in results.table.X[name].iloc[grids[name]]],
                 "answers": answer.reshape(len(at), len(grids[name]), width).tolist(),
             }

@@ -77,8 +77,7 @@
     const key = (line) => line.cells[column].dataset.key, text = (line) => line.cells[column].textContent;
     const compare = (a, b) => {
       if (key(a) !== undefined && key(b) !== undefined) return sense * (key(a) - key(b));
-      const unknown = (key(a) === undefined) - (key(b) === undefined); // come last, either way
-      return unknown || sense * text(a).localeCompare(text(b));
+      return (key(a) === undefined) - (key(b) === undefined) || sense * text(a).localeCompare(text(b)); // unknown last
     };
     for (const each of heads) each.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", order);
@@ -92,9 +91,8 @@
   function chooseClass() {
     const chosen = get("by-class")?.value ?? "all";
     const head = heads.find((each) => each.dataset.class === chosen);
-    for (const line of table.rows) {
-      heads.forEach((each, i) => { line.cells[i].hidden = each.dataset.class !== undefined && each !== head; });
-    }
+    const other = (each) => each.dataset.class !== undefined && each !== head;
+    for (const line of table.rows) heads.forEach((each, i) => { line.cells[i].hidden = other(each); });
     sort(head ?? heads[0], head ? "descending" : "ascending");
     for (const figure of all("[data-chart=ranking]")) {
       figure.querySelector(".drawn")?.remove();
@@ -140,16 +138,19 @@
   function tell() {
     const { classes, columns, own } = rows.what_if, before = own[at], now = [...before];
     for (const [i, g] of changes) before.forEach((score, c) => { now[c] += columns[i].answers[at][g][c] - score; });
+    const values = Object.fromEntries([...changes].map(([i, g]) => [columns[i].name, columns[i].values[g]]));
     const [was, is] = classes ? [probabilities(before), probabilities(now)] : [before, now];
     const text = classes ? (p) => `${(100 * p).toFixed(1)} %` : shown;
-    all(".outcome output").forEach((output, c) => { output.textContent = `${text(was[c])} → ${text(is[c])}`; });
-    all(".outcome meter").forEach((meter, c) => { meter.value = is[c]; });
-    get("exact").hidden = changes.size > 1;
-    get("approximate").hidden = changes.size < 2;
+    const say = (answer, how) => {
+      all(".outcome output").forEach((output, c) => { output.textContent = `${text(was[c])} → ${text(answer[c])}`; });
+      all(".outcome meter").forEach((meter, c) => { meter.value = answer[c]; });
+      for (const id of ["exact", "approximate", "live"]) get(id).hidden = id !== how;
+    };
+    say(is, changes.size > 1 ? "approximate" : "exact");
+    document.dispatchEvent(new CustomEvent("what-if", { detail: { row: at, changes: values, say } })); // see live.js
   }
   function change({ currentTarget: { dataset, value, parentElement } }) {
-    if (value < 0) changes.delete(dataset.change);
-    else changes.set(dataset.change, value);
+    changes[value < 0 ? "delete" : "set"](dataset.change, value);
     const { labels } = rows.what_if.columns[dataset.change];
     parentElement.querySelector("output").textContent = value < 0 ? "" : `→ ${labels[value]}`;
     tell();
@@ -190,8 +191,8 @@
   chooseClass();
   if (rows) {
     get("pick").addEventListener("change", () => showRow(Number(get("pick").value)));
-    for (const [id, by] of [["before", -1], ["after", 1]]) get(id).addEventListener("click", () => showRow(at + by));
-    get("reset").addEventListener("click", reset);
+    const clicks = { before: () => showRow(at - 1), after: () => showRow(at + 1), reset };
+    for (const id in clicks) get(id).addEventListener("click", clicks[id]);
     for (const control of all("[data-change]")) control.addEventListener("input", change);
   }
   follow();

@@ -1,0 +1,29 @@
+"""``permgrad serve``: the page of a results directory, and its network to answer what-if questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one")
+@click.option("--open", "open_browser", is_flag=True, help="Open it in a browser.")
+def serve(results: Path, port: int, open_browser: bool) -> None:
+    """Serve the page of RESULTS, a directory of `permgrad rank` or `tune`, to this machine alone.
+
+    What-if answers are then the network's own for several changes at once, which the page by itself approximates. The
+    address holds a random word, and answers nobody who does not know it.
+    """
+    from permgrad.report.serving import results_server
+
+    server, url = results_server(results, port)
+    click.echo(f"{url}\nCtrl-C ends it")
+    if open_browser:
+        click.launch(url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()

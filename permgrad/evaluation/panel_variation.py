@@ -1,0 +1,158 @@
+"""What a panel keeps of the variation of all columns, whatever the classes: of variance, and of who is near whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+
+from permgrad.data.cells import Cells
+from permgrad.data.checks import check_columns
+from permgrad.errors import PermGradError
+from permgrad.evaluation._panel_columns import second_moments
+from permgrad.evaluation.panels import Panel
+from permgrad.training.batches import dense
+
+N_COMPONENTS = 50
+"""Principal components in which cells are near each other, as is usual for single cells."""
+SMALLEST_SHARE = 1e-10
+"""Of the largest eigenvalue: directions in which the panel's columns vary by less are left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class PanelVariation:
+    """What a panel keeps of the variation of all columns, on rows that neither chose it nor fitted anything.
+
+    Attributes
+    ----------
+    explained : float
+        Share of the variance of all columns that a linear regression on the panel's columns explains: 1 - residual over
+        total variance, both summed over the columns, the panel's own among them.
+    best : float
+        The same of as many principal components: no panel explains more of the rows that it is fitted on.
+    by_chance : float
+        The same of random panels of the size, on average.
+    neighbours : float
+        Share of a row's nearest rows, by the first principal components of all columns, that are among its nearest by
+        the panel's columns; mean over rows.
+    neighbours_by_chance : float
+        The same of random panels, on average.
+    n_columns : int
+        Of the panel.
+    """
+
+    explained: float
+    best: float
+    by_chance: float
+    neighbours: float
+    neighbours_by_chance: float
+    n_columns: int
+
+    def __repr__(self) -> str:
+        return (
+            f"PanelVariation({self.n_columns} columns: {self.explained:.3f} of the variance explained (best"
+            f" {self.best:.3f}, random panels {self.by_chance:.3f}), {self.neighbours:.3f} of the neighbours kept"
+            f" (random panels {self.neighbours_by_chance:.3f}))"
+        )
+
+
+def panel_variation(
+    panel: Panel | Sequence[str],
+    train: Cells,
+    test: Cells,
+    *,
+    n_neighbours: int = 15,
+    n_random: int = 5,
+    most_rows: int = 3000,
+    random_state: int = 0,
+) -> PanelVariation:
+    """Measure what a panel keeps of the variation of all columns, whatever the classes.
+
+    Parameters
+    ----------
+    panel : Panel or sequence of str
+    train, test : Cells
+        Of all columns, as the panel's were chosen from (log-normalised counts of some thousand highly variable genes:
+        the square of the number of columns is held in memory). Regression and components are fitted on `train`.
+    n_neighbours : int
+    n_random : int
+        Random panels that the panel is compared with.
+    most_rows : int
+        Test rows among which neighbours are looked for, drawn at random.
+    random_state : int
+        Of random panels and rows.
+
+    Returns
+    -------
+    PanelVariation
+
+    Raises
+    ------
+    PermGradError
+        If the columns of `train` and `test` differ, a name is none of them, or there are too few rows.
+
+    Notes
+    -----
+    Kuemmerle et al., Probe set selection for targeted spatial transcriptomics (Nature Methods, 2024), judge panels by
+    neighbours and by correlations of genes beside classes.
+
+    Examples
+    --------
+    >>> kept = pg.panel_variation(cells.features[:5], cells, cells, n_neighbours=3, n_random=1)
+    >>> type(kept).__name__
+    'PanelVariation'
+    """
+    check_columns(test.features, train.features, "test")
+    names = panel.features if isinstance(panel, Panel) else list(panel)
+    train.only(names)  # which says what is not there
+    if len(test) < n_neighbours + 2 or n_neighbours < 1 or n_random < 1 or not names:
+        raise PermGradError(
+            f"needs a column, a neighbour, a random panel, and more test rows than neighbours; got {len(names)},"
+            f" {n_neighbours}, {n_random} and {len(test)} rows"
+        )
+    rng = np.random.default_rng(random_state)
+    place = {name: i for i, name in enumerate(train.features)}
+    drawn = [rng.permutation(len(train.features))[: len(names)] for _ in range(n_random)]
+    panels = [np.array([place[name] for name in names]), *drawn]
+    rows = np.sort(rng.permutation(len(test))[:most_rows])
+    space = _Space(train, test)
+    near = space.neighbours(dense(test.X[rows]).astype(float), panels, n_neighbours)
+    explained = [space.explained(np.eye(len(train.features))[:, columns]) for columns in panels]
+    best = space.explained(space.components[:, : len(names)])
+    own, own_near = explained[0], near[0]
+    return PanelVariation(own, best, float(np.mean(explained[1:])), own_near, float(np.mean(near[1:])), len(names))
+
+
+class _Space:
+    """Second moments of training and test rows: all that regressions on some of the columns need."""
+
+    def __init__(self, train: Cells, test: Cells) -> None:
+        self.mean, self.train = second_moments(train.X)
+        mean, self.test = second_moments(test.X, self.mean)  # about the training means, as predictions are
+        self.total = float(np.trace(self.test) - np.sum((mean - self.mean) ** 2))
+        self.components = np.linalg.eigh(self.train)[1][:, ::-1]
+
+    def explained(self, directions: np.ndarray) -> float:
+        """Return the share of the test variance that a regression on some directions, (n_features, k), explains."""
+        within = directions.T @ self.train @ directions
+        inverse = np.linalg.pinv(within, rcond=SMALLEST_SHARE, hermitian=True)
+        slopes = inverse @ directions.T @ self.train  # (k, n_features)
+        crossed = directions.T @ self.test
+        residual = np.trace(self.test) - 2 * np.sum(slopes * crossed) + np.sum(slopes * (crossed @ directions @ slopes))
+        return 1 - float(residual) / self.total
+
+    def neighbours(self, rows: np.ndarray, panels: Sequence[np.ndarray], n: int) -> list[float]:
+        """Return, for each panel, the share of the rows' neighbours that it keeps."""
+        true = _nearest((rows - self.mean) @ self.components[:, :N_COMPONENTS], n)
+        return [float(np.mean(_shared(true, _nearest(rows[:, columns], n)))) for columns in panels]
+
+
+def _nearest(rows: np.ndarray, n: int) -> np.ndarray:
+    return NearestNeighbors(n_neighbors=n).fit(rows).kneighbors(return_distance=False)  # without the row itself
+
+
+def _shared(first: np.ndarray, second: np.ndarray) -> Any:
+    return [len({*a} & {*b}) / len(a) for a, b in zip(first.tolist(), second.tolist(), strict=True)]

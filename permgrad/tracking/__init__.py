@@ -1,0 +1,1 @@
+"""Results where people track their runs: one record of a run → MLflow, TensorBoard."""
