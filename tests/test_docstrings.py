@@ -34,9 +34,12 @@ SLOW = {
     *("evaluate_ranking", "RankingEvaluation", *(f"RankingEvaluation.{name}" for name in ("load", "plot", "save"))),
     *("HybridClassifier.fit", "MLPClassifier", "SelectorClassifier.fit", "EpochScores", "fit_patches"),
     *("AveragedClassifier.rank_features", "choose_panel", "score_panel", "rank_recipe", "read_cells"),
-    *("RowExplanations.to_shap", "log_to_mlflow", "TensorBoard"),
+    *("RowExplanations.to_shap", "log_to_mlflow", "TensorBoard", "HybridClassifier.rank_features", "rank_features"),
+    *("ByLevel", *(f"ByLevel.{name}" for name in ("differences", "from_dict", "load", "plot", "scores", "to_dict"))),
+    *("ByLevel.write", "ByLevel.write_tables", "by_level"),
+    *("patch_heat", "predict_patches", "calibrate_patches", "embed_patches", "linear_head"),
 }
-"""Examples that fit networks of their own, or import much: half a second of processor time and more."""
+"""Examples that fit networks of their own, or import much: a quarter of a second of processor time and more."""
 
 
 def public() -> Iterator[tuple[str, Any]]:
@@ -97,7 +100,7 @@ def selector() -> pg.SelectorClassifier:
 
 @cache
 def ranking() -> pg.FeatureRanking:
-    return clf().rank_features(parts()[2], n_repeats=2)
+    return clf().rank_features(parts()[2], formula="last in", n_repeats=2)
 
 
 @cache

@@ -47,11 +47,13 @@ from permgrad.cli._tables import load_table, show_split, show_table, take_readin
     "--n-workers", type=click.IntRange(1, 1000), default=1, show_default=True, help="Processes on this machine."
 )
 @click.option(
-    "--storage", metavar="URL", help="Storage of the study: sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]"
+    "--storage",
+    metavar="URL",
+    help="Storage of the study: sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]",
 )
 @click.option("--study-name", help="Name in the storage.  [default: the table's]")
 @click.option(
-    "--keep", type=click.IntRange(1, 1000), default=3, show_default=True, help="Number of best networks to keep on disk."
+    "--keep", type=click.IntRange(1, 1000), default=3, show_default=True, help="Number of best networks to keep."
 )
 @click.option(
     "--constraints",

@@ -56,8 +56,8 @@ class RankingEvaluation:
 
     Examples
     --------
-    >>> list(evaluation.rankings)[0], evaluation.agreement.shape[0] == evaluation.agreement.shape[1]
-    ('shapley', True)
+    >>> evaluation.agreement.shape[0] == evaluation.agreement.shape[1]
+    True
     """
 
     rankings: dict[str, FeatureRanking]

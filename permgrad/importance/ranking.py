@@ -486,7 +486,7 @@ class FeatureRanking:
         Examples
         --------
         >>> pg.FeatureRanking.from_dict(ranking.to_dict()).method
-        'shapley'
+        'end_to_end'
         """
         return cls(
             features=tuple(content["features"]),

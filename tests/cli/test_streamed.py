@@ -65,8 +65,8 @@ def test_large_files_are_by_themselves(parts, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sep", ";"], "--sep cannot be had"),
-        (["--rare", "drop"], "--rare cannot be had"),
+        (["--sep", ";"], "--sep cannot be combined"),
+        (["--rare", "drop"], "--rare cannot be combined"),
         (["--evaluate"], "--evaluate trains on tables in memory"),
     ],
 )

@@ -185,7 +185,7 @@ def test_what_cannot_be_split(frame):
         of(frame, group="patient").split()
     frame["visit"] = np.arange(N)
     frame["label"] = np.where(np.arange(N) > 250, "b", "a")
-    with pytest.raises(pg.PermGradError, match="no training row is of class 'b'"):
+    with pytest.raises(pg.PermGradError, match="class 'b' has no training row"):
         of(frame, time="visit").split()
 
 

@@ -130,7 +130,7 @@ def test_saved_and_loaded_predicts_and_ranks_alike(mixed_fit, tmp_path):
     np.testing.assert_allclose(rankings[0].scores, rankings[1].scores, rtol=1e-6, atol=1e-9)
     assert loaded.get_params() == model.get_params()
     files = sorted(path.name for path in (tmp_path / "m").iterdir())
-    assert files == ["estimator.json", "manifest.json", "network.keras"]
+    assert files == ["README.md", "estimator.json", "manifest.json", "network.keras"]
 
 
 def test_the_keras_file_alone_takes_raw_rows(fitted, cancer, tmp_path):

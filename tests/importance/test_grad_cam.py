@@ -239,7 +239,7 @@ def test_skip_connection_is_split_behind_it(rng):
 def test_chosen_layer(random_hybrid, rng):
     model, X = random_hybrid("regression", 1), rng.random((3, 6))
     assert pg.grad_cam_maps(model, X, layer="conv_0").shape == (3, 8, 8, 1)
-    with pytest.raises(pg.PermGradError, match="no convolution 'nope'"):
+    with pytest.raises(pg.PermGradError, match="no suitable convolution 'nope'"):
         pg.grad_cam_maps(model, X, layer="nope")
 
 

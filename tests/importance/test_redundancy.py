@@ -77,7 +77,7 @@ def test_copies_are_redundant_and_a_column_that_stands_alone_is_not(rng):
     assert found.settings["alike"] == [list("abcdef")]
     assert sorted(redundant_columns(found)) == list("abcdef")
     (said,) = redundancy(found)
-    assert "and 2 more tell much the same: on their own they save 0." in said
+    assert "and 2 more carry much the same information: on their own they save 0." in said
 
 
 @pytest.mark.slow

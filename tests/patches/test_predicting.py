@@ -78,7 +78,7 @@ def test_submission(tmp_path, monkeypatch):
     pg.write_submission(path, ["b", "a"], [0.5, 0.75], column="probability")
     assert pd.read_csv(path)["probability"].tolist() == [0.5, 0.75]
     for bad in ([2.5, -1.0], [np.nan, 0.5]):
-        with pytest.raises(pg.PermGradError, match="numbers from 0 to 1"):
+        with pytest.raises(pg.PermGradError, match="probabilities from 0 to 1"):
             pg.write_submission(path, ["b", "a"], bad)
     with pytest.raises(pg.PermGradError, match="must come once"):
         pg.write_submission(path, ["a", "a"], [0.5, 0.5])

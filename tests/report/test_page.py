@@ -206,7 +206,7 @@ def test_the_data_and_the_way_back_are_named(report, table):
     assert table.sha256 in text
     assert "3 in 1 of the columns (cost in $ per $: 3)" in text
     assert "120: 96 to train and validate, 24 to test (split with random state 7)" in text
-    assert "ranked last: same." in text
+    assert "they rank last: same." in text
     assert "table.split(random_state=7)" in text
     assert "pg.HybridClassifier(" in text
     assert "epochs=2" in text
@@ -402,7 +402,7 @@ def test_words_say_what_is_tested_and_of_what():
     assert "twice the median" not in one
     recipe = replace(part, settings={"trainings": 5, "scope": "this recipe"})
     several = " ".join(content.meaning(recipe))
-    assert "p (twice the median of 5 networks’ p-values) tests that this recipe does not gain by the column" in several
+    assert "p (twice the median of 5 networks’ p-values) tests whether this recipe gains by the column" in several
     assert "means over 5 trainings" in several
     assert "do not cover" not in several
     assert "the first of them" in content.limits(recipe, None)[2]

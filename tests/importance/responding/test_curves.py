@@ -252,7 +252,7 @@ def test_bad_input(rng):
         pg.effects(model, X, n_points=1)
     with pytest.raises(pg.PermGradError, match="scale must be one of"):
         pg.effects(model, X, scale="odds")
-    with pytest.raises(pg.PermGradError, match="this model has 2; pass a model of one"):
+    with pytest.raises(pg.PermGradError, match="this model has 2; pass a model with one"):
         pg.effects(Predicts(lambda X: np.ones((len(X), 2))), X)
 
 
