@@ -4,10 +4,9 @@ python -m benchmarks [ROW ...]
 
 Seconds; "first" includes compilation for a network not seen before, "later" is the median of further calls
 (the genes' one call includes it). What would take long is timed on some columns and reckoned for all, as the notes say;
-genes_every times all (ten minutes), and rank_default plays the game through an image.
-"floor" is the time of the arithmetic alone, at the rate at which this
-machine multiplies two 2048 × 2048 float32 matrices. "differ": from the plain loop, over its largest score.
-"MB": peak memory over that of the model and the table.
+genes_every times all (ten minutes), and penalty_mixed is for an accelerator.
+"floor" is the time of the arithmetic alone, at the rate at which this machine multiplies two 2048 × 2048 float32
+matrices. "differ": from the plain loop, over its largest score. "MB": peak memory over that of the model and the table.
 """
 
 from __future__ import annotations

@@ -23,9 +23,10 @@ from tests.oracle import plain_grad_cam, plain_loss, plain_permutation, plain_re
 
 N_REPEATS = 5
 GENES = (20531, 5000, 1000, 100, 10, 5)
-SOME_GENES = 2000
+SOME_GENES = 1000
 PLAIN_GENES = 50
 SHAP_ROWS = 10
+SOME_ROWS = 600
 
 
 def puma() -> Row:
@@ -73,6 +74,15 @@ def _plain_permgrad(model: Any, layout: pg.FeatureLayout, X: np.ndarray, y: np.n
     maps = plain_read(plain_grad_cam(before, after, X, codes, 1), layout)
     losses = plain_subset_losses(model, X, y, "mean")
     return [permutation.mean(axis=(1, 2)), maps.mean(axis=(0, 2)), np.array([*losses.values()])]
+
+
+def first_heloc() -> Row:
+    """The first ranking of a process, which compiles, against a later one; of a network that was hardly trained."""
+    train, val, test = pg.load_dataset("heloc").split(random_state=0)
+    estimator = pg.HybridClassifier(epochs=1, random_state=0)
+    estimator.fit(train.X[:SOME_ROWS], train.y[:SOME_ROWS], validation_data=val)
+    _, first, later = first_and_later(lambda: estimator.rank_features(test.X, test.y), 1)
+    return Row("HELOC: the first ranking of a process / a later one", later, first, first, "≤ 2")
 
 
 def genes() -> Row:
@@ -254,5 +264,5 @@ def _mlp_row(
     )
 
 
-ROWS = [puma, sklearn_mlp, captum_mlp, captum_wide, shap_mlp, genes, genes_test_part]
+ROWS = [puma, first_heloc, sklearn_mlp, captum_mlp, captum_wide, shap_mlp, genes, genes_test_part]
 LONG = [genes_every]

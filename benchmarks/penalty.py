@@ -57,4 +57,5 @@ def _step(optimizer: Any, precision: str, *, regularised: bool = False) -> tuple
     return statistics.median(timed(lambda: model.train_on_batch(X, y))[1] for _ in range(STEPS)), first
 
 
-ROWS = (penalty, penalty_mixed)
+ROWS = [penalty]
+LONG = [penalty_mixed]

@@ -44,16 +44,41 @@ def test_help_names_the_rows(capsys):
             each.main(["--help"])
 
 
-def test_conditional_p_values_at_their_smallest(capsys, monkeypatch):
+@pytest.fixture
+def one_small_network(monkeypatch):
     monkeypatch.setattr(conditional, "N_NETWORKS", 1)
     monkeypatch.setattr(conditional, "TRAIN_ROWS", 100)
+
+
+def first_cells(capsys):
+    return [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_conditional_p_values_at_their_smallest(capsys, one_small_network):
     conditional.main(["--rows", "60", "--tables", "1", "--designs", "category,sine"])
+    assert first_cells(capsys) == ["| category", "| sine"]
+
+
+def test_peers_of_conditional_p_values_at_their_smallest(capsys, one_small_network):
+    pytest.importorskip("hidimstat")
+    conditional.main(["--rows", "60", "--tables", "2", "--designs", "category,sine", "--peers"])
+    conditional.main(["--rows", "60", "--tables", "1", "--designs", "binary", "--fdr", "knockoffs"])
+    assert first_cells(capsys) == ["| category", "| sine", "| binary"]
+
+
+@pytest.mark.slow
+def test_false_discoveries_at_their_smallest(capsys, one_small_network):
+    pytest.importorskip("hidimstat")
     conditional.main(["--rows", "60", "--tables", "1", "--designs", "binary", "--fdr"])
-    assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()] == [
-        "| category",
-        "| sine",
-        "| binary",
-    ]
+    assert first_cells(capsys) == ["| binary"]
+
+
+def test_the_null_is_not_among_a_designs_relevant_columns():
+    for design in (*conditional.TUNED, *conditional.JUDGED):
+        X, y, null, weak, relevant = design(np.random.default_rng(0), 50)
+        assert len(X) == len(y) == 50
+        assert weak in relevant
+        assert not relevant & set(np.atleast_1d(null).tolist())
 
 
 @pytest.mark.slow

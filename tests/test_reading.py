@@ -16,6 +16,7 @@ QUICK = (
     "t.parquet",
     "ranking.json",
     "ranking.parquet",
+    "by.json",
     "data.csv",
     "labels.csv",
     "estimator.json",

@@ -115,6 +115,8 @@ def samples(directory: Path) -> Iterator[tuple[str, Loaded]]:
         path = directory / f"ranking.{suffix}"
         ranking.save(path)
         yield f"ranking.{suffix}", Loaded(path, lambda path=path: pg.FeatureRanking.load(path).table, 0.14)  # type: ignore[misc]
+    pg.by_level(model, X, y, by="c", ranking=ranking, n_repeats=1).write_tables(directory)
+    yield "by.json", Loaded(directory / "by.json", lambda: pg.ByLevel.load(directory / "by.json").differences(), 0.1)
     genes = pd.DataFrame(rng.normal(size=(60, 5)), columns=list("ABCDE")).rename_axis("sample")
     genes.to_csv(directory / "data.csv")
     pd.DataFrame({"sample": genes.index, "Class": frame["y"]}).to_csv(directory / "labels.csv", index=False)

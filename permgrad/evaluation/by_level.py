@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 KIND = "permgrad.ByLevel"
 ALL = "(all rows)"
+MEASURES = {True: ("accuracy", "log_loss"), False: ("r2", "rmse")}
+"""Of classification, and of regression: a score and a loss."""
 MOST_LEVELS = 12
 """Levels of a category, the most frequent; of more distinct numbers, quarters of the rows."""
 FEW, LEAST = 30, 10
@@ -76,7 +78,7 @@ class ByLevel:
     @property
     def measures(self) -> tuple[str, str]:
         """The score and the loss that `table` has."""
-        return ("accuracy", "log_loss") if "accuracy" in self.table else ("r2", "rmse")
+        return MEASURES["accuracy" in self.table]
 
     def scores(self, top: int | None = None) -> pd.DataFrame:
         """Return the columns' scores, a row for each, the best of all rows first, and a column for each level.
@@ -149,10 +151,13 @@ class ByLevel:
         True
         """
         table, importance = (pd.DataFrame(content[name]) for name in ("table", "importance"))
-        numbers = [*table.columns.difference(["level", "rows", "few"])]
-        importance = importance.astype(dict.fromkeys(("score", "low", "high"), float))
+        measures = MEASURES["accuracy" in table]
+        numbers = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
+        kinds = {"level": str, "rows": int, "few": bool, **dict.fromkeys(numbers, float)}
+        of_columns = {"feature": str, "level": str, "score": float, "low": float, "high": float, "rank": int}
         rankings = {level: FeatureRanking.from_dict(known) for level, known in content["rankings"].items()}
-        return cls(content["by"], table.astype(dict.fromkeys(numbers, float)), importance, rankings)
+        by = str(content["by"])
+        return cls(by, table[[*kinds]].astype(kinds), importance[[*of_columns]].astype(of_columns), rankings)
 
     @classmethod
     def load(cls, path: str | Path) -> ByLevel:

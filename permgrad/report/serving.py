@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import sys
 import warnings
 from http import HTTPStatus
 from pathlib import Path
@@ -24,6 +25,7 @@ from permgrad.report.page._render import FILE, KIND, render
 
 MOST_BYTES = 65_536
 """Of a question."""
+LARGEST = sys.float_info.max
 HEADERS = [
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "frame-ancestors 'none'"),
@@ -65,7 +67,7 @@ class WhatIf:
         row, changes = self._checked(question)
         X = self.rows.iloc[[row]].reset_index(drop=True)
         for name, value in changes.items():
-            X[name] = pd.Series([as_cell(value, self.rows[name], name)], dtype=self.rows[name].dtype)
+            X[name] = as_column(value, self.rows[name], name)
         with self._turn, warnings.catch_warnings():  # one question at a time
             warnings.simplefilter("ignore")  # of levels that were not seen in training
             said = self.estimator.predict_proba(X) if self._of_classes else self.estimator.predict(X)
@@ -80,6 +82,22 @@ class WhatIf:
         if not isinstance(changes, dict) or not set(changes) <= set(self.columns):
             raise PermGradError(f"changes must be values of the columns {listing(self.columns, 12)}")
         return row, changes
+
+
+def as_column(value: Any, column: pd.Series, name: str) -> pd.Series:
+    """Return a value of the page as a column of one row, of the same kind as the column that it stands in for.
+
+    Raises
+    ------
+    PermGradError
+        If the column has no such values.
+    """
+    try:
+        return pd.Series([as_cell(value, column, name)], dtype=column.dtype)
+    except PermGradError:
+        raise
+    except (ValueError, OverflowError) as error:  # a whole number or a date that is too large
+        raise PermGradError(f"{name!r} holds no {value}") from error
 
 
 def as_cell(value: Any, column: pd.Series, name: str) -> Any:
@@ -100,7 +118,7 @@ def as_cell(value: Any, column: pd.Series, name: str) -> Any:
         if isinstance(value, str):
             return value
         raise PermGradError(f"{name!r} is text")
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not np.isfinite(value):
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= LARGEST:
         raise PermGradError(f"{name!r} is a number")
     if pd.api.types.is_datetime64_any_dtype(column):
         return pd.Timestamp(value, unit="ms", tz=column.dt.tz)

@@ -26,7 +26,7 @@ def test_results_directory(ranked):
     assert ranked.code == 0, ranked.stderr
     assert {path.name for path in ranked.out.iterdir()} == {
         *("ranking.csv", "ranking.json", "groups.csv", "groups.json", "report.html", "model", "evaluation"),
-        *("manifest.json", "background.parquet"),
+        *("manifest.json", "background.parquet", "rows.parquet", "row_lowest.png", "row_highest.png"),
         *("ranking.png", "first_in.png", "tabular.png", "image.png", "end_to_end.png", "conditional.png"),
         *("agreement.png", "confusion.png", "layout.png", "learning_curves.png", "sample.png"),
         *("reference_models.json", "reliability.png", "roc.png", "precision_recall.png", "effects.png", "page.json"),
@@ -336,3 +336,4 @@ def test_by_a_columns_levels(csv, command, tmp_path):
     whole = importance[importance["level"] == "(all rows)"].set_index("feature")["score"]
     np.testing.assert_allclose(whole[list(ranking.features)], ranking.scores)
     assert {"by.json", "by.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert "The network in each level of kind" in (tmp_path / "out" / "report.html").read_text()

@@ -16,7 +16,7 @@ import permgrad as pg
 from permgrad.report.background import write_rows
 from permgrad.report.loopback import LOOPBACK, loopback_server
 from permgrad.report.page._columns import plain_value
-from permgrad.report.serving import MOST_BYTES, Application, WhatIf, as_cell, results_server
+from permgrad.report.serving import MOST_BYTES, Application, WhatIf, as_column, results_server
 
 
 class Sum:
@@ -98,7 +98,11 @@ def test_who_does_not_know_the_word_or_comes_from_elsewhere_is_refused(rows):
         ({"row": 0, "changes": {"z": 1}}, "changes must be values of the columns 'x', 'n'"),
         ({"row": 0, "changes": {"x": "1"}}, "'x' is a number"),
         ({"row": 0, "changes": {"x": float("inf")}}, "'x' is a number"),
+        ({"row": 0, "changes": {"x": 10**400}}, "'x' is a number"),
+        ({"row": 0, "changes": {"x": float("nan")}}, "'x' is a number"),
         ({"row": 0, "changes": {"n": 1.5}}, "'n' is a whole number"),
+        ({"row": 0, "changes": {"n": 10**30}}, "'n' holds no 1000000000000000000000000000000"),
+        ({"row": 0, "changes": {"day": 1e20}}, "'day' holds no 1e+20"),
         ({"row": 0, "changes": {"site": "c"}}, "'site' is one of 'a', 'b'"),
         ({"row": 0, "changes": {"kind": 1}}, "'kind' is text"),
     ],
@@ -112,7 +116,7 @@ def test_what_is_no_question_is_one_line(rows, question, said):
 def test_a_value_of_the_page_is_what_the_column_holds(rows):
     for name, column in rows.items():
         for value in column.dropna():
-            assert as_cell(plain_value(value), column, name) == value
+            assert as_column(plain_value(value), column, name).tolist() == [value]
 
 
 def test_a_page_that_explains_no_rows_has_no_answers():

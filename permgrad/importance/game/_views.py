@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from permgrad.importance.game._at_once import AtOnce, Route, Stock, floats_of_stock
+from permgrad.importance.game._at_once import AtOnce, Route
+from permgrad.importance.game._by_cells import cell_walks, work_by_cells
+from permgrad.importance.game._stocks import Stock
 from permgrad.importance.game._walk import Walker
 from permgrad.importance.game._windowed import work_of_steps
 from permgrad.importance.network._inputs import Inputs
@@ -25,7 +27,7 @@ CALL_FLOATS = 2**22
 MOST_PAIRS = 1024
 """Pairs of row and donor in a batch that shares an order: smaller batches have more orders, larger ones cost less."""
 STOCK_FLOATS = 2**25
-"""That are kept of rows and weights for walks at once."""
+"""That are kept of rows and weights for walks at once; by cells, a quarter of the memory that may be taken."""
 FUSED_FROM = 100_000
 """Steps of a walk from which on it pays to fuse them: compiling takes half a second."""
 CELLS_PER_CALL = 2_000_000
@@ -78,23 +80,35 @@ class NetworkView:
         self.branches = [branch.name for branch in data.cut.branches]
         self.n_features = len(self.positions[0])
         fuse = n_steps * self.n_features >= FUSED_FROM
-        shares = {branch: work_of_steps(data.cut, branch, of, pairs_of(n_steps)) for branch, of in positions.items()}
-        windowed = tuple(branch for branch, share in shares.items() if share < 1)
-        make = functools.partial(Walker, data.cut, target.task, fuse=fuse, windowed=windowed)
-        self.walker: Walker = data.cut.once(("game", target.task, fuse, windowed), make)
+        windows = {branch: work_of_steps(data.cut, branch, of, pairs_of(n_steps)) for branch, of in positions.items()}
+        windowed = [branch for branch, share in windows.items() if share < 1]
+        cells = [branch for branch in windowed if work_by_cells(data.cut, branch, positions[branch]) < windows[branch]]
+        self._make(fuse, windowed=[branch for branch in windowed if branch not in cells], cells=cells)
+        if cells and not self.at_once:
+            self._make(fuse, windowed=windowed, cells=[])
         self.pairs = min(MOST_PAIRS, CALL_FLOATS // self.walker.widest)
-        self.players = [player for b, branch in enumerate(data.cut.branches) for player in self._players(b, branch)]
         self._terms: dict[Player, Any] = {}
-        whole = data.cut.once(
-            ("game at once", target.task, fuse, windowed), lambda: AtOnce(self.walker, data.cut.model)
-        )
-        self.whole: AtOnce = whole
+
+    def _make(self, fuse: bool, *, windowed: Sequence[Branch], cells: Sequence[Branch]) -> None:
+        """Compile the network's walks, or take them from those who have walked so before."""
+        cut, task, at = self.data.cut, self.target.task, self.data.cut.branches.index
+        planned = {b: cell_walks(cut, b, self.positions[at(b)], fuse=fuse) or {} for b in cells}
+        key = (task, fuse, *windowed, *((b, *(of.tobytes() for of in self.positions[at(b)])) for b in cells))
+        make = functools.partial(Walker, cut, task, fuse=fuse, windowed=windowed, cells=planned)
+        self.walker: Walker = cut.once(("game", *key), make)
+        self.whole: AtOnce = cut.once(("game at once", *key), lambda: AtOnce(self.walker, cut.model))
+        self.players = [player for b, branch in enumerate(cut.branches) for player in self._players(b, branch)]
+        self.at_once = not windowed and self._fits(cells) and (bool(cells) or self._saves_calls())
+
+    def _fits(self, cells: Sequence[Branch]) -> bool:
+        """Tell whether memory allows for what walks at once keep of all rows."""
+        parts = zip(self.walker.ways, self.positions, strict=True)
+        floats = sum(way.floats_of_stock(len(self), of) for way, of in parts)
+        return floats <= (self.data.max_memory // 16 if cells else STOCK_FLOATS)
+
+    def _saves_calls(self) -> bool:
         own = [sum(b == each for _, b in self.players) for each in range(len(self.branches))]
-        self.at_once = (
-            not windowed
-            and self.whole.saves_calls(self.pairs, own)
-            and floats_of_stock(self.walker, len(data), self.positions) <= STOCK_FLOATS
-        )
+        return self.whole.saves_calls(min(MOST_PAIRS, CALL_FLOATS // self.walker.widest), own)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -112,7 +126,7 @@ class NetworkView:
         truth = self.target.truth(rows)
         if self.at_once:
             route = Route(steps, len(self.branches), anew=anew)
-            for selected in self.whole.walk(self.stock, rows, donors, truth, route, anew=anew):
+            for selected in self.whole.walk(self.stocks, rows, donors, truth, route, anew=anew):
                 yield self.target.said(selected)
             return
         state = start = self.walker.start(self.data, rows, donors)
@@ -125,9 +139,9 @@ class NetworkView:
             yield self.target.said(selected)
 
     @functools.cached_property
-    def stock(self) -> Stock:
-        """What walks at once need of all rows and weights."""
-        return Stock(self.walker, self.data, self.positions)
+    def stocks(self) -> list[Stock]:
+        """What walks at once need of all rows and weights, for each branch."""
+        return [way.stock(self.data, of) for way, of in zip(self.walker.ways, self.positions, strict=True)]
 
     def _term(self, player: Player) -> Any:
         """Return what a step of this player needs of all rows and weights; computed once."""

@@ -3,19 +3,20 @@
 A batch is made of pairs: a row, and a donor whose values stand in for whatever the coalition does not see. All pairs
 of a batch follow one order of the players, so a step changes one feature of one branch in all of them: the sums of a
 first Dense layer by one term (`FirstLayer`), the maps of an image branch in the windows that the feature's pixels reach
-(`Windowed`), anything else by computing that branch anew. The other branches' contributions, where branches meet,
-stay as they are.
+(`Windowed`), or where few pixels are drawn in the cells that see several features (`ByCells`), anything else by
+computing that branch anew. The other branches' contributions, where branches meet, stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from permgrad.backend import compiled, keras
+from permgrad.importance.game._by_cells import ByCells
 from permgrad.importance.game._ways import Summed, Way, Whole
 from permgrad.importance.game._windowed import Windowed
 from permgrad.importance.network._inputs import Inputs
@@ -23,6 +24,7 @@ from permgrad.importance.network._target import select
 from permgrad.importance.network.branches import Branch, CutModel
 from permgrad.importance.network.first_layer import first_layer
 from permgrad.importance.network.fusion_point import FusionPoint, fusion_point
+from permgrad.importance.network.windows.cells import CellWalk
 from permgrad.importance.permuting._network import windows_of
 from permgrad.metrics.task import Task
 
@@ -64,11 +66,26 @@ class Walker:
         Compile element-wise steps to one pass over memory, see `fused`: for long games.
     windowed : container of Branch
         Image branches of which windows are computed, see `work_of_steps`.
+    cells : mapping of Branch to dict, optional
+        Those that are walked by cells, at all steps at once only, and how: see `cell_walks`.
     """
 
-    def __init__(self, cut: CutModel, task: Task, *, fuse: bool, windowed: Container[Branch] = ()) -> None:
+    def __init__(
+        self,
+        cut: CutModel,
+        task: Task,
+        *,
+        fuse: bool,
+        windowed: Container[Branch] = (),
+        cells: Mapping[Branch, dict[bool, CellWalk]] | None = None,
+    ) -> None:
         self.task, self.point = task, fusion_point(cut)
-        self.ways = [_way(cut, branch, self.point, fuse, branch in windowed) for branch in cut.branches]
+        self.ways = [
+            ByCells(cut, branch, self.point, cells[branch])
+            if cells and branch in cells
+            else _way(cut, branch, self.point, fuse, branch in windowed)
+            for branch in cut.branches
+        ]
         self.widest = max(self.point.widest, *(way.widest for way in self.ways))
         self._step = [compiled(self._stepping(at), cut.model, *way.models) for at, way in enumerate(self.ways)]
         self._finish = compiled(self._selected, cut.model)

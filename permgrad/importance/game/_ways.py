@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from permgrad.backend import compiled, fused, keras
+from permgrad.importance.game._stocks import Stock, SummedStock, WholeStock
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network.branches import Branch, CutModel, largest_tensor
 from permgrad.importance.network.first_layer import FirstLayer
@@ -16,6 +18,9 @@ from permgrad.importance.network.fusion_point import FusionPoint
 from permgrad.importance.permuting._ways import next_size
 
 ops = keras.ops
+
+SHORT = 128
+"""Steps up to which a product with ones is faster than TensorFlow's running sum."""
 
 
 class Way:
@@ -57,6 +62,22 @@ class Way:
 
     def step(self, part: Any, *given: Any) -> tuple[Any, Any]:
         """Return the new part, and the branch's contribution."""
+        raise NotImplementedError
+
+    def stock(self, data: Inputs, positions: Sequence[np.ndarray]) -> Stock:
+        """Return what walks at once need of all rows and weights, given each feature's columns."""
+        raise NotImplementedError
+
+    def floats_of_stock(self, n_rows: int, positions: Sequence[np.ndarray]) -> int:
+        """Count the numbers that a stock holds, before it is made."""
+        raise NotImplementedError
+
+    def floats_of_walk(self, n_steps: int) -> int:
+        """Count the floats of the widest tensor of so many steps at once, for a pair."""
+        return (n_steps + 1) * self.widest
+
+    def stages(self, given: Sequence[Any], kept: Any, *, anew: bool) -> Any:
+        """Return the branch's contribution where nothing is seen and after each step, flat; see `Stock`."""
         raise NotImplementedError
 
 
@@ -105,6 +126,31 @@ class Summed(Way):
         sums = sums + moved
         return sums, self.first.activate(sums)
 
+    def stock(self, data: Inputs, positions: Sequence[np.ndarray]) -> Stock:
+        """See `Way.stock`."""
+        return SummedStock(data.of_branch(self.branch), [self.feature(data, columns) for columns in positions])
+
+    def floats_of_stock(self, n_rows: int, positions: Sequence[np.ndarray]) -> int:
+        """See `Way.floats_of_stock`."""
+        width = max(map(len, positions)) * (1 if self.first.linear else self.first.size)
+        return 2 * len(positions) * width * (n_rows + self.first.width)
+
+    def stages(self, given: Sequence[Any], kept: Any, *, anew: bool) -> Any:
+        """See `Way.stages`."""
+        donors, change, order = given
+        moved = ops.matmul(change, ops.take(kept, order, axis=0))
+        stages = ops.reshape(self.first.sums(donors)[None] + _running(moved, anew), (-1, self.first.width))
+        return self.point.contribute(self.at, self.first.finish(self.first.activate(stages)))
+
+
+def _running(moved: Any, anew: bool) -> Any:
+    """Return what was moved up to each time, (n_steps + 1, ...); with `anew`, in the step before it alone."""
+    n, shape = moved.shape[0], moved.shape[1:]
+    if not anew and n <= SHORT:
+        before = np.tril(np.ones((n + 1, n), np.float32), -1)
+        return ops.reshape(ops.matmul(before, ops.reshape(moved, (n, -1))), (n + 1, *shape))
+    return ops.concatenate([ops.zeros((1, *shape)), moved if anew else ops.cumsum(moved, axis=0)])
+
 
 @dataclass(frozen=True, eq=False)
 class Term:
@@ -151,3 +197,20 @@ class Whole(Way):
 
     def _contribution(self, seen: Any) -> Any:
         return self.point.contribute(self.at, self.branch.encoder(seen, training=False))
+
+    def stock(self, data: Inputs, positions: Sequence[np.ndarray]) -> Stock:
+        """See `Way.stock`."""
+        places = ops.stack([self.feature(data, columns) for columns in positions])
+        return WholeStock(data.of_branch(self.branch), places)
+
+    def floats_of_stock(self, n_rows: int, positions: Sequence[np.ndarray]) -> int:
+        """See `Way.floats_of_stock`."""
+        return len(positions) * math.prod(self.shape) // 4
+
+    def stages(self, given: Sequence[Any], kept: Any, *, anew: bool) -> Any:
+        """See `Way.stages`."""
+        donors, rows = ops.convert_to_tensor(given[0]), ops.convert_to_tensor(given[1])
+        places = ops.take(kept, given[2], axis=0)
+        seen = places if anew else ops.cumsum(ops.cast(places, "int32"), axis=0) > 0
+        after = ops.where(seen, rows[None], donors[None])
+        return self._contribution(ops.reshape(ops.concatenate([donors[None], after]), (-1, *self.shape)))

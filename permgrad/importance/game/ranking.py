@@ -12,6 +12,7 @@ from permgrad.backend import compiled, keras
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import LEVEL, interval
 from permgrad.importance.budget import Budget
+from permgrad.importance.game._by_cells import work_by_cells
 from permgrad.importance.game._tally import Tally
 from permgrad.importance.game._views import ModelView, NetworkView, View, pairs_of
 from permgrad.importance.game._windowed import work_of_steps
@@ -39,11 +40,14 @@ CREDIBLE = 0.1
 def numbers_walked(data: Inputs, positions: Mapping[Branch, Sequence[np.ndarray]]) -> float:
     """Count the numbers that the fewest walks compute, as far as the branches' largest tensors tell.
 
-    Of an image branch the share of it that windows take; `positions` are each feature's in a branch's flat rows.
+    Of an image branch the share of it that windows or cells take; `positions` are each feature's in its flat rows.
     """
     walks = 2 * LEAST_ROUNDS * min(len(data), MOST_ROWS) * DONORS
     n_pairs = pairs_of(len(data) * DONORS)
-    shares = {branch: min(1.0, work_of_steps(data.cut, branch, of, n_pairs)) for branch, of in positions.items()}
+    shares = {}
+    for branch, of in positions.items():
+        windows = work_of_steps(data.cut, branch, of, n_pairs)
+        shares[branch] = min(windows, work_by_cells(data.cut, branch, of)) if windows < 1 else 1.0
     return walks * sum(len(of) * largest_tensor(branch.encoder) * shares[branch] for branch, of in positions.items())
 
 

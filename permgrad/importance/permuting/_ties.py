@@ -59,7 +59,7 @@ class Features:
     @classmethod
     def of(cls, Z: np.ndarray) -> Features:
         """Make the features of the columns of `Z`, of shape (n_rows, n_columns); the first ones get products."""
-        raw, scores = standardised(Z), standardised(_normal_scores(Z))
+        raw, scores = standardised(Z), standardised(normal_scores(Z))
         n, d = Z.shape
         bumps = 2 * np.exp(-0.5 * ((scores[:, :, None] - KNOTS) / WIDTH) ** 2).reshape(n, -1)
         first, second = np.triu_indices(min(d, MOST_IN_PRODUCTS))
@@ -207,17 +207,26 @@ def learned(
     return predictions, features, fit.penalties
 
 
-def cross_predicted(Z: np.ndarray, targets: np.ndarray, random_state: int) -> np.ndarray:
-    """Predict targets from the columns of `Z`, each fifth of the rows by the others.
+def cross_predicted(
+    Z: np.ndarray, targets: np.ndarray, fold: np.ndarray, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Predict targets from the columns of `Z`, each fold's rows by the others.
 
     A prediction of a row by all others would betray the row: where nothing is to be learned it is their mean, the lower
     the higher the row's own value.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_rows, n_columns)
+    targets : ndarray of shape (n_rows, n_targets)
+    fold : ndarray of shape (n_rows,), int
+    groups : ndarray of shape (n_rows,), optional
+        Of rows that are left out together where penalties are chosen.
     """
-    _, features, penalties = learned(Features.of(Z), targets, 0.0)
-    A, n = features.values, len(Z)
-    predicted = np.empty_like(targets)
-    fold = folds_of(n, random_state)
-    for number in range(5):
+    _, features, penalties = learned(Features.of(Z), targets, 0.0, groups)
+    A = features.values
+    predicted = np.empty(targets.shape)
+    for number in np.unique(fold):
         train = fold != number
         centre, mean = A[train].mean(axis=0), targets[train].mean(axis=0)
         K = A[train] - centre
@@ -229,13 +238,13 @@ def cross_predicted(Z: np.ndarray, targets: np.ndarray, random_state: int) -> np
     return predicted
 
 
-def folds_of(n: int, random_state: int, groups: np.ndarray | None = None) -> np.ndarray:
-    """Deal rows out to five folds at random, those of a group to one: the number of each row's fold, (n,)."""
+def folds_of(n: int, random_state: int, groups: np.ndarray | None = None, n_folds: int = 5) -> np.ndarray:
+    """Deal rows out to folds at random, those of a group to one: the number of each row's fold, (n,)."""
     rng = np.random.default_rng(random_state)
     if groups is None:
-        return rng.permutation(n) % 5
+        return rng.permutation(n) % n_folds
     unit = np.unique(groups, return_inverse=True)[1]
-    return (rng.permutation(int(unit.max()) + 1) % 5)[unit]
+    return (rng.permutation(int(unit.max()) + 1) % n_folds)[unit]
 
 
 def standardised(X: np.ndarray) -> np.ndarray:
@@ -245,7 +254,7 @@ def standardised(X: np.ndarray) -> np.ndarray:
     return (X - X.mean(axis=0)) / np.where(spread > 1e-9 * np.maximum(np.abs(X).max(axis=0), 1e-30), spread, np.inf)
 
 
-def _normal_scores(X: np.ndarray) -> np.ndarray:
+def normal_scores(X: np.ndarray) -> np.ndarray:
     return norm.ppf((rankdata(X, axis=0) - 0.5) / len(X))
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from permgrad.errors import PermGradError
-from permgrad.importance.permuting._ties import cross_predicted
+from permgrad.importance.permuting._halving import by_most_and_half
+from permgrad.importance.permuting._ties import cross_predicted, folds_of
 
 ROWS_PER_BIN = 10
 """At most; rows that trade values are alike, and few of them keep their own."""
@@ -106,7 +107,29 @@ class AlikeRows:
         if not len(others) or not np.ptp(Z[:, columns], axis=0).any():
             return np.zeros((len(Z), 0))
         random_state = int(np.random.default_rng([self._seed, *at]).integers(2**31))
-        return _main_directions(_predicted(Z[:, others], Z[:, columns], random_state))
+        return _main_directions(_predicted(Z[:, others], Z[:, columns], random_state))[0]
+
+
+def told_by_most_and_half(
+    others: np.ndarray, own: np.ndarray, random_state: int, groups: np.ndarray | None
+) -> list[np.ndarray]:
+    """Predict a feature and its spread as `AlikeRows.expected` does, by better learners, at some three times the price.
+
+    Parameters
+    ----------
+    others, own : ndarray of shape (n_rows, n_columns)
+    random_state : int
+    groups : ndarray of shape (n_rows,), optional
+
+    Returns
+    -------
+    by_most, by_half : ndarray of shape (n_rows, at most 3)
+        See `by_most_and_half`; of the spread there is one prediction.
+    """
+    by_most, by_half = by_most_and_half(others, own.astype(float), random_state, groups, with_trees=True)
+    spread = _worthwhile(others, np.abs(own - by_most), random_state)
+    also = [] if spread is None else [spread]
+    return _main_directions(np.hstack([by_most, *also]), np.hstack([by_half, *also]))
 
 
 def _predictors(Z: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -119,7 +142,7 @@ def _predictors(Z: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 def _predicted(others: np.ndarray, own: np.ndarray, random_state: int) -> np.ndarray:
     """Predict a feature's columns and their spread from others, each row by models that did not see it."""
-    mean = cross_predicted(others, own.astype(float), random_state)
+    mean = cross_predicted(others, own.astype(float), folds_of(len(own), random_state))
     further = _worthwhile(others, own - mean, random_state)
     if further is not None:
         mean = mean + further
@@ -141,12 +164,13 @@ def _worthwhile(others: np.ndarray, values: np.ndarray, random_state: int) -> np
     return predicted if explained > WORTH else None
 
 
-def _main_directions(predicted: np.ndarray) -> np.ndarray:
-    """Return the predictions along the directions in which they vary most, three at most."""
+def _main_directions(predicted: np.ndarray, *like: np.ndarray) -> list[np.ndarray]:
+    """Return the predictions, and others of the same, along the directions in which they vary most, three at most."""
     if predicted.shape[1] <= DIMENSIONS:
-        return predicted
-    centred = predicted - predicted.mean(axis=0)
-    return centred @ np.linalg.svd(centred, full_matrices=False)[2][:DIMENSIONS].T
+        return [predicted, *like]
+    mean = predicted.mean(axis=0)
+    directions = np.linalg.svd(predicted - mean, full_matrices=False)[2][:DIMENSIONS].T
+    return [(each - mean) @ directions for each in (predicted, *like)]
 
 
 def _leaves_of(predicted: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ from permgrad.importance.ranking import FeatureRanking
 Via = Literal["tabular", "image", "both"]
 KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both": ["tabular", "image"]}
 """Which branches are permuted."""
-UNTOLD = 0.05
-"""Share of what regressions left that trees may still find before it is said that ties were learned badly."""
+UNTOLD = 0.5
+"""Share of what a p-value tests that ties still to be learned may take off before they are said to be learned badly."""
 FOUND = 0.05
 """p-value of a feature that is found, and that bad ties may have made small."""
 METHODS = {"tabular": "permutation", "image": "image_permutation", "both": "end_to_end"}
@@ -143,10 +143,10 @@ def permutation_importance(
     With ``conditional=True``, the null hypothesis is that the target is independent of the feature, given the other
     columns; the alternative is that the network's use of the feature is related to the target. See
     `independence_p_value`: a t-test of products over rows, without random draws. It is valid for any network as far as
-    the dependence among columns can be learned from these rows: linear, non-linear in one column, products of two, and
-    what trees find. It flags too many features if there are few rows per column, or if dependences are steep or involve
-    three or more columns; `docs/evidence.md` has the figures. If trees still find something in the residuals, a warning
-    names the features, and ``settings["untold"]`` has the share.
+    ridge, kernel regression and trees can learn the dependence among columns from these rows, and as far as what is left
+    to learn falls with the number of rows as usual. With few rows per column it may flag too many features;
+    `docs/evidence.md` has the figures. If what is left to learn is more than half of what would otherwise be tested, a
+    warning names the features, and ``settings["untold"]`` has the share.
 
     References
     ----------
@@ -301,8 +301,9 @@ def badly_told(measurement: Any, features: tuple[str, ...]) -> dict[str, float]:
     badly = {features[i]: float(untold[i]) for i in np.flatnonzero((untold > UNTOLD) & found)}
     if badly:
         warnings.warn(
-            f"what the other columns tell of these features, or of the target, was learned badly, and their conditional"
-            f" p-values may be too small: {listing(badly)}; rank them on more rows",
+            "the other columns tell more of these features, or of the target, than was learned from"
+            f" {len(measurement.target.y)} rows, and their conditional p-values may be too small: {listing(badly)};"
+            " rank them on more rows",
             stacklevel=4,
         )
     return badly

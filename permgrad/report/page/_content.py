@@ -270,7 +270,10 @@ def _tested(ranking: FeatureRanking) -> list[str]:
             "There are few rows for so many columns: dependences among columns may be missed, and p be too small."
         )
     if badly:
-        said.append(f"Dependence on the other columns was learned badly, and p may be too small: {_cut(list(badly))}.")
+        said.append(
+            "Dependence of these columns, or of the target, on the other columns was not fully learned, and p may be too"
+            f" small: {_cut(list(badly))}."
+        )
     return said
 
 

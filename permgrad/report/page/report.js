@@ -30,8 +30,8 @@
   }
   function drawFigure(figure, spec = asked.charts[figure.dataset.chart]) {
     if (!spec || figure.querySelector(".drawn")) return;
+    figure.classList.add("asked"); // first: what is not shown has no width to fill
     draw(figure, spec);
-    figure.classList.add("asked");
   }
 
   // Tabs: the navigation's links are tabs, the parts of the page their panels.

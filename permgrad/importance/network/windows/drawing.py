@@ -38,6 +38,11 @@ class Drawing:
         height, width, channels = self.image.shape[1:]
         return height, width, channels
 
+    @property
+    def n_columns(self) -> int:
+        """Count the columns in front of the image; of an image that is the input, its numbers."""
+        return int(np.prod(self.shape if self.before is None else self.before.before.inputs[0].shape[1:]))
+
     def draw(self, rows: Any) -> Any:
         """Return the rows' images."""
         return ops.cast(rows, "float32") if self.to_image is None else self.to_image(rows, training=False)

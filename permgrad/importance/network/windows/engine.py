@@ -89,7 +89,7 @@ class WindowedBranch:
         self.widest_of_start = max(sizes)
         self.whole_work = work_of(branch.encoder)
         self._start = compiled(self._started, model)
-        self._empty = compiled(self._of_empty, model)
+        self._empty = compiled(self.of_empty, model)
 
     def start(self, blocks: Iterable[Any]) -> list[Any]:
         """Compute what is kept of rows, given block after block: the cells of maps, see `Kept`, and the end's."""
@@ -183,7 +183,7 @@ class WindowedBranch:
             return value
         return whole_map(value, of_empty[number], self.live[number], self.shapes[number][:2])
 
-    def _of_empty(self) -> list[Any]:
+    def of_empty(self) -> list[Any]:
         """Return the maps of an image on which nothing is drawn, (height * width, channels), and the end's of it."""
         values = [ops.zeros((1, *self.drawing.shape))]
         for stage in self.stages:

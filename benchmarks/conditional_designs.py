@@ -1,0 +1,245 @@
+"""Tables whose truth is known: a column that tells nothing beyond ties to others, and one that tells a little.
+
+What a conditional p-value says of them was looked at while the method was made for those of `TUNED`, and only
+afterwards for those of `JUDGED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr
+
+Design = Callable[[Any, int], tuple[np.ndarray, np.ndarray, Any, int, set[int]]]
+"""Generator, rows → columns, target, null column(s), weak column, all relevant columns."""
+
+
+def independent(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    return X, _base(X) + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def toeplitz(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    for j in range(1, 12):
+        X[:, j] = 0.8 * X[:, j - 1] + 0.6 * X[:, j]
+    y = X[:, [1, 4, 7, 10]] @ [1.5, 1.2, 1.0, 0.15] + rng.normal(size=n)
+    return X, y, 5, 10, {1, 4, 7, 10}
+
+
+def product(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 11] = X[:, 0] * X[:, 1] + 0.3 * rng.normal(size=n)
+    y = X[:, 0] * X[:, 1] + X[:, 1] * X[:, 2] + X[:, 0] * X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n)
+    return X, y, 11, 3, {0, 1, 2, 3}
+
+
+def sine(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 11] = np.sin(2 * X[:, 0]) + 0.4 * rng.normal(size=n)
+    return X, 1.5 * np.sin(2 * X[:, 0]) + X[:, 1] + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def heavy_tails(rng: Any, n: int) -> Any:
+    X = rng.standard_t(2.5, size=(n, 12))
+    X[:, 11] = 0.8 * X[:, 0] + 0.6 * rng.standard_t(2.5, size=n)
+    return X, _base(X) + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def binary(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    mixed = X[:, 0] + 0.7 * X[:, 1]
+    X[:, 11] = mixed + 0.5 * rng.normal(size=n) > 0
+    return X, _base(X) + 1.5 * (mixed > 0) + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def weak_ties(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 40))
+    X[:, 39] = 0.16 * X[:, :39].sum(axis=1) + 0.3 * rng.normal(size=n)
+    return X, 0.25 * X[:, :39].sum(axis=1) - 0.1 * X[:, 3] + rng.normal(size=n), 39, 3, set(range(39))
+
+
+def category(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 11))
+    level = (ndtr(0.9 * X[:, 0] + 0.436 * rng.normal(size=n)) * 12).astype(int).clip(0, 11)
+    said = 2 * np.sin(2 * X[:, 0]) + X[:, 1] + 0.15 * X[:, 3] + rng.logistic(size=n)
+    return np.hstack([X, np.eye(12)[level]]), (said > 0).astype(int), np.arange(11, 23), 3, {0, 1, 3}
+
+
+def absolute(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.abs(X[:, 0] - X[:, 1])
+    X[:, 11] = known + 0.3 * rng.normal(size=n)
+    return X, 2 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def triple(rng: Any, n: int) -> Any:
+    X = rng.uniform(-1.7, 1.7, size=(n, 12))
+    known = X[:, 0] * X[:, 1] * X[:, 2]
+    X[:, 11] = known + 0.3 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 0] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def ratio(rng: Any, n: int) -> Any:
+    X = rng.lognormal(sigma=0.7, size=(n, 12))
+    known = X[:, 0] / X[:, 1]
+    X[:, 11] = known * rng.lognormal(sigma=0.3, size=n)
+    return X, 2 * np.log(known) + np.log(X[:, 2]) + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def switch(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 2] = X[:, 2] > 0
+    known = np.where(X[:, 2] > 0, X[:, 0], -X[:, 0])
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 1] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def spread(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 11] = np.abs(X[:, 0]) * rng.standard_t(4, size=n)
+    return X, 1.5 * X[:, 0] ** 2 + X[:, 1] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 3}
+
+
+def counts(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 11] = rng.poisson(np.exp(0.6 * X[:, 0] + 0.6 * X[:, 1]))
+    y = 1.5 * np.exp(0.5 * X[:, 0] + 0.5 * X[:, 1]) + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n)
+    return X, y, 11, 3, {0, 1, 2, 3}
+
+
+def maximum(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = X[:, :3].max(axis=1)
+    X[:, 11] = known + 0.3 * rng.normal(size=n)
+    return X, 2 * known + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def heavier_tails(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 0] = rng.standard_t(1.5, size=n)
+    X[:, 11] = X[:, 0] + 0.5 * rng.standard_t(1.5, size=n)
+    return X, 2 * np.tanh(X[:, 0]) + X[:, 1] + 0.15 * X[:, 3] + rng.standard_t(3, size=n), 11, 3, {0, 1, 3}
+
+
+def three_classes(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 11] = X[:, 0] * X[:, 1] + 0.4 * rng.normal(size=n)
+    said = np.stack([2 * X[:, 0] * X[:, 1], X[:, 2] + 0.3 * X[:, 3], np.zeros(n)], axis=1)
+    return X, (said + rng.gumbel(size=(n, 3))).argmax(axis=1), 11, 3, {0, 1, 2, 3}
+
+
+def rare_class(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 11] = X[:, 0] ** 2 + 0.5 * rng.normal(size=n)
+    said = -3.5 + 1.2 * X[:, 0] ** 2 + 0.3 * X[:, 3] + X[:, 1] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 3}
+
+
+def uneven_noise(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 11] = 0.9 * X[:, 0] + 0.436 * rng.normal(size=n)
+    y = 1.5 * X[:, 0] + X[:, 1] ** 2 + 0.2 * X[:, 3] + np.exp(0.5 * X[:, 0]) * rng.normal(size=n)
+    return X, y, 11, 3, {0, 1, 3}
+
+
+def one_factor(rng: Any, n: int) -> Any:
+    X = np.sqrt(0.8) * rng.normal(size=(n, 1)) + np.sqrt(0.2) * rng.normal(size=(n, 12))
+    y = X[:, :6] @ [1.5, 1.5, 1.2, 1.2, 1.0, 0.35] + rng.normal(size=n)
+    return X, y, 11, 5, set(range(6))
+
+
+def fast_sine(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.sin(3 * X[:, 0])
+    X[:, 11] = known + 0.3 * rng.normal(size=n)
+    return X, 2 * known + X[:, 1] + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def switched_classes(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.where(X[:, 2] > 0, X[:, 0], X[:, 1])
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    said = np.stack([2 * known, X[:, 4] + 0.3 * X[:, 3], np.zeros(n)], axis=1)
+    return X, (said + rng.gumbel(size=(n, 3))).argmax(axis=1), 11, 3, {0, 1, 2, 3, 4}
+
+
+def ordered_levels(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = X[:, 0] + X[:, 1]
+    X[:, 11] = np.digitize(known + 0.6 * rng.normal(size=n), [-1.5, -0.5, 0.5, 1.5])
+    return X, 2 * np.tanh(known) + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def waiting_times(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = 0.5 * X[:, 0] + 0.5 * X[:, 1]
+    X[:, 11] = np.exp(known) * rng.gamma(2.0, 0.5, size=n)
+    said = -0.5 + 2 * known + X[:, 2] + 0.2 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
+
+
+def bent_product(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = X[:, 0] * X[:, 1]
+    X[:, 11] = np.tanh(known) + 0.3 * rng.normal(size=n)
+    said = 2 * np.tanh(known) + X[:, 2] * X[:, 4] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3, 4}
+
+
+def radius(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.sqrt((X[:, :3] ** 2).sum(axis=1))
+    X[:, 11] = known + 0.3 * rng.normal(size=n)
+    return X, 2 * known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
+def middle_of_three(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.median(X[:, :3], axis=1)
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    said = 3 * known + X[:, 4] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3, 4}
+
+
+def slopes_by_level(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    level = rng.integers(0, 4, size=n)
+    X[:, 5:9] = np.eye(4)[level]
+    known = np.array([1.5, 0.5, -0.5, -1.5])[level] * X[:, 0]
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 1] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 3, 5, 6, 7, 8}
+
+
+def many_zeros(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = X[:, 0] + X[:, 1]
+    X[:, 11] = np.where(known + 0.5 * rng.normal(size=n) > 0, np.exp(0.5 * X[:, 2] + 0.4 * rng.normal(size=n)), 0)
+    y = 1.5 * ndtr(2 * known) * np.exp(0.5 * X[:, 2]) + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n)
+    return X, y, 11, 3, {0, 1, 2, 3, 4}
+
+
+def toeplitz_product(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    for j in range(1, 11):
+        X[:, j] = 0.8 * X[:, j - 1] + 0.6 * X[:, j]
+    known = X[:, 0] * X[:, 4]
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 8] + 0.3 * X[:, 2] + rng.normal(size=n), 11, 2, {0, 2, 4, 8}
+
+
+def _base(X: np.ndarray) -> np.ndarray:
+    return X[:, :3] @ [1.5, 1.2, 1.0]
+
+
+TUNED: list[Design] = [
+    *(independent, toeplitz, product, sine, fast_sine, heavy_tails, binary, weak_ties, category, one_factor),
+    *(counts, maximum, three_classes, triple, switched_classes),
+]
+JUDGED: list[Design] = [
+    *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
+    *(ordered_levels, waiting_times, bent_product),
+    *(radius, middle_of_three, slopes_by_level, many_zeros, toeplitz_product),
+]

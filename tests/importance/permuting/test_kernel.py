@@ -1,0 +1,94 @@
+"""Kernel regression in a learned metric, and predictions from most of the rows and from half of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from permgrad.importance.permuting import _kernel
+from permgrad.importance.permuting._halving import by_most_and_half
+from permgrad.importance.permuting._kernel import KernelRidge
+from permgrad.importance.permuting._ties import cross_predicted, folds_of
+
+
+def product_of_three(rng, n):
+    X = rng.uniform(-1.7, 1.7, size=(n, 7))
+    return X, X[:, :3].prod(axis=1)[:, None]
+
+
+def slow_kernel(A, B):
+    far = np.sqrt(5) * np.array([[np.linalg.norm(a - b) for b in B] for a in A])
+    return (1 + far + far**2 / 3) * np.exp(-far)
+
+
+def test_gradients_are_those_of_small_steps(rng):
+    A, alpha = rng.normal(size=(8, 3)), rng.normal(size=8)
+    gradients = _kernel._gradients(A, alpha)
+    for column in range(3):
+        step = np.zeros(3)
+        step[column] = 1e-5
+        up, down = (slow_kernel(A + sign * step, A) @ alpha for sign in (1, -1))
+        np.testing.assert_allclose(gradients[:, column], (up - down) / 2e-5, atol=1e-6)
+
+
+def test_errors_are_those_of_leaving_each_row_out(rng):
+    A, T = rng.normal(size=(12, 2)), rng.normal(size=(12, 2))
+    errors, weights, best = _kernel._fit(A, T, np.array([0.1, 1.0]))
+    K = slow_kernel(A, A)
+    for k, number in enumerate(best):
+        penalised = K + [0.1, 1.0][number] * np.eye(12)
+        np.testing.assert_allclose(penalised @ weights[:, k], T[:, k])
+        left = [
+            T[i, k] - K[i, rows] @ np.linalg.solve(penalised[np.ix_(rows, rows)], T[rows, k])
+            for i in range(12)
+            for rows in [np.delete(np.arange(12), i)]
+        ]
+        assert errors[k] == pytest.approx(np.mean(np.square(left)))
+
+
+def test_a_fold_is_predicted_by_the_other_rows_alone(rng):
+    X, T = product_of_three(rng, 60)
+    fold, kernel = folds_of(60, 0), KernelRidge(X, T, 0)
+    predicted = kernel.predicted(X, T, fold)
+    A = _kernel._inputs(X) * kernel.scales
+    inside, mean = fold != 2, T[fold != 2].mean()
+    weights = np.linalg.solve(slow_kernel(A[inside], A[inside]) + kernel.penalties[0] * np.eye(48), T[inside] - mean)
+    np.testing.assert_allclose(predicted[fold == 2], mean + slow_kernel(A[fold == 2], A[inside]) @ weights)
+    changed = np.where(fold[:, None] == 2, 100, T)
+    np.testing.assert_allclose(kernel.predicted(X, changed, fold)[fold == 2], predicted[fold == 2])
+
+
+def test_scales_find_the_columns_that_count_and_a_product_of_three_is_learned(rng):
+    X, T = product_of_three(rng, 500)
+    kernel = KernelRidge(X, T, 0)
+    scales = kernel.scales.reshape(2, 7).max(axis=0)
+    assert scales[:3].min() > 3 * scales[3:].max()
+    predicted = kernel.predicted(X, T, folds_of(500, 0))
+    assert np.corrcoef(predicted[:, 0], T[:, 0])[0, 1] > 0.95
+    by_ridge = cross_predicted(X, T, folds_of(500, 0))
+    assert np.corrcoef(by_ridge[:, 0], T[:, 0])[0, 1] < 0.7
+
+
+def test_of_a_group_one_row_tells_scales(rng):
+    groups = np.repeat(np.arange(5), 4)
+    rows = _kernel._unrelated(20, rng, groups)
+    assert sorted(groups[rows]) == list(range(5))
+    assert sorted(_kernel._unrelated(20, rng, None)) == list(range(20))
+
+
+def test_half_of_the_rows_tell_less(rng):
+    X, T = product_of_three(rng, 300)
+    T = T + 0.3 * rng.normal(size=T.shape)
+    by_most, by_half = by_most_and_half(X, T, 0, with_trees=False)
+    most, half = (((each - T) ** 2).mean() for each in (by_most, by_half))
+    assert most < half < T.var()
+
+
+def test_no_row_is_predicted_by_its_group(rng):
+    """Each group has a value of its own that no column tells: nothing can be learned of it by other groups."""
+    groups = np.repeat(np.arange(60), 5)
+    X = np.column_stack([rng.normal(size=60)[groups], rng.normal(size=60)[groups]])
+    T = rng.normal(size=60)[groups, None]
+    for predicted in by_most_and_half(X, T, 0, groups, with_trees=True):
+        assert ((predicted - T) ** 2).mean() > 0.9 * T.var()
+    assert ((by_most_and_half(X, T, 0, with_trees=True)[0] - T) ** 2).mean() < 0.3 * T.var()
