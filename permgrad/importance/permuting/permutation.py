@@ -143,8 +143,8 @@ def permutation_importance(
     With ``conditional=True``, the null hypothesis is that the target is independent of the feature, given the other
     columns; the alternative is that the network's use of the feature is related to the target. See
     `independence_p_value`: a t-test of products over rows, without random draws. It is valid for any network as far as
-    ridge, kernel regression and trees can learn the dependence among columns from these rows, and as far as what is left
-    to learn falls with the number of rows as usual. With few rows per column it may flag too many features;
+    ridge, kernel regression and trees can learn the dependence among columns from these rows, and as far as what is
+    left to learn falls with the number of rows as usual. With few rows per column it may flag too many features;
     `docs/evidence.md` has the figures. If what is left to learn is more than half of what would otherwise be tested, a
     warning names the features, and ``settings["untold"]`` has the share.
 
