@@ -15,15 +15,42 @@ from sklearn.utils.validation import check_is_fitted
 
 
 class PermGradError(ValueError):
-    """Input that permgrad cannot use; the message says what was expected, what came and what to do."""
+    """Input that permgrad cannot use; the message says what was expected, what was given and what to do.
+
+    Examples
+    --------
+    >>> try:
+    ...     pg.load_dataset("iriss")
+    ... except pg.PermGradError as error:
+    ...     print(str(error).split(";")[0])
+    no data set 'iriss'
+    """
 
 
 class UnfittedError(PermGradError, NotFittedError):
-    """An estimator used before it was fitted."""
+    """An estimator used before it was fitted.
+
+    Examples
+    --------
+    >>> try:
+    ...     pg.HybridClassifier().predict(table.X)
+    ... except pg.UnfittedError:
+    ...     print("fit it first")
+    fit it first
+    """
 
 
 class FileFormatError(PermGradError):
-    """A file that permgrad did not write, or that is damaged."""
+    """A file that permgrad did not write, or that is damaged.
+
+    Examples
+    --------
+    >>> try:
+    ...     pg.load("absent")
+    ... except pg.FileFormatError as error:
+    ...     print(str(error).split(":")[0])
+    cannot read absent/estimator.json
+    """
 
 
 def require(extra: str, what: str, *packages: str) -> None:

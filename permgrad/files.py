@@ -94,4 +94,4 @@ def read_json(path: str | Path, *, kind: str) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> None:
-    raise PermGradError(f"{name} is no number of JSON's")
+    raise PermGradError(f"{name} is not a JSON number")

@@ -109,32 +109,34 @@ READING = [
     _of_table("--sep", metavar="C", help="Separator of fields: a character, tab or blanks.  [default: guessed]"),
     _of_table("--decimal", type=click.Choice([".", ","]), help="Decimal mark.  [default: guessed]"),
     _of_table("--encoding", metavar="NAME", help="Text encoding, such as latin-1.  [default: guessed]"),
-    _of_table("--header/--no-header", default=None, help="Whether the first line names columns.  [default: guessed]"),
-    _of_table("--na", multiple=True, metavar="TEXT", help="Text that also means a missing value; may be repeated."),
+    _of_table(
+        "--header/--no-header", default=None, help="Whether the first line holds column names.  [default: guessed]"
+    ),
+    _of_table("--na", multiple=True, metavar="TEXT", help="Further text that means a missing value; may be repeated."),
     _of_table("--sheet", metavar="NAME", help="Excel sheet: a name, or a number from 0.  [default: the first]"),
     _of_table("--drop", multiple=True, metavar="COL", help="Column to leave out; may be repeated."),
     _of_table("--as", "kinds", multiple=True, type=ColumnKind(), help="Kind of a column; may be repeated."),
     _of_table(
         "--group",
         metavar="COL",
-        help="Column whose rows of one value belong together (a patient): no group is on both sides of a split, and"
-        " intervals count groups. No feature.",
+        help="Column of groups: rows with the same value belong together (a patient). No group is on both sides of a"
+        " split, and intervals resample groups. Not a feature.",
     ),
     _of_table(
         "--time",
         metavar="COL",
-        help="Column of dates or numbers: the latest rows are tested on, the latest before decide when training stops."
-        " A feature, unless it is dropped.",
+        help="Column of dates or numbers: the latest rows are the test rows, the latest rows before those decide when"
+        " training stops. A feature, unless you drop it.",
     ),
-    _of_table("--weight", metavar="COL", help="Column that says how many rows each stands for. No feature."),
-    _of_table("--split", metavar="COL", help="Column that says train, validation or test of each row. No feature."),
-    _of_table("--test", metavar="FILE", help="Another file of the same columns, all of whose rows are test rows."),
+    _of_table("--weight", metavar="COL", help="Column of weights: how many rows each row stands for. Not a feature."),
+    _of_table("--split", metavar="COL", help="Column with train, validation or test for each row. Not a feature."),
+    _of_table("--test", metavar="FILE", help="Another file with the same columns; all of its rows are test rows."),
     _of_table(
         "--rare",
         type=click.Choice(["error", "merge", "drop"]),
         default="error",
         show_default=True,
-        help="What to do with classes of fewer than 5 rows: refuse them, make one class of them, or leave them out.",
+        help="What to do with classes of fewer than 5 rows: refuse them, merge them into one class, or leave them out.",
     ),
 ]
 """How a file's table is read, and what becomes of its columns and classes."""
@@ -142,7 +144,7 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Processes for what trains several networks, each on one thread.  [default: none beside this one]",
+    help="Processes for steps that train several networks, each on one thread.  [default: only this process]",
 )
 OUT = click.option("--out", type=click.Path(path_type=Path), help="Results directory.  [default: results/TABLE]")
 TABLE = click.argument("table")
@@ -157,35 +159,40 @@ SHARED = [
     *READING,
     OUT,
     click.option(
-        "--layout", type=click.Choice(LAYOUTS), default="tinto", show_default=True, help="How columns get their pixels."
+        "--layout",
+        type=click.Choice(LAYOUTS),
+        default="tinto",
+        show_default=True,
+        help="How columns are placed in the image.",
     ),
     click.option(
         "--image-size",
         type=NumberOr(1, 1024, "compact", "wide"),
-        help="Height and width of the image, or chosen by the number of columns.  [default: the preset's]",
+        help="Height and width of the image; compact and wide depend on the number of columns.  [default: the"
+        " preset's]",
     ),
     click.option(
         "--unique/--no-unique",
         default=True,
         show_default=True,
-        help="A pixel for each column; without it columns may share one, as in the published layout.",
+        help="Give each column its own pixel, or let columns share pixels as in the published layout.",
     ),
     click.option(
         "--epochs",
         type=click.IntRange(1, 10**6),
-        help="Epochs of training at most.  [default: the preset's; of tuning 70, regression 200]",
+        help="Maximum number of epochs.  [default: the preset's; for tuning 70, for regression 200]",
     ),
-    click.option("--class-weight", type=click.Choice(["balanced"]), help="Weigh rare classes up in training."),
+    click.option("--class-weight", type=click.Choice(["balanced"]), help="Give rare classes more weight in training."),
     click.option(
-        "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Precision of numbers."
+        "--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True, help="Numeric precision."
     ),
-    click.option("--random-state", type=SEED, default=0, show_default=True, help="Seed of everything but the split."),
+    click.option("--random-state", type=SEED, default=0, show_default=True, help="Seed for everything but the split."),
     click.option(
         "--split-random-state",
         type=SEED,
         default=42,
         show_default=True,
-        help="Seed of the split into 60 % training, 20 % validation and 20 % test rows, where it is at random.",
+        help="Seed for a random split into 60 % training, 20 % validation and 20 % test rows.",
     ),
 ]
 
@@ -200,10 +207,12 @@ SETTINGS = [
     _setting(
         "--embedding",
         type=click.Choice(["bins", "piecewise", "periodic", "none"]),
-        help="How each column enters the tabular branch: beside bins, as bins, as waves or as it is.",
+        help="How each column enters the tabular branch: with bins, as bins only, as waves or as it is.",
     ),
-    _setting("--embedding-size", type=click.IntRange(2, 1024), help="Number of bins, or of waves, of each column."),
-    _setting("--ensemble-size", type=click.IntRange(1, 1024), help="Networks in one: a batch ensemble with one CNN."),
+    _setting("--embedding-size", type=click.IntRange(2, 1024), help="Number of bins, or of waves, for each column."),
+    _setting(
+        "--ensemble-size", type=click.IntRange(1, 1024), help="Networks in a batch ensemble, which share one CNN."
+    ),
     _setting("--dense-units", type=Sizes(), help="Sizes of the tabular branch's Dense layers."),
     _setting(
         "--image-network",
@@ -215,24 +224,27 @@ SETTINGS = [
     _setting(
         "--base-filters",
         type=click.IntRange(1, LARGEST_LAYER),
-        help="First convolution's filters; doubled in the next.",
+        help="Filters of the first convolution; each further one has twice as many.",
     ),
     _setting("--head-units", type=Sizes(), help="Sizes of the Dense layers after the branches meet."),
     _setting("--dropout", type=Number(0, 1, max_open=True), help="Share of units dropped in training."),
-    _setting("--batch-norm/--no-batch-norm", default=None, help="Batch normalisation behind each layer."),
-    _setting("--gated-image/--no-gated-image", default=None, help="Let the image start with no effect."),
-    _setting("--zero-output/--no-zero-output", default=None, help="Start at the mean, or the classes' shares."),
+    _setting("--batch-norm/--no-batch-norm", default=None, help="Batch normalisation after each layer."),
+    _setting("--gated-image/--no-gated-image", default=None, help="Start with a closed gate on the image branch."),
+    _setting(
+        "--zero-output/--no-zero-output", default=None, help="Start by predicting the mean, or the class frequencies."
+    ),
     _setting("--calibrated/--no-calibrated", default=None, help="Calibrate probabilities on the validation rows."),
-    _setting("--screening/--no-screening", default=None, help="Where rows are few, mask the columns that do not help."),
+    _setting("--screening/--no-screening", default=None, help="If rows are few, mask the columns that do not help."),
     _setting(
         "--n-networks",
         type=click.IntRange(1, 1000),
-        help="Networks to average. Several are fitted on training and validation rows, each leaving others out.",
+        help="Networks to average. Several networks share the training and validation rows; each leaves out another"
+        " part.",
     ),
     _setting("--learning-rate", type=Number(0, 1000, min_open=True), help="Peak of the schedule."),
     _setting("--schedule", type=click.Choice(["constant", "one_cycle", "cosine"]), help="Learning-rate schedule."),
-    _setting("--optimizer", type=click.Choice(["adamw", "adam"]), help="Optimizer of the weights."),
-    _setting("--weight-decay", type=Number(0, 1000), help="Weight decay, of adamw alone."),
+    _setting("--optimizer", type=click.Choice(["adamw", "adam"]), help="Optimizer."),
+    _setting("--weight-decay", type=Number(0, 1000), help="Weight decay; only for adamw."),
     _setting("--batch-size", type=NumberOr(1, MANY, "auto"), help="Rows in a training step."),
     _setting(
         "--patience",

@@ -38,7 +38,7 @@ def check_options(context: click.Context) -> None:
     given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     useless = [f"--{name.replace('_', '-')}" for name in given]
     if useless:
-        raise PermGradError(f"with --model nothing is trained, split or put to the test; leave out {listing(useless)}")
+        raise PermGradError(f"with --model nothing is trained, split or tested; leave out {listing(useless)}")
 
 
 def check_rows(data: Table) -> None:
@@ -58,7 +58,7 @@ def check_formula(formula: str | None) -> None:
 
     if formula not in (None, "game", "last in"):
         raise PermGradError(
-            f"with --model, --formula is game or last-in; {formula!r} is of a network that is trained here"
+            f"with --model, --formula must be game or last-in; {formula!r} needs a network that permgrad trains"
         )
 
 
@@ -117,13 +117,13 @@ def read_model(path: Path) -> Any:
         cause = str(error.__cause__)
         if "Could not locate" in cause or "Lambda" in cause:
             raise PermGradError(
-                f"{path} holds a Lambda or a layer of its own, whose code is not in the file; rank it in Python, where"
-                " that is: permgrad.rank_features(model, X, y)"
+                f"{path} holds a Lambda or a custom layer, whose code is not in the file; rank the model in Python:"
+                " permgrad.rank_features(model, X, y)"
             ) from error
         raise
     if not getattr(model, "outputs", None):
         raise PermGradError(
-            f"{path} holds a {type(model).__name__} that is no functional model; build it by keras.Model"
+            f"{path} holds a {type(model).__name__} that is not a functional model; build it with keras.Model"
         )
     try:
         return keras.models.load_model(path)
@@ -189,7 +189,7 @@ def same_model(known: dict[str, str]) -> Path:
 
     path = Path(known["path"])
     if not path.is_file() or facts_of_model(path)["sha256"] != known["sha256"]:
-        raise PermGradError(f"the shards are of a model in {path}, which is no longer there, or another; put it back")
+        raise PermGradError(f"the shards ranked the model in {path}, which is missing or has changed; restore it")
     return path
 
 

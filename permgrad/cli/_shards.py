@@ -76,13 +76,15 @@ def check_shard(shard: Shard, steps: Steps, *, by_blocks: bool) -> None:
     if steps.by is not None:
         raise PermGradError("--by scores one network on all columns; leave it out, or --shard")
     if steps.trainings > 1 and shard.of > steps.trainings:
-        raise PermGradError(f"--shard {shard} parts {steps.trainings} trainings; there are no more shards than these")
+        raise PermGradError(
+            f"--shard {shard} divides {steps.trainings} trainings; there cannot be more shards than trainings"
+        )
     if steps.trainings > 1:
         return
     if steps.formula in (None, "game"):
         raise PermGradError(
-            "--shard parts the trainings (--trainings K) or, with one network, the columns; but the game of all columns"
-            " is one thing and has no parts: add --formula last-in, what each column is worth as the last to be seen"
+            "--shard divides the trainings (--trainings K) or, with one network, the columns; the game of all columns"
+            " cannot be divided: add --formula last-in (permutation importance)"
         )
     if steps.groups:
         raise PermGradError("--groups ranks groups, which a shard of the columns has not; leave it out, or --shard")

@@ -29,7 +29,7 @@ def show_by_level(found: ByLevel) -> None:
     table = found.table.assign(few=["few rows" if few else "" for few in found.table["few"]])
     click.echo(f"\nby {found.by}, with 95 % intervals over the level's rows:")
     click.echo(table.rename(columns={"few": ""}).to_string(index=False, na_rep="", float_format="{:.3g}".format))
-    click.echo("\nwhat columns are worth in each level:")
+    click.echo("\nscores of the columns in each level:")
     click.echo(found.scores(SHOWN).to_string(index=False, float_format="{:.3g}".format))
 
 
@@ -54,17 +54,17 @@ def show_ranking(ranking: FeatureRanking) -> None:
     click.echo(f"branch weights: {weights}\n" if weights else "")
     if ranking.settings.get("total") is not None:
         error = ranking.settings.get("error")
-        off = "" if error is None else f"; walks leave ±{error:.1%} of it open"
+        off = "" if error is None else f"; the game's sampling error is ±{error:.1%} of it"
         click.echo(f"scores add up to the loss that the network saves, {ranking.settings['total']:.4g}{off}\n")
     if ranking.settings.get("formula") == "last in":
-        click.echo("so many columns are scored by permutation alone: what each is worth as the last to be seen\n")
+        click.echo("with so many columns, the score is permutation importance: what is lost without each (last in)\n")
     scope = scope_sentence(ranking).replace("\u00a0", " ") if ranking.low is not None else None
     for said in (scope, probe_sentence(ranking), *redundancy(ranking)):
         if said is not None:
             click.echo(f"{said}\n")
     if ranking.pending:
         click.echo(
-            f"the time limit left {len(ranking.pending)} of {len(ranking.features)} features out; they rank last, with"
+            f"the time limit left out {len(ranking.pending)} of {len(ranking.features)} features; they rank last, with"
             " measured = False in ranking.csv\n"
         )
     agreement = ranking.settings.get("agreement", {})
@@ -74,7 +74,7 @@ def show_ranking(ranking: FeatureRanking) -> None:
     columns = [name for name in shown if name in ranking.table]
     if "conditional_p" in columns:
         click.echo(
-            "conditional_p tests that, given the other columns, the column tells nothing about the target;"
+            "conditional_p tests whether the column adds information about the target beyond the other columns;"
             " conditional_q is adjusted for the number of columns (Benjamini-Hochberg)\n"
         )
     click.echo(ranking.table[columns].head(SHOWN).to_string(index=False, float_format=lambda value: f"{value:.4g}"))
@@ -82,10 +82,10 @@ def show_ranking(ranking: FeatureRanking) -> None:
 
 def show_evaluation(evaluation: RankingEvaluation) -> None:
     """Print the rankings by place, and where the one tested is beaten."""
-    click.echo("\nrankings, best place first:\n")
+    click.echo("\nrankings, best first:\n")
     click.echo(evaluation.summary.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     if evaluation.losses:
-        click.echo(f"\nwhere {evaluation.tested} is beaten:")
+        click.echo(f"\nwhere {evaluation.tested} is worse than another ranking:")
         click.echo("\n".join(f"  {line}" for line in evaluation.losses))
     if evaluation.left_out:
         click.echo(

@@ -76,8 +76,8 @@ class Steps:
             )
         if test.groups is not None and test.groups.nunique() < 2:
             raise PermGradError(
-                f"--group {test.groups.name} leaves {test.groups.nunique()} group to test on, and intervals draw groups"
-                " anew: two are needed, better ten; give more rows, or leave --group out"
+                f"--group {test.groups.name} leaves {test.groups.nunique()} group among the test rows; intervals"
+                " resample groups and need at least two, better ten; give more rows, or leave --group out"
             )
         if self.by is not None:
             _check_by(self.by, test)

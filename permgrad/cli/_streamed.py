@@ -58,10 +58,12 @@ def load_by_blocks(table: str, target: str | None, task: Any, told: dict[str, An
     from permgrad.errors import PermGradError
 
     if target is None:
-        raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")
+        raise PermGradError(f"which column of {table} should be predicted? pass --target COLUMN")
     wrong = [f"--{name}" for name in (*OF_FILES, *OF_ROWS, "rare") if name in told and name != "na"]
     if wrong:
-        raise PermGradError(f"{', '.join(wrong)} cannot be had with Parquet files read block by block; leave it out")
+        raise PermGradError(
+            f"{', '.join(wrong)} cannot be combined with Parquet files that are read block by block; leave it out"
+        )
     return StreamedTable.from_files(table, target, task=task, **told)
 
 
@@ -78,7 +80,7 @@ def write_by_blocks(
         raise PermGradError("--trainings are for tables in memory; leave it out, or pass --no-stream")
     if steps.evaluate:
         raise PermGradError(
-            "--evaluate trains on tables in memory; rank a part of the rows that fits, and evaluate that"
+            "--evaluate trains on tables in memory; rank fewer rows, so that they fit, and evaluate that"
         )
     train, val, test = data.split(random_state=split_random_state)
     steps.check(data, test)

@@ -58,7 +58,7 @@ def load_table(table: str, target: str | None, task: Any, told: dict[str, Any] |
     if not is_path(table):
         of_files = [name for name in OF_FILES if name in told]
         if of_files:
-            raise PermGradError(f"--{of_files[0]} is for files; data set {table!r} is read as its card says")
+            raise PermGradError(f"--{of_files[0]} is for files; leave it out for the data set {table!r}")
         data = load_dataset(table)
         if target not in (None, data.y.name):
             raise PermGradError(f"the target of data set {table!r} is {data.y.name!r}; leave --target out")
@@ -68,7 +68,7 @@ def load_table(table: str, target: str | None, task: Any, told: dict[str, Any] |
         frame = data.X.assign(**{str(data.y.name): data.y})
         return Table.from_frame(frame, str(data.y.name), **facts, **told) if told else data
     if target is None:
-        raise PermGradError(f"which column of {table} is to be predicted? pass --target COLUMN")
+        raise PermGradError(f"which column of {table} should be predicted? pass --target COLUMN")
     return Table.from_file(table, target, task=task, notes={"path": str(Path(table).resolve())}, **told)
 
 
@@ -94,8 +94,8 @@ def same_table(table: str | None, known: dict[str, Any], results: Path) -> Table
 
     if "sha256" not in known:
         raise PermGradError(
-            "the ranking was made block by block (--stream), and tests train on a table in memory; rank a part of the"
-            " rows that fits, and evaluate that"
+            "the table was ranked block by block (--stream), but tests need a table in memory; rank fewer rows, so that"
+            " they fit, and evaluate that"
         )
     named = known["name"] in set(list_datasets()["name"])
     if table is None and not named:
@@ -129,6 +129,6 @@ def _remembered(known: dict[str, Any], results: Path) -> str:
         if place.exists() or (place == path and any(letter in path.name for letter in "*?")):
             return str(place)
     raise PermGradError(
-        f"the ranking is of a file {path.name!r} that is no longer in {path.parent}, nor beside the results; say where"
-        " it is: permgrad evaluate RESULTS FILE, or permgrad merge ... --table FILE"
+        f"the ranked file {path.name!r} is neither in {path.parent} nor beside the results; say where it is: permgrad"
+        " evaluate RESULTS FILE, or permgrad merge ... --table FILE"
     )

@@ -25,14 +25,15 @@ MOST_LETTERS = 24
 @TASK
 @reading_options
 @click.option(
-    "--split-random-state", type=SEED, default=42, show_default=True, help="Of the split whose parts are compared."
+    "--split-random-state", type=SEED, default=42, show_default=True, help="Seed for the split that is compared."
 )
 def check(table: str, target: str | None, task: Any, split_random_state: int, **reading: Any) -> None:
-    """Look at TABLE before anything is trained on it, in seconds.
+    """Check TABLE before you train on it. It takes seconds.
 
-    First come each column's kind, gaps, values and histogram, and how well it predicts the target alone. Then come
-    problems, each with what to do: columns that predict the target almost alone, duplicates, identifiers, small
-    classes, test rows that differ from those trained on. TABLE is what `permgrad rank` takes.
+    The output starts with each column's kind, missing and distinct values, histogram, and how well the column alone
+    predicts the target. Then it lists problems, and what to do about each: columns that predict the target almost
+    alone, duplicates, identifiers, small classes, test rows that differ from the training rows. TABLE is as for
+    `permgrad rank`.
     """
     data = load_table(table, target, task, take_reading(reading))
     show_table(data)
@@ -64,9 +65,9 @@ def show_check(check: TableCheck) -> None:
 
 
 def show_findings(check: TableCheck) -> None:
-    """Print what speaks against learning from a table, and what to do."""
+    """Print the problems of a table, and what to do about them."""
     if not check.findings:
-        click.echo("\nnothing speaks against learning from this table")
+        click.echo("\nno problems found in this table")
         return
     click.echo(f"\n{len(check.findings)} findings:\n" if len(check.findings) > 1 else "\n1 finding:\n")
     for finding in check.findings:

@@ -10,16 +10,17 @@ import click
 @click.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="A directory for comparison.csv and comparison.png.")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory for comparison.csv and comparison.png.")
 @click.option(
-    "--top", type=click.IntRange(1, 1000), default=15, show_default=True, help="So many of the best are shown."
+    "--top", type=click.IntRange(1, 1000), default=15, show_default=True, help="Number of the best columns to show."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing directory, if it holds nothing else.")
 def compare(first: Path, second: Path, out: Path | None, top: int, overwrite: bool) -> None:
-    """Set two rankings of the same columns side by side: two seeds, two formulas, two models.
+    """Compare two rankings of the same columns: of two seeds, two formulas or two models.
 
-    FIRST and SECOND are directories of `permgrad rank` or `tune`, or files of rankings (.json, .parquet). Each
-    column's places are printed, how far it moved, and whether the scores differ by more than their intervals allow.
+    FIRST and SECOND are directories that `permgrad rank` or `tune` wrote, or files of rankings (.json, .parquet). The
+    command prints each column's two ranks, how far it moved, and whether the scores differ by more than their
+    intervals allow.
     """
     import permgrad as pg
     from permgrad.directories import new_directory

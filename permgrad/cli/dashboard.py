@@ -9,17 +9,17 @@ import click
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path), required=False)
-@click.option("--storage", metavar="URL", help="Show this storage's studies, with the artifacts in RESULTS.")
+@click.option("--storage", metavar="URL", help="Show the studies in this storage, with the artifacts in RESULTS.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="0 takes any free one.",
+    help="Port; 0 takes any free one.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open it in a browser.")
 def dashboard(results: Path | None, storage: str | None, port: int, open_browser: bool) -> None:
-    """Show the study in RESULTS (a directory of `permgrad tune`) in Optuna's dashboard, on this machine alone."""
+    """Show the study in RESULTS (a directory of `permgrad tune`) in Optuna's dashboard, on this machine only."""
     from permgrad.tuning.dashboard import make_server
 
     server, url = make_server(results, storage, port)

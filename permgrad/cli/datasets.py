@@ -7,7 +7,7 @@ import click
 
 @click.command()
 def datasets() -> None:
-    """List the data sets that `permgrad rank` knows by name."""
+    """List the data sets that you can use by name."""
     from permgrad.data.datasets import list_datasets
 
     for card in list_datasets().itertuples():

@@ -26,10 +26,10 @@ PARTS = ("curves", "retrain", "sanity", "stability")
     type=click.IntRange(2, 1000),
     default=3,
     show_default=True,
-    help="Networks of each kind, for stability.",
+    help="Networks to train for each kind of stability.",
 )
-@click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no test is begun.")
-@click.option("--random-state", type=SEED, default=0, show_default=True, help="Of the tests.")
+@click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no further test is started.")
+@click.option("--random-state", type=SEED, default=0, show_default=True, help="Seed for the tests.")
 @workers_option
 def evaluate(
     results: Path,
@@ -40,11 +40,12 @@ def evaluate(
     random_state: int,
     workers: int | None,
 ) -> None:
-    """Put the ranking in RESULTS, a directory of `permgrad rank` or `tune`, to the test.
+    """Test the ranking in RESULTS, a directory that `permgrad rank` or `tune` wrote.
 
-    TABLE is the file that it ranks; leave it out where that has not moved. The tests: the network's loss as columns
-    are replaced, networks trained without the best columns, rankings of networks that forgot or never learned, and of
-    networks trained again; beside a random forest, SHAP, a plain MLP, mutual information and chance.
+    TABLE is the ranked file; leave it out if the file has not moved. The tests are: the network's loss as columns are
+    replaced; networks retrained without the best columns; rankings of randomised networks and of networks trained on
+    shuffled labels; rankings of reseeded networks. The same tests are run for the rankings of a random forest, SHAP,
+    a plain MLP, mutual information and chance.
     """
     import permgrad as pg
     from permgrad.directories import move_into

@@ -13,19 +13,21 @@ from permgrad.cli._options import SEED
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.argument("file")
-@click.option("--row", type=click.IntRange(1), required=True, help="Which row of FILE, from 1, its header not counted.")
+@click.option(
+    "--row", type=click.IntRange(1), required=True, help="Row of FILE to explain, counted from 1 without the header."
+)
 @click.option("--of", "label", metavar="CLASS", help="The class to explain.  [default: the one predicted]")
-@click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="So many columns are shown.")
-@click.option("--out", type=click.Path(path_type=Path), help="A picture (.png, .svg, .pdf) of the same.")
-@click.option("--random-state", type=SEED, default=0, show_default=True, help="Of the columns' orders.")
+@click.option("--top", type=click.IntRange(1, 1000), default=10, show_default=True, help="Number of columns to show.")
+@click.option("--out", type=click.Path(path_type=Path), help="Picture to write (.png, .svg, .pdf).")
+@click.option("--random-state", type=SEED, default=0, show_default=True, help="Seed for the orders of the columns.")
 def explain(
     results: Path, file: str, row: int, label: str | None, top: int, out: Path | None, random_state: int
 ) -> None:
-    """Explain the answer to one row of FILE by the network in RESULTS, a directory of `permgrad rank` or `tune`.
+    """Explain a prediction: what each column adds, for one row of FILE.
 
-    It prints what each column adds to the answer, compared with the mean answer to 64 test rows whose values stand for
-    what is not seen: in log-odds of a class, or in the target's unit. FILE is read as the table that was ranked; its
-    columns may stand in any order.
+    RESULTS is a directory that `permgrad rank` or `tune` wrote. The command prints what each column adds to the
+    network's prediction, compared with the mean prediction for 64 test rows: in log-odds of a class, or in the
+    target's unit. FILE is read as the ranked table was; its columns may be in any order.
     """
     from permgrad.errors import PermGradError
     from permgrad.files import new_file

@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option("--mlflow", "experiment", metavar="EXPERIMENT", help="Log a run to this experiment of MLflow's.")
+@click.option("--mlflow", "experiment", metavar="EXPERIMENT", help="Log a run to this MLflow experiment.")
 @click.option(
     "--tracking-uri",
     metavar="URI",
@@ -19,7 +19,7 @@ import click
     "--tensorboard", "log_dir", type=click.Path(path_type=Path), metavar="DIR", help="Write TensorBoard's files to DIR."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing DIR, if it holds nothing else.")
-@click.option("--storage", metavar="URL", help="Of the study, where it is not in RESULTS.")
+@click.option("--storage", metavar="URL", help="Storage of the study, if it is not in RESULTS.")
 def export(
     results: Path,
     experiment: str | None,
@@ -28,10 +28,10 @@ def export(
     overwrite: bool,
     storage: str | None,
 ) -> None:
-    """Bring RESULTS, a directory of `permgrad rank` or `tune`, to where runs are tracked.
+    """Export RESULTS, a directory that `permgrad rank` or `tune` wrote, to MLflow or TensorBoard.
 
-    Settings, scores, learning curves, the ranking, pictures and page; a study's trials are runs too. Test rows that the
-    page shows go with it.
+    The export has settings, scores, learning curves, the ranking, pictures and the page; each trial of a study is a run
+    of its own. The page includes the test rows that it shows.
     """
     if experiment is None and log_dir is None:
         raise click.UsageError("where to? give --mlflow EXPERIMENT, --tensorboard DIR, or both")

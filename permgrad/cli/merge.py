@@ -27,13 +27,13 @@ PLACES = ("path", "note", "read")
 @click.command()
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Results directory.")
-@click.option("--table", metavar="FILE", help="The file that is ranked, where it is no longer where it was.")
+@click.option("--table", metavar="FILE", help="The ranked file, if it has moved.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing results directory.")
 def merge(shards: tuple[Path, ...], out: Path, table: str | None, overwrite: bool) -> None:
-    """Put the shards in DIR... together, each of them written by `permgrad rank --shard`.
+    """Put together the shards in DIR..., which `permgrad rank --shard` wrote.
 
-    The results are those of the whole run: `report.html`, `ranking.csv`, `ranking.json`, `model/` and pictures. All
-    shards must be there, each once, of one table and of the same settings.
+    The results equal those of one whole run: `report.html`, `ranking.csv`, `ranking.json`, `model/` and pictures. You
+    need every shard, once, all of the same table and settings.
     """
     from permgrad.cli._steps import Steps
     from permgrad.directories import new_directory
@@ -70,7 +70,7 @@ def read_shards(directories: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     for other, path in found[1:]:
         for name in IN_COMMON:
             if _content(known, name) != _content(other, name):
-                raise PermGradError(f"{path} is a shard of other {_what(known, other, name)} than {where}")
+                raise PermGradError(f"{path} is a shard with other {_what(known, other, name)} than {where}")
     there = [one["number"] for one, _ in found]
     missing = sorted(set(range(1, known["of"] + 1)) - set(there))
     doubled = sorted({number for number in there if there.count(number) > 1})

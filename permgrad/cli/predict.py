@@ -16,24 +16,29 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.argument("file")
-@click.option("--out", type=click.Path(path_type=Path), help="A CSV file.  [default: FILE.predictions.csv]")
-@click.option("--keep", multiple=True, metavar="COL", help="A column of FILE to hand on, such as an id.")
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file to write.  [default: FILE.predictions.csv]")
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="COL",
+    help="A column of FILE to copy to the output, such as an id; may be repeated.",
+)
 @click.option(
     "--coverage",
     type=Number(0, 1, min_open=True, max_open=True),
     default=0.9,
     show_default=True,
-    help="Of a number's interval: the share of rows whose target is to lie in it.",
+    help="Coverage of intervals: the share of rows whose target should lie in its interval. For numeric targets.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def predict(
     results: Path, file: str, out: Path | None, keep: tuple[str, ...], coverage: float, overwrite: bool
 ) -> None:
-    """Predict the rows of FILE by the network in RESULTS, a directory of `permgrad rank` or `tune`.
+    """Predict the rows of FILE with the network in RESULTS, a directory that `permgrad rank` or `tune` wrote.
 
-    FILE has the columns of the table that was ranked, in any order, read in the same way; further columns do no harm.
-    Where it has the target too, scores are printed. The CSV file has a row for each of FILE: its number, the
-    prediction, and each class's probability, or for a number the ends of an interval.
+    FILE has the columns of the ranked table, in any order, and is read in the same way; additional columns are
+    ignored. If FILE also has the target, the command prints scores. The CSV file has a row for each row of FILE: its
+    number, the prediction, and each class's probability or, for a numeric target, the ends of an interval.
     """
     import permgrad as pg
     from permgrad.data.reading import name_of

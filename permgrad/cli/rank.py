@@ -53,28 +53,28 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     type=click.Choice(PRESETS),
     default="default",
     show_default=True,
-    help="All settings by a name: of what does best on many tables, of a smaller network for a first look, of five"
-    " networks whose predictions are averaged, or of the published network.",
+    help="Named set of settings: default does best on many tables; fast is a smaller network for a first look; best"
+    " averages five networks; published is the network of the paper.",
 )
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="A saved Keras model (.keras) to rank by instead of training one: the columns are its inputs, in their order"
-    " or by name, and all rows are test rows.",
+    help="A saved Keras model (.keras) to rank instead of training one. The columns are its inputs, by order or by"
+    " name, and all rows are test rows.",
 )
 @click.option(
     "--probes",
     type=click.IntRange(0, 1000),
     default=0,
     show_default=True,
-    help="Shuffled copies of columns to train and rank with: the score that a column gets for nothing.",
+    help="Shuffled copies of columns, trained and ranked with the others: the score that a column gets by chance.",
 )
 @click.option(
     "--trainings",
     type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
-    help="Networks to train, each on a split of its own: mean scores, with intervals of what the recipe gives.",
+    help="Networks to train, each on its own split: mean scores, with intervals that describe the recipe.",
 )
 @click.option("--stable", "trainings", flag_value=5, type=int, help="The same as --trainings 5.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing results directory.")
@@ -92,43 +92,50 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     "--timeout",
     type=SECONDS,
     metavar="S",
-    help="Seconds after which no column's permutations are begun; those left out are marked.",
+    help="Seconds after which no further column is started; columns left out are marked.",
 )
 @click.option(
     "--formula",
     type=click.Choice(["game", "last-in", "fused", "published"]),
-    help="How columns are scored. game: Shapley values of the loss. last-in: permutation alone. published: permutation,"
-    " Grad-CAM and ablation fused, as in the paper; fused: the same with later choices. By default game where it"
-    " takes minutes at most, else last-in.",
+    help="How columns are scored. game: Shapley values of the loss. last-in: permutation importance. published:"
+    " permutation, Grad-CAM and ablation fused, as in the paper; fused: the same with newer choices."
+    "  [default: game if it takes a few minutes at most, else last-in]",
 )
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.01,
     show_default=True,
-    help="Walks of the game go on until no score is further off than this share of what the network saves.",
+    help="The game stops when the error of every score is at most this share of the loss that the network saves.",
 )
-@click.option("--conditional", is_flag=True, help="Also compute p-values: permute among rows alike in the rest.")
+@click.option(
+    "--conditional", is_flag=True, help="Also compute p-values: permute among rows that are alike in the other columns."
+)
 @click.option("--groups", is_flag=True, help="Also rank groups of correlated columns, down to single columns.")
 @click.option(
     "--by", metavar="COL", help="Also score and rank in each level of this column: by.csv, by_importance.csv."
 )
-@click.option("--evaluate", is_flag=True, help="All of the above, and put the ranking to the test, as `evaluate` does.")
-@click.option("--evaluate-timeout", type=SECONDS, metavar="S", help="Seconds for the tests.")
+@click.option(
+    "--evaluate", is_flag=True, help="Compute p-values and groups, and test the ranking as `permgrad evaluate` does."
+)
+@click.option("--evaluate-timeout", type=SECONDS, metavar="S", help="Time limit for the tests, in seconds.")
 @click.option(
     "--stream/--no-stream",
     default=None,
-    help="Read Parquet files block by block, never all at once.  [default: where they would fill the memory]",
+    help="Read Parquet files block by block, never all at once.  [default: if they would fill the memory]",
 )
 @workers_option
 @click.option(
-    "--devices", type=click.IntRange(1, 1000), metavar="N", help="Devices that each training step is split among."
+    "--devices",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Number of devices to split each training step between.",
 )
 @click.option(
     "--shard",
     type=ShardOf(),
-    help="Do one of N parts of the work: of the trainings or, of one network, of the columns (with --formula last-in);"
-    " `permgrad merge` puts them together.",
+    help="Do part I of N of the work: a share of the trainings or, for one network, of the columns (with --formula"
+    " last-in). `permgrad merge` puts the parts together.",
 )
 @settings_options
 def rank(
@@ -158,8 +165,8 @@ def rank(
     """Train a hybrid network on TABLE and rank its columns.
 
     TABLE is a data set's name (see `permgrad datasets`) or a file: text with any separator, Parquet, Feather, JSON,
-    Excel, Stata or SPSS; a directory of Parquet files, or a pattern in quotes. The preset decides what no option
-    says. With --model, nothing is trained.
+    Excel, Stata or SPSS; a directory of Parquet files, or a pattern in quotes. The preset decides every setting that
+    you do not give. With --model, nothing is trained.
     """
     from permgrad.directories import new_directory
     from permgrad.parallel import workers as use_workers

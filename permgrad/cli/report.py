@@ -9,12 +9,12 @@ import click
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="An HTML file.  [default: report.html in RESULTS]")
+@click.option("--out", type=click.Path(path_type=Path), help="HTML file to write.  [default: report.html in RESULTS]")
 @click.option("--open", "open_browser", is_flag=True, help="Open it in a browser.")
 def report(results: Path, out: Path | None, open_browser: bool) -> None:
-    """Draw the page of RESULTS, a directory of `permgrad rank` or `tune`, anew.
+    """Write the page of RESULTS again, a directory that `permgrad rank` or `tune` wrote.
 
-    All that the page shows is in RESULTS/page.json: neither the table nor the network is read.
+    Everything that the page shows is in RESULTS/page.json. The command reads neither the table nor the network.
     """
     from permgrad.files import write_text
     from permgrad.report.page._render import PAGE, draw_again

@@ -12,10 +12,10 @@ import click
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any free one")
 @click.option("--open", "open_browser", is_flag=True, help="Open it in a browser.")
 def serve(results: Path, port: int, open_browser: bool) -> None:
-    """Serve the page of RESULTS, a directory of `permgrad rank` or `tune`, to this machine alone.
+    """Serve the page of RESULTS, a directory that `permgrad rank` or `tune` wrote, on this machine only.
 
-    What-if answers are then the network's own for several changes at once, which the page by itself approximates. The
-    address holds a random word, and answers nobody who does not know it.
+    For several changes at once, the network itself then computes the what-if predictions, which the page alone can only
+    approximate. The address contains a random token; requests without it are refused.
     """
     from permgrad.report.serving import results_server
 

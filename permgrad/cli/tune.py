@@ -18,7 +18,7 @@ from permgrad.cli._tables import load_table, show_split, show_table, take_readin
 @click.option(
     "--preset",
     type=click.Choice([name for name in PRESETS if name != "best"]),  # of which each trial would train five
-    help="Settings that the space leaves open.  [default: published; of your own space: default]",
+    help="Preset for settings that the space does not search.  [default: published; for your own space: default]",
 )
 @click.option(
     "--space",
@@ -40,18 +40,20 @@ from permgrad.cli._tables import load_table, show_split, show_table, take_readin
     help="Objective on the validation rows: loss, parameters or a score; given twice, two objectives.",
 )
 @click.option(
-    "--n-trials", type=click.IntRange(1, MANY), default=75, show_default=True, help="Finished trials, in all."
+    "--n-trials", type=click.IntRange(1, MANY), default=75, show_default=True, help="Total number of finished trials."
 )
-@click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no trial is begun.")
+@click.option("--timeout", type=SECONDS, metavar="S", help="Seconds after which no further trial is started.")
 @click.option(
     "--n-workers", type=click.IntRange(1, 1000), default=1, show_default=True, help="Processes on this machine."
 )
 @click.option(
-    "--storage", metavar="URL", help="Of the study: sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]"
+    "--storage",
+    metavar="URL",
+    help="Storage of the study: sqlite:, postgresql:, journal: or grpc:.  [default: OUT/study.db]",
 )
 @click.option("--study-name", help="Name in the storage.  [default: the table's]")
 @click.option(
-    "--keep", type=click.IntRange(1, 1000), default=3, show_default=True, help="Best networks to keep on disk."
+    "--keep", type=click.IntRange(1, 1000), default=3, show_default=True, help="Number of best networks to keep."
 )
 @click.option(
     "--constraints",
@@ -67,13 +69,13 @@ from permgrad.cli._tables import load_table, show_split, show_table, take_readin
     help="End when N trials in a row gained no more than the best value's standard error.",
 )
 @click.option(
-    "--sampler", default="tpe", show_default=True, help="Who suggests trials: tpe, random, nsgaii, gp or cmaes."
+    "--sampler", default="tpe", show_default=True, help="Method that suggests trials: tpe, random, nsgaii, gp or cmaes."
 )
 @click.option(
     "--pruner",
     default="halving",
     show_default=True,
-    help="Who stops hopeless trials: halving, hyperband, median or none.",
+    help="Method that stops hopeless trials: halving, hyperband, median or none.",
 )
 def tune(
     table: str,
@@ -97,10 +99,10 @@ def tune(
     split_random_state: int,
     **settings: Any,  # the other options are the estimator's settings, by name
 ) -> None:
-    """Tune a network on TABLE, then rank its columns by the best one.
+    """Tune a network on TABLE, then rank the columns by the best network.
 
-    TABLE is a data set's name (see `permgrad datasets`) or a file, as for `permgrad rank`. Run again, the study goes
-    on until it has its trials; run on other machines with the same --storage, they share the work.
+    TABLE is a data set's name (see `permgrad datasets`) or a file, as for `permgrad rank`. Run the command again to
+    resume the study until it has its trials; machines that run it with the same --storage share the work.
     """
     from permgrad.tuning.api import tune as run
 

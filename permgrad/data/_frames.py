@@ -48,7 +48,7 @@ def single_values(X: pd.DataFrame) -> pd.DataFrame:
         if wrong:
             raise PermGradError(
                 f"expected one number, text or truth value in each cell, column {name!r} holds values of type"
-                f" {listing(sorted(wrong))}; make columns of them, or drop it"
+                f" {listing(sorted(wrong))}; split it into columns, or drop it"
             )
         if kinds and all(issubclass(kind, (Decimal, int, float)) for kind in kinds) and Decimal in kinds:
             decimals.append(name)

@@ -65,7 +65,7 @@ def three_parts(
         absent = sorted(set(y) - set(y.iloc[train]), key=str)
         if absent:
             raise PermGradError(
-                f"no training row is of class {listing(absent)}: all of its rows are validated or tested on; merge or"
+                f"class {listing(absent)} has no training row: all of its rows are validation or test rows; merge or"
                 " drop it, or split in another way"
             )
     return train, val, test
@@ -162,7 +162,7 @@ def _first_held_out(at: np.ndarray, share: float, facts: RowFacts) -> float:
     if len(values) < 2:
         what = "one time" if facts.groups is None else f"groups of {facts.groups.name!r} that all begin at one time"
         raise PermGradError(
-            f"rows are split by {facts.times.name!r}, and there is but {what} to split; leave time"  # type: ignore[union-attr]
+            f"rows are split by {facts.times.name!r}, and there is only {what} to split; leave time"  # type: ignore[union-attr]
             f"{' or group' if facts.groups is not None else ''} out"
         )
     after = counts[::-1].cumsum()[::-1][1:]
@@ -173,7 +173,7 @@ def _whole_groups(y: pd.Series, facts: RowFacts, share: float, random_state: int
     codes: Any = facts.codes()
     n_groups = int(codes.max()) + 1
     if n_groups < 2:
-        raise PermGradError(f"rows are split by {facts.groups.name!r}, and there is but one group")  # type: ignore[union-attr]
+        raise PermGradError(f"rows are split by {facts.groups.name!r}, and there is only one group")  # type: ignore[union-attr]
     whole = [k for k in range(2, MOST_FOLDS + 1) if abs(share * k - round(share * k)) < 1e-9 and round(share * k)]
     k = min(whole[0] if whole else MOST_FOLDS, n_groups)
     taken = min(max(1, round(share * k)), k - 1)

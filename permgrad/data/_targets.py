@@ -37,7 +37,7 @@ def as_task(y: pd.Series, task: Task | None, *, decimal: str = ".") -> tuple[pd.
     if task not in (None, "regression", "classification"):
         raise PermGradError(f"task must be 'regression' or 'classification', got {task!r}")
     if is_date(y):
-        raise PermGradError(f"the target {y.name!r} holds dates; give a number made of them, such as days, or labels")
+        raise PermGradError(f"the target {y.name!r} holds dates; convert them to numbers, such as days, or to labels")
     y = blanks_to_missing(y)
     numbers = _numbers_in(y, decimal)
     if numbers is not None and (task == "regression" or (task is None and _inferred(numbers)[0] == "regression")):
@@ -166,6 +166,6 @@ def check_labels(y: pd.Series) -> None:
         raise PermGradError(f"labels must be all text or all numbers, the target {y.name!r} mixes them; convert it")
     if y.nunique() > len(y) // 2 and y.nunique() > 2:
         raise PermGradError(
-            f"the target {y.name!r} has {y.nunique()} classes in {len(y)} rows; give rows enough to learn each"
-            " class, or pass task='regression'"
+            f"the target {y.name!r} has {y.nunique()} classes in {len(y)} rows; give more rows for each class, or pass"
+            " task='regression'"
         )

@@ -32,7 +32,13 @@ class Cells:
         The genes.
     name : str
     notes : dict
-        Facts about where they come from; of planted cells, what is planted.
+        Facts about their origin; for simulated cells, what is planted.
+
+    Examples
+    --------
+    >>> cells = pg.Cells(np.eye(3, dtype=np.float32), np.array(["B", "T", "T"]), ("CD3", "CD4", "CD19"))
+    >>> len(cells), cells.classes
+    (3, ['B', 'T'])
     """
 
     X: Any
@@ -49,7 +55,7 @@ class Cells:
             )
         if len(set(self.features)) < len(self.features):
             repeated = sorted(gene for gene, times in Counter(self.features).items() if times > 1)
-            raise PermGradError(f"gene names must differ, twice there are {listing(repeated)}; make them unique first")
+            raise PermGradError(f"gene names must be unique; these occur twice: {listing(repeated)}; rename them first")
 
     def __len__(self) -> int:
         return len(self.y)
@@ -60,18 +66,29 @@ class Cells:
         return np.unique(self.y).tolist()
 
     def take(self, rows: np.ndarray) -> Cells:
-        """Return some of the cells, by position or as a mask; a file's are not read."""
+        """Return some of the cells, by position or by mask; rows in a file are not read.
+
+        Examples
+        --------
+        >>> len(cells), len(cells.take(np.arange(10)))
+        (60, 10)
+        """
         at = np.arange(len(self))[rows]
         X = self.X.take(at) if isinstance(self.X, RowsOnDisk) else self.X[at]
         return replace(self, X=X, y=self.y[at])
 
     def only(self, features: Sequence[str]) -> Cells:
-        """Return some of the genes, in the order given: a panel.
+        """Return the cells with some of the genes only, in the given order: a panel.
 
         Raises
         ------
         PermGradError
             If one is not among them.
+
+        Examples
+        --------
+        >>> cells.only(["x2", "x0"]).features
+        ('x2', 'x0')
         """
         place = {gene: i for i, gene in enumerate(self.features)}
         absent = [gene for gene in features if gene not in place]
@@ -93,10 +110,10 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     ----------
     path : path
     target : str
-        Column of ``obs`` with the classes. Cells without one are left out.
+        Column of ``obs`` with the classes. Cells without a class are left out.
     on_disk : bool
-        Leave the matrix in the file, which must then stay where it is: each batch is read when it is wanted. Sparse
-        matrices must be stored by row (CSR).
+        Leave the matrix in the file, which must then not move: each batch is read when it is needed. Sparse matrices
+        must be stored by row (CSR).
 
     Returns
     -------
@@ -105,7 +122,16 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     Raises
     ------
     PermGradError
-        If anndata is not installed, the file is absent or no ``.h5ad``, has no such column, or is stored by column.
+        If anndata is not installed; if the file is absent, not an ``.h5ad`` file, stored by column, or has no such
+        column.
+
+    Examples
+    --------
+    >>> import anndata
+    >>> obs = pd.DataFrame({"type": cells.y}, index=[f"cell {i}" for i in range(len(cells))])
+    >>> anndata.AnnData(cells.X, obs, pd.DataFrame(index=list(cells.features))).write_h5ad("cells.h5ad")
+    >>> pg.read_cells("cells.h5ad", "type").X.shape == cells.X.shape
+    True
     """
     anndata = imported("anndata")
     path = Path(path)

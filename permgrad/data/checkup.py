@@ -1,4 +1,4 @@
-"""A table before anything is trained on it: what its columns hold, and what speaks against learning from it."""
+"""A table before anything is trained on it: what its columns hold, and the problems that it has."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MIN_SENTINELS = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """What speaks against learning from a table as it is.
+    """A problem of a table.
 
     Attributes
     ----------
@@ -66,22 +66,32 @@ class Finding:
 
 @dataclass(frozen=True, eq=False)
 class TableCheck:
-    """What `Table.check` found.
+    """The result of `Table.check`.
 
     Attributes
     ----------
     table : DataFrame
         A row for each column: its name, kind ("number", "category", "ordered category", "truth value", "date",
         "identifier", "free text", "constant"), missing and distinct values, lowest and highest value (of categories,
-        the most and the least frequent level), and ``alone``, how well it tells the target alone: AUC or R² of rows
-        left out, NaN where that was not measured.
+        the most and the least frequent level), and ``alone``, how well it alone predicts the target: AUC or R² on
+        held-out rows, NaN if that was not measured.
     histograms : dict
-        Of each column that holds values, the number of rows in each of 12 equal bins, lowest first, or of the 12 most
-        frequent levels.
+        For each column with values, the number of rows in each of 12 equal bins, lowest first, or with each of the 12
+        most frequent levels.
     findings : tuple of Finding
-        The gravest first.
+        The most serious first.
     score : {"AUC", "R²"}
         What ``alone`` is.
+
+    Examples
+    --------
+    >>> check = table.check()
+    >>> check.table[["column", "kind", "missing"]].head(2)
+                  column    kind  missing
+    0  sepal length (cm)  number        0
+    1   sepal width (cm)  number        0
+    >>> [finding.kind for finding in check.findings]
+    ['duplicate rows']
     """
 
     table: pd.DataFrame

@@ -24,7 +24,15 @@ CACHE = Path(pooch.os_cache("permgrad"))
 
 
 def list_datasets() -> pd.DataFrame:
-    """Return one row per data set: name, task, rows, features, title, source, licence."""
+    """Return one row per data set: name, task, rows, features, title, source, licence.
+
+    Examples
+    --------
+    >>> pg.list_datasets().columns.tolist()
+    ['name', 'task', 'rows', 'features', 'title', 'source', 'license']
+    >>> "iris" in pg.list_datasets()["name"].tolist()
+    True
+    """
     columns = ["task", "rows", "features", "title", "source", "license"]
     rows = [{"name": path.stem, **{key: _read_card(path)[key] for key in columns}} for path in _card_paths()]
     return pd.DataFrame(rows)
@@ -33,18 +41,24 @@ def list_datasets() -> pd.DataFrame:
 def load_dataset(name: str) -> Table:
     """Load a data set by its name, see `list_datasets`.
 
-    Bundled tables come from scikit-learn. Others are looked for in the directory named by the
-    environment variable ``PERMGRAD_DATA``, then in the cache, then downloaded into it.
+    Bundled tables come from scikit-learn. permgrad looks for the others in the directory that the
+    environment variable ``PERMGRAD_DATA`` names, then in its cache; otherwise it downloads them.
 
     Returns
     -------
     Table
-        Its ``notes`` hold title, source, licence, citation, and whether it is only a part of the data.
+        Its ``notes`` hold title, source, licence, citation, and whether it is only a part of the original data.
 
     Raises
     ------
     PermGradError
         If there is no such data set, its file differs from the card's SHA-256, or cannot be downloaded.
+
+    Examples
+    --------
+    >>> table = pg.load_dataset("iris")
+    >>> table.X.shape, table.classes
+    ((150, 4), ['setosa', 'versicolor', 'virginica'])
     """
     cards = {path.stem: path for path in _card_paths()}
     if name not in cards:
@@ -124,7 +138,7 @@ def _extracted(name: str, card: dict[str, Any]) -> Path:
             for member in file["members"]:
                 content = tar.extractfile(member)
                 if content is None:
-                    raise PermGradError(f"{archive}: {member} is no file")
+                    raise PermGradError(f"{archive}: {member} is not a file")
                 with (staging / Path(member).name).open("wb") as copy:
                     shutil.copyfileobj(content, copy)
     return directory
@@ -147,7 +161,7 @@ def _check_against_card(name: str, frame: pd.DataFrame, card: dict[str, Any]) ->
         found["classes"] = dict(sorted(Counter(frame[card["target"]].astype(str)).items()))
         expected["classes"] = card["classes"]
     if found != expected:
-        raise PermGradError(f"what was downloaded as {name!r} is not what its card describes: {found}, not {expected}")
+        raise PermGradError(f"the download of {name!r} is not what its card describes: {found}, not {expected}")
 
 
 def _unavailable(name: str, file_name: str, card: dict[str, Any], error: Exception) -> PermGradError:

@@ -17,8 +17,8 @@ from permgrad.errors import PermGradError, listing
 class DerivedColumns(TransformerMixin, BaseEstimator):
     """Keep some columns of a table, and add products and ratios of columns. A scikit-learn transformer.
 
-    Each row is computed from itself alone; nothing is learned from the data but the columns' names, so rows of a
-    test set cannot leak into training rows.
+    Each row is computed from its own values. Nothing but the column names is learned from the data, so test rows
+    cannot leak into training rows.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"smoothness": [0.1, 0.2], "radius": [10.0, 20.0]})
-    >>> DerivedColumns(products={"rough_size": ("smoothness", "radius")}, keep=["radius"]).fit_transform(table)
+    >>> pg.DerivedColumns(products={"rough_size": ("smoothness", "radius")}, keep=["radius"]).fit_transform(table)
        radius  rough_size
     0    10.0         1.0
     1    20.0         4.0
@@ -55,12 +55,18 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
         self.keep = keep
 
     def fit(self, X: Any, y: Any = None) -> DerivedColumns:
-        """Check that the list can be computed from the table's columns.
+        """Check that the new columns can be computed from the table's columns.
 
         Raises
         ------
         PermGradError
-            If it names absent or non-numeric columns, gives a name twice, or a ratio is not of two columns.
+            If columns are absent or not numeric, a name is given twice, or a ratio does not have two columns.
+
+        Examples
+        --------
+        >>> ratio = pg.DerivedColumns(ratios={"shape": ("petal length (cm)", "petal width (cm)")})
+        >>> ratio.fit(table.X).feature_names_in_[0]
+        'sepal length (cm)'
         """
         frame = as_frame(X)
         used = self._used()
@@ -89,6 +95,14 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
         ------
         PermGradError
             If the columns are not those of `fit`, or a ratio divides by 0.
+
+        Examples
+        --------
+        >>> ratio = pg.DerivedColumns({"area": ["petal length (cm)", "petal width (cm)"]}, keep=["petal width (cm)"])
+        >>> ratio.fit(table.X).transform(table.X.head(2)).round(1)
+           petal width (cm)  area
+        0               0.2   0.3
+        1               0.2   0.3
         """
         frame = as_frame(X)
         check_columns(frame.columns, self.feature_names_in_, "X")
@@ -100,7 +114,14 @@ class DerivedColumns(TransformerMixin, BaseEstimator):
         return pd.concat([frame[self._kept(frame)], pd.DataFrame(new, index=frame.index)], axis=1)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns that `transform` gives."""
+        """Return the names of the columns that `transform` returns.
+
+        Examples
+        --------
+        >>> ratio = pg.DerivedColumns({"area": ["petal length (cm)", "petal width (cm)"]}, keep=["petal width (cm)"])
+        >>> ratio.fit(table.X).get_feature_names_out().tolist()
+        ['petal width (cm)', 'area']
+        """
         return np.array(self._names(pd.DataFrame(columns=self.feature_names_in_)), dtype=object)
 
     def _kept(self, frame: pd.DataFrame) -> list[str]:

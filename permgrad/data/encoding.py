@@ -31,10 +31,11 @@ MIN_GAPS_SHARE = 0.01
 
 
 class ColumnEncoder(TransformerMixin, BaseEstimator):
-    """Columns of any kind as float32 columns; a scikit-learn transformer.
+    """Encode columns of any kind as float32 columns; a scikit-learn transformer.
 
-    Encoded columns are, in this order: numbers (`numeric_`), parts of dates (`dates_`), 0/1 columns of what is missing
-    (`gaps_`), and those of categories (`categories_`, `pools_`). Text is read as numbers or dates where it was at fit.
+    Encoded columns are, in this order: numbers (`numeric_`), parts of dates (`dates_`), 0/1 columns that mark missing
+    values (`gaps_`), and 0/1 columns of categories (`categories_`, `pools_`). Text that was read as numbers or dates at
+    fit is read in the same way later.
 
     Attributes
     ----------
@@ -43,41 +44,55 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
     numeric_ : tuple of str
         Numeric columns and ordered categories that vary, in order.
     dates_ : dict
-        Each date that varies, with those of its parts that do: "days" since the first training row's date, "year",
-        "month", "weekday" (0 is Monday), "hour". All of them are one column of the table, and ranked as one.
+        Each date that varies, with its parts that vary: "days" since the first date in training, "year", "month",
+        "weekday" (0 is Monday), "hour". Together they are one column of the table, and ranked as one.
     origins_ : dict
-        The first training row's date of each of these, as text (ISO 8601).
+        The first training date of each of these, as text (ISO 8601).
     medians_ : tuple of float
-        Training median of each number and of each date's part, in this order: what fills its gaps.
+        Training median of each number and of each part of a date, in this order: it replaces missing values.
+    ranges_ : dict
+        Lowest and highest training value of each of `numeric_`; of an ordered category, positions of levels. First and
+        last training date of each of `dates_`, as text (ISO 8601).
     offsets_ : tuple of float
-        What is taken off each of these before it becomes float32: 0, but for columns whose spread
-        float32 would blur (times in seconds since 1970, say), see `float32_offset`.
+        Constant that is subtracted from each of these before it becomes float32: 0, except for columns for which
+        float32 is too coarse (such as times in seconds since 1970), see `float32_offset`.
     ordinals_ : dict
-        Each ordered category that is encoded, with its levels as text, in the order of its dtype: a row's number is
-        the position of its level, from 0.
+        Each ordered category that is encoded, with its levels as text, in the order of its dtype: the number of a row
+        is the position of its level, counted from 0.
     gaps_ : tuple of str
-        Those numeric columns, ordered categories and dates of which the network is told where they are missing: at
-        least 1 % of the training rows, and 5. One may be here alone: whose values are all the same, where it has any.
+        Numeric columns, ordered categories and dates whose missing values have a 0/1 column: those that are missing in
+        at least 1 % of the training rows, and in at least 5. A column that is otherwise constant may be here only.
     categories_ : dict
-        Each categorical column that varies, with the levels, as text, that have a 0/1 column of their own: up to 30
-        levels, all; of more, those in at least 4 training rows, up to 100. Missing values are a level too.
+        Each categorical column that varies, with the levels, as text, that have their own 0/1 column: all of up to 30
+        levels; of more levels, those in at least 4 training rows, up to 100. Missing values are a level too.
     pools_ : dict
         Each categorical column with further levels: the pools, "(in 1-3 rows)", "(in 4-7 rows)", ..., whose 0/1 column
         is shared by the other levels that are in so many training rows, rarest first. Each with its levels, but for the
         rarest: it holds all that is nowhere else, levels not seen in training among them.
     constant_ : tuple of str
-        Columns that are not encoded: with at most one distinct value in training (all-missing ones too),
-        categories of which each is too rare to be told from the others, and those of `left_out_`.
+        Columns that are not encoded: those with at most one distinct value in training (including all-missing ones),
+        those whose categories are all too rare, and those of `left_out_`.
     left_out_ : dict
-        Identifiers and columns of free text, each with the reason.
+        Identifiers and columns of free text, with the reason for each.
     rules_ : dict
-        Each column that came as text and was numbers or dates, with the `TextRule` by which texts are read.
+        Each column of text that holds numbers or dates, with the `TextRule` by which it is read.
     missing_ : dict
-        Number of missing training values of each column that has any.
+        Number of missing training values, for each column that has any.
     groups_ : dict
-        For each encoded column of the table, in its order, the positions of its encoded columns.
+        For each column of the table that is encoded, in the table's order, the positions of its encoded columns.
     n_numbers_ : int
-        So many of the encoded columns, the first ones, are numbers and parts of dates; the others are 0/1.
+        Number of encoded columns, the first ones, that are numbers and parts of dates; the others are 0/1.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"age": [20, 30, None], "colour": ["red", "blue", "red"]})
+    >>> encoder = pg.ColumnEncoder().fit(rows)
+    >>> encoder.get_feature_names_out().tolist()
+    ['age', 'colour=blue', 'colour=red']
+    >>> encoder.transform(rows)
+    array([[20.,  0.,  1.],
+           [30.,  1.,  0.],
+           [25.,  0.,  1.]], dtype=float32)
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -92,12 +107,17 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         PermGradError
-            If no column has anything to learn from, or a column is neither numeric nor categorical (dates, say).
+            If no column holds anything to learn from, or the type of a column is not supported.
 
         Warns
         -----
         UserWarning
-            Naming the columns that are left out, and those with levels that share 0/1 columns.
+            If columns are left out, or levels share 0/1 columns. The message names the columns.
+
+        Examples
+        --------
+        >>> pg.ColumnEncoder().fit(pd.DataFrame({"size": [1.5, 2.5]})).medians_
+        (2.0,)
         """
         frame, rules = _cleaned(X)
         _check_kinds(frame)
@@ -130,6 +150,9 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         self.left_out_ = left_out
         self.medians_ = tuple(np.nanmedian(values, axis=0).tolist())
         self.offsets_ = tuple(float32_offset(column) for column in values.T)
+        ends = zip(np.nanmin(values, axis=0).tolist(), np.nanmax(values, axis=0).tolist(), strict=True)
+        self.ranges_: dict[str, tuple[Any, Any]] = dict(zip(numbers, ends, strict=False))
+        self.ranges_ |= {name: (first, frame[name].max().isoformat()) for name, first in self.origins_.items()}
         self.gaps_ = tuple(gaps)
         self.categories_ = {name: kept for name, (kept, _) in levels.items()}
         self.pools_ = {name: pools for name, (_, pools) in levels.items() if pools}
@@ -154,7 +177,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame, array of shape (n_rows, n_features), or Table
-            Categories, ordered ones too, may come as text or in a dtype of other levels: names count.
+            Categories, ordered ones too, may come as text or with other levels in their dtype: only names matter.
 
         Returns
         -------
@@ -163,13 +186,20 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         UnfittedError, PermGradError
-            If a column that was numeric at fit now holds something else, or exceeds float32.
+            If a column that was numeric at fit holds something else now, or exceeds float32.
 
         Warns
         -----
         UserWarning
-            Of categories that were not seen in training, where all those that were are kept apart: they become all
-            zeros. Of names that are no level of an ordered category: they are taken for missing.
+            If a category was not seen in training, and no pool takes it: its columns are all zero. If a name is not a
+            level of an ordered category: it is treated as missing.
+
+        Examples
+        --------
+        >>> encoder = pg.ColumnEncoder().fit(pd.DataFrame({"age": [20.0, 30.0, 40.0]}))
+        >>> encoder.transform(pd.DataFrame({"age": [25.0, None]}))
+        array([[25.],
+               [30.]], dtype=float32)
         """
         check_fitted(self)
         frame = as_frame(X)
@@ -178,7 +208,13 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return self.encode(frame.set_axis(list(self.features_), axis=1))
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
-        """Encode rows of a frame that has been checked, see `transform`; its columns have the names of `features_`."""
+        """Encode rows of a frame that has been checked, see `transform`; its columns have the names of `features_`.
+
+        Examples
+        --------
+        >>> clf.encoder_.encode(test.X).shape
+        (30, 4)
+        """
         groups = self.groups_
         encoded = np.zeros((len(frame), sum(map(len, groups.values()))), np.float32)
         values = self._all_numbers(frame, warn=True)
@@ -201,8 +237,14 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return the names of the encoded columns; `input_features` is ignored.
 
-        They are ``"age"``, ``"signup (month)"``, ``"age=(missing)"``, ``"colour=red"``, ``"zip=(in 1-3 rows)"``, ...
-        Where two would be called alike, as of a column that is itself called "colour=red", later ones are numbered.
+        Names look like ``"age"``, ``"signup (month)"``, ``"age=(missing)"``, ``"colour=red"``, ``"zip=(in 1-3 rows)"``.
+        If two would be equal, because a column is itself called "colour=red", later ones are numbered.
+
+        Examples
+        --------
+        >>> encoder = pg.ColumnEncoder().fit(pd.DataFrame({"age": [20, 30], "colour": ["red", "blue"]}))
+        >>> encoder.get_feature_names_out().tolist()
+        ['age', 'colour=blue', 'colour=red']
         """
         check_fitted(self)
         dates = [f"{name} ({part})" for name, parts in self.dates_.items() for part in parts]
@@ -228,11 +270,25 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return len(self._number_owners())
 
     def number_gaps(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return where a number or a date is missing, bool of shape ``(n_rows, n_numbers_)``; names as for `encode`."""
+        """Return where numbers or dates are missing, bool of shape ``(n_rows, n_numbers_)``; names as for `encode`.
+
+        Examples
+        --------
+        >>> encoder = pg.ColumnEncoder().fit(pd.DataFrame({"age": [20.0, 30.0]}))
+        >>> encoder.number_gaps(pd.DataFrame({"age": [25.0, None]})).tolist()
+        [[False], [True]]
+        """
         return np.isnan(self._all_numbers(frame))
 
     def readable(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the columns as they are read: numbers and dates as such, text that stands for nothing as missing."""
+        """Return the columns as they are read: numbers and dates as such, texts that mean "missing" as missing.
+
+        Examples
+        --------
+        >>> encoder = pg.ColumnEncoder().fit(pd.DataFrame({"age": ["20", "30"]}))
+        >>> encoder.readable(pd.DataFrame({"age": ["25"]}))["age"].tolist()
+        [25.0]
+        """
         numbers = [name for name in (*self.numeric_, *self.gaps_) if name not in {*self.ordinals_, *self.dates_}]
         dates = {*self.dates_, *(name for name, rule in self.rules_.items() if rule.kind == "date")}
         columns: dict[str, Any] = {}
@@ -283,7 +339,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
                 place = places(texts, self.ordinals_[name], {})
                 if warn:
                     levels = listing(self.ordinals_[name])
-                    _warn_of_unseen(name, texts, place, f"none of its levels, {levels}; taken for missing")
+                    _warn_of_unseen(name, texts, place, f"none of its levels, {levels}; treated as missing")
                 values[:, i] = np.append(np.where(place < 0, np.nan, place), np.nan)[codes]  # missing: the last one
                 continue
             try:
@@ -295,7 +351,13 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> pg.ColumnEncoder().fit(pd.DataFrame({"age": [20.0, 30.0]})).to_dict()["ranges"]
+        {'age': [20.0, 30.0]}
+        """
         check_fitted(self)
         return {
             "features": list(self.features_),
@@ -307,6 +369,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
             "left_out": self.left_out_,
             "medians": list(self.medians_),
             "offsets": list(self.offsets_),
+            "ranges": {name: list(ends) for name, ends in self.ranges_.items()},
             "ordinals": {name: list(levels) for name, levels in self.ordinals_.items()},
             "gaps": list(self.gaps_),
             "categories": {name: list(levels) for name, levels in self.categories_.items()},
@@ -324,7 +387,12 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         PermGradError, KeyError, TypeError, AttributeError
-            If that is no such description.
+            If `content` is not such a description.
+
+        Examples
+        --------
+        >>> pg.ColumnEncoder.from_dict(clf.encoder_.to_dict()).features_ == clf.encoder_.features_
+        True
         """
         encoder = cls()
         encoder.features_ = _names(content["features"])
@@ -338,6 +406,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         encoder.left_out_ = {name: str(reason) for name, reason in content["left_out"].items()}
         encoder.medians_ = tuple(content["medians"])
         encoder.offsets_ = tuple(content["offsets"])
+        encoder.ranges_ = {name: (ends[0], ends[1]) for name, ends in content["ranges"].items()}
         encoder.ordinals_ = {name: _names(levels) for name, levels in content["ordinals"].items()}
         encoder.gaps_ = _names(content["gaps"])
         encoder.categories_ = {name: _names(levels) for name, levels in content["categories"].items()}
@@ -370,6 +439,11 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
             raise PermGradError("an encoder knows each of its columns, and encodes at least one")
         if not {*self.missing_} | {*self.rules_} <= {*self.features_} or not {*self.left_out_} <= {*self.constant_}:
             raise PermGradError("an encoder counts what is missing of its own columns, and reads no others")
+        kinds = [(str if name in dates else (int, float), *ends) for name, ends in self.ranges_.items()]
+        if {*self.ranges_} != {*self.numeric_} | dates or not all(
+            isinstance(low, kind) and isinstance(high, kind) for kind, low, high in kinds
+        ):
+            raise PermGradError("an encoder has the lowest and the highest value of each number and date")
         for name, kept in self.categories_.items():
             pools = self.pools_.get(name, {})
             rarest, *others = [*pools.values()] or [()]
@@ -408,7 +482,7 @@ def _check_kinds(X: pd.DataFrame) -> None:
         if not categorical and not pd.api.types.is_numeric_dtype(column):
             raise PermGradError(
                 f"expected numbers, text, categories, booleans or dates, column {name!r} is of type {column.dtype};"
-                " convert it (a span of time to a number of days, say) or drop it"
+                " convert it (for example a duration to a number of days) or drop it"
             )
 
 
@@ -466,7 +540,7 @@ def _check_constant(constant: list[str], rare: list[str], left_out: Mapping[str,
         raise PermGradError(f"no column varies in {rows}{but}; there is nothing to learn from")
     for name, reason in left_out.items():
         warnings.warn(
-            f"left out {name!r}: {reason}; ranked last, score 0; if it is none, say what it is (kinds, --as)",
+            f"left out {name!r}: {reason}; ranked last, score 0; if that is wrong, set its kind (kinds, --as)",
             stacklevel=3,
         )
     never = [name for name in constant if name not in rare and name not in left_out]
@@ -486,8 +560,8 @@ def _warn_of_pools(levels: dict[str, tuple[tuple[str, ...], dict[str, Any]]], co
     for name, (kept, pools) in levels.items():
         if pools:
             warnings.warn(
-                f"{name!r} has {len(counts[name])} categories; the {len(kept)} most frequent ones are kept apart,"
-                f" {len(counts[name]) - len(kept)} are pooled by how often they occur",
+                f"{name!r} has {len(counts[name])} categories; the {len(kept)} most frequent keep a column each,"
+                f" {len(counts[name]) - len(kept)} are pooled by frequency",
                 stacklevel=4,
             )
 

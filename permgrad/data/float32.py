@@ -33,8 +33,8 @@ def check_float32(names: list[str], values: np.ndarray) -> None:
         before, after = _distinct_whole(column)
         if after < (1 - MAX_TAKEN_TOGETHER) * before:
             warnings.warn(
-                f"{name!r} has {before:,} different whole numbers, of which float32 makes {after:,}; if they are codes,"
-                " say that it is a category (kinds, --as)",
+                f"{name!r} has {before:,} different whole numbers, which float32 reduces to {after:,}; if they are"
+                " codes, make the column a category (kinds, --as)",
                 stacklevel=4,
             )
 

@@ -41,9 +41,7 @@ def shuffled_copies(X: pd.DataFrame, n_probes: int, random_state: int) -> dict[s
             copies[name] = (column, X[column].iloc[rng.permutation(len(X))].reset_index(drop=True))
     taken = [name for name in copies if name in X.columns]
     if taken:
-        raise PermGradError(
-            f"the table has columns called like probes, {listing(taken)}: it has probes, or rename them"
-        )
+        raise PermGradError(f"the table already has probes, or columns named like them: {listing(taken)}; rename them")
     return copies
 
 

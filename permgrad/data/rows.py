@@ -56,8 +56,8 @@ class RowFacts:
         _check_groups_apart(facts)
         if facts.times is not None and facts.parts is not None and (facts.parts == PARTS[1]).any():
             raise PermGradError(
-                f"both {facts.times.name!r} (time) and {facts.parts.name!r} (split) say which rows validate; leave one"
-                " out"
+                f"both {facts.times.name!r} (time) and {facts.parts.name!r} (split) define the validation rows; leave"
+                " one out"
             )
         return facts
 

@@ -17,15 +17,15 @@ from permgrad.files import new_file
 
 
 def capped_split(y: Any, caps: Sequence[int] = (5000, 1000, 1000), *, random_state: int = 0) -> tuple[np.ndarray, ...]:
-    """Split rows class by class, with a largest number of each class in each part.
+    """Split rows class by class, with a maximum number of rows per class in each part.
 
     Parameters
     ----------
     y : array of shape (n_rows,)
         Labels.
     caps : sequence of int
-        Rows of one class in train, validation and test at most. A class of fewer rows than their sum is split in
-        their proportion, to the nearest row, with at least one row in each part.
+        Maximum number of rows of one class in train, validation and test. A class with fewer rows than their sum is
+        split in their proportion, to the nearest row, with at least one row in each part.
     random_state : int
 
     Returns
@@ -37,6 +37,12 @@ def capped_split(y: Any, caps: Sequence[int] = (5000, 1000, 1000), *, random_sta
     ------
     PermGradError
         If a cap is not positive, or a class has fewer rows than there are parts.
+
+    Examples
+    --------
+    >>> train, val, test = pg.capped_split(table.y, caps=(20, 5, 5))
+    >>> len(train), len(val), len(test)
+    (60, 15, 15)
     """
     labels, sizes = np.asarray(y), np.asarray(caps)
     if len(sizes) < 2 or sizes.min() < 1:
@@ -66,25 +72,32 @@ def _shares(n: int, sizes: np.ndarray) -> np.ndarray:
 
 
 def read_or_write_splits(paths: Mapping[str, str | Path], tables: Mapping[str, Table]) -> dict[str, Table]:
-    """Return the parts of a split from their files; where there are none, write them.
+    """Read the parts of a split from their files; if there are none, write them.
 
     Parameters
     ----------
     paths : mapping of str to path
         Part ("train", "test", ...) → CSV file. Absent directories are made.
     tables : mapping of str to Table
-        The parts as they are written if no file is there. Files that are there need not hold the same rows (they may be
-        another split), but the same columns, and the same classes or task.
+        The parts to write if no file exists. Existing files may hold other rows (another split), but must have the same
+        columns, and the same classes or task.
 
     Returns
     -------
     dict of Table
-        As the files have them: a number is written so that reading it gives it back.
+        The parts as the files have them. Numbers are written without loss.
 
     Raises
     ------
     PermGradError
-        If some of the files are there and others are not, a file has other columns or labels, or two parts share a row.
+        If only some of the files exist, a file has other columns or labels, or two parts share a row.
+
+    Examples
+    --------
+    >>> paths = {"train": "train.csv", "test": "test.csv"}
+    >>> parts = pg.read_or_write_splits(paths, {"train": train, "test": test})
+    >>> len(parts["train"]), len(parts["test"])
+    (90, 30)
     """
     files = {part: Path(path) for part, path in paths.items()}
     absent = [part for part, path in files.items() if not path.is_file()]

@@ -24,26 +24,33 @@ HASHED = 2**20
 
 @dataclass(frozen=True, eq=False)
 class StreamedTable:
-    """A table in Parquet files, of which blocks of rows are read as they are needed.
+    """A table in Parquet files, read in blocks of rows as they are needed.
 
-    Estimators fit, predict and rank it as a `Table`; what they learn of columns (scales, categories, places in the
-    image) they learn from `sample`, and the network from all rows.
+    Estimators fit, predict and rank it like a `Table`. They learn scales, categories and places in the image from
+    `sample`, and train the network on all rows.
 
     Attributes
     ----------
     X : RowsInFiles
-        The columns, as they stand in the files.
+        The columns, as they are in the files.
     y : Series
         The target of each row: numbers, or labels as categories.
     task : {"regression", "classification"}
     name : str
     sample_rows : int
-        Rows that a sample has at most.
+        Maximum number of rows of a sample.
     kinds : mapping of str to kind
         As of `Table`.
     said : tuple of str
-        What was made of the files, a line each.
+        How the files were interpreted, one line each.
     notes : dict
+
+    Examples
+    --------
+    >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+    >>> streamed = pg.StreamedTable.from_files("iris.parquet", "species")
+    >>> len(streamed), streamed.classes
+    (150, ['setosa', 'versicolor', 'virginica'])
     """
 
     X: RowsInFiles
@@ -71,20 +78,21 @@ class StreamedTable:
         na: Sequence[str] = (),
         name: str | None = None,
     ) -> StreamedTable:
-        """Look at Parquet files; of all rows, only the target is read.
+        """Open Parquet files; only the target of all rows is read.
 
         Parameters
         ----------
         path : path
-            Of a Parquet file, of a directory of them, or a pattern such as ``part-*.parquet``.
+            A Parquet file, a directory of them, or a pattern such as ``part-*.parquet``.
         target : str
             Column to predict.
         task : {"regression", "classification"}, optional
-            By default told by the target of all rows, as of `Table`.
+            By default inferred from the target of all rows, as for `Table`.
         sample_rows : int
-            How many training rows scales, categories, quantiles and the image's layout are learned from, at least 10.
+            Number of training rows from which scales, categories, quantiles and the image's layout are learned; at
+            least 10.
         drop, kinds, na
-            As of `Table` and `Table.from_file`. Classes of few rows are neither merged nor dropped.
+            As for `Table` and `Table.from_file`. Classes with few rows are neither merged nor dropped.
         name : str, optional
 
         Raises
@@ -92,6 +100,12 @@ class StreamedTable:
         PermGradError
             If the files cannot be read or differ, a column is absent, the target is missing in some rows, or has one
             value.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> pg.StreamedTable.from_files("iris.parquet", "species", drop=["sepal width (cm)"]).features
+        ['sepal length (cm)', 'petal length (cm)', 'petal width (cm)']
         """
         if sample_rows < 10:
             raise PermGradError(f"sample_rows must be at least 10, got {sample_rows}")
@@ -126,18 +140,25 @@ class StreamedTable:
     def split(
         self, sizes: tuple[float, float, float] = (0.6, 0.2, 0.2), *, random_state: int = 42
     ) -> tuple[StreamedTable, StreamedTable, StreamedTable]:
-        """Split the rows at random into train, validation and test, each by a hash of its number in the files.
+        """Split the rows at random into train, validation and test, by a hash of each row's number in the files.
 
         Parameters
         ----------
         sizes : three floats that sum to 1
-            Each row's chance to be in a part; parts are so large on average.
+            Probability that a row is in each part.
         random_state : int
 
         Raises
         ------
         PermGradError
             If a part is empty, or a class has no training row.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> parts = pg.StreamedTable.from_files("iris.parquet", "species").split()
+        >>> sum(len(part) for part in parts)
+        150
         """
         if min(sizes) <= 0 or not np.isclose(sum(sizes), 1.0):
             raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
@@ -149,17 +170,40 @@ class StreamedTable:
         return train, val, test
 
     def apart(self, low: float, high: float, random_state: int) -> tuple[StreamedTable, StreamedTable]:
-        """Return all rows but a share, and that share: those whose hash is from `low` up to `high`."""
+        """Return the rows outside a share, and those inside it: the rows whose hash is from `low` up to `high`.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> rest, tenth = pg.StreamedTable.from_files("iris.parquet", "species").apart(0.0, 0.1, random_state=0)
+        >>> len(rest) + len(tenth)
+        150
+        """
         numbers = uniform(self.X.rows, random_state, APART)
         inside = (low <= numbers) & (numbers < high)
         return self.take(np.flatnonzero(~inside)), self.take(np.flatnonzero(inside))
 
     def take(self, at: np.ndarray) -> StreamedTable:
-        """Return the table of these rows (positions here)."""
+        """Return a table of these rows, by position in this table.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> len(pg.StreamedTable.from_files("iris.parquet", "species").take(np.arange(7)))
+        7
+        """
         return replace(self, X=self.X.take(at), y=self.y.iloc[at].reset_index(drop=True))
 
     def draw(self, n_rows: int, random_state: int) -> tuple[pd.DataFrame, pd.Series]:
-        """Read rows that are drawn at random, in random order: of two draws the smaller is the larger's beginning."""
+        """Read a random sample of rows, in random order; a smaller sample is the beginning of a larger one.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> X, y = pg.StreamedTable.from_files("iris.parquet", "species").draw(10, random_state=0)
+        >>> X.shape, len(y)
+        ((10, 4), 10)
+        """
         numbers = uniform(self.X.rows, random_state, SAMPLE)
         n_rows = min(n_rows, len(self))
         first = np.argpartition(numbers, n_rows - 1)[:n_rows]
@@ -169,12 +213,19 @@ class StreamedTable:
         return rows.frame(slice(None)), pd.Series(y, name=self.y.name)
 
     def sample(self, random_state: int) -> Table:
-        """Return `sample_rows` of the rows, or all where there are fewer, as a table in memory.
+        """Return `sample_rows` of the rows, or all if there are fewer, as a table in memory.
 
         Raises
         ------
         PermGradError
-            For what `Table` refuses.
+            If `Table` refuses the rows.
+
+        Examples
+        --------
+        >>> table.X.assign(species=table.y).to_parquet("iris.parquet")
+        >>> streamed = pg.StreamedTable.from_files("iris.parquet", "species", sample_rows=20)
+        >>> len(streamed.sample(random_state=0))
+        20
         """
         X, y = self.draw(self.sample_rows, random_state)
         return Table(X, y, self.task, self.name, kinds=self.kinds)

@@ -35,50 +35,56 @@ MOST_SHOWN, FINDINGS_SHOWN = 500, 5
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows and columns with one target.
+    """A table of rows and columns, with one target.
 
     Parameters
     ----------
     X : DataFrame, polars or pyarrow table, array of shape (n_rows, n_features), or Table
-        Numeric, text, category, boolean and date columns. Numbers and dates in text become numbers and dates. An
-        array's columns are named ``x0``, ``x1``, ... Columns of a table are not checked again.
+        Numeric, text, category, boolean and date columns. Numbers and dates in text become numbers and dates. The
+        columns of an array are named ``x0``, ``x1``, ... Columns of a `Table` are not checked again.
     y : Series, array or list of length n_rows
         The target: numbers for regression, labels of any kind for classification.
     task : {"regression", "classification"}, optional
-        Inferred when not given: text, booleans, and whole numbers with at most 20 distinct values are
-        classes; every other number is regression. `said` has the reason.
+        Inferred if not given: text, booleans, and whole numbers with at most 20 distinct values are classes; all other
+        numbers mean regression. `said` gives the reason.
     name : str
         Shown in tables and pictures.
     notes : dict
-        Facts about where the table comes from (source, licence, hash), carried into results.
+        Facts about the origin of the table (source, licence, hash), which results carry along.
     drop : sequence of str
         Columns to leave out.
     kinds : mapping of str to {"number", "category", "date", "text", "id"}
-        What columns are, where their values would tell otherwise. Those of kind "text" and "id" are left out.
+        Kinds of columns whose values suggest another kind. Columns of kind "text" and "id" are left out.
     rare : {"error", "merge", "drop"}
-        What becomes of classes of fewer than 5 rows: a split refuses them; they are one class, "other"; their rows
-        are left out.
+        What to do with classes of fewer than 5 rows: "error" lets a split refuse them; "merge" makes them one class,
+        "other"; "drop" leaves out their rows.
     rules : mapping of str to TextRule
-        How the texts of a column became numbers or dates: found here, and given only of a table that was read.
+        How the texts of a column become numbers or dates. They are inferred; pass them only for a table read earlier.
     said : tuple of str
-        What was made of the table, a line each: how it was read, columns in text, the task and its reason.
+        How the table was interpreted, one line each: how it was read, columns in text, the task and its reason.
     groups : array of length n_rows, optional
-        Rows of one label belong together (a patient, a slide): none is on both sides of any split, and intervals and
-        p-values count groups, not rows.
+        Rows with the same label belong together (a patient, a slide): no group is on both sides of a split, and
+        intervals and p-values count groups, not rows.
     times : array of length n_rows, optional
-        Dates or numbers: the latest rows are tested on, the latest before decide when training stops.
+        Dates or numbers: the latest rows are the test rows; the latest rows before those decide when training stops.
     weights : array of length n_rows, optional
-        How many rows each stands for: in training, losses, scores and rankings.
+        How many rows each row stands for: in training, losses, scores and rankings.
     parts : array of length n_rows, optional
-        "train", "validation" or "test"; a row of "" is put into one of the first two by `split`.
+        "train", "validation" or "test"; `split` puts rows with "" into one of the first two.
     decimal : {".", ","}
-        What decides where a column's numbers in text fit both marks, as of "1,234" alone.
+        Decimal mark for numbers in text that fit both marks, such as "1,234".
 
     Raises
     ------
     PermGradError
-        For duplicate column names, infinite values, a target that is absent, missing in some rows,
-        of another length, a column's own values, or of a single value, and for fewer rows than classes.
+        If column names are duplicated or values infinite; if the target is absent, missing in some rows, of another
+        length, equal to a column, or constant; if there are fewer rows than classes.
+
+    Examples
+    --------
+    >>> table = pg.Table(pd.DataFrame({"age": [20, 30, 40, 50]}), ["no", "no", "yes", "yes"], name="patients")
+    >>> table.task, table.features, table.classes
+    ('classification', ['age'], ['no', 'yes'])
     """
 
     X: pd.DataFrame
@@ -159,10 +165,17 @@ class Table:
         frame : DataFrame
         target : str
         group, time, weight, split : str, optional
-            Columns that hold `groups`, `times`, `weights` and `parts`. They are no features, but for the time, which
-            stays one as long as it is not dropped.
+            Columns that hold `groups`, `times`, `weights` and `parts`. They are not features, except for the time,
+            unless it is dropped.
         **keywords
             Of `Table`.
+
+        Examples
+        --------
+        >>> frame = pd.DataFrame({"age": [20, 30, 40], "patient": ["a", "a", "b"], "sick": ["no", "yes", "yes"]})
+        >>> read = pg.Table.from_frame(frame, "sick", group="patient")
+        >>> read.features, read.groups.tolist()
+        (['age'], ['a', 'a', 'b'])
         """
         if not isinstance(frame, pd.DataFrame):
             frame = as_named_frame(frame)
@@ -197,35 +210,43 @@ class Table:
         test: str | Path | None = None,
         **keywords: Any,
     ) -> Table:
-        """Read a file: text of any dialect, Parquet, Feather, JSON, Excel, Stata or SPSS, as its name says.
+        """Read a file: text with any separator, Parquet, Feather, JSON, Excel, Stata or SPSS, by its file name.
 
         Parameters
         ----------
         path : path
-            Of a file, compressed or not; of a directory of Parquet files; or a pattern such as ``part-*.csv``.
+            A file, compressed or not; a directory of Parquet files; or a pattern such as ``part-*.csv``.
         target : str
-            Column to predict; of a text file without a header, ``x0``, ``x1``, ...
+            Column to predict; in a text file without a header, ``x0``, ``x1``, ...
         sep : str, optional
-            What parts fields: a character, "tab" or "blanks". Guessed, as what follows is, and told in `said`.
+            Separator of fields: a character, "tab" or "blanks". Like the next arguments, it is guessed if not given;
+            `said` says how.
         decimal : {".", ","}, optional
         encoding : str, optional
         header : bool, optional
-            Whether the first line names the columns.
+            Whether the first line holds column names.
         na : sequence of str
-            Texts, or numbers, that stand for a missing value, beside the usual ones.
+            Further texts or numbers that mean a missing value.
         sheet : str or int, optional
-            Of an Excel file; by default the first.
+            Sheet of an Excel file; by default the first.
         group, time, weight, split : str, optional
             Columns, see `from_frame`.
         test : path, optional
-            Another file of the same columns, read as the first: all of its rows are test rows.
+            Another file with the same columns, read in the same way: all of its rows are test rows.
         **keywords
             Of `Table`.
 
         Raises
         ------
         PermGradError
-            If the file cannot be read, or for what `Table` refuses.
+            If the file cannot be read, or `Table` refuses its content.
+
+        Examples
+        --------
+        >>> pd.DataFrame({"age": [20, 30, 40], "price": [1.5, 2.5, 4.0]}).to_csv("prices.csv", index=False)
+        >>> read = pg.Table.from_file("prices.csv", target="price")
+        >>> read.features, read.task, len(read)
+        (['age'], 'regression', 3)
         """
         given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": header, "sheet": sheet}
         options = ReadOptions(**given, na=tuple(na), known=(target,))  # type: ignore[arg-type]
@@ -266,7 +287,7 @@ class Table:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over column names, values, target and what is known of rows: equal tables, equal hash."""
+        """SHA-256 of column names, values, target and row facts: equal tables have equal hashes."""
         digest = hashlib.sha256()
         for column, values in [*self.X.items(), (str(self.y.name), self.y)]:
             digest.update(str(column).encode())
@@ -281,21 +302,27 @@ class Table:
     ) -> tuple[Table, Table, Table]:
         """Split the rows into train, validation and test.
 
-        At random, stratified for classification, where nothing is known of rows. Groups are split whole; of times the
-        latest are tested on, and the latest of the others validate; parts that are given stay as they are.
+        The split is random, and stratified for classification. Groups are kept whole. With times, the latest rows are
+        test rows, and the latest of the others are validation rows. Given parts are kept.
 
         Parameters
         ----------
         sizes : three floats that sum to 1
             Shares of the rows.
         random_state : int
-            Passed to `sklearn.model_selection.train_test_split`, first for train against the rest,
-            then for validation against test: the published protocol.
+            Passed to `sklearn.model_selection.train_test_split`, first to separate training rows from the rest, then
+            validation from test rows: the published protocol.
 
         Raises
         ------
         PermGradError
-            If a class, a group or a time has too few rows to be in every part.
+            If a class, a group or a time has too few rows for every part.
+
+        Examples
+        --------
+        >>> train, val, test = pg.load_dataset("iris").split(random_state=42)
+        >>> len(train), len(val), len(test)
+        (90, 30, 30)
         """
         if min(sizes) <= 0 or not np.isclose(sum(sizes), 1.0):
             raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
@@ -303,41 +330,58 @@ class Table:
         return self.take(parts[0]), self.take(parts[1]), self.take(parts[2])
 
     def how_split(self, *, random_state: int = 42) -> str:
-        """Say in a line which rows `split` trains and tests on."""
+        """Say in one line which rows `split` trains and tests on.
+
+        Examples
+        --------
+        >>> table.how_split()
+        'split at random with random state 42: 90 / 30 / 30'
+        """
         classes = self.task == "classification"
         parts = three_parts(self.y, self.facts, (0.6, 0.2, 0.2), random_state, classes=classes)
         return how_split(self.facts, parts, random_state)
 
     @property
     def facts(self) -> RowFacts:
-        """What is known of the rows beside their columns."""
+        """What is known about the rows besides their columns."""
         return RowFacts(self.groups, self.times, self.weights, self.parts)
 
     def check(self, test: Table | None = None, *, random_state: int = 42) -> TableCheck:
-        """Look at the table before anything is trained on it, in seconds.
+        """Check the table before anything is trained on it; this takes seconds.
 
-        Told are each column's kind, missing and distinct values, histogram, and how well it tells the target alone;
-        and what speaks against learning from the table: columns that tell the target almost alone, duplicates,
-        identifiers, small classes, test rows that differ from those trained on.
+        The check covers each column's kind, missing and distinct values, histogram, and how well it alone predicts the
+        target. It also finds problems: columns that almost predict the target alone, duplicates, identifiers, small
+        classes, test rows that differ from the training rows.
 
         Parameters
         ----------
         test : Table, optional
-            Rows that will be tested on, where this table has those to train on. By default this table is split.
+            Test rows, if this table holds the training rows. By default this table is split.
         random_state : int
-            Of the split, and of rows drawn to measure on: 2,000 at most.
+            Seed of the split, and of the sample of rows to measure on (at most 2,000).
 
         Returns
         -------
         TableCheck
-            Its ``table`` has a row for each column, its ``findings`` each say what to do.
+            Its ``table`` has a row for each column; each of its ``findings`` says what to do.
+
+        Examples
+        --------
+        >>> pg.load_dataset("iris").check().score
+        'AUC'
         """
         from permgrad.data.checkup import check_table
 
         return check_table(self, test, random_state=random_state)
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return the table of these rows (positions), target and notes kept."""
+        """Return a table of these rows (positions), with target and notes.
+
+        Examples
+        --------
+        >>> len(table.take(np.arange(5)))
+        5
+        """
         part = copy(self)  # not checked again: a part may well hold a single class
         object.__setattr__(part, "X", self.X.iloc[rows].reset_index(drop=True))
         object.__setattr__(part, "y", self.y.iloc[rows].reset_index(drop=True))
@@ -349,28 +393,33 @@ class Table:
         return [name for name in self.notes.get(NOTE, {}).get("names", ()) if name in self.X.columns]
 
     def with_probes(self, n_probes: int = 4, *, random_state: int = 0) -> Table:
-        """Return the table with shuffled copies of some of its columns behind its own, before it is split.
+        """Return the table with shuffled copies of some columns appended. Call it before the table is split.
 
-        A probe has the values of a column, and tells nothing of the target or of any other column: a network that is
-        trained with it, and ranked, shows what score a column gets for nothing. Rankings know their probes
-        (``settings["probes"]``), draw their level, and `FeatureRanking.select` can refuse what is not above it.
+        A probe has the values of a column, but no information about the target or any other column. A ranking of a
+        network trained with probes shows what score such a column gets. Rankings know their probes
+        (``settings["probes"]``) and draw their level; `FeatureRanking.select` can keep only columns above it.
 
         Parameters
         ----------
         n_probes : int
-            How many; each column is drawn once before one is drawn again. They are called "probe of age", then "probe
+            Number of probes; each column is drawn once before any is drawn again. Names are "probe of age", then "probe
             2 of age".
         random_state : int
-            Of the columns that are drawn, and of their order of rows.
+            Seed of the choice of columns, and of the shuffles.
 
         Raises
         ------
         PermGradError
-            If `n_probes` is less than 1, or the table has probes.
+            If `n_probes` is less than 1, or the table already has probes.
 
         References
         ----------
         Stoppiglia, Dreyfus, Dubois & Oussar, JMLR 3 (2003); Kursa & Rudnicki, J. Stat. Softw. 36 (2010): shadows.
+
+        Examples
+        --------
+        >>> table.with_probes(2).probes
+        ['probe of petal length (cm)', 'probe of sepal length (cm)']
         """
         copies = shuffled_copies(self.X, n_probes, random_state)
         rules = {probe: self.rules[column] for probe, (column, _) in copies.items() if column in self.rules}
@@ -382,12 +431,17 @@ class Table:
         return part
 
     def with_rows(self, data: Any) -> Table:
-        """Return this table with further rows behind its own.
+        """Return this table with further rows appended.
 
         Parameters
         ----------
         data : (X, y) or Table
-            See `more_rows`, which also says what is refused.
+            See `more_rows`, also for errors.
+
+        Examples
+        --------
+        >>> len(train), len(train.with_rows(val))
+        (90, 120)
         """
         more = self.more_rows(data, "data")
         part = copy(self)
@@ -398,19 +452,24 @@ class Table:
         return replace_facts(part, self.facts.joined(more.facts, (len(self), len(more))))
 
     def more_rows(self, data: Any, what: str = "validation_data") -> Table:
-        """Return further rows of this table's columns and task; they may well hold a single class.
+        """Return further rows as a table with the same columns and task; they may hold a single class.
 
         Parameters
         ----------
         data : (X, y) or Table
-            Columns of an array take this table's names. Values of a table are not checked again.
+            Columns of an array take this table's names. Values of a `Table` are not checked again.
         what : str
             The argument's name, for messages.
 
         Raises
         ------
         PermGradError
-            If the columns are others or in another order, the values cannot be used, or a target is missing.
+            If the columns or their order differ, the values cannot be used, or a target is missing.
+
+        Examples
+        --------
+        >>> len(train.more_rows(test))
+        30
         """
         X, y = rows_and_target(data, what)
         frame, target = as_frame(X), as_target(y)
@@ -442,7 +501,12 @@ class Table:
         return self.check().table
 
     def plot(self, top: int = 12) -> Figure:
-        """Draw the histograms of the first `top` columns."""
+        """Draw the histograms of the first `top` columns.
+
+        Examples
+        --------
+        >>> figure = table.plot(top=2)
+        """
         from permgrad.data._pictures import plot_columns
 
         return plot_columns(self.check(), top)
@@ -453,7 +517,7 @@ class Table:
             return html_table(told, pd.DataFrame({"column": self.features}))
         check = self.check()
         found = [f"{len(check.findings)} findings, see check()", *map(str, check.findings[:FINDINGS_SHOWN])]
-        return html_table(told, check.table, notes=found if check.findings else ["nothing speaks against it"])
+        return html_table(told, check.table, notes=found if check.findings else ["no problems found"])
 
 
 def replace_facts(table: Table, facts: RowFacts) -> Table:

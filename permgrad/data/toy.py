@@ -58,6 +58,12 @@ def ring(n_rows: int = 1000, n_features: int = 8, random_state: int = 0) -> Tabl
     ------
     PermGradError
         If there are fewer features than relevant ones.
+
+    Examples
+    --------
+    >>> table = pg.toy.ring(n_rows=100, n_features=3)
+    >>> table.X.shape, table.classes, len(table.notes["relevant"])
+    ((100, 3), [0, 1], 2)
     """
     X, at, _ = _uniform(n_rows, n_features, 2, random_state)
     return _planted("ring", X, _in_ring(X[:, at], RING_WIDTH), at)
@@ -67,6 +73,12 @@ def xor(n_rows: int = 1000, n_features: int = 8, random_state: int = 0) -> Table
     """Return uniform features; the class is 1 where just one of two is above one half: ``(a - .5)(.5 - b) >= 0``.
 
     Parameters, classes and errors as of `ring`; 2 relevant columns.
+
+    Examples
+    --------
+    >>> table = pg.toy.xor(n_rows=100, n_features=3)
+    >>> len(table.notes["relevant"])
+    2
     """
     X, at, _ = _uniform(n_rows, n_features, 2, random_state)
     return _planted("xor", X, _xor(X[:, at]) >= 0, at)
@@ -77,6 +89,11 @@ def ring_xor(n_rows: int = 1000, n_features: int = 8, random_state: int = 0) -> 
 
     Both are narrower than alone, each of probability 1 - sqrt(0.5), so that the classes are equal. Parameters,
     classes and errors as of `ring`; 4 relevant columns.
+
+    Examples
+    --------
+    >>> len(pg.toy.ring_xor(n_rows=100, n_features=5).notes["relevant"])
+    4
     """
     X, at, _ = _uniform(n_rows, n_features, 4, random_state)
     union = _in_ring(X[:, at[:2]], _ring_width(2)) | (_xor(X[:, at[2:]]) >= XOR_CUT[2])
@@ -88,6 +105,11 @@ def ring_xor_sum(n_rows: int = 1000, n_features: int = 8, random_state: int = 0)
 
     The noise is normal, of standard deviation 0.2. Each part has the probability 1 - 0.5 ** (1 / 3), so that
     the classes are equal. Parameters, classes and errors as of `ring`; 6 relevant columns.
+
+    Examples
+    --------
+    >>> len(pg.toy.ring_xor_sum(n_rows=100, n_features=7).notes["relevant"])
+    6
     """
     X, at, rng = _uniform(n_rows, n_features, 6, random_state)
     total = X[:, at[4:]].sum(axis=1) + rng.normal(scale=SUM_NOISE, size=n_rows)
@@ -146,7 +168,7 @@ def additive(
     noise: float = 0.3,
     task: Task = "regression",
 ) -> Table:
-    """Return standard normal features; the target is a weighted sum of some of them, and noise.
+    """Return standard normal features; the target is a weighted sum of some of them, plus noise.
 
     Parameters
     ----------
@@ -167,6 +189,14 @@ def additive(
     ------
     PermGradError
         If there are fewer features than relevant ones.
+
+    Examples
+    --------
+    >>> table = pg.toy.additive(n_rows=100, n_features=6, n_relevant=2)
+    >>> table.X.shape, table.task
+    ((100, 6), 'regression')
+    >>> table.notes["relevant"]
+    ['x5', 'x1']
     """
     rng = np.random.default_rng([random_state, n_relevant])
     X, at = rng.normal(size=(n_rows, n_features)), _positions(rng, n_features, n_relevant)
@@ -185,7 +215,7 @@ def correlated_nulls(
     noise: float = 0.5,
     task: Task = "regression",
 ) -> Table:
-    """Return normal features of which the irrelevant ones correlate with the relevant ones, and say no more.
+    """Return normal features; the irrelevant ones correlate with relevant ones, but add no information.
 
     The relevant features z are independent and standard normal. Each null is ``correlation * z_j +
     sqrt(1 - correlation**2) * e`` of one of them, its parent, in turn, with noise e of its own: given the relevant
@@ -215,6 +245,14 @@ def correlated_nulls(
     ------
     PermGradError
         If there is no relevant feature, or the correlation is out of range.
+
+    Examples
+    --------
+    >>> table = pg.toy.correlated_nulls(n_rows=2000, n_relevant=1, n_null=2)
+    >>> table.notes["parents"]
+    {'x0': 'x2', 'x1': 'x2'}
+    >>> float(table.X.corr().iloc[0, 1].round(1))
+    0.7
     """
     if not -1 <= correlation <= 1:
         raise PermGradError(f"correlation must be in [-1, 1], got {correlation}")
@@ -250,7 +288,7 @@ def duplicated(
     noise: float = 0.3,
     task: Task = "regression",
 ) -> Table:
-    """Return standard normal features, some of the relevant ones several times: importance is shared or lost.
+    """Return standard normal features, with copies of some relevant ones: importance is shared or lost.
 
     Parameters
     ----------
@@ -277,6 +315,12 @@ def duplicated(
     ------
     PermGradError
         If the columns do not suffice, or more relevant features are to be copied than there are.
+
+    Examples
+    --------
+    >>> table = pg.toy.duplicated(n_rows=100, n_features=8)
+    >>> table.notes["groups"]
+    {'x5': ['x5', 'x1', 'x4'], 'x0': ['x0', 'x7', 'x3']}
     """
     if not 0 <= n_copied <= n_relevant or n_copies < 0:
         raise PermGradError(
@@ -330,6 +374,14 @@ def categorical(
     ------
     PermGradError
         If there are fewer features than relevant ones, or a text column would have a single level.
+
+    Examples
+    --------
+    >>> table = pg.toy.categorical(n_rows=200, n_features=4, n_relevant=2)
+    >>> table.notes["text"]
+    ['x0', 'x2']
+    >>> table.X["x0"].nunique(), table.X.shape
+    (30, (200, 4))
     """
     if min(n_levels, n_null_levels) < 2:
         raise PermGradError(f"a text column needs two levels or more, got {n_levels} and {n_null_levels}")
@@ -363,13 +415,13 @@ def gene_expression(
     correlation: float = 0.9,
     shift: float = 3.0,
 ) -> Table:
-    """Return expression-like features: groups of correlated genes, of which some are raised in one class each.
+    """Return features like gene expression: groups of correlated genes, some of which are raised in one class.
 
-    A group is a planted gene, a standard normal number z for each row, and copies ``correlation * z +
-    sqrt(1 - correlation**2) * e`` with noise e of their own. In marker groups z is `shift` higher in the rows of one
-    class; the classes take turns. The other groups, and all genes outside groups, tell nothing. Each gene then gets a
-    mean between 2 and 12 and a standard deviation (of the noise) between 0.5 and 1.5, and is cut off at 0, as
-    logarithms of counts are.
+    A group is a planted gene, a standard normal number z for each row, and copies ``correlation * z + sqrt(1 -
+    correlation**2) * e`` with noise e of their own. In marker groups z is `shift` higher in the rows of one class; the
+    classes take turns. The other groups, and all genes outside groups, carry no information. Each gene then gets a mean
+    between 2 and 12 and a standard deviation (of the noise) between 0.5 and 1.5, and is cut off at 0, as logarithms of
+    counts are.
 
     Parameters
     ----------
@@ -397,6 +449,14 @@ def gene_expression(
     ------
     PermGradError
         If the genes do not suffice for the groups, or a number is out of range.
+
+    Examples
+    --------
+    >>> table = pg.toy.gene_expression(60, 40, n_classes=3, n_markers=3, n_others=1, n_copies=4)
+    >>> table.X.shape, table.classes
+    ((60, 40), ['T0', 'T1', 'T2'])
+    >>> len(table.notes["relevant"])
+    3
     """
     n_groups, size = n_markers + n_others, n_copies + 1
     if min(n_markers, n_classes - 1) < 1 or min(n_others, n_copies) < 0 or not 0 < correlation <= 1:
@@ -437,7 +497,7 @@ def single_cells(
     fold: float = 4.0,
     part: int = 0,
 ) -> Cells:
-    """Return sparse counts of planted cell types: a few genes tell them apart, many more vary for other reasons.
+    """Return sparse counts of simulated cell types: a few genes distinguish them, many more vary for other reasons.
 
     The count of a gene in a cell is negative binomial (dispersion 2), its mean the product of the gene's own rate, the
     cell's depth and fold changes. A marker is `fold` times as high in the cells of one class; the classes take turns.
@@ -467,6 +527,14 @@ def single_cells(
     ------
     PermGradError
         If the genes do not suffice, or a number is out of range.
+
+    Examples
+    --------
+    >>> cells = pg.toy.single_cells(100, 30, n_classes=3, n_markers=6, program_size=2)
+    >>> cells.X.shape, cells.classes
+    ((100, 30), ['type_0', 'type_1', 'type_2'])
+    >>> len(cells.notes["relevant"])
+    6
     """
     n_planted = n_markers + n_programs * program_size
     if min(n_markers, n_classes - 1, n_cells - n_classes) < 1 or min(n_programs, program_size) < 0 or fold <= 0:
@@ -518,6 +586,13 @@ def recall(ranking: FeatureRanking | Sequence[str], relevant: Sequence[str], k: 
     ------
     PermGradError
         If a name occurs twice or is text instead of a list, nothing is relevant, or `k` is not positive.
+
+    Examples
+    --------
+    >>> pg.toy.recall(["age", "dose", "noise"], relevant=["age", "sex"])
+    0.5
+    >>> pg.toy.recall(["age", "dose", "sex"], relevant=["age", "sex"], k=3)
+    1.0
     """
     whole = not isinstance(ranking, Sequence)  # a FeatureRanking, of all columns
     names = ranking if isinstance(ranking, Sequence) else [ranking.features[i] for i in ranking.order]

@@ -19,6 +19,7 @@ from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, Task
 from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
+from permgrad.estimators._card import ColumnSeen
 from permgrad.estimators._weights import weigh_classes
 from permgrad.metrics.losses import cross_entropy
 
@@ -37,9 +38,13 @@ class NetworkEstimator(BaseEstimator, ABC):
     history_ : dict of lists
         What training logged, epoch by epoch.
     random_state_ : int
-        What ``random_state`` came to: equal to it, or drawn from it.
+        The seed that was used: equal to ``random_state``, or drawn from it.
     prior_ : ndarray of shape (n_classes,) or (1,)
         Each class's share of the weighted training rows, or the mean of their target.
+    trained_on_ : dict
+        What the model card says of the rows that `fit` got: ``name``, ``target`` and ``sha256`` of the table (None
+        where unknown), the number of ``rows`` and of ``validation`` rows, and whether these were set ``apart`` from
+        the others.
     """
 
     _task: ClassVar[Task]
@@ -51,6 +56,7 @@ class NetworkEstimator(BaseEstimator, ABC):
     history_: dict[str, list[float]]
     random_state_: int
     prior_: np.ndarray
+    trained_on_: dict[str, Any]
 
     @property
     def network_(self) -> Any:
@@ -62,10 +68,10 @@ class NetworkEstimator(BaseEstimator, ABC):
         self.networks_ = [network]
 
     def loss(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean loss over rows that `fit` minimises, computed in float64, penalties left out.
+        """Return the loss that `fit` minimises: its mean over rows, computed in float64, without penalties.
 
-        Cross-entropy, each row weighed by its class's weight; or the squared error, divided by the
-        variance of the training target, so that 1 is what predicting the mean achieves.
+        The loss is cross-entropy, each row weighted by the weight of its class; or the squared error divided by the
+        variance of the training target, so that predicting the mean gives 1.
 
         Parameters
         ----------
@@ -73,18 +79,32 @@ class NetworkEstimator(BaseEstimator, ABC):
             As for `fit`.
         sample_weight : array of shape (n_rows,), optional
             Weights of the mean; by default those of a table.
+
+        Examples
+        --------
+        >>> clf.loss(test) > 0
+        True
         """
         weights, _ = weights_and_groups(X, sample_weight, None)
         return float(np.average(self.row_losses(X, y), weights=weights))
 
     def row_losses(self, X: Any, y: Any = None) -> np.ndarray:
-        """Return the loss of each row, (n_rows,) float64, see `loss`."""
+        """Return the loss of each row, (n_rows,) float64, see `loss`.
+
+        Examples
+        --------
+        >>> clf.row_losses(test).shape
+        (30,)
+        """
         check_fitted(self)
         target = self._encode_target(self._target(X, y))
         return self._row_losses(target, self._network_output(X))
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> None:
-        """Write network, settings and what else was fitted to a new directory; `permgrad.load` reads it.
+        """Write the network, its settings and everything else that was fitted to a new directory.
+
+        `permgrad.load` reads the directory. Its ``README.md`` is a model card: what the network is, what it was trained
+        on, how good it is, what it must not be used for, and how to use it.
 
         Raises
         ------
@@ -92,6 +112,12 @@ class NetworkEstimator(BaseEstimator, ABC):
             If there is nothing to save yet.
         PermGradError
             If the directory exists and `overwrite` is false, or cannot be written.
+
+        Examples
+        --------
+        >>> clf.save("model")
+        >>> bool((pg.load("model").predict(test.X) == clf.predict(test.X)).all())
+        True
         """
         from permgrad.estimators.saving import write_estimator
 
@@ -100,17 +126,18 @@ class NetworkEstimator(BaseEstimator, ABC):
             write_estimator(self, staging)
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return everything that was fitted besides the network, ready for JSON."""
         return {
             "features": list(self.features_),
             "named": hasattr(self, "feature_names_in_"),
             "history": self.history_,
             "random_state": self.random_state_,
             "prior": self.prior_.tolist(),
+            "trained_on": self.trained_on_,
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Restore what `state_to_dict` returned, and the networks that were saved with it."""
         self.networks_ = networks
         self.features_ = tuple(content["features"])
         self.n_features_in_ = len(self.features_)
@@ -119,6 +146,11 @@ class NetworkEstimator(BaseEstimator, ABC):
         self.history_ = content["history"]
         self.random_state_ = content["random_state"]
         self.prior_ = np.array(content["prior"], float)
+        self.trained_on_ = dict(content["trained_on"])
+
+    def _columns_seen(self) -> list[ColumnSeen]:
+        """Return what training saw of each column, in their order."""
+        return [ColumnSeen(name) for name in self.features_]
 
     def _target(self, X: Any, y: Any) -> pd.Series:
         """Return the target: `y`, or where it is absent what a `Table`, `Cells` or `StreamedTable` brings along."""
@@ -177,21 +209,45 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     class_weights_: np.ndarray | None
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, shape (n_rows, n_classes), in the order of ``classes_``."""
+        """Return the probability of each class, shape (n_rows, n_classes), in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> clf.predict_proba(test.X).shape
+        (30, 3)
+        """
         check_fitted(self)
         return self._network_output(X)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the likeliest class of each row."""
+        """Return the most probable class of each row.
+
+        Examples
+        --------
+        >>> clf.predict(test.X).shape
+        (30,)
+        """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy; labels may be objects, as those of `fit`."""
+        """Return the accuracy; labels may be of any kind that `fit` takes.
+
+        Examples
+        --------
+        >>> 0 <= clf.score(test.X, test.y) <= 1
+        True
+        """
         return super().score(X, as_target(y), sample_weight)
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return everything that was fitted besides the network, ready for JSON.
+
+        Examples
+        --------
+        >>> clf.state_to_dict()["classes"]
+        ['setosa', 'versicolor', 'virginica']
+        """
         return {
             **super().state_to_dict(),
             "classes": self.classes_.tolist(),
@@ -200,7 +256,16 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Restore what `state_to_dict` returned, and the networks that were saved with it.
+
+        Examples
+        --------
+        >>> clf.save("model")
+        >>> again = pg.HybridClassifier(**clf.get_params())
+        >>> again.restore_state(clf.state_to_dict(), clf.networks_)
+        >>> bool((again.predict(test.X) == clf.predict(test.X)).all())
+        True
+        """
         super().restore_state(content, networks)
         self.classes_ = np.array(content["classes"], dtype=content["classes_dtype"])
         weights = content["class_weights"]

@@ -81,10 +81,16 @@ class TellsEffects:
         max_rows: int = MAX_ROWS,
         random_state: int = 0,
     ) -> Effects:
-        """Measure which way each of the table's columns pushes the answer; arguments as of `permgrad.effects`.
+        """Measure which way each column of the table pushes the prediction; arguments as for `permgrad.effects`.
 
-        A column moves as a whole: its date's parts, its category's 0/1 columns. Columns that never varied in training,
-        and those left out, are not read by the network, and not measured unless named.
+        A column moves as a whole, with all parts of a date or all 0/1 columns of a category. The network does not read
+        columns that never varied in training, or that were left out; they are measured only if you name them.
+
+        Examples
+        --------
+        >>> found = clf.effects(test, ["petal width (cm)"], n_points=4)
+        >>> found.columns[0].name, found.unit
+        ('petal width (cm)', 'log-odds')
         """
         return effects(
             self,
@@ -109,7 +115,14 @@ class TellsEffects:
         scale: Scale = "log-odds",
         random_state: int = 0,
     ) -> Interactions:
-        """Measure what pairs of the table's columns do beyond each alone; arguments as of `permgrad.interactions`."""
+        """Measure how much pairs of columns interact; arguments as for `permgrad.interactions`.
+
+        Examples
+        --------
+        >>> found = clf.interactions(test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+        >>> found.table[["first", "second"]].shape
+        (1, 2)
+        """
         return interactions(
             self, X, features, n_columns=n_columns, max_rows=max_rows, scale=scale, random_state=random_state
         )
@@ -146,44 +159,45 @@ class RanksFeatures(TellsEffects):
         budget: Budget = Budget(),
         verbose: bool | None = None,
     ) -> FeatureRanking:
-        """Rank the table's columns by what each is worth to the network, on rows that it was not fitted on.
+        """Rank the table's columns by the loss that each saves, on rows that the network was not fitted on.
 
         Parameters
         ----------
         X, y
-            As for `fit`. Of a `StreamedTable`, rows are drawn, as many as the budget's tolerance asks for.
+            As for `fit`. From a `StreamedTable`, a random sample is drawn, as large as the budget's tolerance requires.
         groups : mapping of str to column names, or "correlated", optional
-            Columns to rank as one, permuted together; columns in no group stay single. "correlated" clusters these
-            rows' columns, in two levels, see `permgrad.correlated_groups`.
+            Columns to permute together and rank as one; other columns stay single. "correlated" clusters the columns by
+            these rows, in two levels, see `permgrad.correlated_groups`.
         sample_weight, row_groups : array of shape (n_rows,), optional
-            How many rows each stands for, and labels of rows that were drawn together (what `fit` calls groups); by
+            How many rows each row stands for, and labels of rows that were drawn together (`fit` calls them groups); by
             default those of a table. See `permgrad.permutation_importance`.
         formula : {"game", "last in", "fused", "published"} or Formula, optional
-            By default Shapley values of the game of (column, branch), where they take some minutes at most; see
+            By default Shapley values of the game of (column, branch), if they take a few minutes at most; see
             `permgrad.rank_features`.
         end_to_end : bool, optional
-            Also permute each column through both branches at once: what it is worth as the last to be seen; by default
-            where that takes about a minute at most.
+            Also permute each column through both branches at once (last in); by default if that takes about a minute at
+            most.
         conditional : bool
-            Also do so among rows alike in the other columns, for p-values; see `permgrad.permutation_importance`.
+            Also permute among rows that are alike in the other columns, for p-values; see
+            `permgrad.permutation_importance`.
         n_repeats : int
             Permutations of each column.
         random_state : int, optional
-            Of permutations and bootstrap; by default the estimator's.
+            Seed of permutations and bootstrap; by default the estimator's.
         budget : Budget
-            Memory, time, checkpoint and tolerance. With groups, time goes to them first, and each level keeps a
-            checkpoint of its own beside the one named.
+            Memory, time, checkpoint and tolerance. With groups, time goes to them first, and each level has its own
+            checkpoint beside the named one.
         verbose : bool, optional
             Show progress bars; by default the estimator's.
 
         Returns
         -------
         FeatureRanking
-            One entry for each column that the user gave: a categorical column's 0/1 columns go
-            together, and Grad-CAM is averaged over their pixels. Columns that never varied rank last.
-            With groups, one for each group, whose members' ranking is its ``drill_down(group)``.
-            Where the network's loss cannot be told from that of the training rows' prior, ``settings["learned"]`` says
-            so, and its branches count alike; see `permgrad.rank_features`.
+            One entry for each column of the table: the 0/1 columns of a category count as one, and Grad-CAM is averaged
+            over their pixels. Columns that never varied rank last.
+            With groups, one entry for each group; ``drill_down(group)`` gives the ranking of its members.
+            If the network's loss is not significantly below that of the training rows' prior, ``settings["learned"]``
+            says so, and the branches get equal weights; see `permgrad.rank_features`.
 
         Raises
         ------
@@ -192,7 +206,13 @@ class RanksFeatures(TellsEffects):
         Warns
         -----
         UserWarning
-            If the network has learned nothing that these rows can tell.
+            If the network's loss on these rows shows nothing learned.
+
+        Examples
+        --------
+        >>> ranking = clf.rank_features(test, n_repeats=2)
+        >>> ranking.features == clf.features_, ranking.method
+        (True, 'shapley')
         """
         budget = budget.begin()
         if isinstance(X, StreamedTable):
@@ -288,16 +308,16 @@ class RanksByAveraging(TellsEffects):
         budget: Budget = Budget(),
         verbose: bool | None = None,
     ) -> FeatureRanking:
-        """Rank the table's columns by each network on the same rows and permutations, and average.
+        """Rank the table's columns by each network, on the same rows and permutations, and average the rankings.
 
         Parameters
         ----------
         X, y, groups, sample_weight, row_groups, formula, end_to_end, conditional, n_repeats, verbose
-            As of `HybridClassifier.rank_features`.
+            As for `HybridClassifier.rank_features`.
         random_state : int, optional
-            Of permutations and bootstrap, the same for all networks; by default 0.
+            Seed of permutations and bootstrap, the same for all networks; by default 0.
         budget : Budget
-            Each network gets its part of the time, and a checkpoint of its own beside the one named.
+            Each network gets its share of the time, and its own checkpoint beside the named one.
 
         Returns
         -------
@@ -308,6 +328,12 @@ class RanksByAveraging(TellsEffects):
         ------
         PermGradError
             If one of the estimators cannot rank features, or their rankings are not of one kind.
+
+        Examples
+        --------
+        >>> ranked = pg.AveragedClassifier.of([clf, clf]).rank_features(test, formula="last in", n_repeats=1)
+        >>> ranked.features == clf.features_
+        True
         """
         if not hasattr(self, "estimators_"):
             raise UnfittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
@@ -358,32 +384,37 @@ class ExplainsImages(RanksFeatures):
     def explain_rows(
         self, X: Any, background: Any, *, of: Any = None, n_orders: int = LEAST_ROUNDS, random_state: int | None = None
     ) -> RowExplanations:
-        """Explain rows: what each column adds to the network's answer, by Shapley values of its output.
+        """Explain rows: what each column adds to the network's prediction, as Shapley values of its output.
 
         Parameters
         ----------
         X
             Rows to explain, as for `predict`.
         background
-            Rows whose values stand for what is not seen, such as 64 of the training rows; see
-            `permgrad.explain_rows`.
+            Rows whose values replace hidden columns, such as 64 of the training rows; see `permgrad.explain_rows`.
         of : label, optional
-            The class whose log-odds are explained; by default the second of two classes, and of more the one that the
-            network thinks the likeliest, row by row.
+            The class whose log-odds are explained. By default the second of two classes; with more classes, the most
+            probable class of each row.
         n_orders : int
-            Orders in which columns come into sight, at least.
+            Minimum number of orders in which columns are revealed.
         random_state : int, optional
             By default the estimator's.
 
         Returns
         -------
         RowExplanations
-            One value for each column that the user gave; columns that never varied add 0. Of several networks the mean
-            of their answers is explained (of log-odds, not of probabilities).
+            One value for each column of the table; columns that never varied add 0. With several networks, the mean of
+            their outputs is explained (of log-odds, not of probabilities).
 
         Raises
         ------
         UnfittedError, PermGradError
+
+        Examples
+        --------
+        >>> explained = clf.explain_rows(test.X.head(2), background=train.X.head(8), n_orders=1)
+        >>> explained.values.shape
+        (2, 4)
         """
         rows, others, encoder = self._encode(X), self._encode(background), self.encoder_
         classes = getattr(self, "classes_", None)
@@ -412,7 +443,14 @@ class ExplainsImages(RanksFeatures):
         return replace(average_explanations(found).with_features(encoder.features_), rows=given)
 
     def answers(self, X: Any) -> tuple[pd.DataFrame, Any, list[Any] | None, tuple[str, ...]]:
-        """Return what `permgrad.effects` asks: readable columns, who responds, the classes, and columns not read."""
+        """Return what `permgrad.effects` needs: readable columns, a function that predicts, classes, unused columns.
+
+        Examples
+        --------
+        >>> columns, respond, classes, unread = clf.answers(test.X)
+        >>> columns.shape, classes, unread
+        ((30, 4), ['setosa', 'versicolor', 'virginica'], ())
+        """
         encoded, encoder = self._encode(X), self.encoder_
         positions = [encoder.groups_.get(name, np.zeros(0, int)) for name in encoder.features_]
 
@@ -428,11 +466,23 @@ class ExplainsImages(RanksFeatures):
         return encoder.readable(frame), respond, classes, encoder.constant_
 
     def grad_cam_maps(self, X: Any, *, attribution: str = "grad_cam", layer: str = "last") -> np.ndarray:
-        """Return the heat maps of rows, see `permgrad.grad_cam_maps`."""
+        """Return the heat maps of rows, see `permgrad.grad_cam_maps`.
+
+        Examples
+        --------
+        >>> clf.grad_cam_maps(test.X.head(2)).shape[0]
+        2
+        """
         return grad_cam_maps(self.network_, self._encode(X), attribution=attribution, layer=layer)
 
     def images(self, X: Any) -> np.ndarray:
-        """Return the image of each row, as the image branch sees it: (n_rows, height, width, 1), float32."""
+        """Return the image of each row, as the image branch sees it: (n_rows, height, width, 1), float32.
+
+        Examples
+        --------
+        >>> clf.images(test.X.head(2)).shape
+        (2, 6, 6, 1)
+        """
         encoded = self._encode(X)
         if self.layout_ is None:
             raise PermGradError("this network has no image branch and draws no images")

@@ -15,6 +15,7 @@ from permgrad.data.in_files import RowsInFiles
 from permgrad.data.streamed import StreamedTable, check_classes
 from permgrad.data.table import Table, check_columns
 from permgrad.errors import PermGradError, as_permgrad_error
+from permgrad.estimators._card import rows_given
 from permgrad.training.fit import Rows, fit_network
 
 Part = tuple[StreamedTable, Any]
@@ -61,11 +62,13 @@ def fit_streamed(
     encoded = estimator.encoder_.encode(sample.X)
     estimator._fit_shared(encoded)
     estimator.networks_ = []
-    logs = []
+    logs, n_held = [], 0
     for number, (train, deciding) in enumerate(parts):
         held = None if deciding is None else _held(estimator, sample, deciding)
+        n_held = 0 if held is None else len(held[1])
         logs.append(_fit_network(estimator, train, encoded, held, number, validation_data is not None, callbacks))
     estimator.history_, estimator.kept_epoch_ = logs[0]
+    estimator.trained_on_ = rows_given(table, table.y, n_validation=n_held, apart=validation_data is None)
 
 
 def rows_for(estimator: Any, X: StreamedTable | RowsInFiles) -> RowsInFiles:

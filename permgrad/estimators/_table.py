@@ -21,6 +21,7 @@ from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, as_frame, as_given, replace_facts
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
+from permgrad.estimators._card import ColumnSeen, columns_of, rows_given
 from permgrad.estimators._predicting import predicted_by
 from permgrad.estimators._ranking import ExplainsImages
 from permgrad.estimators._streamed import fit_streamed, rows_for
@@ -71,19 +72,19 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         Parameters
         ----------
         X : DataFrame, array of shape (n_rows, n_features), Table or StreamedTable
-            Numeric, text, category and boolean columns; missing values are allowed. A table has been checked, and is
-            not checked again. Of a streamed one, a sample of rows decides all but the network's weights.
+            Numeric, text, category and boolean columns; missing values are allowed. A `Table` is not checked again. Of
+            a `StreamedTable`, a sample of rows determines everything but the network's weights.
         y : array of shape (n_rows,), optional
             By default that of the table.
         sample_weight : array of shape (n_rows,), optional
-            How much each row counts in the loss, in training and for early stopping; only ratios matter. Rows of
-            weight 0 are left out. Encoding, scaling and layout count all other rows alike. By default those of a table.
+            Weight of each row in the loss, for training and early stopping; only ratios matter. Rows of weight 0 are
+            left out. Encoding, scaling and layout treat all other rows equally. By default the weights of a table.
         groups : array of shape (n_rows,), optional
-            Labels of rows that belong together, such as a patient's: rows that are set apart are whole groups. By
-            default those of a table; of a table with times, the latest rows are set apart.
+            Labels of rows that belong together, such as those of a patient: whole groups are set aside for validation.
+            By default the groups of a table; of a table with times, the latest rows are set aside.
         validation_data : (X, y) or Table, optional
-            Rows that only decide when to stop. By default a share of the training rows,
-            ``validation_fraction``, is set apart for this (none, where there are too few).
+            Rows that only decide when training stops. By default a share of the training rows,
+            ``validation_fraction``, is set aside for this (none if there are too few).
         callbacks : sequence of keras.callbacks.Callback
             Called during training.
 
@@ -94,12 +95,18 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         Raises
         ------
         PermGradError
-            For a table or target that cannot be used, see `Table`; for settings out of range.
+            If the table or target cannot be used, see `Table`; if settings are out of range.
 
         Warns
         -----
         UserWarning
-            Naming columns that never vary, and, with ``unique=False``, features that share a pixel.
+            If columns never vary or, with ``unique=False``, features share a pixel. The message names them.
+
+        Examples
+        --------
+        >>> small = pg.HybridClassifier(preset="fast", branches="tabular", dense_units=(4,), epochs=1)
+        >>> small.fit(train, validation_data=val).kept_epoch_
+        1
         """
         self.random_state_ = draw_random_state(self.random_state)
         self._configs(1, self.random_state_)  # settings that cannot be are told before any work
@@ -120,7 +127,18 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
             for number, (part, done) in enumerate(zip(parts, self._trained(parts, callbacks), strict=True))
         ]
         self.history_, self.kept_epoch_ = logs[0]
+        deciding = parts[0][1]
+        self.trained_on_ = rows_given(
+            X if isinstance(X, Table) and y is None else rows[0],
+            rows[0].y,
+            n_validation=len(deciding[0]) if deciding else 0,
+            apart=not shared,
+        )
         return self
+
+    def _columns_seen(self) -> list[ColumnSeen]:
+        """Return what training saw of each column, in their order."""
+        return columns_of(self.encoder_)
 
     def _trained(
         self, parts: Sequence[tuple[WeightedTable, WeightedTable | None]], callbacks: Sequence[Any]
@@ -179,17 +197,17 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         return history, kept
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return everything that was fitted besides the network, ready for JSON."""
         return {**super().state_to_dict(), "encoder": self.encoder_.to_dict(), "kept_epoch": self.kept_epoch_}
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Restore what `state_to_dict` returned, and the networks that were saved with it."""
         super().restore_state(content, networks)
         self.encoder_ = ColumnEncoder.from_dict(content["encoder"])
         self.kept_epoch_ = content["kept_epoch"]
         encoded, taken = len(self.encoder_.get_feature_names_out()), self.network_.input_shape[-1]
         if encoded != taken:
-            raise PermGradError(f"its columns are encoded as {encoded} numbers, its network takes {taken}")
+            raise PermGradError(f"the columns are encoded as {encoded} numbers, the network takes {taken}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> WeightedTable:
         """Return the rows that count; this is where they are checked, once."""
@@ -210,7 +228,9 @@ class TableEstimator(ExplainsImages, NetworkEstimator):
         counted = np.flatnonzero(weight)
         table, weight = table.take(counted), weight[counted] / weight[counted].mean()
         if table.y.nunique() < 2:
-            raise PermGradError("rows of positive sample_weight have one target value (one class); two are needed")
+            raise PermGradError(
+                "the rows with positive sample_weight have a single target value (one class); at least two are needed"
+            )
         return table, weight
 
     def _parts(self, rows: WeightedTable, validation_data: Any) -> list[tuple[WeightedTable, WeightedTable | None]]:

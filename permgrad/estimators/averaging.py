@@ -45,8 +45,14 @@ class _Averaged(RanksByAveraging, BaseEstimator):
         X, y
             As the estimators take them.
         sample_weight, groups, validation_data, callbacks
-            Go to each estimator's ``fit`` where they are given, see `HybridClassifier.fit`. With callbacks, which stay
-            here, all estimators are fitted here.
+            Passed to each estimator's ``fit`` if given, see `HybridClassifier.fit`. With callbacks, this process fits
+            all estimators.
+
+        Examples
+        --------
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> len(pg.AveragedClassifier([GaussianNB(), GaussianNB()]).fit(train.X, train.y).estimators_)
+        2
         """
         self._check_any(self.estimators)
         y = y if y is None else as_target(y)
@@ -62,7 +68,13 @@ class _Averaged(RanksByAveraging, BaseEstimator):
 
     @classmethod
     def of(cls, fitted: Sequence[Any]) -> Self:
-        """Average estimators that are fitted already: the best trials of a study, say."""
+        """Average estimators that are already fitted, such as the best trials of a study.
+
+        Examples
+        --------
+        >>> pg.AveragedClassifier.of([clf, logistic]).predict(test.X).shape
+        (30,)
+        """
         cls._check_any(fitted)
         cls._check_classes(fitted)
         averaged = cls(list(fitted))
@@ -117,15 +129,16 @@ def _fit(estimator: Any, X: Any, y: Any, given: dict[str, Any]) -> Any:
 class AveragedClassifier(ClassifierMixin, _Averaged):
     """The mean of the probabilities of several classifiers.
 
-    Networks that differ by their seed alone err differently; their mean errs less. So do the best trials of a study.
+    Networks that differ only in their seed make different errors; their mean makes smaller ones. The same holds for the
+    best trials of a study.
 
     Parameters
     ----------
     estimators : sequence of estimators
-        Such as ``[HybridClassifier(random_state=s) for s in range(5)]``; `fit` fits clones of them. For
-        estimators that are fitted already see `of`.
+        For example ``[HybridClassifier(random_state=s) for s in range(5)]``; `fit` fits clones of them. For estimators
+        that are already fitted, see `of`.
     n_jobs : int, optional
-        Processes that fit them, -1 for one a core; by default what ``joblib.parallel_config`` says, see
+        Processes that fit them; -1 for one per core. By default, what ``joblib.parallel_config`` says; see
         `permgrad.parallel.run`.
 
     Attributes
@@ -138,6 +151,14 @@ class AveragedClassifier(ClassifierMixin, _Averaged):
     ----------
     Lakshminarayanan, Pritzel & Blundell, Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles
     (NeurIPS 2017).
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> averaged = pg.AveragedClassifier([LogisticRegression(max_iter=1000), GaussianNB()]).fit(train.X, train.y)
+    >>> averaged.predict_proba(test.X).shape
+    (30, 3)
     """
 
     @property
@@ -146,11 +167,23 @@ class AveragedClassifier(ClassifierMixin, _Averaged):
         return np.asarray(self.estimators_[0].classes_)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the mean probability of each class, shape (n_rows, n_classes)."""
+        """Return the mean probability of each class, shape (n_rows, n_classes).
+
+        Examples
+        --------
+        >>> pg.AveragedClassifier.of([clf, logistic]).predict_proba(test.X).sum(axis=1).round(3).tolist()[:2]
+        [1.0, 1.0]
+        """
         return self._mean(X, "predict_proba")
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the class of the highest mean probability."""
+        """Return the class of the highest mean probability.
+
+        Examples
+        --------
+        >>> pg.AveragedClassifier.of([clf, logistic]).predict(test.X).shape
+        (30,)
+        """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
@@ -172,8 +205,21 @@ class AveragedRegressor(RegressorMixin, _Averaged):
     ----------
     estimators : sequence of estimators
     n_jobs : int, optional
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression, Ridge
+    >>> X, y = train.X.iloc[:, :3], train.X.iloc[:, 3]
+    >>> pg.AveragedRegressor([LinearRegression(), Ridge()]).fit(X, y).predict(X).shape
+    (90,)
     """
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the mean prediction, shape (n_rows,)."""
+        """Return the mean prediction, shape (n_rows,).
+
+        Examples
+        --------
+        >>> pg.AveragedRegressor.of([reg, reg]).predict(test.X.iloc[:, :3]).shape
+        (30,)
+        """
         return self._mean(X, "predict")

@@ -79,12 +79,17 @@ class HybridEstimator(TableEstimator):
     devices: Devices = None
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that the preset decides, with those given by hand in their place.
+        """Return the settings that the preset decides; settings that were given replace the preset's.
 
         Raises
         ------
         PermGradError
             If there is no such preset.
+
+        Examples
+        --------
+        >>> pg.HybridClassifier(preset="fast", dropout=0.2).settings()["dropout"]
+        0.2
         """
         if self.preset not in PRESETS:
             raise PermGradError(f"preset must be one of {listing(PRESETS)}, got {self.preset!r}")
@@ -94,11 +99,24 @@ class HybridEstimator(TableEstimator):
         return settings
 
     def all_settings(self) -> dict[str, Any]:
-        """Return all settings: as `get_params`, with the preset's in place of None."""
+        """Return all settings: those of `get_params`, with the preset's values in place of None.
+
+        Examples
+        --------
+        >>> settings = pg.HybridClassifier(preset="fast").all_settings()
+        >>> settings["layout"], settings["epochs"]
+        ('tinto', 60)
+        """
         return {**self.get_params(), **self.settings()}
 
     def description(self) -> str:
-        """Return the preset, and what was given in place of its settings, in one line."""
+        """Return the preset, and the settings that were given instead of the preset's, in one line.
+
+        Examples
+        --------
+        >>> pg.HybridClassifier(preset="fast", dropout=0.2).description()
+        'preset fast, but dropout 0.2'
+        """
         given = ", ".join(f"{name} {value}" for name, value in self._given().items())
         return f"preset {self.preset}" + (f", but {given}" if given else "")
 
@@ -107,11 +125,17 @@ class HybridEstimator(TableEstimator):
         return {name: value for name, value in given.items() if value is not None}
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return everything that was fitted besides the network, ready for JSON.
+
+        Examples
+        --------
+        >>> clf.state_to_dict()["layout"]["shape"] == list(clf.layout_.shape)
+        True
+        """
         return {**super().state_to_dict(), "layout": None if self.layout_ is None else self.layout_.to_dict()}
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Restore what `state_to_dict` returned, and the networks that were saved with it."""
         super().restore_state(content, networks)
         self.layout_ = None if content["layout"] is None else FeatureLayout.from_dict(content["layout"])
 
@@ -214,7 +238,7 @@ class HybridEstimator(TableEstimator):
         needed, free = 4 * (activations + weights), free_memory()
         if needed > free:
             raise PermGradError(
-                f"images of {shape[0]} × {shape[1]} pixels take about {needed / 1e9:,.1f} GB of memory in training,"
+                f"training on images of {shape[0]} × {shape[1]} pixels needs about {needed / 1e9:,.1f} GB of memory,"
                 f" {free / 1e9:,.1f} GB are free; choose a smaller image_size, batch_size or base_filters"
             )
 
@@ -225,99 +249,100 @@ class HybridEstimator(TableEstimator):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class HybridClassifier(NetworkClassifier, HybridEstimator):
-    """Hybrid network (MLP on the row, CNN on its image) that classifies, and ranks the columns.
+    """Hybrid network (MLP on the row, CNN on its image) that classifies rows and ranks columns.
 
-    Settings that are None are the preset's.
+    Settings that are None take the preset's value.
 
     Parameters
     ----------
     preset : {"default", "fast", "best", "published"}
-        See `permgrad.estimators.presets`: what does best on many tables; a smaller one for a first look; five networks,
-        each trained on other rows, whose predictions are averaged; the network of the PermGrad notebooks.
+        See `permgrad.estimators.presets`: the network that does best on many tables; a smaller one for a first look;
+        the average of five networks, each trained on different rows; the network of the PermGrad notebooks.
     branches : tuple of {"tabular", "image"}
-        Both, or one of them for an MLP or a CNN alone.
+        Both branches, or one of them: an MLP or a CNN alone.
     layout : {"tinto", "igtd", "deepinsight", "fotomics", "refined"}
         How features are placed in the image, see `permgrad.fit_layout`.
     image_size : int, "compact" or "wide", optional
-        Height and width of the image; or chosen from the number of columns: with half as many pixels again as columns,
-        or so many that few columns collide where they would be placed (as published).
+        Height and width of the image. "compact" and "wide" depend on the number of columns: "compact" has 1.5 times as
+        many pixels as columns; "wide" has so many that few columns would share a place (as published).
     unique : bool
-        Whether each feature gets a pixel of its own.
+        Whether each feature gets its own pixel.
     scaling : {"standard", "min-max", "quantile"}, optional
-        Columns standardised for the tabular branch, and on [0, 1] in the image; or on [0, 1] in both: linearly, or by
-        rank among the training rows, which evens out long tails (`permgrad.layers.quantile.QuantileScale`).
+        "standard" standardises columns for the tabular branch, and scales them to [0, 1] for the image. The others
+        scale them to [0, 1] for both: linearly, or by rank among the training rows, which shortens long tails
+        (`permgrad.layers.quantile.QuantileScale`).
     embedding : {"bins", "piecewise", "periodic", "none"}, optional
-        What the tabular branch makes of each scaled column: bins beside each number; bins in place of every column; or
-        waves, for relations that swing; see `permgrad.layers.embeddings`.
+        How each scaled column enters the tabular branch: with bins in addition to the number; as bins only; as waves,
+        for periodic relations; or as it is. See `permgrad.layers.embeddings`.
     embedding_size : int, optional
-        Bins of a column (fewer where there are many columns), or frequencies of a periodic embedding.
+        Number of bins of a column (fewer if there are many columns), or of frequencies of a periodic embedding.
     ensemble_size : int, optional
-        1, or as many networks in one, a batch ensemble: they share its matrices and its CNN, are trained each on its
-        own loss, and predict by their mean; see `permgrad.layers.batch_ensemble`. A preset's number becomes smaller
-        where columns times networks exceed 32,768.
+        Number of networks in a batch ensemble; 1 for a single network. They share weight matrices and CNN, each has its
+        own loss in training, and predictions are their mean; see `permgrad.layers.batch_ensemble`. A preset's number is
+        reduced if columns times networks exceed 32,768.
     dense_units : tuple of int, optional
         Dense layers of the tabular branch.
     downsampling : {"stride", "max_pool"}, optional
-        How a convolution block halves the image: by looking at every other pixel, or by max-pooling.
+        How a convolution block halves the image: by a stride of 2, or by max-pooling.
     image_network : {"cnn", "vit"}, optional
-        What looks at the image: convolutions, or a small vision transformer.
+        What reads the image: convolutions, or a small vision transformer.
     n_conv_layers, base_filters : int, optional
-        Convolution blocks, and filters of the first one (doubled in each further one); of "vit", transformer blocks,
-        and a quarter of a token's width.
+        Number of convolution blocks, and of filters in the first one (each further block has twice as many). For "vit",
+        the number of transformer blocks, and a quarter of the width of a token.
     head_units : tuple of int, optional
-        Dense layers after the branches have met.
+        Dense layers after the branches meet.
     dropout : float, optional
     batch_norm : bool, optional
         Whether layers are followed by BatchNorm.
     gated_image : bool, optional
-        Whether what the image adds is multiplied by one number that starts at 0.
+        Whether the image branch's output is multiplied by one learned number that starts at 0.
     zero_output : bool, optional
-        Whether the network starts with the mean, or the classes' frequencies, as its answer.
+        Whether the network starts by predicting the mean, or the class frequencies.
     calibrated : bool, optional
         Whether probabilities are calibrated on the validation rows, by a temperature
         (`permgrad.layers.temperature`). The classes' order stays.
     screening : bool, optional
-        Where training rows are few for the table's width (at least 200, but fewer than 20 for each of at most 1,000
-        columns), look first for the columns without which less can be predicted, and mask all others; see
+        Whether to select columns first, if training rows are few for the number of columns (at least 200 rows, but
+        fewer than 20 per column, and at most 1,000 columns). Columns that do not help to predict are masked; see
         `permgrad.estimators._screening`.
     n_networks : int, optional
-        Networks to train and average. Without validation data, each leaves another part of the rows out to decide when
-        to stop, so together they are trained on all.
+        Networks to train and average. Without validation data, each network leaves out a different part of the rows to
+        decide when to stop, so together they use all rows.
     learning_rate : float, optional
         Peak of the schedule.
     schedule : {"constant", "one_cycle", "cosine"}, optional
-        Of the learning rate; "one_cycle" as published.
+        Schedule of the learning rate; "one_cycle" as published.
     optimizer : {"adamw", "adam"}, optional
     weight_decay : float, optional
         Only for "adamw".
     batch_size : int or "auto", optional
-        "auto": about 16 steps an epoch, of 32 to 256 rows; of a large table more.
+        "auto": about 16 steps per epoch, of 32 to 256 rows each; more rows for large tables.
     epochs : int, optional
     patience : int or "auto", optional
-        Epochs without a better validation loss after which training stops; of "one_cycle" counted once the learning
-        rate has reached its peak. "auto": 12, or as many as 250 steps take.
+        Epochs without a better validation loss after which training stops; with "one_cycle", counted from the peak of
+        the learning rate. "auto": 12, or as many as 250 steps take.
     validation_fraction : float
-        Share of the training rows set apart for early stopping where `fit` gets no validation data.
+        Share of the training rows that is set aside for early stopping if `fit` gets no validation data.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
-        "auto": mixed precision where there is an accelerator, float32 on a CPU.
+        "auto": mixed precision on an accelerator, float32 on a CPU.
     random_state : int, RandomState or None
-        Of weights, dropout, layout, row order, validation split and permutations. Two fits with one
-        number give equal results on one machine; of a RandomState, each fit draws another number.
+        Seed of weights, dropout, layout, row order, validation split and permutations. Two fits with the same number
+        give equal results on one machine; from a RandomState, each fit draws a new number.
     verbose : bool
         Show progress bars.
     n_jobs : int, optional
-        Processes that train several networks, where there are no callbacks, and rank by them; -1 for one a core. By
-        default what ``joblib.parallel_config`` says, see `permgrad.parallel.run`.
+        Processes that train several networks, if there are no callbacks, and rank by them; -1 for one per core. By
+        default, what ``joblib.parallel_config`` says; see `permgrad.parallel.run`.
     devices : int or list of int or str, optional
-        How many of the accelerators, or which, each training step is split among; of the processors where there are no
-        accelerators. By default one. Batches become a multiple of their number.
+        How many accelerators, or which ones, to split each training step between; without accelerators, processors. By
+        default one. The batch size becomes a multiple of their number.
     class_weight : "balanced" or dict of label to float, optional
-        Weight of each class in the loss, in training and for early stopping; only for classification.
+        Weight of each class in the loss, for training and early stopping; only for classification.
 
     Attributes
     ----------
     networks_ : list of keras.Model
-        They take encoded rows, see ``encoder_``; scaling and image are layers of them.
+        They take encoded rows, see ``encoder_``. Scaling and image are layers of the networks.
     network_ : keras.Model
         The first of them.
     encoder_ : ColumnEncoder
@@ -330,11 +355,19 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
     random_state_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray
-        Only where X had names.
+        Only if X had column names.
 
     Notes
     -----
-    There are no ``feature_importances_``: weights of a first layer leave out what the image tells. See `rank_features`.
+    There is no ``feature_importances_``: the weights of a first layer ignore the image branch. See `rank_features`.
+
+    Examples
+    --------
+    >>> network = pg.HybridClassifier(preset="fast", epochs=20, random_state=1)
+    >>> network.description()
+    'preset fast, but epochs 20'
+    >>> network.settings()["ensemble_size"]
+    4
     """
 
     class_weight: str | Mapping[Any, float] | None = None
@@ -355,18 +388,25 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
 
 
 class HybridRegressor(RegressorMixin, HybridEstimator):
-    """Hybrid network (MLP on the row, CNN on its image) that predicts a number, and ranks the columns.
+    """Hybrid network (MLP on the row, CNN on its image) that predicts a number and ranks columns.
 
-    Parameters and attributes as of `HybridClassifier`, without those of classes. The network predicts
-    in the target's own unit; its last layer undoes a standardisation fitted on the training rows. (A
-    target whose spread float32 would blur has a constant taken off before, ``target_offset_``.)
+    Parameters and attributes are those of `HybridClassifier`, without those for classes. The network predicts
+    in the target's own unit; its last layer undoes a standardisation fitted on the training rows. (If float32
+    is too coarse for the spread of the target, a constant, ``target_offset_``, is subtracted first.)
 
     Attributes
     ----------
     residuals_ : ndarray
-        Absolute errors on the validation rows, ascending: what `predict_interval` goes by.
+        Absolute errors on the validation rows, ascending: `predict_interval` uses them.
     residual_weights_ : ndarray or None
-        What the row of each weighs; None where all weigh alike.
+        Weight of the row of each; None if all weights are equal.
+
+    Examples
+    --------
+    >>> pg.HybridRegressor(preset="fast", epochs=20).description()
+    'preset fast, but epochs 20'
+    >>> reg.predict(test.X.iloc[:, :3]).shape
+    (30,)
     """
 
     _task: ClassVar[Task] = "regression"
@@ -374,22 +414,28 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
     residual_weights_: np.ndarray | None
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the predicted value of each row, shape (n_rows,)."""
+        """Return the predicted value of each row, shape (n_rows,).
+
+        Examples
+        --------
+        >>> reg.predict(test.X.iloc[:, :3]).shape
+        (30,)
+        """
         check_fitted(self)
         predicted = self._network_output(X)[:, 0]
         return predicted.astype(float) + self.target_offset_ if self.target_offset_ else predicted
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Return an interval for each row's target, shape (n_rows, 2): the prediction and one width on either side.
+        """Return an interval for each row's target, shape (n_rows, 2): the prediction ± one half-width for all rows.
 
         Parameters
         ----------
         X
             As for `predict`.
         coverage : float
-            Share of rows whose target is to lie in their interval, between 0 and 1: at least so many of rows drawn
-            like the validation rows, on average. (Those also decided when training stopped, which makes the width a
-            little too small where they are few.) Where they weigh, of rows drawn as weights say.
+            Share of rows whose target should lie in its interval, between 0 and 1. On average, at least this share of
+            rows drawn like the validation rows lies inside. (Validation rows also decide when training stops, which
+            makes the width a little too small if they are few.) If they have weights, rows are drawn by weight.
 
         Returns
         -------
@@ -407,6 +453,12 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         Lei, G'Sell, Rinaldo, Tibshirani & Wasserman, Distribution-Free Predictive Inference for Regression, JASA 113
         (2018): split conformal intervals. Tibshirani, Barber, Candès & Ramdas (NeurIPS 2019) for rows that weigh; the
         new row weighs what a row drawn by the weights does on average.
+
+        Examples
+        --------
+        >>> ends = reg.predict_interval(test.X.iloc[:, :3], coverage=0.8)
+        >>> ends.shape, bool((ends[:, 0] < ends[:, 1]).all())
+        ((30, 2), True)
         """
         check_fitted(self)
         if not 0 < coverage < 1:
@@ -416,14 +468,20 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
             needed = math.ceil(round(coverage / (1 - coverage), 9))
             weigh = "" if self.residual_weights_ is None else " that weigh alike"
             raise PermGradError(
-                f"a coverage of {coverage:g} takes at least {needed} validation rows{weigh}, this network had"
+                f"a coverage of {coverage:g} needs at least {needed} validation rows{weigh}, this network had"
                 f" {len(self.residuals_)}"
             )
         predicted = np.asarray(self.predict(X), float)
         return predicted[:, None] + np.array([-1, 1]) * width
 
     def half_width(self, coverage: float) -> float | None:
-        """Return half the width of intervals of this coverage; None where validation rows are too few for it."""
+        """Return half the width of intervals with this coverage; None if there are too few validation rows for it.
+
+        Examples
+        --------
+        >>> reg.half_width(0.9) > 0
+        True
+        """
         n, weights = len(self.residuals_), self.residual_weights_
         weights = np.ones(n) if weights is None else weights
         if not n:
@@ -434,7 +492,13 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         return float(self.residuals_[at]) if at < n else None
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return everything that was fitted besides the network, ready for JSON.
+
+        Examples
+        --------
+        >>> len(reg.state_to_dict()["residuals"]) == len(reg.residuals_)
+        True
+        """
         return {
             **super().state_to_dict(),
             "target_offset": self.target_offset_,
@@ -460,7 +524,15 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
         self.residuals_ = residuals[order]
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Restore what `state_to_dict` returned, and the networks that were saved with it.
+
+        Examples
+        --------
+        >>> again = pg.HybridRegressor(**reg.get_params())
+        >>> again.restore_state(reg.state_to_dict(), reg.networks_)
+        >>> again.half_width(0.9) == reg.half_width(0.9)
+        True
+        """
         super().restore_state(content, networks)
         self.target_offset_ = content["target_offset"]
         weights = content["residual_weights"]
@@ -473,8 +545,9 @@ class HybridRegressor(RegressorMixin, HybridEstimator):
             largest, spread = np.abs(values).max(), values.std()
         if not largest <= MAX_TARGET or not spread >= 1 / MAX_TARGET:
             raise PermGradError(
-                f"the target's values go up to {largest:.2g} and spread by {spread:.2g}; a network computes in"
-                f" float32, which takes at most {MAX_TARGET:.0e} and at least {1 / MAX_TARGET:.0e}: choose another unit"
+                f"the target's largest value is {largest:.2g} and its standard deviation {spread:.2g}; the network"
+                f" computes in float32 and needs at most {MAX_TARGET:.0e} and at least {1 / MAX_TARGET:.0e}; choose"
+                " another unit"
             )
         self.target_offset_ = float32_offset(values)
 

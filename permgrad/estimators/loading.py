@@ -25,6 +25,12 @@ def load(directory: str | Path) -> HybridClassifier | HybridRegressor | MLPClass
     ------
     FileFormatError
         If the directory is absent, damaged, or not one of permgrad's.
+
+    Examples
+    --------
+    >>> clf.save("model")
+    >>> pg.load("model").classes_.tolist()
+    ['setosa', 'versicolor', 'virginica']
     """
     directory = Path(directory)
     content = read_json(directory / "estimator.json", kind=KIND)

@@ -19,9 +19,9 @@ from permgrad.training.fit import Rows
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class MLPClassifier(NetworkClassifier, TableEstimator):
-    """MLP that classifies a table's rows, for a fixed number of epochs.
+    """MLP that classifies the rows of a table, trained for a fixed number of epochs.
 
-    Each hidden layer is Dense → BatchNorm → ReLU. Columns are scaled by the training rows, inside the network.
+    Each hidden layer is Dense → BatchNorm → ReLU. The network scales columns, by statistics of the training rows.
 
     Parameters
     ----------
@@ -29,24 +29,24 @@ class MLPClassifier(NetworkClassifier, TableEstimator):
     dropout : float
         After the last hidden layer.
     scaling : {"standard", "power"}
-        Columns standardised; or also freed of their skew (Yeo & Johnson's powers) and standardised again.
+        "standard" standardises columns; "power" also removes their skew (Yeo & Johnson's powers), then standardises.
     learning_rate : float
-        At the start; half a cosine per epoch takes it towards 1e-5.
+        Initial rate; it falls along half a cosine towards 1e-5, epoch by epoch.
     l2 : float
-        Weight decay, added to the gradient: times each weight.
+        Weight decay: this times each weight is added to the gradient.
     clip_norm : float, optional
         Largest norm of the gradient over all weights; None: not clipped.
     batch_size, epochs : int
     keep : {"last", "best"}
-        Which epoch's weights to keep; "best" is by the loss of the validation rows, or of the training rows
-        where there are none.
+        Which epoch's weights to keep; "best" has the lowest loss on the validation rows or, without those, on the
+        training rows.
     validation_fraction : float
-        Share of the training rows to set apart where `fit` gets no validation data; by default none.
+        Share of the training rows to set aside if `fit` gets no validation data; by default none.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
-        "auto": mixed precision where there is an accelerator, float32 on a CPU.
+        "auto": mixed precision on an accelerator, float32 on a CPU.
     random_state : int, RandomState or None
-        Of weights, dropout and row order. Two fits with one number give equal results on one machine; of a
-        RandomState, each fit draws another number.
+        Seed of weights, dropout and row order. Two fits with the same number give equal results on one machine; from a
+        RandomState, each fit draws a new number.
     verbose : bool
         Show progress bars.
     class_weight : "balanced" or dict of label to float, optional
@@ -65,7 +65,13 @@ class MLPClassifier(NetworkClassifier, TableEstimator):
     random_state_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray
-        Only where X had names.
+        Only if X had column names.
+
+    Examples
+    --------
+    >>> mlp = pg.MLPClassifier(hidden_units=(4,), epochs=1).fit(train)
+    >>> mlp.feature_importances_.shape
+    (4,)
     """
 
     hidden_units: tuple[int, ...] = (256, 512)

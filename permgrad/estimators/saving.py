@@ -1,4 +1,4 @@
-"""A fitted estimator ⇄ a directory: ``network.keras`` (or several) and ``estimator.json``. No pickle."""
+"""A fitted estimator ⇄ a directory: ``network.keras`` (or several), ``estimator.json`` and a card. No pickle."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 from permgrad.backend import NAME as BACKEND
 from permgrad.backend import keras, quiet_start
 from permgrad.errors import reading
+from permgrad.estimators._card import write_card
 from permgrad.files import write_json
 from permgrad.models.sending import save_network
 
@@ -28,8 +29,22 @@ def network_file(number: int = 0) -> str:
     return f"network_{number + 1}.keras" if number else "network.keras"
 
 
-def write_estimator(estimator: Any, directory: Path) -> None:
-    """Write a fitted estimator's files into an existing directory; `load` reads them."""
+def write_estimator(estimator: Any, directory: Path, origin: Mapping[str, Any] | None = None) -> None:
+    """Write a fitted estimator's files and its model card into an existing directory; `load` reads the files.
+
+    Parameters
+    ----------
+    estimator : NetworkEstimator
+    directory : Path
+    origin : mapping, optional
+        What the card says of the test, see `write_card`.
+    """
+    write_fitted(estimator, directory)
+    write_card(estimator, directory, versions(), origin or {})
+
+
+def write_fitted(estimator: Any, directory: Path) -> None:
+    """Write what `load` reads."""
     for number, network in enumerate(estimator.networks_):
         write_network(network, directory, number)
     content = {
@@ -56,10 +71,10 @@ def read_network(directory: Path, number: int = 0) -> Any:
 
 
 def estimator_to_bytes(estimator: Any) -> bytes:
-    """Return the files of `write_estimator` as a ZIP archive; `permgrad.estimators.loading.load_bytes` reads it."""
+    """Return the files of `write_fitted` as a ZIP archive; `permgrad.estimators.loading.load_bytes` reads it."""
     content = io.BytesIO()
     with tempfile.TemporaryDirectory() as directory:
-        write_estimator(estimator, Path(directory))
+        write_fitted(estimator, Path(directory))
         with zipfile.ZipFile(content, "w") as packed:
             for path in sorted(Path(directory).iterdir()):
                 packed.write(path, path.name)

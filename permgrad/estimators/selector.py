@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
@@ -24,6 +25,7 @@ from permgrad.data.rows import check_sample_weight, weights_and_groups
 from permgrad.data.table import Table, rows_and_target
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
 from permgrad.estimators._base import NetworkClassifier, draw_random_state
+from permgrad.estimators._card import ColumnSeen, rows_given, value_range
 from permgrad.estimators._ranking import ExplainedRows, RanksFeatures
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.weights import weight_importance
@@ -41,27 +43,27 @@ METHODS = {"none": "first_layer_weights", "stochastic": "open_gates", "narrowing
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
-    """MLP behind a layer that weighs, or gates, each column; trained for a fixed number of epochs.
+    """MLP behind a layer that weights, or gates, each column; trained for a fixed number of epochs.
 
-    Rows may be arrays, data frames of numbers, sparse matrices, `Cells`, or left in a file (`RowsOnDisk`): they stay
-    as they are until their batch is put together.
+    Rows may be arrays, numeric data frames, sparse matrices, `Cells`, or left in a file (`RowsOnDisk`). They are
+    converted batch by batch.
 
     Parameters
     ----------
     selector : {"free", "clamped", "stochastic", "narrowing", "none"}
-        Weights from N(0, 1); weights kept within [0, 1]; gates that open at random and whose expected number is
-        penalised (`StochasticSelector`); a path from dense to sparse, see `sizes`; or a plain MLP, whose columns are
+        Weights from N(0, 1); weights within [0, 1]; gates that open at random, with a penalty on the expected number of
+        open gates (`StochasticSelector`); a path from dense to sparse, see `sizes`; or a plain MLP, whose columns are
         ranked by the sums of their absolute first-layer weights.
     penalty : {"l1", "l2", "l1/l2"} or None
-        Of the selector's weights alone; see `SelectorPenalty`.
+        Penalty on the selector's weights only; see `SelectorPenalty`.
     alpha : float
-        The penalty's factor; of stochastic gates, times their expected number.
+        Factor of the penalty; for stochastic gates, of the expected number of open gates.
     start : {"random", "ones"}
-        Where the weights of "free" and "clamped" begin: from random numbers, as published, or all from 1. Where a
-        training moves weights by less than random ones differ, their order is that of the random start.
+        Initial weights of "free" and "clamped": random, as published, or all 1. If a training moves weights by less
+        than the random weights differ, their order is that of the random start.
     include : tuple of str
-        Columns that are to be in any panel: they pass the selector as they are, without a weight or a penalty, so that
-        the others are chosen for what they add to these.
+        Columns to include in every panel: they pass the selector unchanged, without a weight or a penalty, so that the
+        other columns are selected for what they add to these.
     noise : float
         Standard deviation of the Gaussian noise added to the input, in training only.
     hidden_units : tuple of int
@@ -69,32 +71,32 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         After each hidden layer.
     batch_norm : bool
     scaling : {"none", "standard"}
-        "standard": the network's first layer standardises columns by the training rows. Without, columns should be on
-        one scale (as log-normalised counts are), for their weights to be comparable.
+        "standard": the network's first layer standardises columns, by statistics of the training rows. Otherwise,
+        columns should be on one scale (as log-normalised counts are), so that their weights are comparable.
     sizes : tuple of int
-        Of "narrowing" alone: after `epochs` with all columns, all but so many (those of `include` among them) are
-        closed for good, and the others trained for `epochs_per_size`; then the next size. One training gives a panel of
-        each size. Sizes that leave nothing to close are passed over.
+        Only for "narrowing": after `epochs` with all columns, all but this many (including those of `include`) are
+        closed for good, and the others are trained for `epochs_per_size`; then the next size follows. One training
+        gives a panel of each size. Sizes that would close no column are skipped.
     epochs_per_size : int
     learning_rate, weight_decay : float
-        Of AdamW, constant. The decay reaches all weights, as published. A weight moves by about the rate in each step,
-        however large its penalty: with few rows, say how many `steps` there are to be, or take a higher rate, or most
-        weights stay where they began.
+        For AdamW; both are constant. The decay applies to all weights, as published. A weight moves by about the rate
+        in each step, however large its penalty: if rows are few, set the number of `steps`, or use a higher rate, or
+        most weights stay near their initial values.
     batch_size, epochs : int
     steps : int, optional
         Batches, in place of `epochs`: as many whole epochs as hold them. A penalty takes steps to work, and few rows
         have few in an epoch.
     class_weight : "balanced" or dict of label to float, optional
     log_evaluation : bool
-        Add to each epoch's ``history_`` what `EvaluationLog` says: the network without noise and dropout, on training
-        and validation rows, and the penalty.
+        Whether ``history_`` also has, for each epoch, what `EvaluationLog` measures: the network without noise and
+        dropout, on training and validation rows, and the penalty.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
-        "auto": mixed precision where there is an accelerator, float32 on a CPU.
+        "auto": mixed precision on an accelerator, float32 on a CPU.
     n_features_to_select : int, float or None
-        Of `get_support` and `transform` alone: how many columns, which share of them, or half of them.
+        Only for `get_support` and `transform`: the number of columns, a share of them, or None for half of them.
     random_state : int, RandomState or None
-        Of weights, noise, dropout and row order. Two fits with one number give equal results on one machine; of a
-        RandomState, each fit draws another number.
+        Seed of weights, noise, dropout and row order. Two fits with the same number give equal results on one machine;
+        from a RandomState, each fit draws a new number.
     verbose : bool
         Show a progress bar.
 
@@ -106,16 +108,23 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
     features_ : tuple of str
         The columns; of `Cells`, the genes.
     constant_ : tuple of str
-        Columns that never vary in training: they rank last. (Not looked for in a file that is not scaled.)
+        Columns that never vary in training: they rank last. (Not determined for a file that is not scaled.)
     feature_importances_ : ndarray of shape (n_features,)
         What `rank_by_weights` ranks by; 0 for columns that never vary.
+    ranges_ : ndarray of shape (n_features, 2) or None
+        Lowest and highest training value of each column; None if the rows were in a file.
     selector_weights_ : ndarray of shape (n_features,) or None
         What each column is multiplied by; None for a plain MLP.
     path_ : DataFrame or None
-        Of "narrowing": ``size``, ``loss``, ``accuracy`` and ``balanced_accuracy`` on the validation rows, or the
-        training rows where there are none. The network is left at the smallest size.
+        For "narrowing": ``size``, ``loss``, ``accuracy`` and ``balanced_accuracy`` on the validation rows or, without
+        those, on the training rows. The network ends at the smallest size.
     history_ : dict of lists
-        Per epoch: ``loss`` (penalty included), ``accuracy``, ``val_loss``, ``val_accuracy``.
+        For each epoch: ``loss`` (including the penalty), ``accuracy``, ``val_loss``, ``val_accuracy``.
+
+    Examples
+    --------
+    >>> int(selector.get_support().sum()), selector.feature_importances_.shape
+    (2, (4,))
     """
 
     selector: str = "free"
@@ -157,27 +166,33 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         Parameters
         ----------
         X : array, DataFrame, sparse matrix, RowsOnDisk, Table or Cells of shape (n_rows, n_features)
-            Numbers, none missing.
+            Numbers, without missing values.
         y : array of shape (n_rows,), optional
-            Labels; of a `Table` or `Cells`, by default their own.
+            Labels; by default those of a `Table` or `Cells`.
         sample_weight : array of shape (n_rows,), optional
-            How much each row counts in the loss; only ratios matter. Rows of weight 0 are left out. By default those of
+            Weight of each row in the loss; only ratios matter. Rows of weight 0 are left out. By default the weights of
             a table.
         groups : array of shape (n_rows,), optional
-            As other estimators take it: nothing is set apart here, so nothing is split by it.
+            Accepted as by other estimators, but not used: no rows are set aside here.
         validation_data : (X, y), Table or Cells, optional
-            Only watched: how many epochs are trained is fixed.
+            Only monitored: the number of epochs is fixed.
         callbacks : sequence of keras.callbacks.Callback
 
         Raises
         ------
         PermGradError
-            For rows, labels or settings that cannot be used.
+            If rows, labels or settings cannot be used.
 
         Warns
         -----
         UserWarning
-            Saying how many columns never vary.
+            If columns never vary. The message gives their number.
+
+        Examples
+        --------
+        >>> few = pg.SelectorClassifier(selector="clamped", hidden_units=(4,), scaling="standard", epochs=1)
+        >>> few.fit(train).classes_.tolist()
+        ['setosa', 'versicolor', 'virginica']
         """
         self.random_state_ = draw_random_state(self.random_state)
         self._config(())
@@ -208,7 +223,18 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         )
         self.path_ = narrowing.curve if sizes else None
         self.scores_ = narrowing.closing_order() if sizes else self._scores()
+        self.ranges_ = _ranges(train[0])
+        n_validation = len(validation[1]) if validation else 0
+        self.trained_on_ = rows_given(X, self._target(X, y), n_validation=n_validation, apart=False)
         return self
+
+    def _columns_seen(self) -> list[ColumnSeen]:
+        """Return what training saw of each column, in their order."""
+        ends = [""] * len(self.features_) if self.ranges_ is None else [value_range(*each) for each in self.ranges_]
+        return [
+            ColumnSeen(name, "constant" if name in self.constant_ else "number", seen)
+            for name, seen in zip(self.features_, ends, strict=True)
+        ]
 
     @property
     def selector_weights_(self) -> np.ndarray | None:
@@ -223,14 +249,19 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         return np.where(self._varies(), self.scores_, 0.0)
 
     def rank_by_weights(self) -> FeatureRanking:
-        """Rank the columns by what the network learned of them; no rows are needed.
+        """Rank the columns by the network's weights; no rows are needed.
 
         Returns
         -------
         FeatureRanking
-            Scores: the selector's absolute weights; of stochastic gates, the chance that each is open (1 for columns
-            of `include`, in both); of a path, how many columns were closed before each; of a plain MLP, Σ|first-layer
-            weights|. Columns that never varied rank last.
+            Scores: the selector's absolute weights; for stochastic gates, the probability that each is open (1 for
+            columns of `include`, in both cases); for a path, how many columns were closed before each; for a plain MLP,
+            Σ|first-layer weights|. Columns that never varied rank last.
+
+        Examples
+        --------
+        >>> selector.rank_by_weights().method
+        'selector'
         """
         check_fitted(self)
         ranking = FeatureRanking(
@@ -250,30 +281,58 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         return ranking.only(varying).with_unused(self.features_) if self.constant_ else ranking
 
     def transform(self, X: Any) -> Any:
-        """Return the columns that `get_support` says, (n_rows, n_selected), of an array, frame or sparse matrix."""
+        """Return the selected columns of an array, frame or sparse matrix, (n_rows, n_selected); see `get_support`.
+
+        Examples
+        --------
+        >>> selector.transform(test.X).shape
+        (30, 2)
+        """
         check_fitted(self)
         with as_permgrad_error():
             return super().transform(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns that `get_support` says."""
+        """Return the names of the selected columns; see `get_support`.
+
+        Examples
+        --------
+        >>> selector.get_feature_names_out().shape
+        (2,)
+        """
         check_fitted(self)
         names = self.features_ if input_features is None else _check_feature_names_in(self, input_features)
         return np.array(names, object)[self.get_support()]
 
     def state_to_dict(self) -> dict[str, Any]:
-        """Return what was fitted beside the network, ready for JSON."""
+        """Return everything that was fitted besides the network, ready for JSON.
+
+        Examples
+        --------
+        >>> len(selector.state_to_dict()["scores"])
+        4
+        """
         return {
             **super().state_to_dict(),
             "constant": list(self.constant_),
             "scores": self.scores_.tolist(),
+            "ranges": None if self.ranges_ is None else self.ranges_.tolist(),
             "path": None if self.path_ is None else self.path_.to_dict("list"),
         }
 
     def restore_state(self, content: dict[str, Any], networks: list[Any]) -> None:
-        """Take over what `state_to_dict` described, and the networks that were saved beside it."""
+        """Restore what `state_to_dict` returned, and the networks that were saved with it.
+
+        Examples
+        --------
+        >>> again = pg.SelectorClassifier(**selector.get_params())
+        >>> again.restore_state(selector.state_to_dict(), selector.networks_)
+        >>> again.features_ == selector.features_
+        True
+        """
         super().restore_state(content, networks)
         self.constant_, self.scores_ = tuple(content["constant"]), np.array(content["scores"], float)
+        self.ranges_ = None if content["ranges"] is None else np.array(content["ranges"], float)
         self.path_ = None if content["path"] is None else pd.DataFrame(content["path"])
 
     def _config(self, always: tuple[int, ...]) -> SelectorConfig:
@@ -455,3 +514,11 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _ranges(rows: Any) -> np.ndarray | None:
+    """Return the lowest and the highest value of each column, (n_features, 2), float64; None of rows in a file."""
+    if isinstance(rows, RowsOnDisk):
+        return None
+    ends = [rows.min(axis=0), rows.max(axis=0)]
+    return np.column_stack([end.toarray()[0] if issparse(end) else end for end in ends]).astype(float)

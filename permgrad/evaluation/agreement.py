@@ -48,14 +48,14 @@ def agreement(rankings: Mapping[str, FeatureRanking]) -> pd.DataFrame:
 
 
 def compare_rankings(rankings: Mapping[str, FeatureRanking], best: Sequence[int]) -> pd.DataFrame:
-    """Count the best features that each pair of rankings shares, and correlate the whole rankings.
+    """Count the best features that each pair of rankings shares, and correlate the full rankings.
 
     Parameters
     ----------
     rankings : mapping of str to FeatureRanking
         At least two, of the same features.
     best : sequence of int
-        How many count as the best; several give a column each.
+        Numbers of features that count as the best; each gives a column.
 
     Returns
     -------
@@ -67,10 +67,17 @@ def compare_rankings(rankings: Mapping[str, FeatureRanking], best: Sequence[int]
     ------
     PermGradError
         If there are fewer than two, their features differ, or a number is out of range.
+
+    Examples
+    --------
+    >>> other = pg.FeatureRanking(ranking.features, ranking.scores[::-1])
+    >>> pg.compare_rankings({"game": ranking, "reversed": other}, best=[4])[["first", "second", "shared_4"]]
+      first    second  shared_4
+    0  game  reversed         4
     """
     features = {ranking.features for ranking in rankings.values()}
     if len(rankings) < 2 or len(features) > 1:
-        raise PermGradError("a comparison needs two rankings or more, all of the same features in the same order")
+        raise PermGradError("a comparison needs at least two rankings of the same features in the same order")
     n_features = len(next(iter(features)))
     if not best or min(best) < 1 or max(best) > n_features:
         raise PermGradError(f"best must be numbers between 1 and {n_features}, got {list(best)}")

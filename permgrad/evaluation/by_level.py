@@ -42,7 +42,7 @@ TABLES, FILE = ("by.csv", "by_importance.csv"), "by.json"
 
 @dataclass(frozen=True, eq=False)
 class ByLevel:
-    """A model in each level of a column.
+    """The performance of a model, and its ranking, in each level of a column.
 
     Attributes
     ----------
@@ -57,6 +57,14 @@ class ByLevel:
         A row for each column and level: ``feature``, ``level``, ``score``, ``low``, ``high``, ``rank``.
     rankings : dict of str to FeatureRanking
         Of all rows, and of each level that has 10 rows at least.
+
+    Examples
+    --------
+    >>> levels.table[["level", "rows"]]
+            level  rows
+    0  (all rows)    30
+    1           A    10
+    2           B    20
     """
 
     by: str
@@ -73,7 +81,13 @@ class ByLevel:
         return MEASURES["accuracy" in self.table]
 
     def scores(self, top: int | None = None) -> pd.DataFrame:
-        """Return the columns' scores, a row for each, the best of all rows first, and a column for each level."""
+        """Return the columns' scores, a row for each, the best of all rows first, and a column for each level.
+
+        Examples
+        --------
+        >>> levels.scores(top=2).columns.tolist()
+        ['feature', '(all rows)', 'A', 'B']
+        """
         levels = [level for level in self.table["level"] if level in set(self.importance["level"])]
         wide = self.importance.pivot(index="feature", columns="level", values="score")[levels]
         order = self.importance[self.importance["level"] == ALL].sort_values("rank", kind="stable")["feature"]
@@ -93,11 +107,21 @@ class ByLevel:
         References
         ----------
         Zou & Donner, Statistics in Medicine 27 (2008), for the interval; Holm, Scand. J. Statistics 6 (1979).
+
+        Examples
+        --------
+        >>> levels.differences().columns.tolist()[:3]
+        ['of', 'level', 'other']
         """
         return differing(self)
 
     def plot(self, top: int = 8) -> Figure:
-        """Draw score and loss in each level, and what the best columns are worth there."""
+        """Draw score and loss in each level, and the scores of the best columns there.
+
+        Examples
+        --------
+        >>> figure = levels.plot(top=2)
+        """
         from permgrad.plotting import plot_by_level
 
         return plot_by_level(self, top)
@@ -106,14 +130,26 @@ class ByLevel:
         return html_table(f"By {self.by!r}", self.table)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(levels.to_dict())
+        ['by', 'importance', 'kind', 'rankings', 'table']
+        """
         tables = {"table": self.table.to_dict("list"), "importance": self.importance.to_dict("list")}
         rankings = {level: ranking.to_dict() for level, ranking in self.rankings.items()}
         return {"kind": KIND, "by": self.by, **tables, "rankings": rankings}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> ByLevel:
-        """Build what `to_dict` described."""
+        """Build what `to_dict` described.
+
+        Examples
+        --------
+        >>> pg.ByLevel.from_dict(levels.to_dict()).by == levels.by
+        True
+        """
         table, importance = (pd.DataFrame(content[name]) for name in ("table", "importance"))
         measures = MEASURES["accuracy" in table]
         numbers = [f"{measure}{end}" for measure in measures for end in ("", "_low", "_high")]
@@ -131,19 +167,42 @@ class ByLevel:
         ------
         FileFormatError
             If the file is absent, damaged, or no such record.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> levels.write_tables(Path("."))
+        >>> pg.ByLevel.load("by.json").by == levels.by
+        True
         """
         content = read_json(path, kind=KIND)
         with reading(path, "levels saved by permgrad", SAVE_AGAIN):
             return cls.from_dict(content)
 
     def write(self, directory: Path) -> None:
-        """Write ``by.csv``, ``by_importance.csv``, ``by.json`` and ``by.png`` into a directory."""
+        """Write ``by.csv``, ``by_importance.csv``, ``by.json`` and ``by.png`` into a directory.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> levels.write(Path("."))
+        >>> Path("by.csv").exists()
+        True
+        """
         self.write_tables(directory)
         with new_file(directory / "by.png") as part:
             self.plot().savefig(part, dpi=150, format="png")
 
     def write_tables(self, directory: Path) -> None:
-        """Write the same without the picture."""
+        """Write the same without the picture.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> levels.write_tables(Path("."))
+        >>> Path("by_importance.csv").exists()
+        True
+        """
         for name, table in zip(TABLES, (self.table, self.importance), strict=True):
             with new_file(directory / name) as part:
                 table.to_csv(part, index=False)
@@ -161,25 +220,25 @@ def by_level(
     random_state: int = 0,
     **settings: Any,
 ) -> ByLevel:
-    """Measure how well a model predicts, and what columns are worth to it, in each level of a column.
+    """Measure how well a model predicts, and how it scores columns, in each level of a column.
 
     Parameters
     ----------
     model : fitted estimator
         With ``predict_proba`` or ``predict``.
     X : DataFrame, Table or array of shape (n_rows, n_columns)
-        Rows that it was not fitted on. Weights and groups of a `Table` count.
+        Rows that the model was not fitted on. Weights and groups of a `Table` count.
     y : array of shape (n_rows,), optional
         By default that of the table.
     by : str, or array of shape (n_rows,)
-        A column of X, or labels of the rows. Of more than 12 distinct numbers or dates, quarters of the rows are
-        compared; of more than 12 levels, the most frequent. Rows in which it is missing are a level.
+        A column of X, or labels of the rows. With more than 12 distinct numbers or dates, four quarters of the rows are
+        compared; with more than 12 levels, the most frequent ones. Rows with a missing value form a level.
     ranking : FeatureRanking, optional
-        That of all the rows, where it is there already.
+        The ranking on all rows, if you already have it.
     n_repeats, random_state
         See `rank_features`.
     settings
-        Others of `rank_features`, such as ``budget``.
+        Further arguments of `rank_features`, such as ``budget``.
 
     Returns
     -------
@@ -188,10 +247,16 @@ def by_level(
     Raises
     ------
     PermGradError
-        If there is no such column, it does not vary, or the model cannot be asked.
+        If there is no such column, it does not vary, or the model cannot predict.
+
+    Examples
+    --------
+    >>> found = pg.by_level(logistic, test, by="petal width (cm)", n_repeats=1)
+    >>> found.by, len(found.table)
+    ('petal width (cm)', 5)
     """
     if isinstance(X, StreamedTable):
-        raise PermGradError("rows in memory are needed, got a StreamedTable; draw some: X, y = table.draw(2000, 0)")
+        raise PermGradError("expected rows in memory, got a StreamedTable; draw a sample: X, y = table.draw(2000, 0)")
     table = X if y is None and isinstance(X, Table) else None
     frame = as_frame(X).reset_index(drop=True)
     if table is None and y is None:
@@ -245,9 +310,9 @@ def _column(frame: pd.DataFrame, by: Any) -> pd.Series:
 def check_by(frame: pd.DataFrame, by: str) -> None:
     """Raise unless a frame has such a column, of at least two values."""
     if by not in frame.columns:
-        raise PermGradError(f"no column {by!r} to part the rows by; there are {listing(frame.columns, 12)}")
+        raise PermGradError(f"no column {by!r} to group the rows by; the columns are {listing(frame.columns, 12)}")
     if frame[by].nunique(dropna=False) < 2:
-        raise PermGradError(f"column {by!r} has one value; rows are parted by two or more")
+        raise PermGradError(f"column {by!r} has a single value; grouping needs at least two")
 
 
 def _levels(column: pd.Series) -> dict[str, np.ndarray]:
@@ -262,7 +327,7 @@ def _levels(column: pd.Series) -> dict[str, np.ndarray]:
     names = [_told(grid.labels[i]) for i in shown]
     levels = {name: np.flatnonzero(place == i) for name, i in zip(names, shown, strict=True)}
     if len(levels) < 2:
-        raise PermGradError(f"{column.name!r} has one level; rows are parted by two or more")
+        raise PermGradError(f"{column.name!r} has a single level; grouping needs at least two")
     return levels
 
 

@@ -98,6 +98,12 @@ def panel_variation(
     -----
     Kuemmerle et al., Probe set selection for targeted spatial transcriptomics (Nature Methods, 2024), judge panels by
     neighbours and by correlations of genes beside classes.
+
+    Examples
+    --------
+    >>> kept = pg.panel_variation(cells.features[:5], cells, cells, n_neighbours=3, n_random=1)
+    >>> type(kept).__name__
+    'PanelVariation'
     """
     check_columns(test.features, train.features, "test")
     names = panel.features if isinstance(panel, Panel) else list(panel)

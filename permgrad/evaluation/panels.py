@@ -46,7 +46,13 @@ class Panel:
     stability_interval : (float, float)
         Its asymptotic 95 % interval: too narrow for few rankings, of no width for two.
     included : tuple of str
-        Columns that are in the panel because they were to be. They are not in `table`, nor in the stability.
+        Columns that are in the panel by request. They are not in `table`, and do not count in the stability.
+
+    Examples
+    --------
+    >>> panel = pg.panel_of([ranking, ranking], k=2)
+    >>> panel.stability, len(panel.features)
+    (1.0, 2)
     """
 
     k: int
@@ -106,6 +112,11 @@ def panel_of(rankings: Sequence[FeatureRanking], k: int) -> Panel:
     ------
     PermGradError
         For fewer than two rankings, different features, or a `k` that is no choice.
+
+    Examples
+    --------
+    >>> pg.panel_of([ranking, ranking], k=2).table["frequency"].tolist()
+    [1.0, 1.0, 0.0, 0.0]
     """
     stable = rank_stability(rankings, k)
     shown = pd.DataFrame(
@@ -129,7 +140,7 @@ def choose_panel(
     verbose: bool = False,
     n_jobs: int | None = None,
 ) -> Panel:
-    """Train again and again with other seeds, and choose the columns that are chosen most often.
+    """Train repeatedly with different seeds, and choose the columns that are selected most often.
 
     Parameters
     ----------
@@ -165,8 +176,15 @@ def choose_panel(
     Raises
     ------
     PermGradError
-        For fewer than two trainings, a `k` that is no choice, names that are no columns, a range or a correlation that
-        is none, or if too few columns are left that are not redundant.
+        For fewer than two trainings, a `k` out of range, names that are not columns, an invalid range or correlation,
+        or if too few columns are left that are not redundant.
+
+    Examples
+    --------
+    >>> few = pg.SelectorClassifier(hidden_units=(4,), epochs=1)
+    >>> panel = pg.choose_panel(few, train.X, train.y, k=2, n_trainings=2)
+    >>> len(panel.features)
+    2
     """
     if n_trainings < 2:
         raise PermGradError(f"n_trainings must be at least 2, got {n_trainings}")
@@ -249,7 +267,7 @@ def score_panel(
     random_state: int = 0,
     n_jobs: int | None = None,
 ) -> PanelScore:
-    """Train on a panel's columns alone, and score on rows that chose neither panel nor network.
+    """Train on a panel's columns only, and score on rows that were used to choose neither the panel nor the network.
 
     Parameters
     ----------
@@ -263,6 +281,13 @@ def score_panel(
         Of the bootstrap.
     n_jobs : int, optional
         Processes that train, see `permgrad.parallel.run`.
+
+    Examples
+    --------
+    >>> plain = pg.SelectorClassifier(selector="none", hidden_units=(4,), epochs=1)
+    >>> score = pg.score_panel(plain, cells.features[:5], cells, cells, n_trainings=2)
+    >>> score.low <= score.mean <= score.high
+    True
     """
     names = panel.features if isinstance(panel, Panel) else list(panel)
     train, test = train.only(names), test.only(names)

@@ -54,28 +54,28 @@ def rank_recipe(
     n_jobs: int | None = None,
     **settings: Any,
 ) -> FeatureRanking:
-    """Rank a table's columns by what they are worth to a recipe: to networks trained alike on other rows.
+    """Rank a table's columns for a recipe: for networks trained in the same way on different splits.
 
-    `rank_features` says what columns are worth to one network, and its intervals are over test rows. Here the same
-    settings train several networks, each on a split of its own; scores are means over them, and intervals are of what
-    the recipe gives on average, so that they cover what another training would find.
+    `rank_features` describes one network, with intervals over test rows. Here the same settings train several networks,
+    each on its own split. Scores are means over the networks, and intervals describe the recipe's average, so they also
+    cover the variation between trainings.
 
     Parameters
     ----------
     estimator : HybridClassifier, HybridRegressor or any estimator
-        Its clones are fitted; it is not. One without ``rank_features`` is ranked by `permgrad.rank_features`.
+        Clones of it are fitted. An estimator without ``rank_features`` is ranked by `permgrad.rank_features`.
     table : Table
     trainings : int
-        At least two. With two, Student's t makes very long intervals; five are a good start.
+        At least two. With two, Student's t gives very wide intervals; five are a good start.
     sizes : three floats that sum to 1
         Training, validation and test rows, see `Table.split`. An estimator that takes no ``validation_data`` is fitted
         on the first two.
     split_random_state : int
-        Of the first split; the others count up from it, as the estimator's random states do from its own.
+        Seed of the first split; further splits use the following numbers, and so do the estimators.
     budget : Budget
-        Each training's ranking gets its part of the time, and a checkpoint of its own beside the one named.
+        Each training's ranking gets its share of the time, and its own checkpoint beside the named one.
     directory : path, optional
-        Keeps each training's ranking as it is done: the same call goes on from those that are there.
+        Stores each training's ranking when it is done; the same call resumes from the stored ones.
     n_jobs : int, optional
         Processes that train, -1 for one a core; by default what ``joblib.parallel_config`` says, a cluster too; see
         `permgrad.parallel.run`, which says when the results are equal. Each process ranks within its share of the time.
@@ -92,10 +92,16 @@ def rank_recipe(
     PermGradError
         For fewer than two trainings, a directory of another recipe's rankings, or for what the table's split, the
         estimator or its ranking refuse.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> pg.rank_recipe(GaussianNB(), table, trainings=2, n_repeats=1).settings["trainings"]
+    2
     """
     if not isinstance(table, Table):
         raise PermGradError(
-            f"expected a pg.Table, whose rows are split anew, got {type(table).__name__}: pg.Table(X, y)"
+            f"expected a pg.Table, which each training splits, got {type(table).__name__}; pass pg.Table(X, y)"
         )
     check_trainings(trainings)
     recipe = f"{estimator!r}, table {table.sha256}, split {split_random_state} {sizes}, {sorted(settings.items())}"
@@ -182,7 +188,7 @@ def _read(path: Path, recipe: str) -> FeatureRanking:
     ranking = FeatureRanking.load(path)
     found = ranking.settings.get("recipe")
     if found != recipe:
-        raise PermGradError(f"{path} is of another recipe, {found}; expected {recipe}; choose another directory")
+        raise PermGradError(f"{path} belongs to another recipe, {found}; expected {recipe}; choose another directory")
     return ranking
 
 

@@ -42,17 +42,17 @@ def evaluate_ranking(
     verbose: bool = False,
     n_jobs: int | None = None,
 ) -> RankingEvaluation:
-    """Put a ranking to the test, beside five simple ones, and say where it loses.
+    """Test a ranking, compare it with five simple rankings, and say where it loses.
 
     Parameters
     ----------
     estimator : HybridClassifier or HybridRegressor
         Fitted.
     ranking : FeatureRanking or mapping of str to FeatureRanking
-        Over the table's columns. A fused ranking enters with its components. Of a mapping, the first ranking
-        is the one under test, and only those that it names enter.
+        Of the table's columns. A ranking is tested with its components. In a mapping, the first ranking is the one
+        under test, and only the rankings in the mapping are tested.
     train : Table
-        The rows that the network was fitted on; other networks are fitted on them too.
+        The rows that the network was fitted on; further networks are fitted on them too.
     test : Table
         Rows that the network never saw. A half of them, drawn by `random_state`, judges by deletion; the ranking under
         test, its components and those to compare with are made anew on the other half for it, as what a ranking knows
@@ -64,12 +64,12 @@ def evaluate_ranking(
         What to do, in this order; rankings to compare with (see `baseline_rankings`) and the agreement of
         all rankings are always there. See `deletion_curves`, `remove_and_retrain`, `sanity_checks` and `reseeded`.
     n_trainings : int
-        Of each kind, to see how stable the estimator's ranking is.
+        Number of trainings of each kind, to measure the stability of the estimator's ranking.
     retrain_with : estimator, optional
         Unfitted, for removing and retraining; see `remove_and_retrain`.
     random_state : int
     timeout : float, optional
-        Seconds after which no further step is begun. What it leaves out is named in ``left_out``.
+        Seconds after which no further step is started. Steps left out are named in ``left_out``.
     verbose : bool
         Show progress bars.
     n_jobs : int, optional
@@ -85,6 +85,12 @@ def evaluate_ranking(
         If the estimator is not fitted.
     PermGradError
         If the ranking is of other columns, or settings are out of range.
+
+    Examples
+    --------
+    >>> found = pg.evaluate_ranking(clf, ranking, train, test, parts=["curves"])
+    >>> found.table.shape[0] == len(found.rankings)
+    True
     """
     rankings = _check(estimator, ranking, parts, n_trainings)
     name, first = next(iter(rankings.items()))

@@ -33,7 +33,7 @@ STILL_ALIKE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class RankingEvaluation:
-    """A ranking under test, beside others.
+    """The results of testing a ranking, compared with others.
 
     Attributes
     ----------
@@ -53,6 +53,11 @@ class RankingEvaluation:
         Seed, versions, numbers of rows, the estimator's settings, seconds of each part.
     left_out : tuple of str
         Steps that the time limit left out: ``"part: step"``.
+
+    Examples
+    --------
+    >>> evaluation.agreement.shape[0] == evaluation.agreement.shape[1]
+    True
     """
 
     rankings: dict[str, FeatureRanking]
@@ -100,7 +105,12 @@ class RankingEvaluation:
         return self.summary
 
     def plot(self) -> Figure:
-        """Draw the deletion curves; where there are none, what retraining says, else how rankings agree."""
+        """Draw the deletion curves; without them, the results of retraining, or the agreement of rankings.
+
+        Examples
+        --------
+        >>> figure = evaluation.plot()
+        """
         from permgrad import plotting
 
         if len(self.curves):
@@ -192,6 +202,10 @@ class RankingEvaluation:
         ------
         PermGradError
             If the directory exists and `overwrite` is false, or cannot be written.
+
+        Examples
+        --------
+        >>> evaluation.save("evaluation")
         """
         with new_directory(directory, overwrite=overwrite) as staging:
             write_evaluation(self, staging)
@@ -204,6 +218,12 @@ class RankingEvaluation:
         ------
         FileFormatError
             If a file is absent or damaged, or the directory holds no evaluation.
+
+        Examples
+        --------
+        >>> evaluation.save("evaluation")
+        >>> pg.RankingEvaluation.load("evaluation").left_out
+        ()
         """
         directory = Path(directory)
         content = read_json(directory / FILE, kind=KIND)

@@ -71,7 +71,9 @@ def remove_and_retrain(
         raise PermGradError(f"shares to remove must lie between 0 and 1, got {tuple(shares)}")
     model = plain_mlp(explained) if retrain_with is None else retrain_with
     if bool(is_classifier(model)) != explained.classification:
-        raise PermGradError(f"retrain_with must be of the ranked estimator's kind, got {type(model).__name__}")
+        raise PermGradError(
+            f"retrain_with must be a classifier or a regressor like the ranked estimator, got {type(model).__name__}"
+        )
     d = len(explained.groups)
     counts = [0, *sorted({min(max(1, round(share * d)), d - 1) for share in shares})]
     seeds = _seeds(model, explained.random_state, n_seeds)

@@ -25,18 +25,24 @@ MOST_DRAWS = 100
 
 @dataclass(frozen=True, eq=False)
 class RankStability:
-    """Several rankings of the same features, compared.
+    """The stability of several rankings of the same features.
 
     Attributes
     ----------
     features : tuple of str
-        Without those that no ranking uses: that all rank them last is no stability.
+        Features that at least one ranking uses; features that all rank last say nothing about stability.
     k : int
         How many count as the best.
     ranks : ndarray of shape (n_rankings, n_features)
         Place of each feature, 1 the best; equal scores share their mean place.
     chosen : ndarray of shape (n_rankings, n_features), bool
         Whether the feature is among the `k` best (of equal scores, the table's first).
+
+    Examples
+    --------
+    >>> stability = pg.rank_stability([ranking, ranking], k=2)
+    >>> stability.ranks.shape, round(stability.nogueira, 3)
+    ((2, 4), 1.0)
     """
 
     features: tuple[str, ...]
@@ -83,13 +89,26 @@ class RankStability:
         return index - margin, index + margin
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(pg.rank_stability([ranking, ranking], k=2).to_dict())
+        ['chosen', 'features', 'k', 'ranks']
+        """
         arrays = {"ranks": self.ranks.tolist(), "chosen": self.chosen.astype(int).tolist()}
         return {"features": list(self.features), "k": self.k, **arrays}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> RankStability:
-        """Build what `to_dict` described."""
+        """Build what `to_dict` described.
+
+        Examples
+        --------
+        >>> stability = pg.rank_stability([ranking, ranking], k=2)
+        >>> pg.RankStability.from_dict(stability.to_dict()).k
+        2
+        """
         ranks, chosen = np.array(content["ranks"], float), np.array(content["chosen"], bool)
         return cls(tuple(content["features"]), content["k"], ranks, chosen)
 
@@ -130,13 +149,20 @@ def rank_stability(rankings: Sequence[FeatureRanking], k: int | None = None) -> 
     References
     ----------
     Nogueira, Sechidis & Brown, On the Stability of Feature Selection Algorithms, JMLR 18 (2018).
+
+    Examples
+    --------
+    >>> pg.rank_stability([ranking, ranking], k=2).spearman
+    1.0
     """
     rankings = list(rankings)
     if len(rankings) < 2:
         raise PermGradError(f"stability compares at least two rankings, got {len(rankings)}")
     features = rankings[0].features
     if any(ranking.features != features for ranking in rankings):
-        raise PermGradError("stability compares rankings of the same features in the same order, these differ")
+        raise PermGradError(
+            "stability compares rankings of the same features in the same order; these rankings have different features"
+        )
     unused = set.intersection(*(set(ranking.unused) for ranking in rankings))
     if unused:
         features = tuple(name for name in features if name not in unused)

@@ -29,7 +29,7 @@ MAX_ASSIGNMENT = 20_000_000
 
 @dataclass(frozen=True, eq=False)
 class FeatureLayout:
-    """A pixel for each feature, and the range that scales it.
+    """A pixel for each feature, and the range by which it is scaled.
 
     Attributes
     ----------
@@ -43,6 +43,12 @@ class FeatureLayout:
     method : str
     merge : {"last", "mean"}
         What a pixel with several features shows (only layouts with ``unique=False`` have such pixels).
+
+    Examples
+    --------
+    >>> layout = clf.layout_
+    >>> layout.shape, layout.pixels.shape, layout.features[0]
+    ((6, 6), (4,), 'sepal length (cm)')
     """
 
     features: tuple[str, ...]
@@ -66,13 +72,19 @@ class FeatureLayout:
         return [names for names in by_pixel if len(names) > 1]
 
     def sources(self) -> tuple[np.ndarray, np.ndarray]:
-        """Say what each pixel shows: a weighted sum of at most `depth` features.
+        """Return what each pixel shows: a weighted sum of at most `depth` features.
 
         Returns
         -------
         index : ndarray of shape (height * width, depth), int32
             Feature numbers; ``n_features`` where there is none.
         weight : ndarray of shape (height * width, depth), float32
+
+        Examples
+        --------
+        >>> index, weight = clf.layout_.sources()
+        >>> index.shape == weight.shape
+        True
         """
         n_pixels = self.shape[0] * self.shape[1]
         by_pixel: dict[int, list[int]] = {}
@@ -99,12 +111,17 @@ class FeatureLayout:
         Returns
         -------
         ndarray of shape (n_rows, height, width, 1), float32
-            Zero where no feature sits. Values outside the fitted range are not clipped.
+            Zero at pixels without a feature. Values outside the fitted range are not clipped.
 
         Raises
         ------
         PermGradError
             If the columns differ from the layout's features.
+
+        Examples
+        --------
+        >>> clf.layout_.render(test.X.head(3)).shape
+        (3, 6, 6, 1)
         """
         scaled = self.scale(X)
         padded = np.hstack([scaled, np.zeros((len(scaled), 1))])
@@ -115,14 +132,26 @@ class FeatureLayout:
         return images.reshape(-1, *self.shape, 1)
 
     def scale(self, X: Any) -> np.ndarray:
-        """Return rows scaled by the fitted range (a constant feature becomes 0), float64."""
+        """Return rows scaled by the fitted range (a constant feature becomes 0), float64.
+
+        Examples
+        --------
+        >>> clf.layout_.scale(train.X).max(axis=0).round(6).tolist()
+        [1.0, 1.0, 1.0, 1.0]
+        """
         span = self.maximum - self.minimum
         return (_numeric_frame(X, self.features).to_numpy(float) - self.minimum) * np.divide(
             1, span, out=np.zeros_like(span), where=span > 0
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> clf.layout_.to_dict()["method"]
+        'tinto'
+        """
         arrays = {name: getattr(self, name).tolist() for name in ("rows", "cols", "minimum", "maximum")}
         return {
             "features": list(self.features),
@@ -134,7 +163,13 @@ class FeatureLayout:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> FeatureLayout:
-        """Build the layout that `to_dict` described."""
+        """Build the layout that `to_dict` described.
+
+        Examples
+        --------
+        >>> pg.FeatureLayout.from_dict(clf.layout_.to_dict()).shape == clf.layout_.shape
+        True
+        """
         return cls(
             features=tuple(content["features"]),
             rows=np.array(content["rows"], np.int32),
@@ -173,12 +208,12 @@ def image_size(n_features: int) -> int:
 def fit_layout(
     X: Any, method: str = "tinto", size: int | None = None, *, unique: bool = True, random_state: int = 0
 ) -> FeatureLayout:
-    """Give each column of `X` a pixel such that columns alike come to lie near each other.
+    """Give each column of `X` a pixel, such that similar columns are close to each other.
 
     Parameters
     ----------
     X : DataFrame or array of shape (n_rows, n_features)
-        Training rows only: numeric, none missing.
+        Training rows only: numeric, without missing values.
     method : {"tinto", "igtd", "deepinsight", "fotomics", "refined"}
         TINTOlib's method, or our own optimisation of REFINED's objective. Its time and memory grow with the number of
         features; "igtd" and "refined" compare all pairs of features and suit hundreds of them, "tinto" suits tens of
@@ -206,6 +241,12 @@ def fit_layout(
     TINTO: Castillo-Cara et al., SoftwareX 22 (2023). IGTD: Zhu et al., Sci. Rep. 11 (2021).
     DeepInsight: Sharma et al., Sci. Rep. 9 (2019). Fotomics: Zandavi et al., Artif. Intell. Rev. 56
     (2023). REFINED: Bazgir et al., Nat. Commun. 11 (2020). All but the last through TINTOlib.
+
+    Examples
+    --------
+    >>> layout = pg.fit_layout(train.X, "tinto", size=6)
+    >>> layout.shape, len(set(zip(layout.rows.tolist(), layout.cols.tolist())))
+    ((6, 6), 4)
     """
     if method not in METHODS:
         raise PermGradError(f"layout method must be one of {listing(METHODS)}, got {method!r}")
@@ -215,7 +256,7 @@ def fit_layout(
         raise PermGradError(f"size must be a whole number of pixels from 1 to {MAX_SIZE:,}, got {size!r}")
     if (unique or method in ("igtd", "refined")) and X.shape[1] > size**2:
         raise PermGradError(
-            f"{X.shape[1]} features need as many pixels, an image of {size} × {size} has {size**2}; "
+            f"{X.shape[1]} features need at least {X.shape[1]} pixels, an image of {size} × {size} has {size**2}; "
             f"choose size={math.ceil(math.sqrt(X.shape[1]))} or more"
         )
     minimum, maximum = X.to_numpy(float).min(axis=0), X.to_numpy(float).max(axis=0)
@@ -244,8 +285,8 @@ def _numeric_frame(X: Any, features: tuple[str, ...] | None = None) -> pd.DataFr
     unfit = [name for name, column in X.items() if not is_number(column) or column.isna().any()]
     if unfit:
         raise PermGradError(
-            f"a layout needs numbers and none missing; encode or impute {listing(unfit)} first"
-            " (pg.HybridClassifier and pg.HybridRegressor do so themselves)"
+            f"a layout needs numbers without missing values; encode or impute {listing(unfit)} first"
+            " (pg.HybridClassifier and pg.HybridRegressor do this themselves)"
         )
     return X
 

@@ -27,7 +27,7 @@ from permgrad.importance.shapley import shapley_values
 
 @dataclass(frozen=True)
 class BranchWeights:
-    """Share of each branch, and the losses it follows from.
+    """The share of each branch, and the losses that it follows from.
 
     Attributes
     ----------
@@ -40,6 +40,11 @@ class BranchWeights:
         Branch name → its share in each replicate of a bootstrap of rows, shape (n_replicates,).
     row_losses : ndarray of shape (n_rows,) or None
         Loss of each row with all branches on.
+
+    Examples
+    --------
+    >>> pg.BranchWeights({"tabular": 0.75, "image": 0.25}).weights["image"]
+    0.25
     """
 
     weights: dict[str, float]
@@ -50,7 +55,13 @@ class BranchWeights:
     row_losses: np.ndarray | None = field(default=None, repr=False)
 
     def alike(self) -> BranchWeights:
-        """Return the same with equal shares, which are certain: of a network whose losses tell no branch's worth."""
+        """Return equal shares without uncertainty, for a network whose losses do not distinguish its branches.
+
+        Examples
+        --------
+        >>> pg.BranchWeights({"tabular": 0.75, "image": 0.25}).alike().weights
+        {'tabular': 0.5, 'image': 0.5}
+        """
         return replace(self, weights=dict.fromkeys(self.weights, 1 / len(self.weights)), replicates={})
 
 
@@ -66,7 +77,7 @@ def branch_weights(
     output: int | str | None = None,
     random_state: int = 0,
 ) -> BranchWeights:
-    """Weigh a model's branches by ablation.
+    """Weight a model's branches by ablation.
 
     Parameters
     ----------
@@ -76,21 +87,20 @@ def branch_weights(
     y : array of shape (n_rows,)
         Class numbers (or one-hot rows), or target values.
     weights : {"shapley", "softmax"}
-        "shapley": each branch's Shapley value of the loss reduction, from the losses of all subsets of
-        branches, divided by their sum (a branch that makes the loss worse gets 0). Free of the loss's
-        unit. "softmax": softmax of the loss increases when one branch is off: the published formula,
-        which depends on that unit.
+        "shapley": each branch's Shapley value of the loss reduction, from the losses of all subsets of branches,
+        divided by their sum (a branch that makes the loss worse gets 0). It does not depend on the loss's unit.
+        "softmax": softmax of the loss increases when one branch is off: the published formula, which depends on the
+        unit.
     baseline : {"shuffled", "mean", "zero"}
-        What replaces the code of a branch that is off: its code of another row, drawn without replacement; its mean
-        over the rows; or zeros (published). Another row's is a code that occurs, and misleads: so the branch that
-        the network trusts is told even where it is trusted too much, and nothing is gained over an answer that
-        knows no row.
+        What replaces the output of a branch that is off: its output for another row, drawn without replacement; its
+        mean over the rows; or zeros (published). The output for another row is realistic but misleading. It reveals the
+        branch that the network trusts, even if it trusts that branch too much.
     classes : sequence, optional
         Class names; given classes mean that `y` holds class numbers.
     task, output : optional
         See `permutation_importance`.
     random_state : int
-        Of the bootstrap and of the shuffled rows.
+        Seed of the bootstrap and of the shuffled rows.
 
     Returns
     -------
@@ -100,6 +110,13 @@ def branch_weights(
     ----------
     Shapley (1953). For two branches: value of a branch = half of (loss with none on - loss with it
     alone) + (loss with the other alone - loss with both).
+
+    Examples
+    --------
+    >>> encoded, numbers = clf.encoder_.transform(test.X), np.searchsorted(clf.classes_, test.y)
+    >>> found = pg.branch_weights(clf.network_, encoded, numbers)
+    >>> round(sum(found.weights.values()), 6)
+    1.0
     """
     formula = Formula(weights=weights, baseline=baseline)
     data = Inputs.of(model, inputs, output=output)

@@ -15,7 +15,7 @@ from permgrad.importance.ranking import FeatureRanking
 
 
 def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> FeatureRanking:
-    """Average rankings that several networks have on the same rows.
+    """Average the rankings of several networks on the same rows.
 
     Parameters
     ----------
@@ -42,6 +42,11 @@ def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> F
     References
     ----------
     Rao & Wu, JASA 83 (1988), n - 1 draws of n; Meinshausen, Meier & Bühlmann, JASA 104 (2009), the median.
+
+    Examples
+    --------
+    >>> pg.average_rankings([ranking, ranking], random_state=0).features == ranking.features
+    True
     """
     _check_alike(rankings)
     first, n = rankings[0], len(rankings)

@@ -21,30 +21,35 @@ def check_repeats(n_repeats: int) -> None:
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of one explanation.
+    """Limits on memory, time and error of one explanation.
 
     Attributes
     ----------
     max_memory : int, optional
-        Bytes to take beside the model and the table; by default a quarter of what is free.
+        Bytes to use in addition to the model and the table; by default a quarter of the free memory.
     timeout : float, optional
-        Seconds after which no further feature is begun; those left out are the ranking's ``pending``.
+        Seconds after which no further feature is started; features left out are in the ranking's ``pending``.
     checkpoint : path, optional
-        A file that keeps what has been measured, every 15 seconds and at the end. The same call with a file that is
-        there goes on from it. Steps after the first keep files of their own beside it.
+        A file that stores what has been measured, every 15 seconds and at the end. The same call with an existing file
+        resumes from it. Steps after the first have their own files beside it.
     tolerance : float
-        Share of the loss that the network saves over its mean prediction, up to which a score may be off by the
-        orders and donors that were drawn for it (95 %): walks go on until no feature's is further off, or until that is
-        a sixth of what the test rows leave open. The intervals hold both. From 0.1 on one round of walks is made, whose
-        error is not known.
+        Largest sampling error of a score (95 %), from the orders and donors that were drawn, as a share of the loss
+        that the network saves over its mean prediction. Walks continue until every score meets it, or until the error
+        is a sixth of the uncertainty from the test rows. Intervals include both. From 0.1 on, there is one round of
+        walks, whose error is unknown.
     part : (int, int), optional
-        ``(3, 10)``: of permutations, only the third tenth of the features is begun, every tenth from the third on; the
-        others are ``pending``. Checkpoints of all parts are put together by `permgrad.importance.parts.join`.
+        ``(3, 10)``: permute only every tenth feature, from the third on; the others are ``pending``.
+        `permgrad.importance.parts.join` joins the checkpoints of all parts.
 
     Raises
     ------
     PermGradError
-        For a limit out of range.
+        If a limit is out of range.
+
+    Examples
+    --------
+    >>> pg.Budget(timeout=60, tolerance=0.05).tolerance
+    0.05
     """
 
     max_memory: int | None = None
@@ -66,13 +71,26 @@ class Budget:
             raise PermGradError(f"part must be a number and of how many, such as (3, 10), got {self.part}")
 
     def begin(self) -> Budget:
-        """Return this budget with its clock started; one that runs already runs on."""
+        """Return this budget with its clock started; a clock that is already running continues.
+
+        Examples
+        --------
+        >>> budget = pg.Budget(timeout=60).begin()
+        >>> budget.deadline is not None, budget.is_spent
+        (True, False)
+        """
         if self.timeout is None or self.deadline is not None:
             return self
         return replace(self, deadline=time.monotonic() + self.timeout)
 
     def unbegun(self) -> Budget:
-        """Return a budget whose clock is not started, with the time that is left: for a process that starts it anew."""
+        """Return a budget with the remaining time and a stopped clock, for a process that starts it again.
+
+        Examples
+        --------
+        >>> pg.Budget(timeout=60).begin().unbegun().deadline is None
+        True
+        """
         if self.deadline is None:
             return self
         return replace(self, timeout=max(0.0, self.deadline - time.monotonic()), deadline=None)
@@ -85,7 +103,12 @@ class Budget:
         name : str
             The step's checkpoint is ``<stem>-<name><suffix>`` beside this one's; without a name it is this one's.
         share : float
-            Of the time that is left; all of it by default.
+            Share of the remaining time; all of it by default.
+
+        Examples
+        --------
+        >>> pg.Budget(checkpoint="work.npz").step("groups").checkpoint.name
+        'work-groups.npz'
         """
         begun, checkpoint = self.begin(), self.checkpoint
         if checkpoint is not None and name:
@@ -97,14 +120,29 @@ class Budget:
         return replace(begun, checkpoint=checkpoint, deadline=deadline)
 
     def mine(self, n_features: int) -> np.ndarray:
-        """Return which features are in this part, (n_features,), bool."""
+        """Return which features are in this part, (n_features,), bool.
+
+        Examples
+        --------
+        >>> pg.Budget(part=(2, 3)).mine(7).nonzero()[0].tolist()
+        [1, 4]
+        """
         if self.part is None:
             return np.ones(n_features, bool)
         number, of = self.part
         return np.arange(n_features) % of == number - 1
 
     def check_parts(self, what: str) -> None:
-        """Raise where a part is asked for of what has none."""
+        """Raise if a part is requested of work that cannot be divided.
+
+        Examples
+        --------
+        >>> try:
+        ...     pg.Budget(part=(1, 2)).check_parts("the game")
+        ... except pg.PermGradError:
+        ...     print("refused")
+        refused
+        """
         if self.part is not None:
             raise PermGradError(
                 f"{what} is one thing, and has no parts; ask for what features are worth as the last to be seen"

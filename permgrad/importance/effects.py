@@ -24,7 +24,7 @@ NAMES = {"ale": "accumulated local effects", "pdp": "partial dependence"}
 
 @dataclass(frozen=True, eq=False)
 class ColumnEffect:
-    """What a column's values do to the answer.
+    """The effect of a column's values on the prediction.
 
     Attributes
     ----------
@@ -32,17 +32,23 @@ class ColumnEffect:
     values : ndarray of shape (n_grid,), or tuple of str
         Numbers; levels, and dates (ISO 8601), as text. The last may stand for missing values: NaN, "(missing)".
     effect : ndarray of shape (n_grid,), or (n_grid, n_classes) of more than two classes
-        Of "ale" centred, its mean by ``weights`` is 0; of "pdp" the mean answer.
+        For "ale", centred: its mean by ``weights`` is 0. For "pdp", the mean prediction.
     lower, upper : ndarray
         95 % interval, over rows; of the shape of `effect`.
     weights : ndarray of shape (n_grid,)
-        Share of the rows at each value; a row between two is parted between them, by how near it is. Less than 1 in
-        all where rows were left out: a missing value, a rare level.
+        Share of the rows at each value; a row between two values is split between them, by distance. The sum is less
+        than 1 if rows were left out because of a missing value or a rare level.
     is_category : bool
         `values` are text.
     ice : ndarray of shape (n_shown, n_grid) or (n_shown, n_grid, n_classes), optional
-        Single rows' answers.
+        Predictions for single rows.
     is_date : bool
+
+    Examples
+    --------
+    >>> effect = effects.columns[0]
+    >>> effect.name, effect.effect.shape, effect.is_category
+    ('petal width (cm)', (4, 3), False)
     """
 
     name: str
@@ -63,7 +69,13 @@ class ColumnEffect:
         return float(np.mean(np.sqrt(shares @ (self.effect - mean) ** 2)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(effects.columns[0].to_dict())
+        ['effect', 'ice', 'is_category', 'is_date', 'lower', 'name', 'upper', 'values', 'weights']
+        """
         arrays = ("effect", "lower", "upper", "weights", "ice")
         return {
             "name": self.name,
@@ -75,7 +87,14 @@ class ColumnEffect:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> ColumnEffect:
-        """Build the effect that `to_dict` described."""
+        """Build the effect that `to_dict` described.
+
+        Examples
+        --------
+        >>> effect = effects.columns[0]
+        >>> pg.ColumnEffect.from_dict(effect.to_dict()).name == effect.name
+        True
+        """
         arrays = {name: np.array(content[name], float) for name in ("effect", "lower", "upper", "weights")}
         ice = None if content["ice"] is None else np.array(content["ice"], float)
         values = tuple(content["values"]) if content["is_category"] else np.array(content["values"], float)
@@ -85,7 +104,7 @@ class ColumnEffect:
 
 @dataclass(frozen=True, eq=False)
 class PairEffect:
-    """What two columns do to the answer together, beyond what each does.
+    """The joint effect of two columns on the prediction, beyond the effects of each.
 
     Attributes
     ----------
@@ -97,6 +116,12 @@ class PairEffect:
         95 % interval.
     weights : ndarray of shape (n_first, n_second)
         Share of the rows at each pair of values.
+
+    Examples
+    --------
+    >>> pair = effects.pairs[0]
+    >>> pair.names, pair.effect.shape
+    (('petal width (cm)', 'petal length (cm)'), (4, 4, 3))
     """
 
     names: tuple[str, str]
@@ -107,7 +132,13 @@ class PairEffect:
     weights: np.ndarray
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(effects.pairs[0].to_dict())
+        ['effect', 'lower', 'names', 'upper', 'values', 'weights']
+        """
         return {
             "names": list(self.names),
             "values": [plain(list(values)) for values in self.values],
@@ -116,13 +147,25 @@ class PairEffect:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> PairEffect:
-        """Build the effect that `to_dict` described."""
+        """Build the effect that `to_dict` described.
+
+        Examples
+        --------
+        >>> pair = effects.pairs[0]
+        >>> pg.PairEffect.from_dict(pair.to_dict()).names == pair.names
+        True
+        """
         arrays = {name: np.array(content[name], float) for name in ("effect", "lower", "upper", "weights")}
         first, second = (_labels(values) for values in content["values"])
         return cls((content["names"][0], content["names"][1]), (first, second), **arrays)
 
     def plot(self, of: int = -1, *, unit: str = "") -> Figure:
-        """Draw a heat map; of several classes that of number `of`, by default the last."""
+        """Draw a heat map; with several classes, that of class number `of`, by default the last.
+
+        Examples
+        --------
+        >>> figure = effects.pairs[0].plot(unit="log-odds")
+        """
         from permgrad.plotting import plot_pair
 
         return plot_pair(self, of, unit=unit)
@@ -130,19 +173,24 @@ class PairEffect:
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """Effects of columns on a model's answers; `permgrad.effects` measures them.
+    """Effects of columns on a model's predictions; `permgrad.effects` measures them.
 
     Attributes
     ----------
     kind : {"ale", "pdp"}
         Accumulated local effects, or partial dependence.
     unit : {"log-odds", "probability", "the target's unit"}
-        Of classes: of the second of two, or of each.
+        For classes: of the second of two, or of each.
     classes : tuple of str or None
     columns : tuple of ColumnEffect
     pairs : tuple of PairEffect
     n_rows : int
         Rows that took part.
+
+    Examples
+    --------
+    >>> effects.kind, effects.unit, effects.n_rows
+    ('ale', 'log-odds', 20)
     """
 
     kind: str
@@ -167,7 +215,7 @@ class Effects:
             if both.names == name:
                 return both
         known_names = [*(column.name for column in self.columns), *(pair.names for pair in self.pairs)]
-        raise PermGradError(f"no effect of {name!r} was measured, but of {listing(known_names, 12)}")
+        raise PermGradError(f"no effect of {name!r} was measured; there are effects of {listing(known_names, 12)}")
 
     def __repr__(self) -> str:
         what = [f"{len(self.columns)} columns", *([f"{len(self.pairs)} pairs"] if self.pairs else [])]
@@ -210,14 +258,25 @@ class Effects:
         return pd.DataFrame(rows)
 
     def plot(self, columns: Sequence[str] | None = None, top: int = 6) -> Figure:
-        """Draw the effects of some columns, by default of those that move the answer furthest."""
+        """Draw the effects of some columns, by default of those that move the prediction most.
+
+        Examples
+        --------
+        >>> figure = effects.plot(top=1)
+        """
         from permgrad.plotting import plot_effects
 
         chosen = [self[name] for name in columns] if columns is not None else self.furthest(top)
         return plot_effects(self, chosen)
 
     def furthest(self, top: int) -> list[ColumnEffect]:
-        """Return the columns that move the answer furthest, by their `spread`."""
+        """Return the columns that move the prediction most, by their `spread`.
+
+        Examples
+        --------
+        >>> len(effects.furthest(1))
+        1
+        """
         return sorted(self.columns, key=lambda each: -each.spread)[:top]
 
     def _repr_html_(self) -> str:
@@ -225,7 +284,13 @@ class Effects:
         return html_table(f"{NAMES[self.kind]}: {self.unit}{of}, {self.n_rows:,} rows", self.summary)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> sorted(effects.to_dict())
+        ['classes', 'columns', 'effect', 'kind', 'n_rows', 'pairs', 'unit']
+        """
         return {
             "kind": KIND,
             "effect": self.kind,
@@ -238,7 +303,13 @@ class Effects:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Effects:
-        """Build the effects that `to_dict` described."""
+        """Build the effects that `to_dict` described.
+
+        Examples
+        --------
+        >>> pg.Effects.from_dict(effects.to_dict()).classes
+        ('setosa', 'versicolor', 'virginica')
+        """
         return cls(
             kind=content["effect"],
             unit=content["unit"],

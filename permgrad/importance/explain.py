@@ -33,7 +33,7 @@ def explain_rows(
     n_orders: int = LEAST_ROUNDS,
     random_state: int = 0,
 ) -> RowExplanations:
-    """Explain a Keras model's answers to rows by Shapley values of its output, per column and per branch.
+    """Explain a Keras model's predictions for rows: Shapley values of its output, per column and per branch.
 
     Parameters
     ----------
@@ -42,25 +42,31 @@ def explain_rows(
     inputs : array or list of arrays
         Rows to explain, as the model takes them.
     background : array or list of arrays
-        Rows whose values stand for what is not seen: some 64, drawn from those that the model was trained or tested on.
+        Rows whose values replace hidden columns: about 64, drawn from the training or test rows.
     of : int, or sequence of int, optional
-        Number of the class whose log-odds are explained, of all rows or of each; by default class 1 of two, and of more
-        the one that the model thinks the likeliest.
+        Number of the class whose log-odds are explained, for all rows or for each. By default class 1 of two classes;
+        with more classes, the most probable one.
     layout, groups, classes, task
         See `rank_features`.
     n_orders : int
-        Orders in which columns come into sight, at least; each is walked in both directions.
+        Minimum number of orders in which columns are revealed; each is walked in both directions.
     random_state : int
 
     Returns
     -------
     RowExplanations
-        In log-odds, or the target's unit. A row's values add up to its answer less the background's mean answer.
+        In log-odds, or the target's unit. A row's values add up to its output minus the mean output of the background.
 
     Raises
     ------
     PermGradError
-        If inputs and model do not fit each other, or the model has several outputs that are no classes.
+        If inputs do not fit the model, or the model has several outputs that are not classes.
+
+    Examples
+    --------
+    >>> rows, background = clf.encoder_.transform(test.X.head(2)), clf.encoder_.transform(train.X.head(8))
+    >>> pg.explain_rows(clf.network_, rows, background, layout=clf.layout_, n_orders=1).values.shape
+    (2, 4)
     """
     several = isinstance(inputs, (list, tuple))
     pairs = zip(inputs, background, strict=True) if several else [(inputs, background)]

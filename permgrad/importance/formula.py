@@ -23,27 +23,34 @@ Choice = Literal["game", "last in", "fused", "published"]
 
 @dataclass(frozen=True)
 class Formula:
-    """How the branches' explanations are scored, weighed and added.
+    """How the branches' explanations are scored, weighted and added.
 
     Attributes
     ----------
     weights : {"shapley", "softmax"}
-        How branches are weighed, see `branch_weights`.
+        How branches are weighted, see `branch_weights`.
     baseline : {"shuffled", "mean", "zero"}
         What replaces a branch that is switched off, see `branch_weights`.
     fusion_scale : {"share", "min-max"}
-        How the branches' scores are brought to one scale, see `fuse`.
+        How the branches' scores are put on one scale, see `fuse`.
     attribution : {"gradient_input", "grad_cam", "layer_cam"}
         How the image branch's features are scored, see `grad_cam_maps`.
     layer : str
-        Convolution that Grad-CAM and LayerCAM look at: "last", "first" or its name.
+        Convolution that Grad-CAM and LayerCAM use: "last", "first" or its name.
     readout : {"cell", "bilinear"}
-        How a feature's score is read off a heat map, see `grad_cam`.
+        How a feature's score is read from a heat map, see `grad_cam`.
 
     Raises
     ------
     PermGradError
-        For a choice that there is not.
+        If a choice is unknown.
+
+    Examples
+    --------
+    >>> pg.Formula(weights="softmax", attribution="grad_cam").readout
+    'cell'
+    >>> pg.PUBLISHED.fusion_scale
+    'min-max'
     """
 
     weights: str = "shapley"
@@ -60,12 +67,24 @@ class Formula:
             raise PermGradError(f"layer must be 'last', 'first' or a convolution's name, got {self.layer!r}")
 
     def to_settings(self) -> dict[str, str]:
-        """Return the choices by name, as a ranking's settings hold them."""
+        """Return the choices by name, as a ranking's settings hold them.
+
+        Examples
+        --------
+        >>> pg.Formula().to_settings()["weights"]
+        'shapley'
+        """
         return asdict(self)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Build the formula that a ranking's settings tell of; what they leave open is the default."""
+        """Build the formula from a ranking's settings; choices that they lack take the default.
+
+        Examples
+        --------
+        >>> pg.Formula.from_settings({"weights": "softmax"}).weights
+        'softmax'
+        """
         return cls(**{field.name: settings[field.name] for field in fields(cls) if settings.get(field.name)})
 
 

@@ -28,11 +28,11 @@ def fuse(
     permutation, grad_cam : FeatureRanking
         Of the same features and classes.
     branch_weights : mapping or BranchWeights
-        Shares of ``"tabular"`` and ``"image"``. Intervals of the fused scores take the weights' own uncertainty
-        into account where they are `BranchWeights`.
+        Shares of ``"tabular"`` and ``"image"``. With `BranchWeights`, the intervals of the fused scores include the
+        uncertainty of the weights.
     fusion_scale : {"share", "min-max"}
-        How each branch's scores are brought to one scale, over all features and classes jointly:
-        by `share`, or by `min_max` (published).
+        How each branch's scores are put on one scale, jointly over all features and classes: by `share`, or by
+        `min_max` (published).
 
     Returns
     -------
@@ -48,6 +48,13 @@ def fuse(
     ------
     PermGradError
         If features or classes differ.
+
+    Examples
+    --------
+    >>> permutation = pg.FeatureRanking(("age", "dose"), np.array([3.0, 1.0]))
+    >>> heat = pg.FeatureRanking(("age", "dose"), np.array([1.0, 1.0]))
+    >>> pg.fuse(permutation, heat, {"tabular": 0.5, "image": 0.5}).scores.tolist()
+    [0.625, 0.375]
     """
     given = _check(permutation, grad_cam, branch_weights, fusion_scale)
     pending, unused = (

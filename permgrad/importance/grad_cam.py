@@ -42,7 +42,7 @@ def grad_cam(
     output: int | str | None = None,
     random_state: int = 0,
 ) -> FeatureRanking:
-    """Read each feature's heat at its pixel, averaged over rows.
+    """Score each feature by the heat at its pixel, averaged over rows.
 
     Parameters
     ----------
@@ -53,21 +53,20 @@ def grad_cam(
     layout : FeatureLayout
         Where each feature sits in the image.
     attribution : {"grad_cam", "layer_cam", "gradient_input"}
-        How heat is computed, see `grad_cam_maps`. Grad-CAM's maps are as coarse as the last convolution
-        (2 × 2 cells behind three poolings of a 20 × 20 image); the others tell cells, or pixels, apart.
+        How heat is computed, see `grad_cam_maps`. Grad-CAM's maps are as coarse as the last convolution (2 × 2 cells
+        after three poolings of a 20 × 20 image); the others resolve cells, or pixels.
     layer : str
-        The convolution to look at: "last", "first" (as fine as the image, mostly) or its name. Gradient × input has
-        none.
+        The convolution to use: "last", "first" (usually as fine as the image) or its name. Gradient × input uses none.
     readout : {"cell", "bilinear"}
-        The value of the cell that a feature's pixel lies in, or interpolated between the centres of the four nearest.
+        The value of the cell that contains the feature's pixel, or an interpolation between the four nearest centres.
     groups : mapping of str to positions in ``layout.features``, optional
-        Features drawn at several pixels; the mean over their pixels is their score.
+        Features drawn at several pixels; their score is the mean over these pixels.
     classes : sequence, optional
         Class names, for a model that classifies.
     task, output : optional
         See `permutation_importance`.
     random_state : int
-        Of the bootstrap that gives intervals.
+        Seed of the bootstrap for intervals.
 
     Returns
     -------
@@ -75,6 +74,12 @@ def grad_cam(
         ``class_scores`` of shape (n_features, n_classes): mean over all rows of the heat map of each
         class, between 0 and 1; ``scores``: their mean over classes (without classes, over outputs). Intervals are of a
         bootstrap of rows.
+
+    Examples
+    --------
+    >>> found = pg.grad_cam(clf.network_, clf.encoder_.transform(test.X), clf.layout_)
+    >>> found.method, found.class_scores.shape
+    ('grad_cam', (4, 3))
     """
     formula = Formula(attribution=attribution, layer=layer, readout=readout)
     data = Inputs.of(model, inputs, output=output)
@@ -149,14 +154,13 @@ def grad_cam_maps(
     respect to them, for each row, divided by its own maximum where that is positive:
 
     - ``"grad_cam"``: ``relu(sum_k w_k A_k)``, w_k the mean of g_k over space;
-    - ``"layer_cam"``: ``relu(sum_k relu(g_k) A_k)``, place by place: where A is large but does not matter, it counts
+    - ``"layer_cam"``: ``relu(sum_k relu(g_k) A_k)``, at each position: where A is large but does not matter, it counts
       for nothing, so maps of earlier, finer convolutions can be read;
     - ``"gradient_input"``: ``|sum_k g_k A_k|`` with A the image itself.
 
-    Where the network tells classes by probabilities or logits, the gradient is that of the log-odds. It is the
-    probability's gradient divided by the positive number p (1 - p), so the divided map is the same, but
-    does not vanish where the probability saturates. A single output of a sigmoid, or before one, stands for two
-    classes.
+    If the network outputs class probabilities or logits, the gradient is that of the log-odds. This equals the gradient
+    of the probability divided by the positive number p (1 - p). So the normalised map is the same, but it does not
+    vanish when the probability saturates. A single sigmoid output, or its logit, represents two classes.
 
     Parameters
     ----------
@@ -166,7 +170,7 @@ def grad_cam_maps(
     Returns
     -------
     ndarray of shape (n_rows, map_height, map_width, n_outputs), float32
-        In the convolution's resolution; rows and columns as in the image.
+        At the resolution of the convolution; rows and columns as in the image.
 
     Raises
     ------
@@ -177,6 +181,11 @@ def grad_cam_maps(
     ----------
     Selvaraju et al., Grad-CAM, ICCV (2017), equations 1 and 2; Jiang et al., LayerCAM, IEEE TIP 30 (2021),
     equations 5 to 7; Shrikumar et al., arXiv 1605.01713 (2016), gradient × input.
+
+    Examples
+    --------
+    >>> pg.grad_cam_maps(clf.network_, clf.encoder_.transform(test.X.head(2))).shape[-1]
+    3
     """
     check_choice("attribution", attribution)
     data = Inputs.of(model, inputs, output=output)

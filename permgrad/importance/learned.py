@@ -90,10 +90,10 @@ def sentence(learned: Mapping[str, Any], classes: bool, *, branches: bool = True
     weighted = "weighted " if learned.get("weighted") else ""
     model = "network" if branches else "model"
     return (
-        f"this {model} has learned nothing that these {learned['rows']:,} rows can tell from chance: its {weighted}loss"
-        f" is {learned['loss']:.3g}, that of always answering {answer} {learned['prior_loss']:.3g}"
+        f"this {model} has learned nothing: on these {learned['rows']:,} rows its {weighted}loss is"
+        f" {learned['loss']:.3g}, always predicting {answer} gives {learned['prior_loss']:.3g}"
         f" (difference {_end(learned['low'])} to {_end(learned['high'])}). The ranking says what it looks at, not what"
-        f" matters{'; its branches count alike' if branches else ''}"
+        f" matters{'; its branches get equal weights' if branches else ''}"
     )
 
 

@@ -43,7 +43,7 @@ def masking_curve(
     task: Literal["classification"] | None = None,
     output: int | str | None = None,
 ) -> pd.DataFrame:
-    """Score a model that sees only the first features of an order, ever more of them, constants in place of the rest.
+    """Score a model that sees only the first features of an order, more and more of them; the rest are constant.
 
     Parameters
     ----------
@@ -51,19 +51,19 @@ def masking_curve(
         A network (n_rows, n_features) → class probabilities or logits; or anything with ``predict`` and ``classes_``,
         such as a `SelectorClassifier` or scikit-learn's ``LinearSVC``.
     X : ndarray, DataFrame, sparse matrix, RowsOnDisk or Cells of shape (n_rows, n_features)
-        Rows that the model was not trained on. Some are made dense at a time.
+        Rows that the model was not trained on. They are made dense in blocks.
     y : array of shape (n_rows,)
         Class numbers for a network, labels for an estimator.
     order : ndarray of shape (n_features,), int, or FeatureRanking
-        Positions, the best first.
+        Positions of the features, the best first.
     step : int, optional
-        Between numbers of features: 0, step, 2 * step, ..., all.
+        Step between the numbers of features: 0, step, 2 * step, ..., all.
     counts : sequence of int, optional
-        The numbers themselves; by default, without a step, `masking_counts`.
+        The numbers of features; by default, without a step, `masking_counts`.
     values : float or ndarray of shape (n_features,)
-        What stands in a masked column's place: 0, or the training rows' means.
+        What replaces a masked column: 0, or the means of the training rows.
     first : {"kept", "masked"}
-        What becomes of the first features of the order.
+        What happens to the first features of the order.
     task, output : optional
         Of a network; see `permutation_importance`.
 
@@ -76,8 +76,17 @@ def masking_curve(
     Raises
     ------
     PermGradError
-        If the order is none of all features, a number is out of range, labels are not the model's, or what a
-        network's output means is ambiguous.
+        If the order does not contain all features, a number is out of range, labels are unknown to the model, or the
+        meaning of the network's output is ambiguous.
+
+    Examples
+    --------
+    >>> curve = pg.masking_curve(logistic, test.X, test.y, ranking, counts=[0, 2, 4])
+    >>> curve[["kept", "masked"]]
+       kept  masked
+    0     0       4
+    1     2       2
+    2     4       0
     """
     rows = X.X if isinstance(X, Cells) else X
     n_rows, n_features = rows.shape
@@ -127,19 +136,25 @@ def random_masking(
     n_orders: int = 5,
     random_state: int = 0,
 ) -> pd.DataFrame:
-    """Return the mean of `masking_curve` over random orders: what a ranking has to beat.
+    """Return the mean of `masking_curve` over random orders: the baseline that a ranking has to beat.
 
     Parameters
     ----------
     model, X, y, step, counts, values, first, task, output
-        As of `masking_curve`.
+        As for `masking_curve`.
     n_orders : int
     random_state : int
 
     Returns
     -------
     DataFrame
-        As of `masking_curve`, and ``<measure>_sd`` over the orders (ddof 1).
+        As for `masking_curve`, and ``<measure>_sd`` over the orders (ddof 1).
+
+    Examples
+    --------
+    >>> curve = pg.random_masking(logistic, test.X, test.y, counts=[0, 2, 4], n_orders=2)
+    >>> curve["kept"].tolist()
+    [0, 2, 4]
     """
     if n_orders < 2:
         raise PermGradError(f"n_orders must be at least 2, got {n_orders}")

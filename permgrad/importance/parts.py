@@ -34,7 +34,7 @@ def join(paths: Sequence[str | Path], out: str | Path) -> None:
         differing = sorted(key for key in {*work, *theirs} if work.get(key) != theirs.get(key))
         if differing or "measured" not in arrays:
             what = f"another {', '.join(differing)} than {paths[0]}" if differing else "a game, which has no parts"
-            raise PermGradError(f"{path} is of {what}; put together what the same call measured")
+            raise PermGradError(f"{path} belongs to {what}; join only parts that the same call measured")
         new = arrays["measured"] & ~joined["measured"]
         for name, array in arrays.items():
             joined[name][new] = array[new]

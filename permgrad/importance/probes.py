@@ -13,11 +13,11 @@ def probe_sentence(ranking: FeatureRanking) -> str | None:
     columns = len(ranking.features) - len({*ranking.probes, *ranking.unused, *ranking.pending})
     above = len(ranking.select(above_probes=True))
     beside = (
-        "Beside the columns stands 1 probe, a shuffled copy of one"
+        "The ranking includes 1 probe, a shuffled copy of a column"
         if n == 1
-        else (f"Beside the columns stand {n} probes, shuffled copies of some")
+        else (f"The ranking includes {n} probes, shuffled copies of columns")
     )
     return (
-        f"{beside}: what they get, up to {level[1]:.3g}, a column may get for nothing; {above} of {columns} columns"
-        " have a higher score."
+        f"{beside}: a column without information may score up to {level[1]:.3g}; {above} of {columns} columns have a"
+        " higher score."
     )

@@ -61,74 +61,74 @@ def rank_features(
     budget: Budget = Budget(),
     verbose: bool = False,
 ) -> FeatureRanking:
-    """Rank the features of a Keras model, or of any fitted estimator, by what each is worth to it.
+    """Rank the features of a Keras model, or of any fitted estimator, by the loss that each saves.
 
-    The headline is a game: players are (feature, branch), a coalition's worth is the loss on these rows that is saved
-    by what its players see, and a feature's score the sum of its players' Shapley values. The scores add up to the
-    loss that the model saves over its mean prediction; a feature that the model ignores has the score 0, and one that
-    tells nothing about the target is expected at 0 or below.
+    Scores come from a game: its players are pairs (feature, branch), the worth of a coalition is the loss on these rows
+    that the model saves when it sees the coalition's players, and the score of a feature is the sum of its players'
+    Shapley values. The scores add up to the loss that the model saves over its mean prediction. A feature that the
+    model ignores scores 0; a feature without information about the target has an expected score of 0 or below.
 
     Parameters
     ----------
     model : keras.Model or fitted estimator
-        Any functional model with a tabular branch, an image branch, or both; its branches are found in
-        its graph. With one branch, the ranking is that branch's explainer alone.
-        Or anything with ``predict_proba`` (log loss) or ``predict`` (squared error): scikit-learn's pipelines, gradient
-        boosting, ... That is a model of one branch that cannot be cut; see Notes.
+        Any functional model with a tabular branch, an image branch, or both; the branches are found in the graph. With
+        one branch, the ranking is that of this branch alone. Or anything with ``predict_proba`` (log loss) or
+        ``predict`` (squared error), such as scikit-learn's pipelines or gradient boosting. That counts as a model with
+        one branch that cannot be cut; see Notes.
     inputs : array or list of arrays
-        One for each of the model's inputs. The tabular columns are the layout's features, in its order. For an
-        estimator, a DataFrame, `Table` or array as its ``predict`` takes it.
+        One for each input of the model. The tabular columns are the layout's features, in the layout's order. For an
+        estimator, a DataFrame, `Table` or array, as its ``predict`` takes it.
     y : array of shape (n_rows,)
-        Class numbers (or one-hot rows), target values or shares, of rows that the model was not trained on; labels for
+        Class numbers (or one-hot rows), target values or shares, for rows that the model was not trained on; labels for
         an estimator.
     layout : FeatureLayout
-        Where each feature sits in the image; only a model without an image branch does without.
+        Where each feature sits in the image; needed unless the model has no image branch.
     groups : mapping of str to column positions, optional
-        Features of several columns, ranked as one; for an estimator, by the columns' names too.
+        Features with several columns, ranked as one; for an estimator, column names work too.
     classes : sequence, optional
         Class names.
     task, output : optional
         See `permutation_importance`.
     prior : array of shape (n_classes,) or (n_outputs,), optional
-        What a model that has learned nothing would answer: each class's share among the training rows, or the mean of
-        their target; by default that of these rows.
+        What a model that has learned nothing would predict: each class's share of the training rows, or the mean of
+        their target. By default those of these rows.
     class_weights : array of shape (n_classes,), optional
-        Of the loss that the model was trained on. Whether it has learned anything is told by that loss; scores and
-        branch weights are in the plain one.
+        Class weights in the loss that the model was trained with. That loss shows whether the model has learned
+        anything; scores and branch weights use the unweighted loss.
     sample_weight, row_groups : array of shape (n_rows,), optional
-        How many rows each stands for, and labels of rows that were drawn together; see `permutation_importance`. By
+        How many rows each row stands for, and labels of rows that were drawn together; see `permutation_importance`. By
         default those of a `Table` that an estimator is ranked on.
     formula : {"game", "last in", "fused", "published"} or Formula, optional
-        "game": Shapley values, see above. "last in": permutation through all branches, which takes less. "published",
-        or a `Formula`: permutation and Grad-CAM scores on one scale, weighed by ablation of the branches, and added
-        ("fused" is ``Formula()``); their scores have no zero. By default the game where it takes some minutes at most,
-        else what each feature is worth as the last to be seen. ``settings["formula"]`` says which.
+        "game": Shapley values, see above. "last in": permutation through all branches, which takes less time.
+        "published", or a `Formula`: permutation and Grad-CAM scores on one scale, weighted by ablation of the branches,
+        and added ("fused" is ``Formula()``); their scores have no meaningful zero. By default the game if it takes a
+        few minutes at most, otherwise "last in". ``settings["formula"]`` says which.
     end_to_end : bool, optional
-        Also permute each raw column through both branches at once: what it is worth as the last to be seen;
-        by default where that takes about a minute at most.
+        Also permute each raw column through both branches at once (last in); by default if that takes about a minute at
+        most.
     conditional : bool
-        Also do so among rows alike in the other columns: the component that carries p-values of what a
-        feature alone has to tell, see `permutation_importance`.
+        Also permute among rows that are alike in the other columns. This component has p-values for the information
+        that a feature adds, see `permutation_importance`.
     n_repeats : int
         Permutations of each feature.
     random_state : int
-        Of permutations and bootstrap.
+        Seed of permutations and bootstrap.
     budget : Budget
-        Memory, time, checkpoint, and the game's tolerance. Permutations through both branches come second, with the
-        time that is left, and a checkpoint file of their own beside the one named.
+        Memory, time, checkpoint, and the game's tolerance. Permutations through both branches come second; they get the
+        remaining time, and their own checkpoint file beside the named one.
     verbose : bool
         Show a progress bar.
 
     Returns
     -------
     FeatureRanking
-        Of the game: see `permgrad.importance.game.ranking.play`; ``method`` is "shapley", ``components`` hold
-        "first_in", each branch's part, and where measured "end_to_end" ("permutation" of a model of one table) and
-        "conditional". Of a formula: ``components`` hold "permutation", the attribution's name, and where
-        asked for "end_to_end" and "conditional"; see `fuse` for the scores and their intervals.
+        With the game, see `permgrad.importance.game.ranking.play`: ``method`` is "shapley", and ``components`` has
+        "first_in", each branch's part and, if measured, "end_to_end" ("permutation" for a model of one table) and
+        "conditional". With a formula, ``components`` has "permutation", the attribution's name and, if requested,
+        "end_to_end" and "conditional"; see `fuse` for scores and intervals.
         ``settings["agreement"]``: Spearman's correlation of each component with the score.
-        ``settings["learned"]``: the model's loss beside that of the prior, see `what_is_learned`. Where it is no
-        better, what is said of the branches is noise: they count alike, and what would have been their weights is in
+        ``settings["learned"]``: the model's loss and that of the prior, see `what_is_learned`. If the model is no
+        better, branch weights would be noise: branches get equal weights, and the measured ones are in
         ``settings["distrusted_branch_weights"]``.
 
     Raises
@@ -139,19 +139,25 @@ def rank_features(
     Warns
     -----
     UserWarning
-        If the model's loss on these rows cannot be told from that of the prior.
+        If the model's loss on these rows is not significantly below that of the prior.
 
     Notes
     -----
-    An estimator plays the game with one branch, its columns being as they stand, of numbers or text; "permutation"
-    among the components is what each column is worth as the last to be seen, with its p-values. Where the game would
-    ask the estimator too often, and was not asked for, permutation is the headline. Layout, other formulas and
-    end_to_end are of Keras models. This package's own estimators have a ``rank_features`` that looks inside.
+    For an estimator, the game has one branch with the columns as they are, numbers or text. Among the components,
+    "permutation" is last in, with p-values. If the game would need too many predictions, and was not requested,
+    permutation importance is the score. Layout, other formulas and end_to_end are for Keras models only. This package's
+    own estimators have a method ``rank_features`` that uses their structure.
 
     References
     ----------
     Covert, Lundberg & Lee, Understanding Global Feature Contributions with Additive Importance Measures (NeurIPS
     2020). Escalera-González, Castillo-Cara, Rincón-Zamorano & Orozco-Barbosa, PermGrad.
+
+    Examples
+    --------
+    >>> found = pg.rank_features(logistic, test.X, test.y, n_repeats=2)
+    >>> found.method, found.features[0]
+    ('shapley', 'sepal length (cm)')
     """
     if not isinstance(model, (keras.Model, CutModel)):
         _check_outside(layout, formula, end_to_end, output)
@@ -253,7 +259,7 @@ def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: A
     }
     if any(asked.values()):
         raise PermGradError(
-            f"{listing(name for name, given in asked.items() if given)} is for Keras models, whose branches are seen;"
+            f"{listing(name for name, given in asked.items() if given)} is for Keras models, whose branches are known;"
             " leave it out for an estimator"
         )
 

@@ -28,46 +28,52 @@ REPLICATES = ("replicates", "class_replicates")
 
 @dataclass(frozen=True, eq=False)
 class FeatureRanking:
-    """Scores of the features of a table; higher means that the model relies on the feature more.
+    """Scores of the features of a table; a higher score means that the model relies more on the feature.
 
     Attributes
     ----------
     features : tuple of str
-        The table's columns, in its order.
+        The table's columns, in the table's order.
     scores : ndarray of shape (n_features,), float64
     std : ndarray of shape (n_features,) or None
-        Standard deviation of the score over repeats (ddof 1), where there are repeats.
+        Standard deviation of the score over repeats (ddof 1), if there are repeats.
     class_scores : ndarray of shape (n_features, n_classes) or None
     classes : tuple of str or None
     method : str
         "permutation", "grad_cam", "permgrad", ...
     components : dict of FeatureRanking
-        What this ranking was fused from.
+        The rankings that this one was made from.
     branch_weights : dict of float or None
         Share of each branch in the fusion.
     unused : tuple of str
-        Columns that never vary, or no part of the network sees: they rank last.
+        Columns that never vary, or that no part of the network sees: they rank last.
     pending : tuple of str
-        Features that a time limit left out: their score, 0, means nothing, and they rank after those measured.
+        Features that a time limit left out: their score, 0, means nothing, and they rank after the measured ones.
     low, high : ndarray of shape (n_features,) or None
         95 % interval of the score, over test rows and repeats (a bootstrap).
     rank_low, rank_high : ndarray of shape (n_features,) or None
         95 % interval of the rank, 1 for the best.
     p_values : ndarray of shape (n_features,) or None
-        One-sided. Of method "conditional": how likely the like would be, were the target independent of the feature
-        given the other columns. Of any other: did *this model* not gain by the feature, which it
-        may well do by one that merely correlates with a relevant one; see `permutation_importance`.
+        One-sided. With the method "conditional", they test whether the target is independent of the feature, given the
+        other columns. With any other method, they test whether *this model* does not gain by the feature; a model can
+        gain by a feature that merely correlates with a relevant one. See `permutation_importance`.
     q_values : ndarray of shape (n_features,) or None
-        p-values adjusted by Benjamini & Hochberg (1995) over all features that were measured (1 for the others), also
-        in a part of the ranking. See `select` with ``fdr=`` for the columns to keep by them.
+        p-values adjusted by Benjamini & Hochberg (1995) over all measured features (1 for the others), also in a part
+        of the ranking. `select` with ``fdr=`` selects columns by them.
     children : dict of FeatureRanking
-        For a group of features: the ranking of its members, each of which may have children.
+        For each group of features, the ranking of its members, each of which may have children.
     settings : dict
-        Everything needed to repeat the result: method options, seed, versions, hash of the data.
+        Everything needed to reproduce the result: options, seed, versions, hash of the data.
     replicates : ndarray of shape (n_replicates, n_features) or None
-        Bootstrap replicates of the scores. In memory alone, not in files.
+        Bootstrap replicates of the scores. They are kept in memory, not in files.
     class_replicates : ndarray of shape (n_replicates, n_features, n_classes) or None
         The same of the class scores.
+
+    Examples
+    --------
+    >>> ranking = pg.FeatureRanking(("age", "dose", "sex"), np.array([0.2, 0.5, 0.1]))
+    >>> ranking.table["feature"].tolist()
+    ['dose', 'age', 'sex']
     """
 
     features: tuple[str, ...]
@@ -197,31 +203,37 @@ class FeatureRanking:
         Parameters
         ----------
         k : int, optional
-            Keep so many of the best; fewer, if fewer were measured. One of `k`, `threshold` and `fdr` must be given,
-            or `above_probes`.
+            Keep this number of the best features; fewer, if fewer were measured. Give one of `k`, `threshold` and
+            `fdr`, or `above_probes`.
         threshold : float, optional
-            Keep those whose score is above it.
+            Keep features whose score is above it.
         fdr : float, optional
-            Keep those that tell of the target beyond the other columns, by the p-values of conditional permutation: of
-            the features kept, the expected share of false ones is at most this. That holds as far as each p-value does
-            (`permutation_importance` says when).
+            Keep features that add information about the target beyond the other columns, by the p-values of conditional
+            permutation: the expected share of false ones among them is at most this. That holds as far as the p-values
+            are valid; see `permutation_importance`.
         method : {"bh", "by"}
-            How p-values are adjusted for their number: Benjamini & Hochberg (1995), for p-values that are independent
-            or depend positively on each other, or Benjamini & Yekutieli (2001), for any, which finds less.
+            How p-values are adjusted for their number: by Benjamini & Hochberg (1995), for independent or positively
+            dependent p-values, or by Benjamini & Yekutieli (2001), for any p-values, which finds less.
         above_probes : bool
-            Keep only those whose score is above the upper end of every probe's interval (`probe_level`), of what
-            else is given; on its own, all of them. No bound of errors comes with it.
+            Of the features selected otherwise, or of all, keep only those whose score is above the upper end of every
+            probe's interval (`probe_level`). This does not bound an error rate.
 
         Returns
         -------
         list of str
-            Features that are pending, unused or probes are never among them; `order` has them all.
+            Pending features, unused features and probes are never among them; `order` has all features.
 
         Raises
         ------
         PermGradError
             If none or several are given, `threshold` is no number, `k` is less than 1, `fdr` is not between 0 and 1,
             `method` is unknown, or the ranking has no conditional p-values, or no probes.
+
+        Examples
+        --------
+        >>> ages = pg.FeatureRanking(("age", "dose", "sex"), np.array([0.2, 0.5, -0.1]))
+        >>> ages.select(2), ages.select(threshold=0)
+        (['dose', 'age'], ['dose', 'age'])
         """
         given = sum(each is not None for each in (k, threshold, fdr))
         if given > 1 or (not given and not above_probes):
@@ -266,7 +278,13 @@ class FeatureRanking:
         return {name for name, q in zip(tested.features, adjusted, strict=True) if q <= fdr}
 
     def with_unused(self, features: Sequence[str]) -> FeatureRanking:
-        """Return the ranking of all of `features`, in this order; those not in it get 0 and rank last."""
+        """Return the ranking with all of `features`, in this order; features that it lacks get 0 and rank last.
+
+        Examples
+        --------
+        >>> pg.FeatureRanking(("age",), np.array([0.2])).with_unused(["site", "age"]).unused
+        ('site',)
+        """
         position = {name: i for i, name in enumerate(self.features)}
         at = [position.get(name, -1) for name in features]
         rest = {"p_values": 1.0, "q_values": 1.0, "rank_low": len(features), "rank_high": len(features)}
@@ -290,15 +308,20 @@ class FeatureRanking:
         )
 
     def only(self, features: Sequence[str]) -> FeatureRanking:
-        """Return the ranking of some of the features alone, in the order given.
+        """Return the ranking of some of the features only, in the given order.
 
-        Scores, their intervals, p- and q-values stay as they are; intervals of ranks are among these features, and
-        absent where the replicates that give them are, as in a ranking that was read from a file.
+        Scores, their intervals, p- and q-values stay the same. Intervals of ranks are recomputed among these features;
+        they are absent without bootstrap replicates, as in a ranking read from a file.
 
         Raises
         ------
         PermGradError
             If one is not among the features.
+
+        Examples
+        --------
+        >>> ranking.only(["petal width (cm)", "petal length (cm)"]).features
+        ('petal width (cm)', 'petal length (cm)')
         """
         position = {name: i for i, name in enumerate(self.features)}
         absent = [name for name in features if name not in position]
@@ -326,9 +349,15 @@ class FeatureRanking:
         )
 
     def agreement(self, other: FeatureRanking) -> float:
-        """Return Spearman's rank correlation of the two rankings' scores, over the features that both measured.
+        """Return Spearman's rank correlation between the scores of two rankings, over features measured in both.
 
-        nan where there are fewer than two of them, or one ranking tells none apart.
+        It is nan if there are fewer than two such features, or if one ranking gives all of them equal scores.
+
+        Examples
+        --------
+        >>> other = pg.FeatureRanking(ranking.features, -ranking.scores)
+        >>> round(ranking.agreement(other), 6)
+        -1.0
         """
         left_out = {*self.pending, *self.unused, *other.pending, *other.unused}
         scores = dict(zip(other.features, other.scores, strict=True))
@@ -340,12 +369,22 @@ class FeatureRanking:
         return float(spearmanr(ours, theirs).statistic)
 
     def compare(self, other: FeatureRanking, names: tuple[str, str] = ("first", "second")) -> RankingComparison:
-        """Set this ranking beside another of the same features: `RankingComparison` has a table and a picture.
+        """Compare this ranking with another of the same features; `RankingComparison` has a table and a picture.
 
         Raises
         ------
         PermGradError
             If the features differ, or the names are equal.
+
+        Examples
+        --------
+        >>> first = pg.FeatureRanking(("age", "dose", "sex"), np.array([0.2, 0.5, 0.1]))
+        >>> second = pg.FeatureRanking(("age", "dose", "sex"), np.array([0.6, 0.5, 0.1]))
+        >>> first.compare(second).table[["feature", "rank_first", "rank_second"]]
+          feature  rank_first  rank_second
+        0    dose           1            2
+        1     age           2            1
+        2     sex           3            3
         """
         from permgrad.importance.two_rankings import compare_two
 
@@ -357,7 +396,14 @@ class FeatureRanking:
         Raises
         ------
         PermGradError
-            If `group` is no group of this ranking.
+            If `group` is not a group of this ranking.
+
+        Examples
+        --------
+        >>> members = pg.FeatureRanking(("length", "width"), np.array([0.3, 0.2]))
+        >>> grouped = pg.FeatureRanking(("petal", "colour"), np.array([0.5, 0.1]), children={"petal": members})
+        >>> grouped.drill_down("petal").features
+        ('length', 'width')
         """
         if group not in self.children:
             known = f"groups here are {listing(self.children)}" if self.children else "no feature here is a group"
@@ -365,7 +411,12 @@ class FeatureRanking:
         return self.children[group]
 
     def plot(self, top: int = 10) -> Figure:
-        """Draw the best features as horizontal bars, stacked by class where there are classes."""
+        """Draw the best features as horizontal bars, stacked by class if there are classes.
+
+        Examples
+        --------
+        >>> figure = ranking.plot(top=3)
+        """
         from permgrad.plotting import plot_ranking
 
         return plot_ranking(self, top=top)
@@ -379,7 +430,12 @@ class FeatureRanking:
         return html_table(f"{self.method}: what the columns are worth to {self.scope}", table[known], notes=notes)
 
     def save(self, path: str | Path) -> None:
-        """Write to ``.json`` or ``.parquet``; `load` gives back an equal ranking."""
+        """Write to ``.json`` or ``.parquet``; `load` gives back an equal ranking.
+
+        Examples
+        --------
+        >>> ranking.save("ranking.parquet")
+        """
         write_ranking(path, self.to_dict())
 
     @classmethod
@@ -390,13 +446,25 @@ class FeatureRanking:
         ------
         FileFormatError
             If the file is absent, damaged, or no ranking.
+
+        Examples
+        --------
+        >>> ranking.save("ranking.json")
+        >>> pg.FeatureRanking.load("ranking.json").features == ranking.features
+        True
         """
         content = read_ranking(path)
         with reading(path, "a ranking saved by permgrad", SAVE_AGAIN):
             return cls.from_dict(content)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> ranking.to_dict()["classes"]
+        ['setosa', 'versicolor', 'virginica']
+        """
         return {
             "kind": KIND,
             "method": self.method,
@@ -413,7 +481,13 @@ class FeatureRanking:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> FeatureRanking:
-        """Build the ranking that `to_dict` described."""
+        """Build the ranking that `to_dict` described.
+
+        Examples
+        --------
+        >>> pg.FeatureRanking.from_dict(ranking.to_dict()).method
+        'end_to_end'
+        """
         return cls(
             features=tuple(content["features"]),
             **{name: content[name] for name in ARRAYS},

@@ -21,7 +21,7 @@ DRAWS = 1000
 def average_trainings(
     rankings: Sequence[FeatureRanking], *, n_train: float, n_test: float, random_state: int = 0
 ) -> FeatureRanking:
-    """Average rankings of networks that one recipe trained on resampled splits, each ranked on test rows of its own.
+    """Average the rankings of networks that one recipe trained on resampled splits, each ranked on its own test rows.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ def average_trainings(
     n_train, n_test : float
         Rows that each network was fitted on, and rows that it was ranked on.
     random_state : int
-        Of the draws behind the intervals of ranks.
+        Seed of the draws for the intervals of ranks.
 
     Returns
     -------
     FeatureRanking
-        As of `average_rankings`, but that intervals are of what the recipe gives on average over trainings and rows.
-        ``settings["trainings"]``: how many.
+        As for `average_rankings`, but intervals describe the recipe, on average over trainings and rows.
+        ``settings["trainings"]`` is the number of trainings.
 
     Raises
     ------
@@ -54,10 +54,15 @@ def average_trainings(
     Nadeau & Bengio, Inference for the Generalization Error, Machine Learning 52 (2003). Molnar et al., Relating the
     Partial Dependence Plot and Permutation Feature Importance to the Data Generating Process (xAI 2023): the same
     correction for what a learner, and not a model, relies on.
+
+    Examples
+    --------
+    >>> pg.average_trainings([ranking, ranking], n_train=90, n_test=30).settings["trainings"]
+    2
     """
     n = len(rankings)
     if n < 2:
-        raise PermGradError(f"what another training would find is seen from at least two trainings, got {n}")
+        raise PermGradError(f"a recipe's ranking needs at least two trainings, got {n}")
     factor = np.sqrt(1 / n + n_test / n_train)
     averaged = average_rankings([_bare(ranking) for ranking in rankings], random_state)
     alike = rankings[0].settings.get("alike")  # other rows, about the same groups
@@ -139,12 +144,12 @@ def scope_sentence(ranking: FeatureRanking) -> str:
     n = ranking.settings.get("trainings", 1)
     if n > 1:
         return (
-            f"The scores are of {ranking.scope}: means over {n} trainings, each on a split of its own and ranked on its"
-            " own test rows. The 95\u00a0% intervals are of what the recipe gives on average over trainings and rows"
-            " (the variance over trainings, corrected for rows that they share); a single network may be further off."
+            f"The scores describe {ranking.scope}: means over {n} trainings, each on its own split and ranked on its"
+            " own test rows. The 95\u00a0% intervals describe the recipe, on average over trainings and rows (variance"
+            " over trainings, corrected for shared rows); a single network may differ by more."
         )
     over = "test rows and networks" if ranking.settings.get("n_networks", 1) > 1 else "test rows"
     return (
-        f"The scores are of {ranking.scope}, trained once. The 95\u00a0% intervals are over {over}; they do not cover"
-        " what another training would find (several trainings do: --stable, or rank_recipe)."
+        f"The scores describe {ranking.scope}, trained once. The 95\u00a0% intervals are over {over}; they do not cover"
+        " other trainings (for those, run several: --stable, or rank_recipe)."
     )

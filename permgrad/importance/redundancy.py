@@ -91,9 +91,9 @@ def redundancy(ranking: FeatureRanking) -> list[str]:
     if alone:
         much, missed = ("saves", "is") if len(alone) == 1 else ("save", "are")
         said.append(
-            f"{_listed(alone)} {much} much on {'its' if len(alone) == 1 else 'their'} own and {missed} hardly missed,"
-            f" though no single column goes with {'it' if len(alone) == 1 else 'them'} closely: others together tell"
-            " the same."
+            f"{_listed(alone)} {much} much on {'its' if len(alone) == 1 else 'their'} own but {missed} hardly missed,"
+            f" though no single column correlates closely with {'it' if len(alone) == 1 else 'them'}: other columns"
+            " together carry the same information."
         )
     return said
 
@@ -103,11 +103,11 @@ def _of_group(ranking: FeatureRanking, group: tuple[str, ...], redundant: list[s
     spare = [name for name in redundant if name in group]
     kept = [name for name in group if name not in spare]
     first = ranking.components["first_in"]
-    tell = "tells" if len(spare) == 1 else "tell"
-    same = f"{tell} much the same" + (f" as {_listed(kept)}" if kept else "")
+    carry = "carries" if len(spare) == 1 else "carry"
+    same = f"{carry} much the same information" + (f" as {_listed(kept)}" if kept else "")
     own, they = ("its own it saves", "it is") if len(spare) == 1 else ("their own they save", "each is")
     return (
-        f"{_listed(spare)} {same}: on {own} {_range(first, spare)}, beside the others {they} hardly missed"
+        f"{_listed(spare)} {same}: on {own} {_range(first, spare)}, but beside the others {they} hardly missed"
         f" ({_range(last, spare)})."
     )
 

@@ -21,26 +21,35 @@ COLUMNS_SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class RowExplanations:
-    """Shapley values of a network's answers to rows.
+    """Shapley values of a network's predictions for rows.
 
     Attributes
     ----------
     features : tuple of str
     values : ndarray of shape (n_rows, n_features), float64
-        What each column adds to a row's answer: log-odds of a class, or the target's unit. Positive: towards that
-        class, or upwards.
+        What each column adds to the prediction for a row: in log-odds of a class, or in the target's unit. Positive
+        values push towards that class, or upwards.
     error : ndarray of shape (n_rows, n_features)
-        Standard error of each value, over the orders that were walked.
+        Standard error of each value, over orders of the columns.
     base : ndarray of shape (n_rows,)
-        Mean answer to the background rows.
+        Mean prediction for the background rows.
     outputs : ndarray of shape (n_rows,)
-        The answer to each row: ``base + values.sum(axis=1)``.
+        The prediction for each row: ``base + values.sum(axis=1)``.
     by_branch : dict of str to ndarray of shape (n_rows, n_features)
         Each branch's part of the values.
     explained : tuple of str or None
         The class that each row is explained for; None for regression.
     rows : DataFrame or None
-        The rows as they were given, where they came as a table.
+        The rows as they were given, if they came as a table.
+
+    Examples
+    --------
+    >>> values = np.array([[0.5, -0.2]])
+    >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+    >>> explained.row(0)[["feature", "adds"]]
+      feature  adds
+    0     age   0.5
+    1    dose  -0.2
     """
 
     features: tuple[str, ...]
@@ -67,7 +76,15 @@ class RowExplanations:
         return frame
 
     def unit(self, row: int) -> str:
-        """Return in what a row's values are counted."""
+        """Return the unit of a row's values.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> explained.unit(0)
+        "the target's unit"
+        """
         return "the target's unit" if self.explained is None else f"log-odds of {self.explained[row]!r}"
 
     def row(self, row: int) -> pd.DataFrame:
@@ -76,7 +93,7 @@ class RowExplanations:
         Parameters
         ----------
         row : int
-            Its place among the rows, from 0.
+            Position of the row, counted from 0.
 
         Returns
         -------
@@ -87,6 +104,13 @@ class RowExplanations:
         ------
         PermGradError
             If there is no such row.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> explained.row(0)["adds"].tolist()
+        [0.5, -0.2]
         """
         if not 0 <= row < len(self):
             raise PermGradError(f"row must be between 0 and {len(self) - 1}, got {row}")
@@ -101,7 +125,15 @@ class RowExplanations:
         return pd.DataFrame(columns).iloc[order].reset_index(drop=True)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> RowExplanations:
-        """Return the same of some of the rows, by their places, in this order."""
+        """Return the same of some of the rows, by their places, in this order.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2], [0.1, 0.3]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.zeros(2), values.sum(axis=1))
+        >>> explained.take([1]).values.tolist()
+        [[0.1, 0.3]]
+        """
         at = np.asarray(rows, int)
         return replace(
             self,
@@ -112,7 +144,14 @@ class RowExplanations:
         )
 
     def plot(self, row: int = 0, top: int = 10) -> Figure:
-        """Draw one row's values as a waterfall, from the background's mean answer to the row's own."""
+        """Draw one row's values as a waterfall, from the mean prediction for the background to that for the row.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> figure = explained.plot(row=0)
+        """
         from permgrad.plotting import plot_row
 
         return plot_row(self, row, top)
@@ -128,12 +167,19 @@ class RowExplanations:
         return html_table(f"What columns add to the answers to {len(self):,} rows", table, notes=notes)
 
     def to_shap(self) -> Any:
-        """Return the same as a ``shap.Explanation``, which SHAP's plots take.
+        """Return the values as a ``shap.Explanation``, for SHAP's plots.
 
         Raises
         ------
         PermGradError
             If the package shap is missing.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> explained.to_shap().feature_names
+        ['age', 'dose']
         """
         require("shap", "a shap.Explanation", "shap")
         import shap
@@ -142,7 +188,15 @@ class RowExplanations:
         return shap.Explanation(self.values, self.base, data=data, feature_names=list(self.features))
 
     def with_features(self, features: Sequence[str]) -> RowExplanations:
-        """Return the same for all of these features, in this order; those that are not here add 0."""
+        """Return the explanations with all of these features, in this order; features that are missing here add 0.
+
+        Examples
+        --------
+        >>> values = np.array([[0.5, -0.2]])
+        >>> explained = pg.RowExplanations(("age", "dose"), values, 0 * values, np.array([0.1]), np.array([0.4]))
+        >>> explained.with_features(["age", "site", "dose"]).values
+        array([[ 0.5,  0. , -0.2]])
+        """
         position = {name: i for i, name in enumerate(self.features)}
         at = [position.get(name, len(position)) for name in features]
 

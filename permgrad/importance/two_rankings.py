@@ -21,7 +21,7 @@ SETTINGS = ("formula", "random_state", "n_repeats", "task")
 
 @dataclass(frozen=True)
 class RankingComparison:
-    """What differs between two rankings.
+    """The differences between two rankings.
 
     Attributes
     ----------
@@ -35,6 +35,12 @@ class RankingComparison:
         Rank correlation of the scores, nan where it tells nothing.
     differing : dict of str to (object, object)
         Settings that differ.
+
+    Examples
+    --------
+    >>> other = pg.FeatureRanking(ranking.features, -ranking.scores)
+    >>> round(ranking.compare(other).spearman, 6)
+    -1.0
     """
 
     table: pd.DataFrame
@@ -43,12 +49,17 @@ class RankingComparison:
     differing: dict[str, tuple[object, object]]
 
     def shared(self, k: int) -> int:
-        """Return how many of the `k` best the two share.
+        """Return how many of the `k` best features the two rankings share.
 
         Raises
         ------
         PermGradError
             If `k` is not between 1 and the number of features.
+
+        Examples
+        --------
+        >>> ranking.compare(ranking, names=("before", "after")).shared(2)
+        2
         """
         if not 1 <= k <= len(self.table):
             raise PermGradError(f"k must be between 1 and {len(self.table)}, got {k}")
@@ -56,7 +67,12 @@ class RankingComparison:
         return int(best.all(axis=1).sum())
 
     def plot(self, top: int = 15) -> Figure:
-        """Draw the places of the columns that are among the `top` best of either, with the intervals of the places."""
+        """Draw the ranks of the columns that are among the `top` best of either ranking, with the ranks' intervals.
+
+        Examples
+        --------
+        >>> figure = ranking.compare(ranking, names=("before", "after")).plot(top=2)
+        """
         from permgrad.plotting import plot_two_rankings
 
         return plot_two_rankings(self, top)
@@ -77,7 +93,7 @@ def compare_two(
     """
     if set(first.features) != set(second.features):
         only = sorted(set(first.features) ^ set(second.features))
-        raise PermGradError(f"two rankings are compared that have the same features; only one has {listing(only, 12)}")
+        raise PermGradError(f"a comparison needs two rankings of the same features; only one has {listing(only, 12)}")
     if names[0] == names[1]:
         raise PermGradError(f"the two rankings need two names, got {names[0]!r} twice")
     features = [first.features[i] for i in first.order]

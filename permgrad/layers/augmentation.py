@@ -22,24 +22,29 @@ STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is changed at random, each patch by itself, anew each time that it is seen.
+    """Random changes of patches, independent for each patch and each time that it is seen.
 
     Attributes
     ----------
     flips : bool
-        Left to right, and up to down, each of them half of the time.
+        Mirror left to right and top to bottom, each with probability 1/2.
     rotation : float
-        Largest angle, in degrees, to both sides; the image is mirrored at its edges.
+        Largest angle, in degrees, in both directions; the image is mirrored at its edges.
     brightness : float
-        Largest value that is added, as a share of 255.
+        Largest value that is added or subtracted, as a share of 255.
     contrast : float
-        Distances from each channel's mean are multiplied by 1 ± as much at most.
+        Distances from each channel's mean are multiplied by at most 1 ± this.
     saturation : float
-        Is multiplied by 1 ± as much at most.
+        Saturation is multiplied by at most 1 ± this.
     hue : float
-        Largest shift, as a share of the colour circle, up to a half.
+        Largest shift, as a share of the colour circle; at most a half.
     stain : float
         See `StainJitter`; 0 leaves it as it is.
+
+    Examples
+    --------
+    >>> pg.Augmentation(flips=True, rotation=0).flips
+    True
     """
 
     flips: bool = True
@@ -60,7 +65,13 @@ class Augmentation:
             raise PermGradError(f"hue must be at most 0.5, half of the colour circle, got {self.hue}")
 
     def layers(self, random_state: int = 0) -> list[Any]:
-        """Return the layers, in order; each has a generator of its own, seeded by `random_state`."""
+        """Return the layers, in order; each has its own generator, seeded by `random_state`.
+
+        Examples
+        --------
+        >>> [type(layer).__name__ for layer in pg.Augmentation(rotation=0, stain=0.05).layers()]
+        ['RandomFlip', 'RandomFlip', 'StainJitter']
+        """
         seeds = iter(np.random.default_rng(random_state).integers(2**31, size=8).tolist())
         values = {"value_range": (0, 255), "dtype": "float32"}
         layers = keras.layers
@@ -96,7 +107,7 @@ class InRangeSaturation(keras.layers.RandomSaturation):
 
 @keras.saving.register_keras_serializable("permgrad")
 class StainJitter(keras.layers.Layer):
-    """Change how strongly each patch is stained, in training: by haematoxylin, eosin and the rest.
+    """Vary the stains of each patch in training: haematoxylin, eosin and the rest.
 
     An image of 0 to 255 becomes optical density, ``-log((x + 1) / 256)``, and that amounts of three stains. Each
     amount c becomes ``a * c + b``, with a uniform in ``1 ± strength`` and b uniform in ``± strength``, drawn for each
@@ -105,13 +116,19 @@ class StainJitter(keras.layers.Layer):
     Parameters
     ----------
     strength : float
-        Between 0 and 1; 0.05 is what the paper calls light.
+        Between 0 and 1; the paper calls 0.05 light.
     random_state : int
 
     References
     ----------
     Tellez et al., Whole-Slide Mitosis Detection in H&E Breast Histology Using PHH3 as a Reference, IEEE TMI 37 (2018);
     the stains are those of Ruifrok & Johnston, Anal. Quant. Cytol. Histol. 23 (2001), each of length 1.
+
+    Examples
+    --------
+    >>> jitter = pg.StainJitter(strength=0.05)
+    >>> tuple(jitter(np.full((2, 4, 4, 3), 128.0), training=True).shape)
+    (2, 4, 4, 3)
     """
 
     def __init__(self, strength: float = 0.05, random_state: int = 0, **keywords: Any) -> None:
@@ -135,7 +152,15 @@ class StainJitter(keras.layers.Layer):
         return self.restain(images, scale, shift)
 
     def restain(self, images: Any, scale: Any, shift: Any) -> Any:
-        """Scale and shift the amount of each stain, of shapes that broadcast with (batch, height, width, 3)."""
+        """Scale and shift the amount of each stain, of shapes that broadcast with (batch, height, width, 3).
+
+        Examples
+        --------
+        >>> pixels = np.full((1, 2, 2, 3), 128.0, np.float32)
+        >>> restained = np.asarray(pg.StainJitter().restain(pixels, 1.0, 0.0))
+        >>> bool(np.allclose(restained, pixels, atol=0.01))
+        True
+        """
         density = -ops.log((images + 1) / (WHITE + 1))  # (batch, height, width, channel)
         amounts = ops.matmul(density, self.amounts) * scale + shift  # (batch, height, width, stain)
         restained = (WHITE + 1) * ops.exp(-ops.matmul(amounts, self.stains)) - 1

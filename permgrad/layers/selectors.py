@@ -35,6 +35,11 @@ class SelectorPenalty(keras.regularizers.Regularizer):
         Σ|w|; √Σw² (the norm, not its square); or the first over the second, which does not change with the size of w
         and is least where few weights are not 0.
     factor : float
+
+    Examples
+    --------
+    >>> float(pg.SelectorPenalty("l1", factor=0.5)(np.array([1.0, -3.0], np.float32)))
+    2.0
     """
 
     def __init__(self, kind: str = "l1", factor: float = 0.1) -> None:
@@ -57,16 +62,22 @@ class SelectorPenalty(keras.regularizers.Regularizer):
 
 @keras.saving.register_keras_serializable("permgrad")
 class Selector(keras.layers.Layer):
-    """Multiply each column by a weight of its own: (batch, n_features) → (batch, n_features), float32.
+    """Multiply each column by its own weight: (batch, n_features) → (batch, n_features), float32.
 
     Parameters
     ----------
     initializer : keras initializer
         Of the weights, shape (n_features,).
     regularizer : keras regularizer, optional
-        The penalty on them, such as a `SelectorPenalty`.
+        Penalty on the weights, such as a `SelectorPenalty`.
     always : sequence of int
-        Columns that pass as they are: they have no weight, and the penalty does not see them.
+        Columns that pass unchanged: they have no weight, and the penalty ignores them.
+
+    Examples
+    --------
+    >>> layer = pg.Selector()
+    >>> np.asarray(layer(np.array([[2.0, 3.0]])))
+    array([[2., 3.]], dtype=float32)
     """
 
     selects_columns = True
@@ -100,7 +111,15 @@ class Selector(keras.layers.Layer):
         return x * self.of_all(self.gate)
 
     def of_all(self, weights: Any) -> Any:
-        """Return a number for each column: (..., n_weighed) → (..., n_features), 1 for those that always pass."""
+        """Return a number for each column: (..., n_weighed) → (..., n_features), 1 for those that always pass.
+
+        Examples
+        --------
+        >>> layer = pg.Selector(always=[1])
+        >>> layer.build((None, 3))
+        >>> np.asarray(layer.of_all(np.array([2.0, 3.0], np.float32))).tolist()
+        [2.0, 1.0, 3.0]
+        """
         if not self.always:
             return weights
         places = np.full(len(self.weighed) + len(self.always), len(self.weighed), np.int32)
@@ -108,11 +127,27 @@ class Selector(keras.layers.Layer):
         return ops.take(ops.concatenate([weights, ops.ones_like(weights[..., :1])], axis=-1), places, axis=-1)
 
     def columnwise_scale(self) -> np.ndarray:
-        """Return what each column is multiplied by when the network predicts, shape (n_features,)."""
+        """Return the factor of each column in prediction, shape (n_features,).
+
+        Examples
+        --------
+        >>> layer = pg.Selector()
+        >>> layer.build((None, 2))
+        >>> layer.columnwise_scale()
+        array([1., 1.], dtype=float32)
+        """
         return ops.convert_to_numpy(self.of_all(self.gate))
 
     def importance(self) -> np.ndarray:
-        """Return what columns are ranked by, shape (n_features,), float64: the absolute weights."""
+        """Return the absolute weights, by which columns are ranked, shape (n_features,), float64.
+
+        Examples
+        --------
+        >>> layer = pg.Selector()
+        >>> layer.build((None, 2))
+        >>> layer.importance()
+        array([1., 1.])
+        """
         return np.abs(self.columnwise_scale().astype(float))
 
     def get_config(self) -> dict[str, Any]:
@@ -166,6 +201,12 @@ class ClampedSelector(Selector):
         By default ``|N(0, 0.2²)|``, as published.
     regularizer : keras regularizer, optional
     always : sequence of int
+
+    Examples
+    --------
+    >>> layer = pg.ClampedSelector()
+    >>> tuple(layer(np.ones((1, 3), np.float32)).shape)
+    (1, 3)
     """
 
     constraint = UnitInterval()
@@ -256,6 +297,12 @@ class StochasticSelector(Selector):
     References
     ----------
     Yamada, Lindenbaum, Negahban & Kluger, Feature Selection using Stochastic Gates (ICML 2020).
+
+    Examples
+    --------
+    >>> layer = pg.StochasticSelector(penalty=0.01)
+    >>> tuple(layer(np.ones((1, 3), np.float32), training=False).shape)
+    (1, 3)
     """
 
     def __init__(
@@ -281,11 +328,27 @@ class StochasticSelector(Selector):
         return x * self.of_all(ops.clip(gate, 0.0, 1.0))
 
     def columnwise_scale(self) -> np.ndarray:
-        """Return the gates without noise, shape (n_features,)."""
+        """Return the gates without noise, shape (n_features,).
+
+        Examples
+        --------
+        >>> layer = pg.StochasticSelector()
+        >>> layer.build((None, 2))
+        >>> layer.columnwise_scale()
+        array([0.5, 0.5], dtype=float32)
+        """
         return ops.convert_to_numpy(self.of_all(ops.clip(self.gate, 0.0, 1.0)))
 
     def importance(self) -> np.ndarray:
-        """Return each gate's chance of not being 0, shape (n_features,), float64: 1 where there is none."""
+        """Return each gate's probability of not being 0, shape (n_features,), float64: 1 for columns without a gate.
+
+        Examples
+        --------
+        >>> layer = pg.StochasticSelector()
+        >>> layer.build((None, 2))
+        >>> layer.importance().round(3)
+        array([0.841, 0.841])
+        """
         chances = np.ones(len(self.weighed) + len(self.always))
         chances[self.weighed] = ndtr(ops.convert_to_numpy(self.gate).astype(float) / self.sigma)
         return chances

@@ -50,6 +50,12 @@ class ReinhardNormalization(keras.layers.Layer):
     ----------
     Reinhard, Ashikhmin, Gooch & Shirley, Color Transfer between Images, IEEE Computer Graphics and Applications 21
     (2001).
+
+    Examples
+    --------
+    >>> stain = pg.ReinhardNormalization()
+    >>> tuple(stain(np.full((2, 4, 4, 3), 128.0, np.float32)).shape)
+    (2, 4, 4, 3)
     """
 
     def __init__(self, mean: Any = MEAN, spread: Any = SPREAD, **keywords: Any) -> None:
@@ -71,6 +77,12 @@ class ReinhardNormalization(keras.layers.Layer):
         ------
         PermGradError
             If hardly anything in them is tissue.
+
+        Examples
+        --------
+        >>> stain = pg.ReinhardNormalization.like(patches.pixels([0, 1, 2]))
+        >>> tuple(stain(patches.pixels([3]).astype(np.float32)).shape)
+        (1, 32, 32, 3)
         """
         pixels = np.asarray(images, np.float32).reshape(1, -1, 1, 3)
         layer = cls(**keywords)

@@ -26,11 +26,11 @@ DRAWS = 200
 def expected_calibration_error(
     y_number: Any, probabilities: np.ndarray, n_bins: int = BINS, *, sample_weight: Any = None
 ) -> float:
-    """Return how far probabilities are from the shares of rows in which they come true.
+    """Return how far predicted probabilities are from the share of rows in which they come true.
 
-    Of two classes, the second's probability is looked at: an error for rows of one class would cancel that for rows of
-    the other in the probability of the likeliest. Of more classes, the likeliest's probability, which comes true where
-    that class is the true one.
+    With two classes, this uses the probability of the second class: in the probability of the most probable class,
+    errors for rows of one class could cancel those for rows of the other. With more classes, it uses the probability of
+    the most probable class, which comes true if that class is the true one.
 
     Parameters
     ----------
@@ -58,6 +58,12 @@ def expected_calibration_error(
     References
     ----------
     Naeini, Cooper & Hauskrecht (AAAI 2015); Nguyen & O'Connor (EMNLP 2015) for bins of equal numbers of rows.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
+    >>> round(pg.expected_calibration_error([0, 0, 1, 0], probabilities, n_bins=2), 3)
+    0.15
     """
     probability, happened = judged(y_number, probabilities)
     return _error(probability, happened[None], n_bins, _checked(sample_weight, len(happened)))[0]
@@ -101,6 +107,14 @@ def reliability_curve(
     References
     ----------
     Wilson (1927) for the interval; Kish, Survey Sampling (1965) for the number of rows that weights leave it.
+
+    Examples
+    --------
+    >>> happened = np.array([0, 0, 1, 0, 1, 1] * 10)
+    >>> pg.reliability_curve(happened, np.linspace(0, 1, 60), n_bins=2)[["predicted", "share", "rows"]].round(2)
+       predicted  share  rows
+    0       0.25    0.5    30
+    1       0.75    0.5    30
     """
     happened, probability = np.asarray(happened, bool), np.asarray(probability, float)
     if happened.shape != probability.shape or happened.ndim != 1 or not len(happened):

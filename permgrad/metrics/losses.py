@@ -69,5 +69,5 @@ def check_probabilities(p: np.ndarray) -> None:
     if p.min() < -EPSILON or p.max() > 1 + 1e-3:
         raise PermGradError(
             f"expected probabilities, the model's output ranges from {p.min():.3g} to {p.max():.3g};"
-            " let it end in a softmax or sigmoid, or compile it with a loss of from_logits=True"
+            " let it end in a softmax or sigmoid, or compile it with a loss that has from_logits=True"
         )

@@ -23,7 +23,7 @@ RESPONSES = ("predict", "predict_proba", "decision_function")
 
 
 def get_scorer(scoring: str | Scorer) -> Scorer:
-    """Return a scorer: a callable as it is, or one by its name.
+    """Return a scorer: a callable unchanged, or a scorer by its name.
 
     Parameters
     ----------
@@ -35,12 +35,18 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     Returns
     -------
     callable
-        (estimator, X, y) → float, higher being better. Works with scikit-learn wherever it takes ``scoring=``.
+        (estimator, X, y) → float; higher is better. It works wherever scikit-learn takes ``scoring=``.
 
     Raises
     ------
     PermGradError
         If there is no such scorer; when called, if there is no such class.
+
+    Examples
+    --------
+    >>> scorer = pg.get_scorer("recall[setosa]")
+    >>> float(scorer(logistic, test.X, test.y))
+    1.0
     """
     if callable(scoring):
         return scoring

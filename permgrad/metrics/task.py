@@ -195,20 +195,20 @@ def _wanted(classes: Sequence[Any] | None, task: str | None) -> str | None:
 def _numbers(y: Any) -> np.ndarray:
     values = np.asarray(y)
     if values.dtype.kind not in "iubf" or not np.isfinite(values).all():
-        raise PermGradError("y must hold finite numbers: class numbers or target values, none missing")
+        raise PermGradError("y must hold finite numbers: class numbers or target values, without missing values")
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _check_contradiction(output: Output, wanted: str | None) -> None:
     if output.from_logits and output.activation in ("softmax", "sigmoid") and wanted != "regression":
         raise PermGradError(
-            f"the model ends in a {output.activation}, and is compiled with a loss of from_logits=True, which expects"
-            " what comes before it; compile it with from_logits=False, or let it end without"
+            f"the model ends in a {output.activation}, but its loss has from_logits=True and expects logits;"
+            " compile it with from_logits=False, or remove the activation"
         )
     if output.width == 1 and output.link == "softmax" and wanted != "regression":
         raise PermGradError(
-            "a single output with a softmax, or a categorical loss, always says 1; let it end in a sigmoid, or have an"
-            " output for each class"
+            "a single output with a softmax, or a categorical loss, is always 1; let the model end in a sigmoid, or"
+            " give it an output for each class"
         )
 
 
@@ -257,8 +257,8 @@ def _labels(task: Task, y: np.ndarray, output: Output, wanted: str | None) -> tu
             return y.astype(float), 0
         if task.link == "sigmoid":
             raise PermGradError(
-                "y holds shares between 0 and 1: the model ends in a sigmoid, and no compiled loss says how they are"
-                " measured; compile it with 'binary_crossentropy', or pass task='regression' (squared error)"
+                "y holds shares between 0 and 1, the model ends in a sigmoid, and no compiled loss says how to measure"
+                " errors; compile the model with 'binary_crossentropy', or pass task='regression' (squared error)"
             )
         if y.ndim == 2 and np.allclose(y.sum(axis=1), 1, atol=1e-3):
             return y.astype(float), 0

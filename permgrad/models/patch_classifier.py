@@ -28,7 +28,7 @@ def backbone_classifier(
     precision: str = "auto",
     random_state: int = 0,
 ) -> Any:
-    """Build a network that tells two kinds of patches apart, around a known one.
+    """Build a network that classifies patches into two classes, on a known backbone.
 
     Parameters
     ----------
@@ -64,6 +64,12 @@ def backbone_classifier(
     ------
     PermGradError
         See `permgrad.models.backbones.make_backbone`; and for numbers out of range.
+
+    Examples
+    --------
+    >>> network = pg.backbone_classifier("SmallCNN", weights="random", patch_shape=(32, 32, 3), image_size=None)
+    >>> network.input_shape, network.output_shape
+    ((None, 32, 32, 3), (None, 1))
     """
     if not 0 <= dropout < 1:
         raise PermGradError(f"dropout must be in [0, 1), got {dropout}")

@@ -30,7 +30,7 @@ PRIOR = "predicted as the share of positives"
 
 @dataclass(frozen=True, eq=False)
 class PatchCheck:
-    """Which patches of a directory can be used, and everything that is wrong: what `check_patches` returns.
+    """The usable patches of a directory, and all problems found; `check_patches` returns it.
 
     Attributes
     ----------
@@ -51,6 +51,12 @@ class PatchCheck:
         Over ids, labels and pixels of `train`: equal patches, equal hash.
     test_sha256 : str
         Over ids and pixels of `test`.
+
+    Examples
+    --------
+    >>> check = pg.check_patches("patches")
+    >>> len(check.train), len(check.problems), check.pixels.shape
+    (24, 0, (2, 3, 256))
     """
 
     train: Patches
@@ -89,7 +95,7 @@ def check_patches(
     workers: int | None = None,
     verbose: bool = False,
 ) -> PatchCheck:
-    """Read all patches of a directory in the layout of Kaggle's competition, and say which can be used.
+    """Read all patches of a directory with the layout of Kaggle's competition, and find those that can be used.
 
     Parameters
     ----------
@@ -100,13 +106,13 @@ def check_patches(
         Of a CSV file with the columns ``id`` and ``group``: each patch's slide or patient, which `Patches.split` keeps
         on one side. Or what to read from ids that name it, see `group_of_id`. A patch without one is left out.
     strict : bool
-        Stop where anything has to be left out.
+        Raise an error if anything has to be left out.
     at_most : int, optional
         Read only so many of the labelled files, drawn at random, each label's share kept.
     random_state : int
         Of that draw.
     workers : int, optional
-        Files read at a time; by default one a core.
+        Number of files to read in parallel; by default one per core.
     verbose : bool
         Show a progress bar.
 
@@ -123,6 +129,12 @@ def check_patches(
     PermGradError
         If the layout is another one, or what can be used is not of both classes; with `strict`, if anything has to be
         left out.
+
+    Examples
+    --------
+    >>> check = pg.check_patches("patches")
+    >>> check.train.shape, len(check.test)
+    ((32, 32, 3), 4)
     """
     directory, problems = Path(directory), _Problems()
     labels = _read_labels(directory / LABELS, problems)
@@ -177,8 +189,8 @@ class _Problems:
         ]
         if strict and serious:
             raise PermGradError(
-                f"{directory}: {len(serious)} patches or labels cannot be used as they are, and strict checks were"
-                f" asked for: {listing(serious)}; mend them, or leave strict away to go on without them"
+                f"{directory}: {len(serious)} patches or labels cannot be used, and strict checks were requested:"
+                f" {listing(serious)}; repair them, or leave strict out to go on without them"
             )
 
 
@@ -239,7 +251,7 @@ def _read_groups(path: Path) -> dict[str, str]:
         known = table[(table["group"] != "") & (table["id"] != "")].drop_duplicates(["id", "group"])
         several = known["id"][known["id"].duplicated()].unique().tolist()
         if several:
-            raise PermGradError(f"each id has one group, several have {listing(several)}")
+            raise PermGradError(f"each id must have one group; these have several: {listing(several)}")
     return dict(zip(known["id"], known["group"], strict=True))
 
 
@@ -255,7 +267,7 @@ def _list_files(directory: Path, where: str, problems: _Problems) -> dict[str, P
     try:
         names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
     except OSError as error:
-        raise PermGradError(f"cannot read {directory}: {error.strerror}; patches are looked for there") from error
+        raise PermGradError(f"cannot read {directory}: {error.strerror}; it should hold the patches") from error
     files: dict[str, Path] = {}
     for name in names:
         path = directory / name

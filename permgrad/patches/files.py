@@ -31,6 +31,11 @@ class Patches:
         1 for positive, 0 for negative; None where it is not known.
     groups : ndarray of shape (n_patches,), optional
         The slide or patient of each; None where it is not known.
+
+    Examples
+    --------
+    >>> patches.shape, len(patches.ids), sorted(set(patches.y.tolist()))
+    ((32, 32, 3), 24, [0, 1])
     """
 
     ids: tuple[str, ...]
@@ -43,7 +48,13 @@ class Patches:
         return len(self.ids)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Patches:
-        """Return some of the patches, in the order of `rows`."""
+        """Return some of the patches, in the order of `rows`.
+
+        Examples
+        --------
+        >>> len(patches.take([0, 2]).ids)
+        2
+        """
         rows = np.asarray(rows, int)
         ids, files = (tuple(values[row] for row in rows) for values in (self.ids, self.files))
         y, groups = (None if values is None else values[rows] for values in (self.y, self.groups))
@@ -58,6 +69,12 @@ class Patches:
         ------
         PermGradError
             If there are no labels, or too few patches or groups.
+
+        Examples
+        --------
+        >>> train, validation = patches.split(0.25)
+        >>> len(train.ids), len(validation.ids)
+        (18, 6)
         """
         y = pd.Series(check_labelled(self, "a split"))
         if not 0 < share < 1:
@@ -73,6 +90,11 @@ class Patches:
         ------
         PermGradError
             If a file cannot be read any more, or has changed its shape.
+
+        Examples
+        --------
+        >>> patches.pixels([0, 1]).shape
+        (2, 32, 32, 3)
         """
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, int)
         images = np.empty((len(rows), *self.shape), np.uint8)
@@ -99,7 +121,7 @@ def read_patch(path: Path) -> np.ndarray:
     # As the file has it: told to give colour, OpenCV would quietly turn grey and 16 bits into it.
     image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
     if image is None:
-        raise PermGradError(f"{path}: no image that can be read")
+        raise PermGradError(f"{path}: this image cannot be read")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         channels = 1 if image.ndim == 2 else image.shape[2]
         raise PermGradError(f"{path}: expected three channels of 8 bits, found {channels} of {8 * image.itemsize}")

@@ -56,6 +56,12 @@ def frozen_backbone(
     ------
     PermGradError
         For a file that cannot be read or is of another kind of network; and see `permgrad.backbone_classifier`.
+
+    Examples
+    --------
+    >>> frozen = pg.frozen_backbone("SmallCNN", weights="random", patch_shape=(32, 32, 3), image_size=None)
+    >>> frozen.input_shape
+    (None, 32, 32, 3)
     """
     if pixels not in PIXELS:
         raise PermGradError(f"pixels must be one of {listing(PIXELS)}, got {pixels!r}")
@@ -112,6 +118,12 @@ def embed_patches(model: Any, patches: Patches, *, batch_size: int = 64, workers
     Returns
     -------
     ndarray of shape (n_patches, n_numbers), float32
+
+    Examples
+    --------
+    >>> frozen = pg.frozen_backbone("SmallCNN", weights="random", patch_shape=(32, 32, 3), image_size=None)
+    >>> len(pg.embed_patches(frozen, patches))
+    24
     """
     if not len(patches):
         raise PermGradError("there are no patches to embed")
@@ -148,6 +160,13 @@ def linear_head(
     ------
     PermGradError
         If there are too few patches, or groups, of a class for two folds.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(40, 3))
+    >>> head = pg.linear_head(X, (X[:, 0] > 0).astype(int))
+    >>> head.predict_proba(X).shape
+    (40, 2)
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
@@ -195,6 +214,12 @@ def calibrate_patches(model: Any, patches: Patches, *, batch_size: int = 256, wo
     ------
     PermGradError
         If a class is missing, or the model ends in a sigmoid.
+
+    Examples
+    --------
+    >>> calm = pg.calibrate_patches(patch_network, patches)
+    >>> calm.output_shape
+    (None, 1)
     """
     y = check_labelled(patches, "calibration")
     if not ends_in_logit(model):

@@ -19,7 +19,7 @@ KINDS = ("surest", "most mistaken", "most doubtful")
 
 
 def patch_heat(model: Any, images: np.ndarray, *, method: str = "grad_cam", layer: str = "last") -> np.ndarray:
-    """Return Grad-CAM maps of what a classifier says of each patch.
+    """Return Grad-CAM maps of a classifier's prediction for each patch.
 
     Parameters
     ----------
@@ -33,8 +33,13 @@ def patch_heat(model: Any, images: np.ndarray, *, method: str = "grad_cam", laye
     Returns
     -------
     ndarray of shape (n, height, width), float32
-        What speaks for the class that the network says (positive if the logit is above 0), between 0 and 1, relative to
-        the patch's own peak, enlarged to the patch by linear interpolation; all 0 where nothing does.
+        Evidence for the predicted class (positive if the logit is above 0), between 0 and 1, relative to the patch's
+        own peak, enlarged to the patch by linear interpolation; all 0 if there is no evidence.
+
+    Examples
+    --------
+    >>> pg.patch_heat(patch_network, patches.pixels([0, 1])).shape
+    (2, 32, 32)
     """
     positive = logits_of(model, model.predict(np.asarray(images), verbose=0)) > 0
     maps = grad_cam_maps(model, images, attribution=method, layer=layer, task="classification")  # (n, h, w, 2)

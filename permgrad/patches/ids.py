@@ -29,6 +29,11 @@ def group_of_id(name: str, kind: str = "slide") -> str | None:
     -------
     str or None
         None where the id does not name one. Camelyon16 does not name patients.
+
+    Examples
+    --------
+    >>> pg.group_of_id("TCGA-A1-A0SB-01Z-00-DX1_12_34", "patient")
+    'TCGA-A1-A0SB'
     """
     if kind not in KINDS_OF_GROUP:
         raise PermGradError(f"kind must be one of {listing(KINDS_OF_GROUP)}, got {kind!r}")

@@ -65,8 +65,8 @@ def ends_in_logit(model: Any) -> bool:
     output = output_of(model)
     if output.width != 1 or output.activation == "softmax":
         raise PermGradError(
-            f"expected a classifier that says one logit of a patch, got one of {output.width} outputs; let it end in a"
-            " Dense layer of one unit"
+            f"expected a classifier with one logit, got one with {output.width} outputs; let it end in a Dense layer"
+            " with one unit"
         )
     return output.activation != "sigmoid"
 
@@ -101,6 +101,11 @@ def predict_patches(
     Returns
     -------
     ndarray of shape (n_patches,), float64
+
+    Examples
+    --------
+    >>> pg.predict_patches(patch_network, patches).shape
+    (24,)
     """
     each = list(models) if isinstance(models, (list, tuple)) else [models]
     if not each:
@@ -128,10 +133,18 @@ def write_submission(
     ------
     PermGradError
         If there are not as many of both, an id comes twice, or a number is no probability.
+
+    Examples
+    --------
+    >>> pg.write_submission("submission.csv", ["a", "b"], [0.25, 0.75])
+    >>> pd.read_csv("submission.csv")
+      id  label
+    0  a   0.25
+    1  b   0.75
     """
     values = np.asarray(probabilities, float)
     if len(ids) != len(values) or len(set(ids)) != len(ids):
         raise PermGradError(f"each of {len(ids)} ids must come once, with its probability; got {len(values)} of them")
     if not ((values >= 0) & (values <= 1)).all():
-        raise PermGradError("a submission holds probabilities, numbers from 0 to 1; some are beyond, or missing")
+        raise PermGradError("a submission holds probabilities from 0 to 1; some values are out of range, or missing")
     write_text(path, pd.DataFrame({"id": list(ids), column: values}).to_csv(index=False))

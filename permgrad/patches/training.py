@@ -52,14 +52,20 @@ class PatchTraining:
     sampling : {"plain", "balanced"}
         See `permgrad.patches.reading.epoch_order`.
     unfreezing : {"free", "frozen", "gradual"}
-        What of the backbone is trained: all of it, nothing, or nothing in the first epoch, all of it in the last, and
-        from epoch to epoch as many layers more, from the head's end on. Whatever is frozen keeps its BatchNorm's means.
+        Which layers of the backbone are trained: "free" trains all, "frozen" none. "gradual" trains none in the first
+        epoch and all in the last, and adds equally many layers from epoch to epoch, beginning at the head. Frozen
+        layers keep the means of their BatchNorm.
     keep : {"last", "best"}
-        Which epoch's weights the network ends with; "best" by validation AUC, whose value is then too good.
+        Which epoch's weights to keep; "best" by validation AUC, whose value is then too optimistic.
     workers : int, optional
         Threads that read files; by default one a core.
     random_state : int
         Of the order of the patches.
+
+    Examples
+    --------
+    >>> pg.PatchTraining(epochs=3, schedule="cosine").batch_size
+    64
     """
 
     epochs: int = 2
@@ -88,10 +94,16 @@ class PatchTraining:
         if weight not in (None, "balanced") and not (isinstance(weight, (int, float)) and weight > 0):
             raise PermGradError(f"positive_weight must be a positive number, 'balanced' or None, got {weight!r}")
         if self.unfreezing == "gradual" and self.epochs < 2:
-            raise PermGradError("gradual unfreezing takes at least 2 epochs: from the head alone to the whole network")
+            raise PermGradError("gradual unfreezing needs at least 2 epochs: from the head alone to the whole network")
 
     def trained_share(self, epoch: int) -> float:
-        """Return the share of the backbone's layers that is trained in an epoch (from 0)."""
+        """Return the share of the backbone's layers that is trained in an epoch (from 0).
+
+        Examples
+        --------
+        >>> [pg.PatchTraining(epochs=3, unfreezing="gradual").trained_share(epoch) for epoch in range(3)]
+        [0.0, 0.5, 1.0]
+        """
         if self.unfreezing == "gradual":
             return epoch / (self.epochs - 1)
         return 1.0 if self.unfreezing == "free" else 0.0
@@ -185,6 +197,13 @@ def fit_patches(
     PermGradError
         If a class is missing among the patches, a group is on both sides, a file can no longer be read, or the loss is
         not a number.
+
+    Examples
+    --------
+    >>> train, validation = patches.split(0.25)
+    >>> log = pg.fit_patches(patch_network, train, validation, pg.PatchTraining(epochs=1, batch_size=8))
+    >>> log["epoch"].tolist()
+    [1]
     """
     check_labelled(train, "training")
     check_labelled(validation_data, "validation")
@@ -285,14 +304,16 @@ class _Progress(keras.callbacks.Callback):
 
 def _check_loss(loss: float, epoch: int) -> None:
     if not np.isfinite(loss):
-        raise PermGradError(f"training diverged in epoch {epoch + 1} (the loss is {loss}); lower the rate")
+        raise PermGradError(f"training diverged in epoch {epoch + 1} (the loss is {loss}); lower the learning rate")
 
 
 def _validate(model: Any, patches: Patches, config: PatchTraining, epoch: int) -> dict[str, float]:
     size = PREDICTED_BATCHES * config.batch_size
     predicted = probability(predict_logits(model, patches, batch_size=size, workers=config.workers)[:, 0])
     if not np.isfinite(predicted).all():
-        raise PermGradError(f"after epoch {epoch + 1} some predictions for validation are no numbers; lower the rate")
+        raise PermGradError(
+            f"after epoch {epoch + 1} some validation predictions are not numbers; lower the learning rate"
+        )
     return {
         "val_loss": float(log_loss(patches.y, predicted)),
         "val_auc": float(roc_auc_score(patches.y, predicted)),

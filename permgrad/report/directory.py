@@ -45,7 +45,7 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
 
 def _write_tables(directory: Path, results: Results) -> None:
     (directory / "model").mkdir()
-    write_estimator(results.estimator, directory / "model")
+    write_estimator(results.estimator, directory / "model", results.ranking.settings)
     for name, ranking in (("ranking", results.ranking), ("groups", results.groups)):
         if ranking is not None:
             ranking.table.to_csv(directory / f"{name}.csv", index=False)

@@ -56,6 +56,14 @@ def log_to_mlflow(
     and after each epoch, from step 1, ``epoch_loss``, ``epoch_val_loss`` and the like. Artifacts are all files that
     the results' manifest lists: the ranking's table, pictures, page and network. The page and ``background.parquet``
     hold test rows.
+
+    Examples
+    --------
+    >>> import mlflow
+    >>> mlflow.set_tracking_uri("sqlite:///mlflow.db")
+    >>> run = pg.log_to_mlflow(ranking, run_name="iris")
+    >>> mlflow.get_run(run).info.run_name
+    'iris'
     """
     mlflow = _imported()
     record = record_of(results, storage)

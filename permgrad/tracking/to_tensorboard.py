@@ -58,6 +58,11 @@ def log_to_tensorboard(
     Notes
     -----
     Names are those of `permgrad.log_to_mlflow`. For curves while a network is trained, see `permgrad.TensorBoard`.
+
+    Examples
+    --------
+    >>> pg.log_to_tensorboard(ranking, "logs").name
+    'logs'
     """
     require("tensorboard", "writing TensorBoard's files", "tensorboard")
     record = record_of(results, storage)

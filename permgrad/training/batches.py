@@ -85,7 +85,7 @@ class Batches(keras.utils.PyDataset):
         self.X, self.y, self.batch_size, self.parts = X, y, batch_size, parts
         n_rows = X.shape[0] // parts * parts
         if not n_rows:
-            raise PermGradError(f"{X.shape[0]} rows cannot be split among {parts} devices; name fewer")
+            raise PermGradError(f"{X.shape[0]} rows cannot be split between {parts} devices; use fewer devices")
         self.n_batches = max(1, n_rows // batch_size) if drop_last else math.ceil(n_rows / batch_size)
         self.weight = weight
         self.generator = np.random.default_rng(random_state)

@@ -19,7 +19,7 @@ ROWS_PER_CALL = 1024
 
 
 class EpochScores(keras.callbacks.Callback):
-    """Record scores on several sets of rows after each epoch, the network as it would be used (no dropout).
+    """Record scores on several sets of rows after each epoch, with the network in prediction mode (no dropout).
 
     For an estimator: ``EpochScores(["recall[malignant]"], {"train": (X, y)}, estimator=model)``, then
     ``model.fit(..., callbacks=[it])``. For a Keras model: ``keras_model.fit(..., callbacks=[it])``.
@@ -53,6 +53,15 @@ class EpochScores(keras.callbacks.Callback):
     PermGradError
         For an unknown scorer or class, nothing to score, or a window that is none; at the end of an epoch, if the
         model's output does not fit, or what it means is ambiguous.
+
+    Examples
+    --------
+    >>> small = pg.HybridClassifier(preset="fast", branches="tabular", dense_units=(4,), epochs=1)
+    >>> scores = pg.EpochScores(["accuracy"], {"train": (train.X, train.y)}, estimator=small)
+    >>> small = small.fit(train.X, train.y, callbacks=[scores])
+    >>> scores.table[["epoch", "rows", "score"]]
+       epoch   rows     score
+    0      1  train  accuracy
     """
 
     def __init__(

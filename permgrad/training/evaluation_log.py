@@ -32,7 +32,7 @@ def evaluate_network(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
     given = outputs(model, X)
     task, true, _ = understand(output_of(model, given.shape[1]), y)
     if true is None or not task.n_classes:
-        raise PermGradError("accuracy is of classes; this network and y are of values or shares")
+        raise PermGradError("accuracy needs classes; this network and y have values or shares")
     best = task.probabilities(given).argmax(axis=1)
     return {
         "loss": float(task.losses(true, given).mean()),

@@ -29,7 +29,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     Examples
     --------
-    ``model.fit(X, y, callbacks=[pg.TensorBoard("runs/iris")])``, and ``tensorboard --logdir runs``.
+    >>> board = pg.TensorBoard("logs")
+    >>> small = pg.HybridClassifier(preset="fast", branches="tabular", dense_units=(4,), epochs=1)
+    >>> small = small.fit(train, callbacks=[board])
     """
 
     def __init__(self, log_dir: str | Path, **options: Any) -> None:

@@ -27,11 +27,13 @@ def check_directory(job: Job) -> None:
         known = read_json(directory / STUDY_FILE, kind=STUDY_KIND)
         if {**known, **_marker(job)} != known:
             raise PermGradError(
-                f"{directory} is of study {known['study']!r} in {known['storage']}, not of {job.name!r} in"
+                f"{directory} belongs to study {known['study']!r} in {known['storage']}, not of {job.name!r} in"
                 f" {hide_password(job.url)}; choose another directory (out)"
             )
     elif directory.is_dir() and _foreign(job):
-        raise PermGradError(f"{directory} holds other files than a study's and is kept; choose another directory (out)")
+        raise PermGradError(
+            f"{directory} holds files that do not belong to a study, and is kept; choose another directory (out)"
+        )
 
 
 def begin(job: Job) -> optuna.Study:

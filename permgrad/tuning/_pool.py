@@ -60,7 +60,9 @@ def run_pool(job: Any, n_workers: int, say: Callable[[str], None], on_poll: Call
                     raise PermGradError(f"a worker stopped: {worker.reason()}")
                 restarts += 1
                 if restarts > MAX_RESTARTS:
-                    raise PermGradError(f"{restarts} workers were killed (signal {-worker.status}); is memory short?")
+                    raise PermGradError(
+                        f"{restarts} workers were killed (signal {-worker.status}); is there too little memory?"
+                    )
                 say(f"a worker was killed (signal {-worker.status}); another takes its place")
                 worker.stop()
                 workers[i] = _Process(payload, n_workers, say)

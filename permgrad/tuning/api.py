@@ -52,11 +52,11 @@ def tune(
     split_random_state: int = 42,
     verbose: bool = False,
 ) -> TuneResult:
-    """Tune a network on a table, and rank the table's columns by the best one.
+    """Tune a network on a table, and rank the table's columns by the best network.
 
-    Called again, with the same `out` (or `storage` and `study_name`), the study goes on: trials whose process died
-    are tried again, and where the total is met nothing runs. Other processes and machines that call it with the
-    same `storage` take part.
+    Another call with the same `out` (or `storage` and `study_name`) resumes the study: trials whose process died are
+    tried again; once there are `n_trials`, nothing runs. Other processes and machines that call it with the same
+    `storage` take part.
 
     Parameters
     ----------
@@ -77,10 +77,10 @@ def tune(
         The objective on the validation rows: "loss" (what training minimises), "parameters" (the network's
         size), or a score of `permgrad.metrics.scores.scores` such as "auc" or "r2". A pair makes two objectives.
     n_trials : int
-        Finished (complete or pruned) trials that the study is to have in all, whatever ran before. Trials that
-        fail are recorded with their reason and do not count.
+        Total number of finished (complete or pruned) trials of the study, including earlier ones. Failed trials are
+        recorded with their reason and do not count.
     timeout : float, optional
-        Seconds after which no trial is begun; those that run are finished.
+        Seconds after which no trial is started; running trials are finished.
     n_workers : int
         Processes on this machine. One runs in this process.
     out : path, optional
@@ -107,7 +107,7 @@ def tune(
     sampler : {"tpe", "random", "nsgaii", "gp", "cmaes"}
         Who suggests trials. "random" and "cmaes" do so without regard to constraints.
     pruner : {"halving", "hyperband", "median", "none"}
-        Stops hopeless trials by their validation metric after each epoch. Without effect with two objectives.
+        Stops hopeless trials, by their validation metric after each epoch. It has no effect with two objectives.
     random_state : int
         Of suggestions, weights, row order and permutations.
     split_random_state : int
@@ -123,12 +123,20 @@ def tune(
     ------
     PermGradError
         If the study exists with another table, space, objective, constraint or setting; if trial after trial fails, or
-        none keeps within the constraints; for settings out of range, and ranges out of the space.
+        no trial meets the constraints; if settings are out of range, or ranges out of the space.
 
     Warns
     -----
     UserWarning
         If there are constraints, and the sampler is "cmaes".
+
+    Examples
+    --------
+    >>> def space(trial):
+    ...     return {"branches": "tabular", "dense_units": (trial.suggest_int("units", 2, 8),), "head_units": (4,)}
+    >>> result = pg.tune(table, space, n_trials=2, out="tuned", settings={"epochs": 1}, pruner="none")
+    >>> len(result.trials), sorted(result.best_params)
+    (2, ['units'])
     """
     for name, number in (("n_trials", n_trials), ("n_workers", n_workers), ("keep", keep)):
         if number < 1:

@@ -110,7 +110,7 @@ def read(directory: Path, trial: FrozenTrial, val: Table) -> Any:
     if not math.isclose(stored, loss, rel_tol=tolerance, abs_tol=tolerance * 1e-2):
         raise PermGradError(
             f"the network at {path} gives a validation loss of {loss:.6g}, its trial {trial.number} stored"
-            f" {stored:.6g}: the file is not what it was; restore it, or tune anew in another directory"
+            f" {stored:.6g}: the file has changed; restore it, or tune again in another directory"
         )
     return estimator
 

@@ -152,7 +152,7 @@ def evaluate(
     values = [reached[name] for name in objective.metrics]
     told = {name: reached.get(name, np.nan) for name in (*objective.metrics, *objective.constraints)}
     if not np.isfinite(list(told.values())).all():
-        raise PermGradError(f"{' and '.join(told)} came out as {list(told.values())}, which is no finite number")
+        raise PermGradError(f"{' and '.join(told)} came out as {list(told.values())}, not as finite numbers")
     error = standard_error(objective, estimator)
     if np.isfinite(error):
         trial.set_user_attr(ERROR, error)

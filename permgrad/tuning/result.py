@@ -30,7 +30,7 @@ TRIALS_SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class TuneResult:
-    """A tuned network and its ranking.
+    """The result of a tuning study: the best network and its ranking.
 
     Attributes
     ----------
@@ -46,6 +46,12 @@ class TuneResult:
     ranking : FeatureRanking or None
         Of the best network, on `test`, its settings and test scores with it; None where the network is
         on another machine.
+
+    Examples
+    --------
+    >>> result = pg.tune(table, "mlp", n_trials=1, out="tuned", settings={"epochs": 1}, ranges={"optimizer": ["adam"]})
+    >>> result.metrics, len(result.trials)
+    (('loss',), 1)
     """
 
     study: optuna.Study
@@ -91,7 +97,13 @@ class TuneResult:
         return self.trials
 
     def plot(self) -> Figure:
-        """Draw the trials' values in turn, and the best up to each."""
+        """Draw the value of each trial, and the best value so far.
+
+        Examples
+        --------
+        >>> result = pg.tune(table, "mlp", n_trials=1, out="tuned", settings={"epochs": 1})
+        >>> figure = result.plot()
+        """
         from permgrad.tuning._pictures import study_pictures
 
         return next(study_pictures(self.study, self.metrics))[1]

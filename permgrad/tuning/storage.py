@@ -87,7 +87,7 @@ def study_url(results: Path | None) -> str:
         return f"sqlite:///{database}"
     if results.is_dir() and is_study(results):
         raise PermGradError(f"the study of {results} is in another storage; give its --storage too")
-    raise PermGradError(f"{results} is no results directory of `permgrad tune`")
+    raise PermGradError(f"{results} is not a results directory of `permgrad tune`")
 
 
 def load_study(results: Path, storage: str | None = None) -> optuna.Study:

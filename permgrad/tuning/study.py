@@ -47,15 +47,15 @@ def open_study(storage: Any, name: str, settings: dict[str, Any], directions: Se
         study.set_user_attr(SETTINGS, settings)
         known = study.user_attrs[SETTINGS]  # another process may have been there in between
     if known is None:
-        raise PermGradError(f"study {name!r} was not begun by permgrad; choose another name")
+        raise PermGradError(f"permgrad did not create study {name!r}; choose another name")
     differences = list(_differences(known, settings))
     if differences and not living(study, (*FINISHED, TrialState.RUNNING)):
         optuna.delete_study(study_name=name, storage=storage)  # nothing came of it yet: a mistake may be mended
         return open_study(storage, name, settings, directions)
     if differences:
         raise PermGradError(
-            f"study {name!r} was begun otherwise: {'; '.join(differences)}. Choose another name (and directory),"
-            " or go on with what it was begun with"
+            f"study {name!r} was created differently: {'; '.join(differences)}. Choose another name (and directory),"
+            " or use the study's own table and settings"
         )
     return study
 

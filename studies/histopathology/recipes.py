@@ -62,7 +62,7 @@ class Recipe(Settings):
             first = error.errors(include_url=False)[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}") from error
         if recipe.unfreezing == "gradual" and recipe.epochs < 2:
-            raise ValueError("gradual unfreezing takes at least 2 epochs")
+            raise ValueError("gradual unfreezing needs at least 2 epochs")
         return recipe
 
     def network(self, patch_shape: tuple[int, int, int], precision: str, random_state: int) -> Any:

@@ -53,7 +53,7 @@ def test_what_is_told_of_the_table(messy, command):
     assert lines[0] == "messy: 200 rows × 3 features, classification"
     (kind,) = [line.split()[1] for line in lines if line.startswith("zip ")]
     assert kind == "category"
-    assert lines[-1] == "nothing speaks against learning from this table"
+    assert lines[-1] == "no problems found in this table"
 
 
 def test_classes_of_few_rows(tmp_path, command):
@@ -91,7 +91,7 @@ def test_a_data_set_by_its_name(command):
     ran = command("check", "iris", "--drop", "sepal width (cm)")
     assert ran.stdout.startswith("iris: 150 rows × 3 features, classification")
     refused = command("check", "iris", "--sep", ";")
-    assert "--sep is for files; data set 'iris' is read as its card says" in refused.stderr
+    assert "--sep is for files; leave it out for the data set 'iris'" in refused.stderr
 
 
 def test_kinds_of_the_command_line_are_those_of_the_table():

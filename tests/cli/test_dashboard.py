@@ -22,4 +22,4 @@ def test_the_address_is_said_and_the_server_closed_by_an_interrupt(command, monk
 def test_a_directory_of_something_else_is_refused(command, tmp_path):
     refused = command("dashboard", tmp_path)
     assert (refused.code, refused.stderr.count("\n")) == (2, 1)
-    assert "no results directory of `permgrad tune`" in refused.stderr
+    assert "not a results directory of `permgrad tune`" in refused.stderr

@@ -46,7 +46,7 @@ def test_evaluate_gives_all_of_it(ranked):
     assert pg.FeatureRanking.load(ranked.out / "groups.json").method == "shapley"
     assert pg.RankingEvaluation.load(ranked.out / "evaluation").left_out
     page = (ranked.out / "report.html").read_text()
-    for heading in ("How the ranking stands up to tests", "Columns that carry much the same", "No test was run"):
+    for heading in ("Tests of the ranking", "Groups of correlated columns", "No test was run"):
         assert heading in page
 
 
@@ -225,7 +225,7 @@ BAD = {
     "target of a data set": (["iris", "--target", "sepal width (cm)"], "the target of data set 'iris' is 'species'"),
     "task of a data set": (["iris", "--task", "regression"], "the task of data set 'iris' is classification"),
     "unwritable": (["{csv}", "--target", "y", "--out", "/proc/x/y"], "cannot write to /proc/x/y"),
-    "too small": (["{csv}", "--target", "y", "--image-size", "1"], "features need as many pixels"),
+    "too small": (["{csv}", "--target", "y", "--image-size", "1"], "features need at least"),
     "class weight": (["{csv}", "--target", "c", "--class-weight", "balanced"], "for classification"),
     "unknown option": (["{csv}", "--colour", "red"], "No such option"),
 }
@@ -253,7 +253,7 @@ def test_too_few_rows_are_refused_before_training(tmp_path, command):
 def test_what_a_time_limit_left_out_is_said(capsys):
     settings = {"test_rows": 5, "test_scores": {"r2": 0.5}}
     show_ranking(pg.FeatureRanking(("a", "b"), [1.0, 0.0], method="permutation", pending=("b",), settings=settings))
-    assert "the time limit left 1 of 2 features out" in capsys.readouterr().out
+    assert "the time limit left out 1 of 2 features" in capsys.readouterr().out
 
 
 def test_what_speaks_against_a_network_comes_before_its_ranking(capsys):
@@ -264,7 +264,7 @@ def test_what_speaks_against_a_network_comes_before_its_ranking(capsys):
     ranking = pg.FeatureRanking(("a", "b"), [1.0, 0.0], settings=settings, branch_weights=weights)
     show_ranking(ranking)
     first, second, *_ = [line for line in capsys.readouterr().out.splitlines() if line]
-    assert first.startswith("This network has learned nothing that these 50 rows can tell from chance: its loss is 0.7")
+    assert first.startswith("This network has learned nothing: on these 50 rows its loss is 0.7")
     assert second == settings["verdict"]
     show_ranking(ranking)
     assert "branch weights" not in capsys.readouterr().out
@@ -282,17 +282,17 @@ def test_what_a_ranking_is_of_and_what_its_columns_share_is_said(capsys):
     ranking = replace(part, components={"first_in": part, "end_to_end": last}, settings=settings)
     show_ranking(ranking)
     shown = capsys.readouterr().out
-    assert "The scores are of this network, trained once. The 95 % intervals are over test rows; they do not" in shown
-    assert "a and copy tell much the same: on their own they save 0.4 to 0.5" in shown
-    assert "up to 0.1, a column may get for nothing; 2 of 2 columns have a higher score." in shown
+    assert "The scores describe this network, trained once. The 95 % intervals are over test rows; they do not" in shown
+    assert "a and copy carry much the same information: on their own they save 0.4 to 0.5" in shown
+    assert "a column without information may score up to 0.1; 2 of 2 columns have a higher score." in shown
     assert "conditional" not in shown
     recipe = {**settings, "trainings": 3, "scope": "this recipe"}
     tested = replace(part, p_values=np.array([0.01, 0.5, 0.5]))
     show_ranking(replace(ranking, components={"conditional": tested}, settings=recipe))
     shown = capsys.readouterr().out
-    assert "The scores are of this recipe: means over 3 trainings" in shown
+    assert "The scores describe this recipe: means over 3 trainings" in shown
     assert "test rows of the first training (50)" in shown
-    assert "conditional_p tests that, given the other columns, the column tells nothing about the target" in shown
+    assert "conditional_p tests whether the column adds information about the target beyond the other columns" in shown
 
 
 @pytest.mark.slow
@@ -318,7 +318,7 @@ def test_several_trainings_with_probes(csv, tmp_path, command):
 
 def test_levels_of_no_column_are_told_before_training(csv, command, tmp_path):
     options = ["--target", "y", "--out", tmp_path / "out", "--by", "nothing"]
-    assert "no column 'nothing' to part the rows by" in command("rank", csv, *options, *FAST).stderr
+    assert "no column 'nothing' to group the rows by" in command("rank", csv, *options, *FAST).stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -104,7 +104,7 @@ def test_one_group_to_test_on_is_refused_before_training(visits, tmp_path, comma
     options = ["--target", "y", "--group", "patient", "--drop", "part", "--out", tmp_path / "r"]
     refused = command("rank", tmp_path / "few.csv", *options)
     assert refused.code == 2
-    assert "--group patient leaves 1 group to test on" in refused.stderr
+    assert "--group patient leaves 1 group among the test rows" in refused.stderr
     of_a_data_set = command("rank", "iris", "--test", tmp_path / "few.csv", "--out", tmp_path / "r")
     assert "--test is for files" in of_a_data_set.stderr
 

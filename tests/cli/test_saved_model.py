@@ -128,20 +128,20 @@ BAD = {
         network(PLAIN),
         ["b", "value"],
         [],
-        "takes 3 numbers of a row, the table has 2 columns",
+        "takes 3 numbers per row, the table has 2 columns",
     ),
     "text": (
         network([*PLAIN, [0.0]]),
         ["b", "c", "label", "value"],
         [],
-        "of numbers, none missing; not so are 'label'",
+        "without missing values; these are not: 'label'",
     ),
     "labels of values": (network(PLAIN), ["b", "c", "label"], [], "pass --task classification"),
     "ambiguous": (network(PLAIN, loss=None), ["b", "c", "bit"], [], "only 0 and 1: classes, or values"),
     "other classes": (network(np.eye(3), "softmax"), ["b", "c", "label"], [], "tells 3 classes apart, 'label' holds 2"),
     "training": (network(PLAIN), ["b", "c", "value"], ["--epochs", "3", "--evaluate"], "leave out '--"),
-    "unregistered": (unregistered(), ["b", "c", "value"], [], "holds a Lambda or a layer of its own"),
-    "code": (of_code(), ["b", "c", "value"], [], "holds a Lambda or a layer of its own"),
+    "unregistered": (unregistered(), ["b", "c", "value"], [], "holds a Lambda or a custom layer"),
+    "code": (of_code(), ["b", "c", "value"], [], "holds a Lambda or a custom layer"),
 }
 
 

@@ -43,8 +43,8 @@ def test_the_merged_command_is_that_of_the_whole_run():
     ("options", "said"),
     [
         (["--shard", "4/3", "--trainings", "5"], "'4/3' is not a part of how many, such as 3/10"),
-        (["--shard", "1/3", "--trainings", "2"], "parts 2 trainings; there are no more shards than these"),
-        (["--shard", "1/3"], "the game of all columns is one thing and has no parts: add --formula last-in"),
+        (["--shard", "1/3", "--trainings", "2"], "divides 2 trainings; there cannot be more shards than trainings"),
+        (["--shard", "1/3"], "the game of all columns cannot be divided: add --formula last-in"),
         (["--shard", "1/3", "--formula", "last-in", "--groups"], "--groups ranks groups"),
         (["--shard", "1/3", "--trainings", "3", "--evaluate"], "merge the shards, then run permgrad evaluate"),
     ],
@@ -72,10 +72,10 @@ def test_shards_are_all_there_once_and_of_one_kind(tmp_path):
     with pytest.raises(pg.PermGradError, match="^shard 2/3 is there more than once$"):
         read_shards([first, second, third, written(tmp_path / "again", 2)])
     other = written(tmp_path / "other", 2, settings={"epochs": 4})
-    with pytest.raises(pg.PermGradError, match=r"other is a shard of other settings \(epochs\) than .*s1"):
+    with pytest.raises(pg.PermGradError, match=r"other is a shard with other settings \(epochs\) than .*s1"):
         read_shards([first, other, third])
     other = written(tmp_path / "data", 2, data={"sha256": "b"})
-    with pytest.raises(pg.PermGradError, match=r"data is a shard of other data \(sha256\) than"):
+    with pytest.raises(pg.PermGradError, match=r"data is a shard with other data \(sha256\) than"):
         read_shards([first, other, third])
     with pytest.raises(pg.PermGradError, match=r"has no shard\.json; give directories that permgrad rank"):
         read_shards([tmp_path])
@@ -110,7 +110,7 @@ def test_two_shards_of_trainings_are_the_whole_run(command, csv, tmp_path):
     write_json(two, {**read_json(two, kind=KIND), "split_random_state": 1})
     refused = command("merge", tmp_path / "two", tmp_path / "one", "--out", tmp_path / "again")
     assert (refused.code, refused.stderr.count("\n")) == (2, 1)
-    assert "is a shard of other split_random_state" in refused.stderr
+    assert "is a shard with other split_random_state" in refused.stderr
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def test_files_are_ranked_by_blocks(parts, tmp_path, command):
     assert json.loads((out / "ranking.json").read_text())["settings"]["data"]["files"][1].endswith("part-1.parquet")
     evaluated = command("evaluate", out, parts)
     assert evaluated.code == 2
-    assert "made block by block" in evaluated.stderr
+    assert "ranked block by block" in evaluated.stderr
 
 
 def test_large_files_are_by_themselves(parts, monkeypatch, capsys):
@@ -65,8 +65,8 @@ def test_large_files_are_by_themselves(parts, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--sep", ";"], "--sep cannot be had"),
-        (["--rare", "drop"], "--rare cannot be had"),
+        (["--sep", ";"], "--sep cannot be combined"),
+        (["--rare", "drop"], "--rare cannot be combined"),
         (["--evaluate"], "--evaluate trains on tables in memory"),
     ],
 )

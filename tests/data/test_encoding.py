@@ -135,7 +135,7 @@ def plain_name(level: str | None, counts: dict[str, int]) -> str:
 def test_levels_are_kept_apart_or_pooled_by_frequency(kind):
     counts = counts_of(kind)
     column = column_of(counts)
-    with pytest.warns(UserWarning, match=f"'c' has {len(counts)} categories; the .* are pooled by how often"):
+    with pytest.warns(UserWarning, match=f"'c' has {len(counts)} categories; the .* are pooled by frequency"):
         encoder = pg.ColumnEncoder().fit(pd.DataFrame({"c": column}))
     restored = pg.ColumnEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
     rows = pd.DataFrame({"c": [*column, "never seen", None]})
@@ -219,7 +219,7 @@ def test_levels_of_later_rows_are_known_by_name(change, sizes):
 
 def test_a_name_that_is_no_level_is_taken_for_missing(sizes):
     encoder = pg.ColumnEncoder().fit(sizes)
-    with pytest.warns(UserWarning, match="'size' holds 'tiny', none of its levels, 'none', .*; taken for missing"):
+    with pytest.warns(UserWarning, match="'size' holds 'tiny', none of its levels, 'none', .*; treated as missing"):
         encoded = encoder.transform(sizes.assign(size="tiny"))
     np.testing.assert_array_equal(encoded[:, [0, 2]], [[encoder.medians_[0], 1]] * 60)
 
@@ -295,6 +295,8 @@ def test_a_number_and_its_gaps_are_permuted_together(rng):
         ({"numeric": ["age", "age"]}, "differ"),
         ({"medians": [1.0]}, "a median and an offset for each"),
         ({"medians": [1.0, float("nan"), 2.0, 0.0, 0.0, 0.0]}, "finite numbers"),
+        ({"ranges": {}}, "the lowest and the highest"),
+        ({"ranges": {"age": [None, 3.0]}}, "the lowest and the highest"),
         ({"ordinals": {"zip": ["a"]}}, "of one kind"),
         ({"gaps": ["zip"]}, "of one kind"),
         ({"gaps": ["other"]}, "knows each of its columns"),

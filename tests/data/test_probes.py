@@ -57,5 +57,5 @@ def test_names_tell_probes():
 def test_what_cannot_be_drawn_is_refused(table):
     with pytest.raises(pg.PermGradError, match="at least one probe, got n_probes=0"):
         table.with_probes(0)
-    with pytest.raises(pg.PermGradError, match="called like probes"):
+    with pytest.raises(pg.PermGradError, match="named like them"):
         table.with_probes(3).with_probes(3)

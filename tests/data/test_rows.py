@@ -162,7 +162,7 @@ def test_what_cannot_be_known_of_rows(frame, tmp_path):
     refused("no column 'nobody'", group="nobody")
     refused("must be different columns", group="patient", weight="patient")
     refused("times must be dates or numbers", time="patient")
-    refused("say which rows validate", split="part", time="visit")
+    refused("define the validation rows", split="part", time="visit")
     refused("are in more than one part", split="part", group="patient")
     frame["part"] = np.where(frame["part"] == "test", "train", frame["part"])
     refused("no row is 'test'", split="part")
@@ -178,14 +178,14 @@ def test_what_cannot_be_known_of_rows(frame, tmp_path):
 
 def test_what_cannot_be_split(frame):
     frame["visit"] = 2023
-    with pytest.raises(pg.PermGradError, match="there is but one time"):
+    with pytest.raises(pg.PermGradError, match="there is only one time"):
         of(frame, time="visit").split()
     frame["patient"] = "p"
-    with pytest.raises(pg.PermGradError, match="there is but one group"):
+    with pytest.raises(pg.PermGradError, match="there is only one group"):
         of(frame, group="patient").split()
     frame["visit"] = np.arange(N)
     frame["label"] = np.where(np.arange(N) > 250, "b", "a")
-    with pytest.raises(pg.PermGradError, match="no training row is of class 'b'"):
+    with pytest.raises(pg.PermGradError, match="class 'b' has no training row"):
         of(frame, time="visit").split()
 
 

@@ -46,7 +46,7 @@ def test_what_is_told_is_not_reasoned():
 
 def test_dates_and_words_are_no_numbers():
     y = pd.Series([datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)], name="due")
-    with pytest.raises(pg.PermGradError, match="the target 'due' holds dates; give a number made of them"):
+    with pytest.raises(pg.PermGradError, match="the target 'due' holds dates; convert them to numbers"):
         as_task(y, None)
     with pytest.raises(pg.PermGradError, match="regression needs a numeric target"):
         as_task(pd.Series(["low", "high"], name="y"), "regression")

@@ -130,7 +130,7 @@ def test_saved_and_loaded_predicts_and_ranks_alike(mixed_fit, tmp_path):
     np.testing.assert_allclose(rankings[0].scores, rankings[1].scores, rtol=1e-6, atol=1e-9)
     assert loaded.get_params() == model.get_params()
     files = sorted(path.name for path in (tmp_path / "m").iterdir())
-    assert files == ["estimator.json", "manifest.json", "network.keras"]
+    assert files == ["README.md", "estimator.json", "manifest.json", "network.keras"]
 
 
 def test_the_keras_file_alone_takes_raw_rows(fitted, cancer, tmp_path):
@@ -284,7 +284,7 @@ BAD_FIT = {
     "random_state": ({"random_state": -1}, "random_state must be at least 0"),
     "batch": ({"batch_size": 0}, "batch_size must be positive"),
     "fraction": ({"validation_fraction": 1.0}, "validation_fraction"),
-    "pixels": ({"image_size": 4}, "30 features need as many pixels"),
+    "pixels": ({"image_size": 4}, "30 features need at least 30 pixels"),
     "class weight": ({"class_weight": {"benign": 1}}, "class_weight must name the classes"),
 }
 
@@ -388,13 +388,13 @@ def test_odd_labels_and_names_are_right_or_one_clear_line(rng):
 
 @pytest.mark.parametrize("size", [1e200, 1e-200])
 def test_a_target_that_float32_cannot_hold_is_told_before_training(size, rng):
-    with pytest.raises(pg.PermGradError, match="a network computes in float32, which takes at most 1e\\+15"):
+    with pytest.raises(pg.PermGradError, match="computes in float32 and needs at most 1e\\+15"):
         pg.HybridRegressor(epochs=1).fit(rng.normal(size=(40, 2)), rng.normal(size=40) * size)
 
 
 def test_images_that_do_not_fit_into_memory_are_told_before_training(rng, monkeypatch):
     monkeypatch.setattr("permgrad.estimators.hybrid.free_memory", lambda: 10**9)
-    with pytest.raises(pg.PermGradError, match="images of 800 × 800 pixels take about .* GB of memory"):
+    with pytest.raises(pg.PermGradError, match="images of 800 × 800 pixels needs about .* GB of memory"):
         pg.HybridRegressor(epochs=1, image_size=800).fit(rng.normal(size=(40, 2)), rng.normal(size=40))
 
 

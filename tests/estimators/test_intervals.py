@@ -120,7 +120,7 @@ def test_what_cannot_be(rng, trainings):
     for coverage in (0, 1, -0.1, math.nan):
         with pytest.raises(pg.PermGradError, match="coverage must be between 0 and 1"):
             model.predict_interval(X, coverage)
-    with pytest.raises(pg.PermGradError, match=r"0\.9 takes at least 9 validation rows, this network had 8"):
+    with pytest.raises(pg.PermGradError, match=r"0\.9 needs at least 9 validation rows, this network had 8"):
         model.predict_interval(X, 0.9)
     assert model.predict_interval(X, 8 / 9).shape == (48, 2)
     none = pg.HybridRegressor(**TABULAR, validation_fraction=0.0).fit(X, y)

@@ -108,7 +108,7 @@ def test_few_rows_are_not_ranked_and_bad_input(rows):
     labels = np.where(np.arange(240) < 5, "few", "many")
     found = pg.by_level(Switch(), X, y, by=labels, n_repeats=1)
     assert set(found.rankings) == {ALL, "many"}
-    for by, said in {"z": "no column 'z' to part the rows by", "same": "column 'same' has one value"}.items():
+    for by, said in {"z": "no column 'z' to group the rows by", "same": "column 'same' has a single value"}.items():
         with pytest.raises(pg.PermGradError, match=said):
             pg.by_level(Switch(), X.assign(same=1), y, by=by)
     with pytest.raises(pg.PermGradError, match="a label for each of 240 rows, got 3"):

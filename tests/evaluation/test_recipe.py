@@ -73,12 +73,12 @@ def test_it_goes_on_from_what_is_there(table, tmp_path, monkeypatch):
     monkeypatch.setattr("permgrad.evaluation.recipe.train_once", counted)
     assert pg.rank_recipe(LinearRegression(), table, **given) == whole
     assert numbers == [1]
-    with pytest.raises(pg.PermGradError, match="is of another recipe"):
+    with pytest.raises(pg.PermGradError, match="belongs to another recipe"):
         pg.rank_recipe(LinearRegression(fit_intercept=False), table, **given)
 
 
 def test_what_is_no_recipe_is_refused(table):
-    with pytest.raises(pg.PermGradError, match="expected a pg.Table, whose rows are split anew, got DataFrame"):
+    with pytest.raises(pg.PermGradError, match="expected a pg.Table, which each training splits, got DataFrame"):
         pg.rank_recipe(LinearRegression(), table.X)
     with pytest.raises(pg.PermGradError, match="trainings must be a whole number from 2 to 1,000, got 1"):
         pg.rank_recipe(LinearRegression(), table, trainings=1)

@@ -100,7 +100,7 @@ def test_time_limit_names_what_it_left_out(planted, rankings):
 def test_bad_settings(planted, rankings):
     with pytest.raises(pg.PermGradError, match="between 0 and 1"):
         remove_and_retrain(planted.explained, rankings, TimeLimit(), shares=(0.5, 1.0))
-    with pytest.raises(pg.PermGradError, match="kind, got LogisticRegression"):
+    with pytest.raises(pg.PermGradError, match="ranked estimator, got LogisticRegression"):
         remove_and_retrain(planted.explained, rankings, TimeLimit(), retrain_with=LogisticRegression())
 
 

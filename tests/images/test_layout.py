@@ -143,8 +143,8 @@ BAD = {
     "method": ({"method": "umap"}, "one of 'tinto'"),
     "no size": ({"size": 0}, "whole number of pixels from 1 to 1,024, got 0"),
     "half a pixel": ({"size": 8.5}, "whole number of pixels from 1 to 1,024, got 8.5"),
-    "pixels": ({"size": 3}, "12 features need as many pixels, an image of 3 × 3 has 9; choose size=4"),
-    "igtd pixels": ({"size": 3, "method": "igtd", "unique": False}, "12 features need as many pixels"),
+    "pixels": ({"size": 3}, "12 features need at least 12 pixels, an image of 3 × 3 has 9; choose size=4"),
+    "igtd pixels": ({"size": 3, "method": "igtd", "unique": False}, "12 features need at least 12 pixels"),
 }
 
 

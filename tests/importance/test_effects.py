@@ -61,7 +61,7 @@ def test_tables_and_html(effects):
     assert "&lt;dose&gt;" in shown
     assert "<dose>" not in shown
     assert "partial dependence: log-odds of &#x27;y&#x27;, 10 rows" in shown
-    with pytest.raises(pg.PermGradError, match="no effect of 'other' was measured, but of '<dose>'"):
+    with pytest.raises(pg.PermGradError, match="no effect of 'other' was measured; there are effects of '<dose>'"):
         three["other"]
 
 

@@ -64,7 +64,7 @@ def test_parts_of_an_estimators_columns(rng, tmp_path):
     pg.rank_features(
         model, X, y + 0.01, budget=pg.Budget(part=(2, 2), checkpoint=tmp_path / "o.npz"), formula="last in"
     )
-    with pytest.raises(pg.PermGradError, match=r"o\.npz is of another .*data.* than"):
+    with pytest.raises(pg.PermGradError, match=r"o\.npz belongs to another .*data.* than"):
         join([tmp_path / "1" / "m.npz", tmp_path / "o.npz"], tmp_path / "both.npz")
     pg.rank_features(model, X, y, budget=pg.Budget(checkpoint=tmp_path / "game.npz"))
     with pytest.raises(pg.PermGradError, match="a game, which has no parts"):

@@ -45,10 +45,12 @@ def test_each_group_gets_a_sentence():
     groups = [("a", "b"), ("c", "d"), ("e", "f")]  # f saves nothing
     said = redundancy(ranking([0.5, 0.4, 0.3, 0.2, 0.25, 0.0], [0.0, 0.0, 0.0, 0.1, 0.0, 0.0], groups))
     assert said == [
-        "a and b tell much the same: on their own they save 0.4 to 0.5, beside the others each is hardly missed (0).",
-        "c tells much the same as d: on its own it saves 0.3, beside the others it is hardly missed (0).",
-        "e saves much on its own and is hardly missed, though no single column goes with it closely: others together"
-        " tell the same.",
+        "a and b carry much the same information: on their own they save 0.4 to 0.5, but beside the others each is"
+        " hardly missed (0).",
+        "c carries much the same information as d: on its own it saves 0.3, but beside the others it is hardly missed"
+        " (0).",
+        "e saves much on its own but is hardly missed, though no single column correlates closely with it: other"
+        " columns together carry the same information.",
     ]
 
 
@@ -75,7 +77,7 @@ def test_copies_are_redundant_and_a_column_that_stands_alone_is_not(rng):
     assert found.settings["alike"] == [list("abcdef")]
     assert sorted(redundant_columns(found)) == list("abcdef")
     (said,) = redundancy(found)
-    assert "and 2 more tell much the same: on their own they save 0." in said
+    assert "and 2 more carry much the same information: on their own they save 0." in said
 
 
 @pytest.mark.slow

@@ -185,5 +185,5 @@ def test_what_rows_cannot_be():
     target = Target(np.zeros(4), Task(1), None)
     with pytest.raises(pg.PermGradError, match="one number of at least 0 for each of 4 rows"):
         target.counting([1, 1, 1], None)
-    with pytest.raises(pg.PermGradError, match="there is but one, two are needed"):
+    with pytest.raises(pg.PermGradError, match="need at least two groups, got one"):
         target.counting(None, pd.Series(["p"] * 4))

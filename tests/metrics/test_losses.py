@@ -30,7 +30,7 @@ def test_inputs_are_checked():
     rows = keras.Input((2,))
     model = keras.Model(rows, layers.Dense(1)(rows))
     for inputs, message in [
-        (np.array([[1.0, np.nan]]), "finite and none missing"),
+        (np.array([[1.0, np.nan]]), "finite, without missing values"),
         (np.array([["a", "b"]]), "numeric arrays"),
         ({"rows": np.ones((1, 2))}, "numeric arrays"),
         (np.ones((0, 2)), "at least 1"),

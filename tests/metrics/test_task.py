@@ -97,8 +97,8 @@ def test_what_is_ambiguous_can_be_said(output, task, classes, expected):
         (Output(3, "linear"), ONE_HOT, "one-hot rows: classes, or values"),
         (Output(3, "softmax", "values"), ONE_HOT, "one-hot rows: classes, or values"),
         (Output(1, "sigmoid"), HALVES, "shares between 0 and 1.*binary_crossentropy.*task='regression'"),
-        (Output(1, "sigmoid", "binary", from_logits=True), BITS, "ends in a sigmoid, and .* from_logits=True"),
-        (Output(1, "softmax"), BITS, "always says 1; let it end in a sigmoid"),
+        (Output(1, "sigmoid", "binary", from_logits=True), BITS, "ends in a sigmoid, but .* from_logits=True"),
+        (Output(1, "softmax"), BITS, "is always 1; let the model end in a sigmoid"),
         (Output(3, "softmax"), np.array([0, 7, 1]), "class numbers from 0 to 2 or one-hot rows of 3"),
         (Output(3, "softmax"), HALVES, "class numbers from 0 to 2"),
         (Output(1, "sigmoid", "binary"), NUMBERS, "class numbers from 0 to 1"),
@@ -175,5 +175,5 @@ def test_an_answer_that_knows_no_row(rng):
 
 
 def test_logits_are_no_probabilities():
-    with pytest.raises(pg.PermGradError, match="or compile it with a loss of from_logits=True"):
+    with pytest.raises(pg.PermGradError, match="or compile it with a loss that has from_logits=True"):
         of_classes(SIGMOID, 2).losses(np.array([1]), np.array([[3.0]]))

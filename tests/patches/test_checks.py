@@ -99,7 +99,7 @@ def test_all_of_it_is_listed(spoiled, capfd):
 
 
 def test_strict_stops(spoiled, directory):
-    with pytest.raises(pg.PermGradError, match="strict checks were asked for"):
+    with pytest.raises(pg.PermGradError, match="strict checks were requested"):
         pg.check_patches(spoiled[0], strict=True)
     assert pg.check_patches(directory, strict=True).problems.empty
 
@@ -174,7 +174,7 @@ def test_other_layouts(tmp_path, directory):
     with pytest.raises(pg.PermGradError, match="must have columns 'id' and 'label'"):
         pg.check_patches(tmp_path)
     (tmp_path / "train_labels.csv").write_text("id,label\na,1\n")
-    with pytest.raises(pg.PermGradError, match="patches are looked for there"):
+    with pytest.raises(pg.PermGradError, match="it should hold the patches"):
         pg.check_patches(tmp_path)
     (tmp_path / "train").mkdir()
     with pytest.raises(pg.PermGradError, match="labelled 1 are needed, found none at all"):

@@ -46,7 +46,7 @@ def test_a_patch_without_a_group_is_left_out_and_named(directory, slides):
     row = found.problems[found.problems["kind"] == "id without group"].iloc[0]
     assert (row["id"], row["consequence"]) == (table["id"].iloc[0], "left out")
     pd.concat([table, table.iloc[:1].assign(group="other")]).to_csv(slides, index=False)
-    with pytest.raises(pg.PermGradError, match="each id has one group"):
+    with pytest.raises(pg.PermGradError, match="each id must have one group"):
         pg.check_patches(directory, groups=slides)
     table.rename(columns={"group": "patient"}).to_csv(slides, index=False)
     with pytest.raises(pg.PermGradError, match="must have columns 'id' and 'group'"):

@@ -67,7 +67,7 @@ def test_a_network_that_ends_in_a_sigmoid_says_the_same(model, patches):
 def test_a_network_that_says_more_than_one_number(units, activation, patches):
     pixels = keras.Input((48, 48, 3))
     end = keras.layers.Dense(units, activation)(keras.layers.GlobalAveragePooling2D()(pixels))
-    with pytest.raises(pg.PermGradError, match="one logit of a patch, got one of 2 outputs"):
+    with pytest.raises(pg.PermGradError, match="with one logit, got one with 2 outputs"):
         pg.predict_patches(keras.Model(pixels, end), patches)
 
 
@@ -78,7 +78,7 @@ def test_submission(tmp_path, monkeypatch):
     pg.write_submission(path, ["b", "a"], [0.5, 0.75], column="probability")
     assert pd.read_csv(path)["probability"].tolist() == [0.5, 0.75]
     for bad in ([2.5, -1.0], [np.nan, 0.5]):
-        with pytest.raises(pg.PermGradError, match="numbers from 0 to 1"):
+        with pytest.raises(pg.PermGradError, match="probabilities from 0 to 1"):
             pg.write_submission(path, ["b", "a"], bad)
     with pytest.raises(pg.PermGradError, match="must come once"):
         pg.write_submission(path, ["a", "a"], [0.5, 0.5])

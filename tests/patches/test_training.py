@@ -184,7 +184,7 @@ def test_the_best_epoch_may_be_kept_and_a_step_is_traced_once(patches, monkeypat
 def test_bad_input(patches):
     with pytest.raises(pg.PermGradError, match="schedule must be one of 'constant', 'cosine', 'one_cycle', got 'step'"):
         config(schedule="step")
-    with pytest.raises(pg.PermGradError, match="gradual unfreezing takes at least 2 epochs"):
+    with pytest.raises(pg.PermGradError, match="gradual unfreezing needs at least 2 epochs"):
         config(unfreezing="gradual")
     with pytest.raises(pg.PermGradError, match="positive_weight must be"):
         config(positive_weight="even")

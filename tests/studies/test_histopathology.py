@@ -125,7 +125,7 @@ def test_recipes_are_the_baseline_with_changes():
 def test_mistakes_are_noticed_before_hours_of_training(check, tmp_path, monkeypatch):
     for change, message in {
         "variants={larger: {image_sise: 288}}": r"variants\.larger: image_sise",
-        "variants={slow: {unfreezing: gradual, epochs: 1}}": r"variants\.slow: gradual unfreezing takes at least 2",
+        "variants={slow: {unfreezing: gradual, epochs: 1}}": r"variants\.slow: gradual unfreezing needs at least 2",
         "small_cnn.epochs=0": r"small_cnn: epochs: .*greater than or equal to 1, got 0",
         "grid.changes={schedul: cosine}": r"grid\.changes: schedul",
         "small_cnn.augmentation=null": r"small_cnn: augmentation: expected what is changed of it, .*got None",
@@ -143,7 +143,7 @@ def test_mistakes_are_noticed_before_hours_of_training(check, tmp_path, monkeypa
 
 
 def test_strict_settings_stop_at_a_patch_that_cannot_be_read(directory):
-    with pytest.raises(pg.PermGradError, match="strict checks were asked for"):
+    with pytest.raises(pg.PermGradError, match="strict checks were requested"):
         study.check_data(read(f"data.directory='{directory}'", "data.strict=true"))
 
 

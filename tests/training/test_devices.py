@@ -74,7 +74,7 @@ def test_batches_are_of_a_multiple_of_the_devices_and_every_row_has_its_turn(rng
         seen |= set(np.concatenate(parts))
         batches.on_epoch_end()
     assert len(seen) == 47
-    with pytest.raises(pg.PermGradError, match="2 rows cannot be split among 3 devices"):
+    with pytest.raises(pg.PermGradError, match="2 rows cannot be split between 3 devices"):
         Batches(X[:2], X[:2, 0], batch_size=2, random_state=0, parts=3)
     assert [len(part) for part in _in_parts((X, X[:, 0]), 3)] == [45, 45]
     assert _in_parts((X[:2], X[:2, 0]), 3) is None

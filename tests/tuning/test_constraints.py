@@ -116,7 +116,7 @@ def test_a_study_in_which_nothing_is_within_says_so(job):
 
 def test_a_study_keeps_its_constraints(job):
     run(job({"parameters": 50}))
-    with pytest.raises(pg.PermGradError, match=r"begun otherwise: constraints parameters was 50, is 60"):
+    with pytest.raises(pg.PermGradError, match=r"created differently: constraints parameters was 50, is 60"):
         run(job({"parameters": 60}))
 
 

@@ -89,7 +89,7 @@ def test_it_listens_on_the_loopback_address_alone_and_refuses_what_is_no_study(t
             urllib.request.urlopen(foreign)  # noqa: S310
         with pytest.raises(pg.PermGradError, match="cannot listen on port"):
             make_server(job.directory, None, int(url.split(":")[2].split("/")[0]))
-    with pytest.raises(pg.PermGradError, match="no results directory of `permgrad tune`"):
+    with pytest.raises(pg.PermGradError, match="not a results directory of `permgrad tune`"):
         make_server(tmp_path, None, 0)
     with pytest.raises(pg.PermGradError, match="which study"):
         make_server(None, None, 0)

@@ -152,7 +152,7 @@ def test_a_study_of_somebody_else_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/s.db"
     study = optuna.create_study(storage=url, study_name="s")
     study.tell(study.ask(), 1.0)
-    with pytest.raises(pg.PermGradError, match="not begun by permgrad"):
+    with pytest.raises(pg.PermGradError, match="did not create study"):
         opened(url)
 
 

@@ -152,7 +152,7 @@ def test_a_study_is_not_continued_with_anything_else(tuned, table, change, messa
 def test_another_study_does_not_get_into_the_same_directory(tuned, table):
     before = sorted(tuned.directory.rglob("*"))
     for given in ({"study_name": "other"}, {"storage": f"journal://{tuned.directory.parent}/s.journal"}):
-        with pytest.raises(pg.PermGradError, match="is of study 'small' in sqlite.*; choose another directory"):
+        with pytest.raises(pg.PermGradError, match="belongs to study 'small' in sqlite.*; choose another directory"):
             pg.tune(table, n_trials=1, out=tuned.directory, **FAST, **given)
     assert sorted(tuned.directory.rglob("*")) == before
 
@@ -268,6 +268,6 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(table, tmp_pa
 
 def test_a_directory_of_something_else_is_kept(table, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(pg.PermGradError, match="holds other files than a study's"):
+    with pytest.raises(pg.PermGradError, match="holds files that do not belong to a study"):
         pg.tune(table, out=tmp_path, **FAST)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -172,7 +172,7 @@ def test_what_goes_wrong_after_training_is_a_failure_with_its_reason_too(job, mo
     study = run(job(n_trials=1, metrics=("accuracy", "parameters")))
     reasons = [trial.user_attrs.get(FAILURE, "") for trial in study.trials]
     assert "No space left" in reasons[0]
-    assert "which is no finite number" in reasons[1]
+    assert "not as finite numbers" in reasons[1]
     assert reasons[2] == ""
 
 

@@ -31,31 +31,31 @@ def correlated_groups(
     *,
     columns: Mapping[str, Sequence[int]] | None = None,
 ) -> list[dict[str, list[str]]]:
-    """Cluster features whose rank correlation is high, from coarse to fine.
+    """Cluster features with a high rank correlation, from coarse to fine.
 
-    Average linkage on ``1 - |Spearman's correlation|``; of features with several columns (categories) the
-    largest among their columns counts.
+    The method is average linkage on ``1 - |Spearman's correlation|``. For features with several columns (categories),
+    the largest correlation among their columns counts.
 
     Parameters
     ----------
     X : DataFrame or array of shape (n_rows, n_columns)
-        Numbers, none missing.
+        Numbers, without missing values.
     thresholds : float or sequence of float
-        Mean correlations, in (0, 1), above which clusters are joined; ascending gives levels from coarse to fine.
+        Mean correlations, in (0, 1), above which clusters are joined. Ascending values give levels from coarse to fine.
     columns : mapping of str to positions, optional
-        Features of several columns; by default each column is one, under its name or ``x0``, ``x1``, ...
+        Features with several columns; by default each column is a feature, with its name or ``x0``, ``x1``, ...
 
     Returns
     -------
     list of dict
-        One for each threshold: group name → the features in it, in the table's order. Every feature is in one
-        group; one that is alone keeps its name, others are named by their first two members. The groups of each
-        level are parts of those of the level before.
+        One for each threshold: group name → its features, in the table's order. Every feature is in one group. A group
+        of one feature has the feature's name; other groups are named after their first two members. The groups of each
+        level are subsets of those of the level before.
 
     Raises
     ------
     PermGradError
-        For thresholds out of range or not ascending, and where more than 20,000 features hang together.
+        If thresholds are out of range or not ascending, or more than 20,000 features are connected.
 
     Notes
     -----
@@ -65,6 +65,12 @@ def correlated_groups(
     References
     ----------
     Toloşi & Lengauer, Bioinformatics 27 (2011): importance divided among correlated features.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"a": range(20), "b": range(0, 40, 2), "c": [1, 2, 3, 0] * 5})
+    >>> pg.correlated_groups(X, thresholds=0.5)
+    [{'a + b': ['a', 'b'], 'c': ['c']}]
     """
     levels = [thresholds] if isinstance(thresholds, (int, float)) else list(thresholds)
     if not levels or min(levels) <= 0 or max(levels) >= 1 or sorted(set(levels)) != levels:

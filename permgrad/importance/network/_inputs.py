@@ -239,11 +239,11 @@ class Rows:
                 seen = numbers.astype(self.dtype)
             if numbers.dtype.kind in "iu" and (seen.astype(numbers.dtype) != numbers).any():
                 raise PermGradError(
-                    f"inputs hold whole numbers that {self.dtype} merges (float32: above {MOST_EXACT:,}); number what"
-                    " they stand for from 0, take a constant off, or give the model an input of an integer dtype"
+                    f"inputs hold whole numbers that {self.dtype} cannot tell apart (float32: above {MOST_EXACT:,});"
+                    " number the codes from 0, subtract a constant, or give the model an input of an integer dtype"
                 )
             if not np.isfinite(seen).all():
-                raise PermGradError("inputs must be finite and none missing; impute or drop first")
+                raise PermGradError("inputs must be finite, without missing values; impute or drop them first")
 
     def _dense(self, rows: Any) -> np.ndarray:
         return np.asarray(rows.toarray() if sparse.issparse(rows) else rows, self.dtype)

@@ -39,8 +39,7 @@ def split_at_convolution(model: Any, layer: str = "last") -> tuple[Any, Any]:
                 return keras.Model(model.inputs[0], split), _rest(split, model.outputs[0])
     named = "" if layer in ("last", "first") else f"{layer!r} "
     raise PermGradError(
-        f"no convolution {named}in the image branch to look at: none is followed by an image that everything after it"
-        " depends on"
+        f"found no suitable convolution {named}in the image branch: all that follows must depend on its output"
     )
 
 
@@ -59,7 +58,7 @@ def split_at_image(model: Any) -> tuple[Any, Any]:
     images = [tensor for node in graph.nodes for tensor in node.outputs if len(tensor.shape) == 4]
     split = next((tensor for tensor in images if graph.separates(tensor)), None)
     if split is None:
-        raise PermGradError("no image in the image branch to look at")
+        raise PermGradError("found no image in the image branch")
     return keras.Model(model.inputs[0], split), keras.Model(split, model.outputs[0])
 
 

@@ -73,7 +73,7 @@ class Target:
         if row_groups is not None:
             groups = RowFacts.of(len(self.y), groups=row_groups).codes()
             if groups is not None and groups.max() < 1:
-                raise PermGradError("groups of rows are what intervals draw anew; there is but one, two are needed")
+                raise PermGradError("intervals resample groups of rows and need at least two groups, got one")
         return replace(self, weights=weights, groups=groups)
 
     def marks(self) -> dict[str, str]:

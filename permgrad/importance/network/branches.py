@@ -49,6 +49,12 @@ class CutModel:
     """A model as branches and head: ``head([b.encoder(input of b) for b in branches])`` is its output.
 
     A model with a single branch has the identity as its head.
+
+    Examples
+    --------
+    >>> cut = pg.cut_model(clf.network_)
+    >>> [branch.kind for branch in cut.branches]
+    ['tabular', 'image']
     """
 
     model: Any
@@ -59,27 +65,44 @@ class CutModel:
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """Return what `make` returned when it was first asked for under this key: compiled functions, mostly.
 
-        They hold no weights of their own, so they stay right when the model is trained further; `cut_model` sees to
-        it where they would not.
+        They hold no weights of their own, so they stay correct when the model is trained further; `cut_model` handles
+        the cases in which they would not.
+
+        Examples
+        --------
+        >>> cut = pg.cut_model(clf.network_)
+        >>> cut.once("an example", lambda: 3), cut.once("an example", lambda: 4)
+        (3, 3)
         """
         if key not in self._compiled:
             self._compiled[key] = make()
         return self._compiled[key]
 
     def of_kind(self, kind: str) -> list[Branch]:
-        """Return the branches of this kind."""
+        """Return the branches of this kind.
+
+        Examples
+        --------
+        >>> len(pg.cut_model(clf.network_).of_kind("image"))
+        1
+        """
         return [branch for branch in self.branches if branch.kind == kind]
 
 
 def cut_model(model: Any) -> CutModel:
     """Find the branches of a Keras functional model with one output.
 
-    The same model gives the same object again, with all that explainers compiled for it.
+    The same model gives the same object again, with everything that explainers compiled for it.
 
     Raises
     ------
     PermGradError
-        If the model is no functional model, has several outputs, or its branches never meet.
+        If the model is not functional, has several outputs, or its branches never meet.
+
+    Examples
+    --------
+    >>> pg.cut_model(clf.network_) is pg.cut_model(clf.network_)
+    True
     """
     cut, parts = getattr(model, "_permgrad_cut", (None, []))
     now = _parts_compiled_in(model)
@@ -108,7 +131,7 @@ def _cut(model: Any) -> CutModel:
     if reach[id(model.outputs[0])] != frozenset(range(len(roots))):
         raise PermGradError(
             f"the model's {len(roots)} branches never meet: not all of its inputs reach the output"
-            " through one merging layer; explain each model on its own"
+            " through one merging layer; explain each part as a model of its own"
         )
     codes = [graph.fusion_inputs(reach, i, root) for i, root in enumerate(roots)]
     kinds = ["image" if graph.has_image(reach, i, root) else "tabular" for i, root in enumerate(roots)]

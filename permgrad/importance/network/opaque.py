@@ -152,7 +152,7 @@ def _as_numbers(rows: Any) -> np.ndarray:
     usable = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
     unusable = [name for i, name in enumerate(frame) if not usable[i] or frame.iloc[:, i].isna().any()]
     if unusable:
-        raise PermGradError(f"expected columns of numbers, none missing; not so are {listing(unusable)}")
+        raise PermGradError(f"expected numeric columns without missing values; these are not: {listing(unusable)}")
     return frame.to_numpy(np.float32)
 
 
@@ -162,7 +162,7 @@ def response_of(model: Any, task: str | None) -> tuple[Callable[[Any], Any], boo
         return model.predict_proba, True
     if task == "classification" or (task is None and np.size(getattr(model, "classes_", ()))):
         raise PermGradError(
-            f"{type(model).__name__} has no predict_proba, and log loss needs probabilities; wrap it in scikit-learn's"
+            f"{type(model).__name__} has no predict_proba, but log loss needs probabilities; wrap it in scikit-learn's"
             " CalibratedClassifierCV, or use score_importance with scoring='accuracy'"
         )
     if not hasattr(model, "predict"):
@@ -199,11 +199,13 @@ def _class_numbers(y: Any, labels: list[Any]) -> np.ndarray:
 def predictions_of(answer: Any, n_rows: int) -> np.ndarray:
     """Return predictions as (n_rows, n_outputs), float64."""
     if isinstance(answer, list) and answer and np.ndim(answer[0]) == 2:
-        raise PermGradError("the model predicts several targets at once; give one that predicts a single one")
+        raise PermGradError("the model predicts several targets at once; pass a model with a single target")
     try:
         values = np.asarray(answer).astype(float)
     except (TypeError, ValueError) as error:
-        raise PermGradError(f"the model predicts no numbers: {error}; pass one with predict_proba") from error
+        raise PermGradError(
+            f"the model's predictions are not numbers: {error}; pass a model with predict_proba"
+        ) from error
     if len(np.atleast_1d(values)) != n_rows or not np.isfinite(values).all():
         raise PermGradError(f"expected a finite prediction for each of {n_rows} rows, got shape {values.shape}")
     return values.reshape(n_rows, -1)
@@ -220,8 +222,8 @@ class NetworkOfTable:
         self.order = list(range(rows.shape[1]))
         if (inputs and sum(widths) != rows.shape[1]) or (self.split and max(widths) > 1):
             raise PermGradError(
-                f"the model takes {listing(widths)} numbers of a row, the table has {rows.shape[1]} columns"
-                f"{'' if names is None else ': ' + listing(names)}; leave out what is no input of it"
+                f"the model takes {listing(widths)} numbers per row, the table has {rows.shape[1]} columns"
+                f"{'' if names is None else ': ' + listing(names)}; leave out columns that are not its inputs"
             )
         if self.split and names is not None:
             wanted = [str(tensor.name) for tensor in inputs]

@@ -55,103 +55,110 @@ def permutation_importance(
     verbose: bool = False,
     n_jobs: int | None = None,
 ) -> FeatureRanking:
-    """Permute each feature and measure the increase of the loss.
+    """Permute each feature and measure how much the loss increases.
 
-    Exact: the numbers are those of a loop that permutes, predicts and measures, to the rounding of the network's
-    precision (under mixed precision the first layer's sums are float32's here). What a
-    permutation cannot change is not computed again: branches that are not permuted, rows in which the
-    permuted column holds the same value, and in a branch that begins with a Dense layer (behind scaling,
-    a selector, BatchNorm or an embedding of each column) the product of all other columns. Of an image, what the
-    feature's pixels can change of each convolution's output is computed, and the rest is kept (`WindowedBranch`).
+    The method is exact: the numbers equal those of a loop that permutes, predicts and measures, up to the rounding of
+    the network's precision (under mixed precision, the sums of the first layer are float32 here). Nothing that a
+    permutation cannot change is computed again: branches that are not permuted; rows in which the permuted column holds
+    the same value; and, in a branch that begins with a Dense layer (behind scaling, a selector, BatchNorm or an
+    embedding of each column), the product of all other columns. For an image, only the part of each convolution's
+    output that the feature's pixels can change is computed (`WindowedBranch`).
 
     Parameters
     ----------
     model : keras.Model
-        A functional model with the branch that is to be permuted: the only one, or one of several (see
-        `cut_model`).
+        A functional model with the branch to permute: the only one, or one of several (see `cut_model`).
     inputs : array or list of arrays
-        One for each of the model's inputs; the tabular one of shape (n_rows, n_columns). In memory,
-        memory-mapped, or sparse (`scipy.sparse`), which are read in blocks.
+        One for each input of the model; the tabular one has shape (n_rows, n_columns). They may be in memory,
+        memory-mapped, or sparse (`scipy.sparse`); the latter are read in blocks.
     y : array of shape (n_rows,) or (n_rows, n_outputs)
         Class numbers (or one-hot rows), target values, or shares between 0 and 1.
     via : {"tabular", "image", "both"}
-        Which branch sees the permuted feature; the other sees the rows as they are. In an image only the
-        feature's own pixel changes. "both" permutes both by the same row order: all that the network
-        relies on.
+        Which branch sees the permuted feature; the other branch sees the unchanged rows. In an image, only the
+        feature's own pixel changes. "both" permutes both branches by the same row order, and so measures all of the
+        network's reliance.
     layout : FeatureLayout, optional
-        Where the features sit in the image, for a model whose image is an input of its own. Features that
-        share a pixel there are permuted together.
+        Where the features sit in the image, for a model with a separate image input. Features that share a pixel are
+        permuted together.
     features : sequence of str, optional
         Names of the columns; by default a DataFrame's own, or the layout's.
     groups : mapping of str to column positions, optional
-        Features of several columns (a one-hot encoded category): permuted together, by one row order.
+        Features with several columns (such as a one-hot encoded category): permuted together, by one row order.
     classes : sequence, optional
-        Class names; given classes mean that `y` holds class numbers.
+        Class names; if given, `y` holds class numbers.
     task : {"classification", "regression"}, optional
-        What the output is for. By default the model says it by how it ends and by the loss that it is compiled with,
-        see `permgrad.metrics.task.understand`; where that is ambiguous, there is an error.
+        What the output means. By default it is inferred from the last layer and the compiled loss, see
+        `permgrad.metrics.task.understand`; if that is ambiguous, an error is raised.
     output : int or str, optional
-        Which output, by position or name, of a model that has several.
+        Which output to use, by position or name, if the model has several.
     sample_weight : array of shape (n_rows,), optional
-        How many rows each stands for: in all means, and in how often it gives its value to others. Only ratios matter.
+        How many rows each row stands for: in all means, and in how often its value is given to other rows. Only ratios
+        matter.
     row_groups : array of shape (n_rows,), optional
-        Labels of rows that were drawn together, such as a patient's: intervals draw groups anew, and a p-value tests
-        the groups' sums.
+        Labels of rows that were drawn together, such as those of a patient: intervals resample groups, and p-values
+        test the sums of groups.
     conditional : bool
-        Permute each feature only among rows for which the other columns (of groups or not) predict the same of it,
-        see `AlikeRows`. The score is then what the feature has to tell that the others have not, and features
-        that correlate with relevant ones are not taken for relevant. Needs the columns as one dense array.
+        Permute each feature only among rows for which the other columns predict the same value of it, see `AlikeRows`.
+        The score then measures what the feature adds to the other columns, and features that merely correlate with
+        relevant ones are not flagged. It needs the columns as one dense array.
     n_repeats : int
         Independent permutations of each feature.
     random_state : int
-        Feature number g in repeat r is permuted by ``numpy.random.default_rng([random_state, g, r])``.
-        Of the bootstrap, too.
+        Feature number g in repeat r is permuted by ``numpy.random.default_rng([random_state, g, r])``. It also seeds
+        the bootstrap.
     budget : Budget
         Memory, time and checkpoint.
     verbose : bool
         Show a progress bar with the time left.
     n_jobs : int, optional
-        Processes, each of which permutes blocks of the features; -1 for one a core. By default what
-        ``joblib.parallel_config`` says, where the work takes minutes: a process takes some ten seconds to begin. Scores
-        are the same up to rounding, see `permgrad.parallel.run`. The model's layers must be Keras's or this package's.
+        Processes, each of which permutes blocks of the features; -1 for one per core. By default what
+        ``joblib.parallel_config`` says, if the work takes minutes, because a process takes about ten seconds to start.
+        Scores are the same up to rounding, see `permgrad.parallel.run`. All layers must belong to Keras or to this
+        package.
 
     Returns
     -------
     FeatureRanking
-        ``scores``: mean loss of all rows, permuted minus unpermuted, averaged over repeats; ``std`` over
-        repeats. ``class_scores``: the same over the rows whose true class it is (0 for a class without
-        rows). Loss: cross-entropy, of logits and of probabilities (these are clipped to 1e-7), or squared error in the
-        target's unit squared; of several outputs without classes their mean.
-        ``low``, ``high`` and the ranks' intervals: a bootstrap of the rows' mean differences over repeats, so
-        of rows and repeats both; a row counts as one that takes a value and as one that gives. ``p_values``: see below.
-        ``method``: "permutation", "image_permutation" or "end_to_end", by `via`; "conditional".
+        ``scores``: mean loss over all rows, permuted minus unpermuted, averaged over repeats; ``std`` over repeats.
+        ``class_scores``: the same over the rows of each class (0 for a class without rows). The loss is cross-entropy,
+        of logits or of probabilities (clipped to 1e-7), or squared error in the target's unit squared; for several
+        outputs without classes, their mean. ``low``, ``high`` and the intervals of ranks: a bootstrap of the rows' mean
+        differences over repeats, so over rows and repeats; each row counts both as one that takes a value and as one
+        that gives. ``p_values``: see below. ``method``: "permutation", "image_permutation" or "end_to_end", depending
+        on `via`; or "conditional".
 
     Raises
     ------
     PermGradError
-        If the model has no such branch, inputs do not fit, what its output means is ambiguous, the checkpoint belongs
-        to other work, or fewer than 20 rows are to be permuted conditionally.
+        If the model has no such branch, inputs do not fit, the meaning of the output is ambiguous, the checkpoint
+        belongs to other work, or `conditional` is true with fewer than 20 rows.
 
-    Notes
-    -----
-    Without ``conditional``, a p-value tests that the mean difference of the rows' losses, permuted minus unpermuted, is
-    not above 0: whether *this network* gains by the feature. A network that leans on a feature that merely
-    correlates with a relevant one does, and is found out so. The rows are what was drawn independently: each row's
-    differences are averaged over repeats, and one paired, one-sided t-test is made of the rows' means.
-    (With groups of rows, of the groups' sums. The bins of rows alike are made of rows, whatever their group.)
+    Notes ----- Without ``conditional``, the null hypothesis of a p-value is that the mean difference of the rows'
+    losses, permuted minus unpermuted, is not above 0. The p-value asks whether *this network* gains by the feature. A
+    network that relies on a feature that merely correlates with a relevant one does gain by it, so the p-value is
+    small. Rows are the independent units: each row's differences are averaged over repeats, and the rows' means enter
+    one paired, one-sided t-test. (With groups of rows, the groups' sums do. Bins of similar rows are formed regardless
+    of groups.)
 
-    With ``conditional=True`` a p-value tests that the target is independent of the feature, given the other columns,
-    against that the network's use of the feature goes with the target: see `independence_p_value`, a t-test of
-    rows' products, which draws nothing. It holds for any network as far as the ties among columns are learned from
-    these rows, by ridge, kernel and trees, and as what is left to learn falls with the number of rows as usual. With
-    few rows per column it may flag too much; `docs/evidence.md` has the figures. Where what is left to learn is more
-    than half of what would be tested without that, a warning names the features, and ``settings["untold"]`` has the
-    share.
+    With ``conditional=True``, the null hypothesis is that the target is independent of the feature, given the other
+    columns; the alternative is that the network's use of the feature is related to the target. See
+    `independence_p_value`: a t-test of products over rows, without random draws. It is valid for any network as far as
+    ridge, kernel regression and trees can learn the dependence among columns from these rows, and as far as what is
+    left to learn falls with the number of rows as usual. With few rows per column it may flag too many features;
+    `docs/evidence.md` has the figures. If what is left to learn is more than half of what would otherwise be tested, a
+    warning names the features, and ``settings["untold"]`` has the share.
 
     References
     ----------
     Breiman, Random Forests (2001); Fisher, Rudin & Dominici, JMLR 20 (2019). p-values: Watson & Wright, Machine
     Learning 110 (2021), conditional predictive impact; Shah & Peters, Annals of Statistics 48 (2020).
+
+    Examples
+    --------
+    >>> encoded, numbers = clf.encoder_.transform(test.X), np.searchsorted(clf.classes_, test.y)
+    >>> found = pg.permutation_importance(clf.network_, encoded, numbers, n_repeats=2)
+    >>> found.scores.shape, found.method
+    ((4,), 'permutation')
     """
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output)

@@ -30,11 +30,11 @@ def score_importance(
     n_repeats: int = 5,
     random_state: int = 0,
 ) -> FeatureRanking:
-    """Permute each column and measure the fall of a score.
+    """Permute each column and measure how much a score falls.
 
-    For any fitted estimator, of this package or scikit-learn's. (By the loss, exactly and faster:
-    `permutation_importance` and an estimator's ``rank_features``.) Repeats and columns are predicted
-    together, as many as memory allows.
+    It works for any fitted estimator, of this package or of scikit-learn. (`permutation_importance` and the estimators'
+    ``rank_features`` measure the loss, and are faster.) Repeats and columns are predicted together, as many as memory
+    allows.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def score_importance(
     scoring : str or callable
         See `get_scorer`: "accuracy", "recall[malignant]", "roc_auc", ...
     sample_weight : array of shape (n_rows,), optional
-        How many rows each stands for: in the score, which must take ``sample_weight``, and in how often a row gives its
-        value to others. Only ratios matter. By default the weights of a `Table`.
+        How many rows each row stands for: in the score, which must accept ``sample_weight``, and in how often its value
+        is given to other rows. Only ratios matter. By default the weights of a `Table`.
     n_repeats : int
         Independent permutations of each column.
     random_state : int
@@ -55,23 +55,30 @@ def score_importance(
     Returns
     -------
     FeatureRanking
-        ``scores``: the score less that of the permuted table, in the score's unit, averaged over repeats; ``std``
-        over repeats (ddof 1). ``method``: "score_permutation". ``settings["baseline_score"]``: nothing permuted.
+        ``scores``: the score minus that of the permuted table, in the score's unit, averaged over repeats; ``std`` over
+        repeats (ddof 1). ``method``: "score_permutation". ``settings["baseline_score"]``: the score without
+        permutation.
 
     Raises
     ------
     PermGradError
-        For a scorer that does not exist or takes no weights, rows, targets and weights that do not fit, or fewer than
-        one repeat.
+        If the scorer does not exist or accepts no weights, if rows, targets and weights do not fit, or if `n_repeats`
+        is less than 1.
 
     Notes
     -----
-    A score that counts rows moves in steps of one row: with 91 rows, an accuracy falls by multiples of 0.011 in each
-    repeat. A loss tells apart what such a score cannot.
+    A score that counts rows changes in steps of one row: with 91 rows, accuracy falls by multiples of 0.011 in each
+    repeat. A loss distinguishes columns that such a score cannot.
 
     References
     ----------
     Breiman, Random Forests (2001); `sklearn.inspection.permutation_importance`.
+
+    Examples
+    --------
+    >>> found = pg.score_importance(logistic, test.X, test.y, scoring="accuracy", n_repeats=2)
+    >>> found.method, found.scores.shape
+    ('score_permutation', (4,))
     """
     check_repeats(n_repeats)
     scorer = get_scorer(scoring)

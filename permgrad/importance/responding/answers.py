@@ -217,7 +217,7 @@ def answers_of(
     answers = Answers(columns, respond, None if labels is None else tuple(map(str, labels)), unseen, **known)
     if answers.classes is None and answers.own.shape[1] > 1:
         raise PermGradError(
-            f"one output is explained, this model has {answers.own.shape[1]}; pass a model of one of them"
+            f"expected a model with one output, this model has {answers.own.shape[1]}; pass a model with one of them"
         )
     return answers
 
@@ -225,7 +225,7 @@ def answers_of(
 def _drawn(X: Any, max_rows: int | None, random_state: int) -> tuple[Any, np.ndarray]:
     """Return at most so many rows, in their order, and which they are."""
     if isinstance(X, StreamedTable):
-        raise PermGradError("rows in memory are needed, got a StreamedTable; draw some: table.draw(2000, 0)[0]")
+        raise PermGradError("expected rows in memory, got a StreamedTable; draw a sample: table.draw(2000, 0)[0]")
     if not isinstance(X, Table):
         X = table_of_rows(X) if isinstance(X, (pd.DataFrame, np.ndarray)) else as_frame(X)
     rows = np.arange(len(X))

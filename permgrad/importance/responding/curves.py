@@ -37,39 +37,40 @@ def effects(
     task: Literal["classification", "regression"] | None = None,
     random_state: int = 0,
 ) -> Effects:
-    """Measure which way each column of a table pushes a model's answer.
+    """Measure which way each column of a table pushes a model's prediction.
 
     Parameters
     ----------
     model : fitted estimator or keras.Model
         With ``predict_proba`` or ``predict``; or a Keras model whose input is the table's columns, all numbers.
     X : DataFrame, Table or array of shape (n_rows, n_columns)
-        Rows, test rows for preference. Weights and groups of a `Table` count.
+        Rows, preferably test rows. Weights and groups of a `Table` count.
     features : sequence of str, or of pairs of str, optional
         Columns, and pairs of columns; by default all columns that vary and that the model reads.
     kind : {"ale", "pdp"}
-        "ale": accumulated local effects. A row's column is moved to both ends of the step between two quantiles
-        that it lies in, or to the levels next to its own, and the mean changes of the answer are added up: columns
-        that go together are not pulled apart. Levels without an order of their own are put next to those that they
-        are like in the other columns. Centred: the mean over the rows is 0. Rows in which the column is missing
-        are left out. "pdp": partial dependence, the mean answer if all rows had a value, whether or not such
-        rows can be; not centred. A missing value is one of the values, the last.
+        "ale": accumulated local effects. Each row's value is moved to both ends of its interval between two quantiles,
+        or to the neighbouring levels, and the mean changes of the prediction are accumulated; so the dependence between
+        columns is respected. Levels without a natural order are sorted by similarity in the other columns. Effects are
+        centred: their mean over the rows is 0. Rows with a missing value in the column are left out. "pdp": partial
+        dependence, the mean prediction if all rows had a value, whether or not such rows can exist; not centred. A
+        missing value counts as a value, the last one.
     pairs : sequence of (str, str)
-        Further pairs. Of a pair, of either kind, is told what both do beyond what each does: the partial dependence
-        on both less that on each, plus the mean answer; of at most 10 × 10 values in at most 300 of the rows.
+        Further pairs. For a pair, of either kind, the joint effect beyond those of each column is measured: the partial
+        dependence on both minus that on each, plus the mean prediction; for at most 10 × 10 values, on at most 300
+        rows.
     n_points : int
-        Quantiles of a number or date, which are its values where there are no more; at least 2. Of a category, the 50
-        levels that most rows have.
+        Number of quantiles of a number or date (its values, if there are no more); at least 2. For a category, the 50
+        most frequent levels are used.
     ice : int
-        Of so many rows, drawn at random, also the answers one by one ("pdp").
+        Number of rows, drawn at random, whose own curves are returned too ("pdp").
     scale : {"log-odds", "probability"}
-        In what classes are answered for; log-odds end at ±16. Of two classes, the second is.
+        Scale of the prediction for classes; log-odds are cut off at ±16. Of two classes, the second one is shown.
     max_rows : int
-        Of more rows, so many are drawn at random.
+        Maximum number of rows; of more, a random sample is used.
     classes, task
         Of a Keras model, see `rank_features`.
     random_state : int
-        Of what is drawn.
+        Seed of the random samples.
 
     Returns
     -------
@@ -79,12 +80,18 @@ def effects(
     Raises
     ------
     PermGradError
-        For an unknown column, one without values, settings out of range, or a model that cannot be asked.
+        If a column is unknown or has no values, settings are out of range, or the model cannot predict.
 
     References
     ----------
     Apley & Zhu, JRSS B 82 (2020); Friedman, Annals of Statistics 29 (2001); Goldstein, Kapelner, Bleich & Pitkin,
     Journal of Computational and Graphical Statistics 24 (2015), on single rows' curves.
+
+    Examples
+    --------
+    >>> found = pg.effects(logistic, test, ["petal width (cm)"], n_points=4)
+    >>> found.columns[0].effect.shape, found.classes
+    ((4, 3), ('setosa', 'versicolor', 'virginica'))
     """
     _check(kind, n_points, ice)
     answers = answers_of(
@@ -108,7 +115,7 @@ def _check(kind: str, n_points: int, ice: int) -> None:
     if n_points < 2:
         raise PermGradError(f"n_points must be at least 2, got {n_points}")
     if ice < 0 or (ice and kind == "ale"):
-        raise PermGradError(f"ice is a number of rows whose own curves kind='pdp' draws, got {ice} with kind={kind!r}")
+        raise PermGradError(f"ice must be a number of rows, and 0 unless kind='pdp', got {ice} with kind={kind!r}")
 
 
 def _named(
@@ -122,7 +129,7 @@ def _named(
     both = [*(name for name in asked if not isinstance(name, str)), *pairs]
     wrong = [given for given in both if len(given) != 2 or given[0] == given[1]]
     if wrong:
-        raise PermGradError(f"a pair is two different columns, got {wrong[0]!r}")
+        raise PermGradError(f"a pair must be two different columns, got {wrong[0]!r}")
     for name in chain(names, *both):
         answers.position(name)
     return list(dict.fromkeys(names)), [(first, second) for first, second in dict.fromkeys(map(tuple, both))]

@@ -29,21 +29,27 @@ NOTHING = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """How much pairs of columns do beyond what each does; `permgrad.interactions` measures them.
+    """How much pairs of columns interact; `permgrad.interactions` measures it.
 
     Attributes
     ----------
     table : DataFrame
-        A row for each pair, the strongest first: ``first``, ``second``; ``strength``, the standard deviation over the
-        rows of what the pair does beyond each alone, in `unit`, and its 95 % interval ``strength_low``,
-        ``strength_high``; ``h2``, the same as a share of the variance of all that the pair does, 0 to 1, and its
-        interval ``h2_low``, ``h2_high``. Of a model that adds what columns do, 0, up to rounding, whatever the rows.
+        A row for each pair, the strongest first: ``first``, ``second``; ``strength``, the standard deviation over rows
+        of the pair's joint effect beyond those of each column, in `unit`, and its 95 % interval ``strength_low``,
+        ``strength_high``; ``h2``, the same as a share of the variance of the pair's whole effect, 0 to 1, and its
+        interval ``h2_low``, ``h2_high``. For an additive model, both are 0 up to rounding.
     columns : tuple of str
-        Those whose pairs were measured, the one that moves the answer most first.
+        The columns whose pairs were measured; the one that moves the prediction most comes first.
     unit : str
         As of `Effects`.
     n_rows : int
         Rows that took part.
+
+    Examples
+    --------
+    >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+    >>> found.columns, found.unit
+    (('petal width (cm)', 'petal length (cm)'), 'log-odds')
     """
 
     table: pd.DataFrame
@@ -55,7 +61,13 @@ class Interactions:
         return f"Interactions({len(self.table)} pairs of {len(self.columns)} columns, {self.unit}, {self.n_rows} rows)"
 
     def plot(self, top: int = 10) -> Figure:
-        """Draw the strongest pairs as bars, with 95 % intervals over rows."""
+        """Draw the strongest pairs as bars, with 95 % intervals over rows.
+
+        Examples
+        --------
+        >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+        >>> figure = found.plot()
+        """
         from permgrad.plotting import plot_interactions
 
         return plot_interactions(self, top)
@@ -64,13 +76,27 @@ class Interactions:
         return html_table(f"What pairs of columns do beyond each alone: {self.unit}, {self.n_rows:,} rows", self.table)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON."""
+        """Return plain lists and numbers, ready for JSON.
+
+        Examples
+        --------
+        >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+        >>> sorted(found.to_dict())
+        ['columns', 'kind', 'n_rows', 'pairs', 'unit']
+        """
         pairs = plain(self.table.to_dict("list"))
         return {"kind": KIND, "pairs": pairs, "columns": list(self.columns), "unit": self.unit, "n_rows": self.n_rows}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Interactions:
-        """Build the interactions that `to_dict` described."""
+        """Build the interactions that `to_dict` described.
+
+        Examples
+        --------
+        >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+        >>> pg.Interactions.from_dict(found.to_dict()).n_rows
+        10
+        """
         return cls(pd.DataFrame(content["pairs"]), tuple(content["columns"]), content["unit"], content["n_rows"])
 
 
@@ -86,22 +112,23 @@ def interactions(
     task: Literal["classification", "regression"] | None = None,
     random_state: int = 0,
 ) -> Interactions:
-    """Measure how much pairs of columns do to a model's answer beyond what each does: Friedman's and Popescu's H².
+    """Measure how much pairs of columns interact in a model: Friedman and Popescu's H².
 
-    Of the partial dependences F of the answer, each centred: ``H² = sum (F_jk - F_j - F_k)² / sum F_jk²``, over
-    the rows' own pairs of values. A pair that does little may have a large H², so that pairs are ordered by the
-    numerator (``strength``).
+    With centred partial dependences F of the prediction, ``H² = sum (F_jk - F_j - F_k)² / sum F_jk²``, over the rows'
+    own pairs of values. A pair with a tiny effect may have a large H², so pairs are sorted by the numerator
+    (``strength``).
 
     Parameters
     ----------
     model, X
         As of `effects`.
     features : sequence of str, optional
-        Two or more columns, such as ``ranking.select(8)``; by default those `n_columns` whose shuffling moves the
-        answers most, alone or together with others (total Sobol indices, by Jansen's estimator).
+        Two or more columns, such as ``ranking.select(8)``; by default the `n_columns` whose shuffling changes
+        predictions most, alone or together with others (total Sobol indices, by Jansen's estimator).
     n_columns : int
     max_rows : int
-        Rows drawn at random, each of which takes each one's values: the number of answers grows with the square.
+        Number of rows drawn at random. Each row takes the values of each other row, so the number of predictions grows
+        with the square.
     scale, classes, task, random_state
         As of `effects`.
 
@@ -113,12 +140,18 @@ def interactions(
     Raises
     ------
     PermGradError
-        For fewer than two columns, an unknown one, or a model that cannot be asked.
+        If there are fewer than two columns, a column is unknown, or the model cannot predict.
 
     References
     ----------
     Friedman & Popescu, Predictive learning via rule ensembles, Annals of Applied Statistics 2 (2008). Jansen, Computer
     Physics Communications 117 (1999).
+
+    Examples
+    --------
+    >>> found = pg.interactions(logistic, test, ["petal width (cm)", "petal length (cm)"], max_rows=10)
+    >>> found.table.columns.tolist()
+    ['first', 'second', 'strength', 'strength_low', 'strength_high', 'h2', 'h2_low', 'h2_high']
     """
     if n_columns < 2 or max_rows < 2:
         raise PermGradError(f"n_columns and max_rows must be at least 2, got {n_columns} and {max_rows}")
@@ -127,7 +160,7 @@ def interactions(
     names = list(dict.fromkeys(features)) if features is not None else _moving(many, n_columns, random_state)
     at = [many.position(name) for name in names]
     if len(at) < 2:
-        raise PermGradError(f"interactions are of two columns or more, got {names}")
+        raise PermGradError(f"interactions need at least two columns, got {names}")
     answers = many.some(max_rows, random_state)
     table = _pairs(answers, names, at, random_state)
     return Interactions(table, tuple(names), answers.unit, len(answers))

@@ -23,9 +23,9 @@ LEVELS = 12
 """Of a category, the most frequent ones."""
 POINTS = 300
 """Rows that a scatter plot shows."""
-EFFECT = "Its effect on the network’s mean answer, centred at 0 (accumulated local effects)."
-PAIRS = "What it does together with another column beyond what each does alone: standard deviation over rows."
-WORTH = {"first_in": "on its own it saves", "end_to_end": "as the last to be seen"}
+EFFECT = "Its effect on the network’s mean prediction, centred at 0 (accumulated local effects)."
+PAIRS = "Interaction with other columns, beyond the effects of each column: standard deviation over rows."
+WORTH = {"first_in": "on its own (first in) it saves", "end_to_end": "without it (last in) the loss rises by"}
 
 
 def asked_columns(results: Results) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def _place(ranking: FeatureRanking, place: int) -> str:
     at = ranking.order[place - 1]
     name = ranking.features[at]
     if name in ranking.pending:
-        return "The time limit left it out: it was not measured."
+        return "It was not measured: the time limit left it out."
     if name in ranking.unused:
         return "It never varies in the training rows, so the network does not use it."
     said = f"Place {place} of {len(ranking.features)}: score {number(float(ranking.scores[at]))}"
@@ -75,7 +75,7 @@ def _place(ranking: FeatureRanking, place: int) -> str:
         for branch in ("tabular", "image")
         if branch in ranking.components
     )
-    probe = " It is a probe: a shuffled copy of another column, which tells nothing." if name in ranking.probes else ""
+    probe = " It is a probe: a shuffled copy of another column, without information." if name in ranking.probes else ""
     return said + (f" ({parts})" if parts else "") + "." + probe
 
 

@@ -20,13 +20,13 @@ from permgrad.report.results import Results
 
 SCORE_MEANINGS = {
     "accuracy": "share of test rows whose class is predicted correctly",
-    "balanced_accuracy": "the same, but every class counts alike",
+    "balanced_accuracy": "the same, with equal weight for every class",
     "precision": "of the rows predicted to be a class, the share that is; mean over classes",
-    "recall": "of a class’s rows, the share that is predicted so; mean over classes",
+    "recall": "of a class’s rows, the share that is predicted as it; mean over classes",
     "f1": "harmonic mean of precision and recall; mean over classes",
     "auc": "area under the ROC curve; 0.5 is guessing, 1 perfect",
     "log_loss": "mean cross-entropy; 0 is perfect",
-    "r2": "share of the variance explained; 0 is what predicting the mean achieves",
+    "r2": "share of the variance explained; predicting the mean gives 0",
     "rmse": "root of the mean squared error, in the target’s unit",
     "mae": "mean absolute error, in the target’s unit",
     "mape": "mean absolute error as a share of the true value",
@@ -110,17 +110,17 @@ def trivial(test: Table) -> tuple[str, float] | None:
 
 
 def calibration(ranking: FeatureRanking, classes: Sequence[Any]) -> list[str]:
-    """Say how far probabilities of classes, or intervals, hold what they say."""
+    """Say how well probabilities of classes are calibrated, or intervals cover."""
     known = ranking.settings.get("calibration") or {}
     if "ece" in known:
         within = known["ece"] <= known["ece_calibrated_most"]
         of = "the likeliest class" if len(classes) > 2 else str(classes[1])
         return [
             f"Calibration error: {percent(known['ece'], 1)}, the mean gap between the probability that the network"
-            f" gives {of} and the share of such rows in which that is true (in bins of equally many rows). Of a"
-            f" perfectly calibrated network, so few rows would show {percent(known['ece_calibrated'], 1)} on average,"
+            f" gives {of} and the share of such rows in which that is true (in bins of equally many rows). A"
+            f" perfectly calibrated network would show {percent(known['ece_calibrated'], 1)} on average on so few rows,"
             f" and seldom above {percent(known['ece_calibrated_most'], 1)}: "
-            + ("no miscalibration can be told here." if within else "its probabilities are not to be taken literally.")
+            + ("there is no evidence of miscalibration." if within else "do not take its probabilities literally.")
         ]
     if "inside" in known:
         return [
@@ -137,18 +137,17 @@ def verdict(ranking: FeatureRanking, test: Table) -> tuple[str, bool]:
     if test.task == "regression":
         constant = "Predicting the mean of the test rows for all of them would give R² = 0"
     else:
-        constant = f"Always answering “{test.y.mode().iloc[0]}” would be right in {percent(level, 1)} of the test rows"
+        constant = f"Always predicting “{test.y.mode().iloc[0]}” would be right in {percent(level, 1)} of the test rows"
     if reached > level:
         return f"{constant}; the network reaches {_score(name, reached)}.", True
     said = f"{constant}; the network reaches {_score(name, reached)} and is no better."
     if ranking.settings.get("learned") and ranking.learned:  # it knows how likely rows are, if not which is likelier
         return (
-            f"{said} Its {'probabilities are' if test.task != 'regression' else 'loss is'} better than chance’s.",
+            f"{said} Its {'probabilities are' if test.task != 'regression' else 'loss is'} better than chance.",
             True,
         )
     return (
-        f"{said} Its ranking says what a network that has learned nothing useful looks at, and nothing about the"
-        " table.",
+        f"{said} The network has learned nothing useful, so its ranking says nothing about the table.",
         False,
     )
 
@@ -168,7 +167,9 @@ def _definition(ranking: FeatureRanking) -> str:
         f"{percent(weight)} to the {branch} branch" for branch, weight in ranking.trusted_weights.items()
     )
     weights = (
-        f"ablation gives {weights}" if weights else "both count alike, as ablation of a network at chance is noise"
+        f"ablation gives {weights}"
+        if weights
+        else "both get equal weights, as ablation of a network at chance is noise"
     )
     whole = " Scores are shares: over all columns they add up to 1." if np.isclose(ranking.scores.sum(), 1) else ""
     return (
@@ -192,24 +193,27 @@ def _worth(ranking: FeatureRanking) -> str:
     )
     return (
         "A column’s score is the loss that the network saves by seeing the column, averaged over all orders in which"
-        " columns may come into sight of either branch; what is not in sight has other rows’ values (a Shapley value)."
-        " A column that the network ignores has 0, one that misleads it less than 0."
+        " columns can be revealed to either branch; hidden columns take values from other rows (a Shapley value)."
+        " A column that the network ignores scores 0; a column that misleads it scores below 0."
         + (added if total is not None else "")
         + (f" Of it, {shares}." if len(ranking.trusted_weights) > 1 else "")
-        + (f" Scores may be off by {percent(error, 1)} of it, as not all orders were tried." if error else "")
-        + " First in is what the column saves on its own; last in what is lost when it alone is permuted: large first"
-        " in and small last in means that other columns tell the same."
+        + (
+            f" The sampling error of scores is up to {percent(error, 1)} of it, as not all orders were tried."
+            if error
+            else ""
+        )
+        + " First in is what the column saves on its own; last in is what is lost when it alone is permuted. If first"
+        " in is large and last in is small, other columns carry the same information."
     )
 
 
 BESIDE = ("end_to_end", "conditional")
 """Components that stand beside the fused score and are no part of it."""
 EXPLAINERS = {
-    "end_to_end": "A column’s score is the growth of the network’s loss on the test rows when the column is permuted"
-    " among them, in both branches at once: what it is worth as the last to be seen. For so many columns, Shapley"
-    " values would take too long.",
-    "permutation": "A column’s score is the growth of the network’s loss on the test rows when the column is permuted"
-    " among them, so that it no longer tells anything about the row.",
+    "end_to_end": "A column’s score is the increase of the network’s loss on the test rows when the column is permuted"
+    " among them, in both branches at once (last in). For so many columns, Shapley values would take too long.",
+    "permutation": "A column’s score is the increase of the network’s loss on the test rows when the column is permuted"
+    " among them, so that it no longer carries information about the row.",
     "grad_cam": "A column’s score is the Grad-CAM heat at its pixel, averaged over the test rows.",
     "layer_cam": "A column’s score is the LayerCAM heat at its pixel, averaged over the test rows.",
     "gradient_input": "A column’s score is the size of gradient × value at its pixel, relative to the largest in the"
@@ -221,12 +225,17 @@ def _uncertainty(ranking: FeatureRanking) -> list[str]:
     said = []
     table = ranking.table
     if {"low", "high"} <= set(table):
-        said.append(f"{scope_sentence(ranking)} Columns whose intervals overlap widely should not be told apart.")
+        said.append(
+            f"{scope_sentence(ranking)} Do not rank columns against each other if their intervals overlap widely."
+        )
     probes = probe_sentence(ranking)
-    said += [] if probes is None else [f"{probes} The grey band is where the probes’ intervals lie."]
+    said += [] if probes is None else [f"{probes} The grey band shows the probes’ intervals."]
     said += _tested(ranking)
     if ranking.unused:
-        said.append(f"Never varying, so not used by the network and ranked last: {_cut(list(ranking.unused))}.")
+        said.append(
+            "These columns never vary; the network does not use them, and they rank last:"
+            f" {_cut(list(ranking.unused))}."
+        )
     if ranking.pending:
         said.append(
             f"The time limit left out {number(len(ranking.pending))} of {number(len(ranking.features))} columns; they"
@@ -244,24 +253,26 @@ def _tested(ranking: FeatureRanking) -> list[str]:
         if "p" not in ranking.table:
             return []
         return [
-            f"p{doubled} tests that {ranking.scope} does not gain by the column, on rows like these; q is p after the"
-            " Benjamini–Hochberg correction for the number of columns. A network does gain by columns that merely go"
-            " with others that matter: a small value is no proof that the column tells anything new. Conditional"
+            f"p{doubled} tests whether {ranking.scope} gains by the column, on rows like these; q is p after the"
+            " Benjamini–Hochberg correction for the number of columns. A network also gains by columns that merely"
+            " correlate with relevant ones: a small value does not prove that the column adds information. Conditional"
             " permutation tests that."
         ]
     said = [
         "Conditional permutation shuffles a column only among rows that the other columns cannot tell apart as to"
-        f" it. Its p{doubled} tests that, given the other columns, the column tells nothing about the target; q is p"
-        " after the Benjamini–Hochberg correction for the number of columns."
+        f" it. Its p{doubled} tests whether the column adds information about the target beyond the other columns; q is"
+        " p after the Benjamini–Hochberg correction for the number of columns."
     ]
     badly = conditional.settings.get("untold") or {}
     few = conditional.settings["n_rows"] < ROWS_PER_PREDICTOR * len(ranking.features)
     if few:
-        said.append("There are few rows for so many columns: ties among columns may be missed, and p be too small.")
+        said.append(
+            "There are few rows for so many columns: dependences among columns may be missed, and p be too small."
+        )
     if badly:
         said.append(
-            "The other columns tell more of these, or of the target, than was learned, and p may be too small:"
-            f" {_cut(list(badly))}."
+            "Dependence of these columns, or of the target, on the other columns was not fully learned, and p may be"
+            f" too small: {_cut(list(badly))}."
         )
     return said
 
@@ -269,10 +280,10 @@ def _tested(ranking: FeatureRanking) -> list[str]:
 def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
     """List what the page does not say."""
     said = [
-        "Nothing here is a cause. The scores describe what this network uses to predict; whether changing a column"
+        "Scores do not show causes. They describe what this network uses to predict; whether changing a column"
         " would change the outcome is another question, and needs another study.",
-        "A low score is no proof that a column is uninformative. Columns that carry the same information share"
-        " their score, and the network may get from one what it leaves in another.",
+        "A low score does not prove that a column is uninformative. Columns that carry the same information share"
+        " their score, and the network may use one instead of another.",
         f"{_trained(ranking)} Another training or another network may rely on other columns"
         + (": see the stability above." if getattr(evaluation, "stability", None) else "."),
     ]
@@ -287,8 +298,10 @@ def limits(ranking: FeatureRanking, evaluation: Any) -> list[str]:
 def _trained(ranking: FeatureRanking) -> str:
     n, trainings = ranking.settings.get("n_networks", 1), ranking.settings.get("trainings", 1)
     if trainings > 1:
-        return f"They are {trainings} trainings of one recipe; the network on this page is the first of them."
-    return "It is one network, trained once on one split." if n == 1 else f"They are {n} networks, of one split."
+        return f"The ranking covers {trainings} trainings of one recipe; the network on this page is the first of them."
+    return (
+        "It describes one network, trained once on one split." if n == 1 else f"It describes {n} networks of one split."
+    )
 
 
 def agreement(ranking: FeatureRanking) -> dict[str, float]:
@@ -300,13 +313,13 @@ def agreement(ranking: FeatureRanking) -> dict[str, float]:
 def agreement_verdict(value: float, method: str) -> str:
     """Say what the correlation with end-to-end permutation means for the reader."""
     if value >= 0.8:
-        return "The score and the plain experiment order the columns alike."
+        return "The score and the plain experiment order the columns in much the same way."
     if value >= 0.5:
-        return "The score and the plain experiment order the columns similarly, not equally: compare both columns."
+        return "The score and the plain experiment order the columns similarly, but not equally: compare both."
     if method == "shapley":
         return (
             "The score and the plain experiment order the columns differently: columns that carry the same information"
-            " share a score, and each is hardly missed alone. First in says what each saves on its own."
+            " share a score, and the network hardly misses a single one. First in says what each saves on its own."
         )
     return "The score and the plain experiment order the columns differently: trust neither without the other."
 

@@ -45,7 +45,7 @@ def drawn_rows(results: Results, carried: CarriedRows) -> dict[str, Any]:
         drawn.append(
             {
                 **_answer(results, int(carried.at[i])),
-                "why": f"whose answer is the {why} of those here",
+                "why": f"with the {why} prediction of the rows here",
                 "picture": f"row_{why}",
                 "alt": "; ".join(f"{row.feature} adds {row.adds:.3g}" for row in table.itertuples()),
             }
@@ -89,7 +89,7 @@ def _contributions(found: RowExplanations, i: int) -> dict[str, Any]:
         bars.append((f"{len(table) - MOST_BARS} others", table["adds"].iloc[MOST_BARS:].sum(), 0.0))
     base, output = rounded(found.base[i]), rounded(found.outputs[i])
     return {
-        "said": f"From the mean answer, {number(base)}, to that to this row, {number(output)}, in {_unit(found, i)}.",
+        "said": f"From the mean prediction, {number(base)}, to that for this row, {number(output)}: {_unit(found, i)}.",
         "bars": [
             {
                 "column": name,

@@ -217,7 +217,7 @@ def test_curves_and_logs_of_accuracy_refuse_values(rng):
     for model, y in ((value, target("bits")), (shares, target("shares"))):
         with pytest.raises(pg.PermGradError, match="a masking curve is of classes"):
             pg.masking_curve(model, X, y, np.arange(5))
-        with pytest.raises(pg.PermGradError, match="accuracy is of classes"):
+        with pytest.raises(pg.PermGradError, match="accuracy needs classes"):
             evaluate_network(model, X, y)
     log = pg.EpochScores(["r2"], {"all": (X, target("several values"))})
     network(3, None, "mse", image=False).fit(X, target("several values"), verbose=0, callbacks=[log])

@@ -239,7 +239,7 @@ def test_a_model_at_chance_is_told(rng):
             p = 0.5 + 0.01 * np.sin(np.asarray(rows)[:, 0] * 100)
             return np.column_stack([1 - p, p])
 
-    with pytest.warns(UserWarning, match=r"this model has learned nothing .* not what matters$"):
+    with pytest.warns(UserWarning, match=r"this model has learned nothing: .* not what matters$"):
         ranking = pg.rank_features(Coin(), X, y)
     assert not ranking.learned
 
@@ -267,14 +267,14 @@ ROWS, HALF = np.arange(6.0).reshape(3, 2), np.full((3, 2), 0.5)
     ("model", "given", "message"),
     [
         (object(), {}, "expected a Keras model, or a fitted estimator with predict_proba or predict, got object"),
-        (Says(HALF[:, 0], classes_=["a", "b"]), {}, "no predict_proba, and log loss needs probabilities.*score_import"),
+        (Says(HALF[:, 0], classes_=["a", "b"]), {}, "no predict_proba, but log loss needs probabilities.*score_import"),
         (Says(HALF[:, 0]), {"task": "classification"}, "has no predict_proba"),
         (SaysProbabilities(HALF, classes_=["a", "b"]), {}, "labels that the model does not know: '0', '1'"),
         (SaysProbabilities(HALF, classes_=[0, 1, 2]), {}, "tells 2 classes apart, got 3 names"),
         (SaysProbabilities(HALF, classes_=[0, 1]), {"classes": ["a", "b"]}, "leave classes= out"),
         (SaysProbabilities(HALF * 9, classes_=[0, 1]), {}, "expected probabilities"),
         (SaysProbabilities([HALF, HALF]), {}, "several targets at once"),
-        (Says(np.array(["a", "b", "c"])), {}, "the model predicts no numbers"),
+        (Says(np.array(["a", "b", "c"])), {}, "the model's predictions are not numbers"),
         (Says(np.array([1.0, np.nan, 2.0])), {}, "finite prediction for each of 3 rows"),
         (Says(np.ones(5)), {}, r"for each of 3 rows, got shape \(5,\)"),
         (Says(np.ones(3)), {"y": [0.5, 1]}, "same number of rows, got 3 and 2"),
@@ -324,7 +324,7 @@ def test_answers_of_many_shapes(rng):
 
 def test_conditional_needs_numbers(mixed):
     model, X, y = mixed
-    with pytest.raises(pg.PermGradError, match="none missing; not so are 'size', 'colour', 'grade'"):
+    with pytest.raises(pg.PermGradError, match="without missing values; these are not: 'size', 'colour', 'grade'"):
         pg.rank_features(model, X, y, conditional=True, n_repeats=1)
 
 

@@ -244,15 +244,15 @@ def test_bad_input(rng):
     }.items():
         with pytest.raises(pg.PermGradError, match=said):
             pg.effects(model, X, *given)
-    with pytest.raises(pg.PermGradError, match="a pair is two different columns"):
+    with pytest.raises(pg.PermGradError, match="a pair must be two different columns"):
         pg.effects(model, X, pairs=[("a", "a")])
-    with pytest.raises(pg.PermGradError, match="ice is a number of rows whose own curves kind='pdp' draws"):
+    with pytest.raises(pg.PermGradError, match="ice must be a number of rows, and 0 unless kind='pdp'"):
         pg.effects(model, X, ice=3)
     with pytest.raises(pg.PermGradError, match="n_points must be at least 2, got 1"):
         pg.effects(model, X, n_points=1)
     with pytest.raises(pg.PermGradError, match="scale must be one of"):
         pg.effects(model, X, scale="odds")
-    with pytest.raises(pg.PermGradError, match="this model has 2; pass a model of one"):
+    with pytest.raises(pg.PermGradError, match="this model has 2; pass a model with one"):
         pg.effects(Predicts(lambda X: np.ones((len(X), 2))), X)
 
 

@@ -88,7 +88,7 @@ def test_json_picture_and_html(rows):
 
 def test_bad_input(rows):
     model = Predicts(lambda X: X["a"])
-    with pytest.raises(pg.PermGradError, match="two columns or more, got \\['a'\\]"):
+    with pytest.raises(pg.PermGradError, match="at least two columns, got \\['a'\\]"):
         pg.interactions(model, rows)
     with pytest.raises(pg.PermGradError, match="no column 'z'"):
         pg.interactions(model, rows, ["a", "z"])
