@@ -39,5 +39,5 @@ def test_what_a_dead_process_began_to_write_is_removed(tmp_path):
 
 def test_numbers_that_json_has_not_are_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"kind": "x", "value": NaN}')
-    with pytest.raises(FileFormatError, match="a.json: NaN is no number"):
+    with pytest.raises(FileFormatError, match="a.json: NaN is not a JSON number"):
         read_json(tmp_path / "a.json", kind="x")

@@ -67,7 +67,7 @@ def test_what_cannot_be_read(files, tmp_path):
     cells = read_cells(files / "csr.h5ad", "kind")
     with pytest.raises(pg.PermGradError, match="no such gene: 'TP53'"):
         cells.only(["x1", "TP53"])
-    with pytest.raises(pg.PermGradError, match="twice there are 'a'"):
+    with pytest.raises(pg.PermGradError, match="these occur twice: 'a'"):
         Cells(np.ones((2, 2)), np.array(["u", "v"]), ("a", "a"))
     with pytest.raises(pg.PermGradError, match="a row for each of 3 labels"):
         Cells(np.ones((2, 2)), np.array(["u", "v", "u"]), ("a", "b"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from permgrad.importance.permuting._ties import Features, Ridge, cross_predicted, learned, standardised
+from permgrad.importance.permuting._ties import Features, Ridge, cross_predicted, folds_of, learned, standardised
 
 
 @pytest.mark.parametrize("n_features", [5, 60])
@@ -42,7 +42,7 @@ def test_ties_are_found_among_columns_that_tell_nothing(tie, rng):
     known = TIES[tie](Z)
     own = standardised(np.stack([known + 0.3 * known.std() * rng.normal(size=1000)], axis=1))
     known = (known - known.mean()) / known.std()
-    for predicted in (learned(Features.of(Z), own)[0][-1], cross_predicted(Z, own, 0)):
+    for predicted in (learned(Features.of(Z), own)[0][-1], cross_predicted(Z, own, folds_of(len(Z), 0))):
         assert np.corrcoef(predicted[:, 0], known)[0, 1] > 0.98
 
 
@@ -57,13 +57,13 @@ def test_rounds_that_scale_features_come_nearer(rng):
 def test_cross_predictions_do_not_betray_the_row(rng):
     """Of an independent column nothing is predicted; left-one-out means would order the rows by it."""
     Z, own = rng.normal(size=(400, 6)), rng.normal(size=(400, 1))
-    assert abs(np.corrcoef(cross_predicted(Z, own, 0)[:, 0], own[:, 0])[0, 1]) < 0.2
+    assert abs(np.corrcoef(cross_predicted(Z, own, folds_of(len(Z), 0))[:, 0], own[:, 0])[0, 1]) < 0.2
 
 
 def test_constant_columns_and_targets(rng):
     Z = np.hstack([np.ones((50, 1)), rng.normal(size=(50, 1))])
     assert (standardised(Z)[:, 0] == 0).all()
-    np.testing.assert_allclose(cross_predicted(Z, np.full((50, 1), 3.0), 0), 3, atol=1e-9)
+    np.testing.assert_allclose(cross_predicted(Z, np.full((50, 1), 3.0), folds_of(50, 0)), 3, atol=1e-9)
 
 
 def test_a_group_is_predicted_by_the_others(rng):
