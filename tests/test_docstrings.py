@@ -174,7 +174,6 @@ def example_of(documented: Any) -> str:
     return "\n".join(NumpyDocString(inspect.getdoc(documented) or "")["Examples"])
 
 
-@pytest.mark.filterwarnings("ignore:The set_over function:PendingDeprecationWarning")  # shap, at its import
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow, of SQLAlchemy 2.1
 @pytest.mark.parametrize(
     "documented",
