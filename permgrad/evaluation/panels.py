@@ -243,7 +243,7 @@ def _without_redundant(panel: Panel, cells: Sequence[Cells], redundancy: float) 
     chosen, like = without_redundant(order, cells, panel.included, n_wanted, redundancy)
     if len(chosen) < n_wanted:
         raise PermGradError(
-            f"only {len(chosen)} of {n_wanted} wanted columns are left whose correlation with others of the"
+            f"only {len(chosen)} of {n_wanted} columns are left whose correlation with others of the"
             f" panel is at most {redundancy}; choose a smaller k, or a higher redundancy"
         )
     return replace(panel, table=panel.table.assign(like=[like.get(name, "") for name in order]))
