@@ -111,7 +111,7 @@ def panel_variation(
     train.only(names)  # which says what is not there
     if len(test) < n_neighbours + 2 or n_neighbours < 1 or n_random < 1 or not names:
         raise PermGradError(
-            f"expected a column, a neighbour, a random panel, and more test rows than neighbours; got"
+            "expected a column, a neighbour, a random panel, and more test rows than neighbours; got"
             f" {len(names)} columns, n_neighbours={n_neighbours}, n_random={n_random} and {len(test)} rows"
         )
     rng = np.random.default_rng(random_state)
