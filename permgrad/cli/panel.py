@@ -1,4 +1,4 @@
-"""``permgrad panel``: the few columns that suffice, of cells in one or several files."""
+"""``permgrad panel``: choose the few columns that suffice, from cells in one or several files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from permgrad.data.cells import Cells
 
 TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 2e-3}
-"""Of the study of panels: `SelectorClassifier`'s own are for a hundred thousand cells."""
+"""As in the study of panels: the defaults of `SelectorClassifier` are for a hundred thousand cells."""
 ALPHA = {"stochastic": 3e-3, "free": 0.1, "clamped": 0.1}
 CAPS = (4000, 1000)
-"""Cells of a class that choose, and that the panel is scored on, at most; rarer classes 4:1."""
+"""At most this many cells of a class choose the panel, and at most this many score it; rarer classes are split 4:1."""
 
 
 class Names(click.ParamType):
-    """Names with commas between them, or a file with one in each line."""
+    """Names separated by commas, or a file with one name per line."""
 
     name = "NAMES|FILE"
 
@@ -30,7 +30,7 @@ class Names(click.ParamType):
         found = path.read_text(encoding="utf-8").splitlines() if path.is_file() else value.split(",")
         names = tuple(name.strip() for name in found if name.strip())
         if not names:
-            self.fail(f"expected names with commas between them, or a file of one a line, got {value!r}", param, ctx)
+            self.fail(f"expected names with commas between them, or a file of one name a line, got {value!r}", param, ctx)
         return names
 
 
@@ -39,31 +39,32 @@ class Names(click.ParamType):
 @click.option("--target", required=True, help="Column of obs with the classes.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for the panel.")
 @click.option("--k", type=click.IntRange(1), default=100, show_default=True, help="Columns of the panel.")
-@click.option("--include", type=Names(), default=(), help="Columns that are to be in it: an existing panel.")
-@click.option("--exclude", type=Names(), default=(), help="Columns that must not be in it.")
-@click.option("--redundancy", type=click.FloatRange(0, 1, min_open=True), help="Largest correlation of two of them.")
+@click.option("--include", type=Names(), default=(), help="Columns that must be in the panel, such as an existing one.")
+@click.option("--exclude", type=Names(), default=(), help="Columns that must not be in the panel.")
+@click.option("--redundancy", type=click.FloatRange(0, 1, min_open=True), help="Largest correlation of two of its columns.")
 @click.option(
     "--expression-range",
     nargs=2,
     type=float,
     metavar="LOW HIGH",
-    help="Lowest and highest mean in the class in which a column is highest.",
+    help="Lowest and highest mean of a column, in the class where that mean is highest.",
 )
-@click.option("--counts", is_flag=True, help="The values are counts: take logarithms of counts per 10,000.")
-@click.option("--genes", type=click.IntRange(2), help="Choose among so many highly variable columns of each file.")
+@click.option("--counts", is_flag=True, help="The values are counts: use logarithms of counts per 10,000.")
+@click.option("--genes", type=click.IntRange(2), help="Choose among this many highly variable columns of each file.")
 @click.option(
     "--selector", type=click.Choice(list(ALPHA)), default="stochastic", show_default=True, help="How columns compete."
 )
 @click.option("--alpha", type=click.FloatRange(0), help="Factor of the penalty.")
-@click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Batches of each training.")
-@click.option("--n-trainings", type=click.IntRange(2), default=10, show_default=True, help="On each file.")
+@click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Batches per training.")
+@click.option("--n-trainings", type=click.IntRange(2), default=10, show_default=True, help="Trainings on each file.")
 @click.option("--random-state", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an existing directory, if it holds nothing else.")
 def panel(files: tuple[Path, ...], out: Path, overwrite: bool, **given: Any) -> None:
     """Choose a panel: the few columns that suffice to tell the classes of cells.
 
-    FILES are AnnData's (.h5ad), of one data set each: several get one panel. Four cells of five choose, and the panel
-    is scored on the others, by networks trained on its columns alone, and by what it keeps of all columns' variation.
+    FILES are AnnData files (.h5ad), one data set each; several files give one panel. Four fifths of the cells choose
+    the panel. It is scored on the others: by networks trained on its columns alone, and by how much of the variation of
+    all columns it keeps.
     """
     import permgrad as pg
     from permgrad.directories import new_directory
@@ -85,11 +86,11 @@ def panel(files: tuple[Path, ...], out: Path, overwrite: bool, **given: Any) -> 
         for file, ours, others in zip(files, train, test, strict=True):
             click.echo(f"{file.name}: mean per-class accuracy {pg.score_panel(plain, found, ours, others)}")
             click.echo(f"  {pg.panel_variation(found, ours, others)}")
-    click.echo(f"panel.txt (a column a line) and panel.csv in {out}/")
+    click.echo(f"panel.txt (one column per line) and panel.csv in {out}/")
 
 
 def _read(files: tuple[Path, ...], given: dict[str, Any]) -> tuple[list[Cells], list[Cells]]:
-    """Return, for each file, the cells that choose and those that score, of the columns that are looked at."""
+    """Return, for each file, the cells that choose and the cells that score, with the columns to choose from."""
     import permgrad as pg
     from permgrad.data.checks import check_named
     from permgrad.data.preprocessing import log_normalise, variable_genes

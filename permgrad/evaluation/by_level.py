@@ -1,4 +1,4 @@
-"""One model in parts of the rows: how well it predicts, and what columns are worth, in each level of a column."""
+"""One model on parts of the rows: how well it predicts, and what columns are worth, in each level of a column."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class ByLevel:
     by : str
         The column.
     table : DataFrame
-        A row for all rows, and for each level: ``level``, ``rows``, ``few`` (under 30 of them: read intervals as
-        rough), and each measure with the ends of its 95 % interval, ``<name>_low``, ``<name>_high``, over rows of the
-        level drawn anew. Measures: ``accuracy`` and ``log_loss``, or ``r2`` and ``rmse``; NaN where there is none, such
-        as the r2 of equal targets.
+        One row for all rows together, and one for each level: ``level``, ``rows``, ``few`` (fewer than 30 rows, so that
+        intervals are rough), and each measure with the ends of its 95 % interval, ``<name>_low`` and ``<name>_high``.
+        Intervals come from a bootstrap of the level's rows. Measures are ``accuracy`` and ``log_loss``, or ``r2`` and
+        ``rmse``. A measure that is not defined is NaN, such as the r2 of equal targets.
     importance : DataFrame
-        A row for each column and level: ``feature``, ``level``, ``score``, ``low``, ``high``, ``rank``.
+        One row for each column and level: ``feature``, ``level``, ``score``, ``low``, ``high``, ``rank``.
     rankings : dict of str to FeatureRanking
-        Of all rows, and of each level that has 10 rows at least.
+        The ranking on all rows, and on each level of at least 10 rows.
 
     Examples
     --------
@@ -77,11 +77,11 @@ class ByLevel:
 
     @property
     def measures(self) -> tuple[str, str]:
-        """The score and the loss that `table` has."""
+        """The names of the score and the loss in `table`."""
         return MEASURES["accuracy" in self.table]
 
     def scores(self, top: int | None = None) -> pd.DataFrame:
-        """Return the columns' scores, a row for each, the best of all rows first, and a column for each level.
+        """Return the scores: a row for each column, the best on all rows first, and a column for each level.
 
         Examples
         --------
@@ -94,19 +94,20 @@ class ByLevel:
         return wide.loc[order.head(len(order) if top is None else top)].rename_axis(columns=None).reset_index()
 
     def differences(self) -> pd.DataFrame:
-        """Compare levels that have 30 rows at least, two by two: their loss, and what each column is worth there.
+        """Compare levels of at least 30 rows, two by two: the loss, and what each column is worth there.
 
         Returns
         -------
         DataFrame
-            A row for each pair: ``of`` (the loss's name, or the column's), ``level``, ``other``, ``value`` and
-            ``other_value``, their ``difference`` with its 95 % interval, ``low`` and ``high``, and ``p``, two-sided and
-            adjusted by Holm for all pairs: those of the loss together, and those of all columns together. Levels have
-            no row in common; of groups of rows that have rows in several levels, intervals are rather too wide.
+            One row for each pair and measure: ``of`` (the name of the loss, or of the column), ``level``, ``other``,
+            ``value`` and ``other_value``, their ``difference`` with its 95 % interval, ``low`` and ``high``, and ``p``.
+            The p-value is two-sided. Holm's method adjusts it for all pairs: those of the loss together, and those of
+            all columns together. Levels have no row in common. If groups of rows have rows in several levels, intervals
+            are rather too wide.
 
         References
         ----------
-        Zou & Donner, Statistics in Medicine 27 (2008), for the interval; Holm, Scand. J. Statistics 6 (1979).
+        Zou & Donner, Statistics in Medicine 27 (2008), for the interval; Holm, Scand. J. Statistics 6 (1979), for p.
 
         Examples
         --------
@@ -116,7 +117,7 @@ class ByLevel:
         return differing(self)
 
     def plot(self, top: int = 8) -> Figure:
-        """Draw score and loss in each level, and the scores of the best columns there.
+        """Draw the score and the loss in each level, and the scores of the best columns there.
 
         Examples
         --------
@@ -143,7 +144,7 @@ class ByLevel:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> ByLevel:
-        """Build what `to_dict` described.
+        """Build the object that `to_dict` described.
 
         Examples
         --------
@@ -161,12 +162,12 @@ class ByLevel:
 
     @classmethod
     def load(cls, path: str | Path) -> ByLevel:
-        """Read ``by.json``, which `write` wrote.
+        """Read the file ``by.json`` that `write` wrote.
 
         Raises
         ------
         FileFormatError
-            If the file is absent, damaged, or no such record.
+            If the file is absent or damaged, or is not such a record.
 
         Examples
         --------
@@ -194,7 +195,7 @@ class ByLevel:
             self.plot().savefig(part, dpi=150, format="png")
 
     def write_tables(self, directory: Path) -> None:
-        """Write the same without the picture.
+        """Write the same files, except for the picture.
 
         Examples
         --------
@@ -225,14 +226,15 @@ def by_level(
     Parameters
     ----------
     model : fitted estimator
-        With ``predict_proba`` or ``predict``.
+        It has ``predict_proba`` or ``predict``.
     X : DataFrame, Table or array of shape (n_rows, n_columns)
-        Rows that the model was not fitted on. Weights and groups of a `Table` count.
+        Rows on which the model was not fitted. Weights and groups of a `Table` are used.
     y : array of shape (n_rows,), optional
-        By default that of the table.
+        By default the target of the table.
     by : str, or array of shape (n_rows,)
-        A column of X, or labels of the rows. With more than 12 distinct numbers or dates, four quarters of the rows are
-        compared; with more than 12 levels, the most frequent ones. Rows with a missing value form a level.
+        A column of X, or a label for each row. With more than 12 distinct numbers or dates, the rows are split into
+        quarters. With more than 12 levels, only the most frequent ones are compared. Rows with a missing value form a
+        level.
     ranking : FeatureRanking, optional
         The ranking on all rows, if you already have it.
     n_repeats, random_state
@@ -288,7 +290,7 @@ def by_level(
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Rows, their true values, what they weigh, and whose they are."""
+    """Rows, their true values, weights and groups."""
 
     X: pd.DataFrame
     y: pd.Series
@@ -297,7 +299,7 @@ class _Rows:
 
 
 def _column(frame: pd.DataFrame, by: Any) -> pd.Series:
-    """Return the values by which rows are parted."""
+    """Return the values by which rows are grouped."""
     if isinstance(by, str):
         check_by(frame, by)
         return frame[by]
@@ -308,7 +310,7 @@ def _column(frame: pd.DataFrame, by: Any) -> pd.Series:
 
 
 def check_by(frame: pd.DataFrame, by: str) -> None:
-    """Raise unless a frame has such a column, of at least two values."""
+    """Raise unless a frame has this column, with at least two values."""
     if by not in frame.columns:
         raise PermGradError(f"no column {by!r} to group the rows by; the columns are {listing(frame.columns, 12)}")
     if frame[by].nunique(dropna=False) < 2:
@@ -316,7 +318,7 @@ def check_by(frame: pd.DataFrame, by: str) -> None:
 
 
 def _levels(column: pd.Series) -> dict[str, np.ndarray]:
-    """Return each level's rows, in the order of numbers, or of the levels."""
+    """Return the rows of each level, in the order of the numbers or of the levels."""
     numeric = (pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)) or is_date(column)
     if numeric and column.nunique() > MOST_LEVELS:
         return _quarters(column)
@@ -350,7 +352,7 @@ def _told(value: Any) -> str:
 
 
 def _row_values(model: Any, rows: _Rows) -> dict[str, np.ndarray]:
-    """Return each row's loss, and whether it is right or, of numbers, its true value."""
+    """Return each row's loss, and whether it is right or, in regression, its true value."""
     ask, of_classes = response_of(model, None)
     said = predictions_of(ask(rows.X), len(rows.X))
     if not of_classes:
@@ -368,7 +370,7 @@ def _row_values(model: Any, rows: _Rows) -> dict[str, np.ndarray]:
 def _measured(
     name: str, values: dict[str, np.ndarray], rows: _Rows, at: np.ndarray, random_state: int
 ) -> dict[str, Any]:
-    """Return the measures of some rows, with intervals over these rows, or their groups, drawn anew."""
+    """Return the measures of some rows, with intervals from a bootstrap of these rows or of their groups."""
     found: dict[str, Any] = {"level": name, "rows": len(at), "few": len(at) < FEW}
     groups = None if rows.groups is None else rows.groups[at]
     bootstrap = Bootstrap.of(len(at), random_state, groups=groups, weights=rows.weights[at])
@@ -395,7 +397,7 @@ def _means(draws: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _ranked(model: Any, rows: _Rows, at: np.ndarray, settings: dict[str, Any]) -> FeatureRanking:
-    """Rank columns by some rows alone."""
+    """Rank the columns on some rows only."""
     known = dict(settings)
     if (rows.weights != 1).any():
         known["sample_weight"] = rows.weights[at]

@@ -1,4 +1,4 @@
-"""What a panel keeps of the variation of all columns, whatever the classes: of variance, and of who is near whom."""
+"""How much of the variation of all columns a panel keeps, whatever the classes: variance, and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from permgrad.evaluation.panels import Panel
 from permgrad.training.batches import dense
 
 N_COMPONENTS = 50
-"""Principal components in which cells are near each other, as is usual for single cells."""
+"""Number of principal components in which cells are compared, as is usual for single cells."""
 SMALLEST_SHARE = 1e-10
-"""Of the largest eigenvalue: directions in which the panel's columns vary by less are left out."""
+"""Share of the largest eigenvalue; directions in which the panel's columns vary by less are left out."""
 
 
 @dataclass(frozen=True, eq=False)
 class PanelVariation:
-    """What a panel keeps of the variation of all columns, on rows that neither chose it nor fitted anything.
+    """How much of the variation of all columns a panel keeps, on rows that were used neither to choose nor to fit it.
 
     Attributes
     ----------
     explained : float
         Share of the variance of all columns that a linear regression on the panel's columns explains: 1 - residual over
-        total variance, both summed over the columns, the panel's own among them.
+        total variance, both summed over all columns, the panel's own included.
     best : float
-        The same of as many principal components: no panel explains more of the rows that it is fitted on.
+        The same for as many principal components. No panel explains more of the rows on which it is fitted.
     by_chance : float
-        The same of random panels of the size, on average.
+        The same for random panels of this size, on average.
     neighbours : float
-        Share of a row's nearest rows, by the first principal components of all columns, that are among its nearest by
-        the panel's columns; mean over rows.
+        Share of a row's nearest rows, by the first principal components of all columns, that are also among its nearest
+        by the panel's columns; mean over rows.
     neighbours_by_chance : float
-        The same of random panels, on average.
+        The same for random panels, on average.
     n_columns : int
-        Of the panel.
+        Number of columns in the panel.
     """
 
     explained: float
@@ -69,21 +69,22 @@ def panel_variation(
     most_rows: int = 3000,
     random_state: int = 0,
 ) -> PanelVariation:
-    """Measure what a panel keeps of the variation of all columns, whatever the classes.
+    """Measure how much of the variation of all columns a panel keeps, whatever the classes.
 
     Parameters
     ----------
     panel : Panel or sequence of str
     train, test : Cells
-        Of all columns, as the panel's were chosen from (log-normalised counts of some thousand highly variable genes:
-        the square of the number of columns is held in memory). Regression and components are fitted on `train`.
+        Rows with all columns from which the panel was chosen, such as log-normalised counts of some thousand highly
+        variable genes. The square of the number of columns must fit in memory. Regression and components are fitted on
+        `train`.
     n_neighbours : int
     n_random : int
-        Random panels that the panel is compared with.
+        Number of random panels for comparison.
     most_rows : int
-        Test rows among which neighbours are looked for, drawn at random.
+        Largest number of test rows, drawn at random, among which neighbours are searched.
     random_state : int
-        Of random panels and rows.
+        Seed of the random panels and rows.
 
     Returns
     -------
@@ -92,12 +93,12 @@ def panel_variation(
     Raises
     ------
     PermGradError
-        If the columns of `train` and `test` differ, a name is none of them, or there are too few rows.
+        If the columns of `train` and `test` differ, a name is not among them, or there are too few rows.
 
     Notes
     -----
     Kuemmerle et al., Probe set selection for targeted spatial transcriptomics (Nature Methods, 2024), judge panels by
-    neighbours and by correlations of genes beside classes.
+    classes, by neighbours and by correlations of genes.
 
     Examples
     --------
@@ -110,8 +111,8 @@ def panel_variation(
     train.only(names)  # which says what is not there
     if len(test) < n_neighbours + 2 or n_neighbours < 1 or n_random < 1 or not names:
         raise PermGradError(
-            f"needs a column, a neighbour, a random panel, and more test rows than neighbours; got {len(names)},"
-            f" {n_neighbours}, {n_random} and {len(test)} rows"
+            "expected a column, a neighbour, a random panel, and more test rows than neighbours; got"
+            f" {len(names)} columns, n_neighbours={n_neighbours}, n_random={n_random} and {len(test)} rows"
         )
     rng = np.random.default_rng(random_state)
     place = {name: i for i, name in enumerate(train.features)}
@@ -127,7 +128,7 @@ def panel_variation(
 
 
 class _Space:
-    """Second moments of training and test rows: all that regressions on some of the columns need."""
+    """Second moments of training and test rows, which are all that regressions on some of the columns need."""
 
     def __init__(self, train: Cells, test: Cells) -> None:
         self.mean, self.train = second_moments(train.X)

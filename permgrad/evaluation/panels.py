@@ -1,4 +1,4 @@
-"""A panel of columns: how often each is chosen over reseeded trainings, and what the panel is worth."""
+"""A panel of columns: how often each is chosen over reseeded trainings, and how well the panel predicts."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """What several rankings of the same columns choose.
+    """The columns that several rankings of the same columns choose.
 
     Attributes
     ----------
     k : int
-        Columns of the panel, those included among them.
+        Number of columns in the panel, the included ones among them.
     n_trainings : int
-        Of all data sets together.
+        Number of trainings, over all data sets together.
     table : DataFrame
-        One row per column that may be chosen, the most often chosen first: ``feature``, ``frequency`` (share of the
-        rankings in which it is among the best that are wanted), ``mean_rank``. Equal frequencies are ordered by mean
-        rank. Where redundant columns are passed over: ``like``, the panel's column that stands for it, or "".
+        One row per column that may be chosen, the most often chosen first: ``feature``, ``frequency`` (the share of
+        rankings in which it is among the best, as many as are wanted), ``mean_rank``. Equal frequencies are ordered by
+        mean rank. If redundant columns are passed over: ``like``, the panel's column that stands for this one, or "".
     stability : float
-        Nogueira's index of the choices: 1 for equal ones, 0 expected for random ones.
+        Nogueira's index of the choices: 1 if all are equal; random choices have an expected value of 0.
     stability_interval : (float, float)
-        Its asymptotic 95 % interval: too narrow for few rankings, of no width for two.
+        Its asymptotic 95 % interval. It is too narrow for few rankings, and has no width for two.
     included : tuple of str
-        Columns that are in the panel by request. They are not in `table`, and do not count in the stability.
+        Columns that are in the panel by request. They are not in `table`, and the stability does not count them.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Panel:
 
     @property
     def features(self) -> list[str]:
-        """The recommended panel: the columns included, and those chosen most often that no other stands for."""
+        """The recommended panel: the included columns, then the most often chosen ones, without redundant columns."""
         table = self.table
         free = table["feature"] if "like" not in table else table["feature"][table["like"] == ""]
         return [*self.included, *free.head(self.k - len(self.included))]
@@ -86,7 +86,7 @@ class PanelScore:
     Attributes
     ----------
     mean, low, high : float
-        Mean over trainings; the interval covers trainings and test rows, see `score_panel`.
+        The mean over trainings, and an interval that covers trainings and test rows; see `score_panel`.
     by_training : tuple of float
     """
 
@@ -105,13 +105,13 @@ def panel_of(rankings: Sequence[FeatureRanking], k: int) -> Panel:
     Parameters
     ----------
     rankings : sequence of FeatureRanking
-        Of reseeded trainings; at least two, of the same features.
+        Rankings of reseeded trainings: at least two, of the same features.
     k : int
 
     Raises
     ------
     PermGradError
-        For fewer than two rankings, different features, or a `k` that is no choice.
+        For fewer than two rankings, for different features, or if `k` leaves nothing to choose.
 
     Examples
     --------
@@ -145,29 +145,31 @@ def choose_panel(
     Parameters
     ----------
     estimator : SelectorClassifier
-        Unfitted; clones of it are fitted, with the seeds from its own on.
+        Unfitted. Clones of it are fitted, with consecutive seeds that start at its own.
     X, y
-        Training rows, as for its ``fit``; or a list of `Cells`, for one panel for several data sets. Networks are then
-        trained on each, on the columns that all have, and each data set counts alike.
+        Training rows, as for its ``fit``. A list of `Cells` gives one panel for several data sets: networks are trained
+        on each, on the columns that all have, and each data set counts equally.
     k : int
-        Columns of the panel, those of `include` among them.
+        Number of columns in the panel, those of `include` among them.
     n_trainings : int
-        On each data set.
+        Number of trainings on each data set.
     include : sequence of str
-        Columns that are to be in the panel: an existing one, that is extended. They pass the selector without a penalty
-        (``estimator.include``), so that the others are chosen for what they add.
+        Columns that must be in the panel, such as an existing panel to extend. The selector does not penalise them
+        (``estimator.include``), so the other columns are chosen for what they add.
     exclude : sequence of str
-        Columns that must not be in it. No network sees them: what they tell is looked for in others.
+        Columns that must not be in the panel. No network sees them, so the panel looks for their information in other
+        columns.
     redundancy : float, optional
-        Largest absolute correlation, over the training rows, of two columns of the panel. From the most often chosen
-        on, a column above it with one that is in is passed over (of several data sets, one that is above it in each).
+        Largest allowed absolute correlation, over the training rows, between two columns of the panel. Columns are
+        added from the most often chosen on. A column that correlates more strongly with a column already in the panel
+        is passed over (for several data sets: if it does so in each).
     expression_range : (float, float), optional
-        Lowest and highest mean, in the class in which it is highest, of a column that may be chosen, in the values of
-        `X`; of several data sets, in each. No network sees the others.
+        Lowest and highest allowed mean of a column in the class where that mean is highest, in the units of `X`; for
+        several data sets, in each of them. No network sees the other columns.
     verbose : bool
         Show a progress bar.
     n_jobs : int, optional
-        Processes that train, see `permgrad.parallel.run`.
+        Number of processes that train; see `permgrad.parallel.run`.
 
     Returns
     -------
@@ -176,8 +178,8 @@ def choose_panel(
     Raises
     ------
     PermGradError
-        For fewer than two trainings, a `k` out of range, names that are not columns, an invalid range or correlation,
-        or if too few columns are left that are not redundant.
+        For fewer than two trainings, a `k` out of range, unknown column names, an invalid range or correlation, or if
+        too few columns are left that are not redundant.
 
     Examples
     --------
@@ -220,12 +222,12 @@ def _n_columns(X: Any) -> int:
 
 
 def _as_cells(X: Any, y: Any) -> Cells:
-    """Return rows of any kind as cells, whose columns can be taken; numbers alone, without weights."""
+    """Return rows of any kind as cells, from which columns can be taken; numbers only, without weights."""
     if isinstance(X, Cells):
         return X if y is None else replace(X, y=np.asarray(y))
     if isinstance(X, Table):
         if X.weights is not None:
-            raise PermGradError("panels of some of a table's columns are chosen without weights; this table has some")
+            raise PermGradError("a panel of some of a table's columns cannot use row weights; this table has weights")
         X, y = X.X, X.y if y is None else y
     if y is None:
         raise PermGradError("the target y is None; labels are needed")
@@ -241,14 +243,14 @@ def _without_redundant(panel: Panel, cells: Sequence[Cells], redundancy: float) 
     chosen, like = without_redundant(order, cells, panel.included, n_wanted, redundancy)
     if len(chosen) < n_wanted:
         raise PermGradError(
-            f"only {len(chosen)} of {n_wanted} columns that are wanted are left whose correlation with others of the"
+            f"only {len(chosen)} of {n_wanted} columns are left whose correlation with others of the"
             f" panel is at most {redundancy}; choose a smaller k, or a higher redundancy"
         )
     return replace(panel, table=panel.table.assign(like=[like.get(name, "") for name in order]))
 
 
 def _reseeded(estimator: Any, n_trainings: int) -> Iterator[Any]:
-    """Yield unfitted copies, with the seeds from its own on."""
+    """Yield unfitted copies with consecutive seeds, from the estimator's own seed on."""
     for number in range(n_trainings):
         yield clone(estimator).set_params(random_state=estimator.random_state + number)
 
@@ -276,11 +278,11 @@ def score_panel(
     panel : Panel or sequence of str
     train, test : Cells
     n_trainings : int
-        With the seeds from the estimator's own on.
+        Number of trainings, with consecutive seeds that start at the estimator's own.
     random_state : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     n_jobs : int, optional
-        Processes that train, see `permgrad.parallel.run`.
+        Number of processes that train; see `permgrad.parallel.run`.
 
     Examples
     --------
@@ -305,18 +307,19 @@ def bootstrap_score(right: np.ndarray, y: np.ndarray, *, random_state: int = 0) 
     Parameters
     ----------
     right : ndarray of shape (n_trainings, n_rows), bool
-        Whether each training's network tells each row right.
+        Whether each training's network classifies each row correctly.
     y : ndarray of shape (n_rows,)
-        Labels. Rows are drawn anew within each class, so that no class is lost.
+        Labels. Rows are resampled within each class, so that no class is lost.
     random_state : int
 
     Returns
     -------
     PanelScore
-        The interval: 2.5 % and 97.5 % quantiles of 2,000 replicates, each the mean over as many trainings and rows,
-        drawn with replacement. Draws from a few trainings vary less than new trainings would: each training's weight
-        is moved away from the mean weight by what makes its part of the interval as wide as Student's. It ends at 0
-        and 1, where scores do (of differences, at -1 and 1).
+        The interval: 2.5 % and 97.5 % quantiles of 2,000 replicates. Each replicate is the mean over as many trainings
+        and rows, drawn with replacement. A bootstrap of a few trainings varies less than new trainings would. So each
+        training's weight is moved away from the mean weight, by the factor that makes the trainings' part of the
+        interval as wide as Student's t gives. The interval ends at 0 and 1, where scores do (for differences, at -1 and
+        1).
     """
     right = np.asarray(right, float)
     if right.ndim != 2 or right.shape[1] != len(y) or not len(y):
@@ -340,7 +343,7 @@ def bootstrap_score(right: np.ndarray, y: np.ndarray, *, random_state: int = 0) 
 
 
 def _widening(n_trainings: int) -> float:
-    """Return Student's 97.5 % quantile over the normal's, times what a bootstrap of so few falls short by."""
+    """Return Student's 97.5 % quantile over the normal one, corrected for the bootstrap's too small variance."""
     if n_trainings == 1:
         return 1.0
     top = (1 + LEVEL) / 2

@@ -1,4 +1,4 @@
-"""Stain normalisation of pathology patches, as a Keras layer: one laboratory's colours brought to another's."""
+"""Stain normalisation of pathology patches, as a Keras layer: it maps one laboratory's colours to another's."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ TO_CONES = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241
 """Red, green, blue in [0, 1] → responses of the eye's cones (Reinhard et al., 2001, equation 4)."""
 FROM_CONES = np.linalg.inv(TO_CONES)
 TO_OPPONENT = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
-"""Logarithms of these → lightness, yellow-blue and red-green, l, α and β (equation 6)."""
+"""Logarithms of these → lightness, yellow-blue and red-green: l, α and β (equation 6)."""
 FROM_OPPONENT = np.linalg.inv(TO_OPPONENT)
 DARKEST = 1 / 255
-"""Red, green and blue have a logarithm from there on."""
+"""Red, green and blue are raised to at least this value before the logarithm."""
 TISSUE_DENSITY = 0.15
-"""Mean optical density of red, green and blue (natural logarithm) from which on a pixel is stained tissue."""
+"""A pixel counts as stained tissue from this mean optical density of red, green and blue on (natural logarithm)."""
 SMALLEST_SPREAD = 1e-4
 LEAST_TISSUE = 0.01
-"""Share of a patch; one of less is left as it is."""
+"""A patch with a smaller share of tissue is left as it is."""
 MEAN, SPREAD = (-0.59, 0.028, 0.035), (0.24, 0.042, 0.018)
-"""Of l, α and β in tissue stained with haematoxylin and eosin: a pink and purple patch; `ReinhardNormalization.like`
-takes those of patches at hand."""
+"""Of l, α and β in tissue stained with haematoxylin and eosin: a pink and purple patch. `ReinhardNormalization.like`
+takes those of given patches."""
 
 
 @keras.saving.register_keras_serializable("permgrad")
 class ReinhardNormalization(keras.layers.Layer):
     """Give the tissue of each patch the mean colour and the spread of colours of a reference.
 
-    An image of 0 to 255 goes to Reinhard's l, α and β, which are nearly uncorrelated in natural images. There, each
-    channel's mean and standard deviation over the patch's tissue become the reference's; glass is left as it is. Then
-    the way back, cut off at 0 and 255. It does the same in training and after: put it before augmentation.
+    Pixels from 0 to 255 are converted to Reinhard's l, α and β, which are nearly uncorrelated in natural images. There,
+    each channel is shifted and scaled so that its mean and standard deviation over the patch's tissue are the
+    reference's. Glass is left as it is. The result is converted back and clipped to 0 and 255. The layer does the same
+    in training and inference: put it before augmentation.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ class ReinhardNormalization(keras.layers.Layer):
 
     Notes
     -----
-    A patch's own statistics: one that is all lymphocytes is made as pink as its reference. Over slides, take the
-    reference and the patches of mixed tissue.
+    The statistics are those of each patch, so a patch of nothing but lymphocytes is made as pink as its reference. For
+    whole slides, use a reference and patches of mixed tissue.
 
     References
     ----------
@@ -62,21 +63,21 @@ class ReinhardNormalization(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **keywords})
         self.mean, self.spread = (tuple(float(value) for value in each) for each in (mean, spread))
         if len(self.mean) != 3 or len(self.spread) != 3 or not min(self.spread) > 0:
-            raise PermGradError(f"mean and spread must be 3 numbers each, spread above 0, got {mean} and {spread}")
+            raise PermGradError(f"mean and spread must be 3 numbers each, with spread above 0, got {mean} and {spread}")
 
     @classmethod
     def like(cls, images: np.ndarray, **keywords: Any) -> ReinhardNormalization:
-        """Return the layer whose reference is the tissue of some patches, taken together.
+        """Return a layer whose reference is the tissue of some patches, taken together.
 
         Parameters
         ----------
         images : ndarray of shape (n, height, width, 3)
-            0 to 255, red first: of the training patches, or of one laboratory.
+            Pixels from 0 to 255, red first: of the training patches, or of one laboratory.
 
         Raises
         ------
         PermGradError
-            If hardly anything in them is tissue.
+            If the patches hold hardly any tissue.
 
         Examples
         --------
@@ -112,7 +113,7 @@ class ReinhardNormalization(keras.layers.Layer):
         return opponent, ops.cast(density >= TISSUE_DENSITY, "float32")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's."""
+        """Return the shape of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Frozen networks under a linear head: as foundation models of pathology are judged, and what few patches allow."""
+"""Frozen networks under a linear head: how foundation models of pathology are judged, and what few patches allow."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from permgrad.patches.predicting import ends_in_logit, predict_logits, probabili
 from permgrad.patches.reading import PatchBatches
 
 PENALTIES = tuple(np.logspace(-4, 2, 7).tolist())
-"""Inverse strengths of the linear head's L2 penalty that are tried."""
+"""Inverse strengths of the linear head's L2 penalty, from which cross-validation chooses."""
 PIXELS = ("0-255", "0-1", "-1-1", "imagenet")
-"""How a file's network expects its pixels."""
+"""How the network of a file may expect its pixels."""
 
 
 def frozen_backbone(
@@ -30,32 +30,32 @@ def frozen_backbone(
     image_size: int | None = 224,
     pixels: str = "0-255",
 ) -> Any:
-    """Return a network that describes patches by numbers: a known backbone or a file's, and the mean over space.
+    """Return a network that turns patches into vectors: a known backbone or a network from a file, averaged over space.
 
     Parameters
     ----------
     source : str or path
-        A name that `permgrad.backbone_classifier` knows; or a ``.keras`` file of any Keras model of one image input
-        with three channels.
+        A name that `permgrad.backbone_classifier` knows, or a ``.keras`` file. The file may hold any Keras model with
+        one image input of three channels.
     weights : str or path
-        Of a known one; see `permgrad.backbone_classifier`.
+        Weights of a known backbone; see `permgrad.backbone_classifier`.
     patch_shape : (int, int, int)
     image_size : int, optional
-        Patches are enlarged to so many pixels in height and width; None leaves them as they are.
+        Patches are resized to this height and width in pixels; None leaves them as they are.
     pixels : {"0-255", "0-1", "-1-1", "imagenet"}
-        Of a file: what its network expects of pixels, "imagenet" being [0, 1] less ImageNet's mean over its standard
-        deviation. Known backbones get what they expect.
+        For a file: how its network expects pixels. "imagenet" means values in [0, 1], less ImageNet's mean, divided by
+        its standard deviation. Known backbones get what they expect.
 
     Returns
     -------
     keras.Model
-        Pixels from 0 to 255, (batch, height, width, 3) → (batch, n_numbers), float32. Maps are averaged over space, and
-        tokens over their sequence.
+        Pixels from 0 to 255, (batch, height, width, 3) → (batch, n_numbers), float32. Feature maps are averaged over
+        space, and tokens over their sequence.
 
     Raises
     ------
     PermGradError
-        For a file that cannot be read or is of another kind of network; and see `permgrad.backbone_classifier`.
+        If a file cannot be read or holds another kind of network; see also `permgrad.backbone_classifier`.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def _scaled(x: Any, pixels: str) -> Any:
 
 def _load(path: Path, shape: tuple[int, int, int]) -> Any:
     if not path.is_file():
-        raise PermGradError(f"there is no backbone and no file {path}; there are {listing(backbone_names(), 99)}")
+        raise PermGradError(f"there is no backbone and no file {path}; backbones are {listing(backbone_names(), 99)}")
     with reading(path, "a .keras file of a network for images"):
         model = keras.saving.load_model(path, compile=False)
         given = [tuple(each.shape[1:]) for each in model.inputs]
@@ -99,12 +99,12 @@ def _load(path: Path, shape: tuple[int, int, int]) -> Any:
             len(given) == 1 and len(given[0]) == 3 and all(a in (None, b) for a, b in zip(given[0], shape, strict=True))
         )
         if not fits or len(model.outputs) != 1:
-            raise PermGradError(f"expected a network of one image of {shape} and one output, its inputs are {given}")
+            raise PermGradError(f"expected a network with one image of {shape} and one output; its inputs are {given}")
     return model
 
 
 def embed_patches(model: Any, patches: Patches, *, batch_size: int = 64, workers: int | None = None) -> np.ndarray:
-    """Return what a frozen network says of each patch.
+    """Return the vectors into which a frozen network turns patches.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def embed_patches(model: Any, patches: Patches, *, batch_size: int = 64, workers
     patches : Patches
     batch_size : int
     workers : int, optional
-        Threads that read files.
+        Number of threads that read files.
 
     Returns
     -------
@@ -135,31 +135,31 @@ def embed_patches(model: Any, patches: Patches, *, batch_size: int = 64, workers
 def linear_head(
     embeddings: np.ndarray, y: Any, *, groups: Any = None, penalties: Sequence[float] = PENALTIES, random_state: int = 0
 ) -> Any:
-    """Fit a logistic regression on embeddings, its penalty chosen by cross-validation.
+    """Fit a logistic regression on embeddings. Cross-validation chooses its penalty.
 
     Parameters
     ----------
     embeddings : ndarray of shape (n_patches, n_numbers)
-        Of the training patches.
+        Embeddings of the training patches.
     y : array of shape (n_patches,)
         0 or 1.
     groups : array of shape (n_patches,), optional
-        Slides or patients: folds keep each on one side.
+        Slides or patients; each is on one side of every fold.
     penalties : sequence of float
-        Inverse strengths that are tried.
+        Inverse strengths of the penalty to try.
     random_state : int
-        Of the folds.
+        Seed of the folds.
 
     Returns
     -------
     sklearn.model_selection.GridSearchCV
-        Fitted: standardised embeddings, L2 penalty of the least log loss over (at most) five folds. Its
+        Fitted. Embeddings are standardised; the L2 penalty is that with the lowest log loss over at most five folds.
         ``predict_proba(...)[:, 1]`` is the probability of a positive patch.
 
     Raises
     ------
     PermGradError
-        If there are too few patches, or groups, of a class for two folds.
+        If a class has too few patches, or groups, for two folds.
 
     Examples
     --------
@@ -177,38 +177,39 @@ def linear_head(
     groups = np.arange(len(y)) if groups is None else np.asarray(groups)
     if len(embeddings) != len(y) or len(groups) != len(y):
         raise PermGradError(
-            f"needs a label and a group for each of {len(embeddings)} patches, got {len(y)}, {len(groups)}"
+            f"expected a label and a group for each of {len(embeddings)} patches, got {len(y)} and {len(groups)}"
         )
     of_class = [len(np.unique(groups[y == label])) for label in np.unique(y)]
     if len(of_class) != 2 or min(of_class) < 2:
-        raise PermGradError("needs two classes, each in at least two groups (patches, where there are none)")
+        raise PermGradError("expected two classes, each in at least two groups (or patches, if there are no groups)")
     folds = StratifiedGroupKFold(min(5, *of_class), shuffle=True, random_state=random_state)
     parts = list(folds.split(embeddings, y, groups))
     parts = [(fit, held) for fit, held in parts if len(np.unique(y[fit])) == len(np.unique(y[held])) == 2]
     if not parts:
-        raise PermGradError("no fold has both classes on both sides; groups of more mixed classes are needed")
+        raise PermGradError("no fold has both classes on both sides; give more groups that hold both classes")
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     grid = {"logisticregression__C": list(penalties)}
     return GridSearchCV(model, grid, scoring="neg_log_loss", cv=parts).fit(embeddings, y)
 
 
 def calibrate_patches(model: Any, patches: Patches, *, batch_size: int = 256, workers: int | None = None) -> Any:
-    """Return a classifier of patches whose probabilities are calibrated by one number, fitted on other patches.
+    """Return a classifier whose probabilities are calibrated by one number, which is fitted on other patches.
 
     Parameters
     ----------
     model : keras.Model
-        See `permgrad.backbone_classifier`; it ends in a logit. It is not changed.
+        See `permgrad.backbone_classifier`. The model must end in a logit. It is not changed.
     patches : Patches
-        Labelled, and neither trained on nor tested on. With groups, of other slides too.
+        Labelled patches that were used neither for training nor for testing. If patches have groups, use other slides
+        too.
     batch_size : int
     workers : int, optional
 
     Returns
     -------
     keras.Model
-        The logit divided by a temperature (`permgrad.layers.temperature.fit_temperature`): the order of patches, and so
-        the AUC, stays as it is. It shares its weights with `model`.
+        The logit divided by a temperature (`permgrad.layers.temperature.fit_temperature`). The order of patches, and so
+        the AUC, does not change. The new model shares its weights with `model`.
 
     Raises
     ------
@@ -223,7 +224,7 @@ def calibrate_patches(model: Any, patches: Patches, *, batch_size: int = 256, wo
     """
     y = check_labelled(patches, "calibration")
     if not ends_in_logit(model):
-        raise PermGradError("expected a classifier that says a logit, this one ends in a sigmoid; leave that away")
+        raise PermGradError("expected a classifier that ends in a logit; this one ends in a sigmoid, leave that out")
     positive = probability(predict_logits(model, patches, batch_size=batch_size, workers=workers)[:, 0])
     layer = Temperature(name="temperature")
     calibrated = keras.Model(model.inputs[0], layer(model.outputs[0]), name=model.name)

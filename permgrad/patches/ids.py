@@ -1,4 +1,4 @@
-"""Slides and patients, from the ids of patches that name them."""
+"""Slides and patients, read from the ids of patches."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ NAMES = (
     re.compile(r"(?P<slide>(?P<patient>TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})(-[A-Z0-9]+)*)", re.IGNORECASE),
     re.compile(r"(?<![a-z])(?P<slide>(tumor|normal|test)_\d{3})(?!\d)", re.IGNORECASE),
 )
-"""Of Camelyon17, with patient and lymph node; of TCGA's barcodes; of Camelyon16, whose patients are not named."""
+"""Ids of Camelyon17, with patient and lymph node; barcodes of TCGA; ids of Camelyon16, which do not name patients."""
 
 
 def group_of_id(name: str, kind: str = "slide") -> str | None:
-    """Return the slide or patient that a patch's id names.
+    """Return the slide or patient that the id of a patch names.
 
     Parameters
     ----------
     name : str
-        As patches of Camelyon17 are called (``patient_004_node_4_x_3328_y_21792``), of Camelyon16
-        (``tumor_001_3328_21792``), or of TCGA (``TCGA-AB-1234-01Z-00-DX1_3328_21792``), with anything before or behind.
+        An id like those of Camelyon17 (``patient_004_node_4_x_3328_y_21792``), Camelyon16 (``tumor_001_3328_21792``) or
+        TCGA (``TCGA-AB-1234-01Z-00-DX1_3328_21792``), with any text before or after it.
     kind : {"slide", "patient"}
 
     Returns
     -------
     str or None
-        None where the id does not name one. Camelyon16 does not name patients.
+        None if the id does not name one. Camelyon16 does not name patients.
 
     Examples
     --------

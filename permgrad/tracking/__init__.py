@@ -1,1 +1,1 @@
-"""Results where people track their runs: one record of a run → MLflow, TensorBoard."""
+"""Log results to trackers: one record of a run → MLflow, TensorBoard."""

@@ -1,4 +1,4 @@
-"""What a tracker is told of a run: settings, scores, curves and files, read from results that are there."""
+"""What a tracker receives about a run: settings, scores, curves and files, read from stored results."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ class Record:
     Attributes
     ----------
     name : str
-        Of the table, or ``trial 3``.
+        The name of the table, or ``trial 3``.
     params : dict
-        Name of a setting → value: a number, text, a truth value, a list or None.
+        Name of a setting → its value: a number, text, a truth value, a list or None.
     scores : dict of float
-        Name → value at the run's end, finite.
+        Name → value at the end of the run; finite values only.
     curves : dict of lists
-        Name → value after each epoch, from 1: ``epoch_loss``, as Keras's TensorBoard callback has it.
+        Name → value after each epoch, from epoch 1. Names are those of Keras's TensorBoard callback, such as
+        ``epoch_loss``.
     tags : dict of str
-        What else is known: the command line, the verdict, versions.
+        Other facts as text: the command line, the verdict, versions.
     ranking : FeatureRanking or None
     files : dict of Path
-        Name within the results → file.
+        Name within the results directory → file.
     trials : tuple of Record
-        Of a tuning study.
+        The trials of a tuning study.
     """
 
     name: str
@@ -56,19 +57,19 @@ class Record:
 
 
 def record_of(results: str | Path | FeatureRanking | TuneResult, storage: str | None = None) -> Record:
-    """Read what there is to track.
+    """Read what can be tracked from results.
 
     Parameters
     ----------
     results : path, FeatureRanking or TuneResult
-        A directory of `permgrad rank` or `tune`, a ranking alone, or what `permgrad.tune` returned.
+        A directory of `permgrad rank` or `permgrad tune`, a ranking alone, or the result of `permgrad.tune`.
     storage : str, optional
-        URL of the study's storage, where a study's directory has none; see `permgrad.tune`.
+        URL of the study's storage, if the study's directory does not hold it; see `permgrad.tune`.
 
     Raises
     ------
     FileFormatError
-        If the directory has no ranking, and is of no study; if a file is damaged.
+        If the directory has no ranking and belongs to no study, or if a file is damaged.
     PermGradError
         If the study is in another storage.
     """
@@ -108,21 +109,21 @@ def _of_ranking(ranking: FeatureRanking) -> Record:
 
 
 def _curves(directory: Path) -> dict[str, list[float]]:
-    """Return the first network's log; of a ranking of a model from elsewhere there is none."""
+    """Return the log of the first network; a ranking of an external model has none."""
     path = directory / "model" / "estimator.json"
     history = read_json(path, kind=ESTIMATOR_KIND)["history"] if path.is_file() else {}
     return {f"epoch_{name}": values for name, values in history.items()}
 
 
 def _files(directory: Path) -> dict[str, Path]:
-    """Return the results' own files; the networks of other trials, and the study itself, are not among them."""
+    """Return the results' own files, without the networks of other trials and without the study itself."""
     listed = directory / MANIFEST
     names = read_json(listed, kind=MANIFEST_KIND)["files"] if listed.is_file() else []
     return {name: directory / name for name in [*names, STUDY_SUMMARY] if (directory / name).is_file()}
 
 
 def _of_study(directory: Path, study: Any) -> Record:
-    """Read a study: its best network's ranking, where that is here, and every trial that has ended."""
+    """Read a study: the ranking of its best network, if it is here, and every trial that has ended."""
     from permgrad.tuning.study import SETTINGS
 
     ranked = (directory / "ranking.json").is_file()
@@ -133,7 +134,7 @@ def _of_study(directory: Path, study: Any) -> Record:
 
 
 def _of_trial(trial: Any, metric: str) -> Record:
-    """Read a trial: its attributes hold its scores, the objective's too."""
+    """Read a trial, whose attributes hold its scores, the objective's included."""
     tags = {name: value for name, value in trial.user_attrs.items() if isinstance(value, str)}
     tags |= {"state": trial.state.name.lower()}
     curve = [value for _, value in sorted(trial.intermediate_values.items())]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from permgrad.tuning.result import TuneResult
 
 FORBIDDEN = re.compile(r"[^\w.\- ]")
-"""In MLflow's names; slashes and colons, which it takes, mean something to its pages."""
+"""Not allowed in MLflow's names. MLflow accepts slashes and colons, but they have a meaning on its pages."""
 
 
 def log_to_mlflow(
@@ -27,18 +27,18 @@ def log_to_mlflow(
 ) -> str:
     """Log results as one MLflow run: settings as parameters, scores and curves as metrics, files as artifacts.
 
-    The run goes where MLflow has been told to put runs (`mlflow.set_tracking_uri`, `mlflow.set_experiment` or the
-    environment variables of the same names), and is nested where a run is active. Each trial of a tuning study is a
-    run nested in it. Nothing is trained or read again.
+    The run goes to the tracking URI and experiment that MLflow uses (`mlflow.set_tracking_uri`, `mlflow.set_experiment`
+    or the environment variables of the same names). If a run is active, the new run is nested in it. Each trial of a
+    tuning study is a run nested in the study's run. Nothing is trained or read again.
 
     Parameters
     ----------
     results : path, FeatureRanking or TuneResult
-        A directory of `permgrad rank` or `tune`, a ranking alone, or what `permgrad.tune` returned.
+        A directory of `permgrad rank` or `permgrad tune`, a ranking alone, or the result of `permgrad.tune`.
     run_name : str, optional
-        By default the table's name, or the study's.
+        By default the name of the table, or of the study.
     storage : str, optional
-        URL of the study's storage, where a study's directory has none; see `permgrad.tune`.
+        URL of the study's storage, if the study's directory does not hold it; see `permgrad.tune`.
 
     Returns
     -------
@@ -48,13 +48,13 @@ def log_to_mlflow(
     Raises
     ------
     PermGradError
-        If MLflow is not installed, or refuses; if there are no results, or they are damaged.
+        If MLflow is not installed or refuses the request; if there are no results, or they are damaged.
 
     Notes
     -----
-    Metrics are ``test_auc`` and the like, of the test rows; ``saved_loss``, what the network saves of the loss in all;
-    and after each epoch, from step 1, ``epoch_loss``, ``epoch_val_loss`` and the like. Artifacts are all files that
-    the results' manifest lists: the ranking's table, pictures, page and network. The page and ``background.parquet``
+    Metrics are scores on the test rows, such as ``test_auc``; ``saved_loss``, the loss that the network saves in total;
+    and ``epoch_loss``, ``epoch_val_loss`` and the like after each epoch, from step 1. Artifacts are all files in the
+    manifest of the results: the table of the ranking, pictures, page and network. The page and ``background.parquet``
     hold test rows.
 
     Examples
@@ -78,12 +78,12 @@ def log_to_mlflow(
 
 
 def use_experiment(experiment: str, tracking_uri: str | None = None) -> str:
-    """Have this process's runs go to an experiment, made where it is absent; return where MLflow keeps it.
+    """Send this process's runs to an experiment, create it if it is absent, and return the tracking URI.
 
     Raises
     ------
     PermGradError
-        If MLflow is not installed, or refuses.
+        If MLflow is not installed or refuses the request.
     """
     mlflow = _imported()
     with _refusals(mlflow):
@@ -102,7 +102,7 @@ def _imported() -> Any:
 
 @contextmanager
 def _refusals(mlflow: Any) -> Iterator[None]:
-    """Raise what MLflow refuses as an error of ours."""
+    """Raise MLflow's refusals as our own error."""
     try:
         yield
     except mlflow.exceptions.MlflowException as error:
@@ -126,7 +126,7 @@ def _log(mlflow: Any, record: Record) -> None:
 
 
 def _log_ranking(mlflow: Any, ranking: FeatureRanking) -> None:
-    """Log a ranking that comes without files: as the files that a results directory has of it."""
+    """Log a ranking without files, as the files that a results directory would have."""
     with tempfile.TemporaryDirectory() as scratch:
         ranking.table.to_csv(Path(scratch) / "ranking.csv", index=False)
         ranking.save(Path(scratch) / "ranking.json")
@@ -139,5 +139,5 @@ def _name(name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a parameter as MLflow shows it: JSON of what is not plain."""
+    """Return a parameter as MLflow shows it; values that are not plain become JSON."""
     return json.dumps(value) if isinstance(value, (list, tuple, dict)) else str(value)

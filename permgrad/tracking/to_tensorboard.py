@@ -1,4 +1,4 @@
-"""A record → event files for TensorBoard, a run for each trial of a study."""
+"""A record → event files for TensorBoard, with a run for each trial of a study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from permgrad.tuning.result import TuneResult
 
 SHOWN = 50
-"""Columns of the ranking that its text shows."""
+"""Number of columns that the text of the ranking shows."""
 
 
 def log_to_tensorboard(
@@ -30,24 +30,24 @@ def log_to_tensorboard(
 ) -> Path:
     """Write results as TensorBoard's event files: curves and scores, settings, the ranking and the pictures.
 
-    A trial of a tuning study is a run of its own, in a directory below; settings and scores of all stand side by side
-    under "HParams". Nothing is trained or read again.
+    Each trial of a tuning study is a run in a subdirectory. The tab "HParams" compares the settings and scores of all
+    trials. Nothing is trained or read again.
 
     Parameters
     ----------
     results : path, FeatureRanking or TuneResult
-        A directory of `permgrad rank` or `tune`, a ranking alone, or what `permgrad.tune` returned.
+        A directory of `permgrad rank` or `permgrad tune`, a ranking alone, or the result of `permgrad.tune`.
     log_dir : path
-        A new directory, one level or more below the one that ``tensorboard --logdir`` is given.
+        A new directory, one level or more below the directory that you give to ``tensorboard --logdir``.
     overwrite : bool
         Replace a directory that this function wrote.
     storage : str, optional
-        URL of the study's storage, where a study's directory has none; see `permgrad.tune`.
+        URL of the study's storage, if the study's directory does not hold it; see `permgrad.tune`.
 
     Returns
     -------
     Path
-        Where the event files are.
+        The directory of the event files.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def log_to_tensorboard(
 
     Notes
     -----
-    Names are those of `permgrad.log_to_mlflow`. For curves while a network is trained, see `permgrad.TensorBoard`.
+    The names are those of `permgrad.log_to_mlflow`. For curves during training, see `permgrad.TensorBoard`.
 
     Examples
     --------
@@ -106,12 +106,12 @@ def _writer(tf: Any, directory: Path) -> Iterator[None]:
 
 
 def _plain(value: Any) -> bool | float | str:
-    """Return a setting as TensorBoard takes it."""
+    """Return a setting in a type that TensorBoard accepts."""
     return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    """Return a table as TensorBoard's texts show it."""
+    """Return a table as Markdown, which TensorBoard's texts show."""
     head = [str(name) for name in table.columns]
     rows = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row] for row in table.to_numpy()]
     safe = [[cell.replace("|", r"\|") for cell in row] for row in [head, ["---"] * len(head), *rows]]
