@@ -205,9 +205,13 @@ class RowsInFiles:
         Row groups come in a random order, `at_once` of them side by side: each gives a piece in its turn. Then
         each `buffer_rows` of them are mixed.
         """
-        in_files = np.argsort(self.rows, kind="stable").astype(self.rows.dtype)
-        groups = np.searchsorted(self.files.starts, self.rows[in_files], side="right")
-        runs = np.split(in_files, np.flatnonzero(np.diff(groups)) + 1)
+        if (self.rows[1:] >= self.rows[:-1]).all():  # as `take` of a split has them: nothing to sort
+            in_files, ascending = np.arange(len(self), dtype=self.rows.dtype), self.rows
+        else:
+            in_files = np.argsort(self.rows, kind="stable").astype(self.rows.dtype)
+            ascending = self.rows[in_files]
+        ends = np.searchsorted(ascending, self.files.starts[1:-1].astype(self.rows.dtype))
+        runs = [run for run in np.split(in_files, ends) if len(run)]
         waiting = [runs[i] for i in rng.permutation(len(runs))]
         beside: list[np.ndarray] = []
         pieces = [in_files[:0]]

@@ -162,7 +162,11 @@ class StreamedTable:
         """
         if min(sizes) <= 0 or not np.isclose(sum(sizes), 1.0):
             raise PermGradError(f"sizes must be three positive shares that sum to 1, got {sizes}")
-        part = np.searchsorted(np.cumsum(sizes)[:2], uniform(self.X.rows, random_state, SPLIT), side="right")
+        ends, part = np.cumsum(sizes)[:2], np.empty(len(self), np.int8)
+        for start in range(0, len(self), HASHED):  # in blocks: their numbers would take 16 bytes a row
+            block = slice(start, start + HASHED)
+            numbers = uniform(self.X.rows[block], random_state, SPLIT)
+            part[block] = np.searchsorted(ends, numbers, side="right")
         train, val, test = (self.take(np.flatnonzero(part == number)) for number in range(3))
         if not min(len(train), len(val), len(test)):
             raise PermGradError(f"{len(self)} rows are too few for three parts; read them whole: Table.from_file")
