@@ -104,7 +104,7 @@ patch-results: install
 	$(BIN)/python -m pip install --quiet --editable ".[hub]"
 	$(PATCHES) --from-scratch --report studies/results/histopathology
 
-# About 20 minutes; `make bench ROWS="puma captum_mlp"` runs some rows, ROWS=genes_every every gene (ten minutes). PyTorch, captum and shap are for this alone.
+# About 15 minutes; `make bench ROWS="puma captum_mlp"` runs some rows, ROWS=genes_every every gene (ten minutes). PyTorch, captum and shap are for this alone.
 bench: install
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m benchmarks $(ROWS)
