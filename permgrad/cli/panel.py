@@ -30,7 +30,8 @@ class Names(click.ParamType):
         found = path.read_text(encoding="utf-8").splitlines() if path.is_file() else value.split(",")
         names = tuple(name.strip() for name in found if name.strip())
         if not names:
-            self.fail(f"expected names with commas between them, or a file of one name a line, got {value!r}", param, ctx)
+            said = f"expected names with commas between them, or a file with one name on each line, got {value!r}"
+            self.fail(said, param, ctx)
         return names
 
 
@@ -41,7 +42,9 @@ class Names(click.ParamType):
 @click.option("--k", type=click.IntRange(1), default=100, show_default=True, help="Columns of the panel.")
 @click.option("--include", type=Names(), default=(), help="Columns that must be in the panel, such as an existing one.")
 @click.option("--exclude", type=Names(), default=(), help="Columns that must not be in the panel.")
-@click.option("--redundancy", type=click.FloatRange(0, 1, min_open=True), help="Largest correlation of two of its columns.")
+@click.option(
+    "--redundancy", type=click.FloatRange(0, 1, min_open=True), help="Largest correlation between two columns."
+)
 @click.option(
     "--expression-range",
     nargs=2,
