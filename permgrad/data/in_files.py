@@ -205,12 +205,13 @@ class RowsInFiles:
         Row groups come in a random order, `at_once` of them side by side: each gives a piece in its turn. Then
         each `buffer_rows` of them are mixed.
         """
-        if (self.rows[1:] >= self.rows[:-1]).all():  # as `take` of a split has them: nothing to sort
-            in_files, ascending = np.arange(len(self), dtype=self.rows.dtype), self.rows
+        rows: np.ndarray = self.rows
+        if np.all(rows[1:] >= rows[:-1]):  # as `take` of a split has them: nothing to sort
+            in_files, ascending = np.arange(len(rows), dtype=rows.dtype), rows
         else:
-            in_files = np.argsort(self.rows, kind="stable").astype(self.rows.dtype)
-            ascending = self.rows[in_files]
-        ends = np.searchsorted(ascending, self.files.starts[1:-1].astype(self.rows.dtype))
+            in_files = np.argsort(rows, kind="stable").astype(rows.dtype)
+            ascending = rows[in_files]
+        ends = np.searchsorted(ascending, self.files.starts[1:-1].astype(rows.dtype))
         runs = [run for run in np.split(in_files, ends) if len(run)]
         waiting = [runs[i] for i in rng.permutation(len(runs))]
         beside: list[np.ndarray] = []
