@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from permgrad.cli._serving import serve_until_interrupted
+
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path), required=False)
@@ -22,11 +24,4 @@ def dashboard(results: Path | None, storage: str | None, port: int, open_browser
     """Show the study in RESULTS (a directory of `permgrad tune`) in Optuna's dashboard, on this machine only."""
     from permgrad.tuning.dashboard import make_server
 
-    server, url = make_server(results, storage, port)
-    click.echo(f"{url}\nCtrl-C ends it")
-    if open_browser:
-        click.launch(url)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        server.server_close()
+    serve_until_interrupted(*make_server(results, storage, port), open_browser)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from permgrad.cli._serving import serve_until_interrupted
+
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
@@ -19,11 +21,4 @@ def serve(results: Path, port: int, open_browser: bool) -> None:
     """
     from permgrad.report.serving import results_server
 
-    server, url = results_server(results, port)
-    click.echo(f"{url}\nCtrl-C ends it")
-    if open_browser:
-        click.launch(url)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        server.server_close()
+    serve_until_interrupted(*results_server(results, port), open_browser)

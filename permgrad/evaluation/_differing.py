@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,19 +12,15 @@ from scipy.stats import norm
 from permgrad.evaluation.comparison import holm
 from permgrad.importance.bootstrap import LEVEL
 
-if TYPE_CHECKING:
-    from permgrad.evaluation.by_level import ByLevel
-
 COLUMNS = ("of", "level", "other", "value", "other_value", "difference", "low", "high", "p")
 
 
-def differing(found: ByLevel) -> pd.DataFrame:
-    """Compare the levels pairwise; see `ByLevel.differences`."""
-    enough = set(found.table["level"][1:][~found.table["few"][1:].to_numpy(bool)])
-    loss = found.measures[1]
-    ends = {"value": found.table[loss], "low": found.table[f"{loss}_low"], "high": found.table[f"{loss}_high"]}
-    measured = pd.DataFrame({"level": found.table["level"], **ends})
-    scores = found.importance.rename(columns={"score": "value"})
+def differing(table: pd.DataFrame, importance: pd.DataFrame, loss: str) -> pd.DataFrame:
+    """Compare the levels pairwise, given a `ByLevel`'s tables and its loss's name; see `ByLevel.differences`."""
+    enough = set(table["level"][1:][~table["few"][1:].to_numpy(bool)])
+    ends = {"value": table[loss], "low": table[f"{loss}_low"], "high": table[f"{loss}_high"]}
+    measured = pd.DataFrame({"level": table["level"], **ends})
+    scores = importance.rename(columns={"score": "value"})
     scores = scores[scores["level"].isin(enough)]
     of_columns = {str(name): values for name, values in scores.groupby("feature", sort=False)}
     families: list[dict[str, pd.DataFrame]] = [{loss: measured[measured["level"].isin(enough)]}, of_columns]

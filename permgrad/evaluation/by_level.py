@@ -114,7 +114,7 @@ class ByLevel:
         >>> levels.differences().columns.tolist()[:3]
         ['of', 'level', 'other']
         """
-        return differing(self)
+        return differing(self.table, self.importance, self.measures[1])
 
     def plot(self, top: int = 8) -> Figure:
         """Draw the score and the loss in each level, and the scores of the best columns there.

@@ -32,15 +32,20 @@ def chosen_rows(n: int, most: int = ROWS) -> np.ndarray:
 
 
 def read_background(results: Path) -> pd.DataFrame:
-    """Read what `write_background` wrote.
+    """Read what `write_background` wrote; see `read_rows`."""
+    return read_rows(results, FILE)
+
+
+def read_rows(results: Path, name: str) -> pd.DataFrame:
+    """Read what `write_rows` wrote into a results directory.
 
     Raises
     ------
     FileFormatError
         If the directory has no such file, or it is damaged.
     """
-    path = Path(results) / FILE
+    path = Path(results) / name
     if not path.is_file():
-        raise FileFormatError(f"{results} has no {FILE}, which `permgrad rank` writes; rank the table again")
-    with reading(path, "a table of background rows", "rank the table again"):
+        raise FileFormatError(f"{results} has no {name}, which `permgrad rank` writes; rank the table again")
+    with reading(path, "a table of test rows", "rank the table again"):
         return pd.read_parquet(path)

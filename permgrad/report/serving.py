@@ -16,12 +16,12 @@ from wsgiref.simple_server import WSGIServer
 import numpy as np
 import pandas as pd
 
-from permgrad.errors import PermGradError, listing, reading
+from permgrad.errors import PermGradError, listing
 from permgrad.estimators.loading import load
-from permgrad.files import read_json
+from permgrad.report.background import read_rows
 from permgrad.report.explained_rows import FILE as ROWS
 from permgrad.report.loopback import LOOPBACK, LOOPBACK_NAMES, loopback_server
-from permgrad.report.page._render import FILE, KIND, render
+from permgrad.report.page._render import read_page, render
 
 MOST_BYTES = 65_536
 """Of a question."""
@@ -192,23 +192,12 @@ def results_server(results: Path, port: int) -> tuple[WSGIServer, str]:
     FileFormatError, PermGradError
         If the directory has no page, a file is damaged, or the port is taken.
     """
-    if not (results / FILE).exists():
-        raise PermGradError(f"{results} has no {FILE}, which permgrad rank and tune write for their page; rank again")
-    values = read_json(results / FILE, kind=KIND)
+    values = read_page(results)
     asked, what_if = values["asked"]["rows"], None
     if asked is not None:
         names = [column["name"] for column in asked["what_if"]["columns"]]
-        what_if = WhatIf(load(results / "model"), read_rows(results), names)
+        what_if = WhatIf(load(results / "model"), read_rows(results, ROWS), names)
     token = secrets.token_urlsafe(16)
     page = render(values, results, live=what_if is not None)
     server = loopback_server(Application(page, what_if, token), port)
     return server, f"http://{LOOPBACK}:{server.server_port}/{token}/"
-
-
-def read_rows(results: Path) -> pd.DataFrame:
-    """Read the rows that a page carries."""
-    path = results / ROWS
-    if not path.is_file():
-        raise PermGradError(f"{results} has no {ROWS}, which `permgrad rank` writes; rank the table again")
-    with reading(path, "a table of the page's rows", "rank the table again"):
-        return pd.read_parquet(path)

@@ -87,6 +87,11 @@ def draw_again(results: Path) -> str:
     PermGradError
         If the directory has no page, or lacks a picture.
     """
+    return render(read_page(results), results)
+
+
+def read_page(results: Path) -> dict[str, Any]:
+    """Read the values that a results directory's page is rendered from; raises as `draw_again`."""
     if not (results / FILE).exists():
         raise PermGradError(f"{results} has no {FILE}, which permgrad rank and tune write for their page; rank again")
-    return render(read_json(results / FILE, kind=KIND), results)
+    return read_json(results / FILE, kind=KIND)
