@@ -53,6 +53,15 @@ for command in (
     cli.add_command(command)
 
 
+def _pattern_hint(error: click.ClickException) -> str:
+    """Say how to name several files, where a shell may have made many words of a pattern."""
+    context = getattr(error, "ctx", None)
+    takes_table = context is not None and any(param.name == "table" for param in context.command.params)
+    if not takes_table or not error.format_message().startswith("Got unexpected extra argument"):
+        return ""
+    return "; to read several files as one table, quote their pattern, such as 'part-*.parquet'"
+
+
 def main() -> None:
     """Run the command line: 0 on success, 2 with one line for bad input, 130 when interrupted."""
     forget_notes()
@@ -62,7 +71,7 @@ def main() -> None:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         help_option = f"; see {context.command_path} --help" if context else ""
-        click.echo(f"permgrad: {error.format_message().rstrip('.')}{help_option}", err=True)
+        click.echo(f"permgrad: {error.format_message().rstrip('.')}{_pattern_hint(error)}{help_option}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         study = sys.argv[1:2] == ["tune"]

@@ -137,6 +137,8 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     path = Path(path)
     if not path.is_file():
         raise FileFormatError(f"cannot read {path}: no such file")
+    if path.suffix.lower() != ".h5ad":
+        raise FileFormatError(f"expected an .h5ad file of cells, got {path}; rank other tables with permgrad rank")
     with reading(path, "a readable .h5ad file"):
         data = anndata.read_h5ad(path, backed="r" if on_disk else None)
         return cells_of(data, target, name=path.stem)

@@ -38,6 +38,7 @@ def test_a_truncated_archive_is_no_interrupt(tmp_path, command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["rank", "part-0.parquet", "part-1.parquet"], "to read several files as one table, quote their pattern"),
         (("--bogus",), "No such option '--bogus'"),
         (("t.csv", "--timeout", "nan"), "'nan' is not a finite number"),
         (("t.csv", "--learning-rate", "inf"), "'--learning-rate'"),

@@ -62,6 +62,9 @@ def test_what_cannot_be_read(files, tmp_path):
         read_cells(tmp_path / "absent.h5ad", "kind")
     with pytest.raises(pg.PermGradError, match=r"is not a readable \.h5ad file"):
         read_cells(tmp_path / "broken.h5ad", "kind")
+    (tmp_path / "cells.csv").write_text("x1,kind\n1,a\n")
+    with pytest.raises(pg.FileFormatError, match=r"expected an \.h5ad file of cells, got .*cells\.csv"):
+        read_cells(tmp_path / "cells.csv", "kind")
     with pytest.raises(pg.PermGradError, match="no column 'class' in obs; its columns are 'kind'"):
         read_cells(files / "csr.h5ad", "class")
     cells = read_cells(files / "csr.h5ad", "kind")
