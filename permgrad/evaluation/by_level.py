@@ -18,7 +18,7 @@ from permgrad.data.table import Table, as_frame
 from permgrad.errors import PermGradError, listing, reading
 from permgrad.evaluation._differing import differing
 from permgrad.files import SAVE_AGAIN, new_file, read_json, write_json
-from permgrad.importance.bootstrap import LEVEL, Bootstrap
+from permgrad.importance.bootstrap import Bootstrap, percentiles
 from permgrad.importance.network.opaque import predictions_of, response_of
 from permgrad.importance.rank import rank_features
 from permgrad.importance.ranking import FeatureRanking
@@ -385,7 +385,7 @@ def _measured(
         measures = {"r2": r2, "rmse": np.sqrt(loss)}
     for measure, replicates in measures.items():
         known = replicates[1:][~np.isnan(replicates[1:])]
-        low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
+        low, high = percentiles(known) if len(known) else (np.nan, np.nan)
         found |= {measure: replicates[0]}
         found |= {f"{measure}_low": np.fmin(low, replicates[0]), f"{measure}_high": np.fmax(high, replicates[0])}
     return found

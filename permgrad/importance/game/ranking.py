@@ -10,7 +10,7 @@ import numpy as np
 
 from permgrad.backend import compiled, keras
 from permgrad.images.layout import FeatureLayout
-from permgrad.importance.bootstrap import LEVEL, interval
+from permgrad.importance.bootstrap import interval, percentiles
 from permgrad.importance.budget import Budget
 from permgrad.importance.game._by_cells import work_by_cells
 from permgrad.importance.game._tally import Tally
@@ -159,7 +159,7 @@ def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRank
     drawn = _shares_drawn(
         shares, factor * (replicates.sum(axis=1) + noise[:, n:] - values.sum(axis=0)) / (total or 1.0)
     )
-    ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    ends = percentiles(drawn)
     ranking = _part(game, game.tally, features, "shapley", factor, slice(None), noise[:, :n])
     parts = {"first_in": _part(game, game.first, features, "first_in", 1.0, slice(None))}
     if len(names) > 1:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from permgrad.importance.bootstrap import LEVEL, Bootstrap
+from permgrad.importance.bootstrap import Bootstrap, percentiles
 from permgrad.importance.responding.answers import Answers
 from permgrad.importance.responding.grid import Grid
 
@@ -27,7 +27,7 @@ def bootstrap_of(answers: Answers, random_state: int) -> Bootstrap:
 
 def ends_of(effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of 95 % intervals, of the first effect of an array and the others, its replicates."""
-    low, high = np.quantile(effects[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    low, high = percentiles(effects[1:])
     return np.minimum(low, effects[0]), np.maximum(high, effects[0])
 
 
