@@ -22,8 +22,8 @@ from permgrad.data.table import Table, as_frame, as_given, replace_facts
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted
 from permgrad.estimators._base import NetworkEstimator, draw_random_state
 from permgrad.estimators._card import ColumnSeen, columns_of, rows_given
+from permgrad.estimators._explaining import ExplainsImages
 from permgrad.estimators._predicting import predicted_by
-from permgrad.estimators._ranking import ExplainsImages
 from permgrad.estimators._streamed import fit_streamed, rows_for
 from permgrad.models.sending import network_from_bytes, network_to_bytes
 from permgrad.parallel import count_workers, run

@@ -14,8 +14,8 @@ from permgrad.data.cells import Cells
 from permgrad.data.checks import as_target
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, as_permgrad_error, check_fitted, listing
+from permgrad.estimators._averaging import RanksByAveraging
 from permgrad.estimators._base import NetworkEstimator
-from permgrad.estimators._ranking import RanksByAveraging
 from permgrad.estimators.loading import load_bytes
 from permgrad.estimators.saving import estimator_to_bytes
 from permgrad.parallel import count_workers, run
