@@ -15,6 +15,7 @@ import permgrad as pg
 from benchmarks import __main__ as table
 from benchmarks import (
     conditional,
+    encodings,
     explain,
     gpu,
     out_of_core,
@@ -38,8 +39,8 @@ def test_help_names_the_rows(capsys):
     with pytest.raises(SystemExit):
         table.main(["--help"])
     assert "puma" in capsys.readouterr().out
-    known = (conditional, gpu, out_of_core, panel_peer, patches, planted, predictive, referee, selector_starts, tuning)
-    for each in known:
+    known = (conditional, encodings, gpu, out_of_core, panel_peer, patches, planted, predictive, referee)
+    for each in (*known, selector_starts, tuning):
         with pytest.raises(SystemExit, match="0"):
             each.main(["--help"])
 
@@ -263,6 +264,32 @@ def test_a_model_that_is_not_there_or_fails_is_said(small, capsys, monkeypatch):
     said = capsys.readouterr()
     assert "small, forest, split 0 failed: ValueError: no such luck" in said.err
     assert said.out.splitlines()[2].endswith("| not installed |")
+
+
+@pytest.fixture
+def copies():
+    """Twelve columns: three, four times each."""
+    rng = np.random.default_rng(0)
+    return pg.Table(np.repeat(rng.random((60, 3)), 4, axis=1), rng.random(60), name="copies")
+
+
+@pytest.mark.filterwarnings("ignore:.*features share")
+@pytest.mark.parametrize(("method", "shown"), [("tinto", 3), ("deepinsight", 3), ("igtd", 12), ("refined", 12)])
+def test_copies_of_a_column_share_its_pixel_where_a_layout_lets_them(copies, method, shown):
+    assert encodings.pixels(copies, method, "wide", range(2)) == (12, shown, 20)
+
+
+@pytest.mark.filterwarnings("ignore:.*features share")
+def test_layouts_are_told_with_their_distance_from_tinto(copies):
+    """REFINED is 0.1 and 0.3 better on two splits: mean 0.2, variance 0.02."""
+    scores = {encodings.OWN["tinto"]: (0.5, 0.5), encodings.OWN["refined"]: (0.6, 0.8)}
+    rows = [("copies", model, i, each[i], 0.0) for model, each in scores.items() for i in range(2)]
+    figures = pd.DataFrame(rows, columns=["table", "model", "split", "score", "loss"])
+    said = encodings.report(figures, [copies], range(1)).splitlines()
+    assert "| copies | tinto | 0.5000 |  |" in said[2]
+    margin = 12.7062 * np.sqrt((1 / 2 + 20 / 60) * 0.02)
+    assert f"| copies | refined | 0.7000 | +0.2000 [{0.2 - margin:+.4f}, {0.2 + margin:+.4f}] | the same |" in said[6]
+    assert said[6].endswith("| 12 for 12 columns, 6 × 6 | 12 for 12 columns, 20 × 20 |")
 
 
 @pytest.mark.parametrize("name", ["wine", "friedman1", "census-like", "sparse linear"])

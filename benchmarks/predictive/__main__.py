@@ -149,9 +149,8 @@ def sources(options: argparse.Namespace) -> dict[str, Source]:
     return found
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    lines = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(description=lines[0], epilog=lines[-1])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says which tables are measured, and how."""
     parser.add_argument("--suite", nargs="+", choices=SUITES, default=[], help="groups of tables")
     parser.add_argument(
         "--table",
@@ -162,16 +161,28 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--planted", nargs="+", choices=PROBLEMS, type=str.lower, default=[])
     parser.add_argument("--columns", type=int, nargs="+", default=[128], help="of --planted")
-    parser.add_argument("--models", nargs="+", type=checked_model, default=list(MODELS), metavar="MODEL")
-    parser.add_argument("--against", type=checked_model, metavar="MODEL", help="one of --models; two splits at least")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--max-rows", type=int, default=10_000, help="of larger tables a part, drawn at random")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a directory, for results.jsonl")
     parser.add_argument("--again", action="store_true", help="measure what is there too")
+
+
+def checked_options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse arguments, among them those of `add_options`."""
     options = parser.parse_args(arguments)
     if not (options.suite or options.table or options.planted):
         parser.error("give --suite, --table or --planted")
+    return options
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    lines = (__doc__ or "").split("\n\n")
+    parser = argparse.ArgumentParser(description=lines[0], epilog=lines[-1])
+    add_options(parser)
+    parser.add_argument("--models", nargs="+", type=checked_model, default=list(MODELS), metavar="MODEL")
+    parser.add_argument("--against", type=checked_model, metavar="MODEL", help="one of --models; two splits at least")
+    options = checked_options(parser, arguments)
     if options.against and (options.against not in options.models or options.splits < 2):
         parser.error("--against takes one of --models, and needs --splits 2 or more")
     return options

@@ -95,17 +95,18 @@ def _paired_table(figures: pd.DataFrame, against: str, figure: str) -> str:
     levels = comparable(figures).query("model == @against").groupby("table")[figure].mean()
     lines = [row(f"{figure}, and differences from it", "splits", against, *models), row(*["---"] * (3 + len(models)))]
     for table, of in found.groupby("table", sort=False):
-        cells = of.set_index("model").loc[models].apply(_with_interval, axis=1)
+        cells = of.set_index("model").loc[models].apply(with_interval, axis=1)
         lines.append(row(table, of["splits"].iloc[0], f"{levels[table]:.4f}", *cells))
     total = over_tables(found, SIGNS[figure]).set_index("model").loc[models]
     if figure == "score":  # losses of different tables have different units
         n_tables = found["table"].nunique()
-        lines.append(row(f"**mean of {n_tables} tables**", "", "", *total.apply(_with_interval, axis=1)))
+        lines.append(row(f"**mean of {n_tables} tables**", "", "", *total.apply(with_interval, axis=1)))
     for kind in ("", "clearly "):
         counts = [f"{better} / {worse}" for better, worse in total[[f"{kind}better", f"{kind}worse"]].to_numpy()]
         lines.append(row(f"**tables {kind}better / worse**", "", "", *counts))
     return "\n".join([*lines, "", "Clearly: the 95 % interval leaves out 0."])
 
 
-def _with_interval(of: pd.Series) -> str:
+def with_interval(of: pd.Series) -> str:
+    """Return a row of `differences` or `over_tables` as text."""
     return f"{of['difference']:+.4f} [{of['low']:+.4f}, {of['high']:+.4f}]"
