@@ -15,6 +15,7 @@ import permgrad as pg
 from benchmarks import __main__ as table
 from benchmarks import (
     conditional,
+    encodings,
     explain,
     gpu,
     out_of_core,
@@ -26,7 +27,7 @@ from benchmarks import (
     tuning,
 )
 from benchmarks.predictive import __main__ as predictive
-from benchmarks.predictive import models, scores, tables
+from benchmarks.predictive import models, paired, scores, tables
 
 
 def test_an_unknown_row_is_named():
@@ -38,8 +39,8 @@ def test_help_names_the_rows(capsys):
     with pytest.raises(SystemExit):
         table.main(["--help"])
     assert "puma" in capsys.readouterr().out
-    known = (conditional, gpu, out_of_core, panel_peer, patches, planted, predictive, referee, selector_starts, tuning)
-    for each in known:
+    known = (conditional, encodings, gpu, out_of_core, panel_peer, patches, planted, predictive, referee)
+    for each in (*known, selector_starts, tuning):
         with pytest.raises(SystemExit, match="0"):
             each.main(["--help"])
 
@@ -187,6 +188,36 @@ def test_only_splits_that_all_models_have_are_compared():
 
 
 @pytest.fixture
+def three_splits():
+    """Fits of models a and b on two tables; on the first, b's score is higher by 1, 2 and 3, its loss lower by 1."""
+    keys = pd.MultiIndex.from_product([["x", "y"], range(3), ["a", "b"]], names=["table", "split", "model"])
+    figures = pd.DataFrame({"score": [0.0, 1, 5, 7, 2, 5, 3, 3, 4, 4, 5, 5], "loss": [2.0, 1] * 3 + [1, 1] * 3}, keys)
+    return figures.reset_index()
+
+
+def test_paired_differences_by_hand(three_splits):
+    """Mean 2, variance 1, Student's t with two degrees of freedom; 20 test rows on 60 training rows."""
+    found = paired.differences(three_splits, "a")
+    margin = 4.302653 * np.sqrt(1 / 3 + 20 / 60)
+    expected = {"table": ["x", "y"], "difference": [2, 0], "low": [2 - margin, 0], "high": [2 + margin, 0]}
+    pd.testing.assert_frame_equal(found[list(expected)], pd.DataFrame(expected), check_dtype=False)
+    total = paired.over_tables(found).iloc[0]  # of 2 and 0: mean 1, standard error 1
+    np.testing.assert_allclose(total[["difference", "low", "high"]].astype(float), [1, 1 - 12.7062, 1 + 12.7062], 1e-5)
+    assert total[["better", "worse", "clearly better", "clearly worse"]].tolist() == [1, 0, 0, 0]
+
+
+def test_a_lower_loss_is_better(three_splits):
+    total = paired.over_tables(paired.differences(three_splits, "a", "loss"), -1).iloc[0]
+    assert total[["better", "worse", "clearly better", "clearly worse"]].tolist() == [1, 0, 1, 0]
+
+
+def test_differences_need_two_common_splits(three_splits):
+    once = three_splits[(three_splits["split"] == 0) | (three_splits["model"] == "a")]
+    assert paired.differences(once, "a").empty
+    assert paired.paired_report(once, "a").count("no table has two splits") == 2
+
+
+@pytest.fixture
 def small(tmp_path):
     """A file of 120 rows with gaps and categories, and what measures a linear model and a forest on it."""
     rng = np.random.default_rng(0)
@@ -209,10 +240,18 @@ def test_predictions_are_measured_once(small, tmp_path, capsys, monkeypatch):
     path.write_text("".join(lines[:-1]) + lines[-1][:40])  # a process died while it wrote
     predictive.main(small)
     assert capsys.readouterr().err.count("split") == 1
-    predictive.main(small)
+    predictive.main([*small, "--against", "linear"])
     again = capsys.readouterr()
     assert again.err == ""
     assert again.out.splitlines()[2] == said.out.splitlines()[2]
+    assert "| score, and differences from it | splits | linear | forest |" in again.out
+
+
+@pytest.mark.parametrize("wrong", [("--against", "hist"), ("--against", "linear", "--splits", "1")])
+def test_a_comparison_that_cannot_be_is_refused(small, wrong, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        predictive.main([*small, *wrong])
+    assert "--against takes one of --models, and needs --splits 2 or more" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_or_fails_is_said(small, capsys, monkeypatch):
@@ -225,6 +264,32 @@ def test_a_model_that_is_not_there_or_fails_is_said(small, capsys, monkeypatch):
     said = capsys.readouterr()
     assert "small, forest, split 0 failed: ValueError: no such luck" in said.err
     assert said.out.splitlines()[2].endswith("| not installed |")
+
+
+@pytest.fixture
+def copies():
+    """Twelve columns: three, four times each."""
+    rng = np.random.default_rng(0)
+    return pg.Table(np.repeat(rng.random((60, 3)), 4, axis=1), rng.random(60), name="copies")
+
+
+@pytest.mark.filterwarnings("ignore:.*features share")
+@pytest.mark.parametrize(("method", "shown"), [("tinto", 3), ("deepinsight", 3), ("igtd", 12), ("refined", 12)])
+def test_copies_of_a_column_share_its_pixel_where_a_layout_lets_them(copies, method, shown):
+    assert encodings.pixels(copies, method, "wide", range(2)) == (12, shown, 20)
+
+
+@pytest.mark.filterwarnings("ignore:.*features share")
+def test_layouts_are_told_with_their_distance_from_tinto(copies):
+    """REFINED is 0.1 and 0.3 better on two splits: mean 0.2, variance 0.02."""
+    scores = {encodings.OWN["tinto"]: (0.5, 0.5), encodings.OWN["refined"]: (0.6, 0.8)}
+    rows = [("copies", model, i, each[i], 0.0) for model, each in scores.items() for i in range(2)]
+    figures = pd.DataFrame(rows, columns=["table", "model", "split", "score", "loss"])
+    said = encodings.report(figures, [copies], range(1)).splitlines()
+    assert "| copies | tinto | 0.5000 |  |" in said[2]
+    margin = 12.7062 * np.sqrt((1 / 2 + 20 / 60) * 0.02)
+    assert f"| copies | refined | 0.7000 | +0.2000 [{0.2 - margin:+.4f}, {0.2 + margin:+.4f}] | the same |" in said[6]
+    assert said[6].endswith("| 12 for 12 columns, 6 × 6 | 12 for 12 columns, 20 × 20 |")
 
 
 @pytest.mark.parametrize("name", ["wine", "friedman1", "census-like", "sparse linear"])

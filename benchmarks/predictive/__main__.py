@@ -9,6 +9,7 @@ table printed has, for each of these, the mean over splits: the score (area unde
 accuracy for more, R² for numbers), accuracy, log loss or RMSE, the calibration error, and seconds of the fit alone.
 With --out each fit is one line of results.jsonl, and the same call goes on from there; --again measures anew.
 One of permgrad's may be followed by settings, in one argument: "permgrad default ensemble_size=1".
+With --against MODEL a second table has each other model's difference from it, with 95 % intervals over the splits.
 See `models` for what each model is given, `tables` for the suites.
 """
 
@@ -30,6 +31,7 @@ from threadpoolctl import threadpool_limits
 
 import permgrad as pg
 from benchmarks.predictive.models import MODELS, Job, model_named
+from benchmarks.predictive.paired import paired_report
 from benchmarks.predictive.scores import report, scored
 from benchmarks.predictive.tables import SUITES, Source, load, named, planted
 from permgrad.data.toy import PROBLEMS
@@ -147,9 +149,8 @@ def sources(options: argparse.Namespace) -> dict[str, Source]:
     return found
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    lines = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(description=lines[0], epilog=lines[-1])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says which tables are measured, and how."""
     parser.add_argument("--suite", nargs="+", choices=SUITES, default=[], help="groups of tables")
     parser.add_argument(
         "--table",
@@ -160,15 +161,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--planted", nargs="+", choices=PROBLEMS, type=str.lower, default=[])
     parser.add_argument("--columns", type=int, nargs="+", default=[128], help="of --planted")
-    parser.add_argument("--models", nargs="+", type=checked_model, default=list(MODELS), metavar="MODEL")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--max-rows", type=int, default=10_000, help="of larger tables a part, drawn at random")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a directory, for results.jsonl")
     parser.add_argument("--again", action="store_true", help="measure what is there too")
+
+
+def checked_options(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse arguments, among them those of `add_options`."""
     options = parser.parse_args(arguments)
     if not (options.suite or options.table or options.planted):
         parser.error("give --suite, --table or --planted")
+    return options
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    lines = (__doc__ or "").split("\n\n")
+    parser = argparse.ArgumentParser(description=lines[0], epilog=lines[-1])
+    add_options(parser)
+    parser.add_argument("--models", nargs="+", type=checked_model, default=list(MODELS), metavar="MODEL")
+    parser.add_argument("--against", type=checked_model, metavar="MODEL", help="one of --models; two splits at least")
+    options = checked_options(parser, arguments)
+    if options.against and (options.against not in options.models or options.splits < 2):
+        parser.error("--against takes one of --models, and needs --splits 2 or more")
     return options
 
 
@@ -179,6 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("nothing was measured")
     missing = [name for name in options.models if not model_named(name).installed]
     print(report(frame, options.models, missing))
+    if options.against:
+        print("\n" + paired_report(frame, options.against))
     if missing:
         print("What is not installed comes with: pip install 'permgrad[studies]'")
     print(f"Fitted with {', '.join(map(str, sorted(set(frame['threads']))))} thread(s).")
