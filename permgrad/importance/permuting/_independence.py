@@ -39,6 +39,9 @@ BEYOND = 2.5
 """What errors are taken to add still, with most of the rows, relative to what they add more with half of them: it is
 1 / (1.8^(4/7) - 1) where their product falls with n^(-4/7), as the best rate is for functions of three columns with two
 derivatives."""
+DOUBT = 0.05
+"""Squared difference between predictions from most of the rows and from half, in units of the mean square that the
+former leave, at which a row counts half."""
 
 
 def anchor_rows(own: np.ndarray) -> np.ndarray:
@@ -130,11 +133,12 @@ def independence_p_value(
     p = mean_p_value(products, weights, groups)
     if p > DOUBTFUL or len(others if groups is None else np.unique(groups)) < LEAST_UNITS:
         return p, 0.0
-    products, by_half = _products_by_most_and_half(others, own, values, random_state, groups)
+    products, by_half, trust = _products_by_most_and_half(others, own, values, random_state, groups)
+    counted = trust if weights is None else trust * weights
     corrected = products - BEYOND * (by_half - products)
-    before, after = (mean_and_error(each, weights, groups)[0] for each in (products, corrected))
+    before, after = (mean_and_error(each, counted, groups)[0] for each in (products, corrected))
     taken_off = np.clip(1 - after / before, 0, 1) if before > 0 else 0.0
-    return mean_p_value(corrected, weights, groups), float(taken_off)
+    return max(p, *(mean_p_value(each, counted, groups) for each in (products, corrected))), float(taken_off)
 
 
 def _products_by_most_and_half(
@@ -143,12 +147,31 @@ def _products_by_most_and_half(
     values: np.ndarray,
     random_state: int,
     groups: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows' products, (n_rows,), where regressions learn from most of the rows, and from half of them."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows' products where regressions learn from most of the rows, and from half; and weights of rows.
+
+    What the others tell of the feature is learned from its values, and so is what they tell of the output: were the
+    first a column to learn the target from, too, noise in the feature would be an error of both.
+    """
+    n_outputs = values.shape[1] // 2
+    output, target = values[:, :n_outputs], values[:, n_outputs:]
     told = [standardised(each) for each in told_by_most_and_half(others, own, random_state, groups)]
-    informed = [np.hstack([each, others]) for each in told]
-    predicted = by_most_and_half(informed[0], values, random_state + 1, groups, informed[1], with_trees=False)
-    return tuple(_products(values - each) for each in predicted)  # type: ignore[return-value]
+    informed, informed_by_half = (np.hstack([each, others]) for each in told)
+    of_output = by_most_and_half(informed, output, random_state + 1, groups, informed_by_half)
+    of_target = by_most_and_half(others, target, random_state + 1, groups, undersmoothed=True)
+    products, by_half = (
+        _products(values - np.hstack(predicted)) for predicted in zip(of_output, of_target, strict=True)
+    )
+    return products, by_half, _trust(output, *of_output)
+
+
+def _trust(output: np.ndarray, by_most: np.ndarray, by_half: np.ndarray) -> np.ndarray:
+    """Return weights of rows, (n_rows,): the lower, the more what half of the rows predict of the output differs.
+
+    A row's own values decide nothing of its weight, so that the mean product stays 0 where it should be.
+    """
+    left = ((output - by_most) ** 2).sum(axis=1).mean()
+    return 1 / (1 + ((by_half - by_most) ** 2).sum(axis=1) / max(DOUBT * left, 1e-30))
 
 
 def _products(rest: np.ndarray) -> np.ndarray:
