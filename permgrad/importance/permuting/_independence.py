@@ -3,8 +3,8 @@
 If it does not, then the target less what the other columns tell of it, and the network's output less what they tell of
 that, do not move together. Both are learned on the test rows, from the other columns; the errors of one are
 forgiven as far as the other is free of the same. Where both miss the same, they do move together. So a column that is
-found so is tested again, by better learners, and less what their errors add: that is told by how much more they add
-where half of the rows are all there is to learn from.
+found so is tested again, by better learners that have no reason to err alike; rows whose predictions are in doubt count
+less; and what errors add still is told by how much more they add where half of the rows are all there is to learn from.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WEIGHTS = np.array([0.3, 0.4, 0.3])
 """Of the anchors, in the mean over them."""
 TREES = 20
 DOUBTFUL = 0.2
-"""p-values up to this are those of the second test, which takes some four times as long."""
+"""p-values up to this are tested again, which takes some five times as long."""
 LEAST_UNITS = 50
 """Rows, or groups of rows, that can be halved."""
 BEYOND = 2.5
@@ -99,8 +99,8 @@ def independence_p_value(
     p : float
         One-sided.
     untold : float
-        Share of the mean product that was taken off, for what the regressions have not learned of the others; 0 where p
-        is above 0.2, or rows or groups are fewer than 50.
+        Share of the mean product that was taken off, for what the regressions have not learned of the others; 0 where
+        the first p is above 0.2, or rows or groups are fewer than 50.
 
     Notes
     -----
@@ -111,16 +111,23 @@ def independence_p_value(
     product: the test holds where each is learned to n^(-1/4). (Were the anchors' mean taken from Y, too, both would
     hold the same of what the network makes of Z, and their errors would agree.)
 
-    A p-value of 0.2 or less is that of a second test. `by_most_and_half` learns what the others tell of the feature,
-    and with that, of f and Y, from most of the rows and from half of them. The mean product falls from half to most of
-    the rows as far as errors of both regressions agree; it is taken to fall 2.5 times as much again with
-    any number of rows.
+    Where the first p is 0.2 or less, there is a second test, and p is the largest of three. `by_most_and_half` learns
+    what the others tell of the feature, and with that, of f; and of Y, without that. For the feature's own values teach
+    what it is expected to be: noise in them is an error of the expectation and of f's regression, and would be one of
+    Y's if that learned from the expectation, too. Y's regression has a tenth of the penalty: what penalties smooth
+    away of f and of Y is alike, and noise of two regressions is not. A row counts the less, the more predictions of
+    its f from most of the rows and from half of them differ: where the others' tie to the feature has a step or an
+    edge, that is where both regressions miss the same. The second p is of the weighted mean product. The third
+    is of the same less what errors add still: the mean product falls from half to most of the rows as far as
+    errors of both regressions agree, and is taken to fall 2.5 times as much again with any number of rows.
 
     References
     ----------
     Shah & Peters, Annals of Statistics 48 (2020), generalised covariance measure; Lundborg, Kim, Shah & Samworth,
-    Annals of Statistics 52 (2024), whose direction is learned: here it is the network. Errors from two sizes of
-    sample: Cattaneo, Crump & Jansson, JASA 108 (2013), generalised jackknife.
+    Annals of Statistics 52 (2024), whose direction is learned: here it is the network. Weights that depend on the other
+    columns: Scheidegger, Hörrmann & Bühlmann, JMLR 23 (2022). Regressions that share no noise and are undersmoothed:
+    McClean, Balakrishnan, Kennedy & Wasserman, arXiv:2403.15175 (2024). Errors from two sizes of sample: Cattaneo,
+    Crump & Jansson, JASA 108 (2013), generalised jackknife.
     """
     low, middle, high = anchored
     if not np.ptp(output - middle, axis=0).any():

@@ -62,9 +62,7 @@ class KernelRidge:
         self.scales = min(found, key=lambda each: each[0])[1] / WIDTH
         self.penalties = PENALTIES[_fit(inputs * self.scales, T, PENALTIES)[2]]
 
-    def predicted(
-        self, Z: np.ndarray, targets: np.ndarray, fold: np.ndarray, penalty_share: float = 1.0
-    ) -> np.ndarray:
+    def predicted(self, Z: np.ndarray, targets: np.ndarray, fold: np.ndarray, penalty_share: float = 1.0) -> np.ndarray:
         """Predict each fold's targets by the other folds' rows, 2,000 of them at most.
 
         Parameters
