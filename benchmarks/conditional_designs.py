@@ -256,8 +256,9 @@ def detection_limit(rng: Any, n: int) -> Any:
 
 def clusters(rng: Any, n: int) -> Any:
     X = rng.normal(size=(n, 12))
-    member = rng.integers(0, 4, size=n)
-    X[:, :3] += 1.5 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])[member]
+    centres = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    X[:, :3] += 1.5 * centres[rng.integers(0, 4, size=n)]
+    member = (X[:, :3] @ centres.T).argmax(axis=1)  # the nearest: what the columns tell, and not where a row came from
     X[:, 11] = np.array([0.0, 3.0, 1.0, 2.0])[member] + 0.7 * rng.normal(size=n)
     y = np.array([2.0, 0.0, -1.0, 1.0])[member] + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n)
     return X, y, 11, 3, {0, 1, 2, 3, 4}

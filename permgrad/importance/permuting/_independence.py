@@ -33,6 +33,8 @@ WEIGHTS = np.array([0.3, 0.4, 0.3])
 TREES = 20
 DOUBTFUL = 0.2
 """p-values up to this are tested again, which takes some five times as long."""
+FOUND = 0.05
+"""Of p-values up to this, what was taken off is told."""
 LEAST_UNITS = 50
 """Rows, or groups of rows, that can be halved."""
 BEYOND = 2.5
@@ -100,7 +102,7 @@ def independence_p_value(
         One-sided.
     untold : float
         Share of the mean product that was taken off, for what the regressions have not learned of the others; 0 where
-        the first p is above 0.2, or rows or groups are fewer than 50.
+        p would be above 0.05 without, or rows or groups are fewer than 50.
 
     Notes
     -----
@@ -143,9 +145,10 @@ def independence_p_value(
     products, by_half, trust = _products_by_most_and_half(others, own, values, random_state, groups)
     counted = trust if weights is None else trust * weights
     corrected = products - BEYOND * (by_half - products)
+    p = max(p, mean_p_value(products, counted, groups))
     before, after = (mean_and_error(each, counted, groups)[0] for each in (products, corrected))
-    taken_off = np.clip(1 - after / before, 0, 1) if before > 0 else 0.0
-    return max(p, *(mean_p_value(each, counted, groups) for each in (products, corrected))), float(taken_off)
+    taken_off = float(np.clip(1 - after / before, 0, 1)) if p <= FOUND else 0.0
+    return max(p, mean_p_value(corrected, counted, groups)), taken_off
 
 
 def _products_by_most_and_half(
