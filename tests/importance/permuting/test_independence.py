@@ -100,7 +100,7 @@ def test_the_target_is_learned_from_nothing_that_the_feature_taught(rng, monkeyp
 def test_p_is_the_largest_of_three(rng, monkeypatch, mean_of_half, largest):
     """Beside the slow reference: a weighted mean over its error, of what regressions leave that are given."""
     n = 60
-    values, first, most, half = (rng.normal(mean, 1, size=(n, 2)) for mean in (0, 0.8, 0.6, mean_of_half))
+    values, first, most, half = (rng.normal(mean, 1, size=(n, 2)) for mean in (0, 0.8, 1.5, mean_of_half))
     given = {False: (most[:, :1], half[:, :1]), True: (most[:, 1:], half[:, 1:])}
     monkeypatch.setattr(_independence, "_regressed", lambda *_: values - first)
     monkeypatch.setattr(_independence, "told_by_most_and_half", lambda others, *_: [others, others])
