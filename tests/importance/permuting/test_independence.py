@@ -96,7 +96,7 @@ def test_the_target_is_learned_from_nothing_that_the_feature_taught(rng, monkeyp
     np.testing.assert_array_equal(asked_of[1], others)
 
 
-@pytest.mark.parametrize(("mean_of_half", "largest"), [(0.0, 1), (0.8, 2)])
+@pytest.mark.parametrize(("mean_of_half", "largest"), [(0.0, 1), (1.5, 2)])
 def test_p_is_the_largest_of_three(rng, monkeypatch, mean_of_half, largest):
     """Beside the slow reference: a weighted mean over its error, of what regressions leave that are given."""
     n = 60
