@@ -4,9 +4,10 @@
 
 Each design has a null column: given the others, it tells nothing about the target, though it is tied to columns that
 matter, and a network trained on 1,000 rows leans on it. Its share with p <= 0.05 should be 0.05 at most. A weak column
-tells a little: its share is the power. Both are printed with exact 95 % intervals. Five networks a design (scikit-learn's MLP of 32 and 16 units), which take turns
-on fresh test tables; a weak column is asked in every third. ``--peers`` asks hidimstat's conditional importance and
-leave-one-covariate-out instead, of the same networks and tables (see `conditional_peers`).
+tells a little: its share is the power. Both are printed with exact 95 % intervals. Five networks a design
+(scikit-learn's MLP of 32 and 16 units), which take turns on fresh test tables; a weak column is asked in every third.
+``--peers`` asks hidimstat's conditional importance and leave-one-covariate-out instead, of the same networks and tables
+(see `conditional_peers`).
 
 ``--fdr`` tests all columns instead, and prints the share of false ones among those that are kept at 0.1, and the share
 of the relevant ones kept: by Benjamini & Hochberg's and Benjamini & Yekutieli's procedures, and by hidimstat's model-X
