@@ -1,12 +1,13 @@
 """Conditional p-values on tables whose truth is known: how often a null is flagged, and how often a weak column.
 
-    python -m benchmarks.conditional [--rows 1000] [--tables 150] [--designs sine,product] [--peers | --fdr]
+    python -m benchmarks.conditional [--rows 1000] [--tables 150] [--designs sine,product] [--first] [--peers | --fdr]
 
 Each design has a null column: given the others, it tells nothing about the target, though it is tied to columns that
 matter, and a network trained on 1,000 rows leans on it. Its share with p <= 0.05 should be 0.05 at most. A weak column
-tells a little: its share is the power. Five networks a design (scikit-learn's MLP of 32 and 16 units), which take turns
-on fresh test tables; a weak column is asked in every third. ``--peers`` asks hidimstat's conditional importance and
-leave-one-covariate-out instead, of the same networks and tables (see `conditional_peers`).
+tells a little: its share is the power. Both are printed with exact 95 % intervals. Five networks a design
+(scikit-learn's MLP of 32 and 16 units), which take turns on fresh test tables; a weak column is asked in every third.
+``--peers`` asks hidimstat's conditional importance and leave-one-covariate-out instead, of the same networks and tables
+(see `conditional_peers`). ``--first`` asks the first of the two tests alone, to show what the second one is for.
 
 ``--fdr`` tests all columns instead, and prints the share of false ones among those that are kept at 0.1, and the share
 of the relevant ones kept: by Benjamini & Hochberg's and Benjamini & Yekutieli's procedures, and by hidimstat's model-X
@@ -18,15 +19,17 @@ from __future__ import annotations
 import argparse
 import warnings
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
-from scipy.stats import false_discovery_control
+from scipy.stats import binomtest, false_discovery_control
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks import conditional_peers as peers
 from benchmarks.conditional_designs import JUDGED, TUNED, Design
+from permgrad.importance.permuting import _independence
 from permgrad.importance.permuting._independence import anchor_rows, independence_p_value
 from permgrad.importance.permuting.conditional import AlikeRows
 
@@ -95,12 +98,15 @@ def levels(design: Design, n_rows: int, n_tables: int, with_peers: bool = False)
             elif found is null or table % 3 == 0:
                 found.append([p_value(networks[turn], X, y, columns, table)])
     pairs = zip(_flagged(null), _flagged(weak), strict=True)
-    cells = " | ".join(f"{of_null:.2f} | {of_weak:.2f}" for of_null, of_weak in pairs)
+    cells = " | ".join(cell for pair in pairs for cell in pair)
     print(f"| {design.__name__} | {n_rows} | {cells} | {len(null)}, {len(weak)} |", flush=True)
 
 
-def _flagged(p_values: list[list[float]]) -> np.ndarray:
-    return (np.array(p_values) <= LEVEL).mean(axis=0)
+def _flagged(p_values: list[list[float]]) -> list[str]:
+    """Return each method's share of tables, and its exact 95 % interval."""
+    flagged, n = (np.array(p_values) <= LEVEL).sum(axis=0), len(p_values)
+    ends = [binomtest(int(times), n).proportion_ci() for times in flagged]
+    return [f"{times / n:.2f} ({end.low:.2f} to {end.high:.2f})" for times, end in zip(flagged, ends, strict=True)]
 
 
 def discoveries(design: Design, n_rows: int, n_tables: int, methods: str) -> None:
@@ -130,14 +136,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--tables", type=int, default=150)
     parser.add_argument("--designs", default=",".join(by_name))
+    parser.add_argument("--first", action="store_true")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--fdr", nargs="?", const="all", choices=("all", "knockoffs"))
     given = parser.parse_args(arguments)
-    for name in given.designs.split(","):
-        if given.fdr:
-            discoveries(by_name[name], given.rows, given.tables, given.fdr)
-        else:
-            levels(by_name[name], given.rows, given.tables, given.peers)
+    with patch.object(_independence, "DOUBTFUL", 0.0 if given.first else _independence.DOUBTFUL):
+        for name in given.designs.split(","):
+            if given.fdr:
+                discoveries(by_name[name], given.rows, given.tables, given.fdr)
+            else:
+                levels(by_name[name], given.rows, given.tables, given.peers)
 
 
 if __name__ == "__main__":

@@ -230,6 +230,47 @@ def toeplitz_product(rng: Any, n: int) -> Any:
     return X, 1.5 * known + X[:, 8] + 0.3 * X[:, 2] + rng.normal(size=n), 11, 2, {0, 2, 4, 8}
 
 
+def saturation(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, :2] = np.exp(0.6 * X[:, :2])
+    known = X[:, 0] * X[:, 1] / (0.5 + X[:, 1])
+    X[:, 11] = known * np.exp(0.3 * rng.normal(size=n))
+    return X, 3 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def season(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, 0] = rng.uniform(0, 2 * np.pi, size=n)
+    known = (1 + 0.5 * X[:, 1]) * np.cos(X[:, 0])
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    said = 2 * known + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
+
+
+def detection_limit(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = X[:, 0] + 0.5 * X[:, 1] ** 2
+    X[:, 11] = np.maximum(known + 0.5 * rng.normal(size=n), 0.3)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def clusters(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    centres = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    X[:, :3] += 1.5 * centres[rng.integers(0, 4, size=n)]
+    member = (X[:, :3] @ centres.T).argmax(axis=1)  # the nearest: what the columns tell, and not where a row came from
+    X[:, 11] = np.array([0.0, 3.0, 1.0, 2.0])[member] + 0.7 * rng.normal(size=n)
+    y = np.array([2.0, 0.0, -1.0, 1.0])[member] + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n)
+    return X, y, 11, 3, {0, 1, 2, 3, 4}
+
+
+def band(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    within = np.abs(X[:, 0]) < 0.7
+    X[:, 11] = rng.random(n) < np.where(within, 0.85, 0.15)
+    return X, 2.0 * within + X[:, 1] + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
 def _base(X: np.ndarray) -> np.ndarray:
     return X[:, :3] @ [1.5, 1.2, 1.0]
 
@@ -237,9 +278,11 @@ def _base(X: np.ndarray) -> np.ndarray:
 TUNED: list[Design] = [
     *(independent, toeplitz, product, sine, fast_sine, heavy_tails, binary, weak_ties, category, one_factor),
     *(counts, maximum, three_classes, triple, switched_classes),
+    *(radius, many_zeros, toeplitz_product),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
     *(ordered_levels, waiting_times, bent_product),
-    *(radius, middle_of_three, slopes_by_level, many_zeros, toeplitz_product),
+    *(middle_of_three, slopes_by_level),
+    *(saturation, season, detection_limit, clusters, band),
 ]

@@ -17,6 +17,8 @@ from permgrad.importance.permuting._ties import cross_predicted, folds_of
 MOST_BOOSTED = 2
 """Targets, each with boosted trees of its own; more share a forest."""
 FOREST = 30
+UNDERSMOOTHED = 0.1
+"""Share of the penalties of the least error, where what they take from the truth matters more than noise."""
 
 
 def by_most_and_half(
@@ -26,7 +28,8 @@ def by_most_and_half(
     groups: np.ndarray | None = None,
     Z_by_half: np.ndarray | None = None,
     *,
-    with_trees: bool,
+    with_trees: bool = False,
+    undersmoothed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predict targets from the columns of `Z` by a weighted sum of learners: ridge, kernel and, if asked for, trees.
 
@@ -41,6 +44,9 @@ def by_most_and_half(
         The same columns where some were themselves learned from half of the rows.
     with_trees : bool
         Trees take longer than both others.
+    undersmoothed : bool
+        Penalties are a tenth of those of the least error, and weights have the sum 1: predictions are noisier, and
+        less of what there is to know is smoothed away.
 
     Returns
     -------
@@ -56,8 +62,10 @@ def by_most_and_half(
     tenths, fifths, halves = (folds_of(len(Z), random_state, groups, n_folds) for n_folds in (10, 5, 2))
     kernel = KernelRidge(Z, targets, random_state, groups)
 
+    share = UNDERSMOOTHED if undersmoothed else 1.0
+
     def predictions(Z: np.ndarray, fold: np.ndarray, of_kernel: np.ndarray) -> np.ndarray:
-        by_each = [cross_predicted(Z, targets, fold, groups), kernel.predicted(Z, targets, of_kernel)]
+        by_each = [cross_predicted(Z, targets, fold, groups, share), kernel.predicted(Z, targets, of_kernel, share)]
         if with_trees:
             by_each.append(_by_trees(Z, targets, fold, random_state))
         return np.array(by_each) - mean  # (n_learners, n_rows, n_targets)
@@ -65,8 +73,10 @@ def by_most_and_half(
     mean = targets.mean(axis=0)
     by_most = predictions(Z, fifths, tenths)
     by_half = predictions(Z if Z_by_half is None else Z_by_half, halves, halves)
-    weights = [nnls(by_most[:, :, k].T, target - mean[k])[0] for k, target in enumerate(targets.T)]
-    most, half = (mean + np.einsum("lnk,kl->nk", each, np.array(weights)) for each in (by_most, by_half))
+    weights = np.array([nnls(by_most[:, :, k].T, target - mean[k])[0] for k, target in enumerate(targets.T)])
+    if undersmoothed:
+        weights = weights / np.where(weights.any(axis=1), weights.sum(axis=1), 1)[:, None]
+    most, half = (mean + np.einsum("lnk,kl->nk", each, weights) for each in (by_most, by_half))
     return most, half
 
 

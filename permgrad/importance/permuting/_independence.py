@@ -3,8 +3,8 @@
 If it does not, then the target less what the other columns tell of it, and the network's output less what they tell of
 that, do not move together. Both are learned on the test rows, from the other columns; the errors of one are
 forgiven as far as the other is free of the same. Where both miss the same, they do move together. So a column that is
-found so is tested again, by better learners, and less what their errors add: that is told by how much more they add
-where half of the rows are all there is to learn from.
+found so is tested again, by better learners that have no reason to err alike; rows whose predictions are in doubt count
+less; and what errors add still is told by how much more they add where half of the rows are all there is to learn from.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ WEIGHTS = np.array([0.3, 0.4, 0.3])
 """Of the anchors, in the mean over them."""
 TREES = 20
 DOUBTFUL = 0.2
-"""p-values up to this are those of the second test, which takes some four times as long."""
+"""p-values up to this are tested again, which takes some five times as long."""
+FOUND = 0.05
+"""Of p-values up to this, what was taken off is told."""
 LEAST_UNITS = 50
 """Rows, or groups of rows, that can be halved."""
 BEYOND = 2.5
 """What errors are taken to add still, with most of the rows, relative to what they add more with half of them: it is
 1 / (1.8^(4/7) - 1) where their product falls with n^(-4/7), as the best rate is for functions of three columns with two
 derivatives."""
+DOUBT = 0.05
+"""Squared difference between predictions from most of the rows and from half, in units of the mean square that the
+former leave, at which a row counts half."""
 
 
 def anchor_rows(own: np.ndarray) -> np.ndarray:
@@ -96,8 +101,8 @@ def independence_p_value(
     p : float
         One-sided.
     untold : float
-        Share of the mean product that was taken off, for what the regressions have not learned of the others; 0 where p
-        is above 0.2, or rows or groups are fewer than 50.
+        Share of the mean product that was taken off, for what the regressions have not learned of the others; 0 where
+        p would be above 0.05 without, or rows or groups are fewer than 50.
 
     Notes
     -----
@@ -108,16 +113,23 @@ def independence_p_value(
     product: the test holds where each is learned to n^(-1/4). (Were the anchors' mean taken from Y, too, both would
     hold the same of what the network makes of Z, and their errors would agree.)
 
-    A p-value of 0.2 or less is that of a second test. `by_most_and_half` learns what the others tell of the feature,
-    and with that, of f and Y, from most of the rows and from half of them. The mean product falls from half to most of
-    the rows as far as errors of both regressions agree; it is taken to fall 2.5 times as much again with
-    any number of rows.
+    Where the first p is 0.2 or less, there is a second test, and p is the largest of three. `by_most_and_half` learns
+    what the others tell of the feature, and with that, of f; and of Y, without that. For the feature's own values teach
+    what it is expected to be: noise in them is an error of the expectation and of f's regression, and would be one of
+    Y's if that learned from the expectation, too. Y's regression has a tenth of the penalty: what penalties smooth
+    away of f and of Y is alike, and noise of two regressions is not. A row counts the less, the more predictions of
+    its f from most of the rows and from half of them differ: where the others' tie to the feature has a step or an
+    edge, that is where both regressions miss the same. The second p is of the weighted mean product. The third
+    is of the same less what errors add still: the mean product falls from half to most of the rows as far as
+    errors of both regressions agree, and is taken to fall 2.5 times as much again with any number of rows.
 
     References
     ----------
     Shah & Peters, Annals of Statistics 48 (2020), generalised covariance measure; Lundborg, Kim, Shah & Samworth,
-    Annals of Statistics 52 (2024), whose direction is learned: here it is the network. Errors from two sizes of
-    sample: Cattaneo, Crump & Jansson, JASA 108 (2013), generalised jackknife.
+    Annals of Statistics 52 (2024), whose direction is learned: here it is the network. Weights that depend on the other
+    columns: Scheidegger, Hörrmann & Bühlmann, JMLR 23 (2022). Regressions that share no noise and are undersmoothed:
+    McClean, Balakrishnan, Kennedy & Wasserman, arXiv:2403.15175 (2024). Errors from two sizes of sample: Cattaneo,
+    Crump & Jansson, JASA 108 (2013), generalised jackknife.
     """
     low, middle, high = anchored
     if not np.ptp(output - middle, axis=0).any():
@@ -130,11 +142,13 @@ def independence_p_value(
     p = mean_p_value(products, weights, groups)
     if p > DOUBTFUL or len(others if groups is None else np.unique(groups)) < LEAST_UNITS:
         return p, 0.0
-    products, by_half = _products_by_most_and_half(others, own, values, random_state, groups)
+    products, by_half, trust = _products_by_most_and_half(others, own, values, random_state, groups)
+    counted = trust if weights is None else trust * weights
     corrected = products - BEYOND * (by_half - products)
-    before, after = (mean_and_error(each, weights, groups)[0] for each in (products, corrected))
-    taken_off = np.clip(1 - after / before, 0, 1) if before > 0 else 0.0
-    return mean_p_value(corrected, weights, groups), float(taken_off)
+    p = max(p, mean_p_value(products, counted, groups))
+    before, after = (mean_and_error(each, counted, groups)[0] for each in (products, corrected))
+    taken_off = float(np.clip(1 - after / before, 0, 1)) if p <= FOUND else 0.0
+    return max(p, mean_p_value(corrected, counted, groups)), taken_off
 
 
 def _products_by_most_and_half(
@@ -143,12 +157,31 @@ def _products_by_most_and_half(
     values: np.ndarray,
     random_state: int,
     groups: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows' products, (n_rows,), where regressions learn from most of the rows, and from half of them."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows' products where regressions learn from most of the rows, and from half; and weights of rows.
+
+    What the others tell of the feature is learned from its values, and so is what they tell of the output: were the
+    first a column to learn the target from, too, noise in the feature would be an error of both.
+    """
+    n_outputs = values.shape[1] // 2
+    output, target = values[:, :n_outputs], values[:, n_outputs:]
     told = [standardised(each) for each in told_by_most_and_half(others, own, random_state, groups)]
-    informed = [np.hstack([each, others]) for each in told]
-    predicted = by_most_and_half(informed[0], values, random_state + 1, groups, informed[1], with_trees=False)
-    return tuple(_products(values - each) for each in predicted)  # type: ignore[return-value]
+    informed, informed_by_half = (np.hstack([each, others]) for each in told)
+    of_output = by_most_and_half(informed, output, random_state + 1, groups, informed_by_half)
+    of_target = by_most_and_half(others, target, random_state + 1, groups, undersmoothed=True)
+    products, by_half = (
+        _products(values - np.hstack(predicted)) for predicted in zip(of_output, of_target, strict=True)
+    )
+    return products, by_half, _trust(output, *of_output)
+
+
+def _trust(output: np.ndarray, by_most: np.ndarray, by_half: np.ndarray) -> np.ndarray:
+    """Return weights of rows, (n_rows,): the lower, the more what half of the rows predict of the output differs.
+
+    A row's own values decide nothing of its weight, so that the mean product stays 0 where it should be.
+    """
+    left = ((output - by_most) ** 2).sum(axis=1).mean()
+    return 1 / (1 + ((by_half - by_most) ** 2).sum(axis=1) / max(DOUBT * left, 1e-30))
 
 
 def _products(rest: np.ndarray) -> np.ndarray:

@@ -62,8 +62,17 @@ class KernelRidge:
         self.scales = min(found, key=lambda each: each[0])[1] / WIDTH
         self.penalties = PENALTIES[_fit(inputs * self.scales, T, PENALTIES)[2]]
 
-    def predicted(self, Z: np.ndarray, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
-        """Predict each fold's targets by the other folds' rows, 2,000 of them at most."""
+    def predicted(self, Z: np.ndarray, targets: np.ndarray, fold: np.ndarray, penalty_share: float = 1.0) -> np.ndarray:
+        """Predict each fold's targets by the other folds' rows, 2,000 of them at most.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_rows, n_columns)
+        targets : ndarray of shape (n_rows, n_targets)
+        fold : ndarray of shape (n_rows,), int
+        penalty_share : float
+            Penalties are those of the least error times this.
+        """
         A, predicted = _inputs(Z) * self.scales, np.empty(targets.shape)
         rng = np.random.default_rng(self._seed)
         for number in np.unique(fold):
@@ -72,7 +81,7 @@ class KernelRidge:
             inside, across = _kernel(A[rows], A[rows]), _kernel(A[asked], A[rows])
             for penalty in np.unique(self.penalties):
                 those = self.penalties == penalty
-                factor = cho_factor(inside + penalty * np.eye(len(rows)), lower=True)
+                factor = cho_factor(inside + penalty_share * penalty * np.eye(len(rows)), lower=True)
                 alpha = cho_solve(factor, targets[np.ix_(rows, those)] - mean[those])
                 predicted[np.ix_(asked, those)] = mean[those] + across @ alpha
         return predicted

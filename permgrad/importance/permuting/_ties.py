@@ -208,7 +208,11 @@ def learned(
 
 
 def cross_predicted(
-    Z: np.ndarray, targets: np.ndarray, fold: np.ndarray, groups: np.ndarray | None = None
+    Z: np.ndarray,
+    targets: np.ndarray,
+    fold: np.ndarray,
+    groups: np.ndarray | None = None,
+    penalty_share: float = 1.0,
 ) -> np.ndarray:
     """Predict targets from the columns of `Z`, each fold's rows by the others.
 
@@ -222,6 +226,8 @@ def cross_predicted(
     fold : ndarray of shape (n_rows,), int
     groups : ndarray of shape (n_rows,), optional
         Of rows that are left out together where penalties are chosen.
+    penalty_share : float
+        Penalties are those of the least error times this.
     """
     _, features, penalties = learned(Features.of(Z), targets, 0.0, groups)
     A = features.values
@@ -233,7 +239,7 @@ def cross_predicted(
         for k, penalty in enumerate(penalties):
             predicted[~train, k] = mean[k]
             if np.isfinite(penalty):
-                beta = _solved(K, targets[train, k] - mean[k], penalty)
+                beta = _solved(K, targets[train, k] - mean[k], penalty_share * penalty)
                 predicted[~train, k] += (A[~train] - centre) @ beta
     return predicted
 

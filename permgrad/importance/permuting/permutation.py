@@ -28,8 +28,6 @@ KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both
 """Which branches are permuted."""
 UNTOLD = 0.5
 """Share of what a p-value tests that ties still to be learned may take off before they are said to be learned badly."""
-FOUND = 0.05
-"""p-value of a feature that is found, and that bad ties may have made small."""
 METHODS = {"tabular": "permutation", "image": "image_permutation", "both": "end_to_end"}
 """What a ranking is called, by the branches that are permuted."""
 
@@ -145,8 +143,8 @@ def permutation_importance(
     `independence_p_value`: a t-test of products over rows, without random draws. It is valid for any network as far as
     ridge, kernel regression and trees can learn the dependence among columns from these rows, and as far as what is
     left to learn falls with the number of rows as usual. With few rows per column it may flag too many features;
-    `docs/evidence.md` has the figures. If what is left to learn is more than half of what would otherwise be tested, a
-    warning names the features, and ``settings["untold"]`` has the share.
+    `docs/evidence.md` has the figures. If a feature would be found (0.05), but more than half of what was found is
+    taken off for what is left to learn, a warning names it, and ``settings["untold"]`` has the share.
 
     References
     ----------
@@ -296,14 +294,14 @@ def alike_rows(X: np.ndarray, n_columns: int, random_state: int) -> AlikeRows:
 
 
 def badly_told(measurement: Any, features: tuple[str, ...]) -> dict[str, float]:
-    """Return those found whose ties to the others were learned badly, and warn of them; see `independence_p_value`."""
-    untold, found = measurement.increases.untold, measurement.increases.p_values <= FOUND
-    badly = {features[i]: float(untold[i]) for i in np.flatnonzero((untold > UNTOLD) & found)}
+    """Return the features whose ties to the others were learned badly, and warn of them; see `independence_p_value`."""
+    untold = measurement.increases.untold
+    badly = {features[i]: float(untold[i]) for i in np.flatnonzero(untold > UNTOLD)}
     if badly:
         warnings.warn(
             "the other columns tell more of these features, or of the target, than was learned from"
-            f" {len(measurement.target.y)} rows, and their conditional p-values may be too small: {listing(badly)};"
-            " rank them on more rows",
+            f" {len(measurement.target.y)} rows; their conditional p-values allow for that, and are the larger for it:"
+            f" {listing(badly)}; rank them on more rows",
             stacklevel=4,
         )
     return badly

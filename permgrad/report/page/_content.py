@@ -271,8 +271,8 @@ def _tested(ranking: FeatureRanking) -> list[str]:
         )
     if badly:
         said.append(
-            "Dependence of these columns, or of the target, on the other columns was not fully learned, and p may be"
-            f" too small: {_cut(list(badly))}."
+            "Dependence of these columns, or of the target, on the other columns was learned badly, and p is the"
+            f" larger for it; rank them on more rows: {_cut(list(badly))}."
         )
     return said
 

@@ -58,6 +58,14 @@ def test_a_fold_is_predicted_by_the_other_rows_alone(rng):
     np.testing.assert_allclose(kernel.predicted(X, changed, fold)[fold == 2], predicted[fold == 2])
 
 
+def test_a_share_of_the_penalty_is_that_of_the_ridge(rng):
+    X, T = product_of_three(rng, 60)
+    fold, kernel = folds_of(60, 0), KernelRidge(X, T, 0)
+    by_share = kernel.predicted(X, T, fold, 0.1)
+    kernel.penalties = kernel.penalties * 0.1
+    np.testing.assert_allclose(by_share, kernel.predicted(X, T, fold))
+
+
 def test_scales_find_the_columns_that_count_and_a_product_of_three_is_learned(rng):
     X, T = product_of_three(rng, 500)
     kernel = KernelRidge(X, T, 0)
@@ -92,3 +100,14 @@ def test_no_row_is_predicted_by_its_group(rng):
     for predicted in by_most_and_half(X, T, 0, groups, with_trees=True):
         assert ((predicted - T) ** 2).mean() > 0.9 * T.var()
     assert ((by_most_and_half(X, T, 0, with_trees=True)[0] - T) ** 2).mean() < 0.3 * T.var()
+
+
+def test_undersmoothed_predictions_miss_less_of_the_truth_and_hold_more_noise(rng):
+    """The mean over many targets' noise shows what is smoothed away: the truth is the same for all."""
+    X, truth = product_of_three(rng, 120)
+    T = truth + 0.5 * rng.normal(size=(120, 30))
+    smooth, rough = (by_most_and_half(X, T, 0, undersmoothed=under)[0] for under in (False, True))
+    missed = [((each.mean(axis=1) - truth[:, 0]) ** 2).mean() for each in (smooth, rough)]
+    noise = [each.var(axis=1).mean() for each in (smooth, rough)]
+    assert missed[1] < missed[0]
+    assert noise[1] > noise[0]
