@@ -290,7 +290,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.out.mkdir(parents=True, exist_ok=True)
             with new_file(file) as whole:
                 parts[-1].to_csv(whole, index=False)
-        print(f"{problem}, seed {random_state}: {time.process_time():.0f} s of processor time so far", file=sys.stderr, flush=True)
+        print(
+            f"{problem}, seed {random_state}: {time.process_time():.0f} s of processor time so far",
+            file=sys.stderr,
+            flush=True,
+        )
     table = pd.concat(parts)
     (print_choices if options.what == "choices" else print_comparison)(table)
 
