@@ -46,7 +46,8 @@ class _Cuts(NamedTuple):
 
 # Of a balanced union of m parts, each has the probability p = 1 - 0.5 ** (1 / m), so that the union has one half. With
 # U, V uniform on [0, 1], a ring of half width w that stays inside the square has the area 4 pi r w, from which w
-# follows; P((U - .5)(.5 - V) >= t) = .5 - 2t + 2t ln(4t), and the tail of U + V + noise, an integral, were solved for p.
+# follows; P((U - .5)(.5 - V) >= t) = .5 - 2t + 2t ln(4t), and the tail of U + V + noise, an integral, were solved for
+# p.
 CUTS: dict[str, dict[int, _Cuts]] = {
     "balanced": {
         2: _Cuts((1 - 0.5 ** (1 / 2)) / (4 * pi * RING_RADIUS), 0.0348676),
