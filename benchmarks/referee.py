@@ -68,7 +68,7 @@ CHOICES = {
 REPLACEMENTS = ("marginal", "conditional")
 GAME = "the game (the score)"
 RANDOM = "random order"
-MEASURES = ("deletion", "retrain", "found")
+MEASURES = {"deletion": "max", "retrain": "min", "found": "max"}
 MLP_EPOCHS = 100
 TRAININGS = 3
 
@@ -234,38 +234,42 @@ def _first() -> tuple[str, str]:
 
 def _print_row(names: list[str], table: pd.DataFrame, problems: list[str], *, header: bool) -> None:
     columns = [
-        (p, m) for p in problems for m in MEASURES if m in table and table.loc[table["problem"] == p, m].notna().any()
+        (p, m) for p in problems for m in ("deletion", "found") if table.loc[table["problem"] == p, m].notna().any()
     ]
     if header:
         print(f"| {' | '.join(['' for _ in names])} | {' | '.join(f'{p}: {m}' for p, m in columns)} |")
         print(f"|{' --- |' * (len(names) + len(columns))}")
-    values = [_cell(table[table["problem"] == p], m) for p, m in columns]
-    print(f"| {' | '.join(names)} | {' | '.join(values)} |")
-
-
-def _cell(part: pd.DataFrame, measure: str) -> str:
-    spread = f" ± {part['spread'].mean():.2f}" if measure == "retrain" else ""
-    return f"{part[measure].mean():.2f}{spread}"
+    values = [table.loc[table["problem"] == p, m].mean() for p, m in columns]
+    print(f"| {' | '.join(names)} | {' | '.join(f'{value:.2f}' for value in values)} |")
 
 
 def print_comparison(table: pd.DataFrame) -> None:
-    """Print each measure by problem, and what the game's deletion has over each other ranking's, over problems."""
-    problems = list(dict.fromkeys(table["problem"]))
-    names = list(dict.fromkeys(table["ranking"]))
-    for i, name in enumerate(names):
-        _print_row([name], table[table["ranking"] == name], problems, header=i == 0)
-    by_seed = table.pivot(index=["problem", "random_state"], columns="ranking", values="deletion")
-    print("\n| | mean deletion | the game less this | ahead, of problems and seeds | mean retrain |")
-    print("| --- | --- | --- | --- | --- |")
-    for name in names:
-        more = by_seed[GAME] - by_seed[name]
-        of_problems = more.groupby("problem").mean()
-        error = of_problems.std() / np.sqrt(len(of_problems))
-        retrained = table.loc[table["ranking"] == name].groupby("problem")["retrain"].mean().mean()
-        ahead = f"{more.mean():+.3f} ± {error:.3f} | {(more > 0).sum()} of {len(more)}" if name != GAME else " | "
-        print(f"| {name} | {by_seed[name].mean():.3f} | {ahead} | {retrained:.3f} |")
+    """Print each measure by problem, the best in bold, and how far the game's deletion is ahead of the others'."""
+    for measure, better in MEASURES.items():
+        known = table.dropna(subset=measure)
+        cells = known.groupby(["ranking", "problem"], sort=False)[measure].mean().unstack()
+        cells["mean"] = cells.mean(axis=1)
+        spread = f", ± {known['spread'].mean():.3f} from training to training" if measure == "retrain" else ""
+        print(f"\n| {measure}{spread} | {' | '.join(cells)} |\n|{' --- |' * (1 + cells.shape[1])}")
+        best = cells.round(2).agg(better)
+        for name, row in cells.round(2).iterrows():
+            values = [f"**{value:.2f}**" if value == best[p] else f"{value:.2f}" for p, value in row.items()]
+            print(f"| {name} | {' | '.join(values)} |")
+    _print_lead(table)
     scores = table.groupby("problem", sort=False)["score"].mean()
     print("\nThe networks' accuracy or R²: " + ", ".join(f"{p} {score:.2f}" for p, score in scores.items()))
+
+
+def _print_lead(table: pd.DataFrame) -> None:
+    """Print what the game's deletion has over each other ranking's: means of problems, and their standard error."""
+    by_seed = table.pivot(index=["problem", "random_state"], columns="ranking", values="deletion")
+    print("\n| deletion of the game less that of | mean | of problems and seeds, ahead in |\n| --- | --- | --- |")
+    for name in dict.fromkeys(table["ranking"]):
+        if name != GAME:
+            lead = by_seed[GAME] - by_seed[name]
+            of_problems = lead.groupby("problem").mean()
+            error = of_problems.std() / np.sqrt(len(of_problems))
+            print(f"| {name} | {of_problems.mean():+.3f} ± {error:.3f} | {(lead > 0).sum()} of {len(lead)} |")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
