@@ -247,6 +247,8 @@ def print_comparison(table: pd.DataFrame) -> None:
     """Print each measure by problem, the best in bold, and how far the game's deletion is ahead of the others'."""
     for measure, better in MEASURES.items():
         known = table.dropna(subset=measure)
+        if known.empty:
+            continue
         cells = known.groupby(["ranking", "problem"], sort=False)[measure].mean().unstack()
         cells["mean"] = cells.mean(axis=1)
         spread = f", ± {known['spread'].mean():.3f} from training to training" if measure == "retrain" else ""
