@@ -119,7 +119,7 @@ bench-predictive: install
 bench-gpu: install
 	$(BIN)/python -m benchmarks.gpu
 
-# The tables of docs/evidence.md: half a day on two cores; what is there already is not measured again.
+# The tables of docs/evidence.md: some hours on two cores; what is there already is not measured again.
 evidence: install
 	$(BIN)/python -m benchmarks.referee compare --out results/evidence
 	$(BIN)/python -m benchmarks.probes
