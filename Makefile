@@ -119,11 +119,12 @@ bench-predictive: install
 bench-gpu: install
 	$(BIN)/python -m benchmarks.gpu
 
-# The tables of docs/evidence.md: half a day on two cores; what is there already is not measured again.
+# The tables of docs/evidence.md: some hours on two cores; what is there already is not measured again.
 evidence: install
-	$(BIN)/python -m benchmarks.referee choices --out results/evidence
 	$(BIN)/python -m benchmarks.referee compare --out results/evidence
-	$(BIN)/python -m benchmarks.planted --out results/evidence/planted.csv
+	$(BIN)/python -m benchmarks.probes
+	$(BIN)/python -m benchmarks.planted --features 16 64 --only-folds 2 --out results/evidence/planted.csv
+	$(BIN)/python -m benchmarks.referee choices --problems heloc dengue puma8nh additive "correlated nulls" ring+xor+sum --out results/evidence
 	$(BIN)/python -m studies.breast_cancer.choices --out results/evidence/breast_cancer_choices
 
 # An epoch on a million cells that stay on disk; then panels beside LassoNet's, which take hours (--coarse: minutes).

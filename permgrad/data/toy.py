@@ -6,14 +6,15 @@ layout or the order of equal scores may favour the first columns.
 
 `ring`, `xor`, `ring_xor` and `ring_xor_sum` are the problems of Passemiers, Folco, Raimondi, Birolo, Moreau and
 Fariselli, "How good Neural Networks interpretation methods really are? A quantitative benchmark"
-(arXiv 2304.02383): no single feature of ring or xor correlates with the class.
+(arXiv 2304.02383): no single feature of ring or xor correlates with the class. Their code (src/data.py of
+AntoinePassemiers/Feature-Selection-Benchmark on GitHub) has cut points of the unions that the paper's figures are of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import pi
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,11 +33,29 @@ RING_WIDTH = 0.1151
 SUM_NOISE = 0.2
 """Standard deviation, as published."""
 
-# Of a union of m parts, each has the probability p = 1 - 0.5 ** (1 / m), so that the union has one half. With U, V
-# uniform on [0, 1], a ring of half width w that stays inside the square has the area 4 pi r w, from which w follows;
-# P((U - .5)(.5 - V) >= t) = .5 - 2t + 2t ln(4t), and the tail of U + V + noise, an integral, were solved for p.
-XOR_CUT = {2: 0.0348676, 3: 0.0608615}
-SUM_CUT = 1.3891429
+CutPoints = Literal["balanced", "published"]
+
+
+class _Cuts(NamedTuple):
+    """Where the parts of a union begin: half the ring's width, the least product, and the least sum."""
+
+    ring: float
+    xor: float
+    total: float = np.inf
+
+
+# Of a balanced union of m parts, each has the probability p = 1 - 0.5 ** (1 / m), so that the union has one half. With
+# U, V uniform on [0, 1], a ring of half width w that stays inside the square has the area 4 pi r w, from which w
+# follows; P((U - .5)(.5 - V) >= t) = .5 - 2t + 2t ln(4t), and the tail of U + V + noise, an integral, were solved for
+# p.
+CUTS: dict[str, dict[int, _Cuts]] = {
+    "balanced": {
+        2: _Cuts((1 - 0.5 ** (1 / 2)) / (4 * pi * RING_RADIUS), 0.0348676),
+        3: _Cuts((1 - 0.5 ** (1 / 3)) / (4 * pi * RING_RADIUS), 0.0608615, 1.3891429),
+    },
+    "published": {2: _Cuts(0.0704, 0.0337), 3: _Cuts(0.0479, 0.0598, 1.4074)},
+}
+"""By name and number of parts; the published ones are those of the authors' code, whose union has 0.515 and 0.498."""
 
 
 def ring(n_rows: int = 1000, n_features: int = 8, random_state: int = 0) -> Table:
@@ -84,11 +103,19 @@ def xor(n_rows: int = 1000, n_features: int = 8, random_state: int = 0) -> Table
     return _planted("xor", X, _xor(X[:, at]) >= 0, at)
 
 
-def ring_xor(n_rows: int = 1000, n_features: int = 8, random_state: int = 0) -> Table:
+def ring_xor(
+    n_rows: int = 1000, n_features: int = 8, random_state: int = 0, *, cut_points: CutPoints = "balanced"
+) -> Table:
     """Return uniform features; the class is 1 in a ring of two features, or in the xor of two others.
 
-    Both are narrower than alone, each of probability 1 - sqrt(0.5), so that the classes are equal. Parameters,
-    classes and errors as of `ring`; 4 relevant columns.
+    Both are narrower than alone. Other parameters, classes and errors as of `ring`; 4 relevant columns.
+
+    Parameters
+    ----------
+    n_rows, n_features, random_state : int
+    cut_points : {"balanced", "published"}
+        How narrow: each of probability 1 - sqrt(0.5), so that the classes are equal; or as in the authors' code
+        (0.31 in the ring, 0.30 in the xor, 0.515 in either).
 
     Examples
     --------
@@ -96,15 +123,25 @@ def ring_xor(n_rows: int = 1000, n_features: int = 8, random_state: int = 0) -> 
     4
     """
     X, at, _ = _uniform(n_rows, n_features, 4, random_state)
-    union = _in_ring(X[:, at[:2]], _ring_width(2)) | (_xor(X[:, at[2:]]) >= XOR_CUT[2])
+    cuts = _cuts(cut_points, 2)
+    union = _in_ring(X[:, at[:2]], cuts.ring) | (_xor(X[:, at[2:]]) >= cuts.xor)
     return _planted("ring+xor", X, union, at)
 
 
-def ring_xor_sum(n_rows: int = 1000, n_features: int = 8, random_state: int = 0) -> Table:
-    """Return uniform features; the class is 1 in a ring, a xor, or where two more add up to 1.389 with noise.
+def ring_xor_sum(
+    n_rows: int = 1000, n_features: int = 8, random_state: int = 0, *, cut_points: CutPoints = "balanced"
+) -> Table:
+    """Return uniform features; the class is 1 in a ring, a xor, or where two more add up to 1.4 with noise.
 
-    The noise is normal, of standard deviation 0.2. Each part has the probability 1 - 0.5 ** (1 / 3), so that
-    the classes are equal. Parameters, classes and errors as of `ring`; 6 relevant columns.
+    The noise is normal, of standard deviation 0.2. Other parameters, classes and errors as of `ring`; 6 relevant
+    columns.
+
+    Parameters
+    ----------
+    n_rows, n_features, random_state : int
+    cut_points : {"balanced", "published"}
+        How narrow: each part of probability 1 - 0.5 ** (1 / 3), so that the classes are equal; or as in the authors'
+        code (0.21 in the ring, 0.21 in the xor, 0.20 by the sum, 0.498 in any).
 
     Examples
     --------
@@ -113,7 +150,8 @@ def ring_xor_sum(n_rows: int = 1000, n_features: int = 8, random_state: int = 0)
     """
     X, at, rng = _uniform(n_rows, n_features, 6, random_state)
     total = X[:, at[4:]].sum(axis=1) + rng.normal(scale=SUM_NOISE, size=n_rows)
-    union = _in_ring(X[:, at[:2]], _ring_width(3)) | (_xor(X[:, at[2:4]]) >= XOR_CUT[3]) | (total >= SUM_CUT)
+    cuts = _cuts(cut_points, 3)
+    union = _in_ring(X[:, at[:2]], cuts.ring) | (_xor(X[:, at[2:4]]) >= cuts.xor) | (total >= cuts.total)
     return _planted("ring+xor+sum", X, union, at)
 
 
@@ -139,8 +177,10 @@ def _positions(rng: np.random.Generator, n_features: int, n_relevant: int) -> np
     return rng.permutation(n_features)[:n_relevant]
 
 
-def _ring_width(n_parts: int) -> float:
-    return (1 - 0.5 ** (1 / n_parts)) / (4 * pi * RING_RADIUS)
+def _cuts(name: str, n_parts: int) -> _Cuts:
+    if name not in CUTS:
+        raise PermGradError(f"cut_points must be one of {listing(CUTS)}, got {name!r}")
+    return CUTS[name][n_parts]
 
 
 def _in_ring(points: np.ndarray, width: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,9 @@ SHAP_ROWS = 200
 INFORMATION_ROWS = 5000
 
 
-def baseline_rankings(explained: ExplainedModel, time_limit: TimeLimit) -> dict[str, FeatureRanking]:
+def baseline_rankings(
+    explained: ExplainedModel, time_limit: TimeLimit, names: Sequence[str] = BASELINES
+) -> dict[str, FeatureRanking]:
     """Rank the table's columns in five other ways.
 
     Parameters
@@ -29,6 +31,8 @@ def baseline_rankings(explained: ExplainedModel, time_limit: TimeLimit) -> dict[
     explained : ExplainedModel
     time_limit : TimeLimit
         Those that its time limit leaves out are noted there.
+    names : sequence of str
+        Which of the five.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def baseline_rankings(explained: ExplainedModel, time_limit: TimeLimit) -> dict[
         "mlp_permutation": lambda: _mlp_permutation(explained),
         "mutual_information": lambda: _mutual_information(explained),
     }
-    return {name: _as_ranking(explained, name, ways[name]()) for name in time_limit.steps("baselines", ways)}
+    return {name: _as_ranking(explained, name, ways[name]()) for name in time_limit.steps("baselines", names)}
 
 
 def _as_ranking(explained: ExplainedModel, name: str, scores: np.ndarray | FeatureRanking) -> FeatureRanking:

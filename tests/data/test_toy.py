@@ -70,14 +70,37 @@ def test_ring_xor_sum_is_a_union_of_equal_parts():
 
 def test_thresholds_by_integration():
     """The constants, from integrals that do not use the closed forms they come from."""
-    for parts, cut in toy.XOR_CUT.items():
-        quadrant, _ = quad(lambda u, cut=cut: max(0, 0.5 - cut / u), 2 * cut, 0.5)
-        assert 2 * quadrant == pytest.approx(1 - 0.5 ** (1 / parts), abs=1e-6)
+    for parts, cuts in toy.CUTS["balanced"].items():
+        equal = 1 - 0.5 ** (1 / parts)
+        assert probabilities(cuts) == pytest.approx([equal] * 3 if parts == 3 else [equal, equal, 0], abs=1e-6)
+
+
+def probabilities(cuts):
+    """Of the ring, the xor and the sum."""
+    ring = np.pi * ((0.35 + cuts.ring) ** 2 - (0.35 - cuts.ring) ** 2)
+    quadrant, _ = quad(lambda u: max(0, 0.5 - cuts.xor / u), 2 * cuts.xor, 0.5)
 
     def tail(u: float) -> float:  # P(V + noise >= cut - u), V uniform
-        return quad(lambda v: norm.sf((toy.SUM_CUT - u - v) / toy.SUM_NOISE), 0, 1)[0]
+        return quad(lambda v: norm.sf((cuts.total - u - v) / toy.SUM_NOISE), 0, 1)[0]
 
-    assert quad(tail, 0, 1)[0] == pytest.approx(1 - 0.5 ** (1 / 3), abs=1e-6)
+    return [ring, 2 * quadrant, quad(tail, 0, 1)[0]]
+
+
+def test_published_cut_points():
+    """By the rules of the authors' code; the classes are nearly equal."""
+    assert {p: 1 - np.prod(1 - np.array(probabilities(c))) for p, c in toy.CUTS["published"].items()} == pytest.approx(
+        {2: 0.515, 3: 0.498}, abs=0.0005
+    )
+    two, three = (build(MANY, 7, 1, cut_points="published") for build in (toy.ring_xor, toy.ring_xor_sum))
+    points = planted(two)
+    assert (two.y == in_ring(points[:, :2], 0.0704) | quadrants(points[:, 2:], 0.0337)).all()
+    points = planted(three)
+    union = in_ring(points[:, :2], 0.0479) | quadrants(points[:, 2:4], 0.0598)
+    assert three.y[union].all()
+    by_sum = norm.cdf((points[~union][:, 4:].sum(axis=1) - 1.4074) / 0.2)
+    assert three.y[~union].mean() == pytest.approx(by_sum.mean(), abs=0.002)
+    with pytest.raises(pg.PermGradError, match="cut_points must be one of 'balanced', 'published', got 'ours'"):
+        toy.ring_xor(10, cut_points="ours")
 
 
 @pytest.mark.parametrize("build", BUILDERS)

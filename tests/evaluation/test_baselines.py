@@ -74,3 +74,7 @@ def test_time_limit_names_what_it_left_out(mixed_fit):
     time_limit = TimeLimit(timeout=0)
     assert baseline_rankings(mixed_fit, time_limit) == {}
     assert time_limit.left_out == [f"baselines: {name}" for name in BASELINES]
+
+
+def test_only_those_asked_for(mixed_fit):
+    assert list(baseline_rankings(mixed_fit, TimeLimit(), ["random"])) == ["random"]
