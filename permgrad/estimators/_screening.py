@@ -1,9 +1,11 @@
 """Which columns of a table to look at, where rows are few for its width: those without which less can be predicted.
 
 A small network with stochastic gates finds a set of columns that suffices. It is trained again on those of them whose
-permutation makes its loss worse, until none is left out any more. Then it is trained on all other columns: as long as
-they still tell something of the target, what they open is kept too. So a column that says again what others say is
-kept, and one that says nothing is not.
+permutation makes its loss worse, until none is left out any more. Columns that such a set repeats, such as a sum of
+some of them, are kept with it: a network that averages over several measurements of the same predicts at least as well,
+and a ranking of it shows them all. Then the small network is trained on all other columns: as long as they still tell
+something of the target, what they open is kept too. So a column that says again what others say is kept, and one that
+says nothing is not.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.special import log_softmax
+from sklearn.linear_model import RidgeCV
 from tqdm.auto import tqdm
 
 from permgrad.backend import keras, released_graphs
@@ -35,6 +38,9 @@ MOST_ROUNDS, MOST_REFINEMENTS = 5, 4
 MOST_PERMUTED, REPEATS = 100, 5
 TOLERANCE = 0.01
 """Loss that leaving features out may cost."""
+REPEATED = 0.8
+"""Share of a column's variance, on rows that decide, that other columns predict of one that repeats them."""
+RIDGES = 10.0 ** np.arange(-1, 4)
 LEAST_GAIN = 3.0
 """Standard errors by which the loss must be below that of knowing nothing, on rows that decide."""
 CLOSED = -10.0
@@ -108,14 +114,14 @@ def relevant_features(
         run = screen.train(np.ones(int(owners.max()) + 1, bool))
         if not run.learned or not run.open.any():
             return None
-        kept = screen.refined(run)
+        kept = screen.with_repeats(screen.refined(run))
         for _ in range(MOST_ROUNDS):
             if kept.all():
                 return None
             run = screen.train(~kept)
             if not run.learned or not run.open.any():
                 return kept
-            kept = kept | screen.refined(run)
+            kept = kept | screen.with_repeats(screen.refined(run))
     return None  # all of them still tell something
 
 
@@ -149,6 +155,7 @@ class _Screen:
         self.start = self.model.get_weights()
         self.fresh = [(variable, keras.ops.convert_to_numpy(variable)) for variable in optimizer.variables]
         self.gates = self.model.get_layer("gates")
+        self.n_columns = len(owners)
         bins = (self.X.shape[1] - len(owners)) // max(1, len(numbers))
         self.owners = np.concatenate([owners, np.repeat(owners[numbers], bins)])
         self.nothing = self._losses(self._prior(n_outputs))
@@ -201,6 +208,20 @@ class _Screen:
             if again.learned and again.losses.mean() <= run.losses.mean() + tolerance:
                 features, run = fewer, again
         return features
+
+    def with_repeats(self, features: np.ndarray) -> np.ndarray:
+        """Return these features, and all others that they predict: by a ridge regression on their columns and bins.
+
+        Of a feature of several columns, the variance of all together is meant, each standardised.
+        """
+        n_columns = self.n_columns
+        given = np.isin(self.owners, np.flatnonzero(features))
+        model = RidgeCV(RIDGES, alpha_per_target=True).fit(self.X[:, given], self.X[:, :n_columns])
+        columns = self.rows[:, :n_columns]
+        left = ((columns - model.predict(self.rows[:, given])) ** 2).sum(axis=0)
+        spread = ((columns - columns.mean(axis=0)) ** 2).sum(axis=0)
+        left, spread = (np.bincount(self.owners[:n_columns], each) for each in (left, spread))
+        return features | ((spread > 0) & (left <= (1 - REPEATED) * spread))
 
     def _prior(self, n_outputs: int) -> np.ndarray:
         if not self.classification:

@@ -86,6 +86,9 @@ class Played:
 
     refined = screening._Screen.refined
 
+    def with_repeats(self, features):
+        return features
+
 
 NOTHING = ({}, 1.0, False)
 ALL = [0, 1, 2, 3, 4, 5]
@@ -137,6 +140,16 @@ def test_rounds_by_hand(answers, asked, expected, monkeypatch):
     assert (None if found is None else np.flatnonzero(found).tolist()) == expected
 
 
+def test_what_a_set_repeats_is_kept_with_it_and_not_looked_for_again(monkeypatch):
+    played = Played(({1: 3}, 0.5, True), ({4: 3}, 0.6, True), NOTHING)
+    played.with_repeats = lambda features: features | (np.arange(6) == np.flatnonzero(features)[0] + 1)
+    monkeypatch.setattr(screening, "_Screen", played)
+    found = relevant_features((None, None), (None, None), np.arange(6), [], task="regression", random_state=0)
+    assert found is not None
+    assert played.asked == [ALL, [0, 3, 4, 5], [0, 3]]
+    assert np.flatnonzero(found).tolist() == [1, 2, 4, 5]
+
+
 def test_after_six_rounds_the_rest_is_kept(monkeypatch):
     """They still tell something: 0 to 4 were found one by one, and 5 in the last round; so no mask at all."""
     answers = [({i: 3}, 0.5, True) for i in range(6)]
@@ -162,6 +175,30 @@ def test_a_rise_is_the_loss_that_a_permutation_adds_in_its_standard_errors():
     rises = screen._rises(np.array([True, True]), losses)
     assert rises[0] == pytest.approx(rise.mean() / (rise.std() / np.sqrt(3)), abs=1e-12)
     assert rises[1] == 0
+
+
+def test_a_set_repeats_what_a_regression_on_its_columns_and_bins_predicts(rng):
+    """Of features 0 and 1; the shares of the others' variance that these tell are planted: 2 bends, 7 never varies."""
+    shares = np.array([1.0, 1.0, 1.0, 1.0, 0.9, 0.7, 0.0, 0.0, 0.5, 0.9])
+    owners = np.array([*range(8), 8, 8, 9, 9])  # features 8 and 9 have two columns each
+    of_columns = np.array([*shares[:8], 1.0, 0.0, 1.0, 0.8])
+    z, noise = rng.normal(size=(1200, 2)), rng.normal(size=(1200, 12))
+    X = np.sqrt(of_columns) * (z @ [[0.6], [-0.8]]) + np.sqrt(1 - of_columns) * noise
+    X[:, :2], X[:, 2], X[:, 7] = z, np.abs(z[:, 0]), 0
+    embedded = keras.ops.convert_to_numpy(embedding(X[:900].astype(np.float32), [0, 1])(X))
+    screen = object.__new__(screening._Screen)
+    screen.X, screen.rows, screen.n_columns = embedded[:900], embedded[900:], len(owners)
+    screen.owners = np.concatenate([owners, np.repeat([0, 1], N_BINS)])
+    found = screen.with_repeats(np.arange(10) < 2)
+    assert found.tolist() == (shares > screening.REPEATED).tolist()
+
+    given = np.column_stack([embedded[:, screen.owners < 2], np.ones(len(X))])
+    weights = np.linalg.lstsq(given[:900], embedded[:900, :12], rcond=None)[0]
+    columns = embedded[900:, :12]
+    left, spread = ((columns - given[900:] @ weights) ** 2).mean(axis=0), columns.var(axis=0)
+    for feature in np.flatnonzero(np.arange(10) != 7):
+        explained = 1 - left[owners == feature].sum() / spread[owners == feature].sum()
+        assert explained == pytest.approx(shares[feature], abs=0.08)
 
 
 def test_steps_between_two_looks_follow_orders(rng):
