@@ -178,27 +178,30 @@ def test_a_rise_is_the_loss_that_a_permutation_adds_in_its_standard_errors():
 
 
 def test_a_set_repeats_what_a_regression_on_its_columns_and_bins_predicts(rng):
-    """Of features 0 and 1; the shares of the others' variance that these tell are planted: 2 bends, 7 never varies."""
-    shares = np.array([1.0, 1.0, 1.0, 1.0, 0.9, 0.7, 0.0, 0.0, 0.5, 0.9])
-    owners = np.array([*range(8), 8, 8, 9, 9])  # features 8 and 9 have two columns each
-    of_columns = np.array([*shares[:8], 1.0, 0.0, 1.0, 0.8])
-    z, noise = rng.normal(size=(1200, 2)), rng.normal(size=(1200, 12))
-    X = np.sqrt(of_columns) * (z @ [[0.6], [-0.8]]) + np.sqrt(1 - of_columns) * noise
-    X[:, :2], X[:, 2], X[:, 7] = z, np.abs(z[:, 0]), 0
+    """Of features 0 and 1, which are alike; the shares of the others' variance that their difference tells are planted.
+
+    Feature 2 bends, 7 never varies, 8 and 9 have two columns each, all behind are noise.
+    """
+    shares = np.array([1.0, 1.0, 1.0, 1.0, 0.9, 0.7, 0.0, 0.0, 0.5, 0.9, *[0.0] * 390])
+    owners = np.array([*range(8), 8, 8, *range(9, 400), 9])
+    of_columns = np.array([*shares[:8], 1.0, 0.0, 1.0, *shares[10:], 0.8])
+    z, noise = rng.normal(size=(1200, 2)), rng.normal(size=(1200, len(owners)))
+    X = np.sqrt(of_columns) * z[:, :1] + np.sqrt(1 - of_columns) * noise
+    X[:, :2], X[:, 2], X[:, 7] = z[:, 1:] + [0.05, -0.05] * z[:, :1], np.abs(z[:, 1]), 0
     embedded = keras.ops.convert_to_numpy(embedding(X[:900].astype(np.float32), [0, 1])(X))
     screen = object.__new__(screening._Screen)
     screen.X, screen.rows, screen.n_columns = embedded[:900], embedded[900:], len(owners)
     screen.owners = np.concatenate([owners, np.repeat([0, 1], N_BINS)])
-    found = screen.with_repeats(np.arange(10) < 2)
+    found = screen.with_repeats(np.arange(400) < 2)
     assert found.tolist() == (shares > screening.REPEATED).tolist()
 
     given = np.column_stack([embedded[:, screen.owners < 2], np.ones(len(X))])
-    weights = np.linalg.lstsq(given[:900], embedded[:900, :12], rcond=None)[0]
-    columns = embedded[900:, :12]
+    weights = np.linalg.lstsq(given[:900], embedded[:900, : len(owners)], rcond=None)[0]
+    columns = embedded[900:, : len(owners)]
     left, spread = ((columns - given[900:] @ weights) ** 2).mean(axis=0), columns.var(axis=0)
-    for feature in np.flatnonzero(np.arange(10) != 7):
+    for feature in np.flatnonzero(np.arange(400) != 7):
         explained = 1 - left[owners == feature].sum() / spread[owners == feature].sum()
-        assert explained == pytest.approx(shares[feature], abs=0.08)
+        assert explained == pytest.approx(shares[feature], abs=0.12)
 
 
 def test_steps_between_two_looks_follow_orders(rng):
