@@ -39,12 +39,29 @@ MOST_PERMUTED, REPEATS = 100, 5
 TOLERANCE = 0.01
 """Loss that leaving features out may cost."""
 REPEATED = 0.8
-"""Share of a column's variance, on rows that decide, that other columns predict of one that repeats them."""
+"""Share of its variance that other columns predict of a column that repeats them; a variance inflation factor of 5."""
 RIDGES = 10.0 ** np.arange(-1, 4)
+TINY_VARIANCE = 1e-6
+"""Added to that of columns, so that copies can be told too."""
 LEAST_GAIN = 3.0
 """Standard errors by which the loss must be below that of knowing nothing, on rows that decide."""
 CLOSED = -10.0
 """Of a gate's mean: noise never opens it."""
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Which features tell something of the target.
+
+    Attributes
+    ----------
+    relevant : ndarray of bool, shape (n_features,)
+    redundant : ndarray of bool, shape (n_features,)
+        Relevant ones that the other relevant ones repeat, so that a network need not rely on any of them alone.
+    """
+
+    relevant: np.ndarray
+    redundant: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -87,8 +104,8 @@ def relevant_features(
     task: Literal["regression", "classification"],
     random_state: int,
     verbose: bool = False,
-) -> np.ndarray | None:
-    """Return which features tell something of the target.
+) -> Screened | None:
+    """Return which features tell something of the target, and which of them others repeat.
 
     Parameters
     ----------
@@ -105,8 +122,8 @@ def relevant_features(
 
     Returns
     -------
-    ndarray of bool, shape (n_features,), or None
-        None where nothing was learned, or all features are relevant.
+    Screened or None
+        None where nothing was learned.
     """
     with released_graphs(), tqdm(desc="screening", unit="training", disable=not verbose) as progress:
         screen = _Screen(train, deciding, owners, numbers, task, random_state)
@@ -117,12 +134,14 @@ def relevant_features(
         kept = screen.with_repeats(screen.refined(run))
         for _ in range(MOST_ROUNDS):
             if kept.all():
-                return None
+                break
             run = screen.train(~kept)
             if not run.learned or not run.open.any():
-                return kept
+                break
             kept = kept | screen.with_repeats(screen.refined(run))
-    return None  # all of them still tell something
+        else:
+            kept = np.ones_like(kept)  # what is left still tells something
+        return Screened(kept, screen.redundant(kept))
 
 
 class _Screen:
@@ -222,6 +241,25 @@ class _Screen:
         spread = ((columns - columns.mean(axis=0)) ** 2).sum(axis=0)
         left, spread = (np.bincount(self.owners[:n_columns], each) for each in (left, spread))
         return features | ((spread > 0) & (left <= (1 - REPEATED) * spread))
+
+    def redundant(self, features: np.ndarray) -> np.ndarray:
+        """Return those of some features whose columns a linear regression on the others' predicts.
+
+        Of training rows: the share of variance that it leaves, for a feature of one column the inverse of its variance
+        inflation factor, is that of residuals over rows less columns.
+        """
+        columns = np.flatnonzero(features[self.owners[: self.n_columns]])
+        owners, x = self.owners[columns], self.X[:, columns].astype(float)
+        found, n_free = np.zeros(len(features), bool), len(x) - len(columns)
+        if n_free < 1:
+            return found
+        covariance = np.cov(x, rowvar=False, ddof=0).reshape(len(columns), -1) + TINY_VARIANCE * np.eye(len(columns))
+        precision = np.linalg.inv(covariance)
+        for feature in np.flatnonzero(features):
+            at = np.ix_(owners == feature, owners == feature)
+            left = np.trace(np.linalg.inv(precision[at])) / np.trace(covariance[at]) * len(x) / n_free
+            found[feature] = left <= 1 - REPEATED
+        return found
 
     def _prior(self, n_outputs: int) -> np.ndarray:
         if not self.classification:
