@@ -16,17 +16,19 @@ ops = keras.ops
 class SwapNoise(keras.layers.Layer):
     """In training, replace values of some columns by another row's: (batch, n_features) → (batch, n_features), float32.
 
-    The other row is the batch's one before, the same for all columns; whether a value is replaced is drawn for each row
-    and bundle of columns. Predicting, nothing changes. It is for columns that repeat one another: a network that cannot
-    rely on any one of them learns to use them all, as one averages measurements. It also meets in training what the
-    game asks it about: rows of which some values are a donor's.
+    The other row is the batch's one before, the same for all columns. How large a share of a row is replaced is drawn
+    for each row, and then which bundles of columns are. Predicting, nothing changes.
+
+    It is for columns that repeat one another: a network that cannot rely on any one of them learns to use them all, as
+    one averages measurements. It also meets in training what the game asks it about: rows of which some values are a
+    donor's.
 
     Parameters
     ----------
     bundles : array of int, shape (n_features,)
         Columns of one number are replaced together, such as those of a category; those below 0 never.
     rate : float
-        Chance of being replaced, at least 0 and below 1.
+        Largest share, at least 0 and at most 1: of each row it is uniform between 0 and this.
     random_state : int
 
     References
@@ -37,8 +39,8 @@ class SwapNoise(keras.layers.Layer):
 
     def __init__(self, bundles: Any, rate: float, random_state: int = 0, **keywords: Any) -> None:
         super().__init__(**{"dtype": "float32", **keywords})
-        if not 0 <= rate < 1:
-            raise PermGradError(f"the rate of swap noise must be at least 0 and below 1, got {rate}")
+        if not 0 <= rate <= 1:
+            raise PermGradError(f"the rate of swap noise must be between 0 and 1, got {rate}")
         self.bundles, self.rate, self.random_state = np.asarray(bundles, np.int32), float(rate), int(random_state)
         self.noise = keras.random.SeedGenerator(self.random_state)
 
@@ -46,7 +48,9 @@ class SwapNoise(keras.layers.Layer):
         """Swap values in training."""
         if not training:
             return x
-        drawn = keras.random.uniform((ops.shape(x)[0], int(self.bundles.max()) + 1), seed=self.noise) < self.rate
+        n_rows, n_bundles = ops.shape(x)[0], int(self.bundles.max()) + 1
+        share = keras.random.uniform((n_rows, 1), maxval=self.rate, seed=self.noise)
+        drawn = keras.random.uniform((n_rows, n_bundles), seed=self.noise) < share
         swapped = ops.take(drawn, np.maximum(self.bundles, 0), axis=1)
         return ops.where(ops.logical_and(swapped, self.bundles >= 0), ops.roll(x, 1, axis=0), x)
 
