@@ -1,11 +1,13 @@
 """Which columns of a table to look at, where rows are few for its width: those without which less can be predicted.
 
 A small network with stochastic gates finds a set of columns that suffices. It is trained again on those of them whose
-permutation makes its loss worse, until none is left out any more. Columns that such a set repeats, such as a sum of
-some of them, are kept with it: a network that averages over several measurements of the same predicts at least as well,
-and a ranking of it shows them all. Then the small network is trained on all other columns: as long as they still tell
-something of the target, what they open is kept too. So a column that says again what others say is kept, and one that
-says nothing is not.
+permutation makes its loss worse, until none is left out any more. Columns that such a set predicts, such as a sum of
+some of them, are kept with it. Then the network is trained on all other columns: as long as they still tell something
+of the target, what they open is kept too. So a column that says again what others say is kept, and one that says
+nothing is not.
+
+Among the columns that are kept, those that the others can replace are told apart: `SwapNoise` makes the network use
+them all, since it predicts better than one that relies on a few, and a ranking then shows them all.
 """
 
 from __future__ import annotations

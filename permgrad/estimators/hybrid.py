@@ -307,7 +307,8 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         (`permgrad.layers.temperature`). The classes' order stays.
     screening : bool, optional
         Whether to select columns first, if training rows are few for the number of columns (at least 200 rows, but
-        fewer than 20 per column, and at most 1,000 columns). Columns that do not help to predict are masked; see
+        fewer than 20 per column, and at most 1,000 columns). Columns that do not help to predict are masked; columns
+        that others replace are noisy in training, so that the network uses them all. See
         `permgrad.estimators._screening`.
     n_networks : int, optional
         Networks to train and average. Without validation data, each network leaves out a different part of the rows to
