@@ -42,9 +42,9 @@ TOLERANCE = 0.01
 """Loss that leaving features out may cost."""
 REPEATED = 0.8
 """Share of its variance, on rows that decide, that others predict of a column that is kept because it repeats them."""
-REPLACEABLE = 0.99
-"""The same of a column that a network can do without: a variance inflation factor of 100. With 0.8 the network loses
-what such columns tell beyond each other: on breast_cancer its log loss rises by half."""
+REPLACEABLE = 0.9999
+"""The same of a column that others determine, but for rounding, such as a sum or a copy. Swap noise costs a network
+what a column tells beyond the others: from 0.99 on, accuracy on gas_drift of 600 training rows falls by 0.009."""
 RIDGES = 10.0 ** np.arange(-1, 4)
 TINY_VARIANCE = 1e-6
 """Added to that of columns, so that copies can be told too."""
