@@ -1,6 +1,7 @@
 """Which rankings find twenty relevant columns among 500, none of which tells anything alone.
 
     python -m benchmarks.madelon --seeds 3
+    python -m benchmarks.madelon --columns 80 --first-seed 10 --methods "permgrad default"
 
 The data are made as Madelon was (Guyon, Design of experiments for the NIPS 2003 variable selection benchmark), by
 scikit-learn's ``make_classification``: classes at random corners of a cube of five columns, fifteen more that are
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,14 @@ from benchmarks.measure import timed
 from permgrad.data.toy import recall
 
 COLUMNS, CUBE, RELEVANT, CORNERS = 500, 5, 20, 32
+METHODS = ("extra trees, impurity", "permgrad default", "plain MLP, permutation")
 
 
-def madelon(n_rows: int, random_state: int) -> pg.Table:
+def madelon(n_rows: int, random_state: int, n_columns: int = COLUMNS) -> pg.Table:
     """Return the table; the relevant columns are its first twenty before they are shuffled."""
     X, y = make_classification(
         n_rows,
-        COLUMNS,
+        n_columns,
         n_informative=CUBE,
         n_redundant=RELEVANT - CUBE,
         n_clusters_per_class=CORNERS // 2,
@@ -42,53 +43,52 @@ def madelon(n_rows: int, random_state: int) -> pg.Table:
         random_state=random_state,
     )
     rng = np.random.default_rng(random_state)
-    columns, rows = rng.permutation(COLUMNS), rng.permutation(n_rows)
-    frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(COLUMNS)]).iloc[rows, columns]
+    columns, rows = rng.permutation(n_columns), rng.permutation(n_rows)
+    frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(n_columns)]).iloc[rows, columns]
     relevant = [f"x{i}" for i in range(RELEVANT)]
     return pg.Table(frame.reset_index(drop=True), y[rows], name="madelon-like", notes={"relevant": relevant})
 
 
-def rankings(table: pg.Table, random_state: int) -> Iterator[tuple[str, float, list[str], float]]:
-    """Yield each method's name, its accuracy on test rows, its order and its seconds."""
+def ranking_of(method: str, table: pg.Table, random_state: int) -> tuple[float, list[str], float]:
+    """Return a method's accuracy on test rows, its order and its seconds."""
     train, validation, test = table.split(random_state=random_state)
-    both = pg.Table(pd.concat([train.X, validation.X]), np.concatenate([train.y, validation.y]))
-    trees = ExtraTreesClassifier(500, random_state=random_state)
-    _, seconds = timed(lambda: trees.fit(both.X, both.y))
-    order = np.array(table.features)[np.argsort(-trees.feature_importances_)].tolist()
-    yield "extra trees, impurity", trees.score(test.X, test.y), order, seconds
-    networks: dict[str, tuple[Any, Callable[[Any], pg.FeatureRanking]]] = {
-        "permgrad default": (pg.HybridClassifier(random_state=random_state), lambda m: m.rank_features(test.X, test.y)),
-        "plain MLP, permutation": (
-            pg.HybridClassifier(preset="published", branches=("tabular",), random_state=random_state),
-            lambda m: m.rank_features(test.X, test.y),
-        ),
-    }
-    for name, (model, rank) in networks.items():
+    if method == "extra trees, impurity":
+        both = pg.Table(pd.concat([train.X, validation.X]), np.concatenate([train.y, validation.y]))
+        trees = ExtraTreesClassifier(500, random_state=random_state)
+        _, seconds = timed(lambda: trees.fit(both.X, both.y))
+        order = np.array(table.features)[np.argsort(-trees.feature_importances_)].tolist()
+        return trees.score(test.X, test.y), order, seconds
+    plain: dict[str, Any] = {"preset": "published", "branches": ("tabular",)}
+    model = pg.HybridClassifier(random_state=random_state, **({} if method == "permgrad default" else plain))
 
-        def work(model: Any = model, rank: Any = rank) -> pg.FeatureRanking:
-            model.fit(train.X, train.y, validation_data=(validation.X, validation.y))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                return rank(model)
+    def work() -> pg.FeatureRanking:
+        model.fit(train.X, train.y, validation_data=(validation.X, validation.y))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return model.rank_features(test.X, test.y)
 
-        ranking, seconds = timed(work)
-        yield name, model.score(test.X, test.y), ranking.select(RELEVANT), seconds
+    ranking, seconds = timed(work)
+    return model.score(test.X, test.y), ranking.select(RELEVANT), seconds
 
 
 def main() -> None:
     """Print a line for each seed and method, then the means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--columns", type=int, default=COLUMNS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     arguments = parser.parse_args()
     found = []
-    for seed in range(arguments.seeds):
-        table = madelon(arguments.rows, seed)
-        for name, accuracy, order, seconds in rankings(table, seed):
-            found.append((name, recall(order, table.notes["relevant"], k=RELEVANT), accuracy, seconds))
-            print(f"seed {seed}, {name}: {found[-1][1]:.2f}, {accuracy:.3f}, {seconds:.0f} s", flush=True)
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+        table = madelon(arguments.rows, seed, arguments.columns)
+        for method in arguments.methods:
+            accuracy, order, seconds = ranking_of(method, table, seed)
+            found.append((method, recall(order, table.notes["relevant"], k=RELEVANT), accuracy, seconds))
+            print(f"seed {seed}, {method}: {found[-1][1]:.2f}, {accuracy:.3f}, {seconds:.0f} s", flush=True)
     figures = pd.DataFrame(found, columns=["", "recall@20", "accuracy", "seconds"]).groupby("", sort=False).mean()
-    print(f"\n{figures.round(2).to_markdown()}")
+    print(f"\n{figures.round(3).to_string()}")
 
 
 if __name__ == "__main__":

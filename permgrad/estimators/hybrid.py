@@ -172,7 +172,7 @@ class HybridEstimator(TableEstimator):
     def _build(self, config: HybridConfig, train: Rows, validation: Rows | None) -> Any:
         encoded, target = train[0], train[1]
         several = ~((encoded == encoded.min(axis=0)) | (encoded == encoded.max(axis=0))).all(axis=0)
-        mask = self._screened(config, train, validation, np.flatnonzero(several).tolist())
+        mask, swapped = self._screened(config, train, validation, np.flatnonzero(several).tolist())
         numbers = np.flatnonzero(several if mask is None else several & mask).tolist()
         if self.ensemble_size is None:  # of a table that is wide, fewer networks in one
             fewer = max(1, min(config.ensemble_size, MOST_INPUTS // encoded.shape[1]))
@@ -183,6 +183,7 @@ class HybridEstimator(TableEstimator):
             layout=self.layout_,
             numbers=numbers,
             mask=mask,
+            swapped=swapped,
             task=self._task,
             **self._output_layer(target),
         )
@@ -191,16 +192,16 @@ class HybridEstimator(TableEstimator):
 
     def _screened(
         self, config: HybridConfig, train: Rows, validation: Rows | None, numbers: list[int]
-    ) -> np.ndarray | None:
-        """Return which encoded columns the network is to look at, (n_encoded_columns,); None for all."""
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return which encoded columns the network is to look at, None for all, and bundles to swap, None for none."""
         groups = list(self.encoder_.groups_.values())
         rows = len(train[0])
         if not self.settings()["screening"] or validation is None or not worth_screening(rows, len(groups)):
-            return None
+            return None, None
         owners = np.empty(train[0].shape[1], int)
         for number, columns in enumerate(groups):
             owners[columns] = number
-        relevant = relevant_features(
+        found = relevant_features(
             train[:2],
             validation[:2],
             owners,
@@ -209,7 +210,10 @@ class HybridEstimator(TableEstimator):
             random_state=config.random_state,
             verbose=self.verbose,
         )
-        return None if relevant is None else relevant[owners]
+        if found is None:
+            return None, None
+        mask = None if found.relevant.all() else found.relevant[owners]
+        return mask, np.where(found.redundant[owners], owners, -1) if found.redundant.any() else None
 
     def _class_shares(self, train: Rows) -> np.ndarray | None:
         """Return the share of each class among the training rows, as they are weighed; None for regression."""
@@ -303,7 +307,8 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         (`permgrad.layers.temperature`). The classes' order stays.
     screening : bool, optional
         Whether to select columns first, if training rows are few for the number of columns (at least 200 rows, but
-        fewer than 20 per column, and at most 1,000 columns). Columns that do not help to predict are masked; see
+        fewer than 20 per column, and at most 1,000 columns). Columns that do not help to predict are masked; columns
+        that others replace are noisy in training, so that the network uses them all. See
         `permgrad.estimators._screening`.
     n_networks : int, optional
         Networks to train and average. Without validation data, each network leaves out a different part of the rows to

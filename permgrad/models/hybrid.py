@@ -30,6 +30,7 @@ from permgrad.layers.image import FeatureImage
 from permgrad.layers.quantile import QuantileScale
 from permgrad.layers.scaling import MinMaxScale, Standardise
 from permgrad.layers.selectors import BranchGate, ColumnMask
+from permgrad.layers.swap_noise import SwapNoise
 from permgrad.layers.temperature import Temperature
 from permgrad.models.vision_transformer import transform
 
@@ -45,6 +46,8 @@ ROWS_PER_CALL = 1024
 LEAST_BINS = 4
 MOST_BINS = 512
 """Of all columns together: what a row becomes should stay a few times its image."""
+SWAP_RATE = 0.5
+"""Of swap noise. With 0.8 training stops early, before all columns are used."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ def build_hybrid(
     layout: FeatureLayout | None = None,
     numbers: Sequence[int] | None = None,
     mask: np.ndarray | None = None,
+    swapped: np.ndarray | None = None,
     task: Literal["regression", "classification"],
     target_mean: float = 0.0,
     target_std: float = 1.0,
@@ -163,6 +167,8 @@ def build_hybrid(
         Columns that ``embedding="bins"`` puts bins beside, ascending; by default all.
     mask : ndarray of bool, shape (n_features,), optional
         Columns that the network is to look at; all others are 0 to it.
+    swapped : ndarray of int, shape (n_features,), optional
+        Bundles of columns that `SwapNoise` replaces in training.
     task : {"regression", "classification"}
         Linear output, or softmax over the classes.
     target_mean, target_std : float
@@ -182,6 +188,8 @@ def build_hybrid(
     block = _Blocks(config)
     rows = keras.Input((n_features,), name="features")
     seen = rows if mask is None else ColumnMask(mask, name="mask")(rows)
+    if swapped is not None:
+        seen = SwapNoise(swapped, SWAP_RATE, random_state=config.random_state, name="swap")(seen)
     scaled = in_image = SCALINGS[config.scaling](name="scale")(seen) if "tabular" in config.branches else None
     if "image" in config.branches and (scaled is None or config.scaling == "standard"):
         of_image = MinMaxScale if config.scaling == "standard" else SCALINGS[config.scaling]

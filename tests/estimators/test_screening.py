@@ -46,8 +46,9 @@ def test_both_columns_of_xor_are_found_among_twenty():
     train, deciding, relevant = planted(pg.toy.xor, 400, 20)
     found = relevant_features(train, deciding, np.arange(20), list(range(20)), task="classification", random_state=0)
     assert found is not None
-    assert relevant <= set(np.flatnonzero(found))
-    assert found.sum() <= 4
+    assert relevant <= set(np.flatnonzero(found.relevant))
+    assert found.relevant.sum() <= 4
+    assert not found.redundant.any()
 
 
 @pytest.mark.slow
@@ -64,9 +65,10 @@ def test_columns_of_one_category_are_one_feature_and_copies_are_kept(task, rng):
         (X[:400], y[:400]), (X[400:], y[400:]), owners, list(range(3, 12)), task=task, random_state=0
     )
     assert found is not None
-    assert found.shape == (10,)
-    assert found[:3].all()
-    assert found[3:].sum() <= 2
+    assert found.relevant.shape == (10,)
+    assert found.relevant[:3].all()
+    assert found.relevant[3:].sum() <= 2
+    assert np.flatnonzero(found.redundant).tolist() == [1, 2]
 
 
 class Played:
@@ -85,6 +87,12 @@ class Played:
         return screening._Run(is_open, np.array([rises.get(i, 0.0) for i in range(6)]), np.array([loss]), learned)
 
     refined = screening._Screen.refined
+
+    def with_repeats(self, features):
+        return features
+
+    def redundant(self, features):
+        return features & (np.arange(6) == 4)
 
 
 NOTHING = ({}, 1.0, False)
@@ -123,7 +131,7 @@ ALL = [0, 1, 2, 3, 4, 5]
         (  # all tell something: no mask
             [({0: 3, 1: 3, 2: 3}, 0.5, True), ({3: 3, 4: 3, 5: 3}, 0.5, True)],
             [ALL, [3, 4, 5]],
-            None,
+            ALL,
         ),
     ],
     ids=["nothing", "refined", "worse", "doubtful", "of use", "copies", "all"],
@@ -134,14 +142,27 @@ def test_rounds_by_hand(answers, asked, expected, monkeypatch):
     found = relevant_features((None, None), (None, None), np.arange(6), [], task="regression", random_state=0)
     assert played.asked == asked
     assert played.answers == []
-    assert (None if found is None else np.flatnonzero(found).tolist()) == expected
+    assert (None if found is None else np.flatnonzero(found.relevant).tolist()) == expected
+    assert found is None or np.flatnonzero(found.redundant).tolist() == [i for i in expected if i == 4]
 
 
-def test_after_six_rounds_the_rest_is_kept(monkeypatch):
-    """They still tell something: 0 to 4 were found one by one, and 5 in the last round; so no mask at all."""
-    answers = [({i: 3}, 0.5, True) for i in range(6)]
-    monkeypatch.setattr(screening, "_Screen", Played(*answers))
-    assert relevant_features((None,) * 2, (None,) * 2, np.arange(6), [], task="regression", random_state=0) is None
+def test_what_a_set_repeats_is_kept_with_it_and_not_looked_for_again(monkeypatch):
+    played = Played(({1: 3}, 0.5, True), ({4: 3}, 0.6, True), NOTHING)
+    played.with_repeats = lambda features: features | (np.arange(6) == np.flatnonzero(features)[0] + 1)
+    monkeypatch.setattr(screening, "_Screen", played)
+    found = relevant_features((None, None), (None, None), np.arange(6), [], task="regression", random_state=0)
+    assert found is not None
+    assert played.asked == [ALL, [0, 3, 4, 5], [0, 3]]
+    assert np.flatnonzero(found.relevant).tolist() == [1, 2, 4, 5]
+
+
+def test_after_the_last_round_the_rest_is_kept(monkeypatch):
+    """After the first and two more rounds, each of which finds one of six features, the others still tell something."""
+    monkeypatch.setattr(screening, "MOST_ROUNDS", 2)
+    monkeypatch.setattr(screening, "_Screen", Played(*[({i: 3}, 0.5, True) for i in range(3)]))
+    found = relevant_features((None,) * 2, (None,) * 2, np.arange(6), [], task="regression", random_state=0)
+    assert found is not None
+    assert found.relevant.all()
 
 
 def test_a_rise_is_the_loss_that_a_permutation_adds_in_its_standard_errors():
@@ -162,6 +183,55 @@ def test_a_rise_is_the_loss_that_a_permutation_adds_in_its_standard_errors():
     rises = screen._rises(np.array([True, True]), losses)
     assert rises[0] == pytest.approx(rise.mean() / (rise.std() / np.sqrt(3)), abs=1e-12)
     assert rises[1] == 0
+
+
+def test_a_set_repeats_what_a_regression_on_its_columns_and_bins_predicts(rng):
+    """Of features 0 and 1, which are alike; the shares of the others' variance that their difference tells are planted.
+
+    Feature 2 bends, 7 never varies, 8 and 9 have two columns each, all behind are noise.
+    """
+    shares = np.array([1.0, 1.0, 1.0, 1.0, 0.9, 0.7, 0.0, 0.0, 0.5, 0.9, *[0.0] * 390])
+    owners = np.array([*range(8), 8, 8, *range(9, 400), 9])
+    of_columns = np.array([*shares[:8], 1.0, 0.0, 1.0, *shares[10:], 0.8])
+    z, noise = rng.normal(size=(1200, 2)), rng.normal(size=(1200, len(owners)))
+    X = np.sqrt(of_columns) * z[:, :1] + np.sqrt(1 - of_columns) * noise
+    X[:, :2], X[:, 2], X[:, 7] = z[:, 1:] + [0.05, -0.05] * z[:, :1], np.abs(z[:, 1]), 0
+    embedded = keras.ops.convert_to_numpy(embedding(X[:900].astype(np.float32), [0, 1])(X))
+    screen = object.__new__(screening._Screen)
+    screen.X, screen.rows, screen.n_columns = embedded[:900], embedded[900:], len(owners)
+    screen.owners = np.concatenate([owners, np.repeat([0, 1], N_BINS)])
+    found = screen.with_repeats(np.arange(400) < 2)
+    assert found.tolist() == (shares > screening.REPEATED).tolist()
+
+    given = np.column_stack([embedded[:, screen.owners < 2], np.ones(len(X))])
+    weights = np.linalg.lstsq(given[:900], embedded[:900, : len(owners)], rcond=None)[0]
+    columns = embedded[900:, : len(owners)]
+    left, spread = ((columns - given[900:] @ weights) ** 2).mean(axis=0), columns.var(axis=0)
+    for feature in np.flatnonzero(np.arange(400) != 7):
+        explained = 1 - left[owners == feature].sum() / spread[owners == feature].sum()
+        assert explained == pytest.approx(shares[feature], abs=0.12)
+
+
+def test_redundant_is_what_a_regression_on_the_other_kept_columns_predicts(rng):
+    """Features: 0 and 1, their sum and a noisier one, a number alone, a category and its copy, a constant, noise."""
+    z, kind = rng.normal(size=(60, 3)), np.eye(3)[rng.integers(0, 3, 60)]
+    noisy = z[:, 0] + z[:, 1] + 2.0 * rng.normal(size=60)
+    X = np.column_stack([z[:, :2], z[:, 0] + z[:, 1], noisy, z[:, 2], kind, kind, np.zeros(60), rng.normal(size=60)])
+    owners = np.array([0, 1, 2, 3, 4, 5, 5, 5, 6, 6, 6, 7, 8])
+    screen = object.__new__(screening._Screen)
+    screen.X = ((X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-9)).astype(np.float32)
+    screen.owners, screen.n_columns = owners, len(owners)
+    features = np.arange(9) != 8
+    found = screen.redundant(features)
+    assert np.flatnonzero(found).tolist() == [0, 1, 2, 5, 6]
+    assert not screen.redundant(np.arange(9) < 2).any()
+    for feature in range(7):
+        own, others = screen.X[:, owners == feature], screen.X[:, (owners != feature) & (owners < 8)]
+        left = own - others @ np.linalg.lstsq(others, own, rcond=None)[0]
+        share = (left**2).sum() / 48 / ((own**2).sum() / 60)  # 12 columns are kept
+        assert found[feature] == (share <= 1 - screening.REPLACEABLE)
+    screen.X = screen.X[:12]
+    assert not screen.redundant(features).any()
 
 
 def test_steps_between_two_looks_follow_orders(rng):
@@ -219,7 +289,8 @@ def test_features_are_screened_where_rows_are_few_and_the_others_masked(rng, tra
     keep[[0, 2]] = True  # the first number, and the category, which is encoded last
     settings = {"dense_units": (5,), "head_units": (4,), "n_conv_layers": 1, "base_filters": 2, "ensemble_size": 2}
     model = pg.HybridRegressor(**settings, zero_output=False)
-    ((train, deciding, owners, numbers, task),) = screened(model, X, y, trainings, monkeypatch, keep)
+    found = screening.Screened(keep, keep & (np.arange(11) == 2))
+    ((train, deciding, owners, numbers, task),) = screened(model, X, y, trainings, monkeypatch, found)
     assert (len(train[0]), len(deciding[0]), task) == (208, 52, "regression")
     assert model.encoder_.get_feature_names_out()[-3:].tolist() == ["kind=p", "kind=q", "kind=r"]
     assert owners == [0, 1, *range(3, 11), 2, 2, 2]
@@ -227,6 +298,7 @@ def test_features_are_screened_where_rows_are_few_and_the_others_masked(rng, tra
     mask = model.network_.get_layer("mask")
     np.testing.assert_array_equal(mask.open, [True] + [False] * 9 + [True] * 3)
     assert model.network_.get_layer("embedding").numbers == [0]
+    assert model.network_.get_layer("swap").bundles.tolist() == [-1] * 10 + [2] * 3
     model.network_.get_layer("image_gate").gate.assign(1.0)
     model.network_.get_layer("ensemble_logits").bias.assign(np.ones((2, 1)))
     ranking = model.rank_features(X, y, n_repeats=2, end_to_end=True)
@@ -247,7 +319,9 @@ def test_nothing_is_screened_otherwise(rng, trainings, monkeypatch):
         ({"preset": "fast"}, 12),
     ):
         model = pg.HybridRegressor(**small, **settings)
-        assert screened(model, X[:, :columns], y, trainings, monkeypatch, np.zeros(12, bool)) == []
-    model = pg.HybridRegressor(**small)
-    assert len(screened(model, X, y, trainings, monkeypatch, None)) == 1
-    assert "mask" not in {layer.name for layer in model.network_.layers}
+        assert screened(model, X[:, :columns], y, trainings, monkeypatch, None) == []
+    everything = screening.Screened(np.ones(12, bool), np.zeros(12, bool))
+    for answer in (None, everything):
+        model = pg.HybridRegressor(**small)
+        assert len(screened(model, X, y, trainings, monkeypatch, answer)) == 1
+        assert not {"mask", "swap"} & {layer.name for layer in model.network_.layers}

@@ -237,12 +237,13 @@ OF_THE_DEFAULT = {
     "calibrated": True,
 }
 MASK = np.array([True, True, True, False, True, True])
+SWAPPED = np.array([0, -1, 2, -1, 2, -1])
 
 
 def default_network(layout, task="classification", *, mask=MASK, **settings) -> tuple[keras.Model, np.ndarray]:
     """Return a network as of the default preset, small, with random weights, and 60 rows that it was adapted to.
 
-    Column 5 is 0 or 1; columns 0, 2 and 4 have bins, column 1 has none; 3 is masked.
+    Column 5 is 0 or 1; columns 0, 2 and 4 have bins, and swap noise in training; column 1 has none; 3 is masked.
     """
     rng = np.random.default_rng(3)
     X = rng.normal(size=(60, 6)).astype(np.float32) * 3
@@ -252,7 +253,8 @@ def default_network(layout, task="classification", *, mask=MASK, **settings) -> 
         **{**OF_THE_DEFAULT, "dense_units": (7,), "base_filters": 2, "head_units": (6,), "n_conv_layers": 1, **settings}
     )
     n_outputs = 1 if task == "regression" else 3
-    model = build_hybrid(config, 6, n_outputs, layout=layout, task=task, numbers=[0, 2, 4], mask=mask, **scale)
+    which = {"numbers": [0, 2, 4], "mask": mask, "swapped": SWAPPED}
+    model = build_hybrid(config, 6, n_outputs, layout=layout, task=task, **which, **scale)
     for weight in model.trainable_weights:
         weight.assign(rng.uniform(0.2, 0.9, weight.shape) * rng.choice([-1, 1], weight.shape))
     adapt(model, X)

@@ -21,6 +21,7 @@ from permgrad.layers.embeddings import NumberBins, Periodic, PiecewiseLinear
 from permgrad.layers.quantile import QuantileScale
 from permgrad.layers.scaling import MinMaxScale, Standardise
 from permgrad.layers.selectors import ColumnMask, Selector
+from permgrad.layers.swap_noise import SwapNoise
 from tests.oracle import plain_permutation, predicted, via
 
 pytestmark = pytest.mark.backend
@@ -230,7 +231,12 @@ BEFORE = {
     "ranks": lambda: [QuantileScale(4)],
     "bins": lambda: [MinMaxScale(), PiecewiseLinear(3)],
     "waves": lambda: [MinMaxScale(), Periodic(3, 4)],
-    "bins beside numbers": lambda: [ColumnMask(np.arange(8) != 6), Standardise(), NumberBins([1, 2, 6], 3)],
+    "bins beside numbers": lambda: [
+        ColumnMask(np.arange(8) != 6),
+        SwapNoise(np.arange(8), 0.5),
+        Standardise(),
+        NumberBins([1, 2, 6], 3),
+    ],
     "ranks, bins and BatchNorm": lambda: [QuantileScale(4), PiecewiseLinear(3), L.BatchNormalization(), Selector()],
 }
 
