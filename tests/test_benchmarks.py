@@ -186,6 +186,27 @@ def test_only_splits_that_all_models_have_are_compared():
     assert common.to_numpy().tolist() == [["x", 0, "a"], ["x", 0, "b"]]
 
 
+def test_gain_of_a_setting_by_hand():
+    """Splits are compared with themselves, and tables weigh alike; what the whole does not have is left out."""
+    fits = [  # table, split, model, score, loss
+        ("x", 0, "whole", 0.9, 1.0),
+        ("x", 1, "whole", 0.8, 1.0),
+        ("x", 0, "whole bare=true", 0.7, 3.0),
+        ("x", 1, "whole bare=true", 0.8, 1.0),
+        ("y", 0, "whole", 0.5, 3.0),
+        ("y", 0, "whole bare=true", 0.4, 4.0),
+        ("z", 0, "whole bare=true", 0.1, 9.0),
+        ("y", 0, "other", 0.9, 0.1),
+    ]
+    found = scores.gains(pd.DataFrame(fits, columns=["table", "split", "model", "score", "loss"]), "whole")
+    assert found.index.tolist() == ["bare=true"]
+    of = found.loc["bare=true"]
+    assert (of["lower"], of["tables"], of["fits"]) == (2, 2, 3)
+    assert (of["score"], of["score ±"]) == (pytest.approx(0.1), pytest.approx(0, abs=1e-9))  # 0.1 on both tables
+    # 1 - 1 / 2 and 1 - 3 / 4; of two values the standard error is half their distance.
+    assert (of["loss"], of["loss ±"]) == (pytest.approx(0.375), pytest.approx(12.7062 * 0.125, rel=1e-5))
+
+
 @pytest.fixture
 def small(tmp_path):
     """A file of 120 rows with gaps and categories, and what measures a linear model and a forest on it."""

@@ -8,7 +8,8 @@ Each table is parted 60/20/20 by the seeds 0, 1, ...; all models have their firs
 table printed has, for each of these, the mean over splits: the score (area under the ROC curve for two classes,
 accuracy for more, R² for numbers), accuracy, log loss or RMSE, the calibration error, and seconds of the fit alone.
 With --out each fit is one line of results.jsonl, and the same call goes on from there; --again measures anew.
-One of permgrad's may be followed by settings, in one argument: "permgrad default ensemble_size=1".
+One of permgrad's may be followed by settings, in one argument: "permgrad default ensemble_size=1". Where the preset
+itself is measured too, a second table says what each setting gains over the one given.
 See `models` for what each model is given, `tables` for the suites.
 """
 
@@ -30,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 import permgrad as pg
 from benchmarks.predictive.models import MODELS, Job, model_named
-from benchmarks.predictive.scores import report, scored
+from benchmarks.predictive.scores import gains_report, report, scored
 from benchmarks.predictive.tables import SUITES, Source, load, named, planted
 from permgrad.data.toy import PROBLEMS
 from permgrad.files import plain
@@ -179,6 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("nothing was measured")
     missing = [name for name in options.models if not model_named(name).installed]
     print(report(frame, options.models, missing))
+    for whole in options.models:
+        if any(model.startswith(f"{whole} ") for model in options.models):
+            print(f"\nWhat {whole} gains over itself with another setting:\n\n{gains_report(frame, whole)}\n")
     if missing:
         print("What is not installed comes with: pip install 'permgrad[studies]'")
     print(f"Fitted with {', '.join(map(str, sorted(set(frame['threads']))))} thread(s).")
