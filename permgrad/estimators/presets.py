@@ -1,6 +1,6 @@
 """Settings of the hybrid network by name; what a user gives by hand goes before them.
 
-``default`` was chosen on development tables: columns standardised, bins beside the numeric ones, sixteen networks in
+``default`` was chosen on development tables: columns standardised, bins beside the numeric ones, eight networks in
 one, an image that starts closed. ``fast`` is a smaller one for a first look; ``best`` averages five, each trained on
 other rows. ``published`` is the network of the PermGrad notebooks, exactly.
 
