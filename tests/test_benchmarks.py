@@ -206,6 +206,27 @@ def test_only_splits_that_all_models_have_are_compared():
     assert common.to_numpy().tolist() == [["x", 0, "a"], ["x", 0, "b"]]
 
 
+def test_gain_of_a_setting_by_hand():
+    """Splits are compared with themselves, and tables weigh alike; what the whole does not have is left out."""
+    fits = [  # table, split, model, score, loss
+        ("x", 0, "whole", 0.9, 1.0),
+        ("x", 1, "whole", 0.8, 1.0),
+        ("x", 0, "whole bare=true", 0.7, 3.0),
+        ("x", 1, "whole bare=true", 0.8, 1.0),
+        ("y", 0, "whole", 0.5, 3.0),
+        ("y", 0, "whole bare=true", 0.4, 4.0),
+        ("z", 0, "whole bare=true", 0.1, 9.0),
+        ("y", 0, "other", 0.9, 0.1),
+    ]
+    found = paired.gains(pd.DataFrame(fits, columns=["table", "split", "model", "score", "loss"]), "whole")
+    assert found.index.tolist() == ["bare=true"]
+    of = found.loc["bare=true"]
+    assert (of["lower"], of["tables"], of["fits"]) == (2, 2, 3)
+    assert (of["score"], of["score ±"]) == (pytest.approx(0.1), pytest.approx(0, abs=1e-9))  # 0.1 on both tables
+    # 1 - 1 / 2 and 1 - 3 / 4; of two values the standard error is half their distance.
+    assert (of["loss"], of["loss ±"]) == (pytest.approx(0.375), pytest.approx(12.7062 * 0.125, rel=1e-5))
+
+
 @pytest.fixture
 def three_splits():
     """Fits of models a and b on two tables; on the first, b's score is higher by 1, 2 and 3, its loss lower by 1."""
@@ -266,11 +287,11 @@ def test_predictions_are_measured_once(small, tmp_path, capsys, monkeypatch):
     assert "| score, and differences from it | splits | linear | forest |" in again.out
 
 
-@pytest.mark.parametrize("wrong", [("--against", "hist"), ("--against", "linear", "--splits", "1")])
+@pytest.mark.parametrize("wrong", [("--against", "hist"), ("--models", "linear", "--against", "forest")])
 def test_a_comparison_that_cannot_be_is_refused(small, wrong, capsys):
     with pytest.raises(SystemExit, match="2"):
         predictive.main([*small, *wrong])
-    assert "--against takes one of --models, and needs --splits 2 or more" in capsys.readouterr().err
+    assert "--against takes one of --models" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_or_fails_is_said(small, capsys, monkeypatch):

@@ -9,7 +9,8 @@ table printed has, for each of these, the mean over splits: the score (area unde
 accuracy for more, R² for numbers), accuracy, log loss or RMSE, the calibration error, and seconds of the fit alone.
 With --out each fit is one line of results.jsonl, and the same call goes on from there; --again measures anew.
 One of permgrad's may be followed by settings, in one argument: "permgrad default ensemble_size=1".
-With --against MODEL a second table has each other model's difference from it, with 95 % intervals over the splits.
+With --against MODEL a second table has each other model's difference from it, with 95 % intervals over the splits. If
+others are this one with a setting, a third says what each setting is worth, with intervals over tables.
 See `models` for what each model is given, `tables` for the suites.
 """
 
@@ -31,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 import permgrad as pg
 from benchmarks.predictive.models import MODELS, Job, model_named
-from benchmarks.predictive.paired import paired_report
+from benchmarks.predictive.paired import gains_report, paired_report
 from benchmarks.predictive.scores import report, scored
 from benchmarks.predictive.tables import SUITES, Source, load, named, planted
 from permgrad.data.toy import PROBLEMS
@@ -181,10 +182,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=lines[0], epilog=lines[-1])
     add_options(parser)
     parser.add_argument("--models", nargs="+", type=checked_model, default=list(MODELS), metavar="MODEL")
-    parser.add_argument("--against", type=checked_model, metavar="MODEL", help="one of --models; two splits at least")
+    parser.add_argument("--against", type=checked_model, metavar="MODEL", help="one of --models")
     options = checked_options(parser, arguments)
-    if options.against and (options.against not in options.models or options.splits < 2):
-        parser.error("--against takes one of --models, and needs --splits 2 or more")
+    if options.against and options.against not in options.models:
+        parser.error("--against takes one of --models")
     return options
 
 
@@ -195,8 +196,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("nothing was measured")
     missing = [name for name in options.models if not model_named(name).installed]
     print(report(frame, options.models, missing))
-    if options.against:
+    if options.against and options.splits > 1:
         print("\n" + paired_report(frame, options.against))
+    if any(name.startswith(f"{options.against} ") for name in options.models):
+        print(
+            f"\nWhat {options.against} gains over itself with another setting:\n\n{gains_report(frame, options.against)}"
+        )
     if missing:
         print("What is not installed comes with: pip install 'permgrad[studies]'")
     print(f"Fitted with {', '.join(map(str, sorted(set(frame['threads']))))} thread(s).")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from scipy.stats import t as student
 
@@ -110,3 +112,54 @@ def _paired_table(figures: pd.DataFrame, against: str, figure: str) -> str:
 def with_interval(of: pd.Series) -> str:
     """Return a row of `differences` or `over_tables` as text."""
     return f"{of['difference']:+.4f} [{of['low']:+.4f}, {of['high']:+.4f}]"
+
+
+def gains(figures: pd.DataFrame, whole: str) -> pd.DataFrame:
+    """Say what each setting is worth: how much worse a model is that differs from `whole` by it.
+
+    Both are compared on the same splits, and a table's score and loss are means over these. The interval is Student's,
+    over tables: splits of one table share rows, so they are no independent trials.
+
+    Parameters
+    ----------
+    figures : DataFrame
+        A row for each fit: ``table``, ``split``, ``model``, ``score``, ``loss``.
+    whole : str
+        The model that has all settings; the others' names begin with it.
+
+    Returns
+    -------
+    DataFrame
+        For each of the others: by how much the score of `whole` is higher, and by what share its loss is lower (1 - its
+        loss / the other's, as units differ), means over tables and half the widths of their 95 % intervals; on how many
+        ``tables`` its loss is lower; and how many fits of each are compared.
+    """
+    fits = figures.set_index(["table", "split"])
+    of_whole, lines = fits[fits["model"] == whole], {}
+    for model, of in fits.groupby("model", sort=False):
+        setting = str(model).removeprefix(f"{whole} ")
+        if setting == model:
+            continue
+        pairs = of_whole.join(of, how="inner", rsuffix=" without")
+        means = pairs.groupby("table")[["score", "score without", "loss", "loss without"]].mean()
+        score, loss = means["score"] - means["score without"], 1 - means["loss"] / means["loss without"]
+        spread = student.ppf((1 + LEVEL) / 2, len(means) - 1) if len(means) > 1 else math.nan
+        lines[setting] = {
+            "score": score.mean(),
+            "score ±": spread * score.sem(),
+            "loss": loss.mean(),
+            "loss ±": spread * loss.sem(),
+            "lower": int((loss > 0).sum()),
+            "tables": len(means),
+            "fits": len(pairs),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def gains_report(figures: pd.DataFrame, whole: str) -> str:
+    """Return `gains` as a Markdown table."""
+    lines = [row("instead", "score, gain", "log loss or RMSE, lower by", "lower on", "fits"), row(*["---"] * 5)]
+    for setting, of in gains(figures, whole).iterrows():
+        score, loss = f"{of['score']:+.4f} ± {of['score ±']:.4f}", f"{of['loss']:+.1%} ± {of['loss ±']:.1%}"
+        lines.append(row(setting, score, loss, f"{of['lower']:.0f} of {of['tables']:.0f}", f"{of['fits']:.0f}"))
+    return "\n".join(lines)
