@@ -1,8 +1,8 @@
 """A ranking of genes by NS-Forest (package nsforest), which names markers of each cell type.
 
-For each type, NS-Forest keeps the genes that are high in it and low elsewhere (the binary score). It takes those on which
-a random forest relies that tells this type from the rest, and looks for the few that mark the type best. A panel takes
-from the types' lists in turn: first every type's best marker, then every type's second.
+For each type, NS-Forest keeps the genes that are high in it and low elsewhere (the binary score). A random forest tells
+this type from the rest by them; of the genes that it relies on, NS-Forest chooses the few that mark the type best. A
+panel takes from the types' lists in turn: first every type's best marker, then every type's second.
 """
 
 from __future__ import annotations
