@@ -46,10 +46,8 @@ def _lists(train: pg.Cells, n_trees: int) -> list[list[str]]:
     import anndata
     import nsforest
 
-    cells = anndata.AnnData(
-        train.X.toarray(), pd.DataFrame({"type": train.y.astype(str)}), pd.DataFrame(index=train.features)
-    )
-    cells.obs_names = cells.obs_names.astype(str)
+    types = pd.DataFrame({"type": train.y}, index=[f"cell {i}" for i in range(len(train.y))])
+    cells = anndata.AnnData(train.X.toarray(), types, pd.DataFrame(index=list(train.features)))
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as directory:
         warnings.simplefilter("ignore")
         cells = nsforest.pp.prep_medians(cells, "type", use_mean=True)
