@@ -19,7 +19,7 @@ def main() -> None:
 
     source, target = sys.argv[1:]
     with np.load(source, allow_pickle=False) as given:
-        coarse: dict[str, Any] = {"n_iters": (100, 10), "path_multiplier": 1.2}
+        coarse: dict[str, Any] = {"n_iters": (100, 10), "path_multiplier": 1.1}
         chosen = coarse if given["coarse"] else {"path_multiplier": 1.02}
         model = LassoNetClassifier(
             hidden_dims=(128, 64), M=10, torch_seed=int(given["random_state"]), verbose=0, **chosen

@@ -123,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--coarse",
         action="store_true",
-        help="LassoNet in steps of 20 %%, not 2 %%, NS-Forest with 200 trees: minutes, not hours",
+        help="LassoNet in steps of 10 %%, not 2 %%, NS-Forest with 200 trees: minutes, not hours",
     )
     options.add_argument("--small", action="store_true", help="few cells and genes: whether it runs")
     return options
