@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow test-long test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-predictive bench-gpu bench-tuning bench-cells bench-patches evidence pictures docs release clean
+.PHONY: install demo test test-slow test-long test-jax coverage lint format types wheel study hybrid-study hybrid-results tumour-study panel-study panel-results patch-study patch-results bench bench-predictive bench-gpu bench-tuning bench-cells bench-patches evidence pictures notebooks docs release clean
 
 install: .venv/installed
 
@@ -55,7 +55,7 @@ wheel: install
 
 # Ten minutes; stopped and started again, it goes on.
 study: install
-	$(BIN)/python -m studies.breast_cancer --out results/breast_cancer
+	$(BIN)/python -m studies.breast_cancer --report studies/results/breast_cancer
 
 # Days on two cores, for all five data sets; DATASET=heloc does one. The packages are what networks are compared with.
 hybrid-study: install
@@ -154,6 +154,10 @@ pictures: demo
 	$(BIN)/permgrad explain results/demo results/rows.csv --row 2 --out docs/images/explanation.png
 	$(BIN)/permgrad tune breast_cancer --space mlp --n-trials 20 --out results/tuned
 	$(BIN)/python docs/screenshot.py dashboard results/tuned docs/images/dashboard.png
+
+# Runs every notebook and keeps its outputs; each takes less than a minute.
+notebooks: install
+	$(BIN)/python docs/execute_notebooks.py
 
 # Both archives, checked and tried in a clean environment, and the tag; CONTRIBUTING.md says what comes before and after.
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' permgrad/__init__.py)

@@ -1,21 +1,24 @@
-"""Panels by selectors and by LassoNet: the same cells, the same sizes of panels; accuracy and time.
+"""Panels by selectors, LassoNet and NS-Forest: the same cells, the same sizes of panels; accuracy and time.
 
-    python -m benchmarks.panel_peer [--file worm_neurons.h5ad --target cell_type] [--coarse]
+    python -m benchmarks.panel_peer [--file worm_neurons.h5ad --target cell_type] [--coarse] [--methods LassoNet ...]
 
 Without a file: planted cells. Each method ranks the genes of the training cells in one fit. Every panel is scored by
-the same network trained anew on it (the MLP with noise and dropout), by mean per-class accuracy on test cells. LassoNet
-(package lassonet, PyTorch) goes from dense to sparse along its own path of penalties; a gene's place is the penalty at
-which it leaves. Its training stops early by the validation cells, which the others do not look at.
+the same network trained anew on it (the MLP with noise and dropout), by mean per-class accuracy on test cells. Seconds
+are the processor's, of all threads and processes of a fit.
+
+LassoNet (package lassonet, PyTorch) goes from dense to sparse along its own path of penalties; a gene's place is the
+penalty at which it leaves. Its training stops early by the validation cells, which the others do not look at. NS-Forest
+(package nsforest) names markers of each type: see `nsforest_markers`.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 import permgrad as pg
+from benchmarks.nsforest_markers import rank_by_nsforest
 from permgrad.backend import keras
 from permgrad.data.preprocessing import log_normalise, variable_genes
 from permgrad.metrics.scores import mean_class_accuracy
@@ -31,6 +35,7 @@ from studies.kit.markdown import markdown
 
 SIZES = (200, 100, 50, 20, 10)
 TRAINING: dict[str, Any] = {"batch_size": 128, "learning_rate": 2e-3, "epochs": 40}
+NSFOREST_TREES = {"coarse": 200, "fine": 1000}
 SELECTORS: dict[str, dict[str, Any]] = {
     "plain MLP": {"selector": "none"},
     "selector L1": {"alpha": 0.1},
@@ -88,34 +93,57 @@ def evaluate_network(ranking: pg.FeatureRanking, k: int, parts: Parts, random_st
     return mean_class_accuracy(test.y, model.predict(test.only(genes)))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--file", type=Path, help="an .h5ad file of counts, looked for in PERMGRAD_DATA too")
-    parser.add_argument("--target", default="cell_type")
-    parser.add_argument("--genes", type=int, default=2000)
-    parser.add_argument("--random-states", type=int, default=3)
-    parser.add_argument(
-        "--coarse", action="store_true", help="LassoNet in steps of 10 %%, not 2 %%: minutes, not hours"
+def processor_seconds() -> float:
+    """Return the processor time that this process and those that it waited for have used."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def methods(parts: Parts, coarse: bool) -> dict[str, Callable[[int], pg.FeatureRanking]]:
+    """Return what ranks genes, given a random state, by its name in tables."""
+    by_name: dict[str, Callable[[int], pg.FeatureRanking]] = {
+        name: lambda random_state, given=given: by_selector(given, parts, random_state)
+        for name, given in SELECTORS.items()
+    }
+    trees = NSFOREST_TREES["coarse" if coarse else "fine"]
+    by_name["LassoNet"] = lambda random_state: by_lassonet(parts, random_state, coarse)
+    by_name["NS-Forest"] = lambda random_state: rank_by_nsforest(parts[0], trees)
+    return by_name
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's options."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--file", type=Path, help="an .h5ad file of counts, looked for in PERMGRAD_DATA too")
+    options.add_argument("--target", default="cell_type")
+    options.add_argument("--genes", type=int, default=2000)
+    options.add_argument("--random-states", type=int, default=3)
+    known = [*SELECTORS, "LassoNet", "NS-Forest"]
+    options.add_argument("--methods", nargs="+", choices=known, default=known, metavar="METHOD", help=", ".join(known))
+    options.add_argument(
+        "--coarse",
+        action="store_true",
+        help="LassoNet in steps of 10 %%, not 2 %%, NS-Forest with 200 trees: minutes, not hours",
     )
-    parser.add_argument("--small", action="store_true", help="few cells and genes: whether it runs")
-    options = parser.parse_args(arguments)
+    options.add_argument("--small", action="store_true", help="few cells and genes: whether it runs")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
     cells = pg.toy.single_cells(*((900, 250) if options.small else (4000, 3000)))
     if options.file:
         at = options.file if options.file.is_file() else Path(os.environ.get("PERMGRAD_DATA", ".")) / options.file
         cells = pg.read_cells(at, options.target)
     parts = prepared(cells, 250 if options.small else options.genes)
+    rank = methods(parts, options.small or options.coarse)
     sizes = (20, 10) if options.small else SIZES
-    methods: dict[str, Callable[[int], pg.FeatureRanking]] = {
-        name: lambda random_state, given=given: by_selector(given, parts, random_state)
-        for name, given in SELECTORS.items()
-    }
-    methods["LassoNet"] = lambda random_state: by_lassonet(parts, random_state, options.small or options.coarse)
     rows = []
     for random_state in range(1 if options.small else options.random_states):
-        for name, rank in methods.items():
-            begun = time.perf_counter()
-            ranking = rank(random_state)
-            row: dict[str, Any] = {"method": name, "random_state": random_state, "seconds": time.perf_counter() - begun}
+        for name in options.methods:
+            begun = processor_seconds()
+            ranking = rank[name](random_state)
+            row: dict[str, Any] = {"method": name, "random_state": random_state, "seconds": processor_seconds() - begun}
             rows.append(row | {f"{k} genes": evaluate_network(ranking, k, parts, random_state) for k in sizes})
             print(markdown(pd.DataFrame(rows[-1:])).splitlines()[-1], flush=True)
     table = pd.DataFrame(rows).drop(columns="random_state").groupby("method", sort=False).mean().reset_index()

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import permgrad as pg
 from benchmarks import __main__ as table
@@ -24,6 +25,7 @@ from benchmarks import (
     selector_starts,
     tuning,
 )
+from benchmarks.nsforest_markers import rank_by_nsforest
 from benchmarks.predictive import __main__ as predictive
 from benchmarks.predictive import models, paired, scores, tables
 
@@ -41,6 +43,19 @@ def test_help_names_the_rows(capsys):
     for each in (*known, selector_starts, tuning):
         with pytest.raises(SystemExit, match="0"):
             each.main(["--help"])
+
+
+@pytest.mark.slow
+def test_nsforest_ranks_each_types_marker_first():
+    pytest.importorskip("nsforest")
+    y = np.repeat(["a", "b", "c"], 40)
+    X = np.random.default_rng(0).uniform(0.5, 1.5, (120, 30))
+    markers = {"a": 7, "b": 19, "c": 3}
+    for label, gene in markers.items():
+        X[:, gene] = np.where(y == label, 5.0, 0.1) * X[:, gene]
+    cells = pg.Cells(sparse.csr_matrix(X.astype(np.float32)), y, tuple(f"g{i}" for i in range(30)))
+    ranking = rank_by_nsforest(cells, n_trees=20)
+    assert ranking.select(3) == ["g7", "g19", "g3"]  # the types' order
 
 
 @pytest.fixture

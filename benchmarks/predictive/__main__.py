@@ -199,9 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.against and options.splits > 1:
         print("\n" + paired_report(frame, options.against))
     if any(name.startswith(f"{options.against} ") for name in options.models):
-        print(
-            f"\nWhat {options.against} gains over itself with another setting:\n\n{gains_report(frame, options.against)}"
-        )
+        print(f"\nWhat {options.against} gains over itself with another setting:\n")
+        print(gains_report(frame, options.against))
     if missing:
         print("What is not installed comes with: pip install 'permgrad[studies]'")
     print(f"Fitted with {', '.join(map(str, sorted(set(frame['threads']))))} thread(s).")

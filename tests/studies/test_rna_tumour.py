@@ -103,12 +103,12 @@ def test_the_report_explains_its_columns_and_says_what_was_asked(results, tmp_pa
     text = " ".join(report.text().split())
     for explanation in ("*best alone*", "*low* and *high*", "(Jaccard)", "no width for two", "agree by construction"):
         assert explanation in text
-    assert "2 trainings rank genes; test accuracy" in report.summary()
-    assert "Left out" not in report.summary()
+    assert "2 trainings rank the genes. The test accuracy" in report.summary()
+    assert "left out" not in report.summary()
     table = results.table
     fewer = pg.Table(table.X, table.y, name="t", notes={**table.notes, "left_out": {"rare": 4, "rarer": 2}})
     report = STUDY.write_report(settings(), replace(results, table=fewer), tmp_path)
-    assert "Left out: 6 samples of classes of fewer than 10 samples, rare, rarer." in report.summary()
+    assert "6 samples are left out: their classes (rare, rarer) have fewer than 10 samples each." in report.summary()
 
 
 @pytest.mark.slow

@@ -281,9 +281,9 @@ def test_steps_take_genes_from_rankings(given, drawn, monkeypatch):
 
 @pytest.mark.slow
 def test_the_report_says_what_is_in_it(given, drawn, tmp_path):
-    text = study.STUDY.write_report(given, drawn, tmp_path).text()
+    text = " ".join(study.STUDY.write_report(given, drawn, tmp_path).text().split())
     assert "90 train, 90 validation, 90 test cells of 3 classes (the rarest has 10 test cells)" in text
-    assert "Of all 12 planted markers (10 are among the highly variable genes)" in text
+    assert "There are 12 planted markers; 10 of them are among the highly variable genes." in text
     first = tables.panel_genes(given, drawn).iloc[0]
     assert f"*selector L1*: {first['gene']} ({first['frequency']:.0%}), " in text
     nothing_planted = {name: replace(cells, notes={}) for name, cells in drawn.parts.items()}
