@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +109,10 @@ def test_the_published_formula_by_hand():
 
 def test_heat_is_read_where_nothing_is_drawn():
     """At the transposed pixel, columns that see nothing drawn have one heat, which no other has; a map of 2 × 2."""
+    data = Path(os.environ.get("PERMGRAD_DATA", ""))
+    absent = [name for name in ("heloc", "dengue", "puma8nh") if not (data / f"{name}.csv").is_file()]
+    if absent:
+        pytest.skip(f"{absent[0]}.csv is not in PERMGRAD_DATA")
     known = published_scores.explained().set_index("dataset")
     for name, n in {"heloc": 12, "dengue": 9}.items():
         row = known.loc[name]
