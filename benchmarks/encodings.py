@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures = predictive.figures(options)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*features share")  # which is what is counted
-        print(report(figures, load(predictive.sources(options), options.max_rows), range(options.splits)))
+        print(report(figures, load(predictive.sources(options), options.max_rows), predictive.splits(options)))
 
 
 if __name__ == "__main__":

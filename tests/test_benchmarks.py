@@ -295,6 +295,10 @@ def test_predictions_are_measured_once(small, tmp_path, capsys, monkeypatch):
     path.write_text("".join(lines[:-1]) + lines[-1][:40])  # a process died while it wrote
     predictive.main(small)
     assert capsys.readouterr().err.count("split") == 1
+    predictive.main([*small, "--first-split", "1", "--splits", "1"])
+    later = capsys.readouterr()
+    assert later.err == ""
+    assert "| AUC | small | 1 | 0." in later.out
     predictive.main([*small, "--against", "linear"])
     again = capsys.readouterr()
     assert again.err == ""

@@ -112,7 +112,7 @@ def figures(options: argparse.Namespace) -> pd.DataFrame:
     """Measure what is asked for and not there yet; return the lines of all that is asked for."""
     results, names = Results(options.out), [name for name in options.models if model_named(name).installed]
     tables = {table.sha256[:16]: table for table in load(sources(options), options.max_rows)}
-    wanted = [(sha256, name, split) for split, sha256, name in itertools.product(range(options.splits), tables, names)]
+    wanted = [(sha256, name, split) for split, sha256, name in itertools.product(splits(options), tables, names)]
     for key in wanted:
         if key in results.rows and not options.again:
             continue
@@ -140,6 +140,11 @@ def checked_model(name: str) -> str:
     return name
 
 
+def splits(options: argparse.Namespace) -> range:
+    """Return the seeds of the splits."""
+    return range(options.first_split, options.first_split + options.splits)
+
+
 def sources(options: argparse.Namespace) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for suite in options.suite:
@@ -163,6 +168,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--planted", nargs="+", choices=PROBLEMS, type=str.lower, default=[])
     parser.add_argument("--columns", type=int, nargs="+", default=[128], help="of --planted")
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--first-split", type=int, default=0, help="its seed; the studies have one split, of seed 42")
     parser.add_argument("--max-rows", type=int, default=10_000, help="of larger tables a part, drawn at random")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a directory, for results.jsonl")
