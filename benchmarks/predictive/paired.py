@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
@@ -66,8 +65,7 @@ def over_tables(found: pd.DataFrame, sign: int = 1) -> pd.DataFrame:
     rows = []
     for model, of in found.groupby("model", sort=False):
         values = of["difference"].to_numpy()
-        mean, error, n = mean_and_error(values)
-        margin = student.ppf((1 + LEVEL) / 2, n - 1) * error
+        mean, margin = _mean_and_margin(values)
         above, below = ("better", "worse")[::sign]
         rows.append(
             {
@@ -143,17 +141,21 @@ def gains(figures: pd.DataFrame, whole: str) -> pd.DataFrame:
         pairs = of_whole.join(of, how="inner", rsuffix=" without")
         means = pairs.groupby("table")[["score", "score without", "loss", "loss without"]].mean()
         score, loss = means["score"] - means["score without"], 1 - means["loss"] / means["loss without"]
-        spread = student.ppf((1 + LEVEL) / 2, len(means) - 1) if len(means) > 1 else math.nan
+        of_score, of_loss = (_mean_and_margin(gain.to_numpy()) for gain in (score, loss))
         lines[setting] = {
-            "score": score.mean(),
-            "score ±": spread * score.sem(),
-            "loss": loss.mean(),
-            "loss ±": spread * loss.sem(),
+            **dict(zip(("score", "score ±"), of_score, strict=True)),
+            **dict(zip(("loss", "loss ±"), of_loss, strict=True)),
             "lower": int((loss > 0).sum()),
             "tables": len(means),
             "fits": len(pairs),
         }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _mean_and_margin(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean of values, one a table, and half the width of its 95 % interval (Student's t; NaN for one)."""
+    mean, error, n = mean_and_error(values)
+    return mean, float(student.ppf((1 + LEVEL) / 2, n - 1)) * error
 
 
 def gains_report(figures: pd.DataFrame, whole: str) -> str:
