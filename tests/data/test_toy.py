@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 import permgrad as pg
 from permgrad.data import toy
+from permgrad.data.toy import problems
 
 MANY = 400_000
 BUILDERS = [*toy.PROBLEMS.values(), toy.additive, toy.correlated_nulls, toy.duplicated, toy.categorical]
@@ -70,7 +71,7 @@ def test_ring_xor_sum_is_a_union_of_equal_parts():
 
 def test_thresholds_by_integration():
     """The constants, from integrals that do not use the closed forms they come from."""
-    for parts, cuts in toy.CUTS["balanced"].items():
+    for parts, cuts in problems.CUTS["balanced"].items():
         equal = 1 - 0.5 ** (1 / parts)
         assert probabilities(cuts) == pytest.approx([equal] * 3 if parts == 3 else [equal, equal, 0], abs=1e-6)
 
@@ -81,16 +82,16 @@ def probabilities(cuts):
     quadrant, _ = quad(lambda u: max(0, 0.5 - cuts.xor / u), 2 * cuts.xor, 0.5)
 
     def tail(u: float) -> float:  # P(V + noise >= cut - u), V uniform
-        return quad(lambda v: norm.sf((cuts.total - u - v) / toy.SUM_NOISE), 0, 1)[0]
+        return quad(lambda v: norm.sf((cuts.total - u - v) / problems.SUM_NOISE), 0, 1)[0]
 
     return [ring, 2 * quadrant, quad(tail, 0, 1)[0]]
 
 
 def test_published_cut_points():
     """By the rules of the authors' code; the classes are nearly equal."""
-    assert {p: 1 - np.prod(1 - np.array(probabilities(c))) for p, c in toy.CUTS["published"].items()} == pytest.approx(
-        {2: 0.515, 3: 0.498}, abs=0.0005
-    )
+    assert {
+        p: 1 - np.prod(1 - np.array(probabilities(c))) for p, c in problems.CUTS["published"].items()
+    } == pytest.approx({2: 0.515, 3: 0.498}, abs=0.0005)
     two, three = (build(MANY, 7, 1, cut_points="published") for build in (toy.ring_xor, toy.ring_xor_sum))
     points = planted(two)
     assert (two.y == in_ring(points[:, :2], 0.0704) | quadrants(points[:, 2:], 0.0337)).all()
