@@ -2,10 +2,10 @@
 
     python -m benchmarks.coverage --simulations 150
 
-Of a fixed network: scores of the game, last in, and branch weights. Four designs, each a network of two branches with
+Of a fixed network: scores of the game, last in, and branch weights. Each design is a network of two branches with
 random weights and a way to draw rows: independent normal columns and a value with noise; correlated ones (Toeplitz,
-0.8); two classes, columns with heavy tails; three classes, one of them rare. The population's value is the mean over
-twelve samples of 4,096 rows.
+0.8); two classes, columns with heavy tails; three classes, one of them rarer, of three networks. The population's
+value is the mean over twelve samples of 4,096 rows.
 
     python -m benchmarks.coverage --design recipe
 
@@ -171,6 +171,8 @@ DESIGNS = {
     "values, Toeplitz 0.8": _design(1, 1, _toeplitz),
     "two classes, heavy tails": _design(2, 2, _heavy),
     "three classes, one rare": _design(3, 3, _normal, 2.0),
+    "the same, another network": _design(3, 5, _normal, 2.0),
+    "the same, a third network": _design(3, 8, _normal, 2.0),
 }
 
 if __name__ == "__main__":

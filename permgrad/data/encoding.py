@@ -9,8 +9,7 @@ so are identifiers and free text.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +18,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import validate_data
 
 from permgrad.data._dates import PARTS, date_parts
+from permgrad.data._encoder_checks import (
+    check_constant,
+    check_kinds,
+    is_ordered,
+    ordered_levels,
+    warn_of_pools,
+    warn_of_unseen,
+)
+from permgrad.data._encoder_file import description, restore
 from permgrad.data._kinds import TextRule, blanks_to_missing, cleaned, dates_of, level_texts, numbers_of, tells_nothing
 from permgrad.data._levels import MISSING, counted, factorized, kept_and_pooled, places, with_missing
 from permgrad.data.float32 import check_float32, float32_offset
@@ -120,14 +128,14 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         (2.0,)
         """
         frame, rules = _cleaned(X)
-        _check_kinds(frame)
+        check_kinds(frame)
         with as_permgrad_error():
             validate_data(self, as_given(X), skip_check_array=True)
         names = frame.columns.tolist()
         missing = {name: count for name, count in zip(names, frame.isna().sum().tolist(), strict=True) if count}
         left_out = {name: reason for name in names if (reason := tells_nothing(name, frame[name]))}
         told = [name for name in names if name not in left_out]
-        ordinals = {name: _ordered_levels(frame[name]) for name in told if _is_ordered(frame[name])}
+        ordinals = {name: ordered_levels(frame[name]) for name in told if is_ordered(frame[name])}
         dates = [name for name in told if pd.api.types.is_datetime64_any_dtype(frame[name].dtype)]
         numeric = [name for name in told if name in ordinals or is_number(frame[name])]
         numbers = [name for name in numeric if frame[name].nunique() > 1]
@@ -140,7 +148,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         self._fit_dates(frame, dates)
         encoded = {*numbers, *self.dates_, *gaps, *levels}
         constant = [name for name in names if name not in encoded]
-        _check_constant(constant, rare, left_out, frame)
+        check_constant(constant, rare, left_out, frame)
         self.ordinals_ = {name: ordinals[name] for name in ordinals if name in encoded}
         self.features_ = tuple(names)
         self.numeric_ = tuple(numbers)
@@ -228,7 +236,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         for name, kept in self.categories_.items():
             codes, texts = with_missing(level_texts(blanks_to_missing(frame[name])))
             place = places(texts, kept, self.pools_.get(name, {}))
-            _warn_of_unseen(name, texts, place, "not seen in training; taken for none of its categories")
+            warn_of_unseen(name, texts, place, "not seen in training; taken for none of its categories")
             place = place[codes]
             known = place >= 0
             encoded[rows[known], groups[name][0] + place[known]] = 1
@@ -339,7 +347,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
                 place = places(texts, self.ordinals_[name], {})
                 if warn:
                     levels = listing(self.ordinals_[name])
-                    _warn_of_unseen(name, texts, place, f"none of its levels, {levels}; treated as missing")
+                    warn_of_unseen(name, texts, place, f"none of its levels, {levels}; treated as missing")
                 values[:, i] = np.append(np.where(place < 0, np.nan, place), np.nan)[codes]  # missing: the last one
                 continue
             try:
@@ -359,26 +367,7 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         {'age': [20.0, 30.0]}
         """
         check_fitted(self)
-        return {
-            "features": list(self.features_),
-            "named": hasattr(self, "feature_names_in_"),
-            "numeric": list(self.numeric_),
-            "dates": {name: list(parts) for name, parts in self.dates_.items()},
-            "origins": self.origins_,
-            "rules": {name: [rule.kind, rule.form] for name, rule in self.rules_.items()},
-            "left_out": self.left_out_,
-            "medians": list(self.medians_),
-            "offsets": list(self.offsets_),
-            "ranges": {name: list(ends) for name, ends in self.ranges_.items()},
-            "ordinals": {name: list(levels) for name, levels in self.ordinals_.items()},
-            "gaps": list(self.gaps_),
-            "categories": {name: list(levels) for name, levels in self.categories_.items()},
-            "pools": {
-                name: {pool: list(levels) for pool, levels in pools.items()} for name, pools in self.pools_.items()
-            },
-            "constant": list(self.constant_),
-            "missing": self.missing_,
-        }
+        return description(self)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
@@ -395,63 +384,8 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         True
         """
         encoder = cls()
-        encoder.features_ = _names(content["features"])
-        encoder.n_features_in_ = len(encoder.features_)
-        if content["named"]:
-            encoder.feature_names_in_ = np.array(encoder.features_, dtype=object)
-        encoder.numeric_ = _names(content["numeric"])
-        encoder.dates_ = {name: _names(parts) for name, parts in content["dates"].items()}
-        encoder.origins_ = {name: pd.Timestamp(origin).isoformat() for name, origin in content["origins"].items()}
-        encoder.rules_ = {name: TextRule(*rule) for name, rule in content["rules"].items()}
-        encoder.left_out_ = {name: str(reason) for name, reason in content["left_out"].items()}
-        encoder.medians_ = tuple(content["medians"])
-        encoder.offsets_ = tuple(content["offsets"])
-        encoder.ranges_ = {name: (ends[0], ends[1]) for name, ends in content["ranges"].items()}
-        encoder.ordinals_ = {name: _names(levels) for name, levels in content["ordinals"].items()}
-        encoder.gaps_ = _names(content["gaps"])
-        encoder.categories_ = {name: _names(levels) for name, levels in content["categories"].items()}
-        encoder.pools_ = {
-            name: {pool: _names(levels) for pool, levels in pools.items()} for name, pools in content["pools"].items()
-        }
-        encoder.constant_ = _names(content["constant"])
-        encoder.missing_ = {name: int(count) for name, count in content["missing"].items()}
-        encoder._check()
+        restore(encoder, content)
         return encoder
-
-    def _check(self) -> None:
-        """Raise `PermGradError` where what was read does not fit together."""
-        numbers, dates = {*self.numeric_, *self.gaps_} - {*self.dates_}, {*self.dates_}
-        told = numbers | dates | {*self.categories_}
-        if not len(self._number_owners()) == len(self.medians_) == len(self.offsets_):
-            raise PermGradError("an encoder has a median and an offset for each numeric column and part of a date")
-        if dates != {*self.origins_} or not all({*parts} and {*parts} <= {*PARTS} for parts in self.dates_.values()):
-            raise PermGradError(f"an encoder has a first day, and some of {listing(PARTS)}, for each date")
-        if not np.isfinite(np.array([self.medians_, self.offsets_], float)).all():
-            raise PermGradError("medians and offsets of an encoder are finite numbers")
-        if (
-            (numbers | dates) & {*self.categories_}
-            or {*self.numeric_} & dates
-            or not {*self.ordinals_} <= numbers
-            or not {*self.pools_} <= {*self.categories_}
-        ):
-            raise PermGradError("each column of an encoder is of one kind")
-        if told & {*self.constant_} or told | {*self.constant_} != {*self.features_} or not told:
-            raise PermGradError("an encoder knows each of its columns, and encodes at least one")
-        if not {*self.missing_} | {*self.rules_} <= {*self.features_} or not {*self.left_out_} <= {*self.constant_}:
-            raise PermGradError("an encoder counts what is missing of its own columns, and reads no others")
-        kinds = [(str if name in dates else (int, float), *ends) for name, ends in self.ranges_.items()]
-        if {*self.ranges_} != {*self.numeric_} | dates or not all(
-            isinstance(low, kind) and isinstance(high, kind) for kind, low, high in kinds
-        ):
-            raise PermGradError("an encoder has the lowest and the highest value of each number and date")
-        for name, kept in self.categories_.items():
-            pools = self.pools_.get(name, {})
-            rarest, *others = [*pools.values()] or [()]
-            _names([*kept, *(level for levels in others for level in levels)])
-            if rarest or len(kept) + len(pools) < 2 or (name in self.pools_ and not pools):
-                raise PermGradError(
-                    "a categorical column has two 0/1 columns or more, and its rarest pool lists no level"
-                )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "features_")
@@ -470,34 +404,6 @@ def is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
-def _check_kinds(X: pd.DataFrame) -> None:
-    for name, column in X.items():
-        kinds = (
-            pd.api.types.is_object_dtype,
-            pd.api.types.is_string_dtype,
-            pd.api.types.is_bool_dtype,
-            pd.api.types.is_datetime64_any_dtype,
-        )
-        categorical = isinstance(column.dtype, pd.CategoricalDtype) or any(kind(column) for kind in kinds)
-        if not categorical and not pd.api.types.is_numeric_dtype(column):
-            raise PermGradError(
-                f"expected numbers, text, categories, booleans or dates, column {name!r} is of type {column.dtype};"
-                " convert it (for example a duration to a number of days) or drop it"
-            )
-
-
-def _is_ordered(column: pd.Series) -> bool:
-    return isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered)
-
-
-def _ordered_levels(column: pd.Series) -> tuple[str, ...]:
-    """Return the levels of an ordered category as text, in their order."""
-    levels = tuple(map(str, column.cat.categories))
-    if len(set(levels)) < len(levels):
-        raise PermGradError(f"levels of {column.name!r} are the same as text; rename them: {listing(levels)}")
-    return levels
-
-
 def _cleaned(X: Any) -> tuple[pd.DataFrame, dict[str, TextRule]]:
     """Return a frame of numbers, dates and categories, and how its texts were read."""
     if isinstance(X, Table):
@@ -513,7 +419,7 @@ def _levels(
     counts = {name: counted(level_texts(frame[name])) for name in names}
     levels = {name: kept_and_pooled(of_level) for name, of_level in counts.items()}
     levels = {name: (kept, pools) for name, (kept, pools) in levels.items() if len(kept) + len(pools) > 1}
-    _warn_of_pools(levels, counts)
+    warn_of_pools(levels, counts)
     return levels, [name for name in names if name not in levels and len(counts[name]) > 1]
 
 
@@ -529,53 +435,3 @@ def _told_apart(names: Sequence[str]) -> list[str]:
         taken.add(new)
         apart.append(new)
     return apart
-
-
-def _check_constant(constant: list[str], rare: list[str], left_out: Mapping[str, str], X: pd.DataFrame) -> None:
-    """Raise if no column is encoded, and warn of those that are not; `rare` ones hold several levels."""
-    if len(constant) == X.shape[1]:
-        rows = "this 1 sample" if len(X) == 1 else f"these {len(X)} rows"
-        but = f", or each level is too rare: {listing(rare)}" if rare else ""
-        but += "".join(f"; {name!r} is left out as {reason}" for name, reason in [*left_out.items()][:3])
-        raise PermGradError(f"no column varies in {rows}{but}; there is nothing to learn from")
-    for name, reason in left_out.items():
-        warnings.warn(
-            f"left out {name!r}: {reason}; ranked last, score 0; if that is wrong, set its kind (kinds, --as)",
-            stacklevel=3,
-        )
-    never = [name for name in constant if name not in rare and name not in left_out]
-    if never:
-        warnings.warn(
-            f"no information in {listing(never)}: constant or all missing in training; ranked last, score 0",
-            stacklevel=3,
-        )
-    if rare:
-        warnings.warn(
-            f"no information in {listing(rare)}: each level is too rare to learn from; ranked last, score 0",
-            stacklevel=3,
-        )
-
-
-def _warn_of_pools(levels: dict[str, tuple[tuple[str, ...], dict[str, Any]]], counts: dict[str, Any]) -> None:
-    for name, (kept, pools) in levels.items():
-        if pools:
-            warnings.warn(
-                f"{name!r} has {len(counts[name])} categories; the {len(kept)} most frequent keep a column each,"
-                f" {len(counts[name]) - len(kept)} are pooled by frequency",
-                stacklevel=4,
-            )
-
-
-def _warn_of_unseen(name: str, texts: list[str], place: np.ndarray, what: str) -> None:
-    unseen = sorted({text for text, at in zip(texts, place, strict=True) if at < 0})
-    if unseen:
-        warnings.warn(f"{name!r} holds {listing(unseen)}, {what}", stacklevel=4)
-
-
-def _names(values: Any) -> tuple[str, ...]:
-    """Return names that were read, if they are names, and differ."""
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise PermGradError(f"an encoder has lists of names, got {listing([values])}")
-    if len(set(values)) < len(values):
-        raise PermGradError(f"names in an encoder's lists differ, got {listing(values)}")
-    return tuple(values)
