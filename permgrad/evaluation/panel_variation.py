@@ -14,7 +14,7 @@ from permgrad.data.checks import check_columns
 from permgrad.errors import PermGradError
 from permgrad.evaluation._panel_columns import second_moments
 from permgrad.evaluation.panels import Panel
-from permgrad.training.batches import dense
+from permgrad.training.batches import dense, moments
 
 N_COMPONENTS = 50
 """Number of principal components in which cells are compared, as is usual for single cells."""
@@ -67,6 +67,7 @@ def panel_variation(
     n_neighbours: int = 15,
     n_random: int = 5,
     most_rows: int = 3000,
+    most_columns: int = 3000,
     random_state: int = 0,
 ) -> PanelVariation:
     """Measure how much of the variation of all columns a panel keeps, whatever the classes.
@@ -75,14 +76,16 @@ def panel_variation(
     ----------
     panel : Panel or sequence of str
     train, test : Cells
-        Rows with all columns from which the panel was chosen, such as log-normalised counts of some thousand highly
-        variable genes. The square of the number of columns must fit in memory. Regression and components are fitted on
-        `train`.
+        Rows with all columns from which the panel was chosen, such as log-normalised counts. Regression and components
+        are fitted on `train`.
     n_neighbours : int
     n_random : int
         Number of random panels for comparison.
     most_rows : int
         Largest number of test rows, drawn at random, among which neighbours are searched.
+    most_columns : int
+        Of more columns, only so many count, those that vary most in `train`, and the panel's: time grows with the cube
+        of their number, and memory with its square. "All columns" are then these.
     random_state : int
         Seed of the random panels and rows.
 
@@ -114,6 +117,8 @@ def panel_variation(
             "expected a column, a neighbour, a random panel, and more test rows than neighbours; got"
             f" {len(names)} columns, n_neighbours={n_neighbours}, n_random={n_random} and {len(test)} rows"
         )
+    if len(train.features) > most_columns:
+        train, test = (cells.only(_varying_most(train, names, most_columns)) for cells in (train, test))
     rng = np.random.default_rng(random_state)
     place = {name: i for i, name in enumerate(train.features)}
     drawn = [rng.permutation(len(train.features))[: len(names)] for _ in range(n_random)]
@@ -125,6 +130,13 @@ def panel_variation(
     best = space.explained(space.components[:, : len(names)])
     own, own_near = explained[0], near[0]
     return PanelVariation(own, best, float(np.mean(explained[1:])), own_near, float(np.mean(near[1:])), len(names))
+
+
+def _varying_most(cells: Cells, panel: Sequence[str], n: int) -> list[str]:
+    """Return the `n` columns of the highest variance, and the panel's, in the table's order."""
+    highest = np.argsort(-moments(cells.X)[1], kind="stable")[:n]
+    counts = {*panel, *(cells.features[i] for i in highest)}
+    return [name for name in cells.features if name in counts]
 
 
 class _Space:
