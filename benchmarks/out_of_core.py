@@ -7,8 +7,8 @@ The file is generated chunk by chunk. The first command then trains the selector
 its own, on rows that stay on disk, and prints the most memory it held, TensorFlow included, beside what the rows would
 take in memory, sparse and dense. Above 2 GB it fails.
 
-The second runs `permgrad panel` on counts, once on all genes and once on 2,000 variable ones, with two short trainings
-each, and prints its most memory, its processor time, and how many of the planted markers are in the panel. Above 4 GB it
+The second runs `permgrad panel` on counts, once on 2,000 variable genes and once on all, with two short trainings each,
+and prints its most memory, its processor time, and how many of the planted markers are in the panel. Above 4 GB it
 fails.
 """
 
@@ -114,7 +114,7 @@ def measure_epoch(path: Path, n_rows: int, n_genes: int) -> float:
 def measure_panel(path: Path, name: str, *options: str) -> float:
     """Choose a panel in a process of its own; print what it took and found, and return the most bytes."""
     out = path.parent / "panel"
-    command = [sys.executable, "-m", "permgrad.cli", "panel", str(path), "--out", str(out), "--overwrite"]
+    command = [sys.executable, "-m", "permgrad", "panel", str(path), "--out", str(out), "--overwrite"]
     process = subprocess.Popen([*command, *PANEL, *options], stdout=subprocess.PIPE, text=True)  # noqa: S603
     said = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)

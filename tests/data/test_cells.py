@@ -245,7 +245,7 @@ class TestPreprocessing:
         cells = Cells(X, np.repeat("a", 50), tuple(f"g{i}" for i in range(10)))
         data = anndata.AnnData(X.copy(), var=pd.DataFrame(index=list(cells.features)))
         data.uns["log1p"] = {"base": None}
-        with pytest.warns(UserWarning):
+        with pytest.warns(UserWarning, match="n_top_genes"):
             scanpy.pp.highly_variable_genes(data, n_top_genes=8)
         found = variable_genes(cells, 8)
         assert found == data.var_names[data.var["highly_variable"]].tolist() == ["g0", "g1", "g2"]
