@@ -36,6 +36,9 @@ CLASSES = 20
 MARKERS = 5
 PER_CELL, PANEL_PER_CELL = 100, 3000
 """Counts of a cell, drawn with replacement: about 95 genes, 5 % of 2,000; or about 2,600 genes, 7 % of 38,000."""
+ON_MARKERS, PANEL_ON_MARKERS = 0.1, 0.01
+"""Share of a cell's counts on its class's own markers. Ten per cent of 3,000 would make them the 100 strongest genes,
+which are compared with each other alone: by dispersion, none of them would stand out."""
 CHUNK = 2_000_000
 """Counts that are drawn at a time."""
 SEED = 0
@@ -43,15 +46,15 @@ PANEL = ("--target", "type", "--counts", "--n-trainings", "2", "--steps", "150")
 """Of each run of `permgrad panel`; it is the memory that is measured, and more trainings would take no more."""
 
 
-def chunks(y: np.ndarray, n_genes: int, per_cell: int) -> Iterator[sparse.csr_matrix]:
-    """Yield counts of cells whose class y says; a tenth of the counts fall on the class's own markers, g0, g1, ..."""
+def chunks(y: np.ndarray, n_genes: int, per_cell: int, on_markers: float) -> Iterator[sparse.csr_matrix]:
+    """Yield counts of cells whose class y says; a share of them falls on the class's own markers, g0, g1, ..."""
     rng = np.random.default_rng([SEED, 1])
     cumulated = np.cumsum(rng.lognormal(0, 1, n_genes))
     n_rows = CHUNK // per_cell
     for start in range(0, len(y), n_rows):
         own = y[start : start + n_rows, None]
         genes = np.searchsorted(cumulated, rng.random((len(own), per_cell)) * cumulated[-1])
-        marked = rng.random(genes.shape) < 0.1
+        marked = rng.random(genes.shape) < on_markers
         genes = np.where(marked, own * MARKERS + rng.integers(MARKERS, size=genes.shape), genes)
         ones = np.ones(genes.size, np.float32)
         pointers = np.arange(0, genes.size + 1, per_cell)
@@ -66,7 +69,7 @@ def generate(path: Path, n_rows: int, n_genes: int, *, panel: bool) -> None:
     y = np.random.default_rng([SEED, 0]).integers(CLASSES, size=n_rows)
     obs = pd.DataFrame({"type": pd.Categorical([f"type_{c}" for c in y])}, np.arange(n_rows).astype(str))
     var = pd.DataFrame(index=[f"g{i}" for i in range(n_genes)])
-    counts = chunks(y, n_genes, PANEL_PER_CELL if panel else PER_CELL)
+    counts = chunks(y, n_genes, *((PANEL_PER_CELL, PANEL_ON_MARKERS) if panel else (PER_CELL, ON_MARKERS)))
     write_chunks(path, counts if panel else (each.log1p() for each in counts), obs, var)
     seconds, size = time.perf_counter() - begun, path.stat().st_size
     print(f"{n_rows:,} × {n_genes:,}: {size / 1e9:.2f} GB on disk, generated in {seconds:.0f} s", flush=True)

@@ -230,6 +230,8 @@ class TestPreprocessing:
         assert variable_genes(cells, 60) == list(cells.features)
         some = np.sort(np.random.default_rng(1).choice(700, 300, replace=False))
         assert variable_genes(cells, 20, max_rows=300, random_state=1) == variable_genes(cells.take(some), 20)
+        found = preprocessing._standardised_dispersion(*preprocessing._count_moments(cells.X))
+        np.testing.assert_allclose(found, data.var["dispersions_norm"], rtol=1e-4, atol=1e-5)
         monkeypatch.setattr(preprocessing, "CHUNK_ROWS", 90)
         for X in (RowsOnDisk(cells.X), cells.X.toarray(), RowsOnDisk(cells.X.toarray())):
             assert variable_genes(Cells(X, cells.y, cells.features), 20) == variable_genes(cells, 20)
