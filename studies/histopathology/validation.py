@@ -4,8 +4,7 @@
 
 Beside the study's small CNN and its forest: the same CNN on patches of normalised stain, and the backbone of the
 baseline, which is not trained, under a linear head. Areas have intervals over whole slides, where these are known. A
-network's logits are divided by one temperature, which is fitted on the other folds. In the study's own directory the
-trainings that both need are not done again.
+network's logits are divided by one temperature, which is fitted on the other folds.
 """
 
 from __future__ import annotations
