@@ -11,7 +11,7 @@ import permgrad as pg
 from permgrad.data.cells import Cells, cells_of, read_cells
 from permgrad.data.on_disk import SPAN, RowsOnDisk
 from permgrad.training import batches as batching
-from permgrad.training.batches import Batches, InOrder, mixed_order, moments
+from permgrad.training.batches import Batches, InOrder, mixed_order, moments, ranges
 
 anndata = pytest.importorskip("anndata")
 
@@ -148,13 +148,16 @@ def test_sparse_rows_stay_sparse_until_the_batch(counts):
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse", "backed"])
-def test_moments_are_those_of_the_whole(form, counts, monkeypatch):
-    monkeypatch.setattr(batching, "BUFFER_ROWS", 90)
+@pytest.mark.parametrize("limit", [("BUFFER_ROWS", 90), ("BLOCK_NUMBERS", 90 * 60)], ids=lambda limit: limit[0])
+def test_moments_and_ranges_are_those_of_the_whole(form, counts, monkeypatch, limit):
+    monkeypatch.setattr(batching, *limit)
     X = {"dense": counts.X.toarray(), "sparse": counts.X, "backed": RowsOnDisk(counts.X)}[form]
     mean, variance = moments(X)
     dense = counts.X.toarray().astype(float)
     np.testing.assert_allclose(mean, dense.mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(variance, dense.var(axis=0), rtol=1e-9)
+    assert [start for start, _ in batching.row_blocks(X)] == list(range(0, 700, 90))
+    np.testing.assert_array_equal(ranges(X), np.column_stack([dense.min(axis=0), dense.max(axis=0)]))
 
 
 class TestPreprocessing:
