@@ -21,6 +21,7 @@ from sklearn.metrics import log_loss
 
 import permgrad as pg
 from permgrad.layers.temperature import fit_temperature
+from permgrad.metrics.calibration import calibrated_error
 from permgrad.metrics.roc import auc_interval
 from permgrad.training.config import choose_precision
 from studies.histopathology.results import mean_probability
@@ -127,9 +128,9 @@ def calibration(y: np.ndarray, rows: list[np.ndarray], said: Said) -> pd.DataFra
     Returns
     -------
     DataFrame
-        ``name``; ``log_loss``, ``error``: expected calibration error in bins of equally many patches; ``temperature``:
-        the mean over folds; ``log_loss_after``, ``error_after``. A fold's temperature is fitted on what the models of
-        the other folds say of their own patches.
+        ``name``; ``log_loss``, ``error``: expected calibration error in bins of equally many patches; ``if_true``: its
+        mean, were these very probabilities true; ``temperature``: the mean over folds; ``log_loss_after``,
+        ``error_after``. A fold's temperature is fitted on what the models of the other folds say of their own patches.
     """
     order = np.concatenate(rows)
     table = []
@@ -145,6 +146,7 @@ def calibration(y: np.ndarray, rows: list[np.ndarray], said: Said) -> pd.DataFra
                 "name": name,
                 "log_loss": log_loss(y[order], before),
                 "error": pg.expected_calibration_error(y[order], before),
+                "if_true": calibrated_error(before)[0],
                 "temperature": float(np.mean(temperatures)),
                 "log_loss_after": log_loss(y[order], after),
                 "error_after": pg.expected_calibration_error(y[order], after),

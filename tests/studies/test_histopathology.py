@@ -385,6 +385,8 @@ def test_calibration_by_hand(rng):
     after = 1 / (1 + np.exp(-logits / np.repeat(fitted, 200)))
     losses = [-np.mean(np.log(np.where(y == 1, p, 1 - p))) for p in (positive, after)]
     assert (found["log_loss"], found["log_loss_after"]) == pytest.approx(losses)
+    errors = [pg.expected_calibration_error(y, np.column_stack([1 - p, p])) for p in (positive, after)]
+    assert (found["error"], found["error_after"]) == pytest.approx(errors)
 
 
 def test_areas_have_intervals_over_slides(check):
