@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.linalg import eigh
 from sklearn.neighbors import NearestNeighbors
 
 from permgrad.data.cells import Cells
 from permgrad.data.checks import check_columns
+from permgrad.data.on_disk import RowsOnDisk
 from permgrad.errors import PermGradError
 from permgrad.evaluation._panel_columns import second_moments
 from permgrad.evaluation.panels import Panel
@@ -118,13 +120,14 @@ def panel_variation(
             f" {len(names)} columns, n_neighbours={n_neighbours}, n_random={n_random} and {len(test)} rows"
         )
     if len(train.features) > most_columns:
-        train, test = (cells.only(_varying_most(train, names, most_columns)) for cells in (train, test))
+        counted = _varying_most(train, names, most_columns)
+        train, test = _seen(train, counted), _seen(test, counted)
     rng = np.random.default_rng(random_state)
     place = {name: i for i, name in enumerate(train.features)}
     drawn = [rng.permutation(len(train.features))[: len(names)] for _ in range(n_random)]
     panels = [np.array([place[name] for name in names]), *drawn]
     rows = np.sort(rng.permutation(len(test))[:most_rows])
-    space = _Space(train, test)
+    space = _Space(train, test, max(N_COMPONENTS, len(names)))
     near = space.neighbours(dense(test.X[rows]).astype(float), panels, n_neighbours)
     explained = [space.explained(np.eye(len(train.features))[:, columns]) for columns in panels]
     best = space.explained(space.components[:, : len(names)])
@@ -139,14 +142,22 @@ def _varying_most(cells: Cells, panel: Sequence[str], n: int) -> list[str]:
     return [name for name in cells.features if name in counts]
 
 
+def _seen(cells: Cells, columns: Sequence[str]) -> Cells:
+    """Return the cells with some columns, which are cut out of a few rows at a time: they hold most of the numbers."""
+    X = cells.X if isinstance(cells.X, RowsOnDisk) else RowsOnDisk(cells.X)
+    return replace(cells, X=X).only(columns)
+
+
 class _Space:
     """Second moments of training and test rows, which are all that regressions on some of the columns need."""
 
-    def __init__(self, train: Cells, test: Cells) -> None:
+    def __init__(self, train: Cells, test: Cells, n_components: int) -> None:
         self.mean, self.train = second_moments(train.X)
         mean, self.test = second_moments(test.X, self.mean)  # about the training means, as predictions are
         self.total = float(np.trace(self.test) - np.sum((mean - self.mean) ** 2))
-        self.components = np.linalg.eigh(self.train)[1][:, ::-1]
+        n = len(self.train)
+        leading = (max(0, n - n_components), n - 1)  # of ascending ones; all of them would take much more memory
+        self.components = eigh(self.train, subset_by_index=leading)[1][:, ::-1]
 
     def explained(self, directions: np.ndarray) -> float:
         """Return the share of the test variance that a regression on some directions, (n_features, k), explains."""
