@@ -103,6 +103,7 @@ patch-study: install
 patch-results: install
 	$(BIN)/python -m pip install --quiet --editable ".[hub]"
 	$(PATCHES) --from-scratch --report studies/results/histopathology
+	$(PATCHES).validation --from-scratch --report studies/results/histopathology/validation
 
 # About 15 minutes; `make bench ROWS="puma captum_mlp"` runs some rows, ROWS=genes_every every gene (ten minutes). PyTorch, captum and shap are for this alone.
 bench: install
@@ -127,10 +128,12 @@ evidence: install
 	$(BIN)/python -m benchmarks.referee choices --problems heloc dengue puma8nh additive "correlated nulls" ring+xor+sum --out results/evidence
 	$(BIN)/python -m studies.breast_cancer.choices --out results/evidence/breast_cancer_choices
 
-# An epoch on a million cells that stay on disk; then panels beside LassoNet's, which take hours (--coarse: minutes).
+# An epoch on a million cells that stay on disk; panels of 38,000 genes; then panels beside LassoNet's, which take hours
+# (--coarse: minutes).
 bench-cells: install
 	$(BIN)/python -m pip install --quiet --editable ".[bench,cells]"
 	$(BIN)/python -m benchmarks.out_of_core
+	$(BIN)/python -m benchmarks.out_of_core --panel
 	$(BIN)/python -m benchmarks.panel_peer
 
 # Images a second that are decoded, trained and predicted; DATA=a directory of patches, by default drawn ones.

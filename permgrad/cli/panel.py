@@ -93,23 +93,28 @@ def panel(files: tuple[Path, ...], out: Path, overwrite: bool, **given: Any) -> 
 
 
 def _read(files: tuple[Path, ...], given: dict[str, Any]) -> tuple[list[Cells], list[Cells]]:
-    """Return, for each file, the cells that choose and the cells that score, with the columns to choose from."""
+    """Return, for each file, the cells that choose and the cells that score, with the columns to choose from.
+
+    Rows stay in their file until it is known which columns are wanted: those alone are brought into memory.
+    """
     import permgrad as pg
+    from permgrad.data.cells import is_by_column
     from permgrad.data.checks import check_named
     from permgrad.data.preprocessing import log_normalise, variable_genes
     from permgrad.errors import PermGradError
 
     parts = []
     for file in files:
-        cells = pg.read_cells(file, given["target"])
+        cells = pg.read_cells(file, given["target"], on_disk=not is_by_column(file))
         cells = log_normalise(cells) if given["counts"] else cells
         parts.append([cells.take(rows) for rows in pg.capped_split(cells.y, CAPS, random_state=given["random_state"])])
     check_named(given["exclude"], {name for train, _ in parts for name in train.features}, "exclude")
-    shared = [name for name in parts[0][0].features if all(name in set(each.features) for each, _ in parts)]
+    known = [{*train.features} for train, _ in parts]
+    shared = [name for name in parts[0][0].features if all(name in names for names in known)]
     if given["genes"] is not None:
         varies = set().union(*(variable_genes(train.only(shared), given["genes"]) for train, _ in parts))
         shared = [name for name in shared if name in varies or name in given["include"]]
     if not shared:
         raise PermGradError("the files have no columns in common")
-    train, test = ([each[part].only(shared) for each in parts] for part in (0, 1))
+    train, test = ([each[part].only(shared).in_memory() for each in parts] for part in (0, 1))
     return train, test

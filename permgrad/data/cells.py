@@ -94,9 +94,21 @@ class Cells:
         absent = [gene for gene in features if gene not in place]
         if absent:
             raise PermGradError(f"no such gene: {listing(absent)}; there are {listing(self.features)}")
+        if tuple(features) == self.features:
+            return self
         at = np.array([place[gene] for gene in features], int)
         X = self.X.only(at) if isinstance(self.X, RowsOnDisk) else self.X[:, at]
         return replace(self, X=X, features=tuple(features))
+
+    def in_memory(self) -> Cells:
+        """Return the cells with their rows in memory, if they were left in a file: only these rows and genes are kept.
+
+        Examples
+        --------
+        >>> cells.only(["x2", "x0"]).in_memory().X.shape
+        (60, 2)
+        """
+        return replace(self, X=self.X.in_memory()) if isinstance(self.X, RowsOnDisk) else self
 
     def __repr__(self) -> str:
         where = {RowsOnDisk: "on disk"}.get(type(self.X), "sparse" if sparse.issparse(self.X) else "dense")
@@ -142,6 +154,15 @@ def read_cells(path: str | Path, target: str, *, on_disk: bool = False) -> Cells
     with reading(path, "a readable .h5ad file"):
         data = anndata.read_h5ad(path, backed="r" if on_disk else None)
         return cells_of(data, target, name=path.stem)
+
+
+def is_by_column(path: str | Path) -> bool:
+    """Tell whether an ``.h5ad`` file holds a sparse matrix by column, whose rows cannot be left in it."""
+    h5py = imported("h5py")
+    if not h5py.is_hdf5(path):
+        return False  # as `read_cells` will say
+    with h5py.File(path) as file:
+        return "X" in file and file["X"].attrs.get("encoding-type") == "csc_matrix"
 
 
 def cells_of(data: Any, target: str, *, name: str = "cells") -> Cells:

@@ -11,6 +11,8 @@ GAP = 64
 """Rows between two that are wanted, up to which they are read with what lies between: one reading costs as much."""
 SPAN = 4096
 """Rows of the file that are read at once at most: thinly spread, a few wanted ones would else bring the whole file."""
+BLOCK_NUMBERS = 2**24
+"""Numbers, zeros included, of the rows that are read at once into memory."""
 
 
 class RowsOnDisk:
@@ -56,6 +58,14 @@ class RowsOnDisk:
         seen = columns if self.column_positions is None else self.column_positions[columns]
         return RowsOnDisk(self.dataset, self.rows, np.asarray(seen))
 
+    def in_memory(self) -> Any:
+        """Read all that is seen, block by block: a CSR matrix or an array, float32.
+
+        Of the columns that are not seen, no more than a block is in memory at a time.
+        """
+        n_rows = max(1, BLOCK_NUMBERS // max(1, self.dataset.shape[1]))
+        return stacked([self[start : start + n_rows] for start in range(0, max(1, len(self)), n_rows)])
+
     def _read(self, wanted: np.ndarray) -> Any:
         """Read rows that are sorted, in runs of near neighbours that lie within one span of the file."""
         cuts = np.flatnonzero((np.diff(wanted) > GAP) | (np.diff(wanted // SPAN) > 0)) + 1
@@ -65,6 +75,11 @@ class RowsOnDisk:
             part = self.dataset[first:last]
             part = part if len(run) == last - first else part[run - first]
             parts.append(part.astype(np.float32))
-        if sparse.issparse(parts[0]):
-            return sparse.csr_matrix(sparse.vstack(parts, format="csr") if len(parts) > 1 else parts[0])
-        return np.concatenate(parts)
+        return stacked(parts)
+
+
+def stacked(parts: list[Any]) -> Any:
+    """Return rows of one kind on top of each other: CSR matrices or arrays."""
+    if sparse.issparse(parts[0]):
+        return sparse.csr_matrix(sparse.vstack(parts, format="csr") if len(parts) > 1 else parts[0])
+    return np.concatenate(parts)

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import issparse
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
@@ -30,7 +29,7 @@ from permgrad.estimators._ranking import ExplainedRows, RanksFeatures
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.weights import weight_importance
 from permgrad.models.selector import SelectorConfig, build_selector_mlp
-from permgrad.training.batches import InOrder, moments
+from permgrad.training.batches import InOrder, moments, ranges
 from permgrad.training.config import TrainingConfig, choose_precision
 from permgrad.training.evaluation_log import EvaluationLog
 from permgrad.training.fit import Rows, fit_network
@@ -223,7 +222,7 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         )
         self.path_ = narrowing.curve if sizes else None
         self.scores_ = narrowing.closing_order() if sizes else self._scores()
-        self.ranges_ = _ranges(train[0])
+        self.ranges_ = None if isinstance(train[0], RowsOnDisk) else ranges(train[0])
         n_validation = len(validation[1]) if validation else 0
         self.trained_on_ = rows_given(X, self._target(X, y), n_validation=n_validation, apart=False)
         return self
@@ -514,11 +513,3 @@ class SelectorClassifier(SelectorMixin, RanksFeatures, NetworkClassifier):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _ranges(rows: Any) -> np.ndarray | None:
-    """Return the lowest and the highest value of each column, (n_features, 2), float64; None of rows in a file."""
-    if isinstance(rows, RowsOnDisk):
-        return None
-    ends = [rows.min(axis=0), rows.max(axis=0)]
-    return np.column_stack([end.toarray()[0] if issparse(end) else end for end in ends]).astype(float)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,26 +12,17 @@ from scipy import sparse
 from permgrad.data.cells import Cells
 from permgrad.data.checks import check_named
 from permgrad.errors import PermGradError
-from permgrad.training.batches import BUFFER_ROWS, dense
+from permgrad.training.batches import dense, row_blocks
 
 FIRST_LOOKED_AT = 4
 """Times the panel's size: columns whose correlations are computed at first."""
-BLOCK_NUMBERS = 2**24
-"""Numbers of rows that are made dense at a time: 128 MB."""
-
-
-def blocks(X: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the first row's number and the rows, a block at a time, as they are stored."""
-    n = min(BUFFER_ROWS, max(1, BLOCK_NUMBERS // max(1, X.shape[1])))
-    for start in range(0, X.shape[0], n):
-        yield start, X[start : start + n]
 
 
 def class_means(cells: Cells) -> np.ndarray:
     """Return the mean of each column in each class, (n_classes, n_features), float64, from one reading."""
     codes, classes = pd.factorize(cells.y, sort=True)
     sums = np.zeros((len(classes), len(cells.features)))
-    for start, rows in blocks(cells.X):
+    for start, rows in row_blocks(cells.X):
         one_hot = np.eye(len(classes))[codes[start : start + rows.shape[0]]]
         sums += (
             (sparse.csr_matrix(rows).T @ one_hot).T if sparse.issparse(rows) else one_hot.T @ np.asarray(rows, float)
@@ -54,7 +45,7 @@ def second_moments(X: Any, centre: np.ndarray | None = None) -> tuple[np.ndarray
         Without a centre, the covariances (ddof 0).
     """
     total, products, shift = np.zeros(X.shape[1]), np.zeros((X.shape[1], X.shape[1])), None
-    for _, rows in blocks(X):
+    for _, rows in row_blocks(X):
         rows = dense(rows).astype(float)
         shift = rows.mean(axis=0) if shift is None else shift  # near the mean: the difference of squares stays exact
         rows -= shift

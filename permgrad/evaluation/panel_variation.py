@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.linalg import eigh
 from sklearn.neighbors import NearestNeighbors
 
 from permgrad.data.cells import Cells
 from permgrad.data.checks import check_columns
+from permgrad.data.on_disk import RowsOnDisk
 from permgrad.errors import PermGradError
 from permgrad.evaluation._panel_columns import second_moments
 from permgrad.evaluation.panels import Panel
-from permgrad.training.batches import dense
+from permgrad.training.batches import dense, moments
 
 N_COMPONENTS = 50
 """Number of principal components in which cells are compared, as is usual for single cells."""
@@ -67,6 +69,7 @@ def panel_variation(
     n_neighbours: int = 15,
     n_random: int = 5,
     most_rows: int = 3000,
+    most_columns: int = 3000,
     random_state: int = 0,
 ) -> PanelVariation:
     """Measure how much of the variation of all columns a panel keeps, whatever the classes.
@@ -75,14 +78,16 @@ def panel_variation(
     ----------
     panel : Panel or sequence of str
     train, test : Cells
-        Rows with all columns from which the panel was chosen, such as log-normalised counts of some thousand highly
-        variable genes. The square of the number of columns must fit in memory. Regression and components are fitted on
-        `train`.
+        Rows with all columns from which the panel was chosen, such as log-normalised counts. Regression and components
+        are fitted on `train`.
     n_neighbours : int
     n_random : int
         Number of random panels for comparison.
     most_rows : int
         Largest number of test rows, drawn at random, among which neighbours are searched.
+    most_columns : int
+        Of more columns, only so many count, those that vary most in `train`, and the panel's: time grows with the cube
+        of their number, and memory with its square. "All columns" are then these.
     random_state : int
         Seed of the random panels and rows.
 
@@ -114,12 +119,15 @@ def panel_variation(
             "expected a column, a neighbour, a random panel, and more test rows than neighbours; got"
             f" {len(names)} columns, n_neighbours={n_neighbours}, n_random={n_random} and {len(test)} rows"
         )
+    if len(train.features) > most_columns:
+        counted = _varying_most(train, names, most_columns)
+        train, test = _seen(train, counted), _seen(test, counted)
     rng = np.random.default_rng(random_state)
     place = {name: i for i, name in enumerate(train.features)}
     drawn = [rng.permutation(len(train.features))[: len(names)] for _ in range(n_random)]
     panels = [np.array([place[name] for name in names]), *drawn]
     rows = np.sort(rng.permutation(len(test))[:most_rows])
-    space = _Space(train, test)
+    space = _Space(train, test, max(N_COMPONENTS, len(names)))
     near = space.neighbours(dense(test.X[rows]).astype(float), panels, n_neighbours)
     explained = [space.explained(np.eye(len(train.features))[:, columns]) for columns in panels]
     best = space.explained(space.components[:, : len(names)])
@@ -127,14 +135,29 @@ def panel_variation(
     return PanelVariation(own, best, float(np.mean(explained[1:])), own_near, float(np.mean(near[1:])), len(names))
 
 
+def _varying_most(cells: Cells, panel: Sequence[str], n: int) -> list[str]:
+    """Return the `n` columns of the highest variance, and the panel's, in the table's order."""
+    highest = np.argsort(-moments(cells.X)[1], kind="stable")[:n]
+    counts = {*panel, *(cells.features[i] for i in highest)}
+    return [name for name in cells.features if name in counts]
+
+
+def _seen(cells: Cells, columns: Sequence[str]) -> Cells:
+    """Return the cells with some columns, which are cut out of a few rows at a time: they hold most of the numbers."""
+    X = cells.X if isinstance(cells.X, RowsOnDisk) else RowsOnDisk(cells.X)
+    return replace(cells, X=X).only(columns)
+
+
 class _Space:
     """Second moments of training and test rows, which are all that regressions on some of the columns need."""
 
-    def __init__(self, train: Cells, test: Cells) -> None:
+    def __init__(self, train: Cells, test: Cells, n_components: int) -> None:
         self.mean, self.train = second_moments(train.X)
         mean, self.test = second_moments(test.X, self.mean)  # about the training means, as predictions are
         self.total = float(np.trace(self.test) - np.sum((mean - self.mean) ** 2))
-        self.components = np.linalg.eigh(self.train)[1][:, ::-1]
+        n = len(self.train)
+        leading = (max(0, n - n_components), n - 1)  # of ascending ones; all of them would take much more memory
+        self.components = eigh(self.train, subset_by_index=leading)[1][:, ::-1]
 
     def explained(self, directions: np.ndarray) -> float:
         """Return the share of the test variance that a regression on some directions, (n_features, k), explains."""

@@ -13,6 +13,7 @@ import numpy as np
 from permgrad.backend import keras
 from permgrad.errors import PermGradError
 from permgrad.layers.augmentation import Augmentation
+from permgrad.layers.stain import ReinhardNormalization
 from permgrad.models.backbones import make_backbone, scale_input
 from permgrad.training.config import choose_precision
 
@@ -25,6 +26,7 @@ def backbone_classifier(
     image_size: int | None = 224,
     dropout: float = 0.2,
     augmentation: Augmentation | None = None,
+    stain: ReinhardNormalization | None = None,
     precision: str = "auto",
     random_state: int = 0,
 ) -> Any:
@@ -47,6 +49,8 @@ def backbone_classifier(
         Share of the features that are dropped in training.
     augmentation : Augmentation, optional
         Random changes in training.
+    stain : ReinhardNormalization, optional
+        Normalises the colours of each patch, before augmentation; in training and in predicting alike.
     precision : {"auto", "float32", "mixed_float16", "mixed_bfloat16"}
         Of the backbone; scaling and head compute in float32. "auto" is mixed on an accelerator.
     random_state : int
@@ -83,7 +87,7 @@ def backbone_classifier(
     inputs = x = keras.Input(patch_shape, name="pixels")
     if shape != patch_shape:
         x = keras.layers.Resizing(*shape[:2], dtype="float32", name="resize")(x)
-    for layer in augmentation.layers(seeds[1]) if augmentation else ():
+    for layer in (*([stain] if stain else ()), *(augmentation.layers(seeds[1]) if augmentation else ())):
         x = layer(x)
     x = backbone(scale_input(x, name))  # (batch, h, w, channels)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)

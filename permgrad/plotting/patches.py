@@ -94,7 +94,7 @@ def plot_heat(images: np.ndarray, heat: np.ndarray, titles: Sequence[str], rows:
     titles : sequence of str
         One for each patch.
     rows : mapping of str to sequence of int
-        Name of the line → its patches.
+        Name of the line → its patches; a line without any says so.
     """
     widest = max(1, *(len(line) for line in rows.values()))
     figure = new_figure((2.3 * widest + 0.9, 1.4 * len(rows)))
@@ -104,6 +104,8 @@ def plot_heat(images: np.ndarray, heat: np.ndarray, titles: Sequence[str], rows:
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         line[0].set_ylabel(literal(name), fontsize=9)
+        if not len(places):
+            line[0].text(0.5, 0.5, "none", ha="center", va="center", transform=line[0].transAxes, fontsize=9)
         for left, right, place in zip(line[::2], line[1::2], places, strict=False):
             left.imshow(images[place])
             left.set_title(literal(titles[place]), fontsize=8, loc="left")

@@ -6,6 +6,7 @@ Rows stay as they are stored until their batch is put together; it alone is dens
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ BLOCK_ROWS = 256
 BUFFER_ROWS = 16_384
 """Rows of a file that are held at a time, still sparse, and mixed before they are dealt out."""
 PREDICTED_ROWS = 1024
+BLOCK_NUMBERS = 2**24
+"""Numbers, zeros included, of the rows that are looked at together: 128 MB where they are made dense, float64."""
 
 
 def is_dense(X: Any) -> bool:
@@ -34,13 +37,32 @@ def dense(rows: Any) -> np.ndarray:
     return np.asarray(rows.toarray() if sparse.issparse(rows) else rows, np.float32)
 
 
+def row_blocks(X: Any) -> Iterator[tuple[int, Any]]:
+    """Yield the first row's number and the rows, a block at a time, as they are stored."""
+    n = min(BUFFER_ROWS, max(1, BLOCK_NUMBERS // max(1, X.shape[1])))
+    for start in range(0, X.shape[0], n):
+        yield start, X[start : start + n]
+
+
 def moments(X: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance (ddof 0) of each column, (n_features,) float64, from one reading, block by block."""
     scaler = StandardScaler(with_mean=False)  # which takes sparse blocks as they are
-    for start in range(0, X.shape[0], BUFFER_ROWS):
-        block = X[start : start + BUFFER_ROWS]
+    for _, block in row_blocks(X):
         scaler.partial_fit(block.astype(np.float64))
     return scaler.mean_, scaler.var_
+
+
+def ranges(X: Any) -> np.ndarray:
+    """Return the lowest and the highest value of each column, (n_features, 2) float64, block by block.
+
+    Of a sparse matrix as a whole, SciPy would make a copy by column.
+    """
+    found = np.full((X.shape[1], 2), (np.inf, -np.inf))
+    for _, block in row_blocks(X):
+        low, high = (np.ravel(dense(end)) for end in (block.min(axis=0), block.max(axis=0)))
+        np.minimum(found[:, 0], low, out=found[:, 0])
+        np.maximum(found[:, 1], high, out=found[:, 1])
+    return found
 
 
 def buffered_rows(X: Any) -> int:

@@ -40,6 +40,7 @@ class Recipe(Settings):
     image_size: Annotated[int, Field(ge=32)] | None
     dropout: Fraction
     augmentation: Changed
+    normalised_stain: bool
     epochs: Count
     batch_size: Count
     learning_rate: Positive
@@ -74,6 +75,7 @@ class Recipe(Settings):
             image_size=self.image_size,
             dropout=self.dropout,
             augmentation=pg.Augmentation(**self.augmentation.model_dump()),
+            stain=pg.ReinhardNormalization() if self.normalised_stain else None,
             precision=precision,
             random_state=random_state,
         )

@@ -31,6 +31,7 @@ from permgrad.estimators.saving import versions
 from permgrad.patches.heat import notable_patches, patch_heat
 from permgrad.patches.predicting import write_submission
 from permgrad.training.config import choose_precision
+from studies.histopathology.forest import forest_probability
 from studies.histopathology.grid import search
 from studies.histopathology.pictures import check_pictures, pictures
 from studies.histopathology.recipes import Recipe
@@ -206,10 +207,12 @@ def cross_validate(
         for name, recipe in recipes.items():
             trainings[name].append(trainer.train(recipe, part, keep=True))
 
-        def described(rows: Rows = (train, evaluated)) -> list[tuple[np.ndarray, np.ndarray]]:
-            return [(statistics()[each], patches.y[each]) for each in rows]
+        def forest(train: np.ndarray = train, evaluated: np.ndarray = evaluated) -> np.ndarray:
+            known = (statistics()[train], patches.y[train])
+            return forest_probability(known, statistics()[evaluated], settings.forest_trees, trainer.random_state)
 
-        forests.append(trainer.forest(i, described, settings.forest_trees))
+        name = f"forests/{settings.forest_trees}_trees_fold_{i}"
+        forests.append(trainer.classify(name, patches.y[evaluated], forest))
     return trainings, forests
 
 

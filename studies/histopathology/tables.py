@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -22,11 +22,13 @@ NAMES = {"small CNN": "small CNN", "best": "the grid's best"}
 EIGHT = ", eight-fold"
 LEAST_AUC = 0.85
 MOST_MINUTES = 60
+Said = dict[str, list[np.ndarray]]
+"""A model's name → its probabilities for each fold's patches, by a network that was not trained on them."""
 
 
 def tables(settings: PatchSettings, results: Results) -> dict[str, pd.DataFrame]:
     """Return every table by its name."""
-    summary, pairs = folds(results)
+    summary, pairs = folds(results.check.train.y, results.fold_rows, out_of_fold(results), _pairs())
     return {
         **check_tables(results.check),
         "comparison": comparison(results),
@@ -126,17 +128,30 @@ def ensembles(results: Results) -> pd.DataFrame:
     return beside(results, {"it, eight-fold": mean_probability(results.longer, 8), **means})
 
 
-def out_of_fold(results: Results) -> dict[str, list[np.ndarray]]:
-    """Return what each model says of each fold's patches: name → probabilities by fold."""
-    said: dict[str, list[np.ndarray]] = {}
+def out_of_fold(results: Results) -> Said:
+    """Return what each model says of each fold's patches."""
+    said: Said = {}
     for name, trainings in results.folds.items():
         said[NAMES[name]] = [mean_probability(each) for each in trainings]
         said[f"{NAMES[name]}{EIGHT}"] = [mean_probability(each, 8) for each in trainings]
     return {**said, FOREST: [np.array(each["probabilities"]) for each in results.forests]}
 
 
-def folds(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
+def folds(
+    y: np.ndarray, rows: Sequence[np.ndarray], said: Said, pairs: Sequence[tuple[str, str]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the models' AUC over folds, and their differences.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_patches,)
+        0 or 1.
+    rows : sequence of ndarray
+        Which patches each fold evaluates on.
+    said : dict of str to list of ndarray
+        What each model says of them.
+    pairs : sequence of (str, str)
+        Models that are compared.
 
     Returns
     -------
@@ -146,11 +161,10 @@ def folds(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     pairs : DataFrame
         See `permgrad.compare_models`.
     """
-    y, rows, said = results.check.train.y, results.fold_rows, out_of_fold(results)
     scores = {
         name: [auc_interval(y[at], p).auc for at, p in zip(rows, each, strict=True)] for name, each in said.items()
     }
-    compared = pg.compare_models(scores, test_share=1 / len(rows), bounds=(0, 1), pairs=_pairs())
+    compared = pg.compare_models(scores, test_share=1 / len(rows), bounds=(0, 1), pairs=pairs)
     order = np.concatenate(rows)
     summary = compared.summary.rename(columns={"model": "name", "mean": "auc"}).drop(columns="splits")
     summary["lowest"] = [min(scores[name]) for name in summary["name"]]

@@ -25,7 +25,7 @@ from permgrad.files import new_file
 from permgrad.patches.predicting import predict_logits
 from permgrad.patches.reading import N_SYMMETRIES
 from permgrad.patches.training import PREDICTED_BATCHES
-from studies.histopathology.forest import colour_texture, forest_probability
+from studies.histopathology.forest import colour_texture
 from studies.histopathology.recipes import Recipe
 from studies.kit import Workspace
 from studies.kit.steps import timed
@@ -139,33 +139,47 @@ class Trainer:
         rounded = np.round(logits.astype(float), DIGITS).tolist()
         return {"ids": patches.ids, "logits": rounded, "images": logits.size, "seconds": seconds}
 
+    def embeddings(self, check: pg.PatchCheck, recipe: Recipe) -> np.ndarray:
+        """Return every patch's vector by the recipe's backbone, which is not trained; cached, as statistics are."""
+        key = recipe.key(check.sha256, self.random_state, weights_digest(recipe.weights))
+        return self._array(f"embeddings_{key}", lambda: self._embed(check.train, recipe))
+
+    def _embed(self, patches: pg.Patches, recipe: Recipe) -> np.ndarray:
+        model = pg.frozen_backbone(
+            recipe.backbone, weights=recipe.weights, patch_shape=patches.shape, image_size=recipe.image_size
+        )
+        return pg.embed_patches(model, patches, workers=self.workers)
+
     def statistics(self, check: pg.PatchCheck) -> np.ndarray:
         """Return every patch's statistics, see `colour_texture`; of many patches they take long: they are cached."""
-        path = self.workspace.out / "steps" / f"statistics_{check.sha256[:12]}.npy"
+        return self._array(f"statistics_{check.sha256[:12]}", lambda: colour_texture(check.train, self.workers))
+
+    def _array(self, name: str, work: Callable[[], np.ndarray]) -> np.ndarray:
+        path = self.workspace.out / "steps" / f"{name}.npy"
         if not path.is_file():
-            statistics = colour_texture(check.train, self.workers)
+            values = work()
             with new_file(path) as part, part.open("wb") as stream:
-                np.save(stream, statistics, allow_pickle=False)
+                np.save(stream, values, allow_pickle=False)
         with reading(path, "an array of the study", "remove it, and it is computed again"):
             return np.load(path, allow_pickle=False)
 
-    def forest(
-        self, fold: int, parts: Callable[[], list[tuple[np.ndarray, np.ndarray]]], n_trees: int
-    ) -> dict[str, Any]:
-        """Fit a forest on the first of two parts, (statistics, labels) each, and evaluate it on the second.
+    def classify(self, name: str, y: np.ndarray, classify: Callable[[], np.ndarray]) -> dict[str, Any]:
+        """Return what a classifier other than a network says: ``probabilities`` of patches of labels y, their ``auc``.
 
-        Returns
-        -------
-        dict
-            ``probabilities`` of the second part's patches, and their ``auc``.
+        Parameters
+        ----------
+        name : str
+            Of the step.
+        y : ndarray of shape (n_patches,)
+        classify : callable
+            Fits the classifier on other patches, and returns its probabilities.
         """
 
         def work() -> dict[str, Any]:
-            train, (statistics, y) = parts()
-            probabilities = forest_probability(train, statistics, n_trees, self.random_state)
+            probabilities = classify()
             return {"probabilities": probabilities.tolist(), "auc": float(roc_auc_score(y, probabilities))}
 
-        return self._step(f"forests/{n_trees}_trees_fold_{fold}", work)
+        return self._step(name, work)
 
     def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         result = self.workspace.step(name, partial(timed, work))

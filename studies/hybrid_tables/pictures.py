@@ -48,7 +48,7 @@ def published_pictures(result: DatasetResults) -> dict[str, Figure]:
     for formula, ranking in explained_rankings(result).items():
         figure = plotting.plot_ranking(ranking, top=TOP)
         weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in ranking.trusted_weights.items())
-        title = f"{result.label}, {formula} formula\nbranch weights: {weights}"
+        title = f"{result.label}, {formula} formula\nbranch weights: {weights or 'alike; the loss is that of guessing'}"
         figure.axes[0].set_title(literal(title), fontsize=11)
         figures[f"ranking_{result.name}_{formula}"] = figure
     layout = pg.FeatureLayout.from_dict(result.permgrad["layout"])

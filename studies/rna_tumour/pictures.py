@@ -27,10 +27,12 @@ def pictures(settings: Any, results: Results, tables: Any) -> dict[str, Figure]:
 
 
 def draw_weights(settings: Any, results: Results) -> Figure:
-    """Draw a histogram of sampled weights for each factor of the penalty, three in a row."""
+    """Draw a histogram of sampled weights for each factor of the penalty, up to three in a row."""
     n = len(settings.sweep.penalties)
-    figure = new_figure((9.0, 2.6 * -(-n // 3)))
-    grid = figure.subplots(-(-n // 3), 3, squeeze=False).ravel()
+    columns = min(n, 3)
+    rows = -(-n // columns)
+    figure = new_figure((3.0 * columns, 2.6 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, penalty in zip(grid, settings.sweep.penalties, strict=False):
         weights = results.steps[penalty_step(settings, penalty)]["weights"]
         axes.hist(weights["sample"], bins=60, color=colours(1)[0], log=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import permgrad as pg
 
@@ -17,10 +18,10 @@ def counts():
     return pg.toy.single_cells(500, 30, n_classes=2, n_markers=4, n_programs=1, program_size=5, fold=8)
 
 
-def written(path, cells, genes=slice(None)):
+def written(path, cells, genes=slice(None), form=sparse.csr_matrix):
     var = pd.DataFrame(index=list(np.array(cells.features)[genes]))
     obs = pd.DataFrame({"type": cells.y}, index=[str(i) for i in range(len(cells))])
-    anndata.AnnData(X=cells.X[:, genes], obs=obs, var=var).write_h5ad(path)
+    anndata.AnnData(X=form(cells.X[:, genes]), obs=obs, var=var).write_h5ad(path)
     return path
 
 
@@ -78,3 +79,20 @@ def test_variable_genes_are_of_any_file(counts, tmp_path):
     assert set(dull) <= set(train[0].features)
     assert 8 <= len(train[0].features) <= 8 + len(dull)
     assert (len(train[0]), len(test[0])) == pytest.approx((400, 100), abs=3)
+
+
+def test_rows_left_on_disk_and_rows_in_memory_give_the_same(counts, tmp_path):
+    """A matrix stored by column is read as a whole, one by row only where it is wanted: the same cells, bit by bit."""
+    from permgrad.cli.panel import _read
+
+    given = {"target": "type", "counts": True, "genes": 12, "include": ("x29",), "exclude": (), "random_state": 0}
+    forms = {"row": sparse.csr_matrix, "column": sparse.csc_matrix}
+    parts = {
+        name: [part for (part,) in _read((written(tmp_path / f"{name}.h5ad", counts, form=form),), given)]
+        for name, form in forms.items()
+    }
+    for left, whole in zip(parts["row"], parts["column"], strict=True):
+        assert left.features == whole.features
+        assert left.y.tolist() == whole.y.tolist()
+        assert sparse.issparse(left.X)
+        np.testing.assert_array_equal(left.X.toarray(), whole.X.toarray())

@@ -11,7 +11,7 @@ import permgrad as pg
 from permgrad.data.cells import Cells, cells_of, read_cells
 from permgrad.data.on_disk import SPAN, RowsOnDisk
 from permgrad.training import batches as batching
-from permgrad.training.batches import Batches, InOrder, mixed_order, moments
+from permgrad.training.batches import Batches, InOrder, mixed_order, moments, ranges
 
 anndata = pytest.importorskip("anndata")
 
@@ -148,13 +148,16 @@ def test_sparse_rows_stay_sparse_until_the_batch(counts):
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse", "backed"])
-def test_moments_are_those_of_the_whole(form, counts, monkeypatch):
-    monkeypatch.setattr(batching, "BUFFER_ROWS", 90)
+@pytest.mark.parametrize("limit", [("BUFFER_ROWS", 90), ("BLOCK_NUMBERS", 90 * 60)], ids=lambda limit: limit[0])
+def test_moments_and_ranges_are_those_of_the_whole(form, counts, monkeypatch, limit):
+    monkeypatch.setattr(batching, *limit)
     X = {"dense": counts.X.toarray(), "sparse": counts.X, "backed": RowsOnDisk(counts.X)}[form]
     mean, variance = moments(X)
     dense = counts.X.toarray().astype(float)
     np.testing.assert_allclose(mean, dense.mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(variance, dense.var(axis=0), rtol=1e-9)
+    assert [start for start, _ in batching.row_blocks(X)] == list(range(0, 700, 90))
+    np.testing.assert_array_equal(ranges(X), np.column_stack([dense.min(axis=0), dense.max(axis=0)]))
 
 
 class TestPreprocessing:
@@ -176,8 +179,32 @@ class TestPreprocessing:
         np.testing.assert_allclose(log_normalise(flat).X, expected, rtol=1e-5)
         with pytest.raises(pg.PermGradError, match="negative numbers"):
             log_normalise(Cells(-counts.X, counts.y, counts.features))
-        with pytest.raises(pg.PermGradError, match="on disk; normalise_file"):
-            log_normalise(Cells(RowsOnDisk(counts.X), counts.y, counts.features))
+
+    @pytest.mark.parametrize("form", ["csr", "dense"])
+    def test_rows_in_a_file_are_normalised_as_they_are_read(self, files, form, rng, monkeypatch):
+        """Bit by bit as in memory: by all genes of a cell, though few are looked at; and whatever is read at once."""
+        from permgrad.data import on_disk
+        from permgrad.data.preprocessing import log_normalise
+
+        monkeypatch.setattr(on_disk, "BLOCK_NUMBERS", 60 * 37)
+        expected = log_normalise(read_cells(files / f"{form}.h5ad", "kind"))
+        found = log_normalise(read_cells(files / f"{form}.h5ad", "kind", on_disk=True))
+        for rows in (np.arange(699), rng.permutation(699)[:300], np.arange(0)):
+            some, wanted = (each.take(rows).only(["x7", "x3"]) for each in (found, expected))
+            assert isinstance(some.X, RowsOnDisk)
+            read = some.in_memory()
+            assert sparse.issparse(read.X) == (form == "csr")
+            assert read.X.dtype == np.float32
+            np.testing.assert_array_equal(batching.dense(read.X), batching.dense(wanted.X))
+            assert read.y.tolist() == wanted.y.tolist()
+        assert expected.in_memory() is expected
+
+    def test_negative_numbers_of_a_file_are_found_when_read(self, counts):
+        from permgrad.data.preprocessing import log_normalise
+
+        cells = log_normalise(Cells(RowsOnDisk(-counts.X), counts.y, counts.features))
+        with pytest.raises(pg.PermGradError, match="negative numbers"):
+            cells.in_memory()
 
     def test_a_file_is_normalised_chunk_by_chunk(self, files, tmp_path):
         from permgrad.data.preprocessing import log_normalise, normalise_file
@@ -192,21 +219,41 @@ class TestPreprocessing:
             normalise_file(files / "dense.h5ad", tmp_path / "no.h5ad")
         assert not (tmp_path / "no.h5ad").exists()
 
-    def test_genes_that_vary_are_scanpys(self, counts):
+    def test_genes_that_vary_are_scanpys(self, counts, monkeypatch):
         import scanpy
 
+        from permgrad.data import preprocessing
         from permgrad.data.preprocessing import log_normalise, variable_genes
 
         cells = log_normalise(counts)
         data = anndata.AnnData(cells.X.copy(), var=pd.DataFrame(index=list(cells.features)))
         data.uns["log1p"] = {"base": None}
-        scanpy.pp.highly_variable_genes(data, n_top_genes=20)
-        assert variable_genes(cells, 20) == data.var_names[data.var["highly_variable"]].tolist()
+        scanpy.pp.highly_variable_genes(data, n_top_genes=14)
+        assert variable_genes(cells, 14) == data.var_names[data.var["highly_variable"]].tolist()
         assert variable_genes(cells, 60) == list(cells.features)
         some = np.sort(np.random.default_rng(1).choice(700, 300, replace=False))
         assert variable_genes(cells, 20, max_rows=300, random_state=1) == variable_genes(cells.take(some), 20)
-        on_disk = Cells(RowsOnDisk(cells.X), cells.y, cells.features)
-        assert variable_genes(on_disk, 20) == variable_genes(cells, 20)
+        found = preprocessing._standardised_dispersion(*preprocessing._count_moments(cells.X))
+        np.testing.assert_allclose(found, data.var["dispersions_norm"], rtol=1e-4, atol=1e-5)
+        monkeypatch.setattr(preprocessing, "CHUNK_ROWS", 90)
+        for X in (RowsOnDisk(cells.X), cells.X.toarray(), RowsOnDisk(cells.X.toarray())):
+            assert variable_genes(Cells(X, cells.y, cells.features), 20) == variable_genes(cells, 20)
+
+    def test_genes_that_never_vary_are_none_of_them(self):
+        """Of three that do, eight are asked for; scanpy warns, and returns the three."""
+        import scanpy
+
+        from permgrad.data.preprocessing import variable_genes
+
+        X = np.zeros((50, 10), np.float32)
+        X[:, :3] = np.log1p(np.random.default_rng(0).poisson(3, (50, 3)))
+        cells = Cells(X, np.repeat("a", 50), tuple(f"g{i}" for i in range(10)))
+        data = anndata.AnnData(X.copy(), var=pd.DataFrame(index=list(cells.features)))
+        data.uns["log1p"] = {"base": None}
+        with pytest.warns(UserWarning, match="n_top_genes"):
+            scanpy.pp.highly_variable_genes(data, n_top_genes=8)
+        found = variable_genes(cells, 8)
+        assert found == data.var_names[data.var["highly_variable"]].tolist() == ["g0", "g1", "g2"]
 
 
 def test_planted_cells():

@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator
 
 import permgrad as pg
 from permgrad.data.on_disk import RowsOnDisk
-from permgrad.evaluation import _panel_columns
 from permgrad.evaluation._panel_columns import class_means, correlations, second_moments, without_redundant
+from permgrad.training import batches
 
 
 class ByDifference(BaseEstimator):
@@ -125,7 +125,7 @@ def test_moments_in_blocks(rng, monkeypatch):
     """Against NumPy's own, of dense, sparse and stored rows, also where the mean is large beside the spread."""
     X = rng.normal(size=(57, 6)) * [1, 2, 3, 0, 1, 1] + [0, 1, 1000, 5, 0, 0]
     y = rng.choice(["u", "v", "w"], 57)
-    monkeypatch.setattr(_panel_columns, "BUFFER_ROWS", 10)
+    monkeypatch.setattr(batches, "BUFFER_ROWS", 10)
     for rows in (X, sparse.csr_matrix(X), RowsOnDisk(X)):
         mean, covariance = second_moments(rows)
         np.testing.assert_allclose(mean, X.mean(axis=0), rtol=1e-5)

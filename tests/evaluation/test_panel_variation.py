@@ -54,6 +54,15 @@ def test_all_columns_keep_all(parts):
     assert every.by_chance == pytest.approx(1)
 
 
+def test_of_many_columns_those_that_vary_most_count(parts):
+    """Noise varies least: the thirty columns of the programs are left, and the panel's own."""
+    panel = ["g3", "g35"]
+    names = [name for i, name in enumerate(parts[0].features) if i < 30 or name in panel]
+    few = pg.panel_variation(panel, *parts, most_columns=30)
+    assert repr(few) == repr(pg.panel_variation(panel, *(part.only(names) for part in parts)))
+    assert repr(few) != repr(pg.panel_variation(panel, *parts))
+
+
 def test_what_cannot_be_measured(parts):
     train, test = parts
     with pytest.raises(pg.PermGradError, match="no such gene: 'z'"):

@@ -183,6 +183,14 @@ def test_shape_and_number_types(pixels, tmp_path):
     np.testing.assert_allclose(loaded.predict(whole, verbose=0), logits, atol=1e-6)
 
 
+def test_stain_is_normalised_first(pixels):
+    stain = pg.ReinhardNormalization()
+    normalised = np.asarray(stain(pixels))
+    assert np.abs(normalised - pixels).max() > 1
+    expected = build().predict(normalised, verbose=0)
+    np.testing.assert_allclose(build(stain=stain).predict(pixels, verbose=0), expected, atol=1e-5)
+
+
 def test_small_cnn_by_hand(pixels):
     """The first block as it is written: a convolution of every second pixel, the maximum of four, BatchNorm, ReLU."""
     model = build(random_state=3)

@@ -332,10 +332,11 @@ def test_patches_in_a_grid(some_patches):
 def test_heat_beside_patches(some_patches):
     heat = np.zeros((5, 24, 24), np.float32)
     heat[1, 3, 3] = 1
-    lines = {"surest": [0, 1], "most mistaken": [4]}
+    lines = {"surest": [0, 1], "most mistaken": [4], "most doubtful": []}
     figure = plotting.plot_heat(some_patches, heat, [f"{i / 10:.1f}" for i in range(5)], lines)
     assert {"surest", "most mistaken", "0.0", "0.1", "0.4", "Grad-CAM"} <= set(texts(figure))
     assert texts(figure).count("no heat") == 2  # of patches 0 and 4
+    assert texts(figure).count("none") == 1
     assert_nothing_cut_off(figure)
 
 

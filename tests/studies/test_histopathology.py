@@ -12,8 +12,9 @@ import pytest
 from optuna.trial import TrialState
 
 import permgrad as pg
+from permgrad.layers.temperature import fit_temperature
 from permgrad.patches.planted import write_planted_patches
-from studies.histopathology import forest, grid, results, settings, study, tables
+from studies.histopathology import forest, grid, results, settings, study, tables, validation
 from studies.histopathology.trainings import Part, Trainer
 
 pytestmark = pytest.mark.xdist_group("histopathology")
@@ -298,7 +299,7 @@ def test_tables_by_hand(drawn):
     assert ensembles.loc["every backbone and it", "auc"] == pytest.approx(mean)
     eight = (1 / (1 + np.exp(-np.array(drawn.longer["logits"])))).mean(axis=1)
     assert ensembles.loc["it, eight-fold", "auc"] == pytest.approx(pg.auc_interval(y, eight).auc)
-    summary, pairs = tables.folds(drawn)
+    summary, pairs = (tables.tables(read(), drawn)[name] for name in ("folds", "fold_differences"))
     logits = [np.array(each["logits"])[:, 0] for each in drawn.folds["small CNN"]]
     aucs = [pg.auc_interval(drawn.check.train.y[at], x).auc for at, x in zip(drawn.fold_rows, logits, strict=True)]
     small = summary.set_index("name").loc["small CNN"]
@@ -368,3 +369,48 @@ def test_patches_for_evaluation_have_no_say(part, tmp_path):
         weights.append(trainer.load(key).get_weights())
     for a, b in zip(*weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_calibration_by_hand(rng):
+    """Each fold's temperature is that of the others: too bold by half, the last fold too shy."""
+    y = rng.integers(2, size=600)
+    rows = [np.arange(0, 200), np.arange(200, 400), np.arange(400, 600)]
+    logits = (2 * y - 1 + rng.normal(size=600)) * np.repeat([4.0, 4.0, 1.0], 200)
+    said = [1 / (1 + np.exp(-logits[at])) for at in rows]
+    found = validation.calibration(y, rows, {"bold": said}).iloc[0]
+    others = [np.r_[200:600], np.r_[0:200, 400:600], np.r_[0:400]]
+    positive = 1 / (1 + np.exp(-logits))
+    fitted = [fit_temperature(np.column_stack([1 - positive[at], positive[at]]), y[at]) for at in others]
+    assert found["temperature"] == pytest.approx(np.mean(fitted))
+    after = 1 / (1 + np.exp(-logits / np.repeat(fitted, 200)))
+    losses = [-np.mean(np.log(np.where(y == 1, p, 1 - p))) for p in (positive, after)]
+    assert (found["log_loss"], found["log_loss_after"]) == pytest.approx(losses)
+    errors = [pg.expected_calibration_error(y, np.column_stack([1 - p, p])) for p in (positive, after)]
+    assert (found["error"], found["error_after"]) == pytest.approx(errors)
+
+
+def test_areas_have_intervals_over_slides(check):
+    """Where slides are known: the bootstrap's, over all folds' patches at once; DeLong's otherwise."""
+    patches, rows = check.train, [np.arange(20), np.arange(20, 40)]
+    said = {"drawn": [np.linspace(0, 1, 20), np.linspace(1, 0, 20)]}
+    groups = np.array([f"slide {i % 8}" for i in range(40)])
+    for known in (None, groups):
+        found = validation.pooled_areas(replace(patches, groups=known), rows, said).iloc[0]
+        expected = pg.auc_interval(patches.y, np.concatenate(said["drawn"]), groups=known)
+        assert (found["auc"], found["low"], found["high"]) == pytest.approx(tuple(expected))
+
+
+@pytest.mark.slow
+def test_one_validation(directory, untrained, tmp_path):
+    """Of networks at their random weights; one of each fold's has the stain normalised. A second run trains nothing."""
+    given = read(f"data.directory='{directory}'", "baseline.backbone=SmallCNN")
+    workspace = validation.STUDY.workspace(tmp_path)
+    for _ in range(2):
+        done = validation.run(given, workspace)
+        assert len(untrained) == 4
+    small, stain = (done.said[name][0] for name in (validation.SMALL, validation.STAIN))
+    assert abs(small - stain).max() > 1e-4
+    text = " ".join(validation.STUDY.write_report(given, done, tmp_path).text().split())
+    assert "slides of the patches are not known" in text
+    assert "what random features are worth" in text
+    assert set(pd.read_csv(tmp_path / "calibration.csv")["name"]) == set(done.said)
