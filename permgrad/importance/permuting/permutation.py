@@ -19,6 +19,7 @@ from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
 from permgrad.importance.permuting._increases import Increases
+from permgrad.importance.permuting._independence import UNTOLD
 from permgrad.importance.permuting._measurement import Measurement
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR, AlikeRows
 from permgrad.importance.ranking import FeatureRanking
@@ -26,8 +27,6 @@ from permgrad.importance.ranking import FeatureRanking
 Via = Literal["tabular", "image", "both"]
 KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both": ["tabular", "image"]}
 """Which branches are permuted."""
-UNTOLD = 0.5
-"""Share of what a p-value tests that ties still to be learned may take off before they are said to be learned badly."""
 METHODS = {"tabular": "permutation", "image": "image_permutation", "both": "end_to_end"}
 """What a ranking is called, by the branches that are permuted."""
 
