@@ -319,6 +319,20 @@ def signs_with_a_margin(rng: Any, n: int) -> Any:
     return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
 
 
+def stripes(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.floor(X[:, 0] + 0.7 * X[:, 1]) % 2
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def three_signs(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.sign(X[:, 0] * X[:, 1] * X[:, 2])
+    X[:, 11] = known + 0.7 * rng.normal(size=n)
+    return X, known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
 def hill(rng: Any, n: int) -> Any:
     X = rng.normal(size=(n, 12))
     known = np.exp(-(X[:, 0] ** 2 + X[:, 1] ** 2))
@@ -341,12 +355,12 @@ TUNED: list[Design] = [
     *(independent, toeplitz, product, sine, fast_sine, heavy_tails, binary, weak_ties, category, one_factor),
     *(counts, maximum, three_classes, triple, switched_classes),
     *(radius, many_zeros, toeplitz_product),
-    *(band, middle_of_three, slopes_by_level, clusters),
+    *(band, middle_of_three, slopes_by_level, clusters, checkerboard),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
     *(ordered_levels, waiting_times, bent_product),
     *(saturation, season, detection_limit),
-    *(checkerboard, nearest_of_five, staircase, hinge_with_jump, two_way_table, signs_with_a_margin),
+    *(nearest_of_five, staircase, hinge_with_jump, two_way_table, signs_with_a_margin, stripes, three_signs),
     *(hill, growth),
 ]

@@ -5,7 +5,8 @@ that, do not move together. Both are learned on the test rows, from the other co
 forgiven as far as the other is free of the same. Where both miss the same, they do move together. So a column that is
 found so is tested again, by better learners that have no reason to err alike; rows whose predictions are in doubt count
 less; and what errors add still is told twice: by what is left in rows alike, which know nothing of a row's own noise,
-and by how much more errors add where half of the rows are all there is to learn from.
+and by how much more errors add where half of the rows are all there is to learn from. Where a regression has clearly
+missed something, nothing is found.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from permgrad.importance.permuting._halving import by_most_and_half
 from permgrad.importance.permuting._kernel import KernelRidge
 from permgrad.importance.permuting._ties import Features, folds_of, learned, standardised
+from permgrad.importance.permuting._unlearned import share_missed
 from permgrad.importance.permuting.conditional import told_by_most_and_half
 from permgrad.metrics.paired import mean_and_error, mean_p_value
 
@@ -50,6 +52,8 @@ N_ALIKE = 5
 BESIDE = 1.5
 """What errors are taken to add to a row's product, relative to what they add to that with rows alike, which are not at
 the same place."""
+MISSED = 0.05
+"""Share of what the output's regression leaves that two other columns may explain before nothing is found."""
 DOUBT = 0.05
 """Squared difference between predictions from most of the rows and from half, in units of the mean square that the
 former leave, at which a row counts half."""
@@ -111,7 +115,8 @@ def independence_p_value(
         One-sided.
     untold : float
         Share of the mean product that was taken off, both ways, for what the regressions have not learned of the
-        others; 0 where p would be above 0.05 without, or rows or groups are fewer than 50.
+        others; 1 where p is 1 since they missed too much. It is 0 where p would be above 0.05 without, or where rows or
+        groups are fewer than 50.
 
     Notes
     -----
@@ -138,6 +143,10 @@ def independence_p_value(
     falls from half to most of the rows as far as errors of both regressions agree, and is taken to fall 2.5 times as
     much again with any number of rows.
 
+    None of this sees a tie of which the regressions learn nothing, and which has steps closer than rows are. But where
+    two of the other columns still explain more than 5 % of what the output's regression leaves (and chance does not),
+    p is 1: the tie was missed. See `share_missed`.
+
     References
     ----------
     Shah & Peters, Annals of Statistics 48 (2020), generalised covariance measure; Lundborg, Kim, Shah & Samworth,
@@ -158,12 +167,14 @@ def independence_p_value(
     p = mean_p_value(products, weights, groups)
     if p > DOUBTFUL or len(others if groups is None else np.unique(groups)) < LEAST_UNITS:
         return p, 0.0
-    products, beside, by_half, trust = _products_by_most_and_half(others, own, values, random_state, groups)
+    products, beside, by_half, trust, missed = _products_by_most_and_half(others, own, values, random_state, groups)
     counted = trust if weights is None else trust * weights
     corrected = products - BESIDE * beside
     further = corrected - BEYOND * (by_half - products)
     before, after = (mean_and_error(each, counted, groups)[0] for each in (products, further))
     found = max(p, mean_p_value(products, counted, groups)) <= FOUND
+    if missed > MISSED:
+        return 1.0, float(found)
     taken_off = float(np.clip(1 - after / before, 0, 1)) if found else 0.0
     return max(p, *(mean_p_value(each, counted, groups) for each in (corrected, further))), taken_off
 
@@ -174,11 +185,11 @@ def _products_by_most_and_half(
     values: np.ndarray,
     random_state: int,
     groups: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return products of what is left of outputs and of targets, and weights of rows; each of shape (n_rows,).
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Return products of what is left of outputs and of targets, weights of rows, and what the outputs' fit missed.
 
-    The products: of each row; of its output with the targets of rows alike; of each row, where regressions learn from
-    half of the rows.
+    The products, each of shape (n_rows,): of each row; of its output with the targets of rows alike; of each row, where
+    regressions learn from half of the rows.
 
     What the others tell of the feature is learned from its values, and so is what they tell of the output: were the
     first a column to learn the target from, too, noise in the feature would be an error of both.
@@ -193,7 +204,8 @@ def _products_by_most_and_half(
     alike = kernel.nearest(others, folds_of(len(own), random_state + 1, groups, 10), N_ALIKE)
     by_most, by_half = (values - np.hstack(predicted) for predicted in zip(of_output, of_target, strict=True))
     beside = np.hstack([by_most[:, :n_outputs], by_most[alike, n_outputs:].mean(axis=1)])
-    return _products(by_most), _products(beside), _products(by_half), _trust(output, *of_output)
+    missed = share_missed(others, by_most[:, :n_outputs], groups)
+    return _products(by_most), _products(beside), _products(by_half), _trust(output, *of_output), missed
 
 
 def _trust(output: np.ndarray, by_most: np.ndarray, by_half: np.ndarray) -> np.ndarray:
