@@ -333,6 +333,43 @@ def three_signs(rng: Any, n: int) -> Any:
     return X, known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
 
 
+def disc(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = (X[:, 0] ** 2 + X[:, 1] ** 2 < 1.4).astype(float)
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def largest_of_three(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    largest = X[:, :3].argmax(axis=1)
+    X[:, 11] = np.array([0.0, 2.0, 1.0])[largest] + 0.6 * rng.normal(size=n)
+    y = np.array([1.5, 0.0, -1.0])[largest] + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n)
+    return X, y, 11, 3, {0, 1, 2, 3, 4}
+
+
+def steps_on_one_side(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.digitize(X[:, 0], [-1, 0, 1]) * (X[:, 4] > 0)
+    X[:, 11] = known + 0.6 * rng.normal(size=n)
+    said = 1.5 * known - 1.5 + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 2, 3, 4}
+
+
+def rounded_product(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.round(X[:, 0] * X[:, 1]).clip(-2, 2)
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def soft_difference(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.log1p(np.exp(2 * (X[:, 0] - X[:, 1])))
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
 def hill(rng: Any, n: int) -> Any:
     X = rng.normal(size=(n, 12))
     known = np.exp(-(X[:, 0] ** 2 + X[:, 1] ** 2))
@@ -355,12 +392,13 @@ TUNED: list[Design] = [
     *(independent, toeplitz, product, sine, fast_sine, heavy_tails, binary, weak_ties, category, one_factor),
     *(counts, maximum, three_classes, triple, switched_classes),
     *(radius, many_zeros, toeplitz_product),
-    *(band, middle_of_three, slopes_by_level, clusters, checkerboard),
+    *(band, middle_of_three, slopes_by_level, clusters),
+    *(checkerboard, nearest_of_five, staircase, signs_with_a_margin),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
     *(ordered_levels, waiting_times, bent_product),
     *(saturation, season, detection_limit),
-    *(nearest_of_five, staircase, hinge_with_jump, two_way_table, signs_with_a_margin, stripes, three_signs),
-    *(hill, growth),
+    *(hinge_with_jump, two_way_table, stripes, three_signs, hill, growth),
+    *(disc, largest_of_three, steps_on_one_side, rounded_product, soft_difference),
 ]

@@ -39,8 +39,9 @@ DOUBTFUL = 0.2
 """p-values up to this are tested again, which takes some five times as long."""
 FOUND = 0.05
 """Of p-values up to this, what was taken off is told."""
-UNTOLD = 0.5
-"""Share of what a p-value tests that ties still to be learned may take off before they are said to be learned badly."""
+UNTOLD = 0.3
+"""Share of what a p-value tests that ties still to be learned may take off before they are said to be learned badly,
+and as much again is taken off."""
 LEAST_UNITS = 50
 """Rows, or groups of rows, that can be halved."""
 BEYOND = 2.5
@@ -141,7 +142,8 @@ def independence_p_value(
     regressions add, though too low, since they are not at the row's place: 1.5 times that is taken off. The second p
     is of the weighted mean of what remains. The third p is of the same less what errors add still: the mean product
     falls from half to most of the rows as far as errors of both regressions agree, and is taken to fall 2.5 times as
-    much again with any number of rows.
+    much again with any number of rows. If all this is more than 0.3 of the mean product, ties are learned badly, and
+    the estimate is itself too low: as much again is taken off.
 
     None of this sees a tie of which the regressions learn nothing, and which has steps closer than rows are. But where
     two of the other columns still explain more than 5 % of what the output's regression leaves (and chance does not),
@@ -171,12 +173,13 @@ def independence_p_value(
     counted = trust if weights is None else trust * weights
     corrected = products - BESIDE * beside
     further = corrected - BEYOND * (by_half - products)
-    before, after = (mean_and_error(each, counted, groups)[0] for each in (products, further))
     found = max(p, mean_p_value(products, counted, groups)) <= FOUND
     if missed > MISSED:
         return 1.0, float(found)
-    taken_off = float(np.clip(1 - after / before, 0, 1)) if found else 0.0
-    return max(p, *(mean_p_value(each, counted, groups) for each in (corrected, further))), taken_off
+    before, after = (mean_and_error(each, counted, groups)[0] for each in (products, further))
+    taken_off = float(np.clip(1 - after / before, 0, 1)) if before > 0 else 0.0
+    asked = [corrected, further, *([2 * further - products] if taken_off > UNTOLD else [])]
+    return max(p, *(mean_p_value(each, counted, groups) for each in asked)), taken_off if found else 0.0
 
 
 def _products_by_most_and_half(

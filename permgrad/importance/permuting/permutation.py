@@ -141,9 +141,10 @@ def permutation_importance(
     columns; the alternative is that the network's use of the feature is related to the target. See
     `independence_p_value`: a t-test of products over rows, without random draws. It is valid for any network as far as
     ridge, kernel regression and trees can learn the dependence among columns from these rows, and as far as what is
-    left to learn shows in rows that are alike, or falls with the number of rows as usual. With few rows per column it may flag too many features;
-    `docs/evidence.md` has the figures. If a feature would be found (0.05), but more than half of what was found is
-    taken off for what is left to learn, a warning names it, and ``settings["untold"]`` has the share.
+    left to learn shows in rows that are alike, or falls with the number of rows as usual. With few rows per column it
+    may flag too many features; `docs/evidence.md` has the figures. If a feature would be found (0.05), but more than
+    0.3 of what was found is taken off for what is left to learn, a warning names it, and ``settings["untold"]`` has
+    the share.
 
     References
     ----------

@@ -133,12 +133,14 @@ def test_p_is_the_largest_of_three(rng, monkeypatch, left_by_half, largest):
     p, untold = independence_p_value(
         rng.normal(size=(n, 2)), rng.normal(size=(n, 1)), np.zeros((n, 0)), output, anchored, values[:, 1:], True, 0
     )
-    three = (first_p, second, third)
+    again = slow([2 * t - p for t, p in zip(third_products, products, strict=True)], weights)[1]
+    three = (first_p, second, max(third, again if after < 0.7 * before else 0))
     assert p == pytest.approx(max(three))
     assert np.argmax(three) == largest
     assert max(first_p, plain) <= 0.05
     assert untold == pytest.approx(np.clip(1 - after / before, 0, 1))
-    assert (untold > 0.5) == (largest == 2)
+    assert (untold > 0.3) == (largest == 2)
+    assert again > third
 
 
 def test_rows_beside_a_step_count_less(rng):
