@@ -54,7 +54,7 @@ BESIDE = 1.5
 """What errors are taken to add to a row's product, relative to what they add to that with rows alike, which are not at
 the same place."""
 MISSED = 0.05
-"""Share of what the output's regression leaves that two other columns may explain before nothing is found."""
+"""Share of what the output's regression leaves that two or three columns may explain before nothing is found."""
 DOUBT = 0.05
 """Squared difference between predictions from most of the rows and from half, in units of the mean square that the
 former leave, at which a row counts half."""
@@ -146,8 +146,8 @@ def independence_p_value(
     the estimate is itself too low: as much again is taken off.
 
     None of this sees a tie of which the regressions learn nothing, and which has steps closer than rows are. But where
-    two of the other columns still explain more than 5 % of what the output's regression leaves (and chance does not),
-    p is 1: the tie was missed. See `share_missed`.
+    two or three of the other columns still explain more than 5 % of what the output's regression leaves (and chance
+    does not), p is 1: the tie was missed. See `share_missed`.
 
     References
     ----------

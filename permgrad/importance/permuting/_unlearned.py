@@ -1,20 +1,23 @@
-"""Whether a regression has missed something: what it leaves still differs among cells of two columns."""
+"""Whether a regression has missed something: what it leaves still differs among cells of two columns, or of three."""
 
 from __future__ import annotations
+
+from itertools import combinations
+from math import comb
 
 import numpy as np
 from scipy.stats import chi2, rankdata
 
-CELLS = 6
-"""Along each column, of about as many rows."""
+CELLS = {2: 6, 3: 3}
+"""Along each of two columns, and of three; of about as many rows."""
 COLUMNS = 24
-"""The first ones: 300 cells' tables."""
+"""The first ones: 300 pairs, and 2,024 times three."""
 CHANCE = 0.001
 """Of finding anything where nothing was missed."""
 
 
 def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """Return the largest share of what a regression leaves that cells of two columns explain; 0 where it may be chance.
+    """Return the largest share of what a regression leaves that cells of two columns or three explain.
 
     Parameters
     ----------
@@ -25,26 +28,33 @@ def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = No
     groups : ndarray of shape (n_rows,), optional
         One row of each counts: what others of it leave is alike.
 
+    Returns
+    -------
+    float
+        0 where it may be chance.
+
     Notes
     -----
     With s the sum of what the rows of a cell leave, and q their sum of squares, the sum over cells of s²/q is about
     chi-squared, as many degrees of freedom as cells, where nothing was missed, even where the spread differs among
-    cells. The share is what it has beyond these, of the number of rows. Chance is Bonferroni's, over all pairs and
-    targets.
+    cells. The share is what it has beyond these, of the number of rows. Chance is Bonferroni's, over all that is looked
+    at.
     """
     if groups is not None:
         rows = np.unique(groups, return_index=True)[1]
         Z, rest = Z[rows], rest[rows]
-    Z, n = Z[:, :COLUMNS], len(Z)
-    cells = ((rankdata(Z, axis=0) - 0.5) / n * CELLS).astype(int)
-    pairs = [(first, second) for first in range(Z.shape[1]) for second in range(first)] or [(0, 0)]
-    largest, chance = 0.0, CHANCE / rest.shape[1] / len(pairs)
-    for target in rest.T:
-        for first, second in pairs:
-            cell = CELLS * cells[:, first] + cells[:, second]
-            sums, squares = np.bincount(cell, target), np.bincount(cell, target**2)
-            found = squares > 0
-            statistic, degrees = (sums[found] ** 2 / squares[found]).sum(), found.sum()
-            if chi2.sf(statistic, degrees) <= chance:
-                largest = max(largest, float(statistic - degrees) / n)
+    n, n_columns = Z[:, :COLUMNS].shape
+    height, largest = (rankdata(Z[:, :COLUMNS], axis=0) - 0.5) / n, 0.0
+    n_tables = rest.shape[1] * sum(comb(n_columns, min(together, n_columns)) for together in CELLS)
+    least = chi2.isf(CHANCE / n_tables, range(max(number**together for together, number in CELLS.items()) + 1))
+    for together, number in CELLS.items():
+        cells = (height * number).astype(int)
+        for columns in combinations(range(n_columns), min(together, n_columns)):
+            cell = cells[:, columns] @ number ** np.arange(len(columns))
+            for target in rest.T:
+                sums, squares = np.bincount(cell, target), np.bincount(cell, target**2)
+                found = squares > 0
+                statistic, degrees = (sums[found] ** 2 / squares[found]).sum(), int(found.sum())
+                if statistic > least[degrees]:
+                    largest = max(largest, float(statistic - degrees) / n)
     return largest

@@ -14,23 +14,25 @@ def checkerboard(X):
 
 
 def slow_share(Z, rest):
-    n, found = len(Z), [0.0]
-    cells = [[int((sum(z[other] < z[row] for other in range(n)) + 0.5) * 6 / n) for row in range(n)] for z in Z.T]
-    for first in range(Z.shape[1]):
-        for second in range(first):
-            statistic, inside = 0.0, {}
-            for row in range(n):
-                inside.setdefault((cells[first][row], cells[second][row]), []).append(rest[row, 0])
-            for left in inside.values():
-                statistic += sum(left) ** 2 / sum(each**2 for each in left)
-            if chi2.sf(statistic, len(inside)) <= 0.001 / (Z.shape[1] * (Z.shape[1] - 1) / 2):
-                found.append((statistic - len(inside)) / n)
+    n, d, found = len(Z), Z.shape[1], [0.0]
+    sets = [(6, a, b) for a in range(d) for b in range(a)] + [
+        (3, a, b, c) for a in range(d) for b in range(a) for c in range(b)
+    ]
+    for number, *columns in sets:
+        inside = {}
+        for row in range(n):
+            below = [sum(Z[other, column] < Z[row, column] for other in range(n)) for column in columns]
+            inside.setdefault(tuple(int((each + 0.5) * number / n) for each in below), []).append(rest[row, 0])
+        statistic = sum(sum(left) ** 2 / sum(each**2 for each in left) for left in inside.values())
+        if chi2.sf(statistic, len(inside)) <= 0.001 / len(sets):
+            found.append((statistic - len(inside)) / n)
     return max(found)
 
 
-def test_the_share_is_that_of_plain_loops(rng):
-    Z = rng.normal(size=(200, 3))
-    rest = 3 * Z[:, :1] * Z[:, 1:2] + rng.normal(size=(200, 1))
+@pytest.mark.parametrize("product_of", [2, 3])
+def test_the_share_is_that_of_plain_loops(product_of, rng):
+    Z = rng.normal(size=(200, 4))
+    rest = 3 * np.sign(Z[:, :product_of].prod(axis=1, keepdims=True)) + rng.normal(size=(200, 1))
     assert share_missed(Z, rest) == pytest.approx(slow_share(Z, rest))
     assert share_missed(Z, rest) > 0.1
 
