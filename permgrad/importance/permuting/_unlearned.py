@@ -35,10 +35,10 @@ def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = No
 
     Notes
     -----
-    With s the sum of what the rows of a cell leave, and q their sum of squares, the sum over cells of s²/q is about
-    chi-squared, as many degrees of freedom as cells, where nothing was missed, even where the spread differs among
-    cells. The share is what it has beyond these, of the number of rows. Chance is Bonferroni's, over all that is looked
-    at.
+    With s the sum of what a cell's rows leave, and q the sum of their squares, or of as many rows' in the mean over all
+    if that is more, the sum over cells of s²/q is chi-squared at most, as many degrees of freedom as cells, where
+    nothing was missed; about so even where the spread differs among cells, and where few rows leave much. The share is
+    what it has beyond these, of the number of rows. Chance is Bonferroni's, over all that is looked at.
     """
     if groups is not None:
         rows = np.unique(groups, return_index=True)[1]
@@ -51,10 +51,11 @@ def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = No
         cells = (height * number).astype(int)
         for columns in combinations(range(n_columns), min(together, n_columns)):
             cell = cells[:, columns] @ number ** np.arange(len(columns))
+            sizes = np.bincount(cell)
+            degrees = np.count_nonzero(sizes)
             for target in rest.T:
-                sums, squares = np.bincount(cell, target), np.bincount(cell, target**2)
-                found = squares > 0
-                statistic, degrees = (sums[found] ** 2 / squares[found]).sum(), int(found.sum())
+                squares = np.maximum(np.bincount(cell, target**2), sizes * (target**2).mean())
+                statistic = (np.bincount(cell, target) ** 2 / np.maximum(squares, 1e-30)).sum()
                 if statistic > least[degrees]:
                     largest = max(largest, float(statistic - degrees) / n)
     return largest
