@@ -393,12 +393,12 @@ TUNED: list[Design] = [
     *(counts, maximum, three_classes, triple, switched_classes),
     *(radius, many_zeros, toeplitz_product),
     *(band, middle_of_three, slopes_by_level, clusters),
-    *(checkerboard, nearest_of_five, staircase, signs_with_a_margin, three_signs),
+    *(checkerboard, nearest_of_five, staircase, signs_with_a_margin, three_signs, stripes),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
     *(ordered_levels, waiting_times, bent_product),
     *(saturation, season, detection_limit),
-    *(hinge_with_jump, two_way_table, stripes, hill, growth),
+    *(hinge_with_jump, two_way_table, hill, growth),
     *(disc, largest_of_three, steps_on_one_side, rounded_product, soft_difference),
 ]
