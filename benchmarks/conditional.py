@@ -4,7 +4,8 @@
 
 Each design has a null column: given the others, it tells nothing about the target, though it is tied to columns that
 matter, and a network trained on 1,000 rows leans on it. Its share with p <= 0.05 should be 0.05 at most. A weak column
-tells a little: its share is the power. Both are printed with exact 95 % intervals. Five networks a design
+tells a little: its share is the power. Both are printed with exact 95 % intervals, and how many columns the page warns
+of, since their ties were learned badly: of those flagged, and of the others. Five networks a design
 (scikit-learn's MLP of 32 and 16 units), which take turns on fresh test tables; a weak column is asked in every third.
 ``--peers`` asks hidimstat's conditional importance and leave-one-covariate-out instead, of the same networks and tables
 (see `conditional_peers`). ``--first`` asks the first of the two tests alone, to show what the second one is for.
@@ -30,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks import conditional_peers as peers
 from benchmarks.conditional_designs import JUDGED, TUNED, Design
 from permgrad.importance.permuting import _independence
-from permgrad.importance.permuting._independence import anchor_rows, independence_p_value
+from permgrad.importance.permuting._independence import UNTOLD, anchor_rows, independence_p_value
 from permgrad.importance.permuting.conditional import AlikeRows
 
 TRAIN_ROWS, N_NETWORKS = 1000, 5
@@ -64,8 +65,8 @@ def answer(fitted: Any, rows: np.ndarray) -> np.ndarray:
     return fitted.predict_proba(rows) if hasattr(fitted, "predict_proba") else fitted.predict(rows)[:, None]
 
 
-def p_value(fitted: Any, X: np.ndarray, y: np.ndarray, columns: Any, seed: int) -> float:
-    """Return the conditional p-value of a feature, as `permgrad.permutation_importance` does."""
+def p_value(fitted: Any, X: np.ndarray, y: np.ndarray, columns: Any, seed: int) -> tuple[float, float]:
+    """Return the conditional p-value of a feature, and what is untold, as `permgrad.permutation_importance` does."""
     columns = np.atleast_1d(columns)
     alike = AlikeRows(X, seed)
     own = alike.own(columns)
@@ -80,15 +81,15 @@ def p_value(fitted: Any, X: np.ndarray, y: np.ndarray, columns: Any, seed: int) 
     if output.shape[1] == 2:
         output, asked, truth = output[:, 1:], asked[:, :, 1:], truth[:, 1:]
     others, expected = alike.others(columns), alike.expected(columns)
-    return independence_p_value(others, own, expected, output, asked, truth, classes, seed)[0]
+    return independence_p_value(others, own, expected, output, asked, truth, classes, seed)
 
 
 def levels(design: Design, n_rows: int, n_tables: int, with_peers: bool = False) -> None:
     """Print how often the null and the weak column are flagged: by us, or by each of the peers."""
     networks = [network(design, number) for number in range(N_NETWORKS)]
     others = [peers.Peers(fitted, *training_rows(design, number)) for number, fitted in enumerate(networks)]
-    null: list[list[float]] = []
-    weak: list[list[float]] = []
+    null: list[Any] = []
+    weak: list[Any] = []
     for table in range(n_tables):
         X, y, null_at, weak_at, _ = design(np.random.default_rng([table, n_rows, 5]), n_rows)
         turn = table % N_NETWORKS
@@ -96,8 +97,11 @@ def levels(design: Design, n_rows: int, n_tables: int, with_peers: bool = False)
             if with_peers:
                 found.append(others[turn].p_values(X, y, columns, table))
             elif found is null or table % 3 == 0:
-                found.append([p_value(networks[turn], X, y, columns, table)])
-    pairs = zip(_flagged(null), _flagged(weak), strict=True)
+                found.append(p_value(networks[turn], X, y, columns, table))
+    shown = [each if with_peers else [[p] for p, _ in each] for each in (null, weak)]
+    pairs = [*zip(*(_flagged(each) for each in shown), strict=True)]
+    if not with_peers:
+        pairs.append((_warned(null), _warned(weak)))
     cells = " | ".join(cell for pair in pairs for cell in pair)
     print(f"| {design.__name__} | {n_rows} | {cells} | {len(null)}, {len(weak)} |", flush=True)
 
@@ -107,6 +111,13 @@ def _flagged(p_values: list[list[float]]) -> list[str]:
     flagged, n = (np.array(p_values) <= LEVEL).sum(axis=0), len(p_values)
     ends = [binomtest(int(times), n).proportion_ci() for times in flagged]
     return [f"{times / n:.2f} ({end.low:.2f} to {end.high:.2f})" for times, end in zip(flagged, ends, strict=True)]
+
+
+def _warned(tested: list[tuple[float, float]]) -> str:
+    """Count the columns that the page warns of: among those flagged, and among the others."""
+    p, untold = np.array(tested).T
+    flagged, warned = p <= LEVEL, untold > UNTOLD
+    return f"{(warned & flagged).sum()} of {flagged.sum()}, {(warned & ~flagged).sum()} of {(~flagged).sum()}"
 
 
 def discoveries(design: Design, n_rows: int, n_tables: int, methods: str) -> None:
@@ -120,7 +131,7 @@ def discoveries(design: Design, n_rows: int, n_tables: int, methods: str) -> Non
         true = np.array([int(columns[0]) in relevant for columns in features])
         kept = {"knockoffs": peers.kept_by_knockoffs(X, y, features, FDR, table)}
         if networks:
-            p = [p_value(networks[table % N_NETWORKS], X, y, columns, table) for columns in features]
+            p = [p_value(networks[table % N_NETWORKS], X, y, columns, table)[0] for columns in features]
             kept = {method: false_discovery_control(p, method=method) <= FDR for method in ("bh", "by")} | kept
         for method, which in kept.items():
             false = (which & ~true).sum() / max(1, which.sum())

@@ -271,6 +271,119 @@ def band(rng: Any, n: int) -> Any:
     return X, 2.0 * within + X[:, 1] + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
 
 
+def checkerboard(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = (np.floor(X[:, 0] / 0.9) + np.floor(X[:, 1] / 0.9)) % 2
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def nearest_of_five(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    angles = 2 * np.pi * np.arange(5) / 5
+    nearest = (X[:, :2] @ np.stack([np.cos(angles), np.sin(angles)])).argmax(axis=1)
+    X[:, 11] = np.array([0.0, 2.0, 1.0, 3.0, 0.5])[nearest] + 0.6 * rng.normal(size=n)
+    said = np.array([2.0, -1.5, 0.5, -0.5, 1.0])[nearest] + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
+
+
+def staircase(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.round((X[:, 0] + X[:, 1]) / 1.2)
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 1.2 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def hinge_with_jump(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.where(X[:, 0] > 0.5, 1.5 + X[:, 0] - 0.5, 0.3 * X[:, 1])
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def two_way_table(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, :2] = rng.integers(0, 5, size=(n, 2))
+    cells = np.random.default_rng(0).normal(size=(5, 5))
+    known = cells[X[:, 0].astype(int), X[:, 1].astype(int)]
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def signs_with_a_margin(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    between = X[:, 0] * X[:, 1]
+    known = np.where(np.abs(between) > 0.1, np.sign(between), 0.0)
+    X[:, 11] = known + 0.5 * rng.normal(size=n) > 0
+    said = 1.5 * known + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
+
+
+def stripes(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.floor(X[:, 0] + 0.7 * X[:, 1]) % 2
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def three_signs(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.sign(X[:, 0] * X[:, 1] * X[:, 2])
+    X[:, 11] = known + 0.7 * rng.normal(size=n)
+    return X, known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
+def disc(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = (X[:, 0] ** 2 + X[:, 1] ** 2 < 1.4).astype(float)
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def largest_of_three(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    largest = X[:, :3].argmax(axis=1)
+    X[:, 11] = np.array([0.0, 2.0, 1.0])[largest] + 0.6 * rng.normal(size=n)
+    y = np.array([1.5, 0.0, -1.0])[largest] + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n)
+    return X, y, 11, 3, {0, 1, 2, 3, 4}
+
+
+def steps_on_one_side(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.digitize(X[:, 0], [-1, 0, 1]) * (X[:, 4] > 0)
+    X[:, 11] = known + 0.6 * rng.normal(size=n)
+    said = 1.5 * known - 1.5 + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 2, 3, 4}
+
+
+def rounded_product(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.round(X[:, 0] * X[:, 1]).clip(-2, 2)
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def soft_difference(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.log1p(np.exp(2 * (X[:, 0] - X[:, 1])))
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def hill(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.exp(-(X[:, 0] ** 2 + X[:, 1] ** 2))
+    X[:, 11] = known + 0.2 * rng.normal(size=n)
+    return X, 3 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def growth(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = ndtr(X[:, 0] * (1 + 0.8 * X[:, 1])) + 0.5 * X[:, 4]
+    X[:, 11] = known + 0.3 * rng.normal(size=n)
+    return X, 2.5 * known + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 3, 4}
+
+
 def _base(X: np.ndarray) -> np.ndarray:
     return X[:, :3] @ [1.5, 1.2, 1.0]
 
@@ -279,10 +392,13 @@ TUNED: list[Design] = [
     *(independent, toeplitz, product, sine, fast_sine, heavy_tails, binary, weak_ties, category, one_factor),
     *(counts, maximum, three_classes, triple, switched_classes),
     *(radius, many_zeros, toeplitz_product),
+    *(band, middle_of_three, slopes_by_level, clusters),
+    *(checkerboard, nearest_of_five, staircase, signs_with_a_margin, three_signs, stripes),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
     *(ordered_levels, waiting_times, bent_product),
-    *(middle_of_three, slopes_by_level),
-    *(saturation, season, detection_limit, clusters, band),
+    *(saturation, season, detection_limit),
+    *(hinge_with_jump, two_way_table, hill, growth),
+    *(disc, largest_of_three, steps_on_one_side, rounded_product, soft_difference),
 ]

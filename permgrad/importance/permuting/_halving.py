@@ -28,6 +28,7 @@ def by_most_and_half(
     groups: np.ndarray | None = None,
     Z_by_half: np.ndarray | None = None,
     *,
+    kernel: KernelRidge | None = None,
     with_trees: bool = False,
     undersmoothed: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +43,8 @@ def by_most_and_half(
         Of rows that are predicted by other groups' alone.
     Z_by_half : ndarray of shape (n_rows, n_columns), optional
         The same columns where some were themselves learned from half of the rows.
+    kernel : KernelRidge, optional
+        Of these columns, targets and groups; fitted here where none is given.
     with_trees : bool
         Trees take longer than both others.
     undersmoothed : bool
@@ -60,8 +63,7 @@ def by_most_and_half(
     `cross_predicted`; kernel: see `KernelRidge`; trees: scikit-learn's.
     """
     tenths, fifths, halves = (folds_of(len(Z), random_state, groups, n_folds) for n_folds in (10, 5, 2))
-    kernel = KernelRidge(Z, targets, random_state, groups)
-
+    kernel = kernel or KernelRidge(Z, targets, random_state, groups)
     share = UNDERSMOOTHED if undersmoothed else 1.0
 
     def predictions(Z: np.ndarray, fold: np.ndarray, of_kernel: np.ndarray) -> np.ndarray:

@@ -4,7 +4,9 @@ If it does not, then the target less what the other columns tell of it, and the 
 that, do not move together. Both are learned on the test rows, from the other columns; the errors of one are
 forgiven as far as the other is free of the same. Where both miss the same, they do move together. So a column that is
 found so is tested again, by better learners that have no reason to err alike; rows whose predictions are in doubt count
-less; and what errors add still is told by how much more they add where half of the rows are all there is to learn from.
+less; and what errors add still is told twice: by what is left in rows alike, which know nothing of a row's own noise,
+and by how much more errors add where half of the rows are all there is to learn from. Where a regression has clearly
+missed something, nothing is found.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from permgrad.importance.permuting._halving import by_most_and_half
+from permgrad.importance.permuting._kernel import KernelRidge
 from permgrad.importance.permuting._ties import Features, folds_of, learned, standardised
+from permgrad.importance.permuting._unlearned import share_missed
 from permgrad.importance.permuting.conditional import told_by_most_and_half
 from permgrad.metrics.paired import mean_and_error, mean_p_value
 
@@ -35,12 +39,22 @@ DOUBTFUL = 0.2
 """p-values up to this are tested again, which takes some five times as long."""
 FOUND = 0.05
 """Of p-values up to this, what was taken off is told."""
+UNTOLD = 0.3
+"""Share of what a p-value tests that ties still to be learned may take off before they are said to be learned badly,
+and as much again is taken off."""
 LEAST_UNITS = 50
 """Rows, or groups of rows, that can be halved."""
 BEYOND = 2.5
 """What errors are taken to add still, with most of the rows, relative to what they add more with half of them: it is
 1 / (1.8^(4/7) - 1) where their product falls with n^(-4/7), as the best rate is for functions of three columns with two
 derivatives."""
+N_ALIKE = 5
+"""Rows whose targets' errors stand for a row's own: fewer are nearer, and noisier."""
+BESIDE = 1.5
+"""What errors are taken to add to a row's product, relative to what they add to that with rows alike, which are not at
+the same place."""
+MISSED = 0.05
+"""Share of what the output's regression leaves that two or three columns may explain before nothing is found."""
 DOUBT = 0.05
 """Squared difference between predictions from most of the rows and from half, in units of the mean square that the
 former leave, at which a row counts half."""
@@ -101,8 +115,9 @@ def independence_p_value(
     p : float
         One-sided.
     untold : float
-        Share of the mean product that was taken off, for what the regressions have not learned of the others; 0 where
-        p would be above 0.05 without, or rows or groups are fewer than 50.
+        Share of the mean product that was taken off, both ways, for what the regressions have not learned of the
+        others; 1 where p is 1 since they missed too much. It is 0 where p would be above 0.05 without, or where rows or
+        groups are fewer than 50.
 
     Notes
     -----
@@ -119,17 +134,29 @@ def independence_p_value(
     Y's if that learned from the expectation, too. Y's regression has a tenth of the penalty: what penalties smooth
     away of f and of Y is alike, and noise of two regressions is not. A row counts the less, the more predictions of
     its f from most of the rows and from half of them differ: where the others' tie to the feature has a step or an
-    edge, that is where both regressions miss the same. The second p is of the weighted mean product. The third
-    is of the same less what errors add still: the mean product falls from half to most of the rows as far as
-    errors of both regressions agree, and is taken to fall 2.5 times as much again with any number of rows.
+    edge, that is where both regressions miss the same.
+
+    What is left of a row's target is its noise and the regression's error. What is left of the five rows nearest to it
+    is the error alone, in the mean, if they are near in the columns on which the feature depends: their noise has
+    nothing to do with the row's. So the product of ``f - E[f | Z]`` with their mean estimates what errors of both
+    regressions add, though too low, since they are not at the row's place: 1.5 times that is taken off. The second p
+    is of the weighted mean of what remains. The third p is of the same less what errors add still: the mean product
+    falls from half to most of the rows as far as errors of both regressions agree, and is taken to fall 2.5 times as
+    much again with any number of rows. If all this is more than 0.3 of the mean product, ties are learned badly, and
+    the estimate is itself too low: as much again is taken off.
+
+    None of this sees a tie of which the regressions learn nothing, and which has steps closer than rows are. But where
+    two or three of the other columns still explain more than 5 % of what the output's regression leaves (and chance
+    does not), p is 1: the tie was missed. See `share_missed`.
 
     References
     ----------
     Shah & Peters, Annals of Statistics 48 (2020), generalised covariance measure; Lundborg, Kim, Shah & Samworth,
     Annals of Statistics 52 (2024), whose direction is learned: here it is the network. Weights that depend on the other
     columns: Scheidegger, Hörrmann & Bühlmann, JMLR 23 (2022). Regressions that share no noise and are undersmoothed:
-    McClean, Balakrishnan, Kennedy & Wasserman, arXiv:2403.15175 (2024). Errors from two sizes of sample: Cattaneo,
-    Crump & Jansson, JASA 108 (2013), generalised jackknife.
+    McClean, Balakrishnan, Kennedy & Wasserman, arXiv:2403.15175 (2024). Errors from what is left in other rows, an
+    influence function of second order: Liu, Mukherjee & Robins, Statistical Science 35 (2020). Errors from two sizes of
+    sample: Cattaneo, Crump & Jansson, JASA 108 (2013), generalised jackknife.
     """
     low, middle, high = anchored
     if not np.ptp(output - middle, axis=0).any():
@@ -142,13 +169,17 @@ def independence_p_value(
     p = mean_p_value(products, weights, groups)
     if p > DOUBTFUL or len(others if groups is None else np.unique(groups)) < LEAST_UNITS:
         return p, 0.0
-    products, by_half, trust = _products_by_most_and_half(others, own, values, random_state, groups)
+    products, beside, by_half, trust, missed = _products_by_most_and_half(others, own, values, random_state, groups)
     counted = trust if weights is None else trust * weights
-    corrected = products - BEYOND * (by_half - products)
-    p = max(p, mean_p_value(products, counted, groups))
-    before, after = (mean_and_error(each, counted, groups)[0] for each in (products, corrected))
-    taken_off = float(np.clip(1 - after / before, 0, 1)) if p <= FOUND else 0.0
-    return max(p, mean_p_value(corrected, counted, groups)), taken_off
+    corrected = products - BESIDE * beside
+    further = corrected - BEYOND * (by_half - products)
+    found = max(p, mean_p_value(products, counted, groups)) <= FOUND
+    if missed > MISSED:
+        return 1.0, float(found)
+    before, after = (mean_and_error(each, counted, groups)[0] for each in (products, further))
+    taken_off = float(np.clip(1 - after / before, 0, 1)) if before > 0 else 0.0
+    asked = [corrected, further, *([2 * further - products] if taken_off > UNTOLD else [])]
+    return max(p, *(mean_p_value(each, counted, groups) for each in asked)), taken_off if found else 0.0
 
 
 def _products_by_most_and_half(
@@ -157,22 +188,27 @@ def _products_by_most_and_half(
     values: np.ndarray,
     random_state: int,
     groups: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows' products where regressions learn from most of the rows, and from half; and weights of rows.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Return products of what is left of outputs and of targets, weights of rows, and what the outputs' fit missed.
+
+    The products, each of shape (n_rows,): of each row; of its output with the targets of rows alike; of each row, where
+    regressions learn from half of the rows.
 
     What the others tell of the feature is learned from its values, and so is what they tell of the output: were the
     first a column to learn the target from, too, noise in the feature would be an error of both.
     """
     n_outputs = values.shape[1] // 2
     output, target = values[:, :n_outputs], values[:, n_outputs:]
-    told = [standardised(each) for each in told_by_most_and_half(others, own, random_state, groups)]
+    kernel = KernelRidge(others, own.astype(float), random_state, groups)
+    told = [standardised(each) for each in told_by_most_and_half(others, own, random_state, groups, kernel)]
     informed, informed_by_half = (np.hstack([each, others]) for each in told)
     of_output = by_most_and_half(informed, output, random_state + 1, groups, informed_by_half)
     of_target = by_most_and_half(others, target, random_state + 1, groups, undersmoothed=True)
-    products, by_half = (
-        _products(values - np.hstack(predicted)) for predicted in zip(of_output, of_target, strict=True)
-    )
-    return products, by_half, _trust(output, *of_output)
+    alike = kernel.nearest(others, folds_of(len(own), random_state + 1, groups, 10), N_ALIKE)
+    by_most, by_half = (values - np.hstack(predicted) for predicted in zip(of_output, of_target, strict=True))
+    beside = np.hstack([by_most[:, :n_outputs], by_most[alike, n_outputs:].mean(axis=1)])
+    missed = share_missed(others, by_most[:, :n_outputs], groups)
+    return _products(by_most), _products(beside), _products(by_half), _trust(output, *of_output), missed
 
 
 def _trust(output: np.ndarray, by_most: np.ndarray, by_half: np.ndarray) -> np.ndarray:

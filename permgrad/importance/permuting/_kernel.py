@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.spatial import cKDTree
 
 from permgrad.importance.permuting._ties import normal_scores, standardised
 
@@ -23,6 +24,10 @@ LEAST = 1e-5
 ROWS_FOR_SCALES = 500
 ROWS_TO_LEARN = 2000
 """At most, drawn at random: the work grows with their cube."""
+LEAST_TO_BE_NEAR = 0.2
+"""Share of the largest squared scale, below which a column does not decide which rows are near."""
+MOST_TO_BE_NEAR = 8
+"""Columns that decide it: among more, no row is near."""
 COARSE = np.array([1e-2, 1e-1, 1.0, 10.0])
 PENALTIES = np.array([3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 10.0])
 """Variance of the noise, relative to the kernel's; the coarse ones while scales are learned."""
@@ -85,6 +90,27 @@ class KernelRidge:
                 alpha = cho_solve(factor, targets[np.ix_(rows, those)] - mean[those])
                 predicted[np.ix_(asked, those)] = mean[those] + across @ alpha
         return predicted
+
+    def nearest(self, Z: np.ndarray, fold: np.ndarray, n_nearest: int) -> np.ndarray:
+        """Return the rows of other folds that are nearest to each row in the columns that matter most.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_rows, n_columns)
+        fold : ndarray of shape (n_rows,), int
+        n_nearest : int
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_nearest), int
+        """
+        largest = np.argsort(-self.scales, kind="stable")[:MOST_TO_BE_NEAR]
+        deciding = largest[self.scales[largest] ** 2 >= LEAST_TO_BE_NEAR * self.scales.max() ** 2]
+        A, found = _inputs(Z)[:, deciding] * self.scales[deciding], np.empty((len(Z), n_nearest), int)
+        for number in np.unique(fold):
+            others, asked = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            found[asked] = others[cKDTree(A[others]).query(A[asked], range(1, n_nearest + 1))[1]]
+        return found
 
 
 def _inputs(Z: np.ndarray) -> np.ndarray:

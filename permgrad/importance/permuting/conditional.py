@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from permgrad.errors import PermGradError
 from permgrad.importance.permuting._halving import by_most_and_half
+from permgrad.importance.permuting._kernel import KernelRidge
 from permgrad.importance.permuting._ties import cross_predicted, folds_of
 
 ROWS_PER_BIN = 10
@@ -111,7 +112,7 @@ class AlikeRows:
 
 
 def told_by_most_and_half(
-    others: np.ndarray, own: np.ndarray, random_state: int, groups: np.ndarray | None
+    others: np.ndarray, own: np.ndarray, random_state: int, groups: np.ndarray | None, kernel: KernelRidge | None = None
 ) -> list[np.ndarray]:
     """Predict a feature and its spread as `AlikeRows.expected` does, by better learners, at some three times the price.
 
@@ -120,13 +121,15 @@ def told_by_most_and_half(
     others, own : ndarray of shape (n_rows, n_columns)
     random_state : int
     groups : ndarray of shape (n_rows,), optional
+    kernel : KernelRidge, optional
+        Of the same.
 
     Returns
     -------
     by_most, by_half : ndarray of shape (n_rows, at most 3)
         See `by_most_and_half`; of the spread there is one prediction.
     """
-    by_most, by_half = by_most_and_half(others, own.astype(float), random_state, groups, with_trees=True)
+    by_most, by_half = by_most_and_half(others, own.astype(float), random_state, groups, kernel=kernel, with_trees=True)
     spread = _worthwhile(others, np.abs(own - by_most), random_state)
     also = [] if spread is None else [spread]
     return _main_directions(np.hstack([by_most, *also]), np.hstack([by_half, *also]))

@@ -19,6 +19,7 @@ from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
 from permgrad.importance.permuting._increases import Increases
+from permgrad.importance.permuting._independence import UNTOLD
 from permgrad.importance.permuting._measurement import Measurement
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR, AlikeRows
 from permgrad.importance.ranking import FeatureRanking
@@ -26,8 +27,6 @@ from permgrad.importance.ranking import FeatureRanking
 Via = Literal["tabular", "image", "both"]
 KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both": ["tabular", "image"]}
 """Which branches are permuted."""
-UNTOLD = 0.5
-"""Share of what a p-value tests that ties still to be learned may take off before they are said to be learned badly."""
 METHODS = {"tabular": "permutation", "image": "image_permutation", "both": "end_to_end"}
 """What a ranking is called, by the branches that are permuted."""
 
@@ -142,9 +141,10 @@ def permutation_importance(
     columns; the alternative is that the network's use of the feature is related to the target. See
     `independence_p_value`: a t-test of products over rows, without random draws. It is valid for any network as far as
     ridge, kernel regression and trees can learn the dependence among columns from these rows, and as far as what is
-    left to learn falls with the number of rows as usual. With few rows per column it may flag too many features;
-    `docs/evidence.md` has the figures. If a feature would be found (0.05), but more than half of what was found is
-    taken off for what is left to learn, a warning names it, and ``settings["untold"]`` has the share.
+    left to learn shows in rows that are alike, or falls with the number of rows as usual. With few rows per column it
+    may flag too many features; `docs/evidence.md` has the figures. If a feature would be found (0.05), but more than
+    0.3 of what was found is taken off for what is left to learn, a warning names it, and ``settings["untold"]`` has
+    the share.
 
     References
     ----------

@@ -77,6 +77,20 @@ def test_scales_find_the_columns_that_count_and_a_product_of_three_is_learned(rn
     assert np.corrcoef(by_ridge[:, 0], T[:, 0])[0, 1] < 0.7
 
 
+def test_the_nearest_rows_are_those_of_other_folds_by_the_columns_that_count(rng):
+    X, fold = rng.normal(size=(60, 4)), folds_of(60, 0, np.repeat(np.arange(20), 3))
+    kernel = KernelRidge(X, X[:, :1] * X[:, 1:2], 0)
+    kernel.scales = np.array([1.0, 0.5, 0.4, 0, 0, 0.45, 0, 0])  # of the columns, and of their steep copies
+    A = _kernel._inputs(X)[:, [0, 1, 5]] * [1.0, 0.5, 0.45]
+    found = kernel.nearest(X, fold, 3)
+    for row in range(60):
+        far = [(np.linalg.norm(A[row] - A[other]), other) for other in range(60) if fold[other] != fold[row]]
+        assert found[row].tolist() == [other for _, other in sorted(far)[:3]]
+    assert kernel.nearest(X, fold, 1).tolist() == found[:, :1].tolist()
+    kernel.scales = np.array([1.0, 0, 0, 0, 0, 0, 0, 0])
+    assert (kernel.nearest(X, fold, 1) == kernel.nearest(X[:, [0, 3, 2, 1]], fold, 1)).all()
+
+
 def test_of_a_group_one_row_tells_scales(rng):
     groups = np.repeat(np.arange(5), 4)
     rows = _kernel._unrelated(20, rng, groups)
