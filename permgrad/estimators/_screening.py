@@ -1,10 +1,11 @@
 """Which columns of a table to look at, where rows are few for its width: those without which less can be predicted.
 
 A small network with stochastic gates finds a set of columns that suffices. It is trained again on those of them whose
-permutation makes its loss worse, until none is left out any more. Columns that such a set predicts, such as a sum of
-some of them, are kept with it. Then the network is trained on all other columns: as long as they still tell something
-of the target, what they open is kept too. So a column that says again what others say is kept, and one that says
-nothing is not.
+permutation makes its loss worse, until none is left out any more. What it leaves unexplained is tested for columns and
+pairs of columns that it missed, and these are kept as well. Columns that such a set
+predicts, such as a sum of some of them, are kept with it. Then the network is trained on all other columns: as long as
+they still tell something of the target, what they open is kept too. So a column that says again what others say is
+kept, and one that says nothing is not.
 
 Among the columns that are kept, those that the others can replace are told apart: `SwapNoise` makes the network use
 them all, since it predicts better than one that relies on a few, and a ranking then shows them all.
@@ -13,7 +14,7 @@ them all, since it predicts better than one that relies on a few, and a ranking 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from sklearn.linear_model import RidgeCV
 from tqdm.auto import tqdm
 
 from permgrad.backend import keras, released_graphs
+from permgrad.estimators._unexplained import unexplained, waves
 from permgrad.layers.selectors import HALF_GATE
 from permgrad.layers.temperature import fit_temperature
 from permgrad.models.screening import build_screen, embedding
@@ -36,7 +38,7 @@ STEPS, STEPS_PER_CHECK = 600, 50
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 3e-2
 PENALTY = 6.0
 """Over the number of training rows: what an open gate costs, about what noise can save in the loss by chance."""
-MOST_ROUNDS, MOST_REFINEMENTS = 5, 4
+MOST_ROUNDS, MOST_REFINEMENTS, MOST_ADDITIONS = 5, 4, 3
 MOST_PERMUTED, REPEATS = 100, 5
 TOLERANCE = 0.01
 """Loss that leaving features out may cost."""
@@ -81,6 +83,8 @@ class _Run:
         By how many of its standard errors an open feature's permutation makes the loss worse; 0 of a closed one.
     losses : ndarray of shape (n_rows,)
         Of the deciding rows, at the best look at them.
+    residuals : ndarray of shape (n_training_rows + n_rows, n_outputs)
+        What is left of all rows' target, then.
     learned : bool
         Whether it is better than knowing nothing.
     """
@@ -88,6 +92,7 @@ class _Run:
     open: np.ndarray
     rises: np.ndarray
     losses: np.ndarray
+    residuals: np.ndarray
     learned: bool
 
 
@@ -133,17 +138,17 @@ def relevant_features(
     with released_graphs(), tqdm(desc="screening", unit="training", disable=not verbose) as progress:
         screen = _Screen(train, deciding, owners, numbers, task, random_state)
         screen.done = progress.update
-        run = screen.train(np.ones(int(owners.max()) + 1, bool))
-        if not run.learned or not run.open.any():
+        kept = screen.sufficient().open
+        if not kept.any():
             return None
-        kept = screen.with_repeats(screen.refined(run))
+        kept = screen.with_repeats(kept)
         for _ in range(MOST_ROUNDS):
             if kept.all():
                 break
             run = screen.train(~kept)
             if not run.learned or not run.open.any():
                 break
-            kept = kept | screen.with_repeats(screen.refined(run))
+            kept = kept | screen.with_repeats(screen.refined(run).open)
         else:
             kept = np.ones_like(kept)  # what is left still tells something
         return Screened(kept, screen.redundant(kept))
@@ -182,24 +187,47 @@ class _Screen:
         self.n_columns = len(owners)
         bins = (self.X.shape[1] - len(owners)) // max(1, len(numbers))
         self.owners = np.concatenate([owners, np.repeat(owners[numbers], bins)])
-        self.nothing = self._losses(self._prior(n_outputs))
+        self.waves = waves(np.concatenate([self.X, self.rows])[:, : self.n_columns], owners)
+        self.prior = self._prior(n_outputs)
+        none, output = np.zeros(int(owners.max()) + 1), np.tile(self.prior, (len(y) + len(target), 1))
+        self.nothing = _Run(none > 0, none, self._losses(output[len(y) :]), self._residuals(output), False)
 
-    def train(self, allowed: np.ndarray) -> _Run:
-        """Train from the start, all features that are not allowed closed for good."""
+    def sufficient(self) -> _Run:
+        """Return a run whose open features suffice: tests find them, and networks what tests cannot see."""
+        run = self.nothing
+        for _ in range(MOST_ROUNDS):
+            run = self.with_missed(run)
+            if run.open.all():
+                break
+            more = self.train(~run.open, known=run)
+            if not more.learned or np.array_equal(more.open, run.open):
+                break
+            run = self.refined(more, known=run)
+        return run
+
+    def train(self, allowed: np.ndarray, known: _Run | None = None) -> _Run:
+        """Train from the start; known features are open, others that are not allowed closed, both for good.
+
+        What is learned must go beyond what is known.
+        """
+        known = known or self.nothing
         self.runs += 1
         self.done()
         self.model.set_weights(self.start)
         for variable, value in self.fresh:
             variable.assign(value)
-        self.gates.gate.assign(np.where(allowed, HALF_GATE, CLOSED).astype(np.float32))
+        gates = np.select([known.open, allowed], [-CLOSED, HALF_GATE], CLOSED)
+        self.gates.gate.assign(gates.astype(np.float32))
         batches = _Steps(self.X, self.y, batch_size=BATCH_SIZE, random_state=self.random_state + self.runs)
         best = _BestLook(self)
         self.model.fit(batches, epochs=STEPS // STEPS_PER_CHECK, shuffle=False, verbose=0, callbacks=[best])
-        gain = self.nothing - best.losses
+        gain = known.losses - best.losses
         learned = gain.mean() > LEAST_GAIN * gain.std() / np.sqrt(len(gain))
-        is_open = allowed & (keras.ops.convert_to_numpy(self.gates.gate) > 0)
+        is_open = known.open | allowed & (keras.ops.convert_to_numpy(self.gates.gate) > 0)
         self.model.set_weights(best.weights)
-        return _Run(is_open, self._rises(is_open, best.losses), best.losses, bool(learned))
+        rises = self._rises(is_open, best.losses)
+        output = [self.model.predict(part, batch_size=EMBEDDED_ROWS, verbose=0) for part in (self.X, self.rows)]
+        return _Run(is_open, rises, best.losses, self._residuals(np.concatenate(output)), bool(learned))
 
     def _rises(self, candidates: np.ndarray, losses: np.ndarray) -> np.ndarray:
         """Return by how many standard errors the permutation of each of some features makes the loss worse."""
@@ -217,21 +245,35 @@ class _Screen:
             rises[feature] = rise.mean() / max(1e-30, rise.std() / np.sqrt(len(rise)))
         return rises
 
-    def refined(self, run: _Run) -> np.ndarray:
-        """Return the features that are left when the network is trained on those it needs, again and again.
+    def refined(self, run: _Run, known: _Run | None = None) -> _Run:
+        """Return a run whose open features are known, or left when the network is trained on those it needs.
 
         First those go that do no good at all, then those whose good cannot be told from chance; without them the loss
         must not be worse.
         """
+        known = known or self.nothing
         features, tried = run.open, run.open
         for needed, tolerance in [(0.0, TOLERANCE)] * MOST_REFINEMENTS + [(1.0, 0.0)] * MOST_REFINEMENTS:
-            fewer = features & (run.rises > needed)
+            fewer = known.open | features & (run.rises > needed)
             if not fewer.any() or np.array_equal(fewer, features) or np.array_equal(fewer, tried):
                 continue
-            again, tried = self.train(fewer), fewer
+            again, tried = self.train(fewer, known), fewer
             if again.learned and again.losses.mean() <= run.losses.mean() + tolerance:
                 features, run = fewer, again
-        return features
+        return replace(run, open=features)
+
+    def with_missed(self, run: _Run) -> _Run:
+        """Return features with those that a run's residuals depend on, and what such a network leaves, and so on."""
+        for _ in range(MOST_ADDITIONS):
+            missed = unexplained(run.residuals, self.waves, run.open)
+            if not missed.any():
+                break
+            found = run.open | missed
+            more = self.train(found)
+            if not more.learned:
+                break
+            run = replace(more, open=found)
+        return run
 
     def with_repeats(self, features: np.ndarray) -> np.ndarray:
         """Return these features, and all others that they predict: by a ridge regression on their columns and bins.
@@ -268,9 +310,16 @@ class _Screen:
 
     def _prior(self, n_outputs: int) -> np.ndarray:
         if not self.classification:
-            return np.zeros((len(self.target), 1))
-        shares = (np.bincount(self.y, minlength=n_outputs) + 0.5) / (len(self.y) + 0.5 * n_outputs)
-        return np.tile(shares, (len(self.target), 1))
+            return np.zeros(1)
+        return (np.bincount(self.y, minlength=n_outputs) + 0.5) / (len(self.y) + 0.5 * n_outputs)
+
+    def _residuals(self, output: np.ndarray) -> np.ndarray:
+        """Return what is left of all rows' target, first of training rows; of two classes, for the second alone."""
+        y = np.concatenate([self.y, self.target])
+        if not self.classification:
+            return y[:, None] - output
+        residuals = np.eye(len(self.prior))[y] - output
+        return residuals[:, 1:] if len(self.prior) == 2 else residuals
 
     def _losses(self, output: np.ndarray) -> np.ndarray:
         """Return each deciding row's loss, predictions drawn towards each other as far as helps: they are too bold."""
