@@ -1,11 +1,15 @@
 """Which columns of a table to look at, where rows are few for its width: those without which less can be predicted.
 
-A small network with stochastic gates finds a set of columns that suffices. It is trained again on those of them whose
-permutation makes its loss worse, until none is left out any more. What it leaves unexplained is tested for columns and
-pairs of columns that it missed, and these are kept as well. Columns that such a set
-predicts, such as a sum of some of them, are kept with it. Then the network is trained on all other columns: as long as
-they still tell something of the target, what they open is kept too. So a column that says again what others say is
-kept, and one that says nothing is not.
+First, columns and pairs of columns are tested: the target depends on them. A small network is trained on those found,
+and what it leaves unexplained is tested for more. Then it is given these and all others behind stochastic gates: where
+others lower its loss, such as three that tell something only together, it is trained again on those of them whose
+permutation makes its loss worse, until none is left out any more. Columns that such a set predicts, such as a sum of
+some of them, are kept with it. Last, the network is trained on all other columns alone: as long as they still tell
+something of the target, what they open is kept too. So a column that says again what others say is kept, and one that
+says nothing is not.
+
+Tests come first because a network with many columns of noise and few rows learns the rows by heart: it then misses a
+pair of columns that a test of this pair alone finds, and trained on all others it misses them again.
 
 Among the columns that are kept, those that the others can replace are told apart: `SwapNoise` makes the network use
 them all, since it predicts better than one that relies on a few, and a ranking then shows them all.
@@ -33,7 +37,7 @@ ROWS_PER_FEATURE = 20
 """Fewer training rows for each feature, and columns of noise cost a network more than looking for them."""
 LEAST_FEATURES, MOST_FEATURES, LEAST_ROWS = 8, 1000, 200
 """Of a wider table a training takes minutes; of fewer rows, gates open by chance."""
-BATCH_SIZE, EMBEDDED_ROWS = 256, 1024
+BATCH_SIZE, EMBEDDED_ROWS, TESTED_ROWS = 256, 1024, 4000
 STEPS, STEPS_PER_CHECK = 600, 50
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 3e-2
 PENALTY = 6.0
@@ -51,9 +55,9 @@ RIDGES = 10.0 ** np.arange(-1, 4)
 TINY_VARIANCE = 1e-6
 """Added to that of columns, so that copies can be told too."""
 LEAST_GAIN = 3.0
-"""Standard errors by which the loss must be below that of knowing nothing, on rows that decide."""
-CLOSED = -10.0
-"""Of a gate's mean: noise never opens it."""
+"""Standard errors by which the loss must be below that of what is known already, on rows that decide."""
+OPEN, CLOSED = 10.0, -10.0
+"""Of a gate's mean: noise never closes it, or never opens it."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,10 @@ class _Run:
         By how many of its standard errors an open feature's permutation makes the loss worse; 0 of a closed one.
     losses : ndarray of shape (n_rows,)
         Of the deciding rows, at the best look at them.
-    residuals : ndarray of shape (n_training_rows + n_rows, n_outputs)
-        What is left of all rows' target, then.
+    residuals : ndarray of shape (n_tested_rows, n_outputs)
+        What is left of the target of rows for tests, then.
     learned : bool
-        Whether it is better than knowing nothing.
+        Whether it is better than what was known before.
     """
 
     open: np.ndarray
@@ -187,10 +191,11 @@ class _Screen:
         self.n_columns = len(owners)
         bins = (self.X.shape[1] - len(owners)) // max(1, len(numbers))
         self.owners = np.concatenate([owners, np.repeat(owners[numbers], bins)])
-        self.waves = waves(np.concatenate([self.X, self.rows])[:, : self.n_columns], owners)
-        self.prior = self._prior(n_outputs)
-        none, output = np.zeros(int(owners.max()) + 1), np.tile(self.prior, (len(y) + len(target), 1))
-        self.nothing = _Run(none > 0, none, self._losses(output[len(y) :]), self._residuals(output), False)
+        tested = np.random.default_rng(random_state).permutation(len(y) + len(target))[:TESTED_ROWS]
+        self.tested = np.concatenate([self.X, self.rows])[tested]
+        self.tested_y = np.concatenate([y, target])[tested]
+        self.waves = waves(self.tested[:, : self.n_columns], owners)
+        self.nothing = self._knowing_nothing(n_outputs)
 
     def sufficient(self) -> _Run:
         """Return a run whose open features suffice: tests find them, and networks what tests cannot see."""
@@ -205,8 +210,20 @@ class _Screen:
             run = self.refined(more, known=run)
         return run
 
+    def with_missed(self, run: _Run) -> _Run:
+        """Return a run on the features of this one and on those that its residuals depend on, and so on."""
+        for _ in range(MOST_ADDITIONS):
+            missed = unexplained(run.residuals, self.waves, run.open)
+            if not missed.any():
+                break
+            more = self.train(run.open | missed)
+            if not more.learned:
+                break
+            run = replace(more, open=run.open | missed)
+        return run
+
     def train(self, allowed: np.ndarray, known: _Run | None = None) -> _Run:
-        """Train from the start; known features are open, others that are not allowed closed, both for good.
+        """Train from the start; a known run's features are open, others not allowed closed, both for good.
 
         What is learned must go beyond what is known.
         """
@@ -216,7 +233,7 @@ class _Screen:
         self.model.set_weights(self.start)
         for variable, value in self.fresh:
             variable.assign(value)
-        gates = np.select([known.open, allowed], [-CLOSED, HALF_GATE], CLOSED)
+        gates = np.select([known.open, allowed], [OPEN, HALF_GATE], CLOSED)
         self.gates.gate.assign(gates.astype(np.float32))
         batches = _Steps(self.X, self.y, batch_size=BATCH_SIZE, random_state=self.random_state + self.runs)
         best = _BestLook(self)
@@ -226,8 +243,8 @@ class _Screen:
         is_open = known.open | allowed & (keras.ops.convert_to_numpy(self.gates.gate) > 0)
         self.model.set_weights(best.weights)
         rises = self._rises(is_open, best.losses)
-        output = [self.model.predict(part, batch_size=EMBEDDED_ROWS, verbose=0) for part in (self.X, self.rows)]
-        return _Run(is_open, rises, best.losses, self._residuals(np.concatenate(output)), bool(learned))
+        residuals = self._residuals(self.model.predict(self.tested, batch_size=EMBEDDED_ROWS, verbose=0))
+        return _Run(is_open, rises, best.losses, residuals, bool(learned))
 
     def _rises(self, candidates: np.ndarray, losses: np.ndarray) -> np.ndarray:
         """Return by how many standard errors the permutation of each of some features makes the loss worse."""
@@ -251,29 +268,16 @@ class _Screen:
         First those go that do no good at all, then those whose good cannot be told from chance; without them the loss
         must not be worse.
         """
-        known = known or self.nothing
+        already = known.open if known else np.zeros_like(run.open)
         features, tried = run.open, run.open
         for needed, tolerance in [(0.0, TOLERANCE)] * MOST_REFINEMENTS + [(1.0, 0.0)] * MOST_REFINEMENTS:
-            fewer = known.open | features & (run.rises > needed)
+            fewer = already | features & (run.rises > needed)
             if not fewer.any() or np.array_equal(fewer, features) or np.array_equal(fewer, tried):
                 continue
             again, tried = self.train(fewer, known), fewer
             if again.learned and again.losses.mean() <= run.losses.mean() + tolerance:
                 features, run = fewer, again
         return replace(run, open=features)
-
-    def with_missed(self, run: _Run) -> _Run:
-        """Return features with those that a run's residuals depend on, and what such a network leaves, and so on."""
-        for _ in range(MOST_ADDITIONS):
-            missed = unexplained(run.residuals, self.waves, run.open)
-            if not missed.any():
-                break
-            found = run.open | missed
-            more = self.train(found)
-            if not more.learned:
-                break
-            run = replace(more, open=found)
-        return run
 
     def with_repeats(self, features: np.ndarray) -> np.ndarray:
         """Return these features, and all others that they predict: by a ridge regression on their columns and bins.
@@ -308,18 +312,20 @@ class _Screen:
             found[feature] = left <= 1 - REPLACEABLE
         return found
 
-    def _prior(self, n_outputs: int) -> np.ndarray:
-        if not self.classification:
-            return np.zeros(1)
-        return (np.bincount(self.y, minlength=n_outputs) + 0.5) / (len(self.y) + 0.5 * n_outputs)
+    def _knowing_nothing(self, n_outputs: int) -> _Run:
+        """Return what a network without features would say: of each row the mean, or the classes' shares."""
+        counts = np.bincount(self.y, minlength=n_outputs) + 0.5 if self.classification else None
+        prior = np.zeros(1) if counts is None else counts / counts.sum()
+        none = np.zeros(int(self.owners.max()) + 1)
+        losses = self._losses(np.tile(prior, (len(self.target), 1)))
+        return _Run(none > 0, none, losses, self._residuals(np.tile(prior, (len(self.tested), 1))), learned=False)
 
     def _residuals(self, output: np.ndarray) -> np.ndarray:
-        """Return what is left of all rows' target, first of training rows; of two classes, for the second alone."""
-        y = np.concatenate([self.y, self.target])
+        """Return what is left of the target of rows for tests; of two classes, for the second alone."""
         if not self.classification:
-            return y[:, None] - output
-        residuals = np.eye(len(self.prior))[y] - output
-        return residuals[:, 1:] if len(self.prior) == 2 else residuals
+            return self.tested_y[:, None] - output
+        residuals = np.eye(output.shape[1])[self.tested_y] - output
+        return residuals[:, 1:] if residuals.shape[1] == 2 else residuals
 
     def _losses(self, output: np.ndarray) -> np.ndarray:
         """Return each deciding row's loss, predictions drawn towards each other as far as helps: they are too bold."""
