@@ -33,10 +33,10 @@ from permgrad.layers.temperature import fit_temperature
 from permgrad.models.screening import build_screen, embedding
 from permgrad.training.batches import Batches
 
-ROWS_PER_FEATURE = 20
+ROWS_PER_FEATURE = 64
 """Fewer training rows for each feature, and columns of noise cost a network more than looking for them."""
-LEAST_FEATURES, MOST_FEATURES, LEAST_ROWS = 8, 1000, 200
-"""Of a wider table a training takes minutes; of fewer rows, gates open by chance."""
+LEAST_FEATURES, MOST_FEATURES, LEAST_ROWS, MOST_ROWS = 8, 1000, 200, 20_000
+"""Of a wider or longer table a training takes minutes, and much memory; of fewer rows, gates open by chance."""
 BATCH_SIZE, EMBEDDED_ROWS, TESTED_ROWS = 256, 1024, 4000
 STEPS, STEPS_PER_CHECK = 600, 50
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 3e-2
@@ -104,7 +104,7 @@ def worth_screening(n_rows: int, n_features: int) -> bool:
     """Tell whether a table has so few rows for its width that columns of noise would cost a network much."""
     return (
         LEAST_FEATURES <= n_features <= MOST_FEATURES
-        and n_rows >= LEAST_ROWS
+        and LEAST_ROWS <= n_rows <= MOST_ROWS
         and n_rows < ROWS_PER_FEATURE * n_features
     )
 

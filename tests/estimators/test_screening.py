@@ -19,11 +19,13 @@ from permgrad.training.batches import Batches
     ("n_rows", "n_features", "expected"),
     [
         (199, 12, False),
-        (139, 7, False),
-        (200, 10, False),  # 20 rows for each
-        (200, 11, True),
-        (2000, 100, False),
-        (1999, 100, True),
+        (220, 7, False),
+        (512, 8, False),  # 64 rows for each
+        (511, 8, True),
+        (6400, 100, False),
+        (6399, 100, True),
+        (20_000, 1000, True),
+        (20_001, 1000, False),
         (200, 1000, True),
         (200, 1001, False),
         (10**6, 10, False),
