@@ -86,11 +86,12 @@ def test_p_values_of_noise_are_not_too_small(varies, rng):
 
 
 def test_a_pair_is_what_two_features_say_beyond_their_sum(rng):
-    X = rng.random((400, 2))
+    """Of features that depend on each other, whose product says much of what each says alone."""
+    X = rng.random((400, 1)) + 0.3 * rng.random((400, 2))
     functions, noise = waves(X, np.arange(2)), rng.normal(size=400)
-    bent = np.cos(np.pi * X).sum(axis=1)
-    assert pair_p_value(noise + 3 * bent, *functions) > 0.01
-    assert pair_p_value(noise + 3 * np.cos(np.pi * X).prod(axis=1), *functions) < 1e-6
+    one, other = functions * np.sqrt(400)
+    assert pair_p_value(noise + 3 * (one[:, 1] - other[:, 1]) + 3 * one[:, 3], *functions) > 0.01
+    assert pair_p_value(noise + 3 * one[:, 1] * other[:, 1], *functions) < 1e-6
 
 
 def test_likely_pairs_are_those_of_the_largest_products(rng, monkeypatch):
