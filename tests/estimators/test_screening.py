@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ class Played:
 
     def __init__(self, *answers, tests=()):
         self.answers, self.tests, self.asked = list(answers), list(tests), []
-        self.nothing, self.waves = self._run({}, 1.0, False), None
+        self.nothing, self.waves, self.better = self._run({}, 1.0, False), None, True
 
     def __call__(self, *_):
         return self
@@ -120,14 +121,19 @@ class Played:
     def with_repeats(self, features):
         return features
 
+    def better_without_others(self, features):
+        self.asked.append("better?")
+        return self.better
+
     def redundant(self, features):
         return features & (np.arange(6) == 4)
 
 
-def screened_by(played, monkeypatch):
+def screened_by(played, monkeypatch, n_rows=119):
     monkeypatch.setattr(screening, "_Screen", played)
     monkeypatch.setattr(screening, "unexplained", played.unexplained)
-    return relevant_features((None, None), (None, None), np.arange(6), [], task="regression", random_state=0)
+    rows = np.zeros((n_rows, 6))
+    return relevant_features((rows, None), (None, None), np.arange(6), [], task="regression", random_state=0)
 
 
 NOTHING = ({}, 1.0, False)
@@ -225,6 +231,27 @@ def test_what_a_set_repeats_is_kept_with_it_and_not_looked_for_again(monkeypatch
     assert found is not None
     assert played.asked == ["012345", "02345|1", "0345", "03"]
     assert np.flatnonzero(found.relevant).tolist() == [1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("better", [False, True])
+def test_with_twenty_rows_a_feature_the_others_are_masked_only_if_this_is_better(better, monkeypatch):
+    for n_rows in (119, 120):
+        played = Played(({0: 3}, 0.5, True), NOTHING, NOTHING, tests=[[0]])
+        played.better = better
+        found = screened_by(played, monkeypatch, n_rows)
+        assert ("better?" in played.asked) == (n_rows == 120)
+        assert (found is None) == (n_rows == 120 and not better)
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.11, True), (0.09, False)])
+def test_better_is_a_standard_error(gain, expected):
+    """Of 100 rows whose gains have a standard deviation of 1."""
+    screen = object.__new__(screening._Screen)
+    none = np.zeros(3)
+    screen.nothing = screening._Run(none > 0, none, none, none, False)
+    losses = {3: gain + np.tile([-1.0, 1.0], 50), 1: np.zeros(100)}
+    screen.train = lambda allowed, known: replace(screen.nothing, losses=losses[int(known.open.sum())])
+    assert screen.better_without_others(np.arange(3) == 1) is expected
 
 
 def test_after_the_last_round_the_rest_is_kept(monkeypatch):
