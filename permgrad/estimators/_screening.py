@@ -1,10 +1,15 @@
 """Which columns of a table to look at, where rows are few for its width: those without which less can be predicted.
 
-A small network with stochastic gates finds a set of columns that suffices. It is trained again on those of them whose
+First, columns and pairs of columns are tested: the target depends on them. A small network is trained on those found,
+and what it leaves unexplained is tested for more. Then it is given these and all others behind stochastic gates: where
+others lower its loss, such as three that tell something only together, it is trained again on those of them whose
 permutation makes its loss worse, until none is left out any more. Columns that such a set predicts, such as a sum of
-some of them, are kept with it. Then the network is trained on all other columns: as long as they still tell something
-of the target, what they open is kept too. So a column that says again what others say is kept, and one that says
-nothing is not.
+some of them, are kept with it. Last, the network is trained on all other columns alone: as long as they still tell
+something of the target, what they open is kept too. So a column that says again what others say is kept, and one that
+says nothing is not.
+
+Tests come first because a network with many columns of noise and few rows learns the rows by heart: it then misses a
+pair of columns that a test of this pair alone finds, and trained on all others it misses them again.
 
 Among the columns that are kept, those that the others can replace are told apart: `SwapNoise` makes the network use
 them all, since it predicts better than one that relies on a few, and a ranking then shows them all.
@@ -13,7 +18,7 @@ them all, since it predicts better than one that relies on a few, and a ranking 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,21 +27,25 @@ from sklearn.linear_model import RidgeCV
 from tqdm.auto import tqdm
 
 from permgrad.backend import keras, released_graphs
+from permgrad.estimators._unexplained import unexplained, waves
 from permgrad.layers.selectors import HALF_GATE
 from permgrad.layers.temperature import fit_temperature
 from permgrad.models.screening import build_screen, embedding
 from permgrad.training.batches import Batches
 
-ROWS_PER_FEATURE = 20
-"""Fewer training rows for each feature, and columns of noise cost a network more than looking for them."""
-LEAST_FEATURES, MOST_FEATURES, LEAST_ROWS = 8, 1000, 200
-"""Of a wider table a training takes minutes; of fewer rows, gates open by chance."""
-BATCH_SIZE, EMBEDDED_ROWS = 256, 1024
+ROWS_PER_FEATURE = 64
+"""Fewer training rows for each feature, and columns of noise can cost a network more than looking for them."""
+FEW_ROWS_PER_FEATURE = 20
+"""Fewer, and they do; with more, columns are masked only where a network without them predicts better: by a standard
+error of the loss of rows that decide."""
+LEAST_FEATURES, MOST_FEATURES, LEAST_ROWS, MOST_ROWS = 8, 1000, 200, 20_000
+"""Of a wider or longer table a training takes minutes, and much memory; of fewer rows, gates open by chance."""
+BATCH_SIZE, EMBEDDED_ROWS, TESTED_ROWS = 256, 1024, 4000
 STEPS, STEPS_PER_CHECK = 600, 50
 LEARNING_RATE, WEIGHT_DECAY = 1e-2, 3e-2
 PENALTY = 6.0
 """Over the number of training rows: what an open gate costs, about what noise can save in the loss by chance."""
-MOST_ROUNDS, MOST_REFINEMENTS = 5, 4
+MOST_ROUNDS, MOST_REFINEMENTS, MOST_ADDITIONS = 5, 4, 3
 MOST_PERMUTED, REPEATS = 100, 5
 TOLERANCE = 0.01
 """Loss that leaving features out may cost."""
@@ -49,9 +58,9 @@ RIDGES = 10.0 ** np.arange(-1, 4)
 TINY_VARIANCE = 1e-6
 """Added to that of columns, so that copies can be told too."""
 LEAST_GAIN = 3.0
-"""Standard errors by which the loss must be below that of knowing nothing, on rows that decide."""
-CLOSED = -10.0
-"""Of a gate's mean: noise never opens it."""
+"""Standard errors by which the loss must be below that of what is known already, on rows that decide."""
+OPEN, CLOSED = 10.0, -10.0
+"""Of a gate's mean: noise never closes it, or never opens it."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +90,16 @@ class _Run:
         By how many of its standard errors an open feature's permutation makes the loss worse; 0 of a closed one.
     losses : ndarray of shape (n_rows,)
         Of the deciding rows, at the best look at them.
+    residuals : ndarray of shape (n_tested_rows, n_outputs)
+        What is left of the target of rows for tests, then.
     learned : bool
-        Whether it is better than knowing nothing.
+        Whether it is better than what was known before.
     """
 
     open: np.ndarray
     rises: np.ndarray
     losses: np.ndarray
+    residuals: np.ndarray
     learned: bool
 
 
@@ -95,7 +107,7 @@ def worth_screening(n_rows: int, n_features: int) -> bool:
     """Tell whether a table has so few rows for its width that columns of noise would cost a network much."""
     return (
         LEAST_FEATURES <= n_features <= MOST_FEATURES
-        and n_rows >= LEAST_ROWS
+        and LEAST_ROWS <= n_rows <= MOST_ROWS
         and n_rows < ROWS_PER_FEATURE * n_features
     )
 
@@ -128,24 +140,26 @@ def relevant_features(
     Returns
     -------
     Screened or None
-        None where nothing was learned.
+        None where nothing was learned, or rows are enough to learn as much from all features.
     """
     with released_graphs(), tqdm(desc="screening", unit="training", disable=not verbose) as progress:
         screen = _Screen(train, deciding, owners, numbers, task, random_state)
         screen.done = progress.update
-        run = screen.train(np.ones(int(owners.max()) + 1, bool))
-        if not run.learned or not run.open.any():
+        kept = screen.sufficient().open
+        if not kept.any():
             return None
-        kept = screen.with_repeats(screen.refined(run))
+        kept = screen.with_repeats(kept)
         for _ in range(MOST_ROUNDS):
             if kept.all():
                 break
             run = screen.train(~kept)
             if not run.learned or not run.open.any():
                 break
-            kept = kept | screen.with_repeats(screen.refined(run))
+            kept = kept | screen.with_repeats(screen.refined(run).open)
         else:
             kept = np.ones_like(kept)  # what is left still tells something
+        if len(train[0]) >= FEW_ROWS_PER_FEATURE * len(kept) and not screen.better_without_others(kept):
+            return None
         return Screened(kept, screen.redundant(kept))
 
 
@@ -182,24 +196,60 @@ class _Screen:
         self.n_columns = len(owners)
         bins = (self.X.shape[1] - len(owners)) // max(1, len(numbers))
         self.owners = np.concatenate([owners, np.repeat(owners[numbers], bins)])
-        self.nothing = self._losses(self._prior(n_outputs))
+        tested = np.random.default_rng(random_state).permutation(len(y) + len(target))[:TESTED_ROWS]
+        self.tested = np.concatenate([self.X, self.rows])[tested]
+        self.tested_y = np.concatenate([y, target])[tested]
+        self.waves = waves(self.tested[:, : self.n_columns], owners)
+        self.nothing = self._knowing_nothing(n_outputs)
 
-    def train(self, allowed: np.ndarray) -> _Run:
-        """Train from the start, all features that are not allowed closed for good."""
+    def sufficient(self) -> _Run:
+        """Return a run whose open features suffice: tests find them, and networks what tests cannot see."""
+        run = self.nothing
+        for _ in range(MOST_ROUNDS):
+            run = self.with_missed(run)
+            if run.open.all():
+                break
+            more = self.train(~run.open, known=run)
+            if not more.learned or np.array_equal(more.open, run.open):
+                break
+            run = self.refined(more, known=run)
+        return run
+
+    def with_missed(self, run: _Run) -> _Run:
+        """Return a run on the features of this one and on those that its residuals depend on, and so on."""
+        for _ in range(MOST_ADDITIONS):
+            missed = unexplained(run.residuals, self.waves, run.open)
+            if not missed.any():
+                break
+            more = self.train(run.open | missed)
+            if not more.learned:
+                break
+            run = replace(more, open=run.open | missed)
+        return run
+
+    def train(self, allowed: np.ndarray, known: _Run | None = None) -> _Run:
+        """Train from the start; a known run's features are open, others not allowed closed, both for good.
+
+        What is learned must go beyond what is known.
+        """
+        known = known or self.nothing
         self.runs += 1
         self.done()
         self.model.set_weights(self.start)
         for variable, value in self.fresh:
             variable.assign(value)
-        self.gates.gate.assign(np.where(allowed, HALF_GATE, CLOSED).astype(np.float32))
+        gates = np.select([known.open, allowed], [OPEN, HALF_GATE], CLOSED)
+        self.gates.gate.assign(gates.astype(np.float32))
         batches = _Steps(self.X, self.y, batch_size=BATCH_SIZE, random_state=self.random_state + self.runs)
         best = _BestLook(self)
         self.model.fit(batches, epochs=STEPS // STEPS_PER_CHECK, shuffle=False, verbose=0, callbacks=[best])
-        gain = self.nothing - best.losses
+        gain = known.losses - best.losses
         learned = gain.mean() > LEAST_GAIN * gain.std() / np.sqrt(len(gain))
-        is_open = allowed & (keras.ops.convert_to_numpy(self.gates.gate) > 0)
+        is_open = known.open | allowed & (keras.ops.convert_to_numpy(self.gates.gate) > 0)
         self.model.set_weights(best.weights)
-        return _Run(is_open, self._rises(is_open, best.losses), best.losses, bool(learned))
+        rises = self._rises(is_open, best.losses)
+        residuals = self._residuals(self.model.predict(self.tested, batch_size=EMBEDDED_ROWS, verbose=0))
+        return _Run(is_open, rises, best.losses, residuals, bool(learned))
 
     def _rises(self, candidates: np.ndarray, losses: np.ndarray) -> np.ndarray:
         """Return by how many standard errors the permutation of each of some features makes the loss worse."""
@@ -217,21 +267,31 @@ class _Screen:
             rises[feature] = rise.mean() / max(1e-30, rise.std() / np.sqrt(len(rise)))
         return rises
 
-    def refined(self, run: _Run) -> np.ndarray:
-        """Return the features that are left when the network is trained on those it needs, again and again.
+    def refined(self, run: _Run, known: _Run | None = None) -> _Run:
+        """Return a run whose open features are known, or left when the network is trained on those it needs.
 
         First those go that do no good at all, then those whose good cannot be told from chance; without them the loss
         must not be worse.
         """
+        already = known.open if known else np.zeros_like(run.open)
         features, tried = run.open, run.open
         for needed, tolerance in [(0.0, TOLERANCE)] * MOST_REFINEMENTS + [(1.0, 0.0)] * MOST_REFINEMENTS:
-            fewer = features & (run.rises > needed)
+            fewer = already | features & (run.rises > needed)
             if not fewer.any() or np.array_equal(fewer, features) or np.array_equal(fewer, tried):
                 continue
-            again, tried = self.train(fewer), fewer
+            again, tried = self.train(fewer, known), fewer
             if again.learned and again.losses.mean() <= run.losses.mean() + tolerance:
                 features, run = fewer, again
-        return features
+        return replace(run, open=features)
+
+    def better_without_others(self, features: np.ndarray) -> bool:
+        """Tell whether the network of some features predicts better than that of all, none of them behind gates."""
+        everything, some = (
+            self.train(features, known=replace(self.nothing, open=is_open)).losses
+            for is_open in (np.ones_like(features), features)
+        )
+        gain = everything - some
+        return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
 
     def with_repeats(self, features: np.ndarray) -> np.ndarray:
         """Return these features, and all others that they predict: by a ridge regression on their columns and bins.
@@ -266,11 +326,20 @@ class _Screen:
             found[feature] = left <= 1 - REPLACEABLE
         return found
 
-    def _prior(self, n_outputs: int) -> np.ndarray:
+    def _knowing_nothing(self, n_outputs: int) -> _Run:
+        """Return what a network without features would say: of each row the mean, or the classes' shares."""
+        counts = np.bincount(self.y, minlength=n_outputs) + 0.5 if self.classification else None
+        prior = np.zeros(1) if counts is None else counts / counts.sum()
+        none = np.zeros(int(self.owners.max()) + 1)
+        losses = self._losses(np.tile(prior, (len(self.target), 1)))
+        return _Run(none > 0, none, losses, self._residuals(np.tile(prior, (len(self.tested), 1))), learned=False)
+
+    def _residuals(self, output: np.ndarray) -> np.ndarray:
+        """Return what is left of the target of rows for tests; of two classes, for the second alone."""
         if not self.classification:
-            return np.zeros((len(self.target), 1))
-        shares = (np.bincount(self.y, minlength=n_outputs) + 0.5) / (len(self.y) + 0.5 * n_outputs)
-        return np.tile(shares, (len(self.target), 1))
+            return self.tested_y[:, None] - output
+        residuals = np.eye(output.shape[1])[self.tested_y] - output
+        return residuals[:, 1:] if residuals.shape[1] == 2 else residuals
 
     def _losses(self, output: np.ndarray) -> np.ndarray:
         """Return each deciding row's loss, predictions drawn towards each other as far as helps: they are too bold."""

@@ -306,9 +306,10 @@ class HybridClassifier(NetworkClassifier, HybridEstimator):
         Whether probabilities are calibrated on the validation rows, by a temperature
         (`permgrad.layers.temperature`). The classes' order stays.
     screening : bool, optional
-        Whether to select columns first, if training rows are few for the number of columns (at least 200 rows, but
-        fewer than 20 per column, and at most 1,000 columns). Columns that do not help to predict are masked; columns
-        that others replace are noisy in training, so that the network uses them all. See
+        Whether to select columns first, if training rows are few for the number of columns (200 to 20,000 rows, but
+        fewer than 64 per column, and at most 1,000 columns). Columns that do not help to predict are masked, with 20
+        rows or more per column only where this predicts better on the validation rows; columns that others replace are
+        noisy in training, so that the network uses them all. See
         `permgrad.estimators._screening`.
     n_networks : int, optional
         Networks to train and average. Without validation data, each network leaves out a different part of the rows to

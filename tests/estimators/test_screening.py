@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,11 +20,13 @@ from permgrad.training.batches import Batches
     ("n_rows", "n_features", "expected"),
     [
         (199, 12, False),
-        (139, 7, False),
-        (200, 10, False),  # 20 rows for each
-        (200, 11, True),
-        (2000, 100, False),
-        (1999, 100, True),
+        (220, 7, False),
+        (512, 8, False),  # 64 rows for each
+        (511, 8, True),
+        (6400, 100, False),
+        (6399, 100, True),
+        (20_000, 1000, True),
+        (20_001, 1000, False),
         (200, 1000, True),
         (200, 1001, False),
         (10**6, 10, False),
@@ -71,98 +76,212 @@ def test_columns_of_one_category_are_one_feature_and_copies_are_kept(task, rng):
     assert np.flatnonzero(found.redundant).tolist() == [1, 2]
 
 
-class Played:
-    """A screen whose trainings are written down beforehand: (rises of open features, loss, learned) of each."""
+@pytest.mark.slow
+def test_a_pair_that_others_mask_is_found():
+    """A network with 64 columns finds the xor and the sum, and misses the ring's two columns, also among the others."""
+    problem = functools.partial(pg.toy.ring_xor_sum, cut_points="published")
+    train, deciding, relevant = planted(problem, 666, 64, random_state=102)
+    found = relevant_features(train, deciding, np.arange(64), list(range(64)), task="classification", random_state=102)
+    assert found is not None
+    assert set(np.flatnonzero(found.relevant)) == relevant
 
-    def __init__(self, *answers):
-        self.answers, self.asked = list(answers), []
+
+class Played:
+    """A screen whose tests and trainings are written down beforehand.
+
+    Of each test, the features that it finds; of each training (rises of open features, loss, learned). Trainings are
+    told by the features that are allowed, and behind a bar those known.
+    """
+
+    def __init__(self, *answers, tests=()):
+        self.answers, self.tests, self.asked = list(answers), list(tests), []
+        self.nothing, self.waves, self.better = self._run({}, 1.0, False), None, True
 
     def __call__(self, *_):
         return self
 
-    def train(self, allowed):
-        self.asked.append(np.flatnonzero(allowed).tolist())
-        rises, loss, learned = self.answers.pop(0)
-        is_open = np.isin(np.arange(6), list(rises))
-        return screening._Run(is_open, np.array([rises.get(i, 0.0) for i in range(6)]), np.array([loss]), learned)
+    def _run(self, rises, loss, learned, known=()):
+        is_open = np.isin(np.arange(6), [*rises, *known])
+        rises = np.array([rises.get(i, 0.0) for i in range(6)])
+        return screening._Run(is_open, rises, np.array([loss]), np.zeros((1, 1)), learned)
 
+    def train(self, allowed, known=None):
+        already = np.flatnonzero((known or self.nothing).open)
+        told = "".join(map(str, np.flatnonzero(allowed)))
+        self.asked.append(f"{told}|{''.join(map(str, already))}" if len(already) else told)
+        return self._run(*self.answers.pop(0), already)
+
+    def unexplained(self, residuals, functions, known):
+        return np.isin(np.arange(6), self.tests.pop(0) if self.tests else []) & ~known
+
+    sufficient = screening._Screen.sufficient
+    with_missed = screening._Screen.with_missed
     refined = screening._Screen.refined
 
     def with_repeats(self, features):
         return features
 
+    def better_without_others(self, features):
+        self.asked.append("better?")
+        return self.better
+
     def redundant(self, features):
         return features & (np.arange(6) == 4)
 
 
+def screened_by(played, monkeypatch, n_rows=119):
+    monkeypatch.setattr(screening, "_Screen", played)
+    monkeypatch.setattr(screening, "unexplained", played.unexplained)
+    rows = np.zeros((n_rows, 6))
+    return relevant_features((rows, None), (None, None), np.arange(6), [], task="regression", random_state=0)
+
+
 NOTHING = ({}, 1.0, False)
-ALL = [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
-    ("answers", "asked", "expected"),
+    ("tests", "answers", "asked", "expected"),
     [
-        ([NOTHING], [ALL], None),
+        ([], [NOTHING], "012345", None),
         (  # four open, two of them needed; without the others the loss is hardly worse; the rest tells nothing
-            [({0: 3, 1: -1, 2: 3, 3: -0.1}, 0.5, True), ({0: 3, 2: 3}, 0.505, True), NOTHING],
-            [ALL, [0, 2], [1, 3, 4, 5]],
+            [],
+            [({0: 3, 1: -1, 2: 3, 3: -0.1}, 0.5, True), ({0: 3, 2: 3}, 0.505, True), NOTHING, NOTHING],
+            "012345 02 1345|02 1345",
             [0, 2],
         ),
         (  # without two of the three the loss is worse by more than 0.01: all three stay
-            [({0: 3, 1: -1, 2: -1}, 0.5, True), ({0: 3}, 0.52, True), NOTHING],
-            [ALL, [0], [3, 4, 5]],
+            [],
+            [({0: 3, 1: -1, 2: -1}, 0.5, True), ({0: 3}, 0.52, True), NOTHING, NOTHING],
+            "012345 0 345|012 345",
             [0, 1, 2],
         ),
         (  # one that may do some good goes if the loss is no worse without it
-            [({0: 3, 1: 0.5, 2: 3}, 0.5, True), ({0: 3, 2: 3}, 0.5, True), NOTHING],
-            [ALL, [0, 2], [1, 3, 4, 5]],
+            [],
+            [({0: 3, 1: 0.5, 2: 3}, 0.5, True), ({0: 3, 2: 3}, 0.5, True), NOTHING, NOTHING],
+            "012345 02 1345|02 1345",
             [0, 2],
         ),
         (  # and stays if it is
-            [({0: 3, 1: 0.5, 2: 3}, 0.5, True), ({0: 3, 2: 3}, 0.505, True), NOTHING],
-            [ALL, [0, 2], [3, 4, 5]],
+            [],
+            [({0: 3, 1: 0.5, 2: 3}, 0.5, True), ({0: 3, 2: 3}, 0.505, True), NOTHING, NOTHING],
+            "012345 02 345|012 345",
             [0, 1, 2],
         ),
-        (  # a second round finds a copy, a third nothing
-            [({1: 3}, 0.5, True), ({4: 3}, 0.6, True), NOTHING],
-            [ALL, [0, 2, 3, 4, 5], [0, 2, 3, 5]],
+        (  # a copy, which adds nothing to what it copies, is found without it; a third round finds nothing
+            [],
+            [({1: 3}, 0.5, True), NOTHING, ({4: 3}, 0.6, True), NOTHING],
+            "012345 02345|1 02345 0235",
             [1, 4],
         ),
         (  # all tell something: no mask
-            [({0: 3, 1: 3, 2: 3}, 0.5, True), ({3: 3, 4: 3, 5: 3}, 0.5, True)],
-            [ALL, [3, 4, 5]],
-            ALL,
+            [],
+            [({0: 3, 1: 3, 2: 3}, 0.5, True), NOTHING, ({3: 3, 4: 3, 5: 3}, 0.5, True)],
+            "012345 345|012 345",
+            [0, 1, 2, 3, 4, 5],
         ),
+        (  # tests find a pair, and another in what the first leaves; the network finds nothing more
+            [[1, 3], [2, 4], []],
+            [({1: 3, 3: 0}, 0.5, True), ({1: 3, 2: -1, 3: 0, 4: 0}, 0.55, True), NOTHING, NOTHING],
+            "13 1234 05|1234 05",
+            [1, 2, 3, 4],
+        ),
+        (  # the network, given what tests find, finds more: this is refined, the rest is not; tests then find another
+            [[1], [], [5]],
+            [
+                ({1: 3}, 0.5, True),
+                ({1: 0, 2: 3, 3: -1, 4: 3}, 0.3, True),
+                ({1: 0, 2: 3, 4: 3}, 0.3, True),
+                ({1: 0, 2: 3, 4: 3, 5: 3}, 0.2, True),
+                NOTHING,
+                NOTHING,
+            ],
+            "1 02345|1 124|1 1245 03|1245 03",
+            [1, 2, 4, 5],
+        ),
+        ([[3]], [NOTHING, NOTHING], "3 012345", None),  # a network does not learn what a test found by chance
+        ([[0, 1, 2, 3, 4, 5]], [({}, 0.5, True)], "012345", [0, 1, 2, 3, 4, 5]),
     ],
-    ids=["nothing", "refined", "worse", "doubtful", "of use", "copies", "all"],
+    ids=[
+        "nothing",
+        "refined",
+        "worse",
+        "doubtful",
+        "of use",
+        "copies",
+        "all",
+        "missed",
+        "beyond",
+        "by chance",
+        "tested",
+    ],
 )
-def test_rounds_by_hand(answers, asked, expected, monkeypatch):
-    played = Played(*answers)
-    monkeypatch.setattr(screening, "_Screen", played)
-    found = relevant_features((None, None), (None, None), np.arange(6), [], task="regression", random_state=0)
-    assert played.asked == asked
+def test_rounds_by_hand(tests, answers, asked, expected, monkeypatch):
+    played = Played(*answers, tests=tests)
+    found = screened_by(played, monkeypatch)
+    assert " ".join(played.asked) == asked
     assert played.answers == []
     assert (None if found is None else np.flatnonzero(found.relevant).tolist()) == expected
     assert found is None or np.flatnonzero(found.redundant).tolist() == [i for i in expected if i == 4]
 
 
 def test_what_a_set_repeats_is_kept_with_it_and_not_looked_for_again(monkeypatch):
-    played = Played(({1: 3}, 0.5, True), ({4: 3}, 0.6, True), NOTHING)
+    played = Played(({1: 3}, 0.5, True), NOTHING, ({4: 3}, 0.6, True), NOTHING)
     played.with_repeats = lambda features: features | (np.arange(6) == np.flatnonzero(features)[0] + 1)
-    monkeypatch.setattr(screening, "_Screen", played)
-    found = relevant_features((None, None), (None, None), np.arange(6), [], task="regression", random_state=0)
+    found = screened_by(played, monkeypatch)
     assert found is not None
-    assert played.asked == [ALL, [0, 3, 4, 5], [0, 3]]
+    assert played.asked == ["012345", "02345|1", "0345", "03"]
     assert np.flatnonzero(found.relevant).tolist() == [1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("better", [False, True])
+def test_with_twenty_rows_a_feature_the_others_are_masked_only_if_this_is_better(better, monkeypatch):
+    for n_rows in (119, 120):
+        played = Played(({0: 3}, 0.5, True), NOTHING, NOTHING, tests=[[0]])
+        played.better = better
+        found = screened_by(played, monkeypatch, n_rows)
+        assert ("better?" in played.asked) == (n_rows == 120)
+        assert (found is None) == (n_rows == 120 and not better)
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.11, True), (0.09, False)])
+def test_better_is_a_standard_error(gain, expected):
+    """Of 100 rows whose gains have a standard deviation of 1."""
+    screen = object.__new__(screening._Screen)
+    none = np.zeros(3)
+    screen.nothing = screening._Run(none > 0, none, none, none, False)
+    losses = {3: gain + np.tile([-1.0, 1.0], 50), 1: np.zeros(100)}
+    screen.train = lambda allowed, known: replace(screen.nothing, losses=losses[int(known.open.sum())])
+    assert screen.better_without_others(np.arange(3) == 1) is expected
 
 
 def test_after_the_last_round_the_rest_is_kept(monkeypatch):
     """After the first and two more rounds, each of which finds one of six features, the others still tell something."""
     monkeypatch.setattr(screening, "MOST_ROUNDS", 2)
-    monkeypatch.setattr(screening, "_Screen", Played(*[({i: 3}, 0.5, True) for i in range(3)]))
-    found = relevant_features((None,) * 2, (None,) * 2, np.arange(6), [], task="regression", random_state=0)
+    answers = [({i: 3}, 0.5, True) for i in range(3)]
+    found = screened_by(Played(answers[0], NOTHING, *answers[1:]), monkeypatch)
     assert found is not None
     assert found.relevant.all()
+
+
+@pytest.mark.slow
+def test_known_features_are_open_and_what_is_learned_goes_beyond_them(rng):
+    """Feature 0 tells all: given it, feature 1, which tells half, adds nothing; alone it does."""
+    X = rng.normal(size=(500, 3)).astype(np.float32)
+    X[:, 1] += X[:, 0]
+    y = (X[:, 0] > 0).astype(int)
+    screen = screening._Screen(
+        (X[:400], y[:400]), (X[400:], y[400:]), np.arange(3), [0, 1, 2], "classification", random_state=0
+    )
+    first = np.arange(3) == 0
+    known = screen.train(first)
+    assert known.learned
+    more = screen.train(~first, known)
+    assert more.open[0]
+    assert screen.gates.gate.numpy()[0] > 8
+    assert not more.learned
+    alone = screen.train(np.arange(3) == 1)
+    assert alone.learned
+    assert not alone.open[0]
 
 
 def test_a_rise_is_the_loss_that_a_permutation_adds_in_its_standard_errors():
