@@ -36,8 +36,8 @@ from permgrad.training.batches import Batches
 ROWS_PER_FEATURE = 64
 """Fewer training rows for each feature, and columns of noise can cost a network more than looking for them."""
 FEW_ROWS_PER_FEATURE = 20
-"""Fewer, and they do; with more, columns are masked only where a network without them predicts better: by a standard
-error of the loss of rows that decide."""
+"""Fewer, and they do; with more, weak columns may add up to more than noise costs: columns are masked only where a
+network without them predicts better."""
 LEAST_FEATURES, MOST_FEATURES, LEAST_ROWS, MOST_ROWS = 8, 1000, 200, 20_000
 """Of a wider or longer table a training takes minutes, and much memory; of fewer rows, gates open by chance."""
 BATCH_SIZE, EMBEDDED_ROWS, TESTED_ROWS = 256, 1024, 4000
@@ -57,8 +57,9 @@ what a column tells beyond the others: from 0.99 on, accuracy on gas_drift of 60
 RIDGES = 10.0 ** np.arange(-1, 4)
 TINY_VARIANCE = 1e-6
 """Added to that of columns, so that copies can be told too."""
-LEAST_GAIN = 3.0
-"""Standard errors by which the loss must be below that of what is known already, on rows that decide."""
+LEAST_GAIN, LEAST_GAIN_BY_MASK = 3.0, 2.0
+"""Standard errors by which the loss must be below that of what is known already, or of a network that looks at all
+features; on rows that decide."""
 OPEN, CLOSED = 10.0, -10.0
 """Of a gate's mean: noise never closes it, or never opens it."""
 
@@ -291,7 +292,7 @@ class _Screen:
             for is_open in (np.ones_like(features), features)
         )
         gain = everything - some
-        return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
+        return bool(gain.mean() > LEAST_GAIN_BY_MASK * gain.std() / np.sqrt(len(gain)))
 
     def with_repeats(self, features: np.ndarray) -> np.ndarray:
         """Return these features, and all others that they predict: by a ridge regression on their columns and bins.
