@@ -243,8 +243,8 @@ def test_with_twenty_rows_a_feature_the_others_are_masked_only_if_this_is_better
         assert (found is None) == (n_rows == 120 and not better)
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(0.11, True), (0.09, False)])
-def test_better_is_a_standard_error(gain, expected):
+@pytest.mark.parametrize(("gain", "expected"), [(0.21, True), (0.19, False)])
+def test_better_is_two_standard_errors(gain, expected):
     """Of 100 rows whose gains have a standard deviation of 1."""
     screen = object.__new__(screening._Screen)
     none = np.zeros(3)

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import beta
 
 import permgrad as pg
-from permgrad.data.toy import CUTS, RING_RADIUS
+from permgrad.data.toy.problems import CUTS, RING_RADIUS
 from permgrad.estimators import _unexplained as tests
 from permgrad.estimators._unexplained import likely_pairs, p_value, pair_p_value, unexplained, waves
 
