@@ -393,7 +393,7 @@ def test_a_target_that_float32_cannot_hold_is_told_before_training(size, rng):
 
 
 def test_images_that_do_not_fit_into_memory_are_told_before_training(rng, monkeypatch):
-    monkeypatch.setattr("permgrad.estimators.hybrid.free_memory", lambda: 10**9)
+    monkeypatch.setattr("permgrad.estimators._hybrid.free_memory", lambda: 10**9)
     with pytest.raises(pg.PermGradError, match="images of 800 × 800 pixels needs about .* GB of memory"):
         pg.HybridRegressor(epochs=1, image_size=800).fit(rng.normal(size=(40, 2)), rng.normal(size=40))
 

@@ -161,7 +161,7 @@ def test_bins_are_fewer_where_columns_are_many(layout):
 
 def test_a_wide_table_has_fewer_networks_in_one(rng, trainings, monkeypatch):
     """The preset's number, that is, such that columns times networks stay within a limit, here 35."""
-    monkeypatch.setattr("permgrad.estimators.hybrid.MOST_INPUTS", 35)
+    monkeypatch.setattr("permgrad.estimators._hybrid.MOST_INPUTS", 35)
     X, y = rng.normal(size=(30, 9)), np.arange(30.0)
     settings = {"branches": ("tabular",), "dense_units": (2,), "head_units": (2,), "embedding": "none"}
     model = pg.HybridRegressor(**settings).fit(X, y)

@@ -391,7 +391,7 @@ def screened(model, X, y, trainings, monkeypatch, answer):
         asked.append((train, deciding, owners.tolist(), numbers, task))
         return answer
 
-    monkeypatch.setattr("permgrad.estimators.hybrid.relevant_features", look)
+    monkeypatch.setattr("permgrad.estimators._hybrid.relevant_features", look)
     model.fit(X, y)
     return asked
 
