@@ -9,7 +9,8 @@ training. Relevant columns are at random positions. The figure is the share of t
     python -m benchmarks.planted [--features 8 16] [--problems ring xor] [--only-folds 2] [--out planted.csv] [--fast]
 
 With --out, each fold's figures are kept as they come, and the same call goes on from them. All problems have their
-first fold before any has its second; with --only-folds the later ones are left out.
+first fold before any has its second; with --only-folds the later ones are left out, and with --networks default the
+network of hand-chosen settings is.
 """
 
 from __future__ import annotations
@@ -180,6 +181,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", type=int, nargs="+", default=[8, 16, 32, 64])
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NETWORK")
     parser.add_argument("--folds", type=int, default=6)
     parser.add_argument("--only-folds", type=int, help="how many of them to run; by default all")
     parser.add_argument("--rows", type=int, default=1000)
@@ -187,7 +189,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="a CSV file of each fold's figures")
     parser.add_argument("--fast", action="store_true", help="two folds, tiny networks: only whether it runs")
     options = parser.parse_args(arguments)
-    options.networks = dict.fromkeys(NETWORKS, FAST) if options.fast else NETWORKS
+    options.networks = {name: FAST if options.fast else NETWORKS[name] for name in options.networks}
     options.folds = 2 if options.fast else options.folds
     return options
 
