@@ -85,12 +85,12 @@ panel-study: install
 	$(BIN)/python -m pip install --quiet --editable ".[cells]"
 	$(PANELS) $(DATASET:%=--dataset %)
 
-# What studies/results/selector_mlp/ rests on: all trainings on the worm's cells, fewer on the others.
+# What studies/results/selector_mlp/ rests on: all trainings on the worm's and the mouse's cells, fewer on the planted ones.
 panel-results: install
 	$(BIN)/python -m pip install --quiet --editable ".[cells]"
 	$(PANELS) --dataset worm
 	$(PANELS) --dataset planted --set trainings.n=3 --set panels.trainings=10
-	$(PANELS) --dataset mouse --set trainings.n=2 --set panels.trainings=5
+	$(PANELS) --dataset mouse
 
 # Pretrained networks on the whole competition, which takes an accelerator: DATA=the directory of Kaggle's files.
 PATCHES := $(BIN)/python -m studies.histopathology
