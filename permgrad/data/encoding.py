@@ -26,7 +26,7 @@ from permgrad.data._encoder_checks import (
     warn_of_pools,
     warn_of_unseen,
 )
-from permgrad.data._encoder_file import description, restore
+from permgrad.data._encoder_file import EncoderFile
 from permgrad.data._kinds import TextRule, blanks_to_missing, cleaned, dates_of, level_texts, numbers_of, tells_nothing
 from permgrad.data._levels import MISSING, counted, factorized, kept_and_pooled, places, with_missing
 from permgrad.data.float32 import check_float32, float32_offset
@@ -38,7 +38,7 @@ MIN_GAPS_SHARE = 0.01
 """Training rows, and share of them, in which a number must be missing for the network to be told of it."""
 
 
-class ColumnEncoder(TransformerMixin, BaseEstimator):
+class ColumnEncoder(TransformerMixin, EncoderFile, BaseEstimator):
     """Encode columns of any kind as float32 columns; a scikit-learn transformer.
 
     Encoded columns are, in this order: numbers (`numeric_`), parts of dates (`dates_`), 0/1 columns that mark missing
@@ -309,10 +309,6 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
                 columns[name] = blanks_to_missing(frame[name])
         return pd.DataFrame(columns, index=frame.index)
 
-    def _number_owners(self) -> list[str]:
-        """Return the table's column of each encoded number."""
-        return [*self.numeric_, *(name for name, parts in self.dates_.items() for _ in parts)]
-
     def _all_numbers(self, frame: pd.DataFrame, *, warn: bool = False) -> np.ndarray:
         """Return numbers and parts of dates as float64, ``(n_rows, n_numbers_)``, NaN where missing."""
         numbers = self._numbers(frame, self.numeric_, warn=warn)
@@ -357,35 +353,6 @@ class ColumnEncoder(TransformerMixin, BaseEstimator):
         if wrong:
             raise PermGradError(f"expected numbers as at fit, got other values in {listing(wrong)}")
         return values
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, ready for JSON.
-
-        Examples
-        --------
-        >>> pg.ColumnEncoder().fit(pd.DataFrame({"age": [20.0, 30.0]})).to_dict()["ranges"]
-        {'age': [20.0, 30.0]}
-        """
-        check_fitted(self)
-        return description(self)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Build the fitted encoder that `to_dict` described.
-
-        Raises
-        ------
-        PermGradError, KeyError, TypeError, AttributeError
-            If `content` is not such a description.
-
-        Examples
-        --------
-        >>> pg.ColumnEncoder.from_dict(clf.encoder_.to_dict()).features_ == clf.encoder_.features_
-        True
-        """
-        encoder = cls()
-        restore(encoder, content)
-        return encoder
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "features_")
