@@ -384,6 +384,84 @@ def growth(rng: Any, n: int) -> Any:
     return X, 2.5 * known + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 3, 4}
 
 
+def nearest_of_seven(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    fixed = np.random.default_rng(7)
+    centres, of_null, of_target = fixed.normal(size=(7, 3)), fixed.normal(size=7), fixed.normal(size=7)
+    nearest = ((X[:, None, :3] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    X[:, 11] = of_null[nearest] + 0.5 * rng.normal(size=n)
+    return X, 1.5 * of_target[nearest] + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
+def place_among_four(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    place = (X[:, :4] > X[:, :1]).sum(axis=1)
+    X[:, 11] = place + 0.6 * rng.normal(size=n)
+    return X, place - 1.5 + X[:, 5] + 0.15 * X[:, 6] + rng.normal(size=n), 11, 6, {0, 1, 2, 3, 5, 6}
+
+
+def leaves_of_a_tree(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    left = np.where(X[:, 1] > -0.5, 0, 1)
+    leaf = np.where(X[:, 0] > 0, left, np.where(X[:, 2] > 0.3, 2, np.where(X[:, 4] > 0, 3, 4)))
+    X[:, 11] = np.array([0.0, 2.0, 1.0, -1.0, 0.5])[leaf] + 0.6 * rng.normal(size=n)
+    said = np.array([1.5, -1.0, 0.5, -1.5, 2.0])[leaf] + X[:, 5] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3, 4, 5}
+
+
+def rings(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.floor(X[:, 0] ** 2 + X[:, 1] ** 2).clip(0, 4) % 3
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.2 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def side_of_a_wave(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    above = X[:, 1] > np.sin(2 * X[:, 0])
+    X[:, 11] = rng.random(n) < np.where(above, 0.9, 0.1)
+    said = 3.0 * above - 1.5 + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
+
+
+def whole_part_of_a_ratio(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    X[:, :2] = np.exp(0.7 * X[:, :2])
+    known = np.floor(X[:, 0] / X[:, 1]).clip(0, 3)
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def sawtooth(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = X[:, 0] + 0.5 * X[:, 1]
+    known = known - np.floor(known)
+    X[:, 11] = known + 0.25 * rng.normal(size=n)
+    return X, 4 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def most_of_three_signs(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = ((X[:, :3] > 0).sum(axis=1) >= 2).astype(float)
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    said = np.stack([2.5 * known, X[:, 4] + 0.3 * X[:, 3] + 1, np.ones(n)], axis=1)
+    return X, (said + rng.gumbel(size=(n, 3))).argmax(axis=1), 11, 3, {0, 1, 2, 3, 4}
+
+
+def bent_plane(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.maximum(X[:, 0] + X[:, 1], X[:, 2])
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
+def wave_by_slope(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.sin(X[:, 0] * (1 + X[:, 1]))
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 2 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
 def _base(X: np.ndarray) -> np.ndarray:
     return X[:, :3] @ [1.5, 1.2, 1.0]
 
@@ -394,11 +472,14 @@ TUNED: list[Design] = [
     *(radius, many_zeros, toeplitz_product),
     *(band, middle_of_three, slopes_by_level, clusters),
     *(checkerboard, nearest_of_five, staircase, signs_with_a_margin, three_signs, stripes),
+    *(disc, largest_of_three, rounded_product),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
     *(ordered_levels, waiting_times, bent_product),
     *(saturation, season, detection_limit),
     *(hinge_with_jump, two_way_table, hill, growth),
-    *(disc, largest_of_three, steps_on_one_side, rounded_product, soft_difference),
+    *(steps_on_one_side, soft_difference),
+    *(nearest_of_seven, place_among_four, leaves_of_a_tree, rings, side_of_a_wave, whole_part_of_a_ratio, sawtooth),
+    *(most_of_three_signs, bent_plane, wave_by_slope),
 ]

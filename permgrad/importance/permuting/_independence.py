@@ -5,8 +5,9 @@ that, do not move together. Both are learned on the test rows, from the other co
 forgiven as far as the other is free of the same. Where both miss the same, they do move together. So a column that is
 found so is tested again, by better learners that have no reason to err alike; rows whose predictions are in doubt count
 less; and what errors add still is told twice: by what is left in rows alike, which know nothing of a row's own noise,
-and by how much more errors add where half of the rows are all there is to learn from. Where a regression has clearly
-missed something, nothing is found.
+and by how much more errors add where half of the rows are all there is to learn from. All this is asked a second time
+of the rows where the column's tie to the others is flat: at a step or an edge, both regressions err, and alike. Where a
+regression has clearly missed something, nothing is found.
 """
 
 from __future__ import annotations
@@ -55,6 +56,12 @@ BESIDE = 1.5
 the same place."""
 MISSED = 0.05
 """Share of what the output's regression leaves that two or three columns may explain before nothing is found."""
+STEEP = 0.5
+"""Slope of the tie at which a row counts half: standard deviations of the feature's noise, one of the other columns."""
+FLATTEST = 0.1
+"""Share of the rows that count half at least, where the tie is steeper everywhere."""
+SHARPNESS = 6
+"""Power of the slope, in units of that, by which rows count less: it says nearly whether a row counts or not."""
 DOUBT = 0.05
 """Squared difference between predictions from most of the rows and from half, in units of the mean square that the
 former leave, at which a row counts half."""
@@ -128,7 +135,7 @@ def independence_p_value(
     product: the test holds where each is learned to n^(-1/4). (Were the anchors' mean taken from Y, too, both would
     hold the same of what the network makes of Z, and their errors would agree.)
 
-    Where the first p is 0.2 or less, there is a second test, and p is the largest of three. `by_most_and_half` learns
+    Where the first p is 0.2 or less, there is a second test, and p is the largest of five. `by_most_and_half` learns
     what the others tell of the feature, and with that, of f; and of Y, without that. For the feature's own values teach
     what it is expected to be: noise in them is an error of the expectation and of f's regression, and would be one of
     Y's if that learned from the expectation, too. Y's regression has a tenth of the penalty: what penalties smooth
@@ -145,6 +152,13 @@ def independence_p_value(
     much again with any number of rows. If all this is more than 0.3 of the mean product, ties are learned badly, and
     the estimate is itself too low: as much again is taken off.
 
+    The fourth p and the fifth are the second and the third where rows count the less, the steeper the feature's tie is
+    at their place, by the gradient of the kernel regression that learned it (`KernelRidge.steepness`; a row's own
+    values decide nothing of it). At an edge that columns show only roughly, both regressions go from one side's value
+    to the other's over a band of rows, and nearly all of what their errors have in common is there; there they are
+    steep. A feature that is tied to nothing has no such rows, and loses none. Where the tie is steep everywhere, the
+    flattest tenth of the rows say what steep is.
+
     None of this sees a tie of which the regressions learn nothing, and which has steps closer than rows are. But where
     two or three of the other columns still explain more than 5 % of what the output's regression leaves (and chance
     does not), p is 1: the tie was missed. See `share_missed`.
@@ -153,7 +167,8 @@ def independence_p_value(
     ----------
     Shah & Peters, Annals of Statistics 48 (2020), generalised covariance measure; Lundborg, Kim, Shah & Samworth,
     Annals of Statistics 52 (2024), whose direction is learned: here it is the network. Weights that depend on the other
-    columns: Scheidegger, Hörrmann & Bühlmann, JMLR 23 (2022). Regressions that share no noise and are undersmoothed:
+    columns: Scheidegger, Hörrmann & Bühlmann, JMLR 23 (2022), and Crump, Hotz, Imbens & Mitnik, Biometrika 96 (2009),
+    who leave out rows where nothing can be learned. Regressions that share no noise and are undersmoothed:
     McClean, Balakrishnan, Kennedy & Wasserman, arXiv:2403.15175 (2024). Errors from what is left in other rows, an
     influence function of second order: Liu, Mukherjee & Robins, Statistical Science 35 (2020). Errors from two sizes of
     sample: Cattaneo, Crump & Jansson, JASA 108 (2013), generalised jackknife.
@@ -169,17 +184,24 @@ def independence_p_value(
     p = mean_p_value(products, weights, groups)
     if p > DOUBTFUL or len(others if groups is None else np.unique(groups)) < LEAST_UNITS:
         return p, 0.0
-    products, beside, by_half, trust, missed = _products_by_most_and_half(others, own, values, random_state, groups)
-    counted = trust if weights is None else trust * weights
+    products, beside, by_half, trusted, missed = _products_by_most_and_half(others, own, values, random_state, groups)
     corrected = products - BESIDE * beside
     further = corrected - BEYOND * (by_half - products)
-    found = max(p, mean_p_value(products, counted, groups)) <= FOUND
+    counted = [each if weights is None else each * weights for each in trusted]
+    found = max(p, mean_p_value(products, counted[0], groups)) <= FOUND
     if missed > MISSED:
         return 1.0, float(found)
-    before, after = (mean_and_error(each, counted, groups)[0] for each in (products, further))
-    taken_off = float(np.clip(1 - after / before, 0, 1)) if before > 0 else 0.0
-    asked = [corrected, further, *([2 * further - products] if taken_off > UNTOLD else [])]
-    return max(p, *(mean_p_value(each, counted, groups) for each in asked)), taken_off if found else 0.0
+    shares = [_taken_off(products, further, each, groups) for each in counted]
+    for each, share in zip(counted, shares, strict=True):
+        asked = [corrected, further, *([2 * further - products] if share > UNTOLD else [])]
+        p = max(p, *(mean_p_value(remaining, each, groups) for remaining in asked))
+    return p, shares[0] if found else 0.0
+
+
+def _taken_off(before: np.ndarray, after: np.ndarray, weights: np.ndarray, groups: np.ndarray | None) -> float:
+    """Return the share of the mean product that is taken off, between 0 and 1."""
+    before_it, after_it = (mean_and_error(each, weights, groups)[0] for each in (before, after))
+    return float(np.clip(1 - after_it / before_it, 0, 1)) if before_it > 0 else 0.0
 
 
 def _products_by_most_and_half(
@@ -188,11 +210,11 @@ def _products_by_most_and_half(
     values: np.ndarray,
     random_state: int,
     groups: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray], float]:
     """Return products of what is left of outputs and of targets, weights of rows, and what the outputs' fit missed.
 
     The products, each of shape (n_rows,): of each row; of its output with the targets of rows alike; of each row, where
-    regressions learn from half of the rows.
+    regressions learn from half of the rows. The weights: of trust, and of trust and flatness.
 
     What the others tell of the feature is learned from its values, and so is what they tell of the output: were the
     first a column to learn the target from, too, noise in the feature would be an error of both.
@@ -204,11 +226,19 @@ def _products_by_most_and_half(
     informed, informed_by_half = (np.hstack([each, others]) for each in told)
     of_output = by_most_and_half(informed, output, random_state + 1, groups, informed_by_half)
     of_target = by_most_and_half(others, target, random_state + 1, groups, undersmoothed=True)
-    alike = kernel.nearest(others, folds_of(len(own), random_state + 1, groups, 10), N_ALIKE)
+    tenths = folds_of(len(own), random_state + 1, groups, 10)
+    alike, steepness = kernel.nearest(others, tenths, N_ALIKE), kernel.steepness(others, own.astype(float), tenths)
     by_most, by_half = (values - np.hstack(predicted) for predicted in zip(of_output, of_target, strict=True))
     beside = np.hstack([by_most[:, :n_outputs], by_most[alike, n_outputs:].mean(axis=1)])
     missed = share_missed(others, by_most[:, :n_outputs], groups)
-    return _products(by_most), _products(beside), _products(by_half), _trust(output, *of_output), missed
+    trust = _trust(output, *of_output)
+    return _products(by_most), _products(beside), _products(by_half), [trust, trust * _flatness(steepness)], missed
+
+
+def _flatness(steepness: np.ndarray) -> np.ndarray:
+    """Return weights of rows, (n_rows,): the lower, the more steeply the feature's expected value depends on others."""
+    half = max(STEEP, np.quantile(steepness, FLATTEST))
+    return 1 / (1 + (steepness / half) ** SHARPNESS)
 
 
 def _trust(output: np.ndarray, by_most: np.ndarray, by_half: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ fit before depends on it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.lapack import dpotrf, dpotri
@@ -62,7 +64,7 @@ class KernelRidge:
             A = inputs * candidate / WIDTH
             error, alpha, _ = _fit(A, T, COARSE)
             found.append((error.sum(), candidate))
-            squares = sum((_gradients(A, weights) ** 2).sum(axis=0) for weights in alpha.T) * candidate**2
+            squares = sum((_gradients(A, weights, A) ** 2).sum(axis=0) for weights in alpha.T) * candidate**2
             candidate = np.sqrt(np.maximum(squares / max(squares.sum(), 1e-30), LEAST))
         self.scales = min(found, key=lambda each: each[0])[1] / WIDTH
         self.penalties = PENALTIES[_fit(inputs * self.scales, T, PENALTIES)[2]]
@@ -79,17 +81,48 @@ class KernelRidge:
             Penalties are those of the least error times this.
         """
         A, predicted = _inputs(Z) * self.scales, np.empty(targets.shape)
+        for asked, rows, mean, alpha in self._fits(A, targets, fold, penalty_share):
+            predicted[asked] = mean + _kernel(A[asked], A[rows]) @ alpha
+        return predicted
+
+    def steepness(self, Z: np.ndarray, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
+        """Return how steeply, at each row, the other folds' fits depend on the columns.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n_rows, n_columns)
+        targets : ndarray of shape (n_rows, n_targets)
+        fold : ndarray of shape (n_rows,), int
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Norm of the gradient over columns and targets: root mean squares of what the fits leave, a standard
+            deviation of the columns' normal scores.
+        """
+        inputs, slopes = _inputs(Z), _slopes(Z)
+        A, squares, left = inputs * self.scales, np.zeros(len(Z)), np.zeros(targets.shape)
+        for asked, rows, mean, alpha in self._fits(A, targets, fold):
+            left[asked] = targets[asked] - mean - _kernel(A[asked], A[rows]) @ alpha
+            for weights in alpha.T:
+                of_inputs = _gradients(A[asked], weights, A[rows]) * self.scales * slopes[asked]
+                of_columns, of_steep_copies = np.hsplit(of_inputs, 2)
+                squares[asked] += ((of_columns + of_steep_copies) ** 2).sum(axis=1)
+        return np.sqrt(squares / max((left**2).sum(axis=1).mean(), 1e-30))
+
+    def _fits(
+        self, A: np.ndarray, targets: np.ndarray, fold: np.ndarray, penalty_share: float = 1.0
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield each fold's rows, those it is predicted by, their targets' means and weights (n_rows, n_targets)."""
         rng = np.random.default_rng(self._seed)
         for number in np.unique(fold):
             rows, asked = rng.permutation(np.flatnonzero(fold != number))[:ROWS_TO_LEARN], fold == number
-            mean = targets[rows].mean(axis=0)
-            inside, across = _kernel(A[rows], A[rows]), _kernel(A[asked], A[rows])
+            mean, inside, alpha = targets[rows].mean(axis=0), _kernel(A[rows], A[rows]), np.empty(targets[rows].shape)
             for penalty in np.unique(self.penalties):
                 those = self.penalties == penalty
                 factor = cho_factor(inside + penalty_share * penalty * np.eye(len(rows)), lower=True)
-                alpha = cho_solve(factor, targets[np.ix_(rows, those)] - mean[those])
-                predicted[np.ix_(asked, those)] = mean[those] + across @ alpha
-        return predicted
+                alpha[:, those] = cho_solve(factor, targets[np.ix_(rows, those)] - mean[those])
+            yield asked, rows, mean, alpha
 
     def nearest(self, Z: np.ndarray, fold: np.ndarray, n_nearest: int) -> np.ndarray:
         """Return the rows of other folds that are nearest to each row in the columns that matter most.
@@ -118,6 +151,13 @@ def _inputs(Z: np.ndarray) -> np.ndarray:
     return np.hstack([scores, standardised(np.tanh(STEEPNESS * scores))])
 
 
+def _slopes(Z: np.ndarray) -> np.ndarray:
+    """Return the derivative of each of `_inputs` with respect to the column's standardised normal score."""
+    steep = np.tanh(STEEPNESS * standardised(normal_scores(Z)))
+    spread = steep.std(axis=0)
+    return np.hstack([np.ones(steep.shape), STEEPNESS * (1 - steep**2) / np.where(spread > 0, spread, np.inf)])
+
+
 def _unrelated(n: int, rng: np.random.Generator, groups: np.ndarray | None) -> np.ndarray:
     """Return rows in random order: all, or one of each group."""
     order = rng.permutation(n)
@@ -135,11 +175,11 @@ def _kernel(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     return (1 + far + far**2 / 3) * np.exp(-far)
 
 
-def _gradients(A: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return the gradient, at each row of `A`, of the fit whose weights are `alpha`: shape of `A`."""
-    far = _distances(A, A)
+def _gradients(A: np.ndarray, alpha: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return the gradient, at each row of `A`, of the fit with weights `alpha` at the rows of `B`: shape of `A`."""
+    far = _distances(A, B)
     slope = -5 / 3 * (1 + far) * np.exp(-far) * alpha
-    return A * slope.sum(axis=1)[:, None] - slope @ A
+    return A * slope.sum(axis=1)[:, None] - slope @ B
 
 
 def _fit(A: np.ndarray, T: np.ndarray, penalties: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

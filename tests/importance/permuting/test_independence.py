@@ -9,6 +9,7 @@ from scipy.stats import t as student
 import permgrad as pg
 from permgrad.importance.permuting import _independence
 from permgrad.importance.permuting._independence import anchor_rows, independence_p_value
+from permgrad.importance.permuting._ties import folds_of
 from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.metrics.paired import mean_p_value
 from tests.importance.permuting.test_permutation import linear_model
@@ -97,14 +98,17 @@ def test_the_target_is_learned_from_nothing_that_the_feature_taught(rng, monkeyp
     np.testing.assert_array_equal(asked_of[1], others)
 
 
-@pytest.mark.parametrize(("left_by_half", "largest"), [(0.2, 1), (1.5, 2)])
-def test_p_is_the_largest_of_three(rng, monkeypatch, left_by_half, largest):
+@pytest.mark.parametrize(("left_by_half", "in_flat_rows", "largest"), [(0.2, 1, 1), (1.5, 1, 2), (0.2, 0.2, 3)])
+def test_p_is_the_largest_of_five(rng, monkeypatch, left_by_half, in_flat_rows, largest):
     """Beside the slow reference: a weighted mean over its error, of what regressions leave that are given."""
     n = 60
     alike = np.array([rng.permutation(np.delete(np.arange(n), row))[:5] for row in range(n)])
+    steepness = rng.permutation(np.repeat([0.2, 0.6, 2.0], n // 3)) if in_flat_rows < 1 else np.full(n, 0.2)
     monkeypatch.setattr(_independence.KernelRidge, "nearest", lambda *_: alike)
+    monkeypatch.setattr(_independence.KernelRidge, "steepness", lambda *_: steepness)
     values, first, most = (rng.normal(mean, 1, size=(n, 2)) for mean in (0, 1.5, 1.5))
     most *= rng.choice([-1, 1], size=(n, 1))  # so that rows alike leave nothing in the mean
+    most[steepness < 2] *= in_flat_rows
     half = np.column_stack([most[:, 0] + 0.3 * rng.normal(size=n), left_by_half * most[:, 1]])
     given = {False: (most[:, :1], half[:, :1]), True: (most[:, 1:], half[:, 1:])}
     monkeypatch.setattr(_independence, "_regressed", lambda *_: values - first)
@@ -116,31 +120,53 @@ def test_p_is_the_largest_of_three(rng, monkeypatch, left_by_half, largest):
     )
     products, by_half = ([row[0] * row[1] for row in each] for each in (most, half))
     second_products = [row[0] * (row[1] - 1.5 * sum(most[k, 1] for k in alike[i]) / 5) for i, row in enumerate(most)]
+    third_products = [s - 2.5 * (h - p) for s, p, h in zip(second_products, products, by_half, strict=True)]
+    fourth_products = [2 * t - p for t, p in zip(third_products, products, strict=True)]
     left = np.mean([row[0] ** 2 for row in most])
-    weights = [1 / (1 + (h[0] - m[0]) ** 2 / (0.05 * left)) for m, h in zip(most, half, strict=True)]
+    trust = [1 / (1 + (h[0] - m[0]) ** 2 / (0.05 * left)) for m, h in zip(most, half, strict=True)]
+    flat = [w / (1 + (s / 0.5) ** 6) for w, s in zip(trust, steepness, strict=True)]
 
     def slow(products, weights):
         mean = sum(w * p for w, p in zip(weights, products, strict=True)) / sum(weights)
         error = np.sqrt(n / (n - 1) * sum((w * (p - mean)) ** 2 for w, p in zip(weights, products, strict=True)))
         return mean, student.sf(mean * sum(weights) / error, n - 1)
 
-    third_products = [s - 2.5 * (h - p) for s, p, h in zip(second_products, products, by_half, strict=True)]
-    (before, plain), (_, second), (after, third) = (
-        slow(each, weights) for each in (products, second_products, third_products)
-    )
-    first_p = slow([row[0] * row[1] for row in first], [1] * n)[1]
+    asked, shares = [slow([row[0] * row[1] for row in first], [1] * n)[1]], []
+    for weights in (trust, flat):
+        before, (after, third) = slow(products, weights)[0], slow(third_products, weights)
+        again = slow(fourth_products, weights)[1] if after < 0.7 * before else 0
+        asked += [slow(second_products, weights)[1], max(third, again)]
+        shares.append(np.clip(1 - after / before, 0, 1))
     output, anchored = values[:, :1], np.zeros((3, n, 1))
     p, untold = independence_p_value(
         rng.normal(size=(n, 2)), rng.normal(size=(n, 1)), np.zeros((n, 0)), output, anchored, values[:, 1:], True, 0
     )
-    again = slow([2 * t - p for t, p in zip(third_products, products, strict=True)], weights)[1]
-    three = (first_p, second, max(third, again if after < 0.7 * before else 0))
-    assert p == pytest.approx(max(three))
-    assert np.argmax(three) == largest
-    assert max(first_p, plain) <= 0.05
-    assert untold == pytest.approx(np.clip(1 - after / before, 0, 1))
+    assert p == pytest.approx(max(asked)) == asked[largest]
+    assert untold == pytest.approx(shares[0])
     assert (untold > 0.3) == (largest == 2)
-    assert again > third
+
+
+def test_rows_count_less_where_the_tie_is_steep():
+    steepness = np.array([0.0, 0.1, 0.25, 0.5, 1.0, 2.0])
+    expected = [1 / (1 + (each / 0.5) ** 6) for each in steepness]
+    np.testing.assert_allclose(_independence._flatness(steepness), expected)
+    everywhere = _independence._flatness(np.linspace(2, 3, 101))
+    np.testing.assert_allclose(everywhere[10], 0.5)  # the flattest tenth say what steep is
+    assert (everywhere >= 0.5).sum() == 11
+
+
+@pytest.mark.parametrize("told", [0.0, 0.5])
+def test_what_two_regressions_blur_alike_is_where_the_tie_is_steep(rng, told):
+    """Both regressions make a ramp of the same step; the feature's own noise tells of the target, or not."""
+    X = rng.uniform(-1, 1, size=(600, 3))
+    step, ramp = (X[:, :1] > 0).astype(float), 1 / (1 + np.exp(-6 * X[:, :1]))
+    noise = 0.3 * rng.normal(size=(600, 1))
+    own, target = step + noise, step + told * noise + 0.2 * rng.normal(size=(600, 1))
+    products = ((own - ramp) * (target - ramp))[:, 0]
+    steepness = _independence.KernelRidge(X, own, 0).steepness(X, own, folds_of(600, 0, None, 10))
+    assert mean_p_value(products) < 1e-4
+    remains = mean_p_value(products, _independence._flatness(steepness))
+    assert remains < 1e-4 if told else remains > 0.1
 
 
 def test_rows_beside_a_step_count_less(rng):

@@ -8,7 +8,7 @@ import pytest
 from permgrad.importance.permuting import _kernel
 from permgrad.importance.permuting._halving import by_most_and_half
 from permgrad.importance.permuting._kernel import KernelRidge
-from permgrad.importance.permuting._ties import cross_predicted, folds_of
+from permgrad.importance.permuting._ties import cross_predicted, folds_of, normal_scores, standardised
 
 
 def product_of_three(rng, n):
@@ -22,12 +22,12 @@ def slow_kernel(A, B):
 
 
 def test_gradients_are_those_of_small_steps(rng):
-    A, alpha = rng.normal(size=(8, 3)), rng.normal(size=8)
-    gradients = _kernel._gradients(A, alpha)
+    A, B, alpha = rng.normal(size=(8, 3)), rng.normal(size=(5, 3)), rng.normal(size=5)
+    gradients = _kernel._gradients(A, alpha, B)
     for column in range(3):
         step = np.zeros(3)
         step[column] = 1e-5
-        up, down = (slow_kernel(A + sign * step, A) @ alpha for sign in (1, -1))
+        up, down = (slow_kernel(A + sign * step, B) @ alpha for sign in (1, -1))
         np.testing.assert_allclose(gradients[:, column], (up - down) / 2e-5, atol=1e-6)
 
 
@@ -56,6 +56,45 @@ def test_a_fold_is_predicted_by_the_other_rows_alone(rng):
     np.testing.assert_allclose(predicted[fold == 2], mean + slow_kernel(A[fold == 2], A[inside]) @ weights)
     changed = np.where(fold[:, None] == 2, 100, T)
     np.testing.assert_allclose(kernel.predicted(X, changed, fold)[fold == 2], predicted[fold == 2])
+
+
+def test_steepness_is_how_much_small_steps_of_the_columns_change_the_other_folds_fit(rng, monkeypatch):
+    X, T = product_of_three(rng, 60)
+    T = np.hstack([T, X[:, 3:4] + 0.1 * rng.normal(size=(60, 1))])
+    X[:, 6] = 1.0  # constant
+    fold, kernel = folds_of(60, 0), KernelRidge(X, T, 0)
+    found, left = kernel.steepness(X, T, fold), T - kernel.predicted(X, T, fold)
+    scores = standardised(normal_scores(X))
+    of_scores = np.tanh(4 * scores)
+    middle, spread = of_scores.mean(axis=0), np.where(np.ptp(X, axis=0) > 0, of_scores.std(axis=0), np.inf)
+
+    def inputs(moved):
+        return np.hstack([moved, (np.tanh(4 * moved) - middle) / spread])
+
+    squares = np.zeros(60)
+    for column in range(7):
+        ends = []
+        for sign in (1, -1):
+            moved = scores.copy()
+            moved[fold == 2, column] += sign * 1e-5
+            monkeypatch.setattr(_kernel, "_inputs", lambda _, moved=moved: inputs(moved))
+            ends.append(kernel.predicted(X, T, fold)[fold == 2])
+            monkeypatch.undo()
+        squares[fold == 2] += (((ends[0] - ends[1]) / 2e-5) ** 2).sum(axis=1)
+    expected = np.sqrt(squares / (left**2).sum(axis=1).mean())
+    np.testing.assert_allclose(found[fold == 2], expected[fold == 2], rtol=1e-4)
+    assert found.min() > 0
+
+
+def test_a_tie_is_steep_at_its_edge(rng):
+    """A disc of two columns: of the half of the rows that are flattest, few are near its edge."""
+    X = rng.normal(size=(500, 5))
+    radius = np.sqrt((X[:, :2] ** 2).sum(axis=1))
+    T = (radius < 1.2)[:, None] + 0.3 * rng.normal(size=(500, 1))
+    steepness = KernelRidge(X, T, 0).steepness(X, T, folds_of(500, 0, None, 10))
+    near = np.abs(radius - 1.2) < 0.25
+    flat = steepness < np.median(steepness)
+    assert near[flat].mean() < 0.3 * near[~flat].mean()
 
 
 def test_a_share_of_the_penalty_is_that_of_the_ridge(rng):
