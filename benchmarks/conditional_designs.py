@@ -462,6 +462,62 @@ def wave_by_slope(rng: Any, n: int) -> Any:
     return X, 2 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
 
 
+def parity_of_a_sum(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.floor(X[:, :3].sum(axis=1)) % 2
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
+def spiral(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    turns = np.arctan2(X[:, 1], X[:, 0]) / (2 * np.pi) + np.hypot(X[:, 0], X[:, 1])
+    known = np.floor(2 * turns) % 2
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def closest_two_of_three(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    far = np.abs(X[:, [0, 0, 1]] - X[:, [1, 2, 2]])
+    closest = far.argmin(axis=1)
+    X[:, 11] = np.array([0.0, 2.0, 1.0])[closest] + 0.6 * rng.normal(size=n)
+    y = np.array([1.5, 0.0, -1.0])[closest] + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n)
+    return X, y, 11, 3, {0, 1, 2, 3, 4}
+
+
+def thresholds_by_level(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    level = rng.integers(0, 3, size=n)
+    X[:, 5:8] = np.eye(3)[level]
+    above = X[:, 0] > np.array([-0.8, 0.0, 0.8])[level]
+    X[:, 11] = rng.random(n) < np.where(above, 0.9, 0.1)
+    said = 3.0 * above - 1.5 + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 2, 3, 5, 6, 7}
+
+
+def rounded_by_half(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.round(1.5 * (X[:, 0] * X[:, 1] + X[:, 2])) / 1.5
+    X[:, 11] = known + 0.3 * rng.normal(size=n)
+    return X, 1.5 * known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
+def steps_times_a_sign(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.floor(1.5 * X[:, 0]) * np.sign(X[:, 1])
+    X[:, 11] = known + 0.7 * rng.normal(size=n)
+    said = np.stack([known, X[:, 4] + 0.3 * X[:, 3], np.zeros(n)], axis=1)
+    return X, (said + rng.gumbel(size=(n, 3))).argmax(axis=1), 11, 3, {0, 1, 3, 4}
+
+
+def gate_of_a_sum(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = ndtr(2 * (X[:, 0] + X[:, 1] - 0.5)) * X[:, 2]
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 2 * known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
 def _base(X: np.ndarray) -> np.ndarray:
     return X[:, :3] @ [1.5, 1.2, 1.0]
 
@@ -473,6 +529,7 @@ TUNED: list[Design] = [
     *(band, middle_of_three, slopes_by_level, clusters),
     *(checkerboard, nearest_of_five, staircase, signs_with_a_margin, three_signs, stripes),
     *(disc, largest_of_three, rounded_product),
+    *(rings, sawtooth, place_among_four),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
@@ -480,6 +537,8 @@ JUDGED: list[Design] = [
     *(saturation, season, detection_limit),
     *(hinge_with_jump, two_way_table, hill, growth),
     *(steps_on_one_side, soft_difference),
-    *(nearest_of_seven, place_among_four, leaves_of_a_tree, rings, side_of_a_wave, whole_part_of_a_ratio, sawtooth),
+    *(nearest_of_seven, leaves_of_a_tree, side_of_a_wave, whole_part_of_a_ratio),
     *(most_of_three_signs, bent_plane, wave_by_slope),
+    *(parity_of_a_sum, spiral, closest_two_of_three, thresholds_by_level, rounded_by_half, steps_times_a_sign),
+    *(gate_of_a_sum,),
 ]
