@@ -43,8 +43,8 @@ def slow_share(Z, rest):
 
 @pytest.mark.parametrize("product_of", [2, 3])
 def test_the_share_is_that_of_plain_loops(product_of, rng):
-    Z = rng.normal(size=(120, 4))
-    rest = 3 * np.sign(Z[:, :product_of].prod(axis=1, keepdims=True)) + rng.normal(size=(120, 1))
+    Z = rng.normal(size=(200, 4))
+    rest = 3 * np.sign(Z[:, :product_of].prod(axis=1, keepdims=True)) + rng.normal(size=(200, 1))
     assert share_missed(Z, rest) == pytest.approx(slow_share(Z, rest))
     assert share_missed(Z, rest) > 0.1
 
