@@ -55,7 +55,7 @@ BESIDE = 1.5
 """What errors are taken to add to a row's product, relative to what they add to that with rows alike, which are not at
 the same place."""
 MISSED = 0.05
-"""Share of what the output's regression leaves that two or three columns may explain before nothing is found."""
+"""Share of what the output's regression leaves that rows beside each other may have in common before nothing is found."""
 STEEP = 0.5
 """Slope of the tie at which a row counts half: standard deviations of the feature's noise, one of the other columns."""
 FLATTEST = 0.1
@@ -159,9 +159,9 @@ def independence_p_value(
     steep. A feature that is tied to nothing has no such rows, and loses none. Where the tie is steep everywhere, the
     flattest tenth of the rows say what steep is.
 
-    None of this sees a tie of which the regressions learn nothing, and which has steps closer than rows are. But where
-    two or three of the other columns still explain more than 5 % of what the output's regression leaves (and chance
-    does not), p is 1: the tie was missed. See `share_missed`.
+    None of this sees a tie of which the regressions learn nothing. But where rows beside each other, by two or three of
+    the other columns, still have more than 5 % of what the output's regression leaves in common (and chance does not
+    explain it), p is 1: the tie was missed. See `share_missed`.
 
     References
     ----------

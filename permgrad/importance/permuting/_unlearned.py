@@ -1,32 +1,32 @@
-"""Whether a regression has missed something: what it leaves is alike in rows beside each other, or in cells."""
+"""Whether a regression has missed something: what it leaves is alike in rows beside each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
-from math import comb
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.stats import chi2, norm, rankdata
+from scipy.stats import norm, rankdata
 
 N_BESIDE = 3
-"""Rows beside a row, in the plane of two columns."""
-CELLS = 3
-"""Along each of three columns; of about as many rows."""
-COLUMNS = 24
-"""The first ones: 276 pairs, and 2,024 times three."""
+"""Rows beside a row."""
+COLUMNS = {2: 24, 3: 14}
+"""The first ones, of which two and three are looked at together: 276 pairs, and 364 times three."""
+ROWS = 2000
+"""At most: enough to see what matters, and every look takes time."""
 CHANCE = 0.001
 """Of finding anything where nothing was missed."""
 
 
 def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """Return the largest share of what a regression leaves that two columns or three explain.
+    """Return the largest share of what a regression leaves that rows beside each other have in common.
+
+    Rows are beside each other by the normal scores of two columns, or of three.
 
     Parameters
     ----------
     Z : ndarray of shape (n_rows, n_columns)
-        What the regression learned from; the first 24 columns are looked at.
+        What the regression learned from; pairs of the first 24 columns are looked at, and triples of the first 14.
     rest : ndarray of shape (n_rows, n_targets)
         Targets less predictions of each row by the others.
     groups : ndarray of shape (n_rows,), optional
@@ -35,65 +35,39 @@ def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = No
     Returns
     -------
     float
-        0 where it may be chance.
+        0 where it may be chance. Of more than 2,000 rows, each so-manieth is looked at.
 
     Notes
     -----
-    *Two columns.* In the plane of their normal scores, each row's rest is multiplied by the mean rest of the three rows
-    beside it. Where nothing was missed, the sum of these products has mean 0, and the variance that the squares of the
-    rests say (each pair of rows once, those that are beside each other twice). The share is the sum of the products,
-    of the sum of squares: Moran's I. It sees stripes and rings of which cells hold several.
-
-    *Three columns*, among which no row is near: with s the sum of what a cell's rows leave, and q the sum of their
-    squares, or of as many rows' in the mean over all if that is more, the sum over cells of s²/q is chi-squared at
-    most, as many degrees of freedom as cells, where nothing was missed; about so even where the spread differs among
-    cells, and where few rows leave much. The share is what it has beyond these, of the number of rows.
-
-    Chance is Bonferroni's, over all that is looked at.
+    Each row's rest is multiplied by the mean rest of the three rows beside it. Where nothing was missed, the sum of
+    these products has mean 0, and the variance that the squares of the rests say, whether the spread differs among rows
+    or not (each pair of rows counts once, those that are beside each other twice). The share is the sum of the
+    products, of the sum of squares. It sees stripes and rings that are narrower than the cells of any histogram. Chance
+    is Bonferroni's, over all that is looked at.
 
     References
     ----------
-    Moran, Biometrika 37 (1950).
+    Moran, Biometrika 37 (1950), whose I this is.
     """
-    if groups is not None:
-        rows = np.unique(groups, return_index=True)[1]
-        Z, rest = Z[rows], rest[rows]
-    Z, rest = Z[:, :COLUMNS], rest[:, np.ptp(rest, axis=0) > 0]
-    n_columns = Z.shape[1]
-    n_looks = rest.shape[1] * (comb(n_columns, min(2, n_columns)) + comb(n_columns, min(3, n_columns)))
-    if not n_looks:
+    rows = np.arange(len(Z)) if groups is None else np.unique(groups, return_index=True)[1]
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS)).astype(int)]
+    Z, rest = Z[rows, : max(COLUMNS.values())], rest[rows][:, np.ptp(rest[rows], axis=0) > 0]
+    together = {min(number, Z.shape[1]): min(most, Z.shape[1]) for number, most in COLUMNS.items()}
+    looks = [columns for number, most in together.items() for columns in combinations(range(most), number)]
+    if not looks or not rest.size or len(rows) < 2:
         return 0.0
-    found = [*_shares_in_planes(Z, rest, CHANCE / n_looks), *_shares_in_cells(Z, rest, CHANCE / n_looks)]
-    return max(found, default=0.0)
+    scores, least = norm.ppf((rankdata(Z, axis=0) - 0.5) / len(Z)), norm.isf(CHANCE / (len(looks) * rest.shape[1]))
+    shares = [_shares(scores[:, columns], rest, least) for columns in looks]
+    return float(np.max(shares))
 
 
-def _shares_in_planes(Z: np.ndarray, rest: np.ndarray, chance: float) -> Iterator[float]:
-    """Yield the shares that rows beside each other in the plane of two columns have in common."""
-    n, n_columns = Z.shape
-    scores, squares = norm.ppf((rankdata(Z, axis=0) - 0.5) / n), rest**2
-    least, numbers, n_beside = norm.isf(chance), np.arange(n)[:, None], min(N_BESIDE, n - 1)
-    for columns in combinations(range(n_columns), min(2, n_columns)):
-        nearest = cKDTree(scores[:, columns]).query(scores[:, columns], range(1, n_beside + 2))[1]
-        itself_last = np.argsort(nearest == numbers, axis=1, kind="stable")
-        beside = np.take_along_axis(nearest, itself_last, axis=1)[:, :n_beside]
-        times = 1 + (beside[beside] == numbers[:, :, None]).any(axis=2)  # 2 where each is beside the other
-        total = (rest * rest[beside].mean(axis=1)).sum(axis=0)
-        variance = (squares * (squares[beside] * times[:, :, None]).sum(axis=1)).sum(axis=0) / n_beside**2
-        yield from (total / squares.sum(axis=0))[total > least * np.sqrt(variance)].tolist()
-
-
-def _shares_in_cells(Z: np.ndarray, rest: np.ndarray, chance: float) -> Iterator[float]:
-    """Yield the shares that cells of three columns explain."""
-    n, n_columns = Z.shape
-    height = (((rankdata(Z, axis=0) - 0.5) / n) * CELLS).astype(int)
-    together = min(3, n_columns)
-    least = chi2.isf(chance, range(CELLS**together + 1))
-    for columns in combinations(range(n_columns), together):
-        cell = height[:, columns] @ CELLS ** np.arange(together)
-        sizes = np.bincount(cell)
-        degrees = np.count_nonzero(sizes)
-        for target in rest.T:
-            squares = np.maximum(np.bincount(cell, target**2), sizes * (target**2).mean())
-            statistic = (np.bincount(cell, target) ** 2 / np.maximum(squares, 1e-30)).sum()
-            if statistic > least[degrees]:
-                yield float(statistic - degrees) / n
+def _shares(places: np.ndarray, rest: np.ndarray, least: float) -> np.ndarray:
+    """Return what rows beside each other have in common of each target, (n_targets,); 0 below so many errors."""
+    numbers, n_beside, squares = np.arange(len(places))[:, None], min(N_BESIDE, len(places) - 1), rest**2
+    nearest = cKDTree(places).query(places, range(1, n_beside + 2))[1]
+    itself_last = np.argsort(nearest == numbers, axis=1, kind="stable")  # nor first, where rows are at one place
+    beside = np.take_along_axis(nearest, itself_last, axis=1)[:, :n_beside]
+    times = 1 + (beside[beside] == numbers[:, :, None]).any(axis=2)  # 2 where each is beside the other
+    total = (rest * rest[beside].mean(axis=1)).sum(axis=0)
+    variance = (squares * (squares[beside] * times[:, :, None]).sum(axis=1)).sum(axis=0) / n_beside**2
+    return np.where(total > least * np.sqrt(variance), total / squares.sum(axis=0), 0.0)
