@@ -212,6 +212,7 @@ def rank_features(
         **(chosen.to_settings() if isinstance(chosen, Formula) else {}),
         "formula": "fused" if isinstance(chosen, Formula) else chosen,
         **ranking.settings,
+        "loss": target.task.loss,
         "n_repeats": n_repeats,
         "random_state": random_state,
         "losses": weights.losses,

@@ -72,6 +72,13 @@ class Task:
     logits: bool = False
     n_classes: int = 0
 
+    @property
+    def loss(self) -> str:
+        """The loss by its name: losses of two names have two units."""
+        if self.link == "identity":
+            return "squared error"
+        return "log loss" if self.n_classes else "cross-entropy"
+
     def losses(self, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Return each row's loss, float64.
 

@@ -255,6 +255,7 @@ def ranking_of(
         p_values=increases.p_values,
         settings={
             **settings,
+            "loss": measurement.target.task.loss,
             "n_rows": len(measurement.baseline),
             "baseline_loss": measurement.target.mean(measurement.baseline),
         },
