@@ -9,10 +9,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from permgrad.data.rows import weights_and_groups
 from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import Bootstrap, interval
-from permgrad.importance.budget import Budget, check_repeats
+from permgrad.importance.budget import Budget, check_random_state, check_repeats
 from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
@@ -160,7 +161,7 @@ def permutation_importance(
     """
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output)
-    target = Target.of(y, data, classes, task, sample_weight, row_groups)
+    target = Target.of(y, data, classes, task, *weights_and_groups(inputs, sample_weight, row_groups))
     if features is None:
         source = inputs[permuted_branches(data, via)[0].input_index] if isinstance(inputs, (list, tuple)) else inputs
         features = column_names(source) or (None if layout is None else layout.features)
@@ -197,6 +198,7 @@ def permute_features(
 ) -> FeatureRanking:
     """Do what `permutation_importance` does, with inputs and target that other explainers share."""
     check_repeats(n_repeats)
+    check_random_state(random_state)
     branches = permuted_branches(data, via)
     n_columns = count_columns(data, branches, layout)
     columns_of = resolve_groups(n_columns, features, groups)
