@@ -48,7 +48,7 @@ def show_ranking(ranking: FeatureRanking) -> None:
     click.echo(f"test rows{of_first} ({ranking.settings['test_rows']}): {test}")
     ends = ranking.settings.get("branch_intervals", {})
     weights = ", ".join(
-        f"{branch} {weight:.2f}" + (" [{:.2f}, {:.2f}]".format(*ends[branch]) if branch in ends else "")
+        f"{branch} {weight:z.2f}" + (" [{:z.2f}, {:z.2f}]".format(*ends[branch]) if branch in ends else "")
         for branch, weight in ranking.trusted_weights.items()
     )
     click.echo(f"branch weights: {weights}\n" if weights else "")

@@ -116,7 +116,7 @@ def plot_agreement(matrix: pd.DataFrame) -> Figure:
     axes.set_yticks(range(n), names)
     for row, column in np.ndindex(values.shape) if n <= MAX_VALUES else ():
         value = values[row, column]
-        text = "–" if np.isnan(value) else f"{value:.2f}"
+        text = "–" if np.isnan(value) else f"{value:z.2f}"
         axes.text(column, row, text, ha="center", va="center", color="white" if abs(value) > 0.6 else "black")
     figure.colorbar(shown, ax=axes, label="Spearman correlation", fraction=0.046)
     return figure

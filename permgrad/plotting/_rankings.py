@@ -135,7 +135,7 @@ def _whiskers(axes: Any, low: np.ndarray, high: np.ndarray) -> None:
 
 
 def _write_title(figure: Figure, ranking: FeatureRanking, width: float) -> None:
-    weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in ranking.trusted_weights.items())
+    weights = ", ".join(f"{branch} {weight:z.2f}" for branch, weight in ranking.trusted_weights.items())
     title = literal(method_title(ranking.method)) + (f"\nbranch weights: {weights}" if weights else "")
     if width >= WIDTH:
         figure.axes[0].set_title(title, fontsize=11)
