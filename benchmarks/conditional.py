@@ -14,7 +14,8 @@ of, since their ties were learned badly: of those flagged, and of the others. Fi
 of the relevant ones kept: by Benjamini & Hochberg's and Benjamini & Yekutieli's procedures, and by hidimstat's model-X
 knockoffs, which ask no network; ``--fdr knockoffs`` does these alone.
 
-``--seconds 16,30`` prints what the p-values of so many columns cost: processor seconds of a ranking without and with them.
+``--seconds 16,30`` prints what the p-values of so many columns cost: processor seconds of a ranking without and with
+them.
 """
 
 from __future__ import annotations

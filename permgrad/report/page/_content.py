@@ -213,7 +213,8 @@ BESIDE = ("end_to_end", "conditional")
 """Components that stand beside the fused score and are no part of it."""
 EXPLAINERS = {
     "end_to_end": "A column’s score is the increase of the network’s loss on the test rows when the column is permuted"
-    " among them, in both branches at once (last in). For so many columns, Shapley values would take too long.",
+    " among them, in both branches at once (last in). With so many columns and rows, Shapley values would take long, or"
+    " they were not asked for.",
     "permutation": "A column’s score is the increase of the network’s loss on the test rows when the column is permuted"
     " among them, so that it no longer carries information about the row.",
     "grad_cam": "A column’s score is the Grad-CAM heat at its pixel, averaged over the test rows.",
