@@ -163,6 +163,7 @@ def rank_features(
     """
     check_repeats(n_repeats)
     check_random_state(random_state)
+    sample_weight, row_groups = weights_and_groups(inputs, sample_weight, row_groups)
     if not isinstance(model, (keras.Model, CutModel)):
         _check_outside(layout, formula, end_to_end, output)
         return rank_opaque(
@@ -181,7 +182,7 @@ def rank_features(
     data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
     tabular, image = _branches(data, layout)
     features = _feature_names(inputs, tabular, layout)
-    target = Target.of(y, data, classes, task, *weights_and_groups(inputs, sample_weight, row_groups))
+    target = Target.of(y, data, classes, task, sample_weight, row_groups)
     shared: dict[str, Any] = {"layout": layout, "features": features, "groups": groups, "random_state": random_state}
     chosen = _chosen(formula, data, groups, features, layout)
     heat, alike = None, None

@@ -159,9 +159,10 @@ def permutation_importance(
     >>> found.scores.shape, found.method
     ((4,), 'permutation')
     """
+    sample_weight, row_groups = weights_and_groups(inputs, sample_weight, row_groups)
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output)
-    target = Target.of(y, data, classes, task, *weights_and_groups(inputs, sample_weight, row_groups))
+    target = Target.of(y, data, classes, task, sample_weight, row_groups)
     if features is None:
         source = inputs[permuted_branches(data, via)[0].input_index] if isinstance(inputs, (list, tuple)) else inputs
         features = column_names(source) or (None if layout is None else layout.features)

@@ -283,7 +283,7 @@ ROWS, HALF = np.arange(6.0).reshape(3, 2), np.full((3, 2), 0.5)
         (Says(np.ones(3)), {"inputs": np.ones(3)}, "must have rows and columns"),
         (Says(np.ones(3)), {"inputs": sparse.csr_matrix(ROWS)}, "make it dense"),
         (Says(np.ones(3)), {"formula": pg.PUBLISHED}, "must be 'game' or 'last in' for an estimator"),
-        (Says(np.ones(3)), {"end_to_end": True, "output": 0}, "leave out 'end_to_end', 'output', for Keras models"),
+        (Says(np.ones(3)), {"end_to_end": True}, "leave out 'end_to_end', for Keras models"),
         (Says(np.ones(3)), {"groups": {"g": ["a"]}}, "there is no 'a'"),
         (Says(np.ones(3)), {"groups": {"g": [5]}}, "columns from 0 to 1"),
         (Says(np.ones(3)), {"n_repeats": 0}, "n_repeats must be between 1"),
