@@ -165,3 +165,10 @@ def test_rows_of_another_model_are_explained_by_shap():
 def test_missing_groups_are_named_as_the_argument():
     with pytest.raises(pg.PermGradError, match=r"\('row_groups'\) must be known of each row, missing in 60"):
         pg.rank_features(LOGISTIC, X, y, row_groups=np.full(60, np.nan))
+
+
+def test_our_own_encoder_says_in_one_line_which_columns_are_absent():
+    fitted = pg.ColumnEncoder().fit(X)
+    with pytest.raises(pg.PermGradError, match=r"unseen at fit time: - z .*yet now missing: - a$") as caught:
+        fitted.transform(X.rename(columns={"a": "z"}))
+    assert "\n" not in str(caught.value)
