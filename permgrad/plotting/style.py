@@ -67,7 +67,8 @@ def label_bars(axes: Any, label: str, names: Sequence[str], width: float) -> Non
     room = width - LETTER * longest(names) - 0.5
     fits = LETTER * len(label) <= room
     axes.set_xlabel(textwrap.fill(label, int((width - 0.3) / LETTER)), loc="center" if fits else "right")
-    if not fits:  # at the axis's end there would be its power of ten
+    if not fits:  # bars have little room: few ticks, and no power of ten at the axis's end, where the label is
+        axes.locator_params(axis="x", nbins=5)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}".replace("-", "\N{MINUS SIGN}"))
 
 
