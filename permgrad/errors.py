@@ -77,13 +77,13 @@ def require(extra: str, what: str, *packages: str) -> None:
 
 @contextmanager
 def as_permgrad_error() -> Iterator[None]:
-    """Re-raise a library's ``ValueError`` about the user's input as a `PermGradError`, message kept."""
+    """Re-raise a library's ``ValueError`` about the user's input as a `PermGradError`, its message in one line."""
     try:
         yield
     except PermGradError:
         raise
     except ValueError as error:
-        raise PermGradError(str(error)) from error
+        raise PermGradError(one_line(error)) from error
 
 
 @contextmanager
@@ -162,12 +162,14 @@ def check_fitted(estimator: Any) -> None:
         raise UnfittedError(str(error)) from error
 
 
+def one_line(text: object, most: int = 400) -> str:
+    """Return a text in one line, cut after `most` letters."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= most else f"{line[:most]}…"
+
+
 def listing(names: Iterable[Any], limit: int = 5) -> str:
     """Return ``'a', 'b' and 3 more``: names for an error message, cut after `limit`, each of them after 200 letters."""
-    names = [_short(repr(name) if isinstance(name, str) else " ".join(str(name).split())) for name in names]
+    names = [one_line(repr(name), 200) if isinstance(name, str) else one_line(name, 200) for name in names]
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}…"

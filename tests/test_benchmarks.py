@@ -74,6 +74,12 @@ def test_conditional_p_values_at_their_smallest(capsys, one_small_network):
     assert first_cells(capsys) == ["| category", "| sine"]
 
 
+@pytest.mark.slow
+def test_seconds_of_conditional_p_values_at_their_smallest(capsys, one_small_network):
+    conditional.main(["--rows", "20", "--seconds", "8"])
+    assert first_cells(capsys) == ["| 20"]
+
+
 def test_peers_of_conditional_p_values_at_their_smallest(capsys, one_small_network):
     pytest.importorskip("hidimstat")
     conditional.main(["--rows", "60", "--tables", "2", "--designs", "category,sine", "--peers"])

@@ -48,7 +48,7 @@ def show_ranking(ranking: FeatureRanking) -> None:
     click.echo(f"test rows{of_first} ({ranking.settings['test_rows']}): {test}")
     ends = ranking.settings.get("branch_intervals", {})
     weights = ", ".join(
-        f"{branch} {weight:.2f}" + (" [{:.2f}, {:.2f}]".format(*ends[branch]) if branch in ends else "")
+        f"{branch} {weight:z.2f}" + (" [{:z.2f}, {:z.2f}]".format(*ends[branch]) if branch in ends else "")
         for branch, weight in ranking.trusted_weights.items()
     )
     click.echo(f"branch weights: {weights}\n" if weights else "")
@@ -57,7 +57,8 @@ def show_ranking(ranking: FeatureRanking) -> None:
         off = "" if error is None else f"; the game's sampling error is ±{error:.1%} of it"
         click.echo(f"scores add up to the loss that the network saves, {ranking.settings['total']:.4g}{off}\n")
     if ranking.settings.get("formula") == "last in":
-        click.echo("with so many columns, the score is permutation importance: what is lost without each (last in)\n")
+        why = "the game of so many columns and rows would take long, or was not asked for"
+        click.echo(f"the score is permutation importance: what is lost without each column (last in); {why}\n")
     scope = scope_sentence(ranking).replace("\u00a0", " ") if ranking.low is not None else None
     for said in (scope, probe_sentence(ranking), *redundancy(ranking)):
         if said is not None:

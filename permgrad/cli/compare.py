@@ -25,6 +25,7 @@ def compare(first: Path, second: Path, out: Path | None, top: int, overwrite: bo
     import permgrad as pg
     from permgrad.directories import new_directory
     from permgrad.files import new_file
+    from permgrad.importance.two_rankings import UNIT
 
     rankings = [pg.FeatureRanking.load(path / "ranking.json" if path.is_dir() else path) for path in (first, second)]
     comparison = rankings[0].compare(rankings[1], _names(first, second))
@@ -38,9 +39,10 @@ def compare(first: Path, second: Path, out: Path | None, top: int, overwrite: bo
         apart = table.loc[table["apart"], "feature"].tolist()
         click.echo(f"scores that differ by more than chance (95 %): {', '.join(apart) if apart else 'none'}")
     else:
-        click.echo("scores are of two kinds or have no intervals: only places are compared")
+        click.echo(comparison.note or "the scores have no intervals: whether they differ by chance is unknown")
     for name, (ours, theirs) in comparison.differing.items():
-        click.echo(f"  {name}: {ours} and {theirs}")
+        if name not in UNIT:  # those are in the note
+            click.echo(f"  {name}: {ours} and {theirs}")
     if out is not None:
         with new_directory(out, overwrite=overwrite) as staging:
             with new_file(staging / "comparison.csv") as part:

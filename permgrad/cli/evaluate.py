@@ -54,8 +54,10 @@ def evaluate(
     from permgrad.evaluation.reference_models import FILE
     from permgrad.report.directory import write_results
     from permgrad.report.results import Results
+    from permgrad.report.trained import check_trained
 
     stop_by_interrupt()
+    check_trained(results)
     ranking = pg.FeatureRanking.load(results / "ranking.json")
     split_random_state = ranking.settings["split_random_state"]
     data = same_table(table, ranking.settings["data"], results)

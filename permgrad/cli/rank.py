@@ -106,7 +106,8 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.01,
     show_default=True,
-    help="The game stops when the error of every score is at most this share of the loss that the network saves.",
+    help="The game stops when the error of every score is at most this share of the loss that the network saves, or a"
+    " sixth of the uncertainty from the test rows.",
 )
 @click.option(
     "--conditional", is_flag=True, help="Also compute p-values: permute among rows that are alike in the other columns."

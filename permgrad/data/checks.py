@@ -33,6 +33,14 @@ def check_columns(given: Iterable[str], expected: Iterable[str], what: str) -> N
     )
 
 
+def check_numeric(frame: pd.DataFrame) -> None:
+    """Raise `PermGradError`, naming them, if some columns are no numbers, or hold missing ones."""
+    usable = [pd.api.types.is_numeric_dtype(kind) for kind in frame.infer_objects().dtypes]
+    unusable = [name for i, name in enumerate(frame) if not usable[i] or frame.iloc[:, i].isna().any()]
+    if unusable:
+        raise PermGradError(f"expected numeric columns without missing values; these are not: {listing(unusable)}")
+
+
 def as_target(y: Any) -> pd.Series:
     """Return `y` as a Series of plain rows 0, 1, ... with a name ("target" if it has none).
 

@@ -187,9 +187,8 @@ def _as_series(name: str, values: Any, n_rows: int) -> pd.Series:
     series = series.rename(name if series.name is None else str(series.name)).reset_index(drop=True)
     missing = int(series.isna().sum())
     if missing:
-        raise PermGradError(
-            f"{name} ({series.name!r}) must be known of each row, missing in {missing}; fill or drop them"
-        )
+        named = "" if series.name == name else f" ({series.name!r})"
+        raise PermGradError(f"{name}{named} must be known of each row, missing in {missing}; fill or drop them")
     return series
 
 

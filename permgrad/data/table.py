@@ -579,5 +579,7 @@ def _check_target(X: pd.DataFrame, y: pd.Series) -> None:
     if len(y) < 2:
         raise PermGradError("found 1 sample; a table needs at least two rows to learn from")
     if y.nunique() < 2:
-        raise PermGradError(f"the target {y.name!r} has one value (one class), {y.iloc[0]!r}; at least two are needed")
+        raise PermGradError(
+            f"the target {y.name!r} has one value (one class), {listing([y.iloc[0]])}; at least two are needed"
+        )
     check_no_leak(X, y)

@@ -19,6 +19,7 @@ from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing, reading
 from permgrad.evaluation.baselines import sample
 from permgrad.files import SAVE_AGAIN, read_json, write_json
+from permgrad.metrics.asking import ask
 from permgrad.metrics.curves import Curve, curves_of
 from permgrad.metrics.losses import cross_entropy, squared_error
 from permgrad.metrics.paired import compare_losses
@@ -229,7 +230,7 @@ def reference_models(
     """
     rows = _Rows.of(estimator, train, test, validation_data, random_state)
     classification = rows.classes is not None
-    network = estimator.predict_proba(test.X) if classification else estimator.predict(test.X)
+    network = ask(estimator, "predict_proba" if classification else "predict", test.X)
     name = "LogisticRegression" if classification else "Ridge"
     given = type(estimator).__name__
     given = f"{given} as given" if given == name else given

@@ -20,7 +20,7 @@ def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> F
     Parameters
     ----------
     rankings : sequence of FeatureRanking
-        Of the same features, classes and method; with the same bootstrap of rows.
+        Of the same features, classes, method and loss; with the same bootstrap of rows.
     random_state : int
         Of the bootstrap of networks.
 
@@ -37,7 +37,7 @@ def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> F
     Raises
     ------
     PermGradError
-        If there is no ranking, or they differ in features, classes or method.
+        If there is no ranking, or they differ in features, classes, method or loss.
 
     References
     ----------
@@ -81,8 +81,8 @@ def average_rankings(rankings: Sequence[FeatureRanking], random_state: int) -> F
 def _check_alike(rankings: Sequence[FeatureRanking]) -> None:
     if not rankings:
         raise PermGradError("an average needs at least one ranking, got none")
-    for what in ("features", "classes", "method"):
-        different = {getattr(ranking, what) for ranking in rankings}
+    for what in ("features", "classes", "method", "loss"):
+        different = {ranking.settings.get(what) if what == "loss" else getattr(ranking, what) for ranking in rankings}
         if len(different) > 1:
             listed = " and ".join(map(repr, sorted(different, key=str)[:2]))
             raise PermGradError(f"rankings to average must have the same {what}, got {listed}")

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from permgrad.importance.budget import check_random_state
+
 N_REPLICATES = 200
 MOST_BUNDLES = 200
 """Of all classes; a class has five at least, so more where there are over 40 classes."""
@@ -69,6 +71,7 @@ class Bootstrap:
         ----------
         Efron & Tibshirani, An Introduction to the Bootstrap (1993).
         """
+        check_random_state(random_state)
         rng = np.random.default_rng([random_state, N_REPLICATES, MOST_BUNDLES])
         unit, labels = _units(n_rows, classes, groups)
         bundle_of = np.zeros(len(labels), int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,16 @@ MAX_REPEATS = 100_000
 
 def check_repeats(n_repeats: int) -> None:
     """Raise unless so many permutations of a column can be meant."""
-    if not 1 <= n_repeats <= MAX_REPEATS:
-        raise PermGradError(f"n_repeats must be between 1 and {MAX_REPEATS:,}, got {listing([n_repeats])}")
+    if not isinstance(n_repeats, Integral) or not 1 <= n_repeats <= MAX_REPEATS:
+        raise PermGradError(
+            f"n_repeats must be between 1 and {MAX_REPEATS:,}, a whole number, got {listing([n_repeats])}"
+        )
+
+
+def check_random_state(random_state: int) -> None:
+    """Raise unless it is a seed, so that the same call gives the same result."""
+    if not isinstance(random_state, Integral) or random_state < 0:
+        raise PermGradError(f"random_state must be a whole number, 0 or more, got {listing([random_state])}")
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,18 @@ from typing import Any, Literal
 
 import numpy as np
 
+from permgrad.backend import keras
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError
 from permgrad.images.layout import FeatureLayout
+from permgrad.importance.budget import check_random_state
 from permgrad.importance.game._views import NetworkView
 from permgrad.importance.game.local import LEAST_ROUNDS, LocalValues, local_values
 from permgrad.importance.game.ranking import model_outputs
 from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
+from permgrad.importance.network.branches import CutModel
 from permgrad.importance.permuting.permutation import count_columns, positions_in
 from permgrad.importance.row_explanations import RowExplanations
 from permgrad.metrics.outputs import task_of
@@ -38,7 +42,7 @@ def explain_rows(
     Parameters
     ----------
     model : keras.Model
-        As for `rank_features`.
+        As for `rank_features`. Other models are not explained row by row; of those, shap does it.
     inputs : array or list of arrays
         Rows to explain, as the model takes them.
     background : array or list of arrays
@@ -60,7 +64,7 @@ def explain_rows(
     Raises
     ------
     PermGradError
-        If inputs do not fit the model, or the model has several outputs that are not classes.
+        If the model is none of Keras's, inputs do not fit it, or it has several outputs that are not classes.
 
     Examples
     --------
@@ -68,6 +72,13 @@ def explain_rows(
     >>> pg.explain_rows(clf.network_, rows, background, layout=clf.layout_, n_orders=1).values.shape
     (2, 4)
     """
+    check_random_state(random_state)
+    if not isinstance(model, (keras.Model, CutModel)):
+        raise PermGradError(
+            f"explain_rows opens up Keras functional models, got {type(model).__name__}; of another model, shap tells"
+            " what each column adds to a prediction: shap.Explainer(model.predict_proba, background)(rows)"
+        )
+    inputs, background = _arrays(inputs), _arrays(background)
     several = isinstance(inputs, (list, tuple))
     pairs = zip(inputs, background, strict=True) if several else [(inputs, background)]
     joined = [np.concatenate([np.asarray(own), np.asarray(other)]) for own, other in pairs]
@@ -82,6 +93,11 @@ def explain_rows(
     found = local_values(view, n_rows, random_state, n_orders)
     explained = tuple(target.classes[c] for c in target.y[:n_rows]) if target.classes else None
     return _named(found, tuple(columns_of), view.branches, explained)
+
+
+def _arrays(rows: Any) -> Any:
+    """Return rows with the frame of a table in its place."""
+    return rows.X if isinstance(rows, Table) else rows
 
 
 def _explained(data: Inputs, n_rows: int, of: Any, classes: Sequence[Any] | None, task: str | None) -> Target:

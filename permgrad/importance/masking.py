@@ -16,7 +16,9 @@ from scipy import sparse
 
 from permgrad.data.cells import Cells
 from permgrad.errors import PermGradError
+from permgrad.importance.budget import check_random_state
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.asking import ask
 from permgrad.metrics.losses import cross_entropy
 from permgrad.metrics.scores import mean_class_accuracy
 
@@ -158,6 +160,7 @@ def random_masking(
     """
     if n_orders < 2:
         raise PermGradError(f"n_orders must be at least 2, got {n_orders}")
+    check_random_state(random_state)
     rng = np.random.default_rng(random_state)
     n_features = (X.X if isinstance(X, Cells) else X).shape[1]
     given: Any = {"counts": counts, "values": values, "first": first, "task": task, "output": output}
@@ -224,9 +227,9 @@ class _Model:
             return self.task.losses(true, given), self.task.probabilities(given).argmax(axis=1)
         rows = block if names is None else pd.DataFrame(block, columns=names)
         if not hasattr(self.estimator, "predict_proba"):
-            guess = np.searchsorted(self.estimator.classes_, self.estimator.predict(rows))
+            guess = np.searchsorted(self.estimator.classes_, ask(self.estimator, "predict", rows))
             return np.full(len(block), np.nan), guess
-        p = np.asarray(self.estimator.predict_proba(rows))
+        p = np.asarray(ask(self.estimator, "predict_proba", rows))
         return cross_entropy(true, p), p.argmax(axis=1)
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from permgrad.backend import keras
 from permgrad.data.checks import check_columns
 from permgrad.data.probes import probes_among
+from permgrad.data.rows import weights_and_groups
 from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.ablation import BranchWeights, weigh_branches
-from permgrad.importance.budget import Budget
+from permgrad.importance.budget import Budget, check_random_state, check_repeats
 from permgrad.importance.formula import Choice, Formula, named_formula
 from permgrad.importance.fusion import fuse
 from permgrad.importance.game.ranking import QUICK as QUICK_GAME
@@ -76,8 +77,9 @@ def rank_features(
         ``predict`` (squared error), such as scikit-learn's pipelines or gradient boosting. That counts as a model with
         one branch that cannot be cut; see Notes.
     inputs : array or list of arrays
-        One for each input of the model. The tabular columns are the layout's features, in the layout's order. For an
-        estimator, a DataFrame, `Table` or array, as its ``predict`` takes it.
+        One for each input of the model, the tabular one also as a DataFrame or `Table` of numbers. The tabular columns
+        are the layout's features, in the layout's order. For an estimator, a DataFrame, `Table` or array, as its
+        ``predict`` takes it.
     y : array of shape (n_rows,)
         Class numbers (or one-hot rows), target values or shares, for rows that the model was not trained on; labels for
         an estimator.
@@ -97,7 +99,7 @@ def rank_features(
         anything; scores and branch weights use the unweighted loss.
     sample_weight, row_groups : array of shape (n_rows,), optional
         How many rows each row stands for, and labels of rows that were drawn together; see `permutation_importance`. By
-        default those of a `Table` that an estimator is ranked on.
+        default those of a `Table`.
     formula : {"game", "last in", "fused", "published"} or Formula, optional
         "game": Shapley values, see above. "last in": permutation through all branches, which takes less time.
         "published", or a `Formula`: permutation and Grad-CAM scores on one scale, weighted by ablation of the branches,
@@ -159,6 +161,9 @@ def rank_features(
     >>> found.method, found.features[0]
     ('shapley', 'sepal length (cm)')
     """
+    check_repeats(n_repeats)
+    check_random_state(random_state)
+    sample_weight, row_groups = weights_and_groups(inputs, sample_weight, row_groups)
     if not isinstance(model, (keras.Model, CutModel)):
         _check_outside(layout, formula, end_to_end, output)
         return rank_opaque(
@@ -212,6 +217,7 @@ def rank_features(
         **(chosen.to_settings() if isinstance(chosen, Formula) else {}),
         "formula": "fused" if isinstance(chosen, Formula) else chosen,
         **ranking.settings,
+        "loss": target.task.loss,
         "n_repeats": n_repeats,
         "random_state": random_state,
         "losses": weights.losses,
@@ -251,16 +257,20 @@ def _chosen(
 
 def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: Any) -> None:
     """Raise for what asks to look inside a model that shows nothing of its inside."""
+    if formula not in (None, "game", "last in"):
+        raise PermGradError(
+            f"formula must be 'game' or 'last in' for an estimator, got {listing([formula])}: other formulas weigh the"
+            " branches of a Keras model"
+        )
     asked = {
         "layout": layout is not None,
-        "formula": formula not in (None, "game", "last in"),
         "end_to_end": bool(end_to_end),
         "output": output is not None,
     }
     if any(asked.values()):
         raise PermGradError(
-            f"{listing(name for name, given in asked.items() if given)} is for Keras models, whose branches are known;"
-            " leave it out for an estimator"
+            f"an estimator's branches are unknown; leave out {listing(name for name, given in asked.items() if given)},"
+            " for Keras models only"
         )
 
 

@@ -26,7 +26,7 @@ def average_trainings(
     Parameters
     ----------
     rankings : sequence of FeatureRanking
-        Of the same features, classes and method.
+        Of the same features, classes, method and loss.
     n_train, n_test : float
         Rows that each network was fitted on, and rows that it was ranked on.
     random_state : int
@@ -41,7 +41,7 @@ def average_trainings(
     Raises
     ------
     PermGradError
-        If there are fewer than two rankings, or they differ in features, classes or method.
+        If there are fewer than two rankings, or they differ in features, classes, method or loss.
 
     Notes
     -----

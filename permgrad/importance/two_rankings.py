@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
     from permgrad.importance.ranking import FeatureRanking
 
-SETTINGS = ("formula", "random_state", "n_repeats", "task")
-"""Whose differences are told."""
+UNIT = ("method", "formula", "loss", "scoring", "target")
+"""Where two rankings differ in one of these, their scores have no common unit."""
+SETTINGS = ("random_state", "n_repeats", "data")
+"""Whose differences are told too."""
+IN_THE_TARGETS_UNIT = "squared error"
+SHA_DIGITS = 12
+"""Of a table's SHA-256 sum, as many as a reader compares."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,9 @@ class RankingComparison:
     table : DataFrame
         A row for each column of the table, the best of the first ranking first: ``feature``; ``rank_<name>``, 1 for the
         best, and its interval ``rank_low_<name>``, ``rank_high_<name>`` where known; ``score_<name>``; ``moved``, the
-        places that it is higher in the second ranking; and where the scores are of one unit, ``difference`` (second
-        less first), its 95 % interval ``low`` and ``high``, and ``apart``, whether that leaves out 0.
+        places that it is higher in the second ranking; and where the scores have one unit (the same loss, made in the
+        same way), ``difference`` (second less first), its 95 % interval ``low`` and ``high``, and ``apart``, whether
+        that leaves out 0.
     names : (str, str)
     spearman : float
         Rank correlation of the scores, nan where it tells nothing.
@@ -47,6 +53,18 @@ class RankingComparison:
     names: tuple[str, str]
     spearman: float
     differing: dict[str, tuple[object, object]]
+
+    @property
+    def note(self) -> str:
+        """Why the scores cannot be compared, in one sentence; empty where they can.
+
+        Examples
+        --------
+        >>> ranking.compare(ranking, names=("before", "after")).note
+        ''
+        """
+        unlike = [f"{name}: {ours} and {theirs}" for name, (ours, theirs) in self.differing.items() if name in UNIT]
+        return f"the scores have no common unit ({'; '.join(unlike)}): compare ranks, not scores" if unlike else ""
 
     def shared(self, k: int) -> int:
         """Return how many of the `k` best features the two rankings share.
@@ -107,21 +125,16 @@ def compare_two(
         columns[f"score_{name}"] = ranking.scores[rows]
     table = pd.DataFrame(columns)
     table["moved"] = table[f"rank_{names[0]}"] - table[f"rank_{names[1]}"]
-    if _one_unit(first, second):
+    differing = _differing(first, second)
+    if not set(UNIT) & set(differing):
         table = table.assign(**_differences(first, second, at))
-    return RankingComparison(table, names, first.agreement(second), _differing(first, second))
+    return RankingComparison(table, names, first.agreement(second), differing)
 
 
 def _places(ranking: FeatureRanking) -> np.ndarray:
     places = np.empty(len(ranking.features), int)
     places[ranking.order] = np.arange(1, len(places) + 1)
     return places
-
-
-def _one_unit(first: FeatureRanking, second: FeatureRanking) -> bool:
-    """Tell whether the scores are losses of one task, or made by one formula."""
-    alike = all(first.settings.get(name) == second.settings.get(name) for name in ("formula", "task"))
-    return first.method == second.method and alike
 
 
 def _differences(first: FeatureRanking, second: FeatureRanking, at: list[list[int]]) -> dict[str, np.ndarray]:
@@ -138,7 +151,21 @@ def _differences(first: FeatureRanking, second: FeatureRanking, at: list[list[in
 
 
 def _differing(first: FeatureRanking, second: FeatureRanking) -> dict[str, tuple[object, object]]:
-    ours, theirs = ({**ranking.settings, "method": ranking.method} for ranking in (first, second))
-    found = {name: (ours.get(name), theirs.get(name)) for name in ("method", *SETTINGS)}
-    data = ((ours.get("data") or {}).get("sha256"), (theirs.get("data") or {}).get("sha256"))
-    return {name: pair for name, pair in {**found, "data": data}.items() if pair[0] != pair[1]}
+    ours, theirs = _facts(first), _facts(second)
+    found = {name: (ours.get(name), theirs.get(name)) for name in (*UNIT, *SETTINGS)}
+    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+
+
+def _facts(ranking: FeatureRanking) -> dict[str, object]:
+    """Return what scores and settings two rankings may differ in.
+
+    A loss that a ranking does not name is at least known to be of classes or of values; a squared error has the square
+    of its target's unit.
+    """
+    data = ranking.settings.get("data") or {}
+    unnamed = "unnamed, of classes" if ranking.classes else "unnamed"
+    loss = ranking.settings.get("loss", unnamed)
+    known = {**ranking.settings, "method": ranking.method, "loss": loss}
+    known["target"] = data.get("target") if loss == IN_THE_TARGETS_UNIT else None
+    known["data"] = str(data.get("sha256") or "")[:SHA_DIGITS] or None
+    return known

@@ -11,6 +11,7 @@ from sklearn import metrics
 from sklearn.utils import get_tags
 
 from permgrad.errors import PermGradError, listing
+from permgrad.metrics.asking import ask, check_instance
 
 Scorer = Callable[[Any, Any, Any], float]
 """(estimator, X, y) → a number, higher being better: scikit-learn's convention."""
@@ -93,6 +94,7 @@ class PredictedAtOnce:
     """
 
     def __init__(self, estimator: Any, X: Any, n_rows: int) -> None:
+        check_instance(estimator)
         self.estimator, self.X, self.n_rows = estimator, X, n_rows
         self._answers: dict[str, Any] = {}
         self._part = slice(0, n_rows)
@@ -113,9 +115,9 @@ class PredictedAtOnce:
 
         def respond(X: Any) -> Any:
             if len(X) != self.n_rows:  # a scorer that asks about rows of its own choice
-                return answer(X)
+                return ask(self.estimator, name, X)
             if name not in self._answers:
-                self._answers[name] = np.asarray(answer(self.X))
+                self._answers[name] = np.asarray(ask(self.estimator, name, self.X))
             return self._answers[name][self._part]
 
         respond.__name__ = name

@@ -9,6 +9,7 @@ from sklearn import metrics
 
 from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
+from permgrad.metrics.asking import ask
 
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "r2")
 SCORES = {
@@ -30,8 +31,9 @@ def scores(estimator: Any, table: Table | StreamedTable) -> dict[str, float]:
     """
     weights = None if table.weights is None else np.asarray(table.weights, float)
     if table.task == "regression":
-        return regression_scores(np.asarray(table.y, float), estimator.predict(table.X), weights)
-    return classification_scores(np.asarray(table.y), estimator.predict_proba(table.X), estimator.classes_, weights)
+        return regression_scores(np.asarray(table.y, float), ask(estimator, "predict", table.X), weights)
+    said = ask(estimator, "predict_proba", table.X)
+    return classification_scores(np.asarray(table.y), said, estimator.classes_, weights)
 
 
 def regression_scores(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
@@ -49,6 +51,8 @@ def classification_scores(
     y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, float]:
     """Score probabilities, (n_rows, n_classes), of rows whose labels are `y`; see `scores`."""
+    probabilities = np.asarray(probabilities, float)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # float32 adds up to 1 only nearly
     if weights is not None:  # a class of which nothing weighs is absent
         counted = weights > 0
         y, probabilities, weights = y[counted], probabilities[counted], weights[counted]
@@ -66,7 +70,7 @@ def classification_scores(
         "log_loss": metrics.log_loss(y, probabilities, labels=classes, **known),
     }
     if len(np.unique(y)) == len(classes):
-        p = probabilities[:, 1] if len(classes) == 2 else probabilities / probabilities.sum(axis=1, keepdims=True)
+        p = probabilities[:, 1] if len(classes) == 2 else probabilities
         values["auc"] = metrics.roc_auc_score(y, p, multi_class="ovr", labels=classes, **known)
     return {name: float(value) for name, value in values.items()}
 

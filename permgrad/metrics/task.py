@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 
 from permgrad.errors import PermGradError, listing
@@ -71,6 +72,13 @@ class Task:
     link: Link = "identity"
     logits: bool = False
     n_classes: int = 0
+
+    @property
+    def loss(self) -> str:
+        """The loss by its name: losses of two names have two units."""
+        if self.link == "identity":
+            return "squared error"
+        return "log loss" if self.n_classes else "cross-entropy"
 
     def losses(self, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Return each row's loss, float64.
@@ -145,9 +153,10 @@ def understand(
     ----------
     output : Output
     y : array of shape (n_rows,) or (n_rows, width), optional
-        Class numbers, one-hot rows, shares from 0 to 1, or values. Without it, only the output speaks.
+        Class numbers, one-hot rows, shares from 0 to 1, or values; with `classes` also labels. Without it, only the
+        output speaks.
     classes : sequence, optional
-        Class names; given classes mean that `y` holds class numbers.
+        Class names, in the order of the outputs; given classes mean that `y` holds class numbers, or these labels.
     task : {"classification", "regression"}, optional
         What to do, where model and `y` do not tell.
 
@@ -170,7 +179,7 @@ def understand(
     Of several sigmoids, class numbers mean that one class is true: their probabilities are divided by their sum, as
     Keras's categorical losses do. A loss of values beside a sigmoid is ambiguous where `y` holds only 0 and 1.
     """
-    values = None if y is None else _numbers(y)
+    values = None if y is None else _numbers(y, output, classes)
     wanted = _wanted(classes, task)
     _check_contradiction(output, wanted)
     link, logits = _link(output, values, wanted)
@@ -192,11 +201,38 @@ def _wanted(classes: Sequence[Any] | None, task: str | None) -> str | None:
     return task if classes is None else "classification"
 
 
-def _numbers(y: Any) -> np.ndarray:
+def _numbers(y: Any, output: Output, classes: Sequence[Any] | None) -> np.ndarray:
+    """Return numbers of one or several columns; of labels that are texts, their positions among the classes."""
     values = np.asarray(y)
+    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if values.dtype.kind in "OUS" and values.ndim == 1:
+        texts = [label for label in values.tolist() if isinstance(label, (str, bytes))]
+        if texts:
+            return _positions(values.tolist(), output, classes, texts)
+        values = np.asarray(pd.to_numeric(pd.Series(values), errors="coerce"), float)
     if values.dtype.kind not in "iubf" or not np.isfinite(values).all():
         raise PermGradError("y must hold finite numbers: class numbers or target values, without missing values")
-    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    return values
+
+
+def _positions(
+    labels: Sequence[Any], output: Output, classes: Sequence[Any] | None, texts: Sequence[Any]
+) -> np.ndarray:
+    if classes is None and output.loss == "values":
+        raise PermGradError(
+            f"y must hold finite numbers, as the model predicts values; it holds {listing(dict.fromkeys(texts), 3)}."
+            " Pass numbers, or a model that predicts probabilities of classes"
+        )
+    if classes is None:
+        raise PermGradError(
+            f"y holds labels ({listing(dict.fromkeys(texts), 3)}), and the model does not say which of its outputs is"
+            " which; pass classes=, all labels in the order of its outputs, or class numbers from 0 as y"
+        )
+    number = {label: i for i, label in enumerate(classes)}
+    unknown = [label for label in dict.fromkeys(labels) if label not in number]
+    if unknown:
+        raise PermGradError(f"y holds labels that are not among classes= ({listing(classes)}): {listing(unknown)}")
+    return np.array([number[label] for label in labels], int)
 
 
 def _check_contradiction(output: Output, wanted: str | None) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from permgrad.plotting.style import MAX_VECTORS, colours, draw_beside, literal, new_figure, short
+from permgrad.plotting.style import MAX_VECTORS, colours, draw_beside, new_figure, short
 
 MOST_BARS = 40
 
@@ -97,7 +97,7 @@ def plot_residuals(y: Any, predicted: Any, target: str = "target") -> Figure:
     dense = {"rasterized": len(residuals) > MAX_VECTORS, "alpha": max(0.1, min(1.0, 500 / len(residuals)))}
     scatter.scatter(predicted, residuals, s=8, linewidths=0, **dense)
     scatter.axhline(0, color="grey", linewidth=1)
-    target = literal(target)
+    target = short(target)
     scatter.set(xlabel=f"predicted {target}", ylabel="true − predicted", title="test rows")
     bars = int(np.clip(np.sqrt(len(residuals)), 5, MOST_BARS))
     _, edges, _ = histogram.hist(residuals, bins=bars, density=True, color=colours(1)[0], alpha=0.6)

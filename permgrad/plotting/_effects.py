@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,19 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, datestr2num
 from matplotlib.figure import Figure
 
-from permgrad.plotting.style import WIDTH, bars, colours, literal, name_bars, new_figure, short
+from permgrad.plotting.style import (
+    NAME_LENGTH,
+    WIDTH,
+    bars,
+    colours,
+    cut,
+    label_bars,
+    legend_below,
+    literal,
+    name_bars,
+    new_figure,
+    short,
+)
 
 if TYPE_CHECKING:
     from permgrad.importance.effects import ColumnEffect, Effects, PairEffect
@@ -20,6 +33,8 @@ ACROSS = 3
 MOST_NAMES = 12
 """Levels that have their names on an axis; of more, some have."""
 LEVEL_LENGTH = 14
+TITLE_LENGTH = 26
+"""Letters of a line above a panel."""
 
 
 def plot_effects(effects: Effects, columns: Sequence[ColumnEffect]) -> Figure:
@@ -42,7 +57,7 @@ def plot_effects(effects: Effects, columns: Sequence[ColumnEffect]) -> Figure:
     figure.supylabel(literal(f"{what}{effects.unit}{of}"), fontsize=10)
     if len(told) > 1:
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, title="class", loc="outside lower center", ncols=min(6, len(told)))
+        legend_below(figure, told, handles=handles, labels=labels)
     return figure
 
 
@@ -69,7 +84,7 @@ def _one(axes: Any, column: ColumnEffect, told: Sequence[str]) -> None:
                 axes.errorbar(x[-1:], effect[-1:, c], yerr=whiskers, fmt="x", color=colour, capsize=2)
     _rows_below(axes, x, column.weights, levels)
     _name_values(axes, column, x, missing, levels)
-    axes.set_title(short(column.name), fontsize=10)
+    axes.set_title(textwrap.fill(short(column.name), TITLE_LENGTH), fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8, labelleft=True)
 
@@ -171,7 +186,10 @@ def plot_interactions(interactions: Interactions, top: int = 10) -> Figure:
     axes.barh(places, strength, color=colours(1)[0])
     whiskers = [strength - shown["strength_low"].to_numpy(), shown["strength_high"].to_numpy() - strength]
     axes.errorbar(strength, places, xerr=whiskers, fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
-    name_bars(axes, [f"{row['first']} × {row['second']}" for _, row in shown.iterrows()])
+    half = (NAME_LENGTH - 3) // 2
+    names = [f"{cut(row['first'], half)} × {cut(row['second'], half)}" for _, row in shown.iterrows()]
+    name_bars(axes, names)
     axes.set_xlim(left=0)
-    axes.set_xlabel(literal(f"beyond what each does alone (standard deviation, {interactions.unit}; 95 % interval)"))
+    label = f"beyond what each does alone (standard deviation, {interactions.unit}; 95 % interval)"
+    label_bars(axes, literal(label), names, WIDTH)
     return figure

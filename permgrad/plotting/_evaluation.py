@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from permgrad.plotting.style import colours, literal, method_title, new_figure, short
+from permgrad.plotting.style import LETTER, colours, literal, longest, method_title, new_figure, short
 
 ORDERS: dict[str, tuple[str, Any]] = {"most": ("most relevant first", "-"), "least": ("least relevant first", "--")}
 PANELS = 2
@@ -106,7 +106,8 @@ def plot_agreement(matrix: pd.DataFrame) -> Figure:
         Spearman correlations; index and columns name the rankings.
     """
     n = len(matrix)
-    figure = new_figure((3.4 + 0.45 * n, 2.6 + 0.45 * n))
+    named = max(0.0, LETTER * longest([_title(name) for name in matrix.index]) - 1.6)
+    figure = new_figure((3.4 + 0.45 * n + named, 2.6 + 0.45 * n + 0.7 * named))
     axes = figure.add_subplot()
     values = matrix.to_numpy(float)
     shown = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
@@ -115,7 +116,7 @@ def plot_agreement(matrix: pd.DataFrame) -> Figure:
     axes.set_yticks(range(n), names)
     for row, column in np.ndindex(values.shape) if n <= MAX_VALUES else ():
         value = values[row, column]
-        text = "–" if np.isnan(value) else f"{value:.2f}"
+        text = "–" if np.isnan(value) else f"{value:z.2f}"
         axes.text(column, row, text, ha="center", va="center", color="white" if abs(value) > 0.6 else "black")
     figure.colorbar(shown, ax=axes, label="Spearman correlation", fraction=0.046)
     return figure

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from permgrad.images.layout import FeatureLayout
-from permgrad.plotting.style import MAX_VECTORS, NAME_LENGTH, literal, new_figure, short
+from permgrad.plotting.style import LETTER, MAX_VECTORS, NAME_LENGTH, literal, longest, new_figure, short
 
 MAX_KEYED = 150
 """Features up to which the layout's picture names each one; beyond, names would not be legible."""
@@ -176,15 +176,17 @@ def plot_history(history: dict[str, list[float]], kept_epoch: int, *, stacked: b
 def plot_confusion(y: Any, predicted: Any, classes: Sequence[Any] | np.ndarray) -> Figure:
     """Draw the counts of true against predicted classes."""
     size = max(5.0, 0.6 * len(classes) + 2)
-    figure = new_figure((size + 1, size))
+    named = LETTER * longest(list(classes))
+    turned = named > (size - 2) / len(classes)
+    figure = new_figure((size + 1 + max(0.0, named - 1), size + (0.7 * max(0.0, named - 1) if turned else 0)))
     axes = figure.add_subplot()
-    names = [literal(label) for label in classes]
+    names = [short(label) for label in classes]
     ConfusionMatrixDisplay.from_predictions(
         y, predicted, labels=list(classes), display_labels=names, ax=axes, cmap="Blues"
     )
     axes.set_title("test rows")
-    if max(len(str(label)) for label in classes) > 6 and len(classes) > 2:
-        axes.tick_params(axis="x", rotation=45)
+    if turned:
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     return figure
 
 
@@ -197,7 +199,7 @@ def plot_predictions(y: Any, predicted: Any, target: str = "target") -> Figure:
     axes.scatter(
         y, predicted, s=8, rasterized=len(y) > MAX_VECTORS, alpha=max(0.1, min(1.0, 500 / len(y))), linewidths=0
     )
-    target = literal(target)
+    target = short(target)
     axes.set(xlabel=f"true {target}", ylabel=f"predicted {target}", title="test rows", aspect="equal")
     return figure
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from permgrad.plotting.style import WIDTH, bars, colours, literal, method_title, name_bars
+from permgrad.plotting.style import (
+    WIDTH,
+    bars,
+    colours,
+    label_bars,
+    legend_below,
+    literal,
+    longest,
+    method_title,
+    name_bars,
+    short,
+)
 
 if TYPE_CHECKING:
     from permgrad.importance.ranking import FeatureRanking
 
+BESIDE = 14
+"""Letters of a class's name up to which a legend leaves room for bars beside it."""
 LABELS = {
     "shapley": "loss saved (Shapley value)",
     "first_in": "loss saved on its own",
@@ -47,21 +61,22 @@ def plot_ranking(ranking: FeatureRanking, top: int = 10, width: float = WIDTH) -
         factor = np.divide(ranking.scores[shown], sums, out=np.zeros(len(shown)), where=sums != 0)
         for c, label in enumerate(ranking.classes):
             lengths, colour = parts[:, c] * factor, colours(len(ranking.classes))[c]
-            axes.barh(range(len(shown)), lengths, left=left, label=literal(label), color=colour)
+            axes.barh(range(len(shown)), lengths, left=left, label=short(label), color=colour)
             left += lengths
-        if width >= WIDTH:
+        if width >= WIDTH and _fits_beside(len(shown), ranking.classes):
             figure.legend(title="class", loc="outside right upper")
         else:
-            figure.legend(title="class", loc="outside lower center", ncols=4)
+            legend_below(figure, ranking.classes)
     interval = _interval(ranking)
     if interval is not None:
         _whiskers(axes, *(end[shown] for end in interval))
     band = ranking.probe_level
     if band is not None:
         axes.axvspan(*band, color="0.85", zorder=0)
-    name_bars(axes, [ranking.features[i] for i in shown])
+    names = [ranking.features[i] for i in shown]
+    name_bars(axes, names)
     said = [*(["95 % interval"] if interval else []), *(["grey: probes"] if band else [])]
-    axes.set_xlabel(_label(ranking) + (f" ({'; '.join(said)})" if said else ""))
+    label_bars(axes, _label(ranking) + (f" ({'; '.join(said)})" if said else ""), names, width)
     _write_title(figure, ranking, width)
     return figure
 
@@ -83,10 +98,16 @@ def plot_scores(ranking: FeatureRanking, top: int = 20, width: float = WIDTH) ->
     if interval is not None:
         _whiskers(axes, *(end[shown] for end in interval))
     axes.axvline(0, color="black", linewidth=0.8)
-    name_bars(axes, [ranking.features[i] for i in shown])
-    axes.set_xlabel(_label(ranking) + spread)
+    names = [ranking.features[i] for i in shown]
+    name_bars(axes, names)
+    label_bars(axes, _label(ranking) + spread, names, width)
     _write_title(figure, ranking, width)
     return figure
+
+
+def _fits_beside(n_bars: int, classes: Sequence[str]) -> bool:
+    """Tell whether a legend of the classes has room beside so many bars."""
+    return longest(classes) <= BESIDE and len(classes) <= max(6, n_bars)
 
 
 def _label(ranking: FeatureRanking) -> str:
@@ -114,7 +135,7 @@ def _whiskers(axes: Any, low: np.ndarray, high: np.ndarray) -> None:
 
 
 def _write_title(figure: Figure, ranking: FeatureRanking, width: float) -> None:
-    weights = ", ".join(f"{branch} {weight:.2f}" for branch, weight in ranking.trusted_weights.items())
+    weights = ", ".join(f"{branch} {weight:z.2f}" for branch, weight in ranking.trusted_weights.items())
     title = literal(method_title(ranking.method)) + (f"\nbranch weights: {weights}" if weights else "")
     if width >= WIDTH:
         figure.axes[0].set_title(title, fontsize=11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
 
-from permgrad.plotting.style import literal, new_figure, short
+from permgrad.plotting.style import literal, new_figure
 
 if TYPE_CHECKING:
     from permgrad.images.layout import FeatureLayout
@@ -21,6 +23,8 @@ SIDE = 400
 """Pixels of the picture's longer side, about."""
 UP_AND_DOWN, ONE_WAY = "RdBu_r", "YlOrRd"
 """Colours of values with a sign, and of sizes alone."""
+KEY_WIDTH = 78
+"""Letters of a line of the key."""
 PAPER = 0.75
 """Of columns' pixels that add nothing: so light is what is no column's, of 1."""
 
@@ -78,12 +82,14 @@ def plot_row_image(
     values : ndarray of shape (n_layout_features,)
         See `pixel_overlay`.
     labels : sequence of (int, str)
-        Features that are told of, by their number in the layout, with what is written beside their pixels.
+        Features that are told of, by their number in the layout, with what is written of them. Their pixels are
+        numbered, and the key is below.
     title, unit : str
         `unit` is the colour bar's.
     """
     image = np.asarray(image, np.float32).reshape(*np.shape(image)[:2])
-    figure = new_figure((10, 4.6))
+    key = [line for i, (_, text) in enumerate(labels, 1) for line in _entry(i, text)]
+    figure = new_figure((10, 4.6 + 0.16 * len(key) + 0.18 * title.count("\n")))
     left, right = figure.subplots(1, 2)
     shown = left.imshow(image, cmap="gray", interpolation="nearest")
     figure.colorbar(shown, ax=left, label="scaled value", fraction=0.046)
@@ -93,26 +99,30 @@ def plot_row_image(
     norm, name = _scale(values, None)
     figure.colorbar(ScalarMappable(norm, name), ax=right, label=literal(unit), fraction=0.046)
     right.set_title("what its columns add there")
-    for feature, text in labels:
-        _point_at(right, layout, feature, text)
+    _number(right, layout, [feature for feature, _ in labels])
     for axes in (left, right):
         axes.set_xticks([])
         axes.set_yticks([])
+    right.set_xlabel("\n".join(key), fontsize=8, loc="left")
     figure.suptitle(literal(title), fontsize=11)
     return figure
 
 
-def _point_at(axes: Any, layout: FeatureLayout, feature: int, text: str) -> None:
-    """Write beside a pixel, towards the middle of the picture."""
-    row, column = int(layout.rows[feature]), int(layout.cols[feature])
-    left = column > layout.shape[1] / 2
-    axes.annotate(
-        short(text),
-        (column, row),
-        xytext=(-8 if left else 8, 6),
-        textcoords="offset points",
-        ha="right" if left else "left",
-        fontsize=8,
-        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "0.6", "alpha": 0.85, "linewidth": 0.5},
-        annotation_clip=False,
-    )
+def _entry(number: int, text: str) -> list[str]:
+    """Return the lines of the key's entry."""
+    return textwrap.wrap(literal(f"{number}  {text}"), KEY_WIDTH, subsequent_indent="    ")
+
+
+def _number(axes: Any, layout: FeatureLayout, features: Sequence[int]) -> None:
+    """Write into the pixels of features their place in the key; features that share a pixel have their numbers there.
+
+    Black on white, since a pixel may be of any colour.
+    """
+    numbers: dict[tuple[int, int], list[str]] = {}
+    for i, feature in enumerate(features, 1):
+        numbers.setdefault((int(layout.rows[feature]), int(layout.cols[feature])), []).append(str(i))
+    size = min(10.0, max(5.0, 150 / max(layout.shape)))
+    for (row, column), known in numbers.items():
+        outline = [Stroke(linewidth=2, foreground="white"), Normal()]
+        text = ",".join(known)
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, path_effects=outline)

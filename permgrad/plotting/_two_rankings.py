@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from permgrad.plotting.style import colours, literal, new_figure, short
+from permgrad.plotting.style import colours, new_figure, short
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from permgrad.importance.two_rankings import RankingComparison
 
+BETWEEN, LEAST_SIDE = 2.5, 2.75
+"""Inches: from the one ranking to the other, and the names at either side take at least."""
 SIDES = ((0.0, "right", -0.08), (1.0, "left", 0.08))
 """Of each ranking: where its places stand, on which side their names end, and how far from them."""
 
@@ -26,7 +29,9 @@ def plot_two_rankings(comparison: RankingComparison, top: int = 15) -> Figure:
     ranks = [f"rank_{name}" for name in comparison.names]
     shown = comparison.table[(comparison.table[ranks] <= top).any(axis=1)]
     lowest = float(shown[ranks].to_numpy().max())
-    figure = new_figure((8.0, max(3.0, 1.4 + 0.3 * min(lowest, 2 * top))))
+    labels = [_label(row, name) for _, row in shown.iterrows() for name in comparison.names]
+    beside = max(LEAST_SIDE, 0.3 + 0.072 * max(map(len, labels)))  # inches, of a column of names
+    figure = new_figure((BETWEEN + 2 * beside, max(3.0, 1.4 + 0.3 * min(lowest, 2 * top))))
     axes = figure.add_subplot()
     apart = shown["apart"] if "apart" in shown else [False] * len(shown)
     for (_, row), differs in zip(shown.iterrows(), apart, strict=True):
@@ -37,8 +42,8 @@ def plot_two_rankings(comparison: RankingComparison, top: int = 15) -> Figure:
         for _, row in shown.iterrows():
             axes.text(x + gap, row[f"rank_{name}"], _label(row, name), ha=side, va="center", fontsize=9)
     axes.set_ylim(lowest + 0.7, 0.3)
-    axes.set_xlim(-1.1, 2.1)
-    axes.set_xticks((0, 1), [literal(name) for name in comparison.names])
+    axes.set_xlim(-beside / BETWEEN, 1 + beside / BETWEEN)
+    axes.set_xticks((0, 1), [textwrap.fill(short(name), 26) for name in comparison.names])
     axes.xaxis.tick_top()
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 NAME_LENGTH = 42
 WIDTH = 8.0
 """Inches, of pictures with bars."""
+LETTER = 0.08
+"""Inches, of a letter of the size of labels, about."""
 MAX_VECTORS = 2000
 """Points up to which a vector picture holds each one; beyond, it would be large and slow to show."""
 TITLES = {
@@ -59,10 +62,39 @@ def name_bars(axes: Any, names: Sequence[str]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def short(name: Any) -> str:
-    """Cut a name that is too long for a picture."""
-    name = str(name)
-    return literal(name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…")
+def label_bars(axes: Any, label: str, names: Sequence[str], width: float) -> None:
+    """Write what the bars' lengths are below them; to the left of their end where it is wider than they are."""
+    room = width - LETTER * longest(names) - 0.5
+    fits = LETTER * len(label) <= room
+    axes.set_xlabel(textwrap.fill(label, int((width - 0.3) / LETTER)), loc="center" if fits else "right")
+    if not fits:  # bars have little room: few ticks, and no power of ten at the axis's end, where the label is
+        axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}".replace("-", "\N{MINUS SIGN}"))
+
+
+def legend_below(figure: Figure, classes: Sequence[str], **known: Any) -> None:
+    """Write the legend of classes below, in as many columns as there is room for; the figure grows by what it takes."""
+    width, height = figure.get_size_inches()
+    most = max(1, int((width - 0.4) / (0.7 + LETTER * longest(classes))))
+    lines = -(-len(classes) // most)
+    figure.set_size_inches(width, height + 0.22 * (lines - 1))
+    figure.legend(title="class", loc="outside lower center", ncols=min(most, len(classes)), **known)
+
+
+def longest(names: Sequence[Any]) -> int:
+    """Count the letters of the longest of some names, as far as they are drawn."""
+    return max((min(len(str(name)), NAME_LENGTH) for name in names), default=0)
+
+
+def short(name: Any, most: int = NAME_LENGTH) -> str:
+    """Cut a name that is too long for a picture, and return it as it is drawn."""
+    return literal(cut(name, most))
+
+
+def cut(name: Any, most: int = NAME_LENGTH) -> str:
+    """Cut a name in its middle: long names are often alike but for their ends."""
+    name, front = str(name), 2 * most // 3
+    return name if len(name) <= most else f"{name[:front]}…{name[front + 1 - most :]}"
 
 
 def literal(text: Any) -> str:

@@ -11,12 +11,14 @@ from permgrad.data.datasets import list_datasets, load_dataset
 from permgrad.data.reading import ReadOptions, read_any
 from permgrad.estimators.loading import load
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.report.trained import check_trained
 
 OF_READING = ("sep", "decimal", "encoding", "header", "na", "sheet")
 
 
 def ranked_data(results: Path) -> dict[str, Any]:
     """Return what is known of the table that a results directory ranks: target, task, how it was read."""
+    check_trained(results)
     return FeatureRanking.load(Path(results) / "ranking.json").settings["data"]
 
 

@@ -97,7 +97,7 @@ def _of_ranking(ranking: FeatureRanking) -> Record:
     known = ranking.settings
     data, estimator = known.get("data", {}), known.get("estimator", {})
     params = {f"data_{name}": data[name] for name in OF_DATA if name in data}
-    params |= {"columns": len(ranking.features), "method": ranking.method}
+    params |= {"columns": len(ranking.features) - len(ranking.probes), "method": ranking.method}
     params |= {name: known[name] for name in OF_RANKING if name in known}
     params |= estimator  # by their own names: these are what runs are compared by
     scores = {f"test_{name}": value for name, value in known.get("test_scores", {}).items()}

@@ -27,6 +27,13 @@ def test_two_directories_are_set_side_by_side(command, tmp_path):
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_rankings_of_two_losses_are_compared_by_rank_alone(command, tmp_path):
+    paths = [saved(tmp_path / f"{i}.json", [1, 2], loss=loss) for i, loss in enumerate(("log loss", "squared error"))]
+    done = command("compare", *paths)
+    assert "no common unit (loss: log loss and squared error): compare ranks, not scores" in done.stdout
+    assert "by more than chance" not in done.stdout
+
+
 def test_files_too_and_what_is_missing_is_one_line(command, tmp_path):
     path = saved(tmp_path / "a.json", [1, 2])
     assert command("compare", path, saved(tmp_path / "b.parquet", [1, 2])).code == 0

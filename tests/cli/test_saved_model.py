@@ -159,3 +159,16 @@ def test_what_does_not_fit_is_one_line_and_exit_code_2(case, table, saved, comma
     if case == "absent":
         ran = command("rank", path, "--target", "value", "--model", tmp_path / "damaged.keras", "--out", tmp_path / "o")
         assert "damaged" in ran.stderr
+
+
+def test_what_its_directory_does_not_hold_is_one_line(command, tmp_path):
+    """The page, a network: whatever command asks for them."""
+    pg.FeatureRanking(("a", "b"), np.array([1.0, 0.0])).save(tmp_path / "ranking.json")
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    for given in (["report"], ["serve"], ["predict", "t.csv"], ["explain", "t.csv", "--row", 1]):
+        ran = command(given[0], tmp_path, *(tmp_path / each if each == "t.csv" else each for each in given[1:]))
+        assert ran.code == 2
+        assert "holds the ranking of a saved model (rank --model), without a network" in ran.stderr, given
+        assert "\n" not in ran.stderr.strip()
+    ran = command("evaluate", tmp_path)
+    assert "holds the ranking of a saved model" in ran.stderr

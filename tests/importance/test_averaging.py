@@ -68,3 +68,9 @@ def test_rankings_of_different_kinds_are_refused():
         pg.average_rankings([ranking([1, 2]), replace(ranking([1, 2]), features=("a", "c"))], 0)
     with pytest.raises(pg.PermGradError, match="at least one ranking"):
         pg.average_rankings([], 0)
+
+
+def test_losses_of_two_kinds_have_no_mean():
+    pair = [ranking([1, 2], settings={"loss": loss}) for loss in ("log loss", "squared error")]
+    with pytest.raises(pg.PermGradError, match="the same loss, got 'log loss' and 'squared error'"):
+        pg.average_rankings(pair, 0)

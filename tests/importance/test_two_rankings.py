@@ -60,6 +60,46 @@ def test_scores_of_two_kinds_have_places_alone_and_what_differs_is_told():
     }
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"loss": "log loss"}, {"loss": "squared error"}),
+        ({"loss": "log loss"}, {}),  # of a file that does not name it
+        ({"scoring": "accuracy"}, {"scoring": "recall[b]"}),
+        (
+            {"loss": "squared error", "data": {"target": "price"}},
+            {"loss": "squared error", "data": {"target": "age"}},
+        ),
+    ],
+)
+def test_scores_without_a_common_unit_are_not_compared(ours, theirs):
+    found = ranking([3, 2, 1], settings=ours).compare(ranking([3, 2, 1], settings=theirs))
+    assert "difference" not in found.table
+    assert found.note.startswith("the scores have no common unit (")
+    assert found.spearman == pytest.approx(1)
+    assert "difference" in ranking([3, 2, 1], settings=ours).compare(ranking([1, 2, 3], settings=ours)).table
+
+
+def test_of_a_classifier_and_a_regressor_the_ranks_alone_are_compared(rng):
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    X = rng.normal(size=(80, 3))
+    y = (X[:, 0] + rng.normal(size=80) > 0).astype(int)
+    for formula in ("game", "last in"):
+        of = [
+            pg.rank_features(model().fit(X[:40], y[:40]), X[40:], y[40:], formula=formula, n_repeats=1)
+            for model in (LogisticRegression, LinearRegression)
+        ]
+        assert [each.settings["loss"] for each in of] == ["log loss", "squared error"]
+        assert of[0].compare(of[1]).note.endswith("(loss: log loss and squared error): compare ranks, not scores")
+        assert {part.settings["loss"] for part in of[0].components.values()} == {"log loss"}
+
+
+def test_of_a_tables_sum_twelve_digits_are_told():
+    pair = [ranking([1, 2], settings={"data": {"sha256": digit * 64}}) for digit in "ab"]
+    assert pair[0].compare(pair[1]).differing == {"data": ("a" * 12, "b" * 12)}
+
+
 def test_the_picture_has_each_of_the_best_of_either_twice():
     figure = ranking([3, 2, 1, 0]).compare(ranking([0, 1, 2, 3]), ("<b>", "$x$")).plot(top=2)
     texts = [text.get_text() for text in figure.axes[0].texts]

@@ -60,3 +60,12 @@ def test_a_row_of_weight_k_is_k_rows(rng, classes):
     weighed, repeated = score(y, said, weights), score(y[rows], said[rows])
     assert weighed == pytest.approx(repeated)
     assert weighed != pytest.approx(score(y, said))
+
+
+@pytest.mark.filterwarnings("error")
+def test_probabilities_in_float32_add_up_to_one_and_no_warning_says_otherwise(rng):
+    logits = rng.normal(size=(200, 3)).astype(np.float32)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    y = np.arange(200) % 3
+    expected = -np.log(p[np.arange(200), y]).mean()
+    assert classification_scores(y, p.astype(float), np.arange(3))["log_loss"] == pytest.approx(expected, rel=1e-6)

@@ -106,7 +106,8 @@ def test_what_is_ambiguous_can_be_said(output, task, classes, expected):
         (Output(3, "linear", "values"), VALUES, "does not fit a model with 3 outputs"),
         (Output(1, "linear"), ONE_HOT[:, :2], "does not fit a model with 1 outputs"),
         (Output(3, "softmax"), np.array([0, np.nan, 1]), "finite numbers"),
-        (Output(3, "softmax"), np.array(["a", "b", "c"]), "finite numbers"),
+        (Output(1, loss="values"), np.array(["a", "b", "c"]), "predicts values; it holds 'a', 'b', 'c'"),
+        (Output(3, "softmax"), np.array(["a", "b", "c"]), "holds labels .*pass classes="),
     ],
 )
 def test_what_cannot_be_meant(output, y, message):

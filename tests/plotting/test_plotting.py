@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import cv2
@@ -35,6 +36,18 @@ def assert_nothing_cut_off(figure: Figure) -> None:
             assert inside, f"{text.get_text()!r} at {box}"
 
 
+def assert_no_text_on_another(figure: Figure) -> None:
+    """Texts that are not turned must not share more than a pixel or two."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    hidden = {text for axes in figure.axes for text in _labels_beyond_limits(axes)}
+    shown = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text() and text not in hidden]
+    boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in shown]
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        wide, high = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert min(wide, high) < 2, f"{one!r} and {other!r}"
+
+
 def _labels_beyond_limits(axes) -> list[Text]:
     """Tick labels that matplotlib holds but does not draw."""
     labels = []
@@ -67,7 +80,7 @@ def test_what_was_not_measured_has_no_bar(ranking):
     figure = replace(ranking, pending=("b", "d")).plot(top=3)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         "c",
-        "a rather long name of a column, longer th…",
+        "a rather long name of a colu…yone can read",
     ]
 
 
@@ -75,7 +88,7 @@ def test_ranking_bars_are_stacked_to_the_score(ranking):
     figure = ranking.plot(top=3)
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["c", "a rather long name of a column, longer th…", "b"]
+    assert names == ["c", "a rather long name of a colu…yone can read", "b"]
     no, yes = axes.containers
     np.testing.assert_allclose([bar.get_width() for bar in no], [0.0, 0.1, 0.5])
     np.testing.assert_allclose([bar.get_x() + bar.get_width() for bar in yes], [0.2, 0.4, 0.6])
@@ -83,6 +96,60 @@ def test_ranking_bars_are_stacked_to_the_score(ranking):
     assert_nothing_cut_off(figure)
     title, legend = axes.title.get_window_extent(), figure.legends[0].get_window_extent()
     assert title.x1 < legend.x0
+
+
+def long_ranking(n: int, method: str, classes: tuple[str, ...] | None = None) -> pg.FeatureRanking:
+    """Names that are alike but for their ends; the last two are probes."""
+    names = tuple(f"a rather long name of a column that nobody can read in full, number {i}" for i in range(n))
+    scores = np.linspace(0.3, 0.001, n)
+    parts = None if classes is None else np.outer(scores, np.full(len(classes), 1 / len(classes)))
+    ends = {"low": scores - 0.05, "high": scores + 0.05}
+    places = {"rank_low": np.maximum(1, np.arange(n) - 2), "rank_high": np.minimum(n, np.arange(n) + 3)}
+    settings = {"probes": list(names[-2:])}
+    return pg.FeatureRanking(
+        names, scores, class_scores=parts, classes=classes, method=method, settings=settings, **ends, **places
+    )
+
+
+@pytest.mark.parametrize("width", [5.6, 8.0])
+@pytest.mark.parametrize(
+    ("n", "method", "classes"),
+    [
+        (6, "end_to_end", ("healthy controls of the second visit", "patients")),
+        (6, "shapley", tuple(f"class {i}" for i in range(26))),
+        (20, "conditional", None),
+    ],
+)
+def test_long_names_and_many_classes_are_legible(n, method, classes, width):
+    ranking = long_ranking(n, method, classes)
+    for figure in (plotting.plot_ranking(ranking, n, width), plotting.plot_scores(ranking, n, width)):
+        assert_nothing_cut_off(figure)
+        assert_no_text_on_another(figure)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(set(names)) == n
+
+
+def test_long_names_of_two_rankings_are_legible():
+    names = ("a very long name of the first directory", "a very long name of the second directory")
+    figure = long_ranking(6, "shapley").compare(long_ranking(6, "shapley"), names).plot()
+    assert_nothing_cut_off(figure)
+    assert_no_text_on_another(figure)
+
+
+def test_a_rows_image_numbers_its_pixels_and_has_a_key():
+    """A label beside its pixel would cover others; two features may share one."""
+    layout = pg.FeatureLayout(
+        tuple("abc"), np.array([1, 3, 1]), np.array([2, 0, 2]), (4, 4), np.zeros(3), np.ones(3), "own"
+    )
+    long = "a rather long name of a column that nobody can read in full = 0.2267 (+0.00023)"
+    labels = [(0, f"a: {long}"), (1, f"b: {long}"), (2, "c = 1")]
+    figure = plotting.plot_row_image(np.zeros((4, 4)), layout, np.array([1.0, 2.0, -1.0]), labels, unit="log-odds")
+    assert_nothing_cut_off(figure)
+    assert_no_text_on_another(figure)
+    places = {text.get_text(): text.get_position() for text in figure.axes[1].texts}
+    assert places == {"1,3": (2, 1), "2": (0, 3)}
+    key = " ".join(figure.axes[1].get_xlabel().split())
+    assert key == f"1 {labels[0][1]} 2 {labels[1][1]} 3 c = 1"
 
 
 def test_negative_class_scores_are_not_stacked():

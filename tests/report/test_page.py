@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from permgrad.report.page._by_level import by_charts, by_values
 from permgrad.report.page._checkup import bars
 from permgrad.report.page._render import FILE, KIND, draw_again, render
 from permgrad.report.page._tables import cells, number, percent, probability, ranking_cells
-from permgrad.report.page._values import MAX_ROWS, _data, _origin
+from permgrad.report.page._values import MAX_ROWS, _caption, _data, _origin
 from permgrad.report.results import Results
 from tests.conftest import SMALL
 from tests.referees import evaluation
@@ -342,6 +343,8 @@ def test_rounded_by_column_and_by_number():
     assert (number(0.000123456), number(None), number(True)) == ("0.0001235", "–", "True")
     assert (probability(0.0004), probability(0.0405), probability(np.nan)) == ("< 0.001", "0.041", "–")
     assert percent(0.2149, 1) == "21.5\u00a0%"
+    assert percent(-0.2149) == "−21\u00a0%"
+    assert percent(-0.001) == "0\u00a0%"  # and no less
 
 
 def test_intervals_places_and_q_values_are_shown():
@@ -408,3 +411,14 @@ def test_words_say_what_is_tested_and_of_what():
     assert "the first of them" in content.limits(recipe, None)[2]
     probed = replace(part, settings={"probes": ["b"]})
     assert "The grey band shows the probes’ intervals." in " ".join(content.meaning(probed))
+
+
+def test_probes_are_no_columns_of_the_table():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=list("abc"))
+    table = pg.Table(X, np.tile([0, 1], 20)).with_probes(2)
+    assert content.question(table).startswith("Which of 3 columns does")
+    settings = {"test_rows": 8, "split_random_state": 0, "data": {"sha256": "0"}}
+    results = SimpleNamespace(ranking=SimpleNamespace(settings=settings), whole=table, table=table, in_files=None)
+    facts = content.data_facts(results)
+    assert (facts["Columns"], facts["Probes"]) == ("3", "2, shuffled copies of columns")
+    assert _caption(3, 2) == "The 3 columns and 2 probes, best first"

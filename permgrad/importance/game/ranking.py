@@ -169,6 +169,7 @@ def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRank
         components=parts,
         branch_weights=dict(zip(names, shares.tolist(), strict=True)),
         settings={
+            **ranking.settings,
             "total": total,
             "branch_intervals": dict(zip(names, ends.T.tolist(), strict=True)),
             "error": float(1.96 * error[:n].max() / abs(total)) if total and np.isfinite(error).all() else None,
@@ -217,4 +218,5 @@ def _part(
         **interval(scores, replicates),
         replicates=replicates.astype(np.float32),
         class_replicates=np.stack(drawn, axis=-1).astype(np.float32) if classes else None,
+        settings={"loss": game.target.task.loss},
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
 
 
@@ -49,5 +50,6 @@ def _repeated(names: Sequence[str]) -> set[str]:
 
 
 def column_names(X: Any) -> list[str] | None:
-    """Return a DataFrame's column names, None for anything else."""
-    return [str(name) for name in X.columns] if isinstance(X, pd.DataFrame) else None
+    """Return the column names of a DataFrame or Table, None for anything else."""
+    frame = X.X if isinstance(X, Table) else X
+    return [str(name) for name in frame.columns] if isinstance(frame, pd.DataFrame) else None

@@ -15,11 +15,14 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from permgrad.backend import compiled, free_memory, keras
+from permgrad.data.checks import check_numeric
 from permgrad.data.on_disk import RowsOnDisk
-from permgrad.errors import PermGradError, listing
+from permgrad.data.table import Table
+from permgrad.errors import PermGradError, listing, one_line
 from permgrad.importance.network.branches import Branch, CutModel, cut_model, largest_tensor
 from permgrad.metrics.outputs import one_output
 
@@ -251,6 +254,9 @@ class Rows:
 
 def _as_array(array: Any) -> Any:
     """Return a CSR matrix, an array in a file as it is, or anything else as an array of numbers."""
+    if isinstance(array, (pd.DataFrame, Table)):
+        array = array.X if isinstance(array, Table) else array
+        check_numeric(array)
     if sparse.issparse(array):
         return array.tocsr()
     if isinstance(array, RowsOnDisk) or (isinstance(array, np.memmap) and array.dtype.kind in "iubf"):
@@ -259,4 +265,6 @@ def _as_array(array: Any) -> Any:
         numbers = np.asarray(array)
         return numbers if numbers.dtype.kind in "iu" else numbers.astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise PermGradError(f"inputs must be numeric arrays, one for each of the model's inputs: {error}") from error
+        raise PermGradError(
+            f"inputs must be numeric arrays, one for each of the model's inputs: {one_line(error)}"
+        ) from error

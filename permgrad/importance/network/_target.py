@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from permgrad.backend import keras
 from permgrad.data.rows import RowFacts, check_sample_weight
@@ -71,6 +72,8 @@ class Target:
             weights = check_sample_weight(sample_weight, len(self.y))
             weights = weights / weights.mean()
         if row_groups is not None:
+            if getattr(row_groups, "name", None) is None:  # an error names the argument
+                row_groups = pd.Series(np.asarray(row_groups), name="row_groups")
             groups = RowFacts.of(len(self.y), groups=row_groups).codes()
             if groups is not None and groups.max() < 1:
                 raise PermGradError("intervals resample groups of rows and need at least two groups, got one")

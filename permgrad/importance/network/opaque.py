@@ -12,11 +12,14 @@ import pandas as pd
 from scipy import sparse
 
 from permgrad.backend import keras
+from permgrad.data.checks import check_numeric
+from permgrad.data.reading import check_unique
 from permgrad.data.rows import weights_and_groups
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.grouping._columns import column_names
 from permgrad.importance.network._target import Target
+from permgrad.metrics.asking import Asked, check_instance
 from permgrad.metrics.outputs import one_output, output_of
 from permgrad.metrics.task import Output, understand
 
@@ -142,6 +145,8 @@ def table_of_rows(X: Any) -> Any:
     if sparse.issparse(X):
         raise PermGradError("X must be a DataFrame or an array, got a sparse matrix; make it dense: X.toarray()")
     rows = X if isinstance(X, pd.DataFrame) else np.asarray(X)
+    if isinstance(rows, pd.DataFrame):
+        check_unique(rows.columns)
     if rows.ndim != 2 or 0 in rows.shape:
         raise PermGradError(f"X must have rows and columns, at least one of each, got shape {rows.shape}")
     return rows
@@ -149,17 +154,20 @@ def table_of_rows(X: Any) -> Any:
 
 def _as_numbers(rows: Any) -> np.ndarray:
     frame = pd.DataFrame(rows).infer_objects()
-    usable = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
-    unusable = [name for i, name in enumerate(frame) if not usable[i] or frame.iloc[:, i].isna().any()]
-    if unusable:
-        raise PermGradError(f"expected numeric columns without missing values; these are not: {listing(unusable)}")
+    check_numeric(frame)
     return frame.to_numpy(np.float32)
 
 
 def response_of(model: Any, task: str | None) -> tuple[Callable[[Any], Any], bool]:
     """Return the method to ask, and whether it tells probabilities of classes."""
+    check_instance(model)
+    if type(model).__name__ == "Booster" and type(model).__module__.startswith("xgboost"):
+        raise PermGradError(
+            "xgboost's Booster predicts of a DMatrix, not of a table's rows; load it into XGBClassifier or XGBRegressor"
+            " (load_model takes its file), or pass an object with predict_proba or predict"
+        )
     if task != "regression" and hasattr(model, "predict_proba"):
-        return model.predict_proba, True
+        return Asked(model, "predict_proba"), True
     if task == "classification" or (task is None and np.size(getattr(model, "classes_", ()))):
         raise PermGradError(
             f"{type(model).__name__} has no predict_proba, but log loss needs probabilities; wrap it in scikit-learn's"
@@ -169,7 +177,7 @@ def response_of(model: Any, task: str | None) -> tuple[Callable[[Any], Any], boo
         raise PermGradError(
             f"expected a Keras model, or a fitted estimator with predict_proba or predict, got {type(model).__name__}"
         )
-    return model.predict, False
+    return Asked(model, "predict"), False
 
 
 def _said(width: int, of_classes: bool) -> Output:
@@ -223,7 +231,7 @@ class NetworkOfTable:
         if (inputs and sum(widths) != rows.shape[1]) or (self.split and max(widths) > 1):
             raise PermGradError(
                 f"the model takes {listing(widths)} numbers per row, the table has {rows.shape[1]} columns"
-                f"{'' if names is None else ': ' + listing(names)}; leave out columns that are not its inputs"
+                f"{'' if names is None else ': ' + listing(names)}; pass those that it was trained on, in their order"
             )
         if self.split and names is not None:
             wanted = [str(tensor.name) for tensor in inputs]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
-from permgrad.importance.budget import Budget, check_repeats
+from permgrad.importance.budget import Budget, check_random_state, check_repeats
 from permgrad.importance.donors import shuffled, shuffled_within
 from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.network._target import Target
@@ -58,6 +58,7 @@ def permute_opaque(
         ``method``: "permutation", or "conditional".
     """
     check_repeats(n_repeats)
+    check_random_state(random_state)
     columns_of = columns_by_feature(opaque, groups)
     settings: dict[str, Any] = {"conditional": conditional, "n_repeats": n_repeats, "random_state": random_state}
     work = {"features": list(columns_of), **settings}

@@ -9,10 +9,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from permgrad.data.rows import weights_and_groups
 from permgrad.errors import PermGradError, listing
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.bootstrap import Bootstrap, interval
-from permgrad.importance.budget import Budget, check_repeats
+from permgrad.importance.budget import Budget, check_random_state, check_repeats
 from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
@@ -158,6 +159,7 @@ def permutation_importance(
     >>> found.scores.shape, found.method
     ((4,), 'permutation')
     """
+    sample_weight, row_groups = weights_and_groups(inputs, sample_weight, row_groups)
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output)
     target = Target.of(y, data, classes, task, sample_weight, row_groups)
@@ -197,6 +199,7 @@ def permute_features(
 ) -> FeatureRanking:
     """Do what `permutation_importance` does, with inputs and target that other explainers share."""
     check_repeats(n_repeats)
+    check_random_state(random_state)
     branches = permuted_branches(data, via)
     n_columns = count_columns(data, branches, layout)
     columns_of = resolve_groups(n_columns, features, groups)
@@ -255,6 +258,7 @@ def ranking_of(
         p_values=increases.p_values,
         settings={
             **settings,
+            "loss": measurement.target.task.loss,
             "n_rows": len(measurement.baseline),
             "baseline_loss": measurement.target.mean(measurement.baseline),
         },

@@ -13,7 +13,7 @@ from permgrad.data.checks import as_target
 from permgrad.data.rows import check_sample_weight, weights_and_groups
 from permgrad.data.table import Table, as_frame
 from permgrad.errors import PermGradError
-from permgrad.importance.budget import check_repeats
+from permgrad.importance.budget import check_random_state, check_repeats
 from permgrad.importance.donors import shuffled
 from permgrad.importance.permuting import _stacking
 from permgrad.importance.ranking import FeatureRanking
@@ -81,6 +81,7 @@ def score_importance(
     ('score_permutation', (4,))
     """
     check_repeats(n_repeats)
+    check_random_state(random_state)
     scorer = get_scorer(scoring)
     frame, target = as_frame(X), as_target(y).to_numpy()
     if len(frame) != len(target):

@@ -16,6 +16,7 @@ from permgrad.data.rows import check_sample_weight, weights_and_groups
 from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table, as_frame
 from permgrad.errors import PermGradError, listing
+from permgrad.importance.budget import check_random_state
 from permgrad.importance.game.local import LEAST_PROBABILITY
 from permgrad.importance.network.opaque import NetworkOfTable, predictions_of, response_of, table_of_rows
 from permgrad.importance.permuting._stacking import CELLS_PER_CALL, stacked
@@ -185,7 +186,7 @@ def answers_of(
     model : fitted estimator or keras.Model
     X : DataFrame, Table or array of shape (n_rows, n_columns)
     classes, task : optional
-        Of a Keras model, see `permgrad.rank_features`.
+        Of a Keras model, or one that says no ``classes_``, see `permgrad.rank_features`.
     scale : {"log-odds", "probability"}
     max_rows : int, optional
         So many of the rows are drawn where there are more.
@@ -199,6 +200,7 @@ def answers_of(
     """
     if scale not in SCALES:
         raise PermGradError(f"scale must be one of {listing(SCALES)}, got {scale!r}")
+    check_random_state(random_state)
     weights, groups = weights_and_groups(X, None, None)
     X, drawn = _drawn(X, max_rows, random_state)
     known: dict[str, Any] = {"scale": scale}
@@ -212,7 +214,7 @@ def answers_of(
     else:
         columns, unseen = as_frame(X).reset_index(drop=True), ()
         respond, labels = (
-            _network(model, X, classes, task) if isinstance(model, keras.Model) else _outside(model, X, task)
+            _network(model, X, classes, task) if isinstance(model, keras.Model) else _outside(model, X, classes, task)
         )
     answers = Answers(columns, respond, None if labels is None else tuple(map(str, labels)), unseen, **known)
     if answers.classes is None and answers.own.shape[1] > 1:
@@ -237,14 +239,20 @@ def _drawn(X: Any, max_rows: int | None, random_state: int) -> tuple[Any, np.nda
     return (X.take(rows) if isinstance(X, Table) else X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]), rows
 
 
-def _outside(model: Any, X: Any, task: str | None) -> tuple[Callable[[np.ndarray, Taken], np.ndarray], Any]:
+def _outside(
+    model: Any, X: Any, classes: Sequence[Any] | None, task: str | None
+) -> tuple[Callable[[np.ndarray, Taken], np.ndarray], Any]:
     rows = table_of_rows(X)
     ask, of_classes = response_of(model, task)
+    labels = np.asarray(getattr(model, "classes_", () if classes is None else classes)).tolist()
+    if of_classes and not labels:
+        ask(rows[:1])  # an unfitted model says so
+        raise PermGradError(f"{type(model).__name__} has no classes_; pass classes=, in the order of its probabilities")
 
     def respond(at: np.ndarray, taken: Taken) -> np.ndarray:
         return predictions_of(ask(stacked(rows, at, taken)), len(at))
 
-    return respond, np.asarray(model.classes_).tolist() if of_classes else None
+    return respond, labels if of_classes else None
 
 
 def _network(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from permgrad.data.probes import probes_among
 from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
@@ -51,7 +52,7 @@ MAX_LISTED = 12
 
 def question(table: Table, scope: str = "this network") -> str:
     """Say in one sentence what was asked."""
-    n = len(table.features)
+    n = len(table.features) - len(probes_among(table.features))
     aim = f"predict {table.y.name}"
     if table.classes:
         aim = f"tell the {len(table.classes)} classes of {table.y.name} apart"
@@ -62,7 +63,7 @@ def question(table: Table, scope: str = "this network") -> str:
 def data_facts(results: Results) -> dict[str, str]:
     """Return what is known about the table: label → text."""
     settings, table = results.ranking.settings, results.whole
-    notes, n_test = table.notes, settings["test_rows"]
+    notes, n_test, n_probes = table.notes, settings["test_rows"], len(probes_among(table.features))
     target = f"{table.y.name}, {table.task}"
     if table.classes:
         counts = [f"{label}: {number(int(n))}" for label, n in table.y.value_counts().items()]
@@ -73,7 +74,8 @@ def data_facts(results: Results) -> dict[str, str]:
         "Table": table.name,
         "Rows": f"{number(len(table))}: {number(len(table) - n_test)} to train and validate, {number(n_test)} to test"
         f" ({_split(settings, table)})",
-        "Columns": number(len(table.features)),
+        "Columns": number(len(table.features) - n_probes),
+        **({"Probes": f"{number(n_probes)}, shuffled copies of columns"} if n_probes else {}),
         "Target": target,
         "Missing values": _missing(results),
         **{label: str(notes[key]) for key, label in NOTES.items() if notes.get(key)},
@@ -211,7 +213,8 @@ BESIDE = ("end_to_end", "conditional")
 """Components that stand beside the fused score and are no part of it."""
 EXPLAINERS = {
     "end_to_end": "A column’s score is the increase of the network’s loss on the test rows when the column is permuted"
-    " among them, in both branches at once (last in). For so many columns, Shapley values would take too long.",
+    " among them, in both branches at once (last in). With so many columns and rows, Shapley values would take long, or"
+    " they were not asked for.",
     "permutation": "A column’s score is the increase of the network’s loss on the test rows when the column is permuted"
     " among them, so that it no longer carries information about the row.",
     "grad_cam": "A column’s score is the Grad-CAM heat at its pixel, averaged over the test rows.",

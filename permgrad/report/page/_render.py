@@ -14,6 +14,7 @@ from permgrad.files import read_json, write_text
 from permgrad.plotting import method_title
 from permgrad.report.page._script import script_values
 from permgrad.report.page._tables import number
+from permgrad.report.trained import check_trained
 
 FILE = "page.json"
 KIND = "permgrad.Page"
@@ -93,5 +94,6 @@ def draw_again(results: Path) -> str:
 def read_page(results: Path) -> dict[str, Any]:
     """Read the values that a results directory's page is rendered from; raises as `draw_again`."""
     if not (results / FILE).exists():
+        check_trained(results)
         raise PermGradError(f"{results} has no {FILE}, which permgrad rank and tune write for their page; rank again")
     return read_json(results / FILE, kind=KIND)

@@ -146,7 +146,7 @@ def shown(value: Any) -> str:
 
 def percent(share: float, decimals: int = 0) -> str:
     """Return a share as per cent; the space does not break."""
-    return f"{100 * share:.{decimals}f}\u00a0%"
+    return f"{100 * share:z.{decimals}f}\u00a0%".replace("-", "−")
 
 
 def probability(value: float) -> str:

@@ -137,6 +137,14 @@ def _beside(results: Results) -> dict[str, Any] | None:
     return {"verdict": models.verdict, "beaten_by": models.beaten_by, "caption": caption}
 
 
+def _caption(n_columns: int, n_probes: int) -> str:
+    """Say what the table of all columns holds."""
+    if n_columns + n_probes > MAX_ROWS:
+        return f"The best {MAX_ROWS} columns"
+    probes = f" and {n_probes} probe{'s' if n_probes > 1 else ''}" if n_probes else ""
+    return f"The {n_columns} columns{probes}, best first"
+
+
 def _ranking(results: Results) -> dict[str, Any]:
     """Return the template's values that are of the ranking."""
     ranking, groups = results.ranking, results.groups
@@ -146,7 +154,6 @@ def _ranking(results: Results) -> dict[str, Any]:
     n = len(ranking.features)
     return {
         "method": ranking.method,
-        "n_columns": n,
         "by_class": ranking.classes is not None,
         "divided": divided(ranking, ranking.order[:PAGE_FEATURES]),
         "components": parts if len(parts) > 1 or ranking.method not in parts else [],
@@ -154,7 +161,7 @@ def _ranking(results: Results) -> dict[str, Any]:
         "best": ranking.select(3),
         "n_best": min(n, PAGE_FEATURES),
         "full": ranked_table(ranking, MAX_ROWS),
-        "full_caption": f"The {n} columns, best first" if n <= MAX_ROWS else f"The best {MAX_ROWS} columns",
+        "full_caption": _caption(n - len(ranking.probes), len(ranking.probes)),
         "groups": None if groups is None else ranking_cells(groups, PAGE_FEATURES),
         "columns_of_groups": _columns_of_groups(groups or ranking),
         "meaning": content.meaning(ranking),
