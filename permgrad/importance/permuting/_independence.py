@@ -55,7 +55,7 @@ BESIDE = 1.5
 """What errors are taken to add to a row's product, relative to what they add to that with rows alike, which are not at
 the same place."""
 MISSED = 0.05
-"""Share of what the output's regression leaves that rows beside each other may have in common before nothing is found."""
+"""Share of what the output's regression leaves that rows beside each other may share before nothing is found."""
 STEEP = 0.5
 """Slope of the tie at which a row counts half: standard deviations of the feature's noise, one of the other columns."""
 FLATTEST = 0.1
