@@ -518,6 +518,43 @@ def gate_of_a_sum(rng: Any, n: int) -> Any:
     return X, 2 * known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
 
 
+def rounded_product_of_three(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.floor(2 * X[:, :3].prod(axis=1)).clip(-2, 1)
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
+def within_a_hexagon(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    within = np.abs(np.stack([X[:, 0], X[:, 1], X[:, 0] + X[:, 1]])).max(axis=0) < 1.1
+    X[:, 11] = rng.random(n) < np.where(within, 0.85, 0.1)
+    said = 3.0 * within - 1 + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
+
+
+def largest_of_four(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    largest = X[:, :4].argmax(axis=1)
+    X[:, 11] = np.array([0.0, 2.0, 1.0, -1.0])[largest] + 0.6 * rng.normal(size=n)
+    y = np.array([1.0, 0.0, -1.5, 0.5])[largest] + X[:, 5] + 0.15 * X[:, 6] + rng.normal(size=n)
+    return X, y, 11, 6, {0, 1, 2, 3, 5, 6}
+
+
+def steps_of_a_parabola(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.floor(X[:, 0] + X[:, 1] ** 2).clip(-2, 3)
+    X[:, 11] = known + 0.5 * rng.normal(size=n)
+    return X, known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def sine_of_a_product(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.sin(2 * X[:, 0] * X[:, 1])
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 2 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
 def _base(X: np.ndarray) -> np.ndarray:
     return X[:, :3] @ [1.5, 1.2, 1.0]
 
@@ -530,6 +567,7 @@ TUNED: list[Design] = [
     *(checkerboard, nearest_of_five, staircase, signs_with_a_margin, three_signs, stripes),
     *(disc, largest_of_three, rounded_product),
     *(rings, sawtooth, place_among_four),
+    *(parity_of_a_sum, closest_two_of_three),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
@@ -539,6 +577,6 @@ JUDGED: list[Design] = [
     *(steps_on_one_side, soft_difference),
     *(nearest_of_seven, leaves_of_a_tree, side_of_a_wave, whole_part_of_a_ratio),
     *(most_of_three_signs, bent_plane, wave_by_slope),
-    *(parity_of_a_sum, spiral, closest_two_of_three, thresholds_by_level, rounded_by_half, steps_times_a_sign),
-    *(gate_of_a_sum,),
+    *(spiral, thresholds_by_level, rounded_by_half, steps_times_a_sign, gate_of_a_sum),
+    *(rounded_product_of_three, within_a_hexagon, largest_of_four, steps_of_a_parabola, sine_of_a_product),
 ]

@@ -55,7 +55,7 @@ BESIDE = 1.5
 """What errors are taken to add to a row's product, relative to what they add to that with rows alike, which are not at
 the same place."""
 MISSED = 0.05
-"""Share of what the output's regression leaves that rows beside each other may share before nothing is found."""
+"""Share of what a regression leaves that rows beside each other may have in common before nothing is found."""
 STEEP = 0.5
 """Slope of the tie at which a row counts half: standard deviations of the feature's noise, one of the other columns."""
 FLATTEST = 0.1
@@ -160,8 +160,9 @@ def independence_p_value(
     flattest tenth of the rows say what steep is.
 
     None of this sees a tie of which the regressions learn nothing. But where rows beside each other, by two or three of
-    the other columns, still have more than 5 % of what the output's regression leaves in common (and chance does not
-    explain it), p is 1: the tie was missed. See `share_missed`.
+    the other columns, still have more than 5 % in common of what the output's regression leaves, or the kernel
+    regression of the feature (and chance does not explain it), p is 1: the tie was missed, and the target's regression,
+    which has no better learner, misses it as well. See `share_missed`.
 
     References
     ----------
@@ -211,7 +212,7 @@ def _products_by_most_and_half(
     random_state: int,
     groups: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray], float]:
-    """Return products of what is left of outputs and of targets, weights of rows, and what the outputs' fit missed.
+    """Return products of what is left of outputs and of targets, weights of rows, and what regressions missed.
 
     The products, each of shape (n_rows,): of each row; of its output with the targets of rows alike; of each row, where
     regressions learn from half of the rows. The weights: of trust, and of trust and flatness.
@@ -227,10 +228,11 @@ def _products_by_most_and_half(
     of_output = by_most_and_half(informed, output, random_state + 1, groups, informed_by_half)
     of_target = by_most_and_half(others, target, random_state + 1, groups, undersmoothed=True)
     tenths = folds_of(len(own), random_state + 1, groups, 10)
-    alike, steepness = kernel.nearest(others, tenths, N_ALIKE), kernel.steepness(others, own.astype(float), tenths)
+    alike = kernel.nearest(others, tenths, N_ALIKE)
+    steepness, of_feature = kernel.steepness(others, own.astype(float), tenths)
     by_most, by_half = (values - np.hstack(predicted) for predicted in zip(of_output, of_target, strict=True))
     beside = np.hstack([by_most[:, :n_outputs], by_most[alike, n_outputs:].mean(axis=1)])
-    missed = share_missed(others, by_most[:, :n_outputs], groups)
+    missed = share_missed(others, np.hstack([by_most[:, :n_outputs], of_feature]), groups)
     trust = _trust(output, *of_output)
     return _products(by_most), _products(beside), _products(by_half), [trust, trust * _flatness(steepness)], missed
 

@@ -85,8 +85,8 @@ class KernelRidge:
             predicted[asked] = mean + _kernel(A[asked], A[rows]) @ alpha
         return predicted
 
-    def steepness(self, Z: np.ndarray, targets: np.ndarray, fold: np.ndarray) -> np.ndarray:
-        """Return how steeply, at each row, the other folds' fits depend on the columns.
+    def steepness(self, Z: np.ndarray, targets: np.ndarray, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how steeply, at each row, the other folds' fits depend on the columns, and what the fits leave.
 
         Parameters
         ----------
@@ -96,9 +96,11 @@ class KernelRidge:
 
         Returns
         -------
-        ndarray of shape (n_rows,)
+        steepness : ndarray of shape (n_rows,)
             Norm of the gradient over columns and targets: root mean squares of what the fits leave, a standard
             deviation of the columns' normal scores.
+        left : ndarray of shape (n_rows, n_targets)
+            Targets less predictions.
         """
         inputs, slopes = _inputs(Z), _slopes(Z)
         A, squares, left = inputs * self.scales, np.zeros(len(Z)), np.zeros(targets.shape)
@@ -108,7 +110,7 @@ class KernelRidge:
                 of_inputs = _gradients(A[asked], weights, A[rows]) * self.scales * slopes[asked]
                 of_columns, of_steep_copies = np.hsplit(of_inputs, 2)
                 squares[asked] += ((of_columns + of_steep_copies) ** 2).sum(axis=1)
-        return np.sqrt(squares / max((left**2).sum(axis=1).mean(), 1e-30))
+        return np.sqrt(squares / max((left**2).sum(axis=1).mean(), 1e-30)), left
 
     def _fits(
         self, A: np.ndarray, targets: np.ndarray, fold: np.ndarray, penalty_share: float = 1.0

@@ -105,7 +105,7 @@ def test_p_is_the_largest_of_five(rng, monkeypatch, left_by_half, in_flat_rows, 
     alike = np.array([rng.permutation(np.delete(np.arange(n), row))[:5] for row in range(n)])
     steepness = rng.permutation(np.repeat([0.2, 0.6, 2.0], n // 3)) if in_flat_rows < 1 else np.full(n, 0.2)
     monkeypatch.setattr(_independence.KernelRidge, "nearest", lambda *_: alike)
-    monkeypatch.setattr(_independence.KernelRidge, "steepness", lambda *_: steepness)
+    monkeypatch.setattr(_independence.KernelRidge, "steepness", lambda *_: (steepness, np.zeros((n, 1))))
     values, first, most = (rng.normal(mean, 1, size=(n, 2)) for mean in (0, 1.5, 1.5))
     most *= rng.choice([-1, 1], size=(n, 1))  # so that rows alike leave nothing in the mean
     most[steepness < 2] *= in_flat_rows
@@ -163,7 +163,7 @@ def test_what_two_regressions_blur_alike_is_where_the_tie_is_steep(rng, told):
     noise = 0.3 * rng.normal(size=(600, 1))
     own, target = step + noise, step + told * noise + 0.2 * rng.normal(size=(600, 1))
     products = ((own - ramp) * (target - ramp))[:, 0]
-    steepness = _independence.KernelRidge(X, own, 0).steepness(X, own, folds_of(600, 0, None, 10))
+    steepness, _ = _independence.KernelRidge(X, own, 0).steepness(X, own, folds_of(600, 0, None, 10))
     assert mean_p_value(products) < 1e-4
     remains = mean_p_value(products, _independence._flatness(steepness))
     assert remains < 1e-4 if told else remains > 0.1
@@ -218,6 +218,16 @@ def test_nothing_is_found_where_two_columns_still_tell_of_what_the_regression_le
     monkeypatch.setattr(_independence, "MISSED", 1.0)
     monkeypatch.setattr(_independence, "BESIDE", 0.0)
     assert independence_p_value(*given)[0] < 0.001
+
+
+def test_a_tie_that_the_kernel_missed_of_the_feature_or_of_the_output_counts_as_missed(rng, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(_independence, "share_missed", lambda _, rest, __: looked_at.append(rest) or 0.04)
+    X, own, values = rng.normal(size=(60, 3)), rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
+    missed = _independence._products_by_most_and_half(X, own, values, 0, None)[-1]
+    assert missed == 0.04
+    left = own - _independence.KernelRidge(X, own, 0).predicted(X, own, folds_of(60, 1, None, 10))
+    np.testing.assert_allclose(looked_at[0][:, 1:], left)
 
 
 def test_a_column_that_tells_is_found_where_ties_are_learned():
