@@ -23,6 +23,7 @@ from permgrad.importance.game.ranking import QUICK as QUICK_GAME
 from permgrad.importance.game.ranking import numbers_walked, play
 from permgrad.importance.grad_cam import read_heat
 from permgrad.importance.grouping._columns import column_names, resolve_groups
+from permgrad.importance.grouping._hierarchy import Groups, levels_of, ranked_by_level
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
@@ -45,7 +46,7 @@ def rank_features(
     y: Any,
     *,
     layout: FeatureLayout | None = None,
-    groups: Mapping[str, Sequence[Any]] | None = None,
+    groups: Groups | None = None,
     classes: Sequence[Any] | None = None,
     task: Literal["classification", "regression"] | None = None,
     output: int | str | None = None,
@@ -83,8 +84,10 @@ def rank_features(
         an estimator.
     layout : FeatureLayout
         Where each feature sits in the image; needed unless the model has no image branch.
-    groups : mapping of str to column positions, optional
-        Features with several columns, ranked as one; for an estimator, column names work too.
+    groups : mapping of str to columns, or "correlated", optional
+        Columns, by name or position, to permute together and rank as one; each that is in no group is ranked by itself.
+        "correlated" clusters the columns by these rows, in two levels, see `correlated_groups`. Then columns are also
+        ranked one by one, within the time that is left.
     classes : sequence, optional
         Class names.
     task, output : optional
@@ -125,7 +128,8 @@ def rank_features(
         With the game, see `permgrad.importance.game.ranking.play`: ``method`` is "shapley", and ``components`` has
         "first_in", each branch's part and, if measured, "end_to_end" ("permutation" for a model of one table) and
         "conditional". With a formula, ``components`` has "permutation", the attribution's name and, if requested,
-        "end_to_end" and "conditional"; see `fuse` for scores and intervals.
+        "end_to_end" and "conditional"; see `fuse` for scores and intervals. With groups, ``drill_down(group)`` gives
+        the ranking of a group's members.
         ``settings["agreement"]``: Spearman's correlation of each component with the score.
         ``settings["learned"]``: the model's loss and that of the prior, see `what_is_learned`. If the model is no
         better, branch weights would be noise: branches get equal weights, and the measured ones are in
@@ -173,13 +177,94 @@ def rank_features(
             budget=budget,
             verbose=verbose,
         )
+    return rank_network(
+        model,
+        inputs,
+        y,
+        layout=layout,
+        groups=groups,
+        classes=classes,
+        task=task,
+        output=output,
+        prior=prior,
+        class_weights=class_weights,
+        sample_weight=sample_weight,
+        row_groups=row_groups,
+        formula=formula,
+        end_to_end=end_to_end,
+        conditional=conditional,
+        n_repeats=n_repeats,
+        random_state=random_state,
+        budget=budget,
+        verbose=verbose,
+    )
+
+
+def rank_network(
+    model: Any,
+    inputs: Any,
+    y: Any,
+    *,
+    layout: FeatureLayout | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    features: Sequence[str] | None = None,
+    groups: Groups | None = None,
+    classes: Sequence[Any] | None = None,
+    task: str | None = None,
+    output: int | str | None = None,
+    prior: Any = None,
+    class_weights: Sequence[float] | np.ndarray | None = None,
+    sample_weight: Any = None,
+    row_groups: Any = None,
+    budget: Budget = Budget(),
+    **settings: Any,
+) -> FeatureRanking:
+    """Rank the features of a Keras model: groups, from coarse to fine, then single features.
+
+    Parameters
+    ----------
+    columns : mapping of str to positions, optional
+        Feature → its columns; by default each column is a feature.
+    features : sequence of str, optional
+        All of the table's columns, if some of them are not among `columns`, because they never vary.
+    others
+        As of `rank_features`.
+    """
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
     tabular, image = _branches(data, layout)
-    features = _feature_names(inputs, tabular, layout)
+    names = _feature_names(inputs, tabular, layout)
+    if columns is None:
+        columns = resolve_groups(count_columns(data, list(data.cut.branches), layout), names, None)
+    levels = levels_of(groups, columns, functools.partial(_numbers, data, columns, layout), features)
     target = Target.of(y, data, classes, task, sample_weight, row_groups)
-    shared: dict[str, Any] = {"layout": layout, "features": features, "groups": groups, "random_state": random_state}
-    chosen = _chosen(formula, data, groups, features, layout)
+    rank_level = functools.partial(
+        _rank_level, data, target, tabular, image, layout=layout, prior=prior, class_weights=class_weights, **settings
+    )
+    return ranked_by_level(levels, columns, lambda members, step: rank_level(groups=members, budget=step), budget)
+
+
+def _rank_level(
+    data: Inputs,
+    target: Target,
+    tabular: Branch | None,
+    image: Branch | None,
+    *,
+    layout: FeatureLayout | None,
+    groups: Mapping[str, np.ndarray],
+    prior: Any,
+    class_weights: Any,
+    formula: Formula | Choice | None = None,
+    end_to_end: bool | None = None,
+    conditional: bool = False,
+    n_repeats: int = 5,
+    random_state: int = 0,
+    budget: Budget = Budget(),
+    verbose: bool = False,
+) -> FeatureRanking:
+    """Rank features, each of some columns; arguments as of `rank_features`."""
+    shared: dict[str, Any] = {"layout": layout, "features": None, "groups": groups, "random_state": random_state}
+    chosen = _chosen(formula, data, groups, layout)
     heat, alike = None, None
     if isinstance(chosen, Formula) and image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
@@ -198,7 +283,7 @@ def rank_features(
     elif chosen == "game":
         budget.check_parts("the game of all features")
         ranking = play(data, target, **shared, budget=budget, verbose=verbose)
-        alike = _alike(data, layout, features, groups)
+        alike = _alike(data, layout, groups)
     else:
         ranking = replace(permute(via=via, budget=budget), branch_weights=weights.weights)
         ranking = replace(ranking, components={ranking.method: ranking})
@@ -235,14 +320,14 @@ def _doubted(ranking: FeatureRanking) -> tuple[FeatureRanking, dict[str, Any]]:
 
 
 def _chosen(
-    formula: Formula | Choice | None, data: Inputs, groups: Any, features: Any, layout: FeatureLayout | None
+    formula: Formula | Choice | None, data: Inputs, groups: Any, layout: FeatureLayout | None
 ) -> Formula | Literal["game", "last in"]:
     """Return the formula that is asked for; without one, the game or what takes less."""
     if isinstance(formula, Formula):
         return formula
     if formula is None:
         branches = list(data.cut.branches)
-        columns_of = resolve_groups(count_columns(data, branches, layout), features, groups).values()
+        columns_of = resolve_groups(count_columns(data, branches, layout), None, groups).values()
         positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of] for b in branches}
         quick = numbers_walked(data, positions) <= QUICK_GAME
         return "game" if quick else "last in"
@@ -312,19 +397,24 @@ def _further(
     return components
 
 
-def _alike(data: Inputs, layout: Any, features: Any, groups: Any) -> list[list[str]]:
+def _alike(data: Inputs, layout: FeatureLayout | None, groups: Mapping[str, Any]) -> list[list[str]]:
     """Group features whose columns go together, as a branch sees them."""
-    branch = data.cut.branches[0]
-    columns_of = resolve_groups(count_columns(data, [branch], layout), features, groups)
-    if len(columns_of) > MOST_COLUMNS:
+    if len(groups) > MOST_COLUMNS:
         return []
-    positions = [positions_in(data, branch, columns, layout) for columns in columns_of.values()]
+    at = {name: np.asarray(columns) for name, columns in groups.items()}
+    return alike_columns(_numbers(data, at, layout), at)
+
+
+def _numbers(data: Inputs, columns_of: Mapping[str, np.ndarray], layout: FeatureLayout | None) -> np.ndarray:
+    """Return the columns of all rows, (n_rows, n_columns), as a branch sees them; of an image, their pixels' means."""
+    branch = data.cut.branches[0]
+    n_columns = count_columns(data, [branch], layout)
+    positions = [positions_in(data, branch, np.array([i]), layout) for i in range(n_columns)]
     rows = data.of_branch(branch).columns(np.concatenate(positions))
-    at = np.split(np.arange(rows.shape[1]), np.cumsum([len(each) for each in positions])[:-1])
-    return alike_columns(rows, dict(zip(columns_of, at, strict=True)))
+    return rows.reshape(len(rows), n_columns, -1).mean(axis=2)
 
 
-def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, groups: Mapping[str, Sequence[int]] | None) -> int:
+def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, groups: Mapping[str, Any]) -> int:
     """Count the multiplications of permuting each feature once, in all rows."""
     columns_of = resolve_groups(count_columns(data, [image], layout), None, groups)
     positions = [positions_in(data, image, columns, layout) for columns in columns_of.values()]

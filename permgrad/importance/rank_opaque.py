@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +15,11 @@ from permgrad.data.probes import probes_among
 from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS
 from permgrad.importance.game.ranking import play_opaque
+from permgrad.importance.grouping._hierarchy import Groups, levels_of, ranked_by_level
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting.conditional import AlikeRows
-from permgrad.importance.permuting.opaque import Groups, columns_by_feature, permute_opaque
+from permgrad.importance.permuting.opaque import columns_by_feature, permute_opaque
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.redundancy import alike_columns
 
@@ -59,8 +61,29 @@ def rank_opaque(
     learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights)
     if not learned["better"]:
         warnings.warn(sentence(learned, bool(opaque.target.classes), branches=False), stacklevel=3)
-    given: Any = {"groups": groups, "n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
-    columns_of = columns_by_feature(opaque, groups)
+    columns = columns_by_feature(opaque, None)
+    levels = levels_of(groups, columns, opaque.numbers)
+    given: Any = {"n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
+    rank_level = functools.partial(
+        _rank_level, opaque, formula=formula, conditional=conditional, learned=learned, **given
+    )
+    return ranked_by_level(levels, columns, rank_level, budget)
+
+
+def _rank_level(
+    opaque: Opaque,
+    columns_of: Mapping[str, np.ndarray],
+    budget: Budget,
+    *,
+    formula: str | None,
+    conditional: bool,
+    learned: Mapping[str, Any],
+    n_repeats: int,
+    random_state: int,
+    verbose: bool,
+) -> FeatureRanking:
+    """Rank features, each of some columns; arguments as of `permgrad.rank_features`."""
+    given: Any = {"groups": columns_of, "n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
     cells = 2 * LEAST_ROUNDS * DONORS * min(len(opaque), MOST_ROWS) * len(columns_of) * opaque.n_columns
     played = formula == "game" or (formula is None and cells <= QUICK_CELLS)
     if played:

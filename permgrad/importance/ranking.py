@@ -406,7 +406,7 @@ class FeatureRanking:
         ('length', 'width')
         """
         if group not in self.children:
-            known = f"groups here are {listing(self.children)}" if self.children else "no feature here is a group"
+            known = f"groups here are {listing(self.children)}" if self.children else "no group here has several members"
             raise PermGradError(f"{group!r} has no members to rank; {known}")
         return self.children[group]
 

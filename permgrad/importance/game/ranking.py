@@ -57,7 +57,7 @@ def play(
     *,
     layout: FeatureLayout | None,
     features: Sequence[str] | None,
-    groups: Mapping[str, Sequence[int]] | None,
+    groups: Mapping[str, Any] | None,
     random_state: int,
     budget: Budget,
     verbose: bool,

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.donors import shuffled, shuffled_within
@@ -48,7 +47,7 @@ def permute_opaque(
     Parameters
     ----------
     opaque : Opaque
-    groups : mapping of str to column positions or names, optional
+    groups : mapping of str to columns, optional
     conditional, n_repeats, random_state, budget, verbose
         As of `permutation_importance`. Conditional permutation needs columns of numbers.
 
@@ -74,7 +73,7 @@ def permute_opaque(
 
 def columns_by_feature(opaque: Opaque, groups: Groups | None) -> dict[str, np.ndarray]:
     """Return the columns of each feature: of each group, and of each column that is in none."""
-    return resolve_groups(opaque.n_columns, opaque.features, _positions(groups, opaque))
+    return resolve_groups(opaque.n_columns, opaque.features, groups)
 
 
 def identity(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> dict[str, object]:
@@ -187,17 +186,6 @@ class OpaqueMeasurement:
             for column in self.columns[feature]:
                 source.setdefault(int(column), rows.copy())[own] = taken[own]
         return self.opaque.losses(rows, _stacking.stacked(self.opaque.rows, rows, source))
-
-
-def _positions(groups: Groups | None, opaque: Opaque) -> dict[str, list[int]] | None:
-    """Return groups by their columns' positions."""
-    if groups is None:
-        return None
-    at = {name: i for i, name in enumerate(opaque.features or ())}
-    absent = {str(part) for parts in groups.values() for part in parts if isinstance(part, str) and part not in at}
-    if absent:
-        raise PermGradError(f"groups must name columns of X by name or position, there is no {sorted(absent)[0]!r}")
-    return {name: [at.get(part, part) for part in parts] for name, parts in groups.items()}  # type: ignore[arg-type]
 
 
 def _fingerprint(opaque: Opaque) -> dict[str, str]:

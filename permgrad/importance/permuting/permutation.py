@@ -39,7 +39,7 @@ def permutation_importance(
     via: Via = "tabular",
     layout: FeatureLayout | None = None,
     features: Sequence[str] | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Any] | None = None,
     classes: Sequence[Any] | None = None,
     task: Literal["classification", "regression"] | None = None,
     output: int | str | None = None,
@@ -79,7 +79,7 @@ def permutation_importance(
         permuted together.
     features : sequence of str, optional
         Names of the columns; by default a DataFrame's own, or the layout's.
-    groups : mapping of str to column positions, optional
+    groups : mapping of str to columns, optional
         Features with several columns (such as a one-hot encoded category): permuted together, by one row order.
     classes : sequence, optional
         Class names; if given, `y` holds class numbers.
@@ -187,7 +187,7 @@ def permute_features(
     via: str,
     layout: FeatureLayout | None,
     features: Sequence[str] | None,
-    groups: Mapping[str, Sequence[int]] | None,
+    groups: Mapping[str, Any] | None,
     conditional: bool = False,
     n_repeats: int,
     random_state: int,
