@@ -32,6 +32,8 @@ KIND = "permgrad.ByLevel"
 ALL = "(all rows)"
 MEASURES = {True: ("accuracy", "log_loss"), False: ("r2", "rmse")}
 """Of classification, and of regression: a score and a loss."""
+LOWEST = {"accuracy": 0.0, "log_loss": 0.0, "r2": -np.inf, "rmse": 0.0}
+HIGHEST = {"accuracy": 1.0, "log_loss": np.inf, "r2": 1.0, "rmse": np.inf}
 MOST_LEVELS = 12
 """Levels of a category, the most frequent; of more distinct numbers, quarters of the rows."""
 FEW, LEAST = 30, 10
@@ -384,8 +386,9 @@ def _measured(
         r2 = 1 - np.divide(loss, variance, out=np.full_like(loss, np.nan), where=variance > 1e-12 * (1 + y.var()))
         measures = {"r2": r2, "rmse": np.sqrt(loss)}
     for measure, replicates in measures.items():
-        known = replicates[1:][~np.isnan(replicates[1:])]
+        known = bootstrap.widened(replicates[0], replicates[1:][~np.isnan(replicates[1:])])
         low, high = percentiles(known) if len(known) else (np.nan, np.nan)
+        low, high = max(low, LOWEST[measure]), min(high, HIGHEST[measure])  # a nan stays one
         found |= {measure: replicates[0]}
         found |= {f"{measure}_low": np.fmin(low, replicates[0]), f"{measure}_high": np.fmax(high, replicates[0])}
     return found

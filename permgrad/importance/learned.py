@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from permgrad.errors import PermGradError
+from permgrad.importance.game.finishing import unfinished_sentence
 from permgrad.importance.network._target import Target
 from permgrad.metrics.paired import compare_losses
 
@@ -73,14 +74,18 @@ def what_is_learned(
 
 
 def doubts(ranking: FeatureRanking) -> list[str]:
-    """List what is to be known before any order: that nothing was learned, or that a simpler model predicts better.
+    """List what is to be known before any order.
 
-    The latter is in ``settings["verdict"]`` and ``["beaten_by"]``, where the model was set beside others.
+    That nothing was learned; that the time limit ended the ranking; or that a simpler model predicts better, which is
+    in ``settings["verdict"]`` and ``["beaten_by"]``, where the model was set beside others.
     """
     said = []
     if not ranking.learned:
         text = sentence(ranking.settings["learned"], ranking.classes is not None, branches=bool(ranking.branch_weights))
         said.append(f"{text[0].upper()}{text[1:]}.")
+    unfinished = unfinished_sentence(ranking.settings)
+    if unfinished:
+        said.append(f"{unfinished[0].upper()}{unfinished[1:]}.")
     return [*said, ranking.settings["verdict"]] if ranking.settings.get("beaten_by") else said
 
 

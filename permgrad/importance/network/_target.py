@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,9 @@ from permgrad.importance.network._inputs import Inputs
 from permgrad.metrics.losses import EPSILON, log_loss
 from permgrad.metrics.outputs import task_of
 from permgrad.metrics.task import Task
+
+FEW_GROUPS = 10
+"""Of rows, below which intervals are so wide that it is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,11 @@ class Target:
         ------
         PermGradError
             If they are not one for each row, weights are negative or all zero, or there is but one group.
+
+        Warns
+        -----
+        UserWarning
+            If there are fewer than ten groups.
         """
         weights, groups = None, None
         if sample_weight is not None:
@@ -72,8 +81,8 @@ class Target:
             weights = weights / weights.mean()
         if row_groups is not None:
             groups = RowFacts.of(len(self.y), groups=row_groups).codes()
-            if groups is not None and groups.max() < 1:
-                raise PermGradError("intervals resample groups of rows and need at least two groups, got one")
+            if groups is not None:
+                _check_number(groups if weights is None else groups[weights > 0])
         return replace(self, weights=weights, groups=groups)
 
     def marks(self) -> dict[str, str]:
@@ -155,6 +164,19 @@ class Target:
         of_class = np.bincount(self.y, self.weights, minlength=len(self.classes)) if self.classes else np.array([])
         counts = np.concatenate([[len(self.y)], of_class])
         return np.where(counts > 0, counts, 1)
+
+
+def _check_number(groups: np.ndarray) -> None:
+    """Raise for a single group of rows, and warn of few."""
+    n = len(np.unique(groups))
+    if n < 2:
+        raise PermGradError("intervals resample groups of rows (row_groups) and need at least two groups, got one")
+    if n < FEW_GROUPS:
+        warnings.warn(
+            f"intervals and p-values rest on {n} groups of rows, however many rows these have: they are wide, and with"
+            " two or three groups hardly tell anything; give rows of ten groups or more",
+            stacklevel=5,
+        )
 
 
 def select(predictions: Any, truth: Any, task: Task) -> Any:

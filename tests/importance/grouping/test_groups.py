@@ -190,7 +190,7 @@ def test_groups_that_make_no_sense(groups, message, fitted):
 def test_groups_can_be_stopped_and_resumed(fitted, tmp_path):
     model, X, y = fitted
     options, file = {"groups": "correlated", "n_repeats": 2, "formula": "fused"}, tmp_path / "kept.npz"
-    stopped = model.rank_features(X, y, **options, budget=pg.Budget(timeout=0, checkpoint=file))
+    stopped = model.rank_features(X, y, **options, budget=pg.Budget(timeout=1e-9, checkpoint=file))
     assert stopped.pending
     resumed = model.rank_features(X, y, **options, budget=pg.Budget(checkpoint=file))
     assert not resumed.pending

@@ -479,7 +479,7 @@ def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):
     whole = pg.permutation_importance(model, X, y, features=names)
     monkeypatch.setattr(measurement, "CALLS_PER_CHUNK", 0)  # one feature between two looks at the clock
     file = tmp_path / "kept.npz"
-    first = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=0, checkpoint=file))
+    first = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=1e-9, checkpoint=file))
     assert first.pending == tuple(names[1:])
     assert first.select(1) == ["a"]
     assert first.table["measured"].tolist() == [True] + [False] * 7
@@ -489,7 +489,7 @@ def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):
     monkeypatch.setattr(
         measurement.Measurement, "_measure", lambda self, chunk: measured.extend(chunk) or change(self, chunk)
     )
-    second = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=0, checkpoint=file))
+    second = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=1e-9, checkpoint=file))
     assert (measured, second.pending) == ([1], tuple(names[2:]))
     last = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(checkpoint=file))
     assert measured == [1, 2, 3, 4, 5, 6, 7]
