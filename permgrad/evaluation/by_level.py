@@ -408,7 +408,7 @@ def _ranked(model: Any, rows: _Rows, at: np.ndarray, settings: dict[str, Any]) -
         known["row_groups"] = rows.groups[at]
     X, y = rows.X.iloc[at], rows.y.iloc[at]
     with warnings.catch_warnings():  # of few rows, that nothing was learned is no news
-        warnings.filterwarnings("ignore", message="this (network|model) has learned nothing")
+        warnings.filterwarnings("ignore", message="this (network|model)'s")
         if hasattr(model, "rank_features"):
             return model.rank_features(X, y, **known)
         return rank_features(model, X, y.to_numpy(), **known)

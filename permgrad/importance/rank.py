@@ -20,7 +20,7 @@ from permgrad.importance.budget import Budget
 from permgrad.importance.formula import Choice, Formula, named_formula
 from permgrad.importance.fusion import fuse
 from permgrad.importance.game.ranking import QUICK as QUICK_GAME
-from permgrad.importance.game.ranking import numbers_walked, play
+from permgrad.importance.game.ranking import model_outputs, numbers_walked, play
 from permgrad.importance.grad_cam import read_heat
 from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.grouping._hierarchy import Groups, levels_of, ranked_by_level
@@ -271,7 +271,9 @@ def _rank_level(
         bootstrap = target.bootstrap(random_state)
         heat = read_heat(data, layout, chosen, groups, target.task, target.classes, bootstrap, target.weights)
     weights = weigh_branches(data, target, chosen if isinstance(chosen, Formula) else Formula(), random_state)
-    learned = what_is_learned(target, weights.row_losses, prior, class_weights)  # type: ignore[arg-type]
+    losses: Any = weights.row_losses
+    outputs = functools.partial(_outputs_of_rows, data)
+    learned = what_is_learned(target, losses, prior, class_weights, outputs)
     if not learned["better"]:
         warnings.warn(sentence(learned, bool(target.classes)), stacklevel=2)
     permute = functools.partial(permute_features, data, target, **shared, n_repeats=n_repeats, verbose=verbose)
@@ -308,6 +310,11 @@ def _rank_level(
         "agreement": {name: part.agreement(ranking) for name, part in components.items() if name not in KINDS},
     }
     return replace(ranking, components=components, settings=settings)
+
+
+def _outputs_of_rows(data: Inputs) -> np.ndarray:
+    """Return the model's outputs, (n_rows, n_outputs)."""
+    return model_outputs(data).reshape(len(data), -1)
 
 
 def _doubted(ranking: FeatureRanking) -> tuple[FeatureRanking, dict[str, Any]]:

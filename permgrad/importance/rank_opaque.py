@@ -58,7 +58,7 @@ def rank_opaque(
     budget = budget.begin()
     if conditional:
         AlikeRows(opaque.numbers(), random_state)  # raises before any work where rows do not allow it
-    learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights)
+    learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights, lambda: opaque.outputs)
     if not learned["better"]:
         warnings.warn(sentence(learned, bool(opaque.target.classes), branches=False), stacklevel=3)
     columns = columns_by_feature(opaque, None)

@@ -210,7 +210,7 @@ def test_time_limit_and_checkpoint(telling, layout, rng, tmp_path):
     model, X = telling("classification"), rng.random((40, 6)).astype(np.float32)
     y = answered(model, X)
     options = {"layout": layout, "formula": "game", "end_to_end": False}
-    short = pg.Budget(tolerance=0.1)
+    short = pg.Budget(tolerance=0.09)
     whole = pg.rank_features(model, X, y, **options, budget=short)
     budget = pg.Budget(timeout=1e-9, checkpoint=tmp_path / "kept.npz")
     with pytest.warns(UserWarning, match="ended the ranking before it was finished: .* are of 14 of 40 rows"):
@@ -220,7 +220,7 @@ def test_time_limit_and_checkpoint(telling, layout, rng, tmp_path):
     assert part.scores.sum() == pytest.approx(part.settings["total"], rel=1e-6)
     assert sum(part.branch_weights.values()) == pytest.approx(1)
     resumed = pg.rank_features(
-        model, X, y, **options, budget=pg.Budget(checkpoint=tmp_path / "kept.npz", tolerance=0.1)
+        model, X, y, **options, budget=pg.Budget(checkpoint=tmp_path / "kept.npz", tolerance=0.09)
     )
     np.testing.assert_allclose(resumed.scores, whole.scores, rtol=1e-6)
     with pytest.raises(pg.PermGradError, match="another data"):
@@ -256,7 +256,7 @@ def test_one_branch_plays_alone(branch, random_hybrid, layout, rng):
     assert list(ranking.components) == ["first_in", "permutation" if branch == "tabular" else "image_permutation"]
 
 
-@pytest.mark.filterwarnings("ignore:this network has learned nothing")
+@pytest.mark.filterwarnings("ignore:this network's")
 def test_branches_of_a_network_that_has_learned_nothing_count_alike(random_hybrid, layout, rng):
     model, X, y = random_hybrid("classification", 3), rng.random((80, 6)), rng.integers(0, 3, 80)
     ranking = pg.rank_features(model, X, y, layout=layout, end_to_end=False, budget=pg.Budget(tolerance=0.5))
@@ -338,7 +338,7 @@ def test_a_forest_of_mixed_columns_is_ranked_by_the_game(rng):
     assert pg.rank_features(forest, X, y, groups={"both": ["a", "kind"]}).select(1) == ["both"]
 
 
-@pytest.mark.filterwarnings("ignore:this network has learned nothing")
+@pytest.mark.filterwarnings("ignore:this network's")
 def test_a_network_that_always_says_the_same_is_worth_nothing(rng):
     x = keras.Input((3,))
     model = keras.Model(x, layers.Dense(1, kernel_initializer="zeros")(x))

@@ -96,7 +96,7 @@ def test_the_explainers_measure_the_loss(frame, layout):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:this network has learned nothing")
+@pytest.mark.filterwarnings("ignore:this network's")
 def test_the_whole_ranking_is_of_one_kind(frame, layout):
     """Grad-CAM has as many classes as permutation has, so that the two can be fused."""
     inputs = [layout.scale(frame), layout.render(frame)]

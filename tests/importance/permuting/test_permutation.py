@@ -530,7 +530,7 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
         ({"n_repeats": 2}, "another n_repeats;"),
         ({"y": np.ones(5) / 2}, "another data;"),
         ({"model": [1.0, 3.0]}, "another model;"),
-        ({"groups": {"x0": [0], "x1": [0]}}, "another columns;"),
+        ({"groups": {"x0": [1], "x1": [0]}}, "another columns;"),
         ({"features": ["a", "b"]}, "another features;"),
     ],
 )
