@@ -284,7 +284,7 @@ def by_level(
     rankings |= {
         name: _ranked(model, rows, at, {"n_repeats": n_repeats, "random_state": random_state, **settings})
         for name, at in parts.items()
-        if len(at) >= LEAST and name not in rankings
+        if name not in rankings and (name == ALL or (len(at) >= LEAST and rows.y.iloc[at].nunique() > 1))
     }
     importance = pd.concat([_scored(name, ranking) for name, ranking in rankings.items()], ignore_index=True)
     return ByLevel(str(column.name), pd.DataFrame(measured), importance, rankings)

@@ -238,6 +238,7 @@ def rank_network(
         columns = resolve_groups(count_columns(data, list(data.cut.branches), layout), names, None)
     levels = levels_of(groups, columns, functools.partial(_numbers, data, columns, layout), features)
     target = Target.of(y, data, classes, task, sample_weight, row_groups)
+    target.check_tellable()
     rank_level = functools.partial(
         _rank_level, data, target, tabular, image, layout=layout, prior=prior, class_weights=class_weights, **settings
     )

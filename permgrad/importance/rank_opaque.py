@@ -58,16 +58,16 @@ def rank_opaque(
     budget = budget.begin()
     if conditional:
         AlikeRows(opaque.numbers(), random_state)  # raises before any work where rows do not allow it
+    levels = levels_of(groups, columns_by_feature(opaque, None), opaque.numbers)
+    opaque.target.check_tellable()
     learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights, lambda: opaque.outputs)
     if not learned["better"]:
         warnings.warn(sentence(learned, bool(opaque.target.classes), branches=False), stacklevel=3)
-    columns = columns_by_feature(opaque, None)
-    levels = levels_of(groups, columns, opaque.numbers)
     given: Any = {"n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
     rank_level = functools.partial(
         _rank_level, opaque, formula=formula, conditional=conditional, learned=learned, **given
     )
-    return ranked_by_level(levels, columns, rank_level, budget)
+    return ranked_by_level(levels, columns_by_feature(opaque, None), rank_level, budget)
 
 
 def _rank_level(

@@ -10,6 +10,9 @@ from permgrad.errors import PermGradError
 EPSILON = 1e-7
 """Probabilities are clipped to [EPSILON, 1 - EPSILON], as Keras's losses do; of logits nothing need be clipped."""
 
+OFF = 0.01
+"""By how much a row's probabilities may miss a sum of 1: computed in half precision, and rounded."""
+
 
 def squared_error(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Return the squared error of each row, averaged over outputs."""
@@ -70,4 +73,15 @@ def check_probabilities(p: np.ndarray) -> None:
         raise PermGradError(
             f"expected probabilities, the model's output ranges from {p.min():.3g} to {p.max():.3g};"
             " let it end in a softmax or sigmoid, or compile it with a loss that has from_logits=True"
+        )
+
+
+def check_sums(p: np.ndarray) -> None:
+    """Raise unless the probabilities of each row, along the last axis, add up to 1, up to low precision."""
+    off = np.abs(p.sum(axis=-1) - 1)
+    if off.max(initial=0) > OFF:
+        at = float(p.sum(axis=-1).reshape(-1)[off.argmax()])
+        raise PermGradError(
+            f"expected probabilities of classes, which add up to 1 in each row; the model's add up to {at:.3g}; divide"
+            " them by their sum"
         )

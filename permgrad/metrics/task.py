@@ -15,7 +15,14 @@ import numpy as np
 from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 
 from permgrad.errors import PermGradError, listing
-from permgrad.metrics.losses import binary_cross_entropy, check_probabilities, clipped, cross_entropy, squared_error
+from permgrad.metrics.losses import (
+    binary_cross_entropy,
+    check_probabilities,
+    check_sums,
+    clipped,
+    cross_entropy,
+    squared_error,
+)
 
 Kind = Literal["classification", "regression"]
 Link = Literal["softmax", "sigmoid", "identity"]
@@ -117,6 +124,8 @@ class Task:
             return softmax(outputs, axis=-1)
         p = expit(outputs) if self.logits else outputs
         check_probabilities(p)
+        if self.link == "softmax":
+            check_sums(p)
         if self.link == "softmax" or not self.n_classes:
             return p
         if self.width == 1:

@@ -62,7 +62,7 @@ def _by_position(groups: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
     at: dict[Any, int] = {name: i for i, name in enumerate(names)}
     at |= {i: i for i in range(len(names))}
     given = {str(name): list(np.asarray(parts, object).reshape(-1)) for name, parts in groups.items()}
-    unknown = {part: None for parts in given.values() for part in parts if part not in at}
+    unknown = {part: None for parts in given.values() for part in parts if isinstance(part, bool) or part not in at}
     if unknown:
         raise PermGradError(
             f"groups must name columns of the table, not so: {listing(unknown)}; give names, or positions from 0 to"

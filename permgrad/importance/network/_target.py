@@ -12,13 +12,14 @@ import numpy as np
 
 from permgrad.backend import keras
 from permgrad.data.rows import RowFacts, check_sample_weight
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network._inputs import Inputs
 from permgrad.metrics.losses import EPSILON, log_loss
 from permgrad.metrics.outputs import task_of
 from permgrad.metrics.task import Task
 
+LEAST_ROWS = 5
 FEW_GROUPS = 10
 """Of rows, below which intervals are so wide that it is said."""
 
@@ -84,6 +85,29 @@ class Target:
             if groups is not None:
                 _check_number(groups if weights is None else groups[weights > 0])
         return replace(self, weights=weights, groups=groups)
+
+    def check_tellable(self) -> None:
+        """Raise where no ranking can be told of such rows: too few, or all of one class or value.
+
+        Raises
+        ------
+        PermGradError
+        """
+        counted = slice(None) if self.weights is None else self.weights > 0
+        y = self.y[counted]
+        if len(y) < LEAST_ROWS:
+            raise PermGradError(
+                f"a ranking needs at least {LEAST_ROWS} rows that the model was not fitted on, got {len(y)}; give more"
+            )
+        constant = np.flatnonzero(np.ptp(y.reshape(len(y), -1), axis=0) == 0)
+        if len(constant) and self.classes:
+            raise PermGradError(
+                f"y holds a single class, {listing([self.classes[int(y[0])]])}: no column can tell it from others; give"
+                " rows of at least two classes"
+            )
+        if len(constant):
+            which = f" of output {listing(constant)}" if y.ndim > 1 and y.shape[1] > 1 else ""
+            raise PermGradError(f"all rows have the same target value{which}; give rows whose target varies")
 
     def marks(self) -> dict[str, str]:
         """Return what tells these weights and groups from others, for a checkpoint; nothing where there are none."""

@@ -161,6 +161,7 @@ def permutation_importance(
     budget = budget.begin()
     data = Inputs.of(model, inputs, budget.max_memory, output=output)
     target = Target.of(y, data, classes, task, sample_weight, row_groups)
+    target.check_tellable()
     if features is None:
         source = inputs[permuted_branches(data, via)[0].input_index] if isinstance(inputs, (list, tuple)) else inputs
         features = column_names(source) or (None if layout is None else layout.features)

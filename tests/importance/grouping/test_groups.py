@@ -204,6 +204,14 @@ def test_a_group_is_not_called_like_a_column_that_never_varies(fitted):
         model.rank_features(X, y, groups={"same": ["u", "noise"]})
 
 
+def test_rows_that_tell_nothing(fitted):
+    model, X, y = fitted
+    with pytest.raises(pg.PermGradError, match="all rows have the same target value"):
+        model.rank_features(X, 0 * y)
+    with pytest.raises(pg.PermGradError, match="at least 5 rows"):
+        model.rank_features(X[:3], y[:3])
+
+
 class Linear:
     """Anything with ``predict``: the first two columns' sum and half of the third."""
 
