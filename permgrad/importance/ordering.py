@@ -33,6 +33,8 @@ def ordering(target: Target, outputs: np.ndarray) -> dict[str, Any]:
     DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988): a row's part in the area.
     """
     said, truth = target.task.probabilities(outputs), target.indicators()
+    counted = target.task.counted(truth.shape[1])
+    said, truth = said[:, counted], truth[:, counted]
     weights = np.ones(len(truth)) if target.weights is None else target.weights
     measure, parts_of = ("AUC", _parts_of_area) if target.classes else ("Spearman's correlation", _parts_of_correlation)
     found = [parts_of(*columns, weights) for columns in zip(truth.T, said.T, strict=True)]

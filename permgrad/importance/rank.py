@@ -24,6 +24,7 @@ from permgrad.importance.game.ranking import model_outputs, numbers_walked, play
 from permgrad.importance.grad_cam import read_heat
 from permgrad.importance.grouping._columns import column_names, resolve_groups
 from permgrad.importance.grouping._hierarchy import Groups, levels_of, ranked_by_level
+from permgrad.importance.grouping.correlated import correlated_groups
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
@@ -34,6 +35,7 @@ from permgrad.importance.permuting.permutation import KINDS, METHODS, count_colu
 from permgrad.importance.rank_opaque import rank_opaque
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.redundancy import MOST_COLUMNS, alike_columns
+from permgrad.metrics.outputs import head_and_unit
 
 QUICK = 1e12
 """Multiplications of the image branch (`work_of_permuting`), over all permutations of all rows, up to which features
@@ -90,8 +92,12 @@ def rank_features(
         ranked one by one, within the time that is left.
     classes : sequence, optional
         Class names.
-    task, output : optional
+    task : {"classification", "regression"}, optional
         See `permutation_importance`.
+    output : int or str, optional
+        Which output to use: of a Keras model with several, by position or name; of one whose output, or of an estimator
+        whose ``predict``, tells several values of a row, the position of one (or its name in `y`, a DataFrame). By
+        default all of several values count, each in units of its variance in `y`.
     prior : array of shape (n_classes,) or (n_outputs,), optional
         What a model that has learned nothing would predict: each class's share of the training rows, or the mean of
         their target. By default those of these rows.
@@ -164,9 +170,18 @@ def rank_features(
     ('shapley', 'sepal length (cm)')
     """
     if not isinstance(model, (keras.Model, CutModel)):
-        _check_outside(layout, formula, end_to_end, output)
+        _check_outside(layout, formula, end_to_end)
         return rank_opaque(
-            Opaque.of(model, inputs, y, classes=classes, task=task, sample_weight=sample_weight, row_groups=row_groups),
+            Opaque.of(
+                model,
+                inputs,
+                y,
+                classes=classes,
+                task=task,
+                output=output,
+                sample_weight=sample_weight,
+                row_groups=row_groups,
+            ),
             groups=groups,
             prior=prior,
             class_weights=class_weights,
@@ -231,13 +246,14 @@ def rank_network(
         As of `rank_features`.
     """
     budget = budget.begin()
-    data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
+    head, unit = head_and_unit(model, output)
+    data = Inputs.of(model, inputs, budget.max_memory, output=head, shared=True)
     tabular, image = _branches(data, layout)
     names = _feature_names(inputs, tabular, layout)
     if columns is None:
         columns = resolve_groups(count_columns(data, list(data.cut.branches), layout), names, None)
-    levels = levels_of(groups, columns, functools.partial(_numbers, data, columns, layout), features)
-    target = Target.of(y, data, classes, task, sample_weight, row_groups)
+    levels = levels_of(groups, list(columns), functools.partial(_correlated, data, columns, layout), features)
+    target = Target.of(y, data, classes, task, sample_weight, row_groups, unit)
     target.check_tellable()
     rank_level = functools.partial(
         _rank_level, data, target, tabular, image, layout=layout, prior=prior, class_weights=class_weights, **settings
@@ -342,13 +358,12 @@ def _chosen(
     return named_formula(formula)
 
 
-def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: Any) -> None:
+def _check_outside(layout: Any, formula: Any, end_to_end: bool | None) -> None:
     """Raise for what asks to look inside a model that shows nothing of its inside."""
     asked = {
         "layout": layout is not None,
         "formula": formula not in (None, "game", "last in"),
         "end_to_end": bool(end_to_end),
-        "output": output is not None,
     }
     if any(asked.values()):
         raise PermGradError(
@@ -410,10 +425,15 @@ def _alike(data: Inputs, layout: FeatureLayout | None, groups: Mapping[str, Any]
     if len(groups) > MOST_COLUMNS:
         return []
     at = {name: np.asarray(columns) for name, columns in groups.items()}
-    return alike_columns(_numbers(data, at, layout), at)
+    return alike_columns(_numbers(data, layout), at)
 
 
-def _numbers(data: Inputs, columns_of: Mapping[str, np.ndarray], layout: FeatureLayout | None) -> np.ndarray:
+def _correlated(data: Inputs, columns: Mapping[str, Any], layout: FeatureLayout | None) -> list[dict[str, list[str]]]:
+    """Cluster features by their columns, as a branch sees them."""
+    return correlated_groups(_numbers(data, layout), columns={name: list(at) for name, at in columns.items()})
+
+
+def _numbers(data: Inputs, layout: FeatureLayout | None) -> np.ndarray:
     """Return the columns of all rows, (n_rows, n_columns), as a branch sees them; of an image, their pixels' means."""
     branch = data.cut.branches[0]
     n_columns = count_columns(data, [branch], layout)

@@ -16,6 +16,7 @@ from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS
 from permgrad.importance.game.ranking import play_opaque
 from permgrad.importance.grouping._hierarchy import Groups, levels_of, ranked_by_level
+from permgrad.importance.grouping.correlated import correlated_groups
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting.conditional import AlikeRows
@@ -57,8 +58,9 @@ def rank_opaque(
     check_repeats(n_repeats)
     budget = budget.begin()
     if conditional:
-        AlikeRows(opaque.numbers(), random_state)  # raises before any work where rows do not allow it
-    levels = levels_of(groups, columns_by_feature(opaque, None), opaque.numbers)
+        AlikeRows(opaque.numeric.values, random_state)  # raises before any work where rows do not allow it
+    columns = columns_by_feature(opaque, None)
+    levels = levels_of(groups, list(columns), lambda: _correlated(opaque, columns))
     opaque.target.check_tellable()
     learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights, lambda: opaque.outputs)
     if not learned["better"]:
@@ -67,7 +69,7 @@ def rank_opaque(
     rank_level = functools.partial(
         _rank_level, opaque, formula=formula, conditional=conditional, learned=learned, **given
     )
-    return ranked_by_level(levels, columns_by_feature(opaque, None), rank_level, budget)
+    return ranked_by_level(levels, columns, rank_level, budget)
 
 
 def _rank_level(
@@ -109,6 +111,16 @@ def _rank_level(
         "agreement": agreement,
     }
     return replace(ranking, components=components, settings=settings)
+
+
+def _correlated(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> list[dict[str, list[str]]]:
+    """Cluster columns by what is known of them as numbers; a column of which nothing is stands alone."""
+    at = {name: opaque.numeric.of_columns(columns) for name, columns in columns_of.items()}
+    levels = correlated_groups(
+        opaque.numeric.values, columns={name: own.tolist() for name, own in at.items() if len(own)}
+    )
+    alone = {name: [name] for name, own in at.items() if not len(own)}
+    return [{**level, **alone} for level in levels]
 
 
 def _alike(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> list[list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import log_expit
 
@@ -14,10 +16,11 @@ OFF = 0.01
 """By how much a row's probabilities may miss a sum of 1: computed in half precision, and rounded."""
 
 
-def squared_error(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Return the squared error of each row, averaged over outputs."""
+def squared_error(y: np.ndarray, predictions: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
+    """Return the squared error of each row, averaged over outputs; or their sum, each times its weight."""
     target = np.asarray(y, float).reshape(len(y), -1)
-    return np.mean((np.asarray(predictions, float) - target) ** 2, axis=-1)
+    squares = (np.asarray(predictions, float) - target) ** 2
+    return np.mean(squares, axis=-1) if weights is None else squares @ np.asarray(weights)
 
 
 def cross_entropy(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:

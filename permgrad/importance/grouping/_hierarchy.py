@@ -11,7 +11,6 @@ import numpy as np
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.budget import Budget
 from permgrad.importance.grouping._columns import check_groups, resolve_groups
-from permgrad.importance.grouping.correlated import correlated_groups
 from permgrad.importance.ranking import FeatureRanking
 
 Groups = Mapping[str, Sequence[Any]] | Literal["correlated"]
@@ -49,10 +48,10 @@ def complete_groups(
 
 
 def levels_of(
-    groups: Mapping[str, Sequence[Any]] | Literal["correlated"] | None,
-    columns: Mapping[str, np.ndarray],
-    numbers: Callable[[], np.ndarray],
-    features: Sequence[str] | None = None,
+    groups: Groups | None,
+    features: Sequence[str],
+    correlated: Callable[[], list[dict[str, list[str]]]],
+    all_features: Sequence[str] | None = None,
 ) -> list[dict[str, list[str]]]:
     """Return the levels of groups to measure above single features, from coarse to fine; none without groups.
 
@@ -60,12 +59,11 @@ def levels_of(
     ----------
     groups : mapping of str to features, or "correlated", optional
         Features by name or position; each that is in no group is one of its own.
-    columns : mapping of str to positions
-        Feature → its columns in `numbers`.
-    numbers : callable
-        Returns the rows, (n_rows, n_columns), none missing: what is correlated.
-    features : sequence of str, optional
-        All of the table's columns, by default these; those that are not among `columns` never vary.
+    features : sequence of str
+    correlated : callable
+        Returns the levels of features that go together, see `correlated_groups`.
+    all_features : sequence of str, optional
+        All of the table's columns, if some of them are not among `features`, because they never vary.
 
     Raises
     ------
@@ -76,12 +74,12 @@ def levels_of(
         return []
     check_groups(groups, correlated=True)
     if not isinstance(groups, str):
-        names = list(columns) if features is None else list(features)
+        names = list(features) if all_features is None else list(all_features)
         named = {name: [_name_at(part, names) for part in np.asarray(parts, object)] for name, parts in groups.items()}
-        return [complete_groups(named, list(columns), [name for name in names if name not in columns])]
-    levels = correlated_groups(numbers(), columns={name: at.tolist() for name, at in columns.items()})
+        known = set(features)
+        return [complete_groups(named, features, [name for name in names if name not in known])]
     # A fine level may join nothing, or the same as the coarse one.
-    single = {name: [name] for name in columns}
+    levels, single = correlated(), {name: [name] for name in features}
     return [level for i, level in enumerate(levels) if level not in (single, *levels[:i])]
 
 

@@ -55,16 +55,17 @@ class Target:
         task: str | None = None,
         sample_weight: Any = None,
         row_groups: Any = None,
+        unit: int | None = None,
     ) -> Target:
         """Decide what the model's output means, see `permgrad.metrics.task.understand`."""
         given = np.atleast_1d(y)
         if len(given) != len(inputs):
             raise PermGradError(f"X and y must have the same number of rows, got {len(inputs)} and {len(given)}")
         known, values, names = task_of(inputs.cut.model, given, classes=classes, task=task)
-        return cls(values, known, names).counting(sample_weight, row_groups)  # type: ignore[arg-type]
+        return cls(values, known, names).counting(sample_weight, row_groups, unit)  # type: ignore[arg-type]
 
-    def counting(self, sample_weight: Any, row_groups: Any) -> Target:
-        """Return the same with weights and groups of the rows, checked.
+    def counting(self, sample_weight: Any, row_groups: Any, unit: int | None = None) -> Target:
+        """Return the same with weights and groups of the rows, checked, and several outputs as `Task.weighing` says.
 
         Raises
         ------
@@ -84,7 +85,7 @@ class Target:
             groups = RowFacts.of(len(self.y), groups=row_groups).codes()
             if groups is not None:
                 _check_number(groups if weights is None else groups[weights > 0])
-        return replace(self, weights=weights, groups=groups)
+        return replace(self, weights=weights, groups=groups, task=self.task.weighing(self.y, weights, unit))
 
     def check_tellable(self) -> None:
         """Raise where no ranking can be told of such rows: too few, or all of one class or value.
@@ -99,7 +100,10 @@ class Target:
             raise PermGradError(
                 f"a ranking needs at least {LEAST_ROWS} rows that the model was not fitted on, got {len(y)}; give more"
             )
-        constant = np.flatnonzero(np.ptp(y.reshape(len(y), -1), axis=0) == 0)
+        counts = self.task.output_weights
+        constant = np.flatnonzero(
+            (np.ptp(y.reshape(len(y), -1), axis=0) == 0) & (True if counts is None else np.array(counts) > 0)
+        )
         if len(constant) and self.classes:
             raise PermGradError(
                 f"y holds a single class, {listing([self.classes[int(y[0])]])}: no column can tell it from others; give"
@@ -157,7 +161,7 @@ class Target:
             return -1 / np.clip(said, EPSILON, 1)
         y = np.asarray(self.y[rows], float).reshape(said.shape)
         if self.task.link == "identity":
-            return 2 * (said - y) / said.shape[1]
+            return 2 * (said - y) * np.asarray(self.task.output_weights or 1 / said.shape[1])
         if self.task.link == "softmax":
             return -y / np.clip(said, EPSILON, 1)
         return (said - y) / np.clip(said * (1 - said), EPSILON, 1) / said.shape[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -49,7 +50,8 @@ def permute_opaque(
     opaque : Opaque
     groups : mapping of str to columns, optional
     conditional, n_repeats, random_state, budget, verbose
-        As of `permutation_importance`. Conditional permutation needs columns of numbers.
+        As of `permutation_importance`. Conditional permutation learns ties among columns from `Opaque.numeric`; the
+        model is asked with the rows as they are.
 
     Returns
     -------
@@ -63,7 +65,9 @@ def permute_opaque(
     if budget.checkpoint is not None:
         work |= identity(opaque, columns_of)
     checkpoint = Checkpoint(budget.checkpoint, work)
-    alike = alike_rows(opaque.numbers(), opaque.n_columns, random_state) if conditional else None
+    alike = alike_rows(opaque.numeric.values, opaque.n_columns, random_state) if conditional else None
+    for note in opaque.numeric.notes if conditional else ():
+        warnings.warn(note, stacklevel=4)
     measurement = OpaqueMeasurement(opaque, list(columns_of.values()), n_repeats, random_state, alike)
     measurement.run(checkpoint, budget, verbose)
     if alike is not None:
@@ -147,11 +151,19 @@ class OpaqueMeasurement:
             for feature in chunk:
                 self._test_independence(feature, self.alike)
 
+    def _numeric(self, feature: int) -> np.ndarray:
+        """Return the positions of a feature's columns among those that rows alike are found by."""
+        return self.opaque.numeric.of_columns(self.columns[feature])
+
     def _test_independence(self, feature: int, alike: AlikeRows) -> None:
         """Replace a feature's p-value by that of the test that it tells nothing beyond the other columns."""
         seed = [self.random_state, feature, self.n_repeats]
         taking = functools.partial(self._outputs_taking, feature)
-        tested = independence_of(alike, self.columns[feature], self.opaque.outputs, taking, self.target, seed)
+        own = self._numeric(feature)
+        if not len(own):  # a constant, or another value in nearly each row
+            self.increases.p_values[feature] = 1.0
+            return
+        tested = independence_of(alike, own, self.opaque.outputs, taking, self.target, seed)
         if tested is not None:
             self.increases.p_values[feature], self.increases.untold[feature] = tested
 
@@ -176,7 +188,10 @@ class OpaqueMeasurement:
         rng = np.random.default_rng([self.random_state, feature, repeat])
         if self.alike is None:
             return shuffled(len(self.opaque), rng, self.target.weights)
-        return shuffled_within(self.alike.bins(self.columns[feature]), rng, self.target.weights)
+        own = self._numeric(feature)
+        if not len(own):
+            return np.arange(len(self.opaque))
+        return shuffled_within(self.alike.bins(own), rng, self.target.weights)
 
     def _losses(self, features: np.ndarray, rows: np.ndarray, taken: np.ndarray) -> np.ndarray:
         """Return the losses of pairs, each with its feature's columns from another row."""

@@ -23,6 +23,7 @@ from permgrad.importance.permuting._independence import UNTOLD
 from permgrad.importance.permuting._measurement import Measurement
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR, AlikeRows
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.outputs import head_and_unit
 
 Via = Literal["tabular", "image", "both"]
 KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both": ["tabular", "image"]}
@@ -87,7 +88,8 @@ def permutation_importance(
         What the output means. By default it is inferred from the last layer and the compiled loss, see
         `permgrad.metrics.task.understand`; if that is ambiguous, an error is raised.
     output : int or str, optional
-        Which output to use, by position or name, if the model has several.
+        Which output to use, by position or name, if the model has several; of a single output of several values, the
+        position of one.
     sample_weight : array of shape (n_rows,), optional
         How many rows each row stands for: in all means, and in how often its value is given to other rows. Only ratios
         matter.
@@ -118,11 +120,12 @@ def permutation_importance(
     FeatureRanking
         ``scores``: mean loss over all rows, permuted minus unpermuted, averaged over repeats; ``std`` over repeats.
         ``class_scores``: the same over the rows of each class (0 for a class without rows). The loss is cross-entropy,
-        of logits or of probabilities (clipped to 1e-7), or squared error in the target's unit squared; for several
-        outputs without classes, their mean. ``low``, ``high`` and the intervals of ranks: a bootstrap of the rows' mean
-        differences over repeats, so over rows and repeats; each row counts both as one that takes a value and as one
-        that gives. ``p_values``: see below. ``method``: "permutation", "image_permutation" or "end_to_end", depending
-        on `via`; or "conditional".
+        of logits or of probabilities (clipped to 1e-7), or squared error in the target's unit squared. Of several
+        values it is the mean of their squared errors, each in units of the value's variance in `y` (1 is as good as
+        always predicting the mean); of several shares, the mean of their cross-entropies. ``low``, ``high`` and the
+        intervals of ranks: a bootstrap of the rows' mean differences over repeats, so over rows and repeats; each row
+        counts both as one that takes a value and as one that gives. ``p_values``: see below. ``method``:
+        "permutation", "image_permutation" or "end_to_end", depending on `via`; or "conditional".
 
     Raises
     ------
@@ -159,8 +162,9 @@ def permutation_importance(
     ((4,), 'permutation')
     """
     budget = budget.begin()
-    data = Inputs.of(model, inputs, budget.max_memory, output=output)
-    target = Target.of(y, data, classes, task, sample_weight, row_groups)
+    head, unit = head_and_unit(model, output)
+    data = Inputs.of(model, inputs, budget.max_memory, output=head)
+    target = Target.of(y, data, classes, task, sample_weight, row_groups, unit)
     target.check_tellable()
     if features is None:
         source = inputs[permuted_branches(data, via)[0].input_index] if isinstance(inputs, (list, tuple)) else inputs

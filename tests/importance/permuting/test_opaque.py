@@ -322,12 +322,6 @@ def test_answers_of_many_shapes(rng):
     assert as_values.settings["baseline_loss"] == pytest.approx(np.mean((X[:, 0] - y) ** 2))
 
 
-def test_conditional_needs_numbers(mixed):
-    model, X, y = mixed
-    with pytest.raises(pg.PermGradError, match="without missing values; these are not: 'size', 'colour', 'grade'"):
-        pg.rank_features(model, X, y, conditional=True, n_repeats=1)
-
-
 def test_a_network_of_an_input_for_each_column(rng):
     """Its columns are found by name, in any order."""
     inputs = [keras.Input((1,), name=name) for name in "bca"]
