@@ -265,7 +265,7 @@ def test_what_speaks_against_a_network_comes_before_its_ranking(capsys):
     show_ranking(ranking)
     first, second, *_ = [line for line in capsys.readouterr().out.splitlines() if line]
     assert first.startswith(
-        "This network's probabilities are not shown to beat each class's share: on these 50 rows its loss is 0.7"
+        "This network's predictions are not shown to beat the mean: on these 50 rows its loss is 0.7"
     )
     assert second == settings["verdict"]
     show_ranking(ranking)

@@ -13,10 +13,10 @@ from permgrad.importance.network.numeric import NumericColumns
 def mixed(n, rng):
     """A text column that tells the target; two columns without information that hang on it; noise; gaps."""
     kind = rng.choice(list("pqr"), n)
-    X = pd.DataFrame({"kind": kind, "tied": (kind == "p") + 0.3 * rng.normal(size=n)})
+    X = pd.DataFrame({"kind": kind, "tied": (kind == "p") + 0.4 * rng.normal(size=n)})
     X["twin"] = np.where(rng.random(n) < 0.85, np.where(kind == "p", "one", "two"), rng.choice(["one", "two"], n))
     X["dose"] = rng.normal(size=n)
-    y = 2.0 * (kind == "p") + X["dose"].to_numpy() + rng.normal(size=n)
+    y = 1.5 * (kind == "p") - 1.5 * (kind == "q") + X["dose"].to_numpy() + rng.normal(size=n)
     X.loc[rng.random(n) < 0.15, ["dose"]] = np.nan
     X.loc[rng.random(n) < 0.15, ["tied"]] = np.nan
     return X, y
@@ -28,7 +28,8 @@ class Reads:
     def predict(self, X):
         assert X["kind"].isin(list("pqr")).all()  # never asked with codes
         tied, twin = X["tied"].fillna(0.3).clip(0, 1), (X["twin"] == "one").astype(float)
-        return (1.0 * (X["kind"] == "p") + 0.6 * tied + 0.4 * twin + X["dose"].fillna(0)).to_numpy()
+        kind = 0.5 * (X["kind"] == "p") - 1.5 * (X["kind"] == "q")
+        return (kind + 0.6 * tied + 0.4 * twin + X["dose"].fillna(0)).to_numpy()
 
 
 @pytest.mark.slow
