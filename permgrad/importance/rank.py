@@ -292,7 +292,7 @@ def _rank_level(
     outputs = functools.partial(_outputs_of_rows, data)
     learned = what_is_learned(target, losses, prior, class_weights, outputs)
     if not learned["better"]:
-        warnings.warn(sentence(learned, bool(target.classes)), stacklevel=2)
+        warnings.warn(sentence(learned, bool(target.classes)), stacklevel=6)
     permute = functools.partial(permute_features, data, target, **shared, n_repeats=n_repeats, verbose=verbose)
     via = "both" if tabular and image else "tabular" if tabular else "image"
     if isinstance(chosen, Formula):

@@ -35,7 +35,8 @@ def unfinished_sentence(settings: Mapping[str, Any]) -> str | None:
         return None
     walked, of, error = settings["n_rows"], settings["rows_to_walk"], settings.get("error")
     rows = f"all {of:,} rows" if walked == of else f"{walked:,} of {of:,} rows"
-    off = "" if error is None else f" and are off by up to {error:.1%} of the total"
+    beside = "" if walked == of else ", beside what so few rows leave open"
+    off = "" if error is None else f", with a sampling error of ±{error:.1%} of the total{beside}"
     return (
         f"the time limit ended the ranking before it was finished: scores and branch weights are of {rows}{off};"
         " give more time, or go on from a checkpoint"

@@ -137,7 +137,7 @@ def _played(
     game.first_in(budget)
     ranking = _ranking(game, features, saved)
     if not game.finished:
-        warnings.warn(unfinished_sentence(ranking.settings) or "", stacklevel=5)
+        warnings.warn(unfinished_sentence(ranking.settings) or "", stacklevel=7)
     return ranking
 
 
