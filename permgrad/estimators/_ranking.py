@@ -194,8 +194,9 @@ class RanksFeatures(TellsEffects):
             budget=budget,
             **settings,
         )
-        grouped = [*ranking.features, *explained.constant]
-        return ranking.with_unused(explained.features if groups is None else grouped)
+        if set(ranking.features) == set(explained.columns) and not ranking.children:
+            return ranking.with_unused(explained.features)
+        return ranking.with_unused([*ranking.features, *explained.constant])
 
 
 def _ranked_there(

@@ -252,13 +252,13 @@ def rank_network(
     names = _feature_names(inputs, tabular, layout)
     if columns is None:
         columns = resolve_groups(count_columns(data, list(data.cut.branches), layout), names, None)
-    levels = levels_of(groups, list(columns), functools.partial(_correlated, data, columns, layout), features)
+    levels = levels_of(groups, list(columns), functools.partial(_correlated, data, layout, columns), features)
     target = Target.of(y, data, classes, task, sample_weight, row_groups, unit)
     target.check_tellable()
     rank_level = functools.partial(
         _rank_level, data, target, tabular, image, layout=layout, prior=prior, class_weights=class_weights, **settings
     )
-    return ranked_by_level(levels, columns, lambda members, step: rank_level(groups=members, budget=step), budget)
+    return ranked_by_level(levels, columns, lambda members, step: rank_level(columns_of=members, budget=step), budget)
 
 
 def _rank_level(
@@ -268,7 +268,7 @@ def _rank_level(
     image: Branch | None,
     *,
     layout: FeatureLayout | None,
-    groups: Mapping[str, np.ndarray],
+    columns_of: Mapping[str, np.ndarray],
     prior: Any,
     class_weights: Any,
     formula: Formula | Choice | None = None,
@@ -280,13 +280,13 @@ def _rank_level(
     verbose: bool = False,
 ) -> FeatureRanking:
     """Rank features, each of some columns; arguments as of `rank_features`."""
-    shared: dict[str, Any] = {"layout": layout, "features": None, "groups": groups, "random_state": random_state}
-    chosen = _chosen(formula, data, groups, layout)
+    shared: dict[str, Any] = {"layout": layout, "columns_of": columns_of, "random_state": random_state}
+    chosen = _chosen(formula, data, columns_of, layout)
     heat, alike = None, None
     if isinstance(chosen, Formula) and image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
         bootstrap = target.bootstrap(random_state)
-        heat = read_heat(data, layout, chosen, groups, target.task, target.classes, bootstrap, target.weights)
+        heat = read_heat(data, layout, chosen, columns_of, target.task, target.classes, bootstrap, target.weights)
     weights = weigh_branches(data, target, chosen if isinstance(chosen, Formula) else Formula(), random_state)
     losses: Any = weights.row_losses
     outputs = functools.partial(_outputs_of_rows, data)
@@ -302,12 +302,12 @@ def _rank_level(
     elif chosen == "game":
         budget.check_parts("the game of all features")
         ranking = play(data, target, **shared, budget=budget, verbose=verbose)
-        alike = _alike(data, layout, groups)
+        alike = _alike(data, layout, columns_of)
     else:
         ranking = replace(permute(via=via, budget=budget), branch_weights=weights.weights)
         ranking = replace(ranking, components={ranking.method: ranking})
     if end_to_end is None:
-        end_to_end = image is None or _work(data, image, layout, groups) * n_repeats <= QUICK
+        end_to_end = image is None or _work(data, image, layout, columns_of) * n_repeats <= QUICK
     beside = via == "both" or not isinstance(chosen, Formula)
     lasts = end_to_end and beside and METHODS[via] not in ranking.components
     components = {**ranking.components, **_further(permute, budget, via, lasts, conditional)}
@@ -344,15 +344,14 @@ def _doubted(ranking: FeatureRanking) -> tuple[FeatureRanking, dict[str, Any]]:
 
 
 def _chosen(
-    formula: Formula | Choice | None, data: Inputs, groups: Any, layout: FeatureLayout | None
+    formula: Formula | Choice | None, data: Inputs, columns_of: Mapping[str, np.ndarray], layout: FeatureLayout | None
 ) -> Formula | Literal["game", "last in"]:
     """Return the formula that is asked for; without one, the game or what takes less."""
     if isinstance(formula, Formula):
         return formula
     if formula is None:
         branches = list(data.cut.branches)
-        columns_of = resolve_groups(count_columns(data, branches, layout), None, groups).values()
-        positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of] for b in branches}
+        positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of.values()] for b in branches}
         quick = numbers_walked(data, positions) <= QUICK_GAME
         return "game" if quick else "last in"
     return named_formula(formula)
@@ -420,30 +419,33 @@ def _further(
     return components
 
 
-def _alike(data: Inputs, layout: FeatureLayout | None, groups: Mapping[str, Any]) -> list[list[str]]:
+def _alike(data: Inputs, layout: FeatureLayout | None, columns_of: Mapping[str, np.ndarray]) -> list[list[str]]:
     """Group features whose columns go together, as a branch sees them."""
-    if len(groups) > MOST_COLUMNS:
-        return []
-    at = {name: np.asarray(columns) for name, columns in groups.items()}
-    return alike_columns(_numbers(data, layout), at)
+    return [] if len(columns_of) > MOST_COLUMNS else alike_columns(*_numbers(data, layout, columns_of))
 
 
-def _correlated(data: Inputs, columns: Mapping[str, Any], layout: FeatureLayout | None) -> list[dict[str, list[str]]]:
+def _correlated(
+    data: Inputs, layout: FeatureLayout | None, columns_of: Mapping[str, np.ndarray]
+) -> list[dict[str, list[str]]]:
     """Cluster features by their columns, as a branch sees them."""
-    return correlated_groups(_numbers(data, layout), columns={name: list(at) for name, at in columns.items()})
+    if not isinstance(data.of_branch(data.cut.branches[0]).array, np.ndarray):
+        raise PermGradError("groups='correlated' needs rows as one dense array; make them dense, or name the groups")
+    rows, at = _numbers(data, layout, columns_of)
+    return correlated_groups(rows, columns={name: own.tolist() for name, own in at.items()})
 
 
-def _numbers(data: Inputs, layout: FeatureLayout | None) -> np.ndarray:
-    """Return the columns of all rows, (n_rows, n_columns), as a branch sees them; of an image, their pixels' means."""
+def _numbers(
+    data: Inputs, layout: FeatureLayout | None, columns_of: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the features' numbers in all rows, as a branch sees them, and the positions of each feature's there."""
     branch = data.cut.branches[0]
-    n_columns = count_columns(data, [branch], layout)
-    positions = [positions_in(data, branch, np.array([i]), layout) for i in range(n_columns)]
+    positions = [positions_in(data, branch, columns, layout) for columns in columns_of.values()]
     rows = data.of_branch(branch).columns(np.concatenate(positions))
-    return rows.reshape(len(rows), n_columns, -1).mean(axis=2)
+    at = np.split(np.arange(rows.shape[1]), np.cumsum([len(each) for each in positions])[:-1])
+    return rows, dict(zip(columns_of, at, strict=True))
 
 
-def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, groups: Mapping[str, Any]) -> int:
+def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, columns_of: Mapping[str, np.ndarray]) -> int:
     """Count the multiplications of permuting each feature once, in all rows."""
-    columns_of = resolve_groups(count_columns(data, [image], layout), None, groups)
     positions = [positions_in(data, image, columns, layout) for columns in columns_of.values()]
     return len(data) * work_of_permuting(data.cut, image, positions)

@@ -59,7 +59,7 @@ def rank_opaque(
     budget = budget.begin()
     if conditional:
         AlikeRows(opaque.numeric.values, random_state)  # raises before any work where rows do not allow it
-    columns = columns_by_feature(opaque, None)
+    columns = columns_by_feature(opaque)
     levels = levels_of(groups, list(columns), lambda: _correlated(opaque, columns))
     opaque.target.check_tellable()
     learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights, lambda: opaque.outputs)
@@ -85,7 +85,7 @@ def _rank_level(
     verbose: bool,
 ) -> FeatureRanking:
     """Rank features, each of some columns; arguments as of `permgrad.rank_features`."""
-    given: Any = {"groups": columns_of, "n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
+    given: Any = {"columns_of": columns_of, "n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
     cells = 2 * LEAST_ROUNDS * DONORS * min(len(opaque), MOST_ROWS) * len(columns_of) * opaque.n_columns
     played = formula == "game" or (formula is None and cells <= QUICK_CELLS)
     if played:

@@ -99,7 +99,7 @@ def test_intervals_are_of_rows_drawn_anew(random_hybrid, layout, rng):
     heat = read_pixels(pg.grad_cam_maps(model, X), layout)
     drawn = Bootstrap.of(50, 5)
     rows = [np.repeat(np.arange(50), weights[drawn.bundle].astype(int)) for weights in drawn.weights]
-    replicates = np.array([heat[r].mean(axis=0) for r in rows])
+    replicates = drawn.widened(heat.mean(axis=0), np.array([heat[r].mean(axis=0) for r in rows]))
     np.testing.assert_allclose(ranking.class_replicates, replicates, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(
         ranking.high, np.quantile(replicates.mean(axis=2), 0.975, axis=0, method="weibull"), rtol=1e-4

@@ -19,7 +19,6 @@ from permgrad.importance.game._views import ModelView, NetworkView, View, pairs_
 from permgrad.importance.game._windowed import work_of_steps
 from permgrad.importance.game.finishing import unfinished_sentence
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS, Game
-from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch, largest_tensor
@@ -27,7 +26,7 @@ from permgrad.importance.network.fusion_point import fusion_point
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
 from permgrad.importance.permuting.opaque import identity
-from permgrad.importance.permuting.permutation import count_columns, positions_in
+from permgrad.importance.permuting.permutation import positions_in
 from permgrad.importance.ranking import FeatureRanking
 
 QUICK = 2e10
@@ -60,13 +59,12 @@ def play(
     target: Target,
     *,
     layout: FeatureLayout | None,
-    features: Sequence[str] | None,
-    groups: Mapping[str, Any] | None,
+    columns_of: Mapping[str, np.ndarray],
     random_state: int,
     budget: Budget,
     verbose: bool,
 ) -> FeatureRanking:
-    """Rank features by their Shapley values in the game of (feature, branch).
+    """Rank features, each of some columns, by their Shapley values in the game of (feature, branch).
 
     Returns
     -------
@@ -93,7 +91,6 @@ def play(
     2020): SAGE, by marginal replacement. Mitchell, Cooper, Frank & Holmes, JMLR 23 (2022): antithetic orders.
     """
     branches = list(data.cut.branches)
-    columns_of = resolve_groups(count_columns(data, branches, layout), features, groups)
     positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of.values()] for b in branches}
     view = NetworkView(data, target, positions, n_steps=len(target.y) * DONORS)
     work: dict[str, Any] = {}

@@ -110,7 +110,7 @@ def ranked_by_level(
     """
     rankings = []
     for number, level in enumerate([*levels, {name: [name] for name in columns}], 1):
-        members = {name: np.concatenate([columns[part] for part in parts]) for name, parts in level.items()}
+        members = {name: np.sort(np.concatenate([columns[part] for part in parts])) for name, parts in level.items()}
         rankings.append(rank(members, budget.step(f"groups{number}" if number <= len(levels) else "")))
     return with_members(rankings, levels)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,13 +26,11 @@ from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.importance.permuting.permutation import alike_rows, badly_told, ranking_of
 from permgrad.importance.ranking import FeatureRanking
 
-Groups = Mapping[str, Sequence[int | str]]
-
 
 def permute_opaque(
     opaque: Opaque,
     *,
-    groups: Groups | None = None,
+    columns_of: Mapping[str, np.ndarray] | None = None,
     conditional: bool = False,
     n_repeats: int = 5,
     random_state: int = 0,
@@ -48,7 +46,8 @@ def permute_opaque(
     Parameters
     ----------
     opaque : Opaque
-    groups : mapping of str to columns, optional
+    columns_of : mapping of str to positions, optional
+        Feature → its columns; by default each is one.
     conditional, n_repeats, random_state, budget, verbose
         As of `permutation_importance`. Conditional permutation learns ties among columns from `Opaque.numeric`; the
         model is asked with the rows as they are.
@@ -59,7 +58,7 @@ def permute_opaque(
         ``method``: "permutation", or "conditional".
     """
     check_repeats(n_repeats)
-    columns_of = columns_by_feature(opaque, groups)
+    columns_of = columns_by_feature(opaque) if columns_of is None else columns_of
     settings: dict[str, Any] = {"conditional": conditional, "n_repeats": n_repeats, "random_state": random_state}
     work = {"features": list(columns_of), **settings}
     if budget.checkpoint is not None:
@@ -75,9 +74,9 @@ def permute_opaque(
     return ranking_of(measurement, tuple(columns_of), "conditional" if conditional else "permutation", settings)
 
 
-def columns_by_feature(opaque: Opaque, groups: Groups | None) -> dict[str, np.ndarray]:
-    """Return the columns of each feature: of each group, and of each column that is in none."""
-    return resolve_groups(opaque.n_columns, opaque.features, groups)
+def columns_by_feature(opaque: Opaque) -> dict[str, np.ndarray]:
+    """Return the position of each column, by its name."""
+    return resolve_groups(opaque.n_columns, opaque.features, None)
 
 
 def identity(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> dict[str, object]:

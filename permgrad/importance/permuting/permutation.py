@@ -174,8 +174,7 @@ def permutation_importance(
         target,
         via=via,
         layout=layout,
-        features=features,
-        groups=groups,
+        columns_of=resolve_groups(count_columns(data, permuted_branches(data, via), layout), features, groups),
         conditional=conditional,
         n_repeats=n_repeats,
         random_state=random_state,
@@ -191,8 +190,7 @@ def permute_features(
     *,
     via: str,
     layout: FeatureLayout | None,
-    features: Sequence[str] | None,
-    groups: Mapping[str, Any] | None,
+    columns_of: Mapping[str, np.ndarray],
     conditional: bool = False,
     n_repeats: int,
     random_state: int,
@@ -200,11 +198,10 @@ def permute_features(
     verbose: bool,
     n_jobs: int | None = None,
 ) -> FeatureRanking:
-    """Do what `permutation_importance` does, with inputs and target that other explainers share."""
+    """Do what `permutation_importance` does of features, each of some columns, with what other explainers share."""
     check_repeats(n_repeats)
     branches = permuted_branches(data, via)
     n_columns = count_columns(data, branches, layout)
-    columns_of = resolve_groups(n_columns, features, groups)
     positions = {
         branch: [positions_in(data, branch, columns, layout) for columns in columns_of.values()] for branch in branches
     }
