@@ -11,6 +11,11 @@ value is the mean over twelve samples of 4,096 rows.
 
 Of a recipe: a linear model, fitted five times on resampled splits of 250 rows (`rank_recipe`); the recipe's value is
 the mean over 1,000 fits, each on rows of its own.
+
+    python -m benchmarks.coverage --design groups --simulations 300
+
+Of few groups of rows: a fixed model predicts x0, the target is x0 times the group's own slope, 1 on average, and noise.
+So x0 saves 1, and 2 as the last to be seen. There are 200 rows, in groups of one size, or of very different ones.
 """
 
 from __future__ import annotations
@@ -37,12 +42,20 @@ def main() -> None:
     """Print one line for each design and kind of number."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=150)
-    parser.add_argument("--design", nargs="+", default=[*DESIGNS, "recipe"], choices=[*DESIGNS, "recipe"])
+    known = [*DESIGNS, "recipe", "groups"]
+    parser.add_argument("--design", nargs="+", default=known, choices=known)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", UserWarning)
     play.BLOCKS = 4  # fewer, larger batches: so small a network waits for Python
     print("| design | number | covered, of 100 |", "| --- | --- | --- |", sep="\n")
     for name in arguments.design:
+        if name == "groups":
+            for n_groups, even in [(n, even) for even in (True, False) for n in (2, 3, 5, 10, 20, 50)]:
+                covered = 100 * groups_hits(arguments.simulations, n_groups, even=even).mean(axis=0)
+                sizes = "of one size" if even else "of different sizes"
+                for kind, share in zip(("score", "last in"), covered, strict=True):
+                    print(f"| {n_groups} groups {sizes} | {kind} | {share:.1f} |", flush=True)
+            continue
         if name == "recipe":
             hits_of_recipe = recipe_hits(arguments.simulations)
             print(f"| recipe, five linear models | score | {100 * hits_of_recipe.mean():.1f} |", flush=True)
@@ -59,7 +72,7 @@ def main() -> None:
             print(f"| {name} | {kind} | {100 * np.mean(each):.1f} |", flush=True)
 
 
-RECIPE_ROWS, TRAININGS = 250, 5
+RECIPE_ROWS, TRAININGS, GROUPED_ROWS = 250, 5, 200
 BUDGET = pg.Budget(tolerance=0.05)
 
 
@@ -75,6 +88,33 @@ def recipe_hits(simulations: int, population: int = 1000) -> np.ndarray:
         table = recipe_table(s, 2)
         ranking = pg.rank_recipe(LinearRegression(), table, trainings=TRAININGS, formula="game", budget=BUDGET)
         hits.append((ranking.low <= truth) & (truth <= ranking.high))  # type: ignore[operator]
+    return np.array(hits)
+
+
+class First:
+    """A fixed model: it predicts the first column."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the column, (n_rows,)."""
+        return X[:, 0]
+
+
+def groups_hits(simulations: int, n_groups: int, *, even: bool) -> np.ndarray:
+    """Say which intervals of few groups of rows cover the truth, of the game and of last in: (simulations, 2), bool."""
+    hits = []
+    for s in range(simulations):
+        rng = np.random.default_rng([s, n_groups])
+        sizes = np.full(n_groups, GROUPED_ROWS // n_groups)
+        if not even:
+            sizes = np.maximum(3, rng.multinomial(GROUPED_ROWS, rng.dirichlet(np.full(n_groups, 2.0))))
+        groups = np.repeat(np.arange(n_groups), sizes)
+        slopes = rng.normal(1, 1, n_groups)
+        X = rng.normal(size=(len(groups), 2))
+        y = slopes[groups] * X[:, 0] + rng.normal(size=len(groups))
+        known: Any = {"row_groups": groups, "n_repeats": 1, "random_state": s, "budget": pg.Budget(tolerance=0.1)}
+        ranking = pg.rank_features(First(), X, y, **known)
+        ends = [(part.low[0], part.high[0]) for part in (ranking, ranking.components["permutation"])]  # type: ignore[index]
+        hits.append([low <= truth <= high for (low, high), truth in zip(ends, (1, 2), strict=True)])
     return np.array(hits)
 
 

@@ -30,6 +30,12 @@ def plain_loss(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return (predictions[:, 0].astype(float) - y) ** 2
 
 
+def columns_of(groups: dict[str, list[int]] | None, n_columns: int) -> list[list[int]]:
+    """Return the columns of each group, then each column that is in none."""
+    given = list((groups or {}).values())
+    return given + [[i] for i in range(n_columns) if not any(i in columns for columns in given)]
+
+
 def plain_permutation(
     predict: Callable[[np.ndarray], np.ndarray],
     X: np.ndarray,

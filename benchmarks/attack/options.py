@@ -47,7 +47,7 @@ OPTIONS = {
     "tune": ("n-trials", "timeout", "n-workers", "storage", "metric", "ranges", "space", "sampler", "pruner", "keep"),
     "dashboard": ("port", "storage"),
 }
-TAKEN = {("rank", "timeout", "0"), ("tune", "timeout", "0"), ("rank", "random-state", "0")}
+TAKEN = {("tune", "timeout", "0"), ("rank", "random-state", "0")}
 """Values that are odd and right."""
 TABLES = {
     "lists.parquet": pd.DataFrame({"a": [[1], [2]] * 20, "b": range(40)}),

@@ -35,6 +35,7 @@ def show_by_level(found: ByLevel) -> None:
 
 def show_ranking(ranking: FeatureRanking) -> None:
     """Print what speaks against the network, its test scores, what the ranking is of, and the first features."""
+    from permgrad.importance.game.finishing import sum_sentence
     from permgrad.importance.learned import doubts
     from permgrad.importance.probes import probe_sentence
     from permgrad.importance.recipe import scope_sentence
@@ -52,10 +53,11 @@ def show_ranking(ranking: FeatureRanking) -> None:
         for branch, weight in ranking.trusted_weights.items()
     )
     click.echo(f"branch weights: {weights}\n" if weights else "")
-    if ranking.settings.get("total") is not None:
+    added = sum_sentence(ranking.settings)
+    if added is not None:
         error = ranking.settings.get("error")
-        off = "" if error is None else f"; the game's sampling error is ±{error:.1%} of it"
-        click.echo(f"scores add up to the loss that the network saves, {ranking.settings['total']:.4g}{off}\n")
+        off = "" if error is None else f"; the game's sampling error is ±{error:.1%} of the latter"
+        click.echo(f"{added}{off}\n")
     if ranking.settings.get("formula") == "last in":
         why = "the game of so many columns and rows would take long, or was not asked for"
         click.echo(f"the score is permutation importance: what is lost without each column (last in); {why}\n")

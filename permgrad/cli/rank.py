@@ -92,7 +92,7 @@ BYTES_OF_RESULTS, BYTES_PER_COLUMN = 20_000_000, 4096
     "--timeout",
     type=SECONDS,
     metavar="S",
-    help="Seconds after which no further column is started; columns left out are marked.",
+    help="Seconds after which nothing further is started; what was left out is said.",
 )
 @click.option(
     "--formula",

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from permgrad.data.rows import weights_and_groups
 from permgrad.data.streamed import StreamedTable
-from permgrad.errors import PermGradError
 from permgrad.estimators._effects import TellsEffects
 from permgrad.estimators._rows_enough import rank_enough_rows
 from permgrad.images.layout import FeatureLayout
 from permgrad.importance.averaging import average_rankings
 from permgrad.importance.budget import Budget
 from permgrad.importance.formula import Choice, Formula
-from permgrad.importance.grouping._hierarchy import complete_groups, with_members
-from permgrad.importance.grouping.correlated import correlated_groups
-from permgrad.importance.rank import rank_features
+from permgrad.importance.grouping._hierarchy import Groups
+from permgrad.importance.rank import rank_network
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.models.sending import network_from_bytes, network_to_bytes
 from permgrad.parallel import count_workers, run
-
-Groups = Mapping[str, Sequence[str]] | Literal["correlated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,25 +179,24 @@ class RanksFeatures(TellsEffects):
         self, network: Any, explained: ExplainedRows, groups: Groups | None, budget: Budget, **settings: Any
     ) -> FeatureRanking:
         """Rank by one of the networks: groups, from coarse to fine, then single columns."""
-        levels = _levels(groups, explained)
-        rankings = [
-            rank_features(
-                network,
-                explained.rows,
-                explained.target,
-                layout=self.layout_,
-                groups=_positions(level, explained.columns),
-                classes=explained.classes,
-                task="regression" if explained.classes is None else "classification",
-                prior=self.prior_,
-                class_weights=self.class_weights_,
-                budget=budget.step(f"groups{number}" if number <= len(levels) else ""),
-                **settings,
-            )
-            for number, level in enumerate([*levels, {name: [name] for name in explained.columns}], 1)
-        ]
-        ranking = with_members(rankings, levels)
-        return ranking.with_unused([*ranking.features, *explained.constant] if levels else explained.features)
+        ranking = rank_network(
+            network,
+            explained.rows,
+            explained.target,
+            layout=self.layout_,
+            columns=explained.columns,
+            features=explained.features,
+            groups=groups,
+            classes=explained.classes,
+            task="regression" if explained.classes is None else "classification",
+            prior=self.prior_,
+            class_weights=self.class_weights_,
+            budget=budget,
+            **settings,
+        )
+        if set(ranking.features) == set(explained.columns) and not ranking.children:
+            return ranking.with_unused(explained.features)
+        return ranking.with_unused([*ranking.features, *explained.constant])
 
 
 def _ranked_there(
@@ -215,25 +210,3 @@ def _ranked_there(
     """Rank by one of an estimator's networks in a process, within its share of the time."""
     budget, name, share = step
     return shell._rank_network(network_from_bytes(network), explained, groups, budget.step(name, share), **settings)
-
-
-def _levels(groups: Groups | None, explained: ExplainedRows) -> list[dict[str, list[str]]]:
-    """Return the levels of groups to measure above single columns, from coarse to fine."""
-    if groups is None:
-        return []
-    if not isinstance(groups, str):
-        return [complete_groups(groups, list(explained.columns), explained.constant)]
-    if groups != "correlated":
-        raise PermGradError(f"groups must map names to columns, or be 'correlated', got {groups!r}")
-    if not isinstance(explained.rows, np.ndarray):
-        raise PermGradError("groups='correlated' needs rows as one dense array; make them dense, or name the groups")
-    columns = {name: at.tolist() for name, at in explained.columns.items()}
-    levels = correlated_groups(explained.rows, columns=columns)
-    # A fine level may join nothing, or the same as the coarse one.
-    single = {name: [name] for name in columns}
-    return [level for i, level in enumerate(levels) if level not in (single, *levels[:i])]
-
-
-def _positions(level: Mapping[str, Sequence[str]], columns: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
-    """Return the positions of the columns of each group of features."""
-    return {name: np.concatenate([columns[part] for part in parts]).tolist() for name, parts in level.items()}

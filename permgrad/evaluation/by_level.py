@@ -32,6 +32,8 @@ KIND = "permgrad.ByLevel"
 ALL = "(all rows)"
 MEASURES = {True: ("accuracy", "log_loss"), False: ("r2", "rmse")}
 """Of classification, and of regression: a score and a loss."""
+LOWEST = {"accuracy": 0.0, "log_loss": 0.0, "r2": -np.inf, "rmse": 0.0}
+HIGHEST = {"accuracy": 1.0, "log_loss": np.inf, "r2": 1.0, "rmse": np.inf}
 MOST_LEVELS = 12
 """Levels of a category, the most frequent; of more distinct numbers, quarters of the rows."""
 FEW, LEAST = 30, 10
@@ -282,7 +284,7 @@ def by_level(
     rankings |= {
         name: _ranked(model, rows, at, {"n_repeats": n_repeats, "random_state": random_state, **settings})
         for name, at in parts.items()
-        if len(at) >= LEAST and name not in rankings
+        if name not in rankings and (name == ALL or (len(at) >= LEAST and rows.y.iloc[at].nunique() > 1))
     }
     importance = pd.concat([_scored(name, ranking) for name, ranking in rankings.items()], ignore_index=True)
     return ByLevel(str(column.name), pd.DataFrame(measured), importance, rankings)
@@ -384,8 +386,9 @@ def _measured(
         r2 = 1 - np.divide(loss, variance, out=np.full_like(loss, np.nan), where=variance > 1e-12 * (1 + y.var()))
         measures = {"r2": r2, "rmse": np.sqrt(loss)}
     for measure, replicates in measures.items():
-        known = replicates[1:][~np.isnan(replicates[1:])]
+        known = bootstrap.widened(replicates[0], replicates[1:][~np.isnan(replicates[1:])])
         low, high = percentiles(known) if len(known) else (np.nan, np.nan)
+        low, high = max(low, LOWEST[measure]), min(high, HIGHEST[measure])  # a nan stays one
         found |= {measure: replicates[0]}
         found |= {f"{measure}_low": np.fmin(low, replicates[0]), f"{measure}_high": np.fmax(high, replicates[0])}
     return found
@@ -405,7 +408,7 @@ def _ranked(model: Any, rows: _Rows, at: np.ndarray, settings: dict[str, Any]) -
         known["row_groups"] = rows.groups[at]
     X, y = rows.X.iloc[at], rows.y.iloc[at]
     with warnings.catch_warnings():  # of few rows, that nothing was learned is no news
-        warnings.filterwarnings("ignore", message="this (network|model) has learned nothing")
+        warnings.filterwarnings("ignore", message="this (network|model)'s")
         if hasattr(model, "rank_features"):
             return model.rank_features(X, y, **known)
         return rank_features(model, X, y.to_numpy(), **known)

@@ -23,6 +23,7 @@ from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.fusion_point import fusion_point
 from permgrad.importance.shapley import shapley_values
+from permgrad.metrics.outputs import head_and_unit
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,9 @@ def branch_weights(
     1.0
     """
     formula = Formula(weights=weights, baseline=baseline)
-    data = Inputs.of(model, inputs, output=output)
-    return weigh_branches(data, Target.of(y, data, classes, task), formula, random_state)
+    head, unit = head_and_unit(model, output)
+    data = Inputs.of(model, inputs, output=head)
+    return weigh_branches(data, Target.of(y, data, classes, task, unit=unit), formula, random_state)
 
 
 def weigh_branches(data: Inputs, target: Target, formula: Formula, random_state: int) -> BranchWeights:

@@ -128,9 +128,15 @@ def _replicates(rankings: Sequence[FeatureRanking], name: str, shares: np.ndarra
 def _shared_settings(rankings: Sequence[FeatureRanking]) -> dict[str, Any]:
     first, others = rankings[0].settings, rankings[1:]
     shared = {name: value for name, value in first.items() if all(r.settings.get(name) == value for r in others)}
-    for name in ("total", "error"):
+    for name in ("total", "error", "sum"):
         if all(isinstance(ranking.settings.get(name), float) for ranking in rankings):
             shared[name] = float(np.mean([ranking.settings[name] for ranking in rankings]))
+    ended = [ranking.settings for ranking in rankings if not ranking.settings.get("finished", True)]
+    if ended:
+        shared |= {
+            "finished": False,
+            **{name: min(each[name] for each in ended) for name in ("n_rows", "rows_to_walk")},
+        }
     untold = {name: tie for ranking in rankings for name, tie in (ranking.settings.get("untold") or {}).items()}
     return {**shared, "untold": untold} if untold else shared
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
+from scipy.stats import t as student
 
 from permgrad.importance.budget import check_random_state
+from permgrad.metrics.paired import effective_number
 
 N_REPLICATES = 200
 MOST_BUNDLES = 200
@@ -38,12 +40,15 @@ class Bootstrap:
         The class of the rows in each bundle; 0 without classes.
     weights : ndarray of shape (n_replicates, n_bundles), float32
         How often each replicate draws each bundle, times how much more of its class the replicate has.
+    widening : float
+        By how much replicates are to be further from the estimate, see `widening_of`.
     """
 
     bundle: np.ndarray
     counts: np.ndarray
     classes: np.ndarray
     weights: np.ndarray
+    widening: float = 1.0
 
     @classmethod
     def of(
@@ -93,7 +98,8 @@ class Bootstrap:
             cells, bundle = np.unique(bundle * n_classes + classes, return_inverse=True)
             draws, of_class = draws[:, cells // n_classes], (cells % n_classes).tolist()
         counts = np.bincount(bundle, weights, minlength=len(of_class)).astype(float)
-        return cls(bundle, counts, np.array(of_class), draws)
+        of_unit = np.bincount(unit, weights, minlength=len(labels)).astype(float)
+        return cls(bundle, counts, np.array(of_class), draws, widening_of(of_unit, len(by_class)))
 
     @property
     def n_bundles(self) -> int:
@@ -132,7 +138,11 @@ class Bootstrap:
         mean = taking.sum(axis=1, dtype=float, keepdims=True) / n_takers
         expected = mean * (takers + self.counts * (n_takers / self.counts.sum()))
         deviation = (taking + giving - expected).astype(np.float32)
-        return (mean.T + self.weights @ deviation.T / n_takers).astype(np.float32)
+        return (mean.T + self.widening * (self.weights @ deviation.T) / n_takers).astype(np.float32)
+
+    def widened(self, estimate: np.ndarray, replicates: np.ndarray) -> np.ndarray:
+        """Return replicates, (n_replicates, ...), as far from the estimate, (...), as so few rows or groups ask for."""
+        return estimate + self.widening * (replicates - estimate)
 
     def means(self, sums: np.ndarray, of_class: int | None = None) -> np.ndarray:
         """Return the replicates of a mean over rows, or over the rows of a class.
@@ -151,7 +161,30 @@ class Bootstrap:
         weights = self.weights[:, at]
         rows = weights @ self.counts[at]
         totals = weights @ np.asarray(sums, np.float32)[:, at].T
-        return (totals / np.where(rows > 0, rows, 1)[:, None]).astype(np.float32)
+        replicates = totals / np.where(rows > 0, rows, 1)[:, None]
+        return self.widened(sums[:, at].sum(axis=1) / (self.counts[at].sum() or 1.0), replicates).astype(np.float32)
+
+
+def widening_of(units: np.ndarray, n_strata: int = 1) -> float:
+    """Return by how much a bootstrap of so few units must be widened for its 95 % intervals to hold.
+
+    Replicates of a mean of n values spread by the root of (n - 1) / n too little, and as if the values' spread were
+    known: Student's t has n - 1 degrees of freedom. Each stratum within which is drawn takes one. Units that count
+    differently are as many as `effective_number` says.
+
+    Parameters
+    ----------
+    units : ndarray of shape (n_units,)
+        What each row or group that is drawn counts.
+    n_strata : int
+
+    References
+    ----------
+    Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69 (2015).
+    """
+    n = effective_number(units)
+    free = max(1.0, n - n_strata)
+    return float(student.ppf((1 + LEVEL) / 2, free) / norm.ppf((1 + LEVEL) / 2) * np.sqrt(n / free))
 
 
 def _units(n_rows: int, classes: np.ndarray | None, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,8 @@ import numpy as np
 from permgrad.errors import PermGradError, listing
 
 MAX_REPEATS = 100_000
+SOON = 1e-9
+"""Seconds that are left where none are."""
 
 
 def check_repeats(n_repeats: int) -> None:
@@ -37,7 +39,9 @@ class Budget:
     max_memory : int, optional
         Bytes to use in addition to the model and the table; by default a quarter of the free memory.
     timeout : float, optional
-        Seconds after which no further feature is started; features left out are in the ranking's ``pending``.
+        Seconds after which nothing further is started. Of permutations, features left out are in the ranking's
+        ``pending``. A game's walks end with the block of rows that they are at, and rank all features, by the rows that
+        they came to: ``settings["finished"]`` is false, and a warning says so.
     checkpoint : path, optional
         A file that stores what has been measured, every 15 seconds and at the end. The same call with an existing file
         resumes from it. Steps after the first have their own files beside it.
@@ -72,8 +76,8 @@ class Budget:
     def __post_init__(self) -> None:
         if self.max_memory is not None and self.max_memory < 1:
             raise PermGradError(f"max_memory must be a positive number of bytes, got {self.max_memory}")
-        if self.timeout is not None and not self.timeout >= 0:
-            raise PermGradError(f"timeout must be a number of seconds, 0 or more, got {self.timeout}")
+        if self.timeout is not None and not self.timeout > 0:
+            raise PermGradError(f"timeout must be a number of seconds above 0, got {self.timeout}")
         if not 0 < self.tolerance < 1:
             raise PermGradError(f"tolerance must be a share of the total, between 0 and 1, got {self.tolerance}")
         if self.part is not None and not 1 <= self.part[0] <= self.part[1]:
@@ -102,7 +106,7 @@ class Budget:
         """
         if self.deadline is None:
             return self
-        return replace(self, timeout=max(0.0, self.deadline - time.monotonic()), deadline=None)
+        return replace(self, timeout=max(SOON, self.deadline - time.monotonic()), deadline=None)
 
     def step(self, name: str = "", share: float = 1.0) -> Budget:
         """Return the budget of one step of the work.

@@ -31,7 +31,7 @@ def explain_rows(
     *,
     of: Sequence[int] | int | None = None,
     layout: FeatureLayout | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Sequence[Any]] | None = None,
     classes: Sequence[Any] | None = None,
     task: Literal["classification", "regression"] | None = None,
     n_orders: int = LEAST_ROUNDS,

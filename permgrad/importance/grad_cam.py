@@ -36,7 +36,7 @@ def grad_cam(
     attribution: Literal["grad_cam", "layer_cam", "gradient_input"] = "grad_cam",
     layer: str = "last",
     readout: Literal["cell", "bilinear"] = "cell",
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Any] | None = None,
     classes: Sequence[Any] | None = None,
     task: Literal["classification", "regression"] | None = None,
     output: int | str | None = None,
@@ -84,21 +84,21 @@ def grad_cam(
     formula = Formula(attribution=attribution, layer=layer, readout=readout)
     data = Inputs.of(model, inputs, output=output)
     known, _, names = task_of(data.cut.model, classes=classes, task=task)
-    return read_heat(data, layout, formula, groups, known, names, Bootstrap.of(len(data), random_state))
+    columns_of = resolve_groups(len(layout.features), layout.features, groups)
+    return read_heat(data, layout, formula, columns_of, known, names, Bootstrap.of(len(data), random_state))
 
 
 def read_heat(
     data: Inputs,
     layout: FeatureLayout,
     formula: Formula,
-    groups: Mapping[str, Sequence[int]] | None,
+    columns_of: Mapping[str, np.ndarray],
     task: Task,
     classes: tuple[str, ...] | None,
     bootstrap: Bootstrap,
     weights: np.ndarray | None = None,
 ) -> FeatureRanking:
     """Do what `grad_cam` does, with inputs and a bootstrap that other explainers share."""
-    columns_of = resolve_groups(len(layout.features), layout.features, groups)
     totals = _summed_by_bundle(data, layout, formula, task, list(columns_of.values()), bootstrap, weights)
     scores = totals.sum(axis=0, dtype=float) / len(data)
     replicates = np.stack([bootstrap.means(totals[:, :, c].T) for c in range(scores.shape[1])], axis=-1)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from permgrad.errors import PermGradError
+from permgrad.importance.game.finishing import unfinished_sentence
 from permgrad.importance.network._target import Target
+from permgrad.importance.ordering import ordering
 from permgrad.metrics.paired import compare_losses
 
 if TYPE_CHECKING:
@@ -19,7 +21,11 @@ ALPHA = 0.05
 
 
 def what_is_learned(
-    target: Target, losses: np.ndarray, prior: Any = None, class_weights: Sequence[float] | np.ndarray | None = None
+    target: Target,
+    losses: np.ndarray,
+    prior: Any = None,
+    class_weights: Sequence[float] | np.ndarray | None = None,
+    outputs: Callable[[], np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """Compare a model's losses with those of the best constant answer.
 
@@ -34,13 +40,17 @@ def what_is_learned(
     class_weights : array of shape (n_classes,), optional
         With them, each row counts by its class's weight, in the mean losses and in the shares: what a model that was
         trained on a weighted loss was asked for.
+    outputs : callable, optional
+        Returns the model's, (n_rows, n_outputs). Asked only of a model whose loss is not better: whether it orders the
+        rows tells one that is badly calibrated from one that has learned nothing.
 
     Returns
     -------
     dict
         Plain values: ``better`` (whether the model's expected loss is below the constant answer's: p < 0.05),
         ``loss``, ``prior_loss``, ``difference`` with its 95 % interval ``low`` and ``high``, ``p`` (one-sided, paired
-        by row), ``rows``, ``prior`` ("training" or "these rows") and ``weighted``.
+        by row), ``rows``, ``prior`` ("training" or "these rows") and ``weighted``. ``order``, where it was asked for:
+        see `ordering`.
 
     Raises
     ------
@@ -58,8 +68,9 @@ def what_is_learned(
         weights = of_class[target.y] / target.mean(of_class[target.y])
     least = target.task.prior_losses(target.y, constant)
     compared = compare_losses(weights * losses, weights * least, target.weights, target.groups)
+    better = compared.p < ALPHA
     return {
-        "better": compared.p < ALPHA,
+        "better": better,
         "loss": compared.first,
         "prior_loss": compared.second,
         "difference": compared.difference,
@@ -69,32 +80,52 @@ def what_is_learned(
         "rows": len(losses),
         "prior": "these rows" if prior is None else "training",
         "weighted": weighted,
+        **({} if better or outputs is None else {"order": ordering(target, outputs())}),
     }
 
 
 def doubts(ranking: FeatureRanking) -> list[str]:
-    """List what is to be known before any order: that nothing was learned, or that a simpler model predicts better.
+    """List what is to be known before any order.
 
-    The latter is in ``settings["verdict"]`` and ``["beaten_by"]``, where the model was set beside others.
+    That nothing was learned; that the time limit ended the ranking; or that a simpler model predicts better, which is
+    in ``settings["verdict"]`` and ``["beaten_by"]``, where the model was set beside others.
     """
     said = []
     if not ranking.learned:
         text = sentence(ranking.settings["learned"], ranking.classes is not None, branches=bool(ranking.branch_weights))
         said.append(f"{text[0].upper()}{text[1:]}.")
+    unfinished = unfinished_sentence(ranking.settings)
+    if unfinished:
+        said.append(f"{unfinished[0].upper()}{unfinished[1:]}.")
     return [*said, ranking.settings["verdict"]] if ranking.settings.get("beaten_by") else said
 
 
 def sentence(learned: Mapping[str, Any], classes: bool, *, branches: bool = True) -> str:
     """Say it in words, of a network that is no better, or of another model, which has no branches."""
-    answer = "each class's share" if classes else "the mean"
+    answer, said = ("each class's share", "probabilities") if classes else ("the mean", "predictions")
     weighted = "weighted " if learned.get("weighted") else ""
     model = "network" if branches else "model"
-    return (
-        f"this {model} has learned nothing: on these {learned['rows']:,} rows its {weighted}loss is"
+    loss = (
+        f"this {model}'s {said} are not shown to beat {answer}: on these {learned['rows']:,} rows its {weighted}loss is"
         f" {learned['loss']:.3g}, always predicting {answer} gives {learned['prior_loss']:.3g}"
-        f" (difference {_end(learned['low'])} to {_end(learned['high'])}). The ranking says what it looks at, not what"
-        f" matters{'; its branches get equal weights' if branches else ''}"
+        f" (difference {_end(learned['low'])} to {_end(learned['high'])})"
     )
+    order = _order_sentence(learned.get("order"), classes)
+    equal = "; its branches get equal weights" if branches else ""
+    return f"{loss}.{order} The ranking says what it looks at, not what matters{equal}"
+
+
+def _order_sentence(order: Mapping[str, Any] | None, classes: bool) -> str:
+    """Say whether such a model orders the rows all the same."""
+    if order is None:
+        return ""
+    value = f"{order['measure']} {order['value']:.2f} ({_end(order['low'])} to {_end(order['high'])})"
+    if order["p"] >= ALPHA:
+        return f" Nor is it shown to order them: {value}. These rows show nothing that it has learned."
+    off = "values are off; correct their scale"
+    if classes:
+        off = "probabilities are off; calibrate them (as scikit-learn's CalibratedClassifierCV does)"
+    return f" It orders them, though: {value}. So it has learned something, but its {off} and rank again."
 
 
 def average(learned: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -104,7 +135,16 @@ def average(learned: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         name: float(np.mean([np.nan if each[name] is None else each[name] for each in learned]))
         for name in ("loss", "prior_loss", "difference", "low", "high")
     }
-    return {**learned[0], **means, "p": p, "better": p < ALPHA}
+    orders = [each["order"] for each in learned if "order" in each]
+    order = {"order": _average_order(orders)} if len(orders) == len(learned) else {}
+    known = {name: value for name, value in learned[0].items() if name != "order"}
+    return {**known, **means, "p": p, "better": p < ALPHA, **order}
+
+
+def _average_order(orders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    p = float(min(1, 2 * np.median([each["p"] for each in orders]))) if len(orders) > 1 else orders[0]["p"]
+    means = {name: float(np.mean([each[name] for each in orders])) for name in ("value", "low", "high")}
+    return {"measure": orders[0]["measure"], **means, "p": p}
 
 
 def _prior(target: Target, prior: Any) -> np.ndarray:

@@ -21,9 +21,11 @@ from permgrad.importance.budget import Budget, check_random_state, check_repeats
 from permgrad.importance.formula import Choice, Formula, named_formula
 from permgrad.importance.fusion import fuse
 from permgrad.importance.game.ranking import QUICK as QUICK_GAME
-from permgrad.importance.game.ranking import numbers_walked, play
+from permgrad.importance.game.ranking import model_outputs, numbers_walked, play
 from permgrad.importance.grad_cam import read_heat
 from permgrad.importance.grouping._columns import column_names, resolve_groups
+from permgrad.importance.grouping._hierarchy import Groups, levels_of, ranked_by_level
+from permgrad.importance.grouping.correlated import correlated_groups
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
@@ -34,6 +36,7 @@ from permgrad.importance.permuting.permutation import KINDS, METHODS, count_colu
 from permgrad.importance.rank_opaque import rank_opaque
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.redundancy import MOST_COLUMNS, alike_columns
+from permgrad.metrics.outputs import head_and_unit
 
 QUICK = 1e12
 """Multiplications of the image branch (`work_of_permuting`), over all permutations of all rows, up to which features
@@ -46,7 +49,7 @@ def rank_features(
     y: Any,
     *,
     layout: FeatureLayout | None = None,
-    groups: Mapping[str, Sequence[Any]] | None = None,
+    groups: Groups | None = None,
     classes: Sequence[Any] | None = None,
     task: Literal["classification", "regression"] | None = None,
     output: int | str | None = None,
@@ -85,12 +88,18 @@ def rank_features(
         an estimator.
     layout : FeatureLayout
         Where each feature sits in the image; needed unless the model has no image branch.
-    groups : mapping of str to column positions, optional
-        Features with several columns, ranked as one; for an estimator, column names work too.
+    groups : mapping of str to columns, or "correlated", optional
+        Columns, by name or position, to permute together and rank as one; each that is in no group is ranked by itself.
+        "correlated" clusters the columns by these rows, in two levels, see `correlated_groups`. Then columns are also
+        ranked one by one, within the time that is left.
     classes : sequence, optional
         Class names.
-    task, output : optional
+    task : {"classification", "regression"}, optional
         See `permutation_importance`.
+    output : int or str, optional
+        Which output to use: of a Keras model with several, by position or name; of one whose output, or of an estimator
+        whose ``predict``, tells several values of a row, the position of one (or its name in `y`, a DataFrame). By
+        default all of several values count, each in units of its variance in `y`.
     prior : array of shape (n_classes,) or (n_outputs,), optional
         What a model that has learned nothing would predict: each class's share of the training rows, or the mean of
         their target. By default those of these rows.
@@ -127,7 +136,8 @@ def rank_features(
         With the game, see `permgrad.importance.game.ranking.play`: ``method`` is "shapley", and ``components`` has
         "first_in", each branch's part and, if measured, "end_to_end" ("permutation" for a model of one table) and
         "conditional". With a formula, ``components`` has "permutation", the attribution's name and, if requested,
-        "end_to_end" and "conditional"; see `fuse` for scores and intervals.
+        "end_to_end" and "conditional"; see `fuse` for scores and intervals. With groups, ``drill_down(group)`` gives
+        the ranking of a group's members.
         ``settings["agreement"]``: Spearman's correlation of each component with the score.
         ``settings["learned"]``: the model's loss and that of the prior, see `what_is_learned`. If the model is no
         better, branch weights would be noise: branches get equal weights, and the measured ones are in
@@ -165,9 +175,18 @@ def rank_features(
     check_random_state(random_state)
     sample_weight, row_groups = weights_and_groups(inputs, sample_weight, row_groups)
     if not isinstance(model, (keras.Model, CutModel)):
-        _check_outside(layout, formula, end_to_end, output)
+        _check_outside(layout, formula, end_to_end)
         return rank_opaque(
-            Opaque.of(model, inputs, y, classes=classes, task=task, sample_weight=sample_weight, row_groups=row_groups),
+            Opaque.of(
+                model,
+                inputs,
+                y,
+                classes=classes,
+                task=task,
+                output=output,
+                sample_weight=sample_weight,
+                row_groups=row_groups,
+            ),
             groups=groups,
             prior=prior,
             class_weights=class_weights,
@@ -178,22 +197,107 @@ def rank_features(
             budget=budget,
             verbose=verbose,
         )
+    return rank_network(
+        model,
+        inputs,
+        y,
+        layout=layout,
+        groups=groups,
+        classes=classes,
+        task=task,
+        output=output,
+        prior=prior,
+        class_weights=class_weights,
+        sample_weight=sample_weight,
+        row_groups=row_groups,
+        formula=formula,
+        end_to_end=end_to_end,
+        conditional=conditional,
+        n_repeats=n_repeats,
+        random_state=random_state,
+        budget=budget,
+        verbose=verbose,
+    )
+
+
+def rank_network(
+    model: Any,
+    inputs: Any,
+    y: Any,
+    *,
+    layout: FeatureLayout | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+    features: Sequence[str] | None = None,
+    groups: Groups | None = None,
+    classes: Sequence[Any] | None = None,
+    task: str | None = None,
+    output: int | str | None = None,
+    prior: Any = None,
+    class_weights: Sequence[float] | np.ndarray | None = None,
+    sample_weight: Any = None,
+    row_groups: Any = None,
+    budget: Budget = Budget(),
+    **settings: Any,
+) -> FeatureRanking:
+    """Rank the features of a Keras model: groups, from coarse to fine, then single features.
+
+    Parameters
+    ----------
+    columns : mapping of str to positions, optional
+        Feature → its columns; by default each column is a feature.
+    features : sequence of str, optional
+        All of the table's columns, if some of them are not among `columns`, because they never vary.
+    others
+        As of `rank_features`.
+    """
     budget = budget.begin()
-    data = Inputs.of(model, inputs, budget.max_memory, output=output, shared=True)
+    head, unit = head_and_unit(model, output)
+    data = Inputs.of(model, inputs, budget.max_memory, output=head, shared=True)
     tabular, image = _branches(data, layout)
-    features = _feature_names(inputs, tabular, layout)
-    target = Target.of(y, data, classes, task, sample_weight, row_groups)
-    shared: dict[str, Any] = {"layout": layout, "features": features, "groups": groups, "random_state": random_state}
-    chosen = _chosen(formula, data, groups, features, layout)
+    names = _feature_names(inputs, tabular, layout)
+    if columns is None:
+        columns = resolve_groups(count_columns(data, list(data.cut.branches), layout), names, None)
+    levels = levels_of(groups, list(columns), functools.partial(_correlated, data, layout, columns), features)
+    target = Target.of(y, data, classes, task, sample_weight, row_groups, unit)
+    target.check_tellable()
+    rank_level = functools.partial(
+        _rank_level, data, target, tabular, image, layout=layout, prior=prior, class_weights=class_weights, **settings
+    )
+    return ranked_by_level(levels, columns, lambda members, step: rank_level(columns_of=members, budget=step), budget)
+
+
+def _rank_level(
+    data: Inputs,
+    target: Target,
+    tabular: Branch | None,
+    image: Branch | None,
+    *,
+    layout: FeatureLayout | None,
+    columns_of: Mapping[str, np.ndarray],
+    prior: Any,
+    class_weights: Any,
+    formula: Formula | Choice | None = None,
+    end_to_end: bool | None = None,
+    conditional: bool = False,
+    n_repeats: int = 5,
+    random_state: int = 0,
+    budget: Budget = Budget(),
+    verbose: bool = False,
+) -> FeatureRanking:
+    """Rank features, each of some columns; arguments as of `rank_features`."""
+    shared: dict[str, Any] = {"layout": layout, "columns_of": columns_of, "random_state": random_state}
+    chosen = _chosen(formula, data, columns_of, layout)
     heat, alike = None, None
     if isinstance(chosen, Formula) and image and layout is not None:
         # First: on its way it computes the image branch's codes, which the others use.
         bootstrap = target.bootstrap(random_state)
-        heat = read_heat(data, layout, chosen, groups, target.task, target.classes, bootstrap, target.weights)
+        heat = read_heat(data, layout, chosen, columns_of, target.task, target.classes, bootstrap, target.weights)
     weights = weigh_branches(data, target, chosen if isinstance(chosen, Formula) else Formula(), random_state)
-    learned = what_is_learned(target, weights.row_losses, prior, class_weights)  # type: ignore[arg-type]
+    losses: Any = weights.row_losses
+    outputs = functools.partial(_outputs_of_rows, data)
+    learned = what_is_learned(target, losses, prior, class_weights, outputs)
     if not learned["better"]:
-        warnings.warn(sentence(learned, bool(target.classes)), stacklevel=2)
+        warnings.warn(sentence(learned, bool(target.classes)), stacklevel=6)
     permute = functools.partial(permute_features, data, target, **shared, n_repeats=n_repeats, verbose=verbose)
     via = "both" if tabular and image else "tabular" if tabular else "image"
     if isinstance(chosen, Formula):
@@ -203,12 +307,12 @@ def rank_features(
     elif chosen == "game":
         budget.check_parts("the game of all features")
         ranking = play(data, target, **shared, budget=budget, verbose=verbose)
-        alike = _alike(data, layout, features, groups)
+        alike = _alike(data, layout, columns_of)
     else:
         ranking = replace(permute(via=via, budget=budget), branch_weights=weights.weights)
         ranking = replace(ranking, components={ranking.method: ranking})
     if end_to_end is None:
-        end_to_end = image is None or _work(data, image, layout, groups) * n_repeats <= QUICK
+        end_to_end = image is None or _work(data, image, layout, columns_of) * n_repeats <= QUICK
     beside = via == "both" or not isinstance(chosen, Formula)
     lasts = end_to_end and beside and METHODS[via] not in ranking.components
     components = {**ranking.components, **_further(permute, budget, via, lasts, conditional)}
@@ -231,6 +335,11 @@ def rank_features(
     return replace(ranking, components=components, settings=settings)
 
 
+def _outputs_of_rows(data: Inputs) -> np.ndarray:
+    """Return the model's outputs, (n_rows, n_outputs)."""
+    return model_outputs(data).reshape(len(data), -1)
+
+
 def _doubted(ranking: FeatureRanking) -> tuple[FeatureRanking, dict[str, Any]]:
     """Let branches count alike, and return as settings what would have been their weights."""
     weights = ranking.branch_weights
@@ -241,21 +350,20 @@ def _doubted(ranking: FeatureRanking) -> tuple[FeatureRanking, dict[str, Any]]:
 
 
 def _chosen(
-    formula: Formula | Choice | None, data: Inputs, groups: Any, features: Any, layout: FeatureLayout | None
+    formula: Formula | Choice | None, data: Inputs, columns_of: Mapping[str, np.ndarray], layout: FeatureLayout | None
 ) -> Formula | Literal["game", "last in"]:
     """Return the formula that is asked for; without one, the game or what takes less."""
     if isinstance(formula, Formula):
         return formula
     if formula is None:
         branches = list(data.cut.branches)
-        columns_of = resolve_groups(count_columns(data, branches, layout), features, groups).values()
-        positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of] for b in branches}
+        positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of.values()] for b in branches}
         quick = numbers_walked(data, positions) <= QUICK_GAME
         return "game" if quick else "last in"
     return named_formula(formula)
 
 
-def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: Any) -> None:
+def _check_outside(layout: Any, formula: Any, end_to_end: bool | None) -> None:
     """Raise for what asks to look inside a model that shows nothing of its inside."""
     if formula not in (None, "game", "last in"):
         raise PermGradError(
@@ -265,7 +373,6 @@ def _check_outside(layout: Any, formula: Any, end_to_end: bool | None, output: A
     asked = {
         "layout": layout is not None,
         "end_to_end": bool(end_to_end),
-        "output": output is not None,
     }
     if any(asked.values()):
         raise PermGradError(
@@ -322,20 +429,33 @@ def _further(
     return components
 
 
-def _alike(data: Inputs, layout: Any, features: Any, groups: Any) -> list[list[str]]:
+def _alike(data: Inputs, layout: FeatureLayout | None, columns_of: Mapping[str, np.ndarray]) -> list[list[str]]:
     """Group features whose columns go together, as a branch sees them."""
+    return [] if len(columns_of) > MOST_COLUMNS else alike_columns(*_numbers(data, layout, columns_of))
+
+
+def _correlated(
+    data: Inputs, layout: FeatureLayout | None, columns_of: Mapping[str, np.ndarray]
+) -> list[dict[str, list[str]]]:
+    """Cluster features by their columns, as a branch sees them."""
+    if not isinstance(data.of_branch(data.cut.branches[0]).array, np.ndarray):
+        raise PermGradError("groups='correlated' needs rows as one dense array; make them dense, or name the groups")
+    rows, at = _numbers(data, layout, columns_of)
+    return correlated_groups(rows, columns={name: own.tolist() for name, own in at.items()})
+
+
+def _numbers(
+    data: Inputs, layout: FeatureLayout | None, columns_of: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the features' numbers in all rows, as a branch sees them, and the positions of each feature's there."""
     branch = data.cut.branches[0]
-    columns_of = resolve_groups(count_columns(data, [branch], layout), features, groups)
-    if len(columns_of) > MOST_COLUMNS:
-        return []
     positions = [positions_in(data, branch, columns, layout) for columns in columns_of.values()]
     rows = data.of_branch(branch).columns(np.concatenate(positions))
     at = np.split(np.arange(rows.shape[1]), np.cumsum([len(each) for each in positions])[:-1])
-    return alike_columns(rows, dict(zip(columns_of, at, strict=True)))
+    return rows, dict(zip(columns_of, at, strict=True))
 
 
-def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, groups: Mapping[str, Sequence[int]] | None) -> int:
+def _work(data: Inputs, image: Branch, layout: FeatureLayout | None, columns_of: Mapping[str, np.ndarray]) -> int:
     """Count the multiplications of permuting each feature once, in all rows."""
-    columns_of = resolve_groups(count_columns(data, [image], layout), None, groups)
     positions = [positions_in(data, image, columns, layout) for columns in columns_of.values()]
     return len(data) * work_of_permuting(data.cut, image, positions)

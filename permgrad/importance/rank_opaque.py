@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,10 +15,12 @@ from permgrad.data.probes import probes_among
 from permgrad.importance.budget import Budget, check_repeats
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS
 from permgrad.importance.game.ranking import play_opaque
+from permgrad.importance.grouping._hierarchy import Groups, levels_of, ranked_by_level
+from permgrad.importance.grouping.correlated import correlated_groups
 from permgrad.importance.learned import sentence, what_is_learned
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting.conditional import AlikeRows
-from permgrad.importance.permuting.opaque import Groups, columns_by_feature, permute_opaque
+from permgrad.importance.permuting.opaque import columns_by_feature, permute_opaque
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.redundancy import alike_columns
 
@@ -55,12 +58,34 @@ def rank_opaque(
     check_repeats(n_repeats)
     budget = budget.begin()
     if conditional:
-        AlikeRows(opaque.numbers(), random_state)  # raises before any work where rows do not allow it
-    learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights)
+        AlikeRows(opaque.numeric.values, random_state)  # raises before any work where rows do not allow it
+    columns = columns_by_feature(opaque)
+    levels = levels_of(groups, list(columns), lambda: _correlated(opaque, columns))
+    opaque.target.check_tellable()
+    learned = what_is_learned(opaque.target, opaque.baseline, prior, class_weights, lambda: opaque.outputs)
     if not learned["better"]:
         warnings.warn(sentence(learned, bool(opaque.target.classes), branches=False), stacklevel=3)
-    given: Any = {"groups": groups, "n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
-    columns_of = columns_by_feature(opaque, groups)
+    given: Any = {"n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
+    rank_level = functools.partial(
+        _rank_level, opaque, formula=formula, conditional=conditional, learned=learned, **given
+    )
+    return ranked_by_level(levels, columns, rank_level, budget)
+
+
+def _rank_level(
+    opaque: Opaque,
+    columns_of: Mapping[str, np.ndarray],
+    budget: Budget,
+    *,
+    formula: str | None,
+    conditional: bool,
+    learned: Mapping[str, Any],
+    n_repeats: int,
+    random_state: int,
+    verbose: bool,
+) -> FeatureRanking:
+    """Rank features, each of some columns; arguments as of `permgrad.rank_features`."""
+    given: Any = {"columns_of": columns_of, "n_repeats": n_repeats, "random_state": random_state, "verbose": verbose}
     cells = 2 * LEAST_ROUNDS * DONORS * min(len(opaque), MOST_ROWS) * len(columns_of) * opaque.n_columns
     played = formula == "game" or (formula is None and cells <= QUICK_CELLS)
     if played:
@@ -86,6 +111,16 @@ def rank_opaque(
         "agreement": agreement,
     }
     return replace(ranking, components=components, settings=settings)
+
+
+def _correlated(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> list[dict[str, list[str]]]:
+    """Cluster columns by what is known of them as numbers; a column of which nothing is stands alone."""
+    at = {name: opaque.numeric.of_columns(columns) for name, columns in columns_of.items()}
+    levels = correlated_groups(
+        opaque.numeric.values, columns={name: own.tolist() for name, own in at.items() if len(own)}
+    )
+    alone = {name: [name] for name, own in at.items() if not len(own)}
+    return [{**level, **alone} for level in levels]
 
 
 def _alike(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> list[list[str]]:

@@ -406,7 +406,9 @@ class FeatureRanking:
         ('length', 'width')
         """
         if group not in self.children:
-            known = f"groups here are {listing(self.children)}" if self.children else "no feature here is a group"
+            known = (
+                f"groups here are {listing(self.children)}" if self.children else "no group here has several members"
+            )
             raise PermGradError(f"{group!r} has no members to rank; {known}")
         return self.children[group]
 
@@ -425,6 +427,8 @@ class FeatureRanking:
         table = self.table
         known = [name for name in ("feature", "score", *_INTERVALS, "p", "q", *self.components) if name in table]
         notes = [] if self.learned else ["the model's loss cannot be told from chance's: its scores mean little"]
+        if not self.settings.get("finished", True):
+            notes.append("a time limit ended the ranking before it was finished")
         if self.pending:
             notes.append(f"{len(self.pending)} features are pending: a time limit left them out")
         return html_table(f"{self.method}: what the columns are worth to {self.scope}", table[known], notes=notes)

@@ -20,7 +20,7 @@ def weight_importance(
     models: Any,
     *,
     features: Sequence[str] | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Sequence[Any]] | None = None,
 ) -> FeatureRanking:
     """Sum the absolute weights from each column to the first Dense layer of the tabular branch.
 
@@ -34,7 +34,7 @@ def weight_importance(
         Several trainings of a network are averaged.
     features : sequence of str, optional
         Names of the columns.
-    groups : mapping of str to column positions, optional
+    groups : mapping of str to columns, optional
         Features with several columns; their weights are added.
 
     Returns

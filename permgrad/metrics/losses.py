@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import log_expit
 
@@ -10,11 +12,15 @@ from permgrad.errors import PermGradError
 EPSILON = 1e-7
 """Probabilities are clipped to [EPSILON, 1 - EPSILON], as Keras's losses do; of logits nothing need be clipped."""
 
+OFF = 0.01
+"""By how much a row's probabilities may miss a sum of 1: computed in half precision, and rounded."""
 
-def squared_error(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Return the squared error of each row, averaged over outputs."""
+
+def squared_error(y: np.ndarray, predictions: np.ndarray, weights: Sequence[float] | None = None) -> np.ndarray:
+    """Return the squared error of each row, averaged over outputs; or their sum, each times its weight."""
     target = np.asarray(y, float).reshape(len(y), -1)
-    return np.mean((np.asarray(predictions, float) - target) ** 2, axis=-1)
+    squares = (np.asarray(predictions, float) - target) ** 2
+    return np.mean(squares, axis=-1) if weights is None else squares @ np.asarray(weights)
 
 
 def cross_entropy(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -70,4 +76,15 @@ def check_probabilities(p: np.ndarray) -> None:
         raise PermGradError(
             f"expected probabilities, the model's output ranges from {p.min():.3g} to {p.max():.3g};"
             " let it end in a softmax or sigmoid, or compile it with a loss that has from_logits=True"
+        )
+
+
+def check_sums(p: np.ndarray) -> None:
+    """Raise unless the probabilities of each row, along the last axis, add up to 1, up to low precision."""
+    off = np.abs(p.sum(axis=-1) - 1)
+    if off.max(initial=0) > OFF:
+        at = float(p.sum(axis=-1).reshape(-1)[off.argmax()])
+        raise PermGradError(
+            f"expected probabilities of classes, which add up to 1 in each row; the model's add up to {at:.3g}; divide"
+            " them by their sum"
         )

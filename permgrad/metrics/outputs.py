@@ -98,6 +98,15 @@ def one_output(model: Any, output: int | str | None = None) -> Any:
     return parts[at]
 
 
+def head_and_unit(model: Any, output: int | str | None) -> tuple[int | str | None, int | None]:
+    """Return which of a model's outputs is meant, and which number of it: the latter where there is a single output.
+
+    A cut model has a single one.
+    """
+    several = len(getattr(model, "outputs", None) or [0]) > 1
+    return (output, None) if several or not isinstance(output, int) else (None, output)
+
+
 def _loss_of(losses: Any, at: int, names: list[str]) -> Any:
     """Return one output's loss of what a model was compiled with."""
     if isinstance(losses, dict):

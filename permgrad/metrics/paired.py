@@ -72,7 +72,7 @@ def mean_p_value(values: np.ndarray, weights: np.ndarray | None = None, groups: 
 
 def mean_and_error(
     values: np.ndarray, weights: np.ndarray | None = None, groups: np.ndarray | None = None
-) -> tuple[float, float, int]:
+) -> tuple[float, float, float]:
     """Return the mean of values, its standard error, and how many were drawn independently.
 
     Parameters
@@ -87,7 +87,8 @@ def mean_and_error(
     -------
     mean, error : float
         The error is NaN where fewer than two were drawn.
-    n : int
+    n : float
+        As many that count alike, see `effective_number`; 2 at least where two or more were drawn.
 
     Notes
     -----
@@ -110,4 +111,14 @@ def mean_and_error(
     sums = np.bincount(of_row, (weights * (values - mean))[counted])
     n = len(sums)
     error = float(np.sqrt(n / (n - 1) * (sums**2).sum()) / weights.sum()) if n > 1 else np.nan
-    return mean, error, n
+    return mean, error, max(2.0, effective_number(np.bincount(of_row, weights[counted]))) if n > 1 else n
+
+
+def effective_number(counts: np.ndarray) -> float:
+    """Return how many values that count alike would vary as much in their mean: (sum w)² / sum w².
+
+    References
+    ----------
+    Kish, Survey Sampling (1965).
+    """
+    return float(counts.sum() ** 2 / (counts**2).sum())

@@ -16,7 +16,14 @@ import pandas as pd
 from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 
 from permgrad.errors import PermGradError, listing
-from permgrad.metrics.losses import binary_cross_entropy, check_probabilities, clipped, cross_entropy, squared_error
+from permgrad.metrics.losses import (
+    binary_cross_entropy,
+    check_probabilities,
+    check_sums,
+    clipped,
+    cross_entropy,
+    squared_error,
+)
 
 Kind = Literal["classification", "regression"]
 Link = Literal["softmax", "sigmoid", "identity"]
@@ -66,18 +73,22 @@ class Task:
         The output comes before the link, not behind it.
     n_classes : int
         Classes of which each row has one; 0 where rows have none: values, shares between 0 and 1, several labels.
+    output_weights : tuple of float or None
+        Of values, what each output's squared error counts; by default they are averaged. See `weighing`.
     """
 
     width: int
     link: Link = "identity"
     logits: bool = False
     n_classes: int = 0
+    output_weights: tuple[float, ...] | None = None
 
     @property
     def loss(self) -> str:
         """The loss by its name: losses of two names have two units."""
         if self.link == "identity":
-            return "squared error"
+            several = self.output_weights is not None and self.counted(self.width).sum() > 1
+            return "squared error over variance" if several else "squared error"
         return "log loss" if self.n_classes else "cross-entropy"
 
     def losses(self, y: np.ndarray, outputs: np.ndarray) -> np.ndarray:
@@ -93,10 +104,10 @@ class Task:
         -------
         ndarray of shape (..., n)
             Of class numbers ``-log p`` of the true class. Of shares the cross-entropy: of a softmax over its outputs,
-            of sigmoids averaged over them. Of values the squared error, averaged over outputs.
+            of sigmoids averaged over them. Of values the squared error, averaged over outputs as they weigh.
         """
         if self.link == "identity":
-            return squared_error(y, outputs)
+            return squared_error(y, outputs, self.output_weights)
         if self.n_classes and not self.logits:
             return cross_entropy(y, self.probabilities(outputs))
         if self.link == "sigmoid" and not self.n_classes:
@@ -104,6 +115,37 @@ class Task:
         logs = self._log_probabilities(outputs)
         shares = np.eye(self.n_classes)[y] if self.n_classes else y
         return -np.sum(shares * logs, axis=-1)
+
+    def weighing(self, y: np.ndarray, row_weights: np.ndarray | None = None, output: int | None = None) -> Task:
+        """Return the task with each of several outputs' squared error in units of the output's variance in `y`.
+
+        Raw units would let the output of the largest numbers decide alone. With `output`, that one counts, and no
+        other, in its own unit squared.
+
+        Raises
+        ------
+        PermGradError
+            If there is no such output, or outputs are no values.
+        """
+        if self.link != "identity" or self.width < 2:
+            if output not in (None, 0):
+                kind = "has a single output" if self.link == "identity" else "tells classes or shares"
+                raise PermGradError(f"there is no output {output} to rank alone: the model {kind}; leave output= out")
+            return self
+        if output is not None:
+            if not 0 <= output < self.width:
+                raise PermGradError(
+                    f"output must be from 0 to {self.width - 1}, as many as the model has; got {output}"
+                )
+            return replace(self, output_weights=tuple(float(i == output) for i in range(self.width)))
+        values = np.asarray(y, float).reshape(len(y), self.width)
+        means = np.average(values, axis=0, weights=row_weights)
+        variance = np.average((values - means) ** 2, axis=0, weights=row_weights)
+        return replace(self, output_weights=tuple(1 / (self.width * np.where(variance > 0, variance, 1))))
+
+    def counted(self, width: int) -> np.ndarray:
+        """Tell which of so many outputs count in the loss, (width,), bool."""
+        return np.ones(width, bool) if self.output_weights is None else np.array(self.output_weights) > 0
 
     def prior_losses(self, y: np.ndarray, constant: np.ndarray) -> np.ndarray:
         """Return each row's loss under an answer that knows no row: shares of classes, or the outputs' means."""
@@ -125,6 +167,8 @@ class Task:
             return softmax(outputs, axis=-1)
         p = expit(outputs) if self.logits else outputs
         check_probabilities(p)
+        if self.link == "softmax":
+            check_sums(p)
         if self.link == "softmax" or not self.n_classes:
             return p
         if self.width == 1:
@@ -320,7 +364,10 @@ def _is_one_hot(y: np.ndarray, width: int) -> bool:
 
 def _values(y: np.ndarray, width: int) -> np.ndarray:
     if y.size != len(y) * width:
-        raise PermGradError(f"y of shape {y.shape} does not fit a model with {width} outputs")
+        raise PermGradError(
+            f"y of shape {y.shape} does not fit a model with {width} outputs; give the values of all of them (and"
+            " output=0 to rank by one alone)"
+        )
     return y
 
 

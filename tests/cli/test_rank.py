@@ -264,7 +264,9 @@ def test_what_speaks_against_a_network_comes_before_its_ranking(capsys):
     ranking = pg.FeatureRanking(("a", "b"), [1.0, 0.0], settings=settings, branch_weights=weights)
     show_ranking(ranking)
     first, second, *_ = [line for line in capsys.readouterr().out.splitlines() if line]
-    assert first.startswith("This network has learned nothing: on these 50 rows its loss is 0.7")
+    assert first.startswith(
+        "This network's predictions are not shown to beat the mean: on these 50 rows its loss is 0.7"
+    )
     assert second == settings["verdict"]
     show_ranking(ranking)
     assert "branch weights" not in capsys.readouterr().out

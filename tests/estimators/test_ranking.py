@@ -22,7 +22,7 @@ def test_a_selector_ranks_by_permutation_on_rows_of_any_kind(rng):
     direct = pg.permutation_importance(
         model.network_, X, np.searchsorted(model.classes_, y), groups=varying, n_repeats=2, random_state=3
     )
-    np.testing.assert_array_equal(ranking.scores[[0, 1, 2, 4]], direct.scores)
+    np.testing.assert_array_equal(ranking.scores[[0, 1, 2, 4]], direct.scores[:4])
     assert ranking.classes == ("high", "low")
 
     by_row = sparse.csr_matrix(X)

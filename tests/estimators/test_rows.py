@@ -112,7 +112,7 @@ def test_rankings_know_a_tables_rows(numbered, trainings, monkeypatch):
         handed.append((sample_weight, row_groups))
         raise pg.PermGradError("recorded")
 
-    monkeypatch.setattr("permgrad.estimators._ranking.rank_features", record)
+    monkeypatch.setattr("permgrad.estimators._ranking.rank_network", record)
     table = pg.Table(X, y, "regression", groups=PATIENTS, weights=np.ones(150))
     for given in ({}, {"sample_weight": np.arange(150), "row_groups": PATIENTS // 2}):
         with pytest.raises(pg.PermGradError, match="recorded"):

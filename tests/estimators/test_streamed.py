@@ -143,7 +143,7 @@ def test_rows_are_doubled_until_the_intervals_are_narrow(directory, monkeypatch,
 def test_time_ends_the_doubling(directory, monkeypatch):
     monkeypatch.setattr(_rows_enough, "FIRST_ROWS", 10)
     estimator = Ranks(1.0)
-    budget = pg.Budget(tolerance=0.001, timeout=0).begin()
+    budget = pg.Budget(tolerance=0.001, timeout=1e-9).begin()
     _rows_enough.rank_enough_rows(estimator, table(directory), budget, {"random_state": 1})
     assert estimator.asked == [10]
 

@@ -70,6 +70,7 @@ def test_classes_have_accuracy_and_log_loss_and_numbers_are_parted_in_quarters(r
     )
 
 
+@pytest.mark.filterwarnings("ignore:intervals and p-values rest on 9 groups")
 def test_rows_weigh_and_groups_are_drawn_together(rows):
     X, y = rows
     weights = np.random.default_rng(1).integers(1, 3, len(X))

@@ -100,7 +100,8 @@ def test_replicates_of_weights_are_of_rows_drawn_anew(random_hybrid, rng):
     drawn = Bootstrap.of(40, 3)
     rows = np.repeat(np.arange(40), drawn.weights[5][drawn.bundle].astype(int))
     # The mean code is that of all rows, so it is put in the place of each row's.
-    losses = plain_subset_losses(model, X, y, "mean", rows=rows)
+    whole, anew = (plain_subset_losses(model, X, y, "mean", rows=some) for some in (None, rows))
+    losses = {on: drawn.widened(whole[on], anew[on]) for on in whole}
     worth = {
         frozenset(i for i, name in enumerate(ablation.weights) if name in on.split("+")): -loss
         for on, loss in losses.items()

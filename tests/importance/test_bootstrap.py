@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
-from permgrad.importance.bootstrap import MOST_BUNDLES, Bootstrap, interval, percentiles
+from permgrad.importance.bootstrap import MOST_BUNDLES, Bootstrap, interval, percentiles, widening_of
 
 
 def test_means_are_of_the_rows_drawn(rng):
     values, classes = rng.normal(size=(3, 70)), rng.integers(0, 3, 70)
-    drawn = Bootstrap.of(70, 1, classes)
+    drawn = replace(Bootstrap.of(70, 1, classes), widening=1.0)
     sums = np.stack([drawn.sums(np.arange(70), row)[0] for row in values])
     for replicate, weights in enumerate(drawn.weights[:20]):
         weights = weights[drawn.bundle]
@@ -121,7 +124,7 @@ def test_a_row_of_weight_k_is_a_group_of_k(rng):
 def test_a_group_of_several_classes_is_drawn_whole(rng):
     """Each replicate is the mean over the rows of the groups that it draws, and of a class over theirs alone."""
     values, groups, classes = rng.normal(size=120), rng.integers(0, 25, 120), rng.integers(0, 3, 120)
-    drawn = Bootstrap.of(120, 2, classes, groups=groups)
+    drawn = replace(Bootstrap.of(120, 2, classes, groups=groups), widening=1.0)
     sums = drawn.sums(np.arange(120), values)
     for replicate, weights in enumerate(drawn.weights[:20]):
         times = weights[drawn.bundle].astype(int)
@@ -130,3 +133,22 @@ def test_a_group_of_several_classes_is_drawn_whole(rng):
         np.testing.assert_allclose(drawn.means(sums)[replicate, 0], values[rows].mean(), rtol=1e-4, atol=1e-6)
         of_class = values[rows[classes[rows] == 1]]
         np.testing.assert_allclose(drawn.means(sums, 1)[replicate, 0], of_class.mean(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_groups", [3, 5, 20])
+def test_few_groups_widen_the_interval_to_students(n_groups, rng):
+    """Of normal values of groups, the interval is on average as wide as the t-test's; of many, the bootstrap's own."""
+    widths = []
+    for seed in range(200):
+        values = rng.normal(size=n_groups)
+        drawn = Bootstrap.of(10 * n_groups, seed, groups=np.repeat(np.arange(n_groups), 10))
+        replicates = drawn.means(drawn.sums(np.arange(10 * n_groups), np.repeat(values, 10)))[:, 0]
+        expected = 2 * student.ppf(0.975, n_groups - 1) * values.std(ddof=1) / np.sqrt(n_groups)
+        widths.append(np.diff(percentiles(replicates))[0] / expected)
+    assert np.mean(widths) == pytest.approx(1, abs=0.12)
+    assert widening_of(np.ones(300), 2) < 1.01
+
+
+def test_groups_that_count_differently_are_fewer():
+    assert widening_of(np.array([50.0, 1, 1, 1, 1])) > 3 * widening_of(np.ones(5))
+    assert widening_of(np.array([4.0, 4, 4, 0, 0])) == widening_of(np.ones(3))

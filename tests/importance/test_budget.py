@@ -48,8 +48,9 @@ def test_steps_share_one_clock_and_keep_files_of_their_own(clock):
     ("limits", "message"),
     [
         ({"max_memory": 0}, "positive number of bytes, got 0"),
-        ({"timeout": -1}, "0 or more, got -1"),
-        ({"timeout": float("nan")}, "0 or more, got nan"),
+        ({"timeout": -1}, "above 0, got -1"),
+        ({"timeout": 0}, "above 0, got 0"),
+        ({"timeout": float("nan")}, "above 0, got nan"),
     ],
 )
 def test_a_budget_refuses_limits_out_of_range(limits, message):

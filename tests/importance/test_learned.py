@@ -95,7 +95,7 @@ def test_class_weights_that_do_not_fit():
 @pytest.mark.backend
 def test_random_weights_have_learned_nothing_and_their_branches_count_alike(random_hybrid, layout, rng):
     model, X, y = random_hybrid("classification", 3), rng.random((80, 6)), rng.integers(0, 3, 80)
-    with pytest.warns(UserWarning, match="learned nothing: on these 80 rows"):
+    with pytest.warns(UserWarning, match="not shown to beat each class's share: on these 80 rows"):
         ranking = pg.rank_features(model, X, y, layout=layout, end_to_end=False, n_repeats=2, formula="fused")
     assert not ranking.learned
     assert ranking.branch_weights == {"tabular": 0.5, "image": 0.5}
@@ -106,7 +106,7 @@ def test_random_weights_have_learned_nothing_and_their_branches_count_alike(rand
     assert "branch weights" not in ranking.plot().axes[0].get_title()
     again = pg.FeatureRanking.from_dict(json.loads(json.dumps(ranking.to_dict())))
     (said,) = doubts(again)
-    assert said.startswith("This network has learned nothing: on these 80 rows")
+    assert said.startswith("This network's probabilities are not shown to beat each class's share: on these 80 rows")
 
 
 @pytest.mark.backend

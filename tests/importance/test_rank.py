@@ -144,9 +144,9 @@ def test_published_formula_is_the_parts_put_together(random_hybrid, layout, rng)
         model, X, y, layout=layout, groups=groups, random_state=4, formula=pg.PUBLISHED, end_to_end=False
     )
     weights = pg.branch_weights(model, X, y, weights="softmax", baseline="zero").weights
-    permutation = pg.permutation_importance(model, X, y, groups=groups, random_state=4)
+    permutation = pg.permutation_importance(model, X, y, groups=groups, features=layout.features, random_state=4)
     parts = pg.fuse(permutation, pg.grad_cam(model, X, layout, groups=groups), weights, fusion_scale="min-max")
-    assert parts.features == ("one", "pair")
+    assert parts.features == ("one", "pair", "f1", "f3", "f5")
     np.testing.assert_allclose(ranking.scores, parts.scores, rtol=1e-5)
     assert ranking.settings["weights"] == "softmax"
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from permgrad.importance.bootstrap import Bootstrap
+
+FURTHER = 5.0
+"""Times what the jackknife takes off that may be taken off beyond it; more would be the noise of few walks."""
+TOLD = 0.2
+"""Share of the features' parts in the bias that must not cancel, for the bias to be parted by them."""
 
 
 @dataclass(eq=False)
@@ -24,6 +29,9 @@ class Tally:
     uses : ndarray of shape (n_features, n_branches, n_classes or 1)
         What is added to `giving`, squared and added up over all donors and walks: how far `giving` would vary if it did
         not matter who the donor is.
+    bending : ndarray of shape (n_features, n_branches, n_bundles)
+        What half as many donors would take off these worths, added up as `taking` is: as far as the loss bends, few
+        donors bias it, see `unbent`.
     walks : ndarray of shape (n_bundles,)
         How many walks the rows of a bundle have had, each counting as its row weighs.
     sums, squares : ndarray of shape (n_blocks, n_features + n_branches)
@@ -36,11 +44,12 @@ class Tally:
     taking: np.ndarray
     giving: np.ndarray
     uses: np.ndarray
+    bending: np.ndarray
     walks: np.ndarray
     sums: np.ndarray
     squares: np.ndarray
     rounds: np.ndarray
-    NAMES: ClassVar = ("taking", "giving", "uses", "walks", "sums", "squares", "rounds")
+    NAMES: ClassVar = ("taking", "giving", "uses", "bending", "walks", "sums", "squares", "rounds")
 
     @classmethod
     def empty(cls, n_features: int, n_branches: int, n_classes: int, n_blocks: int, n_bundles: int) -> Tally:
@@ -49,6 +58,7 @@ class Tally:
             np.zeros((n_features, n_branches, n_bundles)),
             np.zeros((n_features, n_branches, max(1, n_classes), n_bundles)),
             np.zeros((n_features, n_branches, max(1, n_classes))),
+            np.zeros((n_features, n_branches, n_bundles)),
             np.zeros(n_bundles),
             np.zeros((n_blocks, n_features + n_branches)),
             np.zeros((n_blocks, n_features + n_branches)),
@@ -88,6 +98,22 @@ class Tally:
         of_rows = np.average(np.maximum(spread, 0) * sizes[several][:, None], axis=0, weights=sizes[several])
         return np.sqrt(of_rows / (sizes * self.rounds).sum())
 
+    def unbent(self, further: float) -> Tally:
+        """Return the tally with more of the donors' bias taken off: so many times what the jackknife did."""
+        return replace(self, taking=self.taking + further * self.bending)
+
+    def missing(self, total: float) -> float:
+        """Return how many times more of the donors' bias must be taken off for the mean worths to add up to a total.
+
+        A walk's gains add up to what its two ends differ by. At the end that sees all, no donor counts; at the one that
+        sees nothing, the loss is known without donors. So what they miss of the total is the bias of so few donors,
+        and the part of each step in it is the part that half as many donors show. 0 where that is not to be told.
+        """
+        shown, walks = self.bending.sum(axis=-1), self.walks.sum() or 1.0
+        if abs(shown.sum()) <= TOLD * np.abs(shown).sum():
+            return 0.0
+        return float(np.clip((total * walks - self.taking.sum()) / shown.sum(), -FURTHER, FURTHER))
+
     def means(self, bootstrap: Bootstrap, of_class: int | None = None) -> np.ndarray:
         """Return the mean worths over rows, or over the rows of a class: (n_features, n_branches)."""
         at = slice(None) if of_class is None else bootstrap.classes == of_class
@@ -111,4 +137,5 @@ class Tally:
         spread = (given**2).sum(axis=-1)
         own = np.sqrt(np.maximum(0, 1 - np.divide(uses, spread, out=np.ones_like(uses), where=spread > 0)))
         given = given * own[..., None]
-        return taken + np.tensordot(weights - 1, given, (1, 2)) / (self.walks[at].sum() or 1)
+        drawn = taken + np.tensordot(weights - 1, given, (1, 2)) / (self.walks[at].sum() or 1)
+        return bootstrap.widened(self.means(bootstrap, of_class), drawn)

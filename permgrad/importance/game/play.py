@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -19,7 +19,7 @@ from permgrad.importance.permuting._checkpoint import Checkpoint
 
 DONORS = 8
 """Rows drawn anew for each row and walk: over their values the predictions are averaged, where nothing is seen.
-The jackknife takes most of the bias of so few off; a very sure network may keep a twentieth of the total."""
+The jackknife takes most of the bias of so few off; the rest by what the total tells of it (`Tally.missing`)."""
 MOST_ROWS = 4096
 """Rows that play, drawn at random where there are more."""
 BLOCKS, LEAST_BLOCK = 8, 16
@@ -56,6 +56,7 @@ class Game:
     rows: np.ndarray = field(init=False)
     bootstrap: Bootstrap = field(init=False)
     tally: Tally = field(init=False)
+    finished: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.target = self.view.target
@@ -79,11 +80,13 @@ class Game:
     def run(self, checkpoint: Checkpoint, budget: Budget, total: float, verbose: bool) -> None:
         """Walk until the scores' error is below ``budget.tolerance`` of the total, or time is over.
 
+        Whatever the time, a block is walked twice: scores have an error. ``finished`` says whether time was enough.
         Nor is there much to gain where the error is small beside what so few test rows leave open.
         """
         earlier = checkpoint.read()
         if earlier is not None:
             self.tally = Tally(**earlier)
+        self.finished = False
         least_rounds = self.least_rounds if budget.tolerance < COARSE else 1
         bar = tqdm(desc="walking", unit="walk", disable=not verbose, initial=int(self.tally.walks.sum()))
         try:
@@ -95,13 +98,20 @@ class Game:
                     break
                 for number in np.flatnonzero(self.tally.rounds <= turn):
                     if budget.is_spent and self.tally.rounds.any():
+                        if not (self.tally.rounds > 1).any():  # without a second round, no error would be known
+                            self._walk(int(self.tally.rounds.argmax()), 1)
                         return
                     self._walk(int(number), turn)
                     checkpoint.write(self.tally.arrays())
                     bar.update(2 * len(self.blocks[number]))
+            self.finished = True
         finally:
             bar.close()
             checkpoint.write(self.tally.arrays(), now=True)
+
+    def rounds_of_rows(self) -> np.ndarray:
+        """Return how many rounds each of the rows has had, (n_rows,)."""
+        return np.repeat(self.tally.rounds, [len(block) for block in self.blocks])
 
     def _error_of_rows(self) -> float:
         """Return the largest standard error of a feature's score that other test rows would make."""
@@ -121,10 +131,12 @@ class Game:
                 return
             batch = Batch(self, block, np.random.default_rng([self.random_state, number]))
             nothing, left = None, players
-            for losses, pull in batch.walk(list(seen_by.values()), anew=True):
-                nothing = (losses[:1], pull[:1]) if nothing is None else nothing
-                done, left = left[: len(losses) - 1], left[len(losses) - 1 :]
-                self._note(self.first, done, batch, nothing[0] - losses[1:], nothing[1] - pull[1:])
+            for seen in batch.walk(list(seen_by.values()), anew=True):
+                nothing = Losses(*(values[:1] for values in seen)) if nothing is None else nothing
+                done, left = left[: len(seen.losses) - 1], left[len(seen.losses) - 1 :]
+                self._note(
+                    self.first, done, batch, Losses(*(at - of[1:] for at, of in zip(nothing, seen, strict=True)))
+                )
             self.first.walks += self._weight_of(block)
 
     def _walk(self, number: int, turn: int) -> None:
@@ -135,11 +147,11 @@ class Game:
         worths = np.zeros((self.view.n_features, len(self.view.branches)))
         for way in (order, order[::-1]):
             batch, left = Batch(self, block, rng), way
-            for losses, pull in batch.walk([[player] for player in way]):
-                done, left = left[: len(losses) - 1], left[len(losses) - 1 :]
-                saved = losses[:-1] - losses[1:]
-                self._note(self.tally, done, batch, saved, pull[:-1] - pull[1:])
-                gained = self._weighed(block, saved).sum(axis=1) / max(self.sizes[number], TINY)
+            for seen in batch.walk([[player] for player in way]):
+                done, left = left[: len(seen.losses) - 1], left[len(seen.losses) - 1 :]
+                saved = Losses(*(values[:-1] - values[1:] for values in seen))
+                self._note(self.tally, done, batch, saved)
+                gained = self._weighed(block, saved.losses).sum(axis=1) / max(self.sizes[number], TINY)
                 worths[tuple(np.transpose(done))] += gained / 2
             self.tally.walks += self._weight_of(block)
         self.tally.add_round(number, worths)
@@ -148,14 +160,16 @@ class Game:
         """Return what some rows weigh, by bundle."""
         return self.bootstrap.sums(rows, self._weighed(rows, np.ones(len(rows))))[0]
 
-    def _note(self, tally: Tally, players: Sequence[Player], batch: Batch, saved: np.ndarray, pull: np.ndarray) -> None:
-        """Add what a block's rows gain by each of some players, (n_players, n_rows), by row and by donor."""
+    def _note(self, tally: Tally, players: Sequence[Player], batch: Batch, saved: Losses) -> None:
+        """Add what a block's rows gain by each of some players, by row and by donor."""
         steps, n, n_bundles = np.arange(len(players)), tally.giving.shape[2], self.bootstrap.n_bundles
         at = tuple(np.transpose(players))
-        of_class, saved = self.of_class[batch.rows], self._weighed(batch.rows, saved)
+        of_class, pull = self.of_class[batch.rows], saved.pull
         donors = np.repeat(of_class, DONORS) * n_bundles + self.bootstrap.bundle[batch.donors]
         pull = self._weighed(batch.rows, pull.swapaxes(1, 2)).swapaxes(1, 2).reshape(len(players), -1)
-        tally.taking[at] += _added(steps, self.bootstrap.bundle[batch.rows], saved, n_bundles)
+        for sums, values in ((tally.taking, saved.losses), (tally.bending, saved.bend)):
+            values = self._weighed(batch.rows, values)
+            sums[at] += _added(steps, self.bootstrap.bundle[batch.rows], values, n_bundles)
         tally.uses[at] += _added(steps, np.repeat(of_class, DONORS), pull**2, n)
         tally.giving[at] += _added(steps, donors, pull, n * n_bundles).reshape(-1, n, n_bundles)
 
@@ -188,6 +202,24 @@ class Game:
         return values if self.weights is None else values * self.weights[rows]
 
 
+class Losses(NamedTuple):
+    """Of a batch's rows at some times, or by how much they fall from one time to the next.
+
+    Attributes
+    ----------
+    losses : ndarray of shape (n_times, n_rows)
+        Of the mean prediction over donors, its bias taken off.
+    bend : ndarray of shape (n_times, n_rows)
+        What was added for that: the loss over all donors less that over half of them.
+    pull : ndarray of shape (n_times, n_rows, n_donors)
+        To first order, by how much the loss rises by this donor's being among them.
+    """
+
+    losses: np.ndarray
+    bend: np.ndarray
+    pull: np.ndarray
+
+
 class Batch:
     """A block's rows, each beside its donors."""
 
@@ -195,7 +227,7 @@ class Batch:
         self.game, self.rows = game, rows
         self.donors, self.weights = game.draw_donors(rows, rng)
 
-    def walk(self, steps: Sequence[Sequence[Player]], *, anew: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def walk(self, steps: Sequence[Sequence[Player]], *, anew: bool = False) -> Iterator[Losses]:
         """Yield what `loss` returns of a part of the steps, before the first and after each; see `View.walk`.
 
         Each part begins where the one before ended.
@@ -212,7 +244,7 @@ class Batch:
         if len(waiting) > 1:
             yield self.loss(np.stack(waiting))
 
-    def loss(self, said: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def loss(self, said: np.ndarray) -> Losses:
         """Return the loss of each row's mean prediction over donors, and each donor's pull on it.
 
         The loss of a mean over k donors is above that of the mean over all by a part that shrinks with k. Half as
@@ -221,12 +253,6 @@ class Batch:
         Parameters
         ----------
         said : ndarray of shape (n_times, n_pairs, k)
-
-        Returns
-        -------
-        losses : ndarray of shape (n_times, n_rows)
-        pull : ndarray of shape (n_times, n_rows, n_donors)
-            To first order, by how much the loss rises by this donor's being among them.
         """
         target, shape = self.game.target, (len(said), len(self.rows))
         rows = np.tile(self.game.rows[self.rows], len(said))
@@ -243,7 +269,8 @@ class Batch:
             )
         )
         pull = (slopes.reshape(*shape, 1, -1) * (each - mean[:, :, None])).sum(axis=3) * self.weights
-        return (2 * of_mean - (first + second) / 2).reshape(shape), pull
+        bend = (of_mean - (first + second) / 2).reshape(shape)
+        return Losses(of_mean.reshape(shape) + bend, bend, pull)
 
 
 def _added(steps: np.ndarray, at: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:

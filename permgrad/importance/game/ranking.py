@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,8 +17,8 @@ from permgrad.importance.game._by_cells import work_by_cells
 from permgrad.importance.game._tally import Tally
 from permgrad.importance.game._views import ModelView, NetworkView, View, pairs_of
 from permgrad.importance.game._windowed import work_of_steps
+from permgrad.importance.game.finishing import unfinished_sentence
 from permgrad.importance.game.play import DONORS, LEAST_ROUNDS, MOST_ROWS, Game
-from permgrad.importance.grouping._columns import resolve_groups
 from permgrad.importance.network._inputs import Inputs
 from permgrad.importance.network._target import Target
 from permgrad.importance.network.branches import Branch, largest_tensor
@@ -25,7 +26,7 @@ from permgrad.importance.network.fusion_point import fusion_point
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.permuting._checkpoint import Checkpoint, fingerprint
 from permgrad.importance.permuting.opaque import identity
-from permgrad.importance.permuting.permutation import count_columns, positions_in
+from permgrad.importance.permuting.permutation import positions_in
 from permgrad.importance.ranking import FeatureRanking
 
 QUICK = 2e10
@@ -34,7 +35,9 @@ asked for: a few minutes on two cores."""
 LEAST_TOTAL = 0.05
 """Of the loss of the mean prediction: a network that saves less is not measured to a share of what it saves."""
 CREDIBLE = 0.1
-"""Up to which share the values may miss the total and still be brought to it."""
+"""Up to which share the values may miss the total, donors' bias taken off, and still be brought to it."""
+FORMAT = 2
+"""Of what a checkpoint keeps of walks."""
 
 
 def numbers_walked(data: Inputs, positions: Mapping[Branch, Sequence[np.ndarray]]) -> float:
@@ -56,25 +59,31 @@ def play(
     target: Target,
     *,
     layout: FeatureLayout | None,
-    features: Sequence[str] | None,
-    groups: Mapping[str, Sequence[int]] | None,
+    columns_of: Mapping[str, np.ndarray],
     random_state: int,
     budget: Budget,
     verbose: bool,
 ) -> FeatureRanking:
-    """Rank features by their Shapley values in the game of (feature, branch).
+    """Rank features, each of some columns, by their Shapley values in the game of (feature, branch).
 
     Returns
     -------
     FeatureRanking
         ``method="shapley"``. ``scores``: the sum of a feature's values over branches, in the loss's unit; they add up
         to ``settings["total"]``, the loss of the model's mean prediction less that of its predictions, on the rows
-        that played. ``class_scores``: the same over the rows of a class. ``components``: "first_in", what a feature
+        that walked (``n_rows`` of ``rows_to_walk``: all, unless ``finished`` is false because time was over).
+        ``class_scores``: the same over the rows of a class. ``components``: "first_in", what a feature
         saves on its own; and where there are several branches, each branch's values under the branch's name.
         ``branch_weights``: the sum of a branch's values as a share of the total; negative where the network would do
         better without it. Intervals are over rows, orders and donors. ``settings`` also has ``branch_intervals``,
-        ``error`` (95 %, a share of the total: what more walks would take away), ``completeness`` (what the values
-        added up to, as a share of the total, before they were brought to it), ``rounds`` and ``n_rows``.
+        ``error`` (95 %, a share of the total: what more walks would take away), ``sum`` (of the scores),
+        ``completeness`` (what the values added up to, as a share of the total, before the bias of few donors was taken
+        off by it, see `Tally.missing`) and ``rounds`` (which all of the rows have had).
+
+    Warns
+    -----
+    UserWarning
+        If time was over before the walks were finished.
 
     References
     ----------
@@ -82,7 +91,6 @@ def play(
     2020): SAGE, by marginal replacement. Mitchell, Cooper, Frank & Holmes, JMLR 23 (2022): antithetic orders.
     """
     branches = list(data.cut.branches)
-    columns_of = resolve_groups(count_columns(data, branches, layout), features, groups)
     positions = {b: [positions_in(data, b, columns, layout) for columns in columns_of.values()] for b in branches}
     view = NetworkView(data, target, positions, n_steps=len(target.y) * DONORS)
     work: dict[str, Any] = {}
@@ -118,13 +126,16 @@ def _played(
 ) -> FeatureRanking:
     """Play, and rank; `outputs` are the model's of all rows."""
     game = Game(view, random_state)
-    least, total = _saved(game.target, game.rows, outputs[game.rows])
-    work = {"features": list(features), "random_state": random_state, "game": True, **work}
-    game.run(
-        Checkpoint(budget.checkpoint, work), budget, max(abs(total), LEAST_TOTAL * least, np.finfo(float).tiny), verbose
-    )
+    least, saved = _saved(game.target, game.rows, outputs[game.rows])
+    whole = [game.target.mean(values, game.rows) for values in (least, saved)]
+    work = {"features": list(features), "random_state": random_state, "game": FORMAT, **work}
+    measured_to = max(abs(whole[1]), LEAST_TOTAL * whole[0], np.finfo(float).tiny)
+    game.run(Checkpoint(budget.checkpoint, work), budget, measured_to, verbose)
     game.first_in(budget)
-    return _ranking(game, features, total)
+    ranking = _ranking(game, features, saved)
+    if not game.finished:
+        warnings.warn(unfinished_sentence(ranking.settings) or "", stacklevel=7)
+    return ranking
 
 
 def model_outputs(data: Inputs) -> np.ndarray:
@@ -138,20 +149,32 @@ def model_outputs(data: Inputs) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def _saved(target: Target, rows: np.ndarray, outputs: np.ndarray) -> tuple[float, float]:
-    """Return the mean loss of the model's mean prediction over these rows, and by how much its predictions' is less."""
+def _saved(target: Target, rows: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's loss of the model's mean prediction over these rows, and by how much its prediction's is less.
+
+    Both have the shape (n_rows,).
+    """
     weights = None if target.weights is None else target.weights[rows]
     mean = np.average(target.task.probabilities(outputs.reshape(len(rows), -1)), axis=0, weights=weights)
-    least = target.mean(target.task.prior_losses(target.y[rows], mean), rows)
-    return least, least - target.mean(target.losses(rows, outputs), rows)
+    least = target.task.prior_losses(target.y[rows], mean)
+    return least, least - target.losses(rows, outputs)
 
 
-def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRanking:
-    """Make scores, intervals and branch weights of the walks."""
+def _ranking(game: Game, features: tuple[str, ...], saved: np.ndarray) -> FeatureRanking:
+    """Make scores, intervals and branch weights of the walks; `saved` is what each row saves over the mean prediction.
+
+    The total is that of the rows that walked, each as often as it did.
+    """
+    rounds = game.rounds_of_rows()
+    total = float(np.average(saved, weights=rounds if game.weights is None else rounds * game.weights))
+    plain = game.tally.means(game.bootstrap)
+    completeness = plain.sum() / total if total else 1.0
+    further = game.tally.missing(total)
+    game.tally, game.first = game.tally.unbent(further), game.first.unbent(further)
     values, replicates = game.tally.means(game.bootstrap), game.tally.replicates(game.bootstrap)
     error, n = game.tally.error(game.sizes), len(features)
-    completeness = values.sum() / total if total else 1.0
-    factor = 1 / completeness if abs(completeness - 1) <= CREDIBLE else 1.0
+    left = values.sum() / total if total else 1.0
+    factor = 1 / left if abs(left - 1) <= CREDIBLE else 1.0
     rng = np.random.default_rng([game.random_state, n, len(game.sizes)])
     noise = rng.standard_normal((len(replicates), error.size)) * np.where(np.isfinite(error), error, 0)
     names = game.view.branches
@@ -173,10 +196,13 @@ def _ranking(game: Game, features: tuple[str, ...], total: float) -> FeatureRank
             "total": total,
             "branch_intervals": dict(zip(names, ends.T.tolist(), strict=True)),
             "error": float(1.96 * error[:n].max() / abs(total)) if total and np.isfinite(error).all() else None,
+            "sum": float(ranking.scores.sum()),
             "completeness": float(completeness),
+            "finished": game.finished,
             "rounds": int(game.tally.rounds.min()),
             "donors": DONORS,
-            "n_rows": len(game.rows),
+            "n_rows": int((rounds > 0).sum()),
+            "rows_to_walk": len(game.rows),
         },
     )
 

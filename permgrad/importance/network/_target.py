@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,12 +13,16 @@ import pandas as pd
 
 from permgrad.backend import keras
 from permgrad.data.rows import RowFacts, check_sample_weight
-from permgrad.errors import PermGradError
+from permgrad.errors import PermGradError, listing
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.network._inputs import Inputs
 from permgrad.metrics.losses import EPSILON, log_loss
 from permgrad.metrics.outputs import task_of
 from permgrad.metrics.task import Task
+
+LEAST_ROWS = 5
+FEW_GROUPS = 10
+"""Of rows, below which intervals are so wide that it is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,21 +56,27 @@ class Target:
         task: str | None = None,
         sample_weight: Any = None,
         row_groups: Any = None,
+        unit: int | None = None,
     ) -> Target:
         """Decide what the model's output means, see `permgrad.metrics.task.understand`."""
         given = np.atleast_1d(y)
         if len(given) != len(inputs):
             raise PermGradError(f"X and y must have the same number of rows, got {len(inputs)} and {len(given)}")
         known, values, names = task_of(inputs.cut.model, given, classes=classes, task=task)
-        return cls(values, known, names).counting(sample_weight, row_groups)  # type: ignore[arg-type]
+        return cls(values, known, names).counting(sample_weight, row_groups, unit)  # type: ignore[arg-type]
 
-    def counting(self, sample_weight: Any, row_groups: Any) -> Target:
-        """Return the same with weights and groups of the rows, checked.
+    def counting(self, sample_weight: Any, row_groups: Any, unit: int | None = None) -> Target:
+        """Return the same with weights and groups of the rows, checked, and several outputs as `Task.weighing` says.
 
         Raises
         ------
         PermGradError
             If they are not one for each row, weights are negative or all zero, or there is but one group.
+
+        Warns
+        -----
+        UserWarning
+            If there are fewer than ten groups.
         """
         weights, groups = None, None
         if sample_weight is not None:
@@ -75,9 +86,35 @@ class Target:
             if getattr(row_groups, "name", None) is None:  # an error names the argument
                 row_groups = pd.Series(np.asarray(row_groups), name="row_groups")
             groups = RowFacts.of(len(self.y), groups=row_groups).codes()
-            if groups is not None and groups.max() < 1:
-                raise PermGradError("intervals resample groups of rows and need at least two groups, got one")
-        return replace(self, weights=weights, groups=groups)
+            if groups is not None:
+                _check_number(groups if weights is None else groups[weights > 0])
+        return replace(self, weights=weights, groups=groups, task=self.task.weighing(self.y, weights, unit))
+
+    def check_tellable(self) -> None:
+        """Raise where no ranking can be told of such rows: too few, or all of one class or value.
+
+        Raises
+        ------
+        PermGradError
+        """
+        counted = slice(None) if self.weights is None else self.weights > 0
+        y = self.y[counted]
+        if len(y) < LEAST_ROWS:
+            raise PermGradError(
+                f"a ranking needs at least {LEAST_ROWS} rows that the model was not fitted on, got {len(y)}; give more"
+            )
+        counts = self.task.output_weights
+        constant = np.flatnonzero(
+            (np.ptp(y.reshape(len(y), -1), axis=0) == 0) & (True if counts is None else np.array(counts) > 0)
+        )
+        if len(constant) and self.classes:
+            raise PermGradError(
+                f"y holds a single class, {listing([self.classes[int(y[0])]])}: no column can tell it from others; give"
+                " rows of at least two classes"
+            )
+        if len(constant):
+            which = f" of output {listing(constant)}" if y.ndim > 1 and y.shape[1] > 1 else ""
+            raise PermGradError(f"all rows have the same target value{which}; give rows whose target varies")
 
     def marks(self) -> dict[str, str]:
         """Return what tells these weights and groups from others, for a checkpoint; nothing where there are none."""
@@ -127,7 +164,7 @@ class Target:
             return -1 / np.clip(said, EPSILON, 1)
         y = np.asarray(self.y[rows], float).reshape(said.shape)
         if self.task.link == "identity":
-            return 2 * (said - y) / said.shape[1]
+            return 2 * (said - y) * np.asarray(self.task.output_weights or 1 / said.shape[1])
         if self.task.link == "softmax":
             return -y / np.clip(said, EPSILON, 1)
         return (said - y) / np.clip(said * (1 - said), EPSILON, 1) / said.shape[1]
@@ -158,6 +195,19 @@ class Target:
         of_class = np.bincount(self.y, self.weights, minlength=len(self.classes)) if self.classes else np.array([])
         counts = np.concatenate([[len(self.y)], of_class])
         return np.where(counts > 0, counts, 1)
+
+
+def _check_number(groups: np.ndarray) -> None:
+    """Raise for a single group of rows, and warn of few."""
+    n = len(np.unique(groups))
+    if n < 2:
+        raise PermGradError("intervals resample groups of rows (row_groups) and need at least two groups, got one")
+    if n < FEW_GROUPS:
+        warnings.warn(
+            f"intervals and p-values rest on {n} groups of rows, however many rows these have: they are wide, and with"
+            " two or three groups hardly tell anything; give rows of ten groups or more",
+            stacklevel=5,
+        )
 
 
 def select(predictions: Any, truth: Any, task: Task) -> Any:

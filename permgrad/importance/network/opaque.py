@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from permgrad.data.table import Table
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.grouping._columns import column_names
 from permgrad.importance.network._target import Target
+from permgrad.importance.network.numeric import NumericColumns
 from permgrad.metrics.asking import Asked, check_instance
-from permgrad.metrics.outputs import one_output, output_of
+from permgrad.metrics.outputs import head_and_unit, one_output, output_of
 from permgrad.metrics.task import Output, understand
 
 ROWS_PER_CALL = 4096
@@ -92,19 +94,21 @@ class Opaque:
                 f"X and y must have the same number of rows, got {len(rows)} and {len(np.atleast_1d(y))}"
             )
         if isinstance(model, keras.Model):
-            network = one_output(model, output)
+            head, unit = head_and_unit(model, output)
+            network = one_output(model, head)
             respond: Callable[[Any], Any] = NetworkOfTable(network, rows)
             outputs = predictions_of(respond(rows), len(rows))
             known, values, names = understand(output_of(network, outputs.shape[1]), np.asarray(y), classes, task)
         else:
             respond, of_classes = response_of(model, task)
+            unit = _unit(output, y)
             outputs = predictions_of(respond(rows), len(rows))
             labels = _labels(model, classes) if of_classes else None
             values = np.asarray(y) if labels is None else _class_numbers(y, labels)
             known, values, names = understand(_said(outputs.shape[1], of_classes), values, labels or classes, task)
         target = Target(values, known, names)  # type: ignore[arg-type]
-        target = target.counting(*weights_and_groups(X, sample_weight, row_groups))
-        return cls(rows, target, known.losses(target.y, outputs), column_names(rows), outputs, respond)
+        target = target.counting(*weights_and_groups(X, sample_weight, row_groups), unit)
+        return cls(rows, target, target.task.losses(target.y, outputs), column_names(rows), outputs, respond)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -127,15 +131,10 @@ class Opaque:
         values = self.rows.iloc[:, column] if isinstance(self.rows, pd.DataFrame) else self.rows[:, column]
         return pd.factorize(pd.Series(values), use_na_sentinel=False)[0]
 
-    def numbers(self) -> np.ndarray:
-        """Return the rows as float32.
-
-        Raises
-        ------
-        PermGradError
-            If some columns are no numbers, or hold missing ones.
-        """
-        return _as_numbers(self.rows)
+    @cached_property
+    def numeric(self) -> NumericColumns:
+        """The rows as numbers, from which ties among columns can be learned."""
+        return NumericColumns.of(self.rows)
 
 
 def table_of_rows(X: Any) -> Any:
@@ -184,6 +183,16 @@ def _said(width: int, of_classes: bool) -> Output:
     if not of_classes:
         return Output(width, loss="values")
     return Output(width, "sigmoid", "binary") if width == 1 else Output(width, "softmax", "categorical")
+
+
+def _unit(output: int | str | None, y: Any) -> int | None:
+    """Return the position of an output that is named as a column of `y`, or by position."""
+    names = [str(name) for name in y.columns] if isinstance(y, pd.DataFrame) else []
+    if isinstance(output, str):
+        if output not in names:
+            raise PermGradError(f"there is no output {output!r}; pass output= a position, or the name of a column of y")
+        return names.index(output)
+    return output
 
 
 def _labels(model: Any, classes: Sequence[Any] | None) -> list[Any] | None:

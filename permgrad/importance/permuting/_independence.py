@@ -304,6 +304,10 @@ def independence_of(
     classes = bool(target.classes)
     if classes and truth.shape[1] == 2:  # the one is 1 less the other
         said, anchored, truth = said[:, -1:], anchored[:, :, -1:], truth[:, -1:]
+    if target.task.output_weights is not None:  # products count as losses do
+        counted = target.task.counted(truth.shape[1])
+        scales = np.sqrt(target.task.output_weights)[counted]
+        said, anchored, truth = (values[..., counted] * scales for values in (said, anchored, truth))
     random_state = int(np.random.default_rng(seed).integers(2**31))
     counting = {"weights": target.weights, "groups": target.groups}
     return independence_p_value(

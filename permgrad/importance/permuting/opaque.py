@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from permgrad.errors import PermGradError
 from permgrad.importance.bootstrap import Bootstrap
 from permgrad.importance.budget import Budget, check_random_state, check_repeats
 from permgrad.importance.donors import shuffled, shuffled_within
@@ -26,13 +26,11 @@ from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.importance.permuting.permutation import alike_rows, badly_told, ranking_of
 from permgrad.importance.ranking import FeatureRanking
 
-Groups = Mapping[str, Sequence[int | str]]
-
 
 def permute_opaque(
     opaque: Opaque,
     *,
-    groups: Groups | None = None,
+    columns_of: Mapping[str, np.ndarray] | None = None,
     conditional: bool = False,
     n_repeats: int = 5,
     random_state: int = 0,
@@ -48,9 +46,11 @@ def permute_opaque(
     Parameters
     ----------
     opaque : Opaque
-    groups : mapping of str to column positions or names, optional
+    columns_of : mapping of str to positions, optional
+        Feature → its columns; by default each is one.
     conditional, n_repeats, random_state, budget, verbose
-        As of `permutation_importance`. Conditional permutation needs columns of numbers.
+        As of `permutation_importance`. Conditional permutation learns ties among columns from `Opaque.numeric`; the
+        model is asked with the rows as they are.
 
     Returns
     -------
@@ -59,13 +59,15 @@ def permute_opaque(
     """
     check_repeats(n_repeats)
     check_random_state(random_state)
-    columns_of = columns_by_feature(opaque, groups)
+    columns_of = columns_by_feature(opaque) if columns_of is None else columns_of
     settings: dict[str, Any] = {"conditional": conditional, "n_repeats": n_repeats, "random_state": random_state}
     work = {"features": list(columns_of), **settings}
     if budget.checkpoint is not None:
         work |= identity(opaque, columns_of)
     checkpoint = Checkpoint(budget.checkpoint, work)
-    alike = alike_rows(opaque.numbers(), opaque.n_columns, random_state) if conditional else None
+    alike = alike_rows(opaque.numeric.values, opaque.n_columns, random_state) if conditional else None
+    for note in opaque.numeric.notes if conditional else ():
+        warnings.warn(note, stacklevel=4)
     measurement = OpaqueMeasurement(opaque, list(columns_of.values()), n_repeats, random_state, alike)
     measurement.run(checkpoint, budget, verbose)
     if alike is not None:
@@ -73,9 +75,9 @@ def permute_opaque(
     return ranking_of(measurement, tuple(columns_of), "conditional" if conditional else "permutation", settings)
 
 
-def columns_by_feature(opaque: Opaque, groups: Groups | None) -> dict[str, np.ndarray]:
-    """Return the columns of each feature: of each group, and of each column that is in none."""
-    return resolve_groups(opaque.n_columns, opaque.features, _positions(groups, opaque))
+def columns_by_feature(opaque: Opaque) -> dict[str, np.ndarray]:
+    """Return the position of each column, by its name."""
+    return resolve_groups(opaque.n_columns, opaque.features, None)
 
 
 def identity(opaque: Opaque, columns_of: Mapping[str, np.ndarray]) -> dict[str, object]:
@@ -149,11 +151,19 @@ class OpaqueMeasurement:
             for feature in chunk:
                 self._test_independence(feature, self.alike)
 
+    def _numeric(self, feature: int) -> np.ndarray:
+        """Return the positions of a feature's columns among those that rows alike are found by."""
+        return self.opaque.numeric.of_columns(self.columns[feature])
+
     def _test_independence(self, feature: int, alike: AlikeRows) -> None:
         """Replace a feature's p-value by that of the test that it tells nothing beyond the other columns."""
         seed = [self.random_state, feature, self.n_repeats]
         taking = functools.partial(self._outputs_taking, feature)
-        tested = independence_of(alike, self.columns[feature], self.opaque.outputs, taking, self.target, seed)
+        own = self._numeric(feature)
+        if not len(own):  # a constant, or another value in nearly each row
+            self.increases.p_values[feature] = 1.0
+            return
+        tested = independence_of(alike, own, self.opaque.outputs, taking, self.target, seed)
         if tested is not None:
             self.increases.p_values[feature], self.increases.untold[feature] = tested
 
@@ -178,7 +188,10 @@ class OpaqueMeasurement:
         rng = np.random.default_rng([self.random_state, feature, repeat])
         if self.alike is None:
             return shuffled(len(self.opaque), rng, self.target.weights)
-        return shuffled_within(self.alike.bins(self.columns[feature]), rng, self.target.weights)
+        own = self._numeric(feature)
+        if not len(own):
+            return np.arange(len(self.opaque))
+        return shuffled_within(self.alike.bins(own), rng, self.target.weights)
 
     def _losses(self, features: np.ndarray, rows: np.ndarray, taken: np.ndarray) -> np.ndarray:
         """Return the losses of pairs, each with its feature's columns from another row."""
@@ -188,17 +201,6 @@ class OpaqueMeasurement:
             for column in self.columns[feature]:
                 source.setdefault(int(column), rows.copy())[own] = taken[own]
         return self.opaque.losses(rows, _stacking.stacked(self.opaque.rows, rows, source))
-
-
-def _positions(groups: Groups | None, opaque: Opaque) -> dict[str, list[int]] | None:
-    """Return groups by their columns' positions."""
-    if groups is None:
-        return None
-    at = {name: i for i, name in enumerate(opaque.features or ())}
-    absent = {str(part) for parts in groups.values() for part in parts if isinstance(part, str) and part not in at}
-    if absent:
-        raise PermGradError(f"groups must name columns of X by name or position, there is no {sorted(absent)[0]!r}")
-    return {name: [at.get(part, part) for part in parts] for name, parts in groups.items()}  # type: ignore[arg-type]
 
 
 def _fingerprint(opaque: Opaque) -> dict[str, str]:

@@ -24,6 +24,7 @@ from permgrad.importance.permuting._independence import UNTOLD
 from permgrad.importance.permuting._measurement import Measurement
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR, AlikeRows
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.metrics.outputs import head_and_unit
 
 Via = Literal["tabular", "image", "both"]
 KINDS: dict[str, list[str]] = {"tabular": ["tabular"], "image": ["image"], "both": ["tabular", "image"]}
@@ -40,7 +41,7 @@ def permutation_importance(
     via: Via = "tabular",
     layout: FeatureLayout | None = None,
     features: Sequence[str] | None = None,
-    groups: Mapping[str, Sequence[int]] | None = None,
+    groups: Mapping[str, Any] | None = None,
     classes: Sequence[Any] | None = None,
     task: Literal["classification", "regression"] | None = None,
     output: int | str | None = None,
@@ -80,7 +81,7 @@ def permutation_importance(
         permuted together.
     features : sequence of str, optional
         Names of the columns; by default a DataFrame's own, or the layout's.
-    groups : mapping of str to column positions, optional
+    groups : mapping of str to columns, optional
         Features with several columns (such as a one-hot encoded category): permuted together, by one row order.
     classes : sequence, optional
         Class names; if given, `y` holds class numbers.
@@ -88,7 +89,8 @@ def permutation_importance(
         What the output means. By default it is inferred from the last layer and the compiled loss, see
         `permgrad.metrics.task.understand`; if that is ambiguous, an error is raised.
     output : int or str, optional
-        Which output to use, by position or name, if the model has several.
+        Which output to use, by position or name, if the model has several; of a single output of several values, the
+        position of one.
     sample_weight : array of shape (n_rows,), optional
         How many rows each row stands for: in all means, and in how often its value is given to other rows. Only ratios
         matter.
@@ -119,11 +121,12 @@ def permutation_importance(
     FeatureRanking
         ``scores``: mean loss over all rows, permuted minus unpermuted, averaged over repeats; ``std`` over repeats.
         ``class_scores``: the same over the rows of each class (0 for a class without rows). The loss is cross-entropy,
-        of logits or of probabilities (clipped to 1e-7), or squared error in the target's unit squared; for several
-        outputs without classes, their mean. ``low``, ``high`` and the intervals of ranks: a bootstrap of the rows' mean
-        differences over repeats, so over rows and repeats; each row counts both as one that takes a value and as one
-        that gives. ``p_values``: see below. ``method``: "permutation", "image_permutation" or "end_to_end", depending
-        on `via`; or "conditional".
+        of logits or of probabilities (clipped to 1e-7), or squared error in the target's unit squared. Of several
+        values it is the mean of their squared errors, each in units of the value's variance in `y` (1 is as good as
+        always predicting the mean); of several shares, the mean of their cross-entropies. ``low``, ``high`` and the
+        intervals of ranks: a bootstrap of the rows' mean differences over repeats, so over rows and repeats; each row
+        counts both as one that takes a value and as one that gives. ``p_values``: see below. ``method``:
+        "permutation", "image_permutation" or "end_to_end", depending on `via`; or "conditional".
 
     Raises
     ------
@@ -161,8 +164,10 @@ def permutation_importance(
     """
     sample_weight, row_groups = weights_and_groups(inputs, sample_weight, row_groups)
     budget = budget.begin()
-    data = Inputs.of(model, inputs, budget.max_memory, output=output)
-    target = Target.of(y, data, classes, task, sample_weight, row_groups)
+    head, unit = head_and_unit(model, output)
+    data = Inputs.of(model, inputs, budget.max_memory, output=head)
+    target = Target.of(y, data, classes, task, sample_weight, row_groups, unit)
+    target.check_tellable()
     if features is None:
         source = inputs[permuted_branches(data, via)[0].input_index] if isinstance(inputs, (list, tuple)) else inputs
         features = column_names(source) or (None if layout is None else layout.features)
@@ -171,8 +176,7 @@ def permutation_importance(
         target,
         via=via,
         layout=layout,
-        features=features,
-        groups=groups,
+        columns_of=resolve_groups(count_columns(data, permuted_branches(data, via), layout), features, groups),
         conditional=conditional,
         n_repeats=n_repeats,
         random_state=random_state,
@@ -188,8 +192,7 @@ def permute_features(
     *,
     via: str,
     layout: FeatureLayout | None,
-    features: Sequence[str] | None,
-    groups: Mapping[str, Sequence[int]] | None,
+    columns_of: Mapping[str, np.ndarray],
     conditional: bool = False,
     n_repeats: int,
     random_state: int,
@@ -197,12 +200,11 @@ def permute_features(
     verbose: bool,
     n_jobs: int | None = None,
 ) -> FeatureRanking:
-    """Do what `permutation_importance` does, with inputs and target that other explainers share."""
+    """Do what `permutation_importance` does of features, each of some columns, with what other explainers share."""
     check_repeats(n_repeats)
     check_random_state(random_state)
     branches = permuted_branches(data, via)
     n_columns = count_columns(data, branches, layout)
-    columns_of = resolve_groups(n_columns, features, groups)
     positions = {
         branch: [positions_in(data, branch, columns, layout) for columns in columns_of.values()] for branch in branches
     }

@@ -77,4 +77,4 @@ def accumulated(answers: Answers, grid: Grid, said: list[np.ndarray], bootstrap:
         means = np.where(np.isnan(means), means[0], means)  # none of its rows were drawn: as in the rows as they are
         effects[:, 1:, k] = np.cumsum(means, axis=1)
     effects -= np.einsum("rg,rgk->rk", share, effects)[:, None] / share.sum(axis=1)[:, None, None]
-    return Curve(effects[0], *ends_of(effects), share[0] / weights.sum())
+    return Curve(effects[0], *ends_of(effects, bootstrap), share[0] / weights.sum())

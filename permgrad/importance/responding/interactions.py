@@ -199,8 +199,8 @@ def _pairs(answers: Answers, names: Sequence[str], at: Sequence[int], random_sta
         h2 = np.divide(beyond, whole, out=np.zeros_like(beyond), where=whole > least)
         row: dict[str, Any] = {"first": names[j], "second": names[k]}
         for name, values in {"strength": np.sqrt(beyond), "h2": h2}.items():
-            low, high = ends_of(values)
-            row |= {name: values[0], f"{name}_low": float(low), f"{name}_high": float(high)}
+            low, high = ends_of(values, bootstrap)
+            row |= {name: values[0], f"{name}_low": max(0.0, float(low)), f"{name}_high": float(high)}
         rows.append(row)
     return pd.DataFrame(rows).sort_values("strength", ascending=False, kind="stable", ignore_index=True)
 

@@ -35,7 +35,7 @@ def partial(answers: Answers, grid: Grid, said: np.ndarray, bootstrap: Bootstrap
     """
     weights = np.ones(len(answers)) if answers.weights is None else answers.weights
     means = replicated_means(said.reshape(len(grid), len(answers), -1), weights, bootstrap)
-    return Curve(means[0], *ends_of(means), shares_of(grid, weights, bootstrap).sum(axis=1) / weights.sum())
+    return Curve(means[0], *ends_of(means, bootstrap), shares_of(grid, weights, bootstrap).sum(axis=1) / weights.sum())
 
 
 def replicated_means(said: np.ndarray, weights: np.ndarray, bootstrap: Bootstrap) -> np.ndarray:
@@ -86,4 +86,4 @@ def pair(answers: Answers, grids: tuple[Grid, Grid], said: tuple[np.ndarray, ...
     )
     own = replicated_means(answers.own[None], weights, bootstrap)
     effects = both.reshape(len(both), sizes[1], sizes[2], -1) - first[:, :, None] - second[:, None] + own[:, :, None]
-    return Curve(effects[0], *ends_of(effects), joint_shares(grids, weights))
+    return Curve(effects[0], *ends_of(effects, bootstrap), joint_shares(grids, weights))

@@ -25,9 +25,9 @@ def bootstrap_of(answers: Answers, random_state: int) -> Bootstrap:
     return Bootstrap.of(len(answers), random_state, groups=answers.groups, weights=answers.weights)
 
 
-def ends_of(effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def ends_of(effects: np.ndarray, bootstrap: Bootstrap) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of 95 % intervals, of the first effect of an array and the others, its replicates."""
-    low, high = percentiles(effects[1:])
+    low, high = percentiles(bootstrap.widened(effects[0], effects[1:]))
     return np.minimum(low, effects[0]), np.maximum(high, effects[0])
 
 

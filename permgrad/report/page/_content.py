@@ -11,6 +11,7 @@ import numpy as np
 from permgrad.data.probes import probes_among
 from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
+from permgrad.importance.game.finishing import adds_up
 from permgrad.importance.permuting.conditional import ROWS_PER_PREDICTOR
 from permgrad.importance.probes import probe_sentence
 from permgrad.importance.ranking import FeatureRanking
@@ -183,16 +184,17 @@ def _definition(ranking: FeatureRanking) -> str:
 
 def _worth(ranking: FeatureRanking) -> str:
     """Say what a Shapley value of the loss is, and what the branches are worth."""
-    total, error = ranking.settings.get("total"), ranking.settings.get("error")
+    total, error, found = (ranking.settings.get(name) for name in ("total", "error", "sum"))
     ends = ranking.settings.get("branch_intervals", {})
     shares = " and ".join(
         f"the {branch} branch {percent(weight)}"
         + (f" ({percent(ends[branch][0])} to {percent(ends[branch][1])})" if branch in ends else "")
         for branch, weight in ranking.trusted_weights.items()
     )
-    added = (
-        f" All scores add up to {number(total)}: the loss that the network saves, compared with its mean prediction."
-    )
+    saved = "the loss that the network saves, compared with its mean prediction."
+    added = f" All scores add up to {number(total)}: {saved}"
+    if not adds_up(ranking.settings):
+        added = f" All scores add up to {number(found)}, not to {number(total)}, {saved}"
     return (
         "A column’s score is the loss that the network saves by seeing the column, averaged over all orders in which"
         " columns can be revealed to either branch; hidden columns take values from other rows (a Shapley value)."

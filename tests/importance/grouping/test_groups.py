@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,11 +62,12 @@ def test_parts_clustered_alone_are_those_of_one_tree(rng, monkeypatch, floats_pe
         expected = fcluster(tree, 1 - level, "distance")
         groups = {frozenset(f"x{i}" for i in np.flatnonzero(expected == c)) for c in expected}
         assert {frozenset(group) for group in clusters.values()} == groups
-    columns = {"pair": [3, 40], "other": [7], "third": [8, 9, 10], "twice": [7, 12]}
+    X[:, 12] = X[:, 7]
+    columns = {"pair": [3, 40], "other": [7], "third": [8, 9, 10], "twice": [11, 12]}
     rho = np.abs(spearmanr(X).statistic)
     joined = pg.correlated_groups(X, 0.999, columns=columns)[0]
     assert ["other", "twice"] in joined.values()
-    assert len(joined) == 3
+    assert len(joined) == 70 - 8 + 3
     assert rho[3, 8] < 0.999
 
 
@@ -175,6 +177,7 @@ def test_levels_hang_below_each_other():
         ({"g": ["u"], "h": ["u", "v"]}, "not share columns: 'u'"),
         ({"g": ["same"]}, "at least one column that varies, not so: 'g'"),
         ({"noise": ["u", "v"]}, "not be named like columns outside them: 'noise'"),
+        ({"g": "uv"}, "map names to lists of columns"),
         ("alike", "or be 'correlated', got 'alike'"),
     ],
 )
@@ -187,7 +190,7 @@ def test_groups_that_make_no_sense(groups, message, fitted):
 def test_groups_can_be_stopped_and_resumed(fitted, tmp_path):
     model, X, y = fitted
     options, file = {"groups": "correlated", "n_repeats": 2, "formula": "fused"}, tmp_path / "kept.npz"
-    stopped = model.rank_features(X, y, **options, budget=pg.Budget(timeout=0, checkpoint=file))
+    stopped = model.rank_features(X, y, **options, budget=pg.Budget(timeout=1e-9, checkpoint=file))
     assert stopped.pending
     resumed = model.rank_features(X, y, **options, budget=pg.Budget(checkpoint=file))
     assert not resumed.pending
@@ -199,3 +202,78 @@ def test_a_group_is_not_called_like_a_column_that_never_varies(fitted):
     model, X, y = fitted
     with pytest.raises(pg.PermGradError, match="not be named like columns outside them: .same"):
         model.rank_features(X, y, groups={"same": ["u", "noise"]})
+
+
+def test_rows_that_tell_nothing(fitted):
+    model, X, y = fitted
+    with pytest.raises(pg.PermGradError, match="all rows have the same target value"):
+        model.rank_features(X, 0 * y)
+    with pytest.raises(pg.PermGradError, match="at least 5 rows"):
+        model.rank_features(X[:3], y[:3])
+
+
+class Linear:
+    """Anything with ``predict``: the first two columns' sum and half of the third."""
+
+    def predict(self, X):
+        return np.asarray(X, float) @ [1.0, 1.0, 0.5, 0.0]
+
+
+def linear_network():
+    row = keras.Input((4,))
+    model = keras.Model(row, keras.layers.Dense(1)(row))
+    model.layers[-1].set_weights([np.array([[1.0], [1.0], [0.5], [0.0]], np.float32), np.zeros(1, np.float32)])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.fixture(scope="module")
+def sizes():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(120, 4)).astype(np.float32), columns=["length", "width", "age", "noise"])
+    X["width"] = (X["length"] + 0.3 * X["width"]).astype(np.float32)
+    return X, (X["length"] + X["width"] + 0.5 * X["age"]).to_numpy()
+
+
+MODELS = {"opaque": Linear, "network": linear_network}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("size", [["length", "width"], [0, "width"]])
+def test_a_column_in_no_group_is_ranked_by_itself(model, size, sizes):
+    """Of any model, by names or positions: nothing is dropped, and scores add up to the total."""
+    X, y = sizes
+    ranking = pg.rank_features(MODELS[model](), X, y, groups={"size": size}, n_repeats=2)
+    assert ranking.features == ("size", "age", "noise")
+    assert ranking.scores.sum() == pytest.approx(ranking.settings["total"], rel=1e-6)
+    assert ranking.scores[0] > 0.8 * ranking.settings["total"]
+    assert ranking.drill_down("size").features == ("length", "width")
+    assert (ranking.drill_down("size").scores > 0).all()
+    assert list(ranking.children) == ["size"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_correlated_groups_of_any_model(model, sizes):
+    X, y = sizes
+    ranking = pg.rank_features(MODELS[model](), X, y, groups="correlated", n_repeats=2)
+    assert ranking.features == ("length + width", "age", "noise")
+    assert set(ranking.drill_down("length + width").features) == {"length", "width"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"a": ["length", "width"], "b": ["width", "age"]}, "must not share columns: 'width'"),
+        ({"a": ["length", "height"]}, "must name columns of the table, not so: 'height'"),
+        ({"a": [0, 7]}, "must name columns of the table, not so: 7"),
+        ({"age": ["length", "width"]}, "must not be named like columns outside them: 'age'"),
+        ([["length", "width"]], "must map names to lists of columns"),
+        ("correlates", "or be 'correlated', got 'correlates'"),
+        ({}, "must name at least one feature"),
+        ({"a": []}, "at least one column"),
+    ],
+)
+def test_groups_that_no_model_can_have(model, groups, message, sizes):
+    with pytest.raises(pg.PermGradError, match=message):
+        pg.rank_features(MODELS[model](), *sizes, groups=groups)

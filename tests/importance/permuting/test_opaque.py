@@ -207,7 +207,7 @@ def test_time_limit_and_checkpoint(mixed, tmp_path):
     model, X, y = mixed
     whole = pg.rank_features(model, X, y, n_repeats=2)
     kept = tmp_path / "kept.npz"
-    part = pg.rank_features(model, X, y, n_repeats=2, budget=pg.Budget(timeout=0, checkpoint=kept))
+    part = pg.rank_features(model, X, y, n_repeats=2, budget=pg.Budget(timeout=1e-9, checkpoint=kept))
     assert part.pending == ("colour", "grade", "noise")
     assert part.scores[0] == whole.scores[0]
     again = pg.rank_features(model, X, y, n_repeats=2, budget=pg.Budget(checkpoint=kept))
@@ -239,7 +239,7 @@ def test_a_model_at_chance_is_told(rng):
             p = 0.5 + 0.01 * np.sin(np.asarray(rows)[:, 0] * 100)
             return np.column_stack([1 - p, p])
 
-    with pytest.warns(UserWarning, match=r"this model has learned nothing: .* not what matters$"):
+    with pytest.warns(UserWarning, match=r"this model's probabilities are not shown to beat .* not what matters$"):
         ranking = pg.rank_features(Coin(), X, y)
     assert not ranking.learned
 
@@ -284,8 +284,8 @@ ROWS, HALF = np.arange(6.0).reshape(3, 2), np.full((3, 2), 0.5)
         (Says(np.ones(3)), {"inputs": sparse.csr_matrix(ROWS)}, "make it dense"),
         (Says(np.ones(3)), {"formula": pg.PUBLISHED}, "must be 'game' or 'last in' for an estimator"),
         (Says(np.ones(3)), {"end_to_end": True}, "leave out 'end_to_end', for Keras models"),
-        (Says(np.ones(3)), {"groups": {"g": ["a"]}}, "there is no 'a'"),
-        (Says(np.ones(3)), {"groups": {"g": [5]}}, "columns from 0 to 1"),
+        (Says(np.ones(3)), {"groups": {"g": ["a"]}}, "not so: 'a'"),
+        (Says(np.ones(3)), {"groups": {"g": [5]}}, "positions from 0 to 1"),
         (Says(np.ones(3)), {"n_repeats": 0}, "n_repeats must be between 1"),
         (Says(np.ones(3)), {"conditional": True}, "needs at least 20 rows"),
     ],
@@ -321,12 +321,6 @@ def test_answers_of_many_shapes(rng):
             assert ranking.classes == tuple(map(str, labels.tolist()))
     as_values = pg.rank_features(Flat(2, [0, 1]), X, y, task="regression", n_repeats=1)
     assert as_values.settings["baseline_loss"] == pytest.approx(np.mean((X[:, 0] - y) ** 2))
-
-
-def test_conditional_needs_numbers(mixed):
-    model, X, y = mixed
-    with pytest.raises(pg.PermGradError, match="without missing values; these are not: 'size', 'colour', 'grade'"):
-        pg.rank_features(model, X, y, conditional=True, n_repeats=1)
 
 
 def test_a_network_of_an_input_for_each_column(rng):

@@ -22,7 +22,7 @@ from permgrad.layers.quantile import QuantileScale
 from permgrad.layers.scaling import MinMaxScale, Standardise
 from permgrad.layers.selectors import ColumnMask, Selector
 from permgrad.layers.swap_noise import SwapNoise
-from tests.oracle import plain_permutation, predicted, via
+from tests.oracle import columns_of, plain_permutation, predicted, via
 
 pytestmark = pytest.mark.backend
 
@@ -63,7 +63,7 @@ def test_agrees_with_plain_loop(task, groups, way, random_hybrid, layout, rng):
         model, X, y, via=way, features=names, groups=groups, n_repeats=3, random_state=7
     )
 
-    columns = [[i] for i in range(6)] if groups is None else list(groups.values())
+    columns = columns_of(groups, 6)
     plain = plain_permutation(via(model, X, way), X, y, groups=columns, n_repeats=3, random_state=7)
     assert np.abs(plain.mean(axis=(1, 2))).max() > 1e-3
     np.testing.assert_allclose(ranking.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-6)
@@ -95,6 +95,7 @@ def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid
     drawn = Bootstrap.of(60, 7, y)
     orders = [[np.random.default_rng([7, g, r]).permutation(60) for r in range(3)] for g in range(6)]
     replicates, of_class = np.zeros((200, 6)), np.zeros((200, 6, 3))
+    means = np.stack([plain[:, :, y == c].mean(axis=(1, 2)) for c in range(3)], axis=1)
     for b, weights in enumerate(drawn.weights):
         extra = weights[drawn.bundle] - 1  # how much more often than once a row is drawn
         for g in range(6):
@@ -109,6 +110,9 @@ def test_p_values_and_intervals_are_of_the_plain_loops_differences(random_hybrid
                 n, mean = sum(y == c), takers[y == c].mean()  # a class has more rows in some replicates: off the mean
                 own = np.where(y == c, takers - mean, 0)
                 of_class[b, g, c] = mean + (extra @ own + extra @ (givers[:, c] - mean * n / 60)) / n
+    replicates, of_class = (
+        drawn.widened(mean, each) for mean, each in ((plain.mean(axis=(1, 2)), replicates), (means, of_class))
+    )
     low, high = np.quantile(replicates, [0.025, 0.975], axis=0, method="weibull")
     np.testing.assert_allclose(ranking.low, low, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(ranking.high, high, rtol=1e-3, atol=1e-5)
@@ -252,7 +256,7 @@ def test_first_layer_is_updated_behind(before, members, rng, monkeypatch):
     X, y = rng.normal(size=(60, 8)).astype(np.float32), rng.integers(0, 3, 60)
     monkeypatch.delattr(permuted.Recomputed, "code")
     ranking = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
-    columns = list(groups.values())
+    columns = columns_of(groups, 8)
     plain = plain_permutation(lambda P: predicted(model, P), X, y, groups=columns, n_repeats=2, random_state=0)
     expected = plain.mean(axis=(1, 2))
     np.testing.assert_allclose(ranking.scores, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
@@ -349,7 +353,7 @@ def test_any_other_network_is_recomputed(build, rng):
     X, y = rng.normal(size=(40, 8)).astype(np.float32), rng.integers(0, 3, 40)
     assert first_layer(model) is None
     ranking = pg.permutation_importance(model, X, y, groups=groups, n_repeats=2)
-    columns = list(groups.values())
+    columns = columns_of(groups, 8)
     plain = plain_permutation(lambda P: predicted(model, P), X, y, groups=columns, n_repeats=2, random_state=0)
     np.testing.assert_allclose(ranking.scores, plain.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
@@ -479,7 +483,7 @@ def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):
     whole = pg.permutation_importance(model, X, y, features=names)
     monkeypatch.setattr(measurement, "CALLS_PER_CHUNK", 0)  # one feature between two looks at the clock
     file = tmp_path / "kept.npz"
-    first = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=0, checkpoint=file))
+    first = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=1e-9, checkpoint=file))
     assert first.pending == tuple(names[1:])
     assert first.select(1) == ["a"]
     assert first.table["measured"].tolist() == [True] + [False] * 7
@@ -489,7 +493,7 @@ def test_time_limit_and_checkpoint(rng, tmp_path, monkeypatch):
     monkeypatch.setattr(
         measurement.Measurement, "_measure", lambda self, chunk: measured.extend(chunk) or change(self, chunk)
     )
-    second = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=0, checkpoint=file))
+    second = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(timeout=1e-9, checkpoint=file))
     assert (measured, second.pending) == ([1], tuple(names[2:]))
     last = pg.permutation_importance(model, X, y, features=names, budget=pg.Budget(checkpoint=file))
     assert measured == [1, 2, 3, 4, 5, 6, 7]
@@ -528,9 +532,9 @@ def test_what_is_done_survives_an_interrupt(rng, tmp_path, monkeypatch):
     [
         ({"random_state": 1}, "another random_state;"),
         ({"n_repeats": 2}, "another n_repeats;"),
-        ({"y": np.ones(5) / 2}, "another data;"),
+        ({"y": np.arange(5) / 2}, "another data;"),
         ({"model": [1.0, 3.0]}, "another model;"),
-        ({"groups": {"x0": [0], "x1": [0]}}, "another columns;"),
+        ({"groups": {"x0": [1], "x1": [0]}}, "another columns;"),
         ({"features": ["a", "b"]}, "another features;"),
     ],
 )
@@ -627,8 +631,8 @@ def test_class_without_rows_scores_zero(random_hybrid, rng):
         ({"n_repeats": 0}, "n_repeats must be between 1 and 100,000"),
         ({"y": np.zeros(3)}, "same number of rows"),
         ({"inputs": np.zeros((5, 4))}, "shape"),
-        ({"groups": {"a": [9]}}, "columns from 0 to 1"),
-        ({"groups": {"a": [True, False]}}, "columns from 0 to 1"),
+        ({"groups": {"a": [9]}}, "not so: 9; give names, or positions from 0 to 1"),
+        ({"groups": {"a": [True, False]}}, "name columns of the table, not so: True"),
         ({"groups": {}}, "at least one feature"),
         ({"features": ["a", "a"]}, "must differ"),
         ({"features": ["a"]}, "2 feature names"),
