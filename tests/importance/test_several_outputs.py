@@ -38,6 +38,7 @@ def test_no_output_hides_the_others(kind, rows):
     X, y = rows
     ranking = pg.rank_features(MODELS[kind](X, y), X, y, n_repeats=1)
     assert ranking.settings["total"] == pytest.approx(1, rel=1e-4)
+    assert ranking.settings["loss"] == "squared error over variance"
     np.testing.assert_allclose(ranking.scores, [0.5, 0.5, 0], atol=0.05)
     last = ranking.components["permutation"].scores  # twice the variance, of one output of two
     np.testing.assert_allclose(last, [1, 1, 0], atol=0.15)
