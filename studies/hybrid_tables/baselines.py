@@ -116,7 +116,8 @@ def _fit_peer(kind: str, parts: Parts, random_state: int) -> Predictions:
     with tempfile.TemporaryDirectory() as scratch:
         given, predictions = Path(scratch) / "given.npz", Path(scratch) / "predictions.npz"
         np.savez(given, **arrays)
-        command = [sys.executable, str(PEER), kind, str(random_state), str(given), str(predictions)]
+        # -P: or modules beside the script would hide those of the standard library
+        command = [sys.executable, "-P", str(PEER), kind, str(random_state), str(given), str(predictions)]
         process = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)  # noqa: S603
         if process.returncode:
             raise pg.PermGradError(f"{kind} failed: {process.stderr.strip()[-400:]}")

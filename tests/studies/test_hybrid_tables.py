@@ -194,6 +194,7 @@ def test_baselines_never_see_test_rows(parts, monkeypatch):
 def test_peers_run_in_a_process_of_their_own(parts, monkeypatch, tmp_path):
     """A pytabkit that says what it was given, and predicts the first class."""
     (tmp_path / "pytabkit.py").write_text(
+        "from statistics import mean\n"  # not of a module beside the script
         "import numpy as np\n"
         "class RealMLP_TD_Classifier:\n"
         "    def __init__(self, **settings): assert settings['random_state'] == 3\n"
