@@ -272,7 +272,7 @@ def two_values(x):
 
 @pytest.mark.parametrize("output", [one_sigmoid, two_values])
 def test_other_outputs(output, rng):
-    """One probability for two classes; a regression of two values, whose squared errors are averaged."""
+    """One probability for two classes; a regression of two values, whose squared errors over variances are averaged."""
     rows = keras.Input((4,))
     model = randomised(keras.Model(rows, output(L.Dense(5, "tanh")(rows))), rng)
     X = rng.normal(size=(50, 4)).astype(np.float32)
@@ -281,7 +281,9 @@ def test_other_outputs(output, rng):
 
     def loss(rows):
         p = predicted(model, rows).astype(float)
-        return -np.log(np.where(y == 1, p[:, 0], 1 - p[:, 0])) if output is one_sigmoid else ((p - y) ** 2).mean(axis=1)
+        if output is one_sigmoid:
+            return -np.log(np.where(y == 1, p[:, 0], 1 - p[:, 0]))
+        return ((p - y) ** 2 / y.var(axis=0)).mean(axis=1)
 
     increase = np.zeros((4, 2, 50))
     for f in range(4):

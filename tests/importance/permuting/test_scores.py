@@ -81,7 +81,7 @@ def test_regression_and_errors(rng):
     y = X[:, 1]
     model = Ridge().fit(X, y)
     assert pg.score_importance(model, X, y, scoring="r2").select(1) == ["x1"]
-    with pytest.raises(pg.PermGradError, match="n_repeats must be between 1 and 100,000, got 0"):
+    with pytest.raises(pg.PermGradError, match="n_repeats must be between 1 and 100,000, a whole number, got 0"):
         pg.score_importance(model, X, y, scoring="r2", n_repeats=0)
     with pytest.raises(pg.PermGradError, match="got 40 and 39"):
         pg.score_importance(model, X, y[:39], scoring="r2")
