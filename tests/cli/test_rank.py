@@ -211,7 +211,7 @@ def test_several_networks_are_ranked_put_to_the_test_and_told_of(csv, tmp_path, 
     assert len(pg.load(out / "model").networks_) == 2
     page = (out / "report.html").read_text()
     assert "model.fit(train.with_rows(val))" in page
-    assert "They are 2 networks, of one split." in page
+    assert "It describes 2 networks of one split." in page
     again = command("evaluate", out, csv, "--parts", "curves", "--timeout", 0)
     assert again.code == 0, again.stderr
     assert pg.RankingEvaluation.load(out / "evaluation").settings["validation_rows"] == 0

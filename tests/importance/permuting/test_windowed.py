@@ -22,8 +22,10 @@ from tests.oracle import columns_of, plain_permutation, predicted, via
 pytestmark = pytest.mark.backend
 
 L = keras.layers
-GROUPS = {"corner": [0], "far apart": [4, 2], "neighbours": [1, 3], "one": [5], "all": list(range(6))}
-"""Pixels that lie in squares of 1, 4, 2 and 8; the last is as large as the image."""
+GROUPS = {"corner": [0], "far apart": [4, 2], "neighbours": [1, 3], "one": [5]}
+"""Pixels that lie in squares of 1, 4 and 2."""
+WHOLE = {"all": list(range(6))}
+"""In a square of 8: as large as the image."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,7 @@ def assert_is_plain_loop(model, layout, rng, way, groups, **given):
     [
         ("image", None, {}),
         ("both", GROUPS, {}),
+        ("both", WHOLE, {}),
         ("both", None, {"downsampling": "stride", "gated_image": True, "scaling": "quantile"}),
         ("image", GROUPS, {"downsampling": "stride", "ensemble_size": 3}),
     ],
@@ -79,7 +82,8 @@ def test_features_that_share_a_pixel(places, rng):
     square = Square.around(find_drawing(Graph(encoder), encoder), np.array([2]))
     np.testing.assert_allclose(square.matrix, [[0.5]])
     assert (square.top, square.left) == (5, 1)
-    assert_is_plain_loop(model, shared, rng, "both", {"shared": [2, 4], "one": [2], "other": [4], "far": [0]})
+    for groups in ({"shared": [2, 4], "far": [0]}, None):  # together, and each by itself
+        assert_is_plain_loop(model, shared, rng, "both", groups)
 
 
 @pytest.mark.slow
