@@ -34,6 +34,7 @@ from permgrad.report.page._tables import (
 )
 from permgrad.report.pictures import PAGE_FEATURES
 from permgrad.report.results import Results
+from permgrad.report.saved_model import SavedModel
 
 MAX_ROWS = 200
 """Columns that the page holds; ranking.csv has them all."""
@@ -189,16 +190,24 @@ def _origin(results: Results) -> dict[str, Any]:
     settings = results.ranking.settings
     return {
         "command": results.command,
+        "saved": results.saved,
         "calls": python_calls(results),
-        "network": results.estimator.description(),
+        "network": _network(results),
         "settings": json.dumps(plain(_short_settings(settings)), indent=2, ensure_ascii=False),
         "versions": settings["versions"],
         "random_states": {
-            "split": settings["split_random_state"],
-            "network": settings["estimator"]["random_state"],
+            "split": settings.get("split_random_state"),
+            "network": settings.get("estimator", {}).get("random_state"),
             "permutations": settings.get("random_state"),
         },
     }
+
+
+def _network(results: Results) -> str:
+    """Say what the network is."""
+    if isinstance(results.estimator, SavedModel):
+        return f"{results.estimator.name}, SHA-256 {results.ranking.settings['model']['sha256']}"
+    return results.estimator.description()
 
 
 def _columns_of_groups(ranking: FeatureRanking, depth: int = 0) -> list[tuple[str, int, Cells]]:
