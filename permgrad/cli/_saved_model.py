@@ -177,12 +177,12 @@ def write_ranked(directory: Path, ranked: Ranked, data: Table) -> FeatureRanking
 
     from permgrad import plotting
     from permgrad.cli._notes import notes_printed
-    from permgrad.report.directory import write_results_of_saved
+    from permgrad.report.any_model import any_model
+    from permgrad.report.directory import write_results_of
     from permgrad.report.results import Results
-    from permgrad.report.saved_model import saved_model
 
     ranking, opaque = ranked
-    model = saved_model(opaque, ranking.settings["model"]["name"], data.y)
+    model = any_model(opaque, ranking.settings["model"]["name"], data.y, who="network")
     if model is None:
         ranking.table.to_csv(directory / "ranking.csv", index=False)
         ranking.save(directory / "ranking.json")
@@ -191,7 +191,7 @@ def write_ranked(directory: Path, ranked: Ranked, data: Table) -> FeatureRanking
     asked: Any = "classification" if opaque.target.classes else "regression"
     rows = data if data.task == asked else replace(data, task=asked)  # the model knows better than the table
     known: Any = {"command": ranking.settings["command"], "notes": notes_printed()}
-    return write_results_of_saved(directory, Results(model, ranking, rows, rows, 0, **known))
+    return write_results_of(directory, Results(model, ranking, rows, rows, 0, **known))
 
 
 def facts_of_model(path: Path) -> dict[str, str]:
@@ -221,27 +221,7 @@ def _with_origin(
     """Return the ranking with where it comes from: data, model, versions, command; and the model's scores."""
     from dataclasses import replace
 
-    from permgrad.estimators.saving import versions
+    from permgrad.report.any_model import origin_of
 
-    origin = {
-        "data": {"name": data.name, "target": str(data.y.name), "sha256": data.sha256, "rows": len(data), **data.notes},
-        "model": facts_of_model(path),
-        "test_rows": len(data),
-        "test_scores": _scores(opaque),
-        "versions": versions(),
-        "command": command or shlex.join(["permgrad", *sys.argv[1:]]),
-    }
-    return replace(ranking, settings={**ranking.settings, **origin})
-
-
-def _scores(opaque: Opaque) -> dict[str, float]:
-    import numpy as np
-
-    from permgrad.metrics.scores import classification_scores, regression_scores
-
-    target, said = opaque.target, opaque.target.task.probabilities(opaque.outputs)
-    if target.classes:
-        return classification_scores(target.y, said, np.arange(len(target.classes)), target.weights)
-    if target.task.link == "identity" and said.shape[1] == 1:
-        return regression_scores(target.y, said[:, 0], target.weights)
-    return {"loss": target.mean(opaque.baseline)}
+    told = {"model": facts_of_model(path), "command": command or shlex.join(["permgrad", *sys.argv[1:]])}
+    return replace(ranking, settings={**ranking.settings, **origin_of(opaque, data), **told})

@@ -39,8 +39,8 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     return results.ranking
 
 
-def write_results_of_saved(directory: Path, results: Results) -> FeatureRanking:
-    """Write the ranking of a `SavedModel` into an existing, empty directory: all but the network and rows of it.
+def write_results_of(directory: Path, results: Results) -> FeatureRanking:
+    """Write the ranking of a `AnyModel` into an existing, empty directory: all but the network and rows of it.
 
     Returns
     -------

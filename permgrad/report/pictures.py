@@ -51,7 +51,7 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     if results.carried is not None:
         for name, place in results.carried.ends.items():
             yield f"row_{name}", results.carried.found.plot(place)
-    if results.saved is None:
+    if results.foreign is None:
         yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
     if test.task == "classification":
         yield from pictures_of_classes(results)

@@ -21,8 +21,8 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.responding.interactions import Interactions, interactions
 from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
 from permgrad.metrics.scores import scores
+from permgrad.report.any_model import AnyModel
 from permgrad.report.explained_rows import CarriedRows, ImageRows, explain_test_rows
-from permgrad.report.saved_model import SavedModel
 
 MOST_EFFECTS, EFFECT_POINTS, EFFECT_ROWS = 30, 15, 500
 """Columns, values of each, and test rows, of the effects that the page shows."""
@@ -55,7 +55,7 @@ class Results:
 
     Attributes
     ----------
-    estimator : HybridClassifier, HybridRegressor or SavedModel
+    estimator : HybridClassifier, HybridRegressor or AnyModel
         Fitted.
     ranking : FeatureRanking
         Of `test`.
@@ -97,9 +97,9 @@ class Results:
     in_files: InFiles | None = None
 
     @property
-    def saved(self) -> str | None:
-        """The name of the file that the network comes from; None where this package trained it."""
-        return self.estimator.name if isinstance(self.estimator, SavedModel) else None
+    def foreign(self) -> str | None:
+        """What a model is called that this package did not train: its file, or its kind; None of others."""
+        return self.estimator.name if isinstance(self.estimator, AnyModel) else None
 
     @property
     def whole(self) -> Table | StreamedTable:
@@ -138,7 +138,7 @@ class Results:
 
     @cached_property
     def _explained(self) -> tuple[CarriedRows | None, ImageRows | None]:
-        if self.saved is not None:  # how a row reaches such a model is its own affair
+        if self.foreign is not None:  # how a row reaches such a model is its own affair
             return None, None
         return explain_test_rows(self.estimator, self.test, self.predicted)
 
@@ -185,7 +185,7 @@ class Results:
 
     def _origin(self) -> dict[str, Any]:
         estimator = self.estimator
-        if isinstance(estimator, SavedModel):  # the ranking knows the rest
+        if isinstance(estimator, AnyModel):  # the ranking knows the rest
             return {"calibration": self.calibration(), "notes": [*self.table.said, *self.notes]}
         return {
             **self._rows(),

@@ -69,7 +69,7 @@ def test_it_ranks_as_python_does(table, saved, command, tmp_path):
         "keras.models.load_model(&#39;own.keras&#39;)",
         "pg.rank_features(model, table, table.y, n_repeats=3, random_state=4)",
         ranking.settings["model"]["sha256"],
-        "This page explains no rows of a saved model",
+        "This page explains no rows of a model that permgrad did not train",
     ):
         assert said in page, said
     assert "model/" not in page

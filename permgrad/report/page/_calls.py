@@ -12,15 +12,15 @@ from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
 from permgrad.importance.formula import PUBLISHED, Formula, formula_of
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.report.any_model import AnyClassifier, AnyModel
 from permgrad.report.results import Results
-from permgrad.report.saved_model import SavedClassifier, SavedModel
 
 
 def python_calls(results: Results) -> str:
     """Return the source of the calls that read the table, train the network and rank again."""
     estimator, settings = results.estimator, results.ranking.settings
-    if isinstance(estimator, SavedModel):
-        return _calls_of_saved(results)
+    if isinstance(estimator, AnyModel):
+        return _calls_of_any(results)
     default = type(estimator)().get_params()
     params = {name: value for name, value in estimator.get_params().items() if value != default[name]}
     params.pop("verbose", None)
@@ -44,22 +44,24 @@ def python_calls(results: Results) -> str:
     )
 
 
-def _calls_of_saved(results: Results) -> str:
+def _calls_of_any(results: Results) -> str:
     """Return the calls that read the table and the model, and rank."""
-    ranked = _ranking_arguments(results.ranking, 0)
-    y = "table.y"
-    if isinstance(results.estimator, SavedClassifier) and not np.array_equal(
-        results.estimator.classes_, np.arange(len(results.estimator.classes_))
+    settings, ranked, y = results.ranking.settings, _ranking_arguments(results.ranking, 0), "table.y"
+    if (
+        "model" in settings
+        and isinstance(results.estimator, AnyClassifier)
+        and not np.array_equal(results.estimator.classes_, np.arange(len(results.estimator.classes_)))
     ):
         y = f"table.y, classes={results.estimator.classes_.tolist()!r}"
+    known = settings.get("model")
+    given = f"keras.models.load_model({results.foreign!r})" if known else f"...  # your fitted {results.foreign}"
     return "\n".join(
         [
-            "import keras",
-            "",
+            *(["import keras", ""] if known else []),
             "import permgrad as pg",
             "",
             *_reading(results.table),
-            f"model = keras.models.load_model({results.saved!r})",
+            f"model = {given}",
             f"ranking = pg.rank_features(model, table, {y}{ranked})",
         ]
     )

@@ -74,7 +74,7 @@ def data_facts(results: Results) -> dict[str, str]:
     return {
         "Table": table.name,
         "Rows": f"{number(len(table))}: all of them test rows"
-        if results.saved is not None
+        if results.foreign is not None
         else f"{number(len(table))}: {number(len(table) - n_test)} to train and validate, {number(n_test)} to test"
         f" ({_split(settings, table)})",
         "Columns": number(len(table.features) - n_probes),
