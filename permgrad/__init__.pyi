@@ -96,6 +96,7 @@ from .patches.predicting import predict_patches as predict_patches
 from .patches.predicting import write_submission as write_submission
 from .patches.training import PatchTraining as PatchTraining
 from .patches.training import fit_patches as fit_patches
+from .report.writing import write_report as write_report
 from .tracking.to_mlflow import log_to_mlflow as log_to_mlflow
 from .tracking.to_tensorboard import log_to_tensorboard as log_to_tensorboard
 from .training.epoch_scores import EpochScores as EpochScores

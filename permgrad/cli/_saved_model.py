@@ -6,7 +6,7 @@ import hashlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from permgrad.data.table import Table
     from permgrad.importance.network.opaque import Opaque
     from permgrad.importance.ranking import FeatureRanking
+
+
+class Ranked(NamedTuple):
+    """A ranking, and the model and rows that it is of."""
+
+    ranking: FeatureRanking
+    opaque: Opaque
+
 
 WITH_A_MODEL = (
     *("table", "target", "task", "out", "overwrite", "model", "n_repeats", "timeout", "conditional", "random_state"),
@@ -62,7 +70,7 @@ def check_formula(formula: str | None) -> None:
         )
 
 
-def rank_model(path: Path, data: Table, task: str | None, steps: Steps, command: str | None = None) -> FeatureRanking:
+def rank_model(path: Path, data: Table, task: str | None, steps: Steps, command: str | None = None) -> Ranked:
     """Rank the table's columns by what a saved model says of all its rows.
 
     A model of one table is taken apart; one that draws an image of its columns, or has an input for each, is not: its
@@ -93,7 +101,7 @@ def rank_model(path: Path, data: Table, task: str | None, steps: Steps, command:
         ranking = rank_features(model, data.X.astype("float32"), y, **known, **given)
     else:
         ranking = rank_opaque(opaque, **given)
-    return _with_origin(ranking, opaque, data, path, command)
+    return Ranked(_with_origin(ranking, opaque, data, path, command), opaque)
 
 
 def read_model(path: Path) -> Any:
@@ -163,13 +171,27 @@ def true_values(model: Any, data: Table, task: str | None) -> tuple[np.ndarray, 
     return np.searchsorted(labels, data.y), [str(label) for label in labels]
 
 
-def write_ranking(directory: Path, ranking: FeatureRanking) -> None:
-    """Write the ranking as CSV, JSON and pictures."""
-    from permgrad import plotting
+def write_ranked(directory: Path, ranked: Ranked, data: Table) -> FeatureRanking:
+    """Write the ranking and its page; of a model that says several values of a row, the ranking alone."""
+    from dataclasses import replace
 
-    ranking.table.to_csv(directory / "ranking.csv", index=False)
-    ranking.save(directory / "ranking.json")
-    plotting.plot_ranking(ranking).savefig(directory / "ranking.png", dpi=DPI)
+    from permgrad import plotting
+    from permgrad.cli._notes import notes_printed
+    from permgrad.report.any_model import any_model
+    from permgrad.report.directory import write_results_of
+    from permgrad.report.results import Results
+
+    ranking, opaque = ranked
+    model = any_model(opaque, ranking.settings["model"]["name"], data.y, who="network")
+    if model is None:
+        ranking.table.to_csv(directory / "ranking.csv", index=False)
+        ranking.save(directory / "ranking.json")
+        plotting.plot_ranking(ranking).savefig(directory / "ranking.png", dpi=DPI)
+        return ranking
+    asked: Any = "classification" if opaque.target.classes else "regression"
+    rows = data if data.task == asked else replace(data, task=asked)  # the model knows better than the table
+    known: Any = {"command": ranking.settings["command"], "notes": notes_printed()}
+    return write_results_of(directory, Results(model, ranking, rows, rows, 0, **known))
 
 
 def facts_of_model(path: Path) -> dict[str, str]:
@@ -199,27 +221,7 @@ def _with_origin(
     """Return the ranking with where it comes from: data, model, versions, command; and the model's scores."""
     from dataclasses import replace
 
-    from permgrad.estimators.saving import versions
+    from permgrad.report.any_model import origin_of
 
-    origin = {
-        "data": {"name": data.name, "target": str(data.y.name), "sha256": data.sha256, "rows": len(data), **data.notes},
-        "model": facts_of_model(path),
-        "test_rows": len(data),
-        "test_scores": _scores(opaque),
-        "versions": versions(),
-        "command": command or shlex.join(["permgrad", *sys.argv[1:]]),
-    }
-    return replace(ranking, settings={**ranking.settings, **origin})
-
-
-def _scores(opaque: Opaque) -> dict[str, float]:
-    import numpy as np
-
-    from permgrad.metrics.scores import classification_scores, regression_scores
-
-    target, said = opaque.target, opaque.target.task.probabilities(opaque.outputs)
-    if target.classes:
-        return classification_scores(target.y, said, np.arange(len(target.classes)), target.weights)
-    if target.task.link == "identity" and said.shape[1] == 1:
-        return regression_scores(target.y, said[:, 0], target.weights)
-    return {"loss": target.mean(opaque.baseline)}
+    told = {"model": facts_of_model(path), "command": command or shlex.join(["permgrad", *sys.argv[1:]])}
+    return replace(ranking, settings={**ranking.settings, **origin_of(opaque, data), **told})

@@ -140,11 +140,10 @@ def _joined(found: dict[Path, dict[str, Any]], steps: Steps, directory: Path) ->
 
 def _write_saved_model(directory: Path, found: dict[Path, dict[str, Any]], data: Table, steps: Steps) -> FeatureRanking:
     """Write the ranking by a model that was there already."""
-    from permgrad.cli._saved_model import rank_model, same_model, write_ranking
+    from permgrad.cli._saved_model import rank_model, same_model, write_ranked
 
     first = next(iter(found.values()))
     path = same_model(first["model"])
     with tempfile.TemporaryDirectory() as joined:
-        ranking = rank_model(path, data, first["task"], _joined(found, steps, Path(joined)), first["command"])
-    write_ranking(directory, ranking)
-    return ranking
+        ranked = rank_model(path, data, first["task"], _joined(found, steps, Path(joined)), first["command"])
+    return write_ranked(directory, ranked, data)

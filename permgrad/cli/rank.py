@@ -26,7 +26,7 @@ from permgrad.cli._saved_model import (
     check_rows,
     facts_of_model,
     rank_model,
-    write_ranking,
+    write_ranked,
 )
 from permgrad.cli._shards import Shard, ShardOf, check_shard, parted, write_facts, write_shard
 from permgrad.cli._shown import show_by_level, show_evaluation, show_ranking
@@ -217,8 +217,8 @@ def rank(
         click.echo(f"\nshard {shard} is in {out}/; permgrad merge puts all {shard.of} together")
         return
     show_ranking(ranking)
-    written = "report.html, ranking.csv, ranking.json, model/ and pictures"
-    click.echo(f"\nresults in {out}/: {written if model is None else 'ranking.csv, ranking.json, ranking.png'}")
+    network = ", model/" if model is None else ""
+    click.echo(f"\nresults in {out}/: report.html, ranking.csv, ranking.json{network} and pictures")
 
 
 def _write(
@@ -237,9 +237,7 @@ def _write(
         return write_by_blocks(directory, data, split_random_state, build_estimator(data, settings), steps)
     if model is None:
         return _write_ranking(directory, data, split_random_state, settings, steps)
-    ranking = rank_model(model, data, task, steps)
-    write_ranking(directory, ranking)
-    return ranking
+    return write_ranked(directory, rank_model(model, data, task, steps), data)
 
 
 def _write_ranking(

@@ -35,12 +35,35 @@ def write_results(directory: Path, results: Results) -> FeatureRanking:
     write_background(results.test.X, directory)
     if results.carried is not None:
         write_rows(results.test.X.iloc[results.carried.at], directory / ROWS)
+    _write_page(directory, results)
+    return results.ranking
+
+
+def write_results_of(directory: Path, results: Results) -> FeatureRanking:
+    """Write the ranking of a `AnyModel` into an existing, empty directory: all but the network and rows of it.
+
+    Returns
+    -------
+    FeatureRanking
+        See `write_results`.
+    """
+    results = results.with_settings()
+    _write_ranking(directory, "ranking", results.ranking)
+    _write_page(directory, results)
+    return results.ranking
+
+
+def _write_page(directory: Path, results: Results) -> None:
     names = []
     for name, figure in pictures(results):
         write_picture(figure, directory / f"{name}.png")
         names.append(name)
     write_page(directory, page_values(results, names))
-    return results.ranking
+
+
+def _write_ranking(directory: Path, name: str, ranking: FeatureRanking) -> None:
+    ranking.table.to_csv(directory / f"{name}.csv", index=False)
+    ranking.save(directory / f"{name}.json")
 
 
 def _write_tables(directory: Path, results: Results) -> None:
@@ -48,8 +71,7 @@ def _write_tables(directory: Path, results: Results) -> None:
     write_estimator(results.estimator, directory / "model", results.ranking.settings)
     for name, ranking in (("ranking", results.ranking), ("groups", results.groups)):
         if ranking is not None:
-            ranking.table.to_csv(directory / f"{name}.csv", index=False)
-            ranking.save(directory / f"{name}.json")
+            _write_ranking(directory, name, ranking)
     if results.models is not None:
         results.models.save(directory / REFERENCE_MODELS)
     if results.by is not None:

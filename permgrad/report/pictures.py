@@ -15,7 +15,6 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from permgrad import plotting
-from permgrad.estimators.hybrid import HybridClassifier
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.metrics.calibration import judged, reliability_curve
 from permgrad.metrics.curves import Curve
@@ -52,8 +51,9 @@ def pictures(results: Results) -> Iterator[tuple[str, Figure]]:
     if results.carried is not None:
         for name, place in results.carried.ends.items():
             yield f"row_{name}", results.carried.found.plot(place)
-    yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
-    if isinstance(estimator, HybridClassifier):
+    if results.foreign is None:
+        yield "learning_curves", plotting.plot_history(estimator.history_, estimator.kept_epoch_, stacked=True)
+    if test.task == "classification":
         yield from pictures_of_classes(results)
     else:
         yield "predicted_against_true", plotting.plot_predictions(test.y, results.predicted, str(test.y.name))
@@ -140,7 +140,7 @@ def sample_picture(results: Results, images: ImageRows) -> Figure:
     """Draw the first test row's image, and what its columns add there to what is predicted."""
     estimator, test, heat, at = results.estimator, results.test, images.heat, images.place(0)
     predicted = results.predicted[0]
-    answer = predicted if isinstance(estimator, HybridClassifier) else f"{predicted:.4g}"
+    answer = predicted if test.task == "classification" else f"{predicted:.4g}"
     title = f"test row 0: predicted {answer}, true {test.y.iloc[0]}\n{textwrap.fill(heat.caption(at), TITLE_WIDTH)}"
     pixels, columns = heat.pixels[at], estimator.encoder_.groups_
     labels = []

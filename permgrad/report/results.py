@@ -12,7 +12,6 @@ from permgrad.data.checkup import TableCheck
 from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
 from permgrad.errors import PermGradError
-from permgrad.estimators.hybrid import HybridClassifier, HybridRegressor
 from permgrad.estimators.saving import versions
 from permgrad.evaluation.by_level import ByLevel
 from permgrad.evaluation.reference_models import ReferenceModels
@@ -22,6 +21,7 @@ from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.responding.interactions import Interactions, interactions
 from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
 from permgrad.metrics.scores import scores
+from permgrad.report.any_model import AnyModel
 from permgrad.report.explained_rows import CarriedRows, ImageRows, explain_test_rows
 
 MOST_EFFECTS, EFFECT_POINTS, EFFECT_ROWS = 30, 15, 500
@@ -55,7 +55,7 @@ class Results:
 
     Attributes
     ----------
-    estimator : HybridClassifier or HybridRegressor
+    estimator : HybridClassifier, HybridRegressor or AnyModel
         Fitted.
     ranking : FeatureRanking
         Of `test`.
@@ -82,7 +82,7 @@ class Results:
         drawn at random.
     """
 
-    estimator: HybridClassifier | HybridRegressor
+    estimator: Any
     ranking: FeatureRanking
     table: Table
     test: Table
@@ -95,6 +95,11 @@ class Results:
     check: TableCheck | None = None
     by: ByLevel | None = None
     in_files: InFiles | None = None
+
+    @property
+    def foreign(self) -> str | None:
+        """What a model is called that this package did not train: its file, or its kind; None of others."""
+        return self.estimator.name if isinstance(self.estimator, AnyModel) else None
 
     @property
     def whole(self) -> Table | StreamedTable:
@@ -133,6 +138,8 @@ class Results:
 
     @cached_property
     def _explained(self) -> tuple[CarriedRows | None, ImageRows | None]:
+        if self.foreign is not None:  # how a row reaches such a model is its own affair
+            return None, None
         return explain_test_rows(self.estimator, self.test, self.predicted)
 
     @cached_property
@@ -178,6 +185,8 @@ class Results:
 
     def _origin(self) -> dict[str, Any]:
         estimator = self.estimator
+        if isinstance(estimator, AnyModel):  # the ranking knows the rest
+            return {"calibration": self.calibration(), "notes": [*self.table.said, *self.notes]}
         return {
             **self._rows(),
             "missing_values_in_training": estimator.encoder_.missing_,

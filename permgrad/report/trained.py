@@ -8,10 +8,10 @@ from permgrad.errors import PermGradError
 
 
 def check_trained(results: str | Path) -> None:
-    """Raise if a results directory holds the ranking of a saved model alone, which has neither network nor page."""
+    """Raise if a results directory holds the ranking of a saved model, and no network."""
     results = Path(results)
     if (results / "ranking.json").exists() and not (results / "model").exists():
         raise PermGradError(
-            f"{results} holds the ranking of a saved model (rank --model), without a network and without a page; see"
-            " its ranking.csv and ranking.png, and ask that model itself"
+            f"{results} holds the ranking of a saved model (rank --model), without a network; see its pictures and"
+            " ranking.csv, and ask that model itself"
         )

@@ -60,7 +60,22 @@ def test_it_ranks_as_python_does(table, saved, command, tmp_path):
     assert ranking.features == ("a", "b", "c")
     assert ranking.settings["test_scores"]["r2"] == pytest.approx(1)
     assert ranking.settings["test_rows"] == 80
-    assert {path.name for path in out.iterdir()} >= {"ranking.csv", "ranking.json", "ranking.png"}
+    assert {path.name for path in out.iterdir()} >= {"ranking.csv", "ranking.json", "ranking.png", "report.html"}
+    page = (out / "report.html").read_text()
+    for said in (
+        "80 rows × 3 columns",
+        "80: all of them test rows",
+        "whether the network was fitted on some of them is not known here",
+        "keras.models.load_model(&#39;own.keras&#39;)",
+        "pg.rank_features(model, table, table.y, n_repeats=3, random_state=4)",
+        ranking.settings["model"]["sha256"],
+        "This page explains no rows of a model that permgrad did not train",
+    ):
+        assert said in page, said
+    assert "model/" not in page
+    (out / "report.html").unlink()
+    assert command("report", out).code == 0
+    assert (out / "report.html").read_text() == page
     assert "test rows (80): r2 1" in ran.stdout
     again = command("rank", path, *given, "--out", out)
     assert again.code == 2
@@ -85,6 +100,9 @@ def test_classes(target, end, options, table, saved, command, tmp_path):
     assert ranking.select(1) == ["a"]
     assert ranking.settings["test_scores"]["accuracy"] == 1
     assert ("in the order of the model's outputs: down, up" in ran.stdout) == (target == "label")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert ("table.y, classes=[&#39;down&#39;, &#39;up&#39;]" in page) == (target == "label")
+    assert {"roc.png", "confusion.png", "effects.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
 def test_a_network_that_cannot_be_cut_is_ranked_from_outside(table, saved, command, tmp_path):

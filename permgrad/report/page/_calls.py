@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from permgrad.data.datasets import list_datasets
 from permgrad.data.streamed import StreamedTable
 from permgrad.data.table import Table
 from permgrad.importance.formula import PUBLISHED, Formula, formula_of
 from permgrad.importance.ranking import FeatureRanking
+from permgrad.report.any_model import AnyClassifier, AnyModel
 from permgrad.report.results import Results
 
 
 def python_calls(results: Results) -> str:
     """Return the source of the calls that read the table, train the network and rank again."""
     estimator, settings = results.estimator, results.ranking.settings
+    if isinstance(estimator, AnyModel):
+        return _calls_of_any(results)
     default = type(estimator)().get_params()
     params = {name: value for name, value in estimator.get_params().items() if value != default[name]}
     params.pop("verbose", None)
     arguments = ", ".join(f"{name}={value!r}" for name, value in params.items())
     several = estimator.settings()["n_networks"] > 1  # each of them sets other rows apart
-    ranked = _ranking_arguments(results.ranking, estimator)
+    ranked = _ranking_arguments(results.ranking, estimator.random_state)
     trainings, split = settings.get("trainings", 1), settings["split_random_state"]
     call = f"model.rank_features(test{ranked})"
     if trainings > 1:
@@ -35,6 +40,29 @@ def python_calls(results: Results) -> str:
             f"model = pg.{type(estimator).__name__}({arguments})",
             f"model.fit({'train.with_rows(val)' if several else 'train, validation_data=val'})",
             f"ranking = {call}",
+        ]
+    )
+
+
+def _calls_of_any(results: Results) -> str:
+    """Return the calls that read the table and the model, and rank."""
+    settings, ranked, y = results.ranking.settings, _ranking_arguments(results.ranking, 0), "table.y"
+    if (
+        "model" in settings
+        and isinstance(results.estimator, AnyClassifier)
+        and not np.array_equal(results.estimator.classes_, np.arange(len(results.estimator.classes_)))
+    ):
+        y = f"table.y, classes={results.estimator.classes_.tolist()!r}"
+    known = settings.get("model")
+    given = f"keras.models.load_model({results.foreign!r})" if known else f"...  # your fitted {results.foreign}"
+    return "\n".join(
+        [
+            *(["import keras", ""] if known else []),
+            "import permgrad as pg",
+            "",
+            *_reading(results.table),
+            f"model = {given}",
+            f"ranking = pg.rank_features(model, table, {y}{ranked})",
         ]
     )
 
@@ -71,13 +99,16 @@ def _probes(table: Table) -> list[str]:
     return [f"table = table.with_probes({known['n_probes']}, random_state={known['random_state']})"]
 
 
-def _ranking_arguments(ranking: FeatureRanking, estimator: Any) -> str:
-    """Return the arguments of `rank_features` that differ from the defaults, as source."""
+def _ranking_arguments(ranking: FeatureRanking, random_state: Any) -> str:
+    """Return the arguments of `rank_features` that differ from the defaults, as source.
+
+    By default the random state is the one given: an estimator's own.
+    """
     settings = ranking.settings
     given = {
         "conditional": ("conditional" in ranking.components, False),
         "n_repeats": (settings.get("n_repeats", 5), 5),
-        "random_state": (settings.get("random_state", estimator.random_state), estimator.random_state),
+        "random_state": (settings.get("random_state", random_state), random_state),
     }
     formula = _formula_call(settings)
     arguments = f", formula={formula}" if formula else ""

@@ -73,7 +73,9 @@ def data_facts(results: Results) -> dict[str, str]:
         target += f" ({number(float(table.y.min()))} to {number(float(table.y.max()))})"
     return {
         "Table": table.name,
-        "Rows": f"{number(len(table))}: {number(len(table) - n_test)} to train and validate, {number(n_test)} to test"
+        "Rows": f"{number(len(table))}: all of them test rows"
+        if results.foreign is not None
+        else f"{number(len(table))}: {number(len(table) - n_test)} to train and validate, {number(n_test)} to test"
         f" ({_split(settings, table)})",
         "Columns": number(len(table.features) - n_probes),
         **({"Probes": f"{number(n_probes)}, shuffled copies of columns"} if n_probes else {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from permgrad.files import plain
 from permgrad.importance.learned import doubts
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.redundancy import redundancy
+from permgrad.report.any_model import AnyModel
 from permgrad.report.page import _content as content
 from permgrad.report.page._by_level import by_charts, by_values
 from permgrad.report.page._calls import python_calls
@@ -39,6 +41,9 @@ MAX_ROWS = 200
 """Columns that the page holds; ranking.csv has them all."""
 REFEREE = ("end_to_end", "permutation")
 """Components that the score is held against: the plain experiment, most convincing first."""
+SENTENCES = ("question", "meaning", "limits", "verdict", "calibration", "doubts", "redundancy", "agreement_verdict")
+"""Values that are sentences of a network."""
+NETWORK = re.compile(r"\bnetwork\b")
 EVALUATION_TABLES = {
     "areas": "Areas under the curves",
     "chance": "Differences of the areas of 20 random orders",
@@ -63,7 +68,32 @@ def page_values(results: Results, pictures: Sequence[str]) -> dict[str, Any]:
     values["evaluation"] = _evaluation(results.evaluation)
     values["checkup"] = checkup_values(results.checkup, results.ranking.settings.get("notes", []))
     values["limits"] = content.limits(results.ranking, results.evaluation)
-    return plain(_without_classes(values))
+    values["who"] = getattr(results.estimator, "who", "network")
+    return plain(_without_classes(_in_words(values, results)))
+
+
+def _in_words(values: dict[str, Any], results: Results) -> dict[str, Any]:
+    """Return the values, sentences of a network being of a model where it is none."""
+    if values["who"] == "network":
+        return values
+    named = [name for name in results.ranking.features if "network" in name]
+
+    def said(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [said(each) for each in value]
+        of_column = isinstance(value, str) and any(name in value for name in named)
+        return value if of_column or not isinstance(value, str) else NETWORK.sub("model", value)
+
+    asked = values["asked"]
+    columns = [
+        {
+            **column,
+            "said": said(column["said"]),
+            "charts": [{**chart, "title": said(chart["title"])} for chart in column["charts"]],
+        }
+        for column in asked["columns"]
+    ]
+    return {**values, **{name: said(values[name]) for name in SENTENCES}, "asked": {**asked, "columns": columns}}
 
 
 def _without_classes(value: Any) -> Any:
@@ -189,16 +219,25 @@ def _origin(results: Results) -> dict[str, Any]:
     settings = results.ranking.settings
     return {
         "command": results.command,
+        "foreign": results.foreign,
         "calls": python_calls(results),
-        "network": results.estimator.description(),
+        "network": _network(results),
         "settings": json.dumps(plain(_short_settings(settings)), indent=2, ensure_ascii=False),
         "versions": settings["versions"],
         "random_states": {
-            "split": settings["split_random_state"],
-            "network": settings["estimator"]["random_state"],
+            "split": settings.get("split_random_state"),
+            "network": settings.get("estimator", {}).get("random_state"),
             "permutations": settings.get("random_state"),
         },
     }
+
+
+def _network(results: Results) -> str:
+    """Say what the network is."""
+    if isinstance(results.estimator, AnyModel):
+        known = results.ranking.settings.get("model")
+        return results.estimator.name + (f", SHA-256 {known['sha256']}" if known else "")
+    return results.estimator.description()
 
 
 def _columns_of_groups(ranking: FeatureRanking, depth: int = 0) -> list[tuple[str, int, Cells]]:
