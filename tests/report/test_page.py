@@ -418,7 +418,8 @@ def test_probes_are_no_columns_of_the_table():
     table = pg.Table(X, np.tile([0, 1], 20)).with_probes(2)
     assert content.question(table).startswith("Which of 3 columns does")
     settings = {"test_rows": 8, "split_random_state": 0, "data": {"sha256": "0"}}
-    results = SimpleNamespace(ranking=SimpleNamespace(settings=settings), whole=table, table=table, in_files=None)
+    known = {"ranking": SimpleNamespace(settings=settings), "whole": table, "table": table}
+    results = SimpleNamespace(**known, in_files=None, foreign=None)
     facts = content.data_facts(results)
     assert (facts["Columns"], facts["Probes"]) == ("3", "2, shuffled copies of columns")
     assert _caption(3, 2) == "The 3 columns and 2 probes, best first"
