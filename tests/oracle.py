@@ -31,9 +31,8 @@ def plain_loss(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 
 def columns_of(groups: dict[str, list[int]] | None, n_columns: int) -> list[list[int]]:
-    """Return the columns of each group, then each column that is in none."""
-    given = list((groups or {}).values())
-    return given + [[i] for i in range(n_columns) if not any(i in columns for columns in given)]
+    """Return the columns of each group, or each column."""
+    return [[i] for i in range(n_columns)] if groups is None else list(groups.values())
 
 
 def plain_permutation(

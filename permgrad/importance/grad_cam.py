@@ -60,7 +60,8 @@ def grad_cam(
     readout : {"cell", "bilinear"}
         The value of the cell that contains the feature's pixel, or an interpolation between the four nearest centres.
     groups : mapping of str to positions in ``layout.features``, optional
-        Features drawn at several pixels; their score is the mean over these pixels.
+        Features drawn at several pixels; their score is the mean over these pixels. These
+        alone are ranked.
     classes : sequence, optional
         Class names, for a model that classifies.
     task, output : optional
@@ -84,7 +85,7 @@ def grad_cam(
     formula = Formula(attribution=attribution, layer=layer, readout=readout)
     data = Inputs.of(model, inputs, output=output)
     known, _, names = task_of(data.cut.model, classes=classes, task=task)
-    columns_of = resolve_groups(len(layout.features), layout.features, groups)
+    columns_of = resolve_groups(len(layout.features), layout.features, groups, alone=True)
     return read_heat(data, layout, formula, columns_of, known, names, Bootstrap.of(len(data), random_state))
 
 

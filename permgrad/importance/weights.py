@@ -35,7 +35,7 @@ def weight_importance(
     features : sequence of str, optional
         Names of the columns.
     groups : mapping of str to columns, optional
-        Features with several columns; their weights are added.
+        Features with several columns; their weights are added. These alone are ranked.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def weight_importance(
     sums = [_sum_of_weights(model) for model in (models if several else [models])]
     if not sums or len({len(weights) for weights in sums}) > 1:
         raise PermGradError(f"expected models of the same columns, at least one, got {[len(w) for w in sums]} columns")
-    members = resolve_groups(len(sums[0]), features, groups)
+    members = resolve_groups(len(sums[0]), features, groups, alone=True)
     by_model = np.array([[weights[columns].sum() for columns in members.values()] for weights in sums])
     return FeatureRanking(
         tuple(members),

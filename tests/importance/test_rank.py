@@ -144,9 +144,10 @@ def test_published_formula_is_the_parts_put_together(random_hybrid, layout, rng)
         model, X, y, layout=layout, groups=groups, random_state=4, formula=pg.PUBLISHED, end_to_end=False
     )
     weights = pg.branch_weights(model, X, y, weights="softmax", baseline="zero").weights
-    permutation = pg.permutation_importance(model, X, y, groups=groups, features=layout.features, random_state=4)
-    parts = pg.fuse(permutation, pg.grad_cam(model, X, layout, groups=groups), weights, fusion_scale="min-max")
-    assert parts.features == ("one", "pair", "f1", "f3", "f5")
+    parted = {**groups, "f1": [1], "f3": [3], "f5": [5]}  # each column that is in no group is a feature of its own
+    permutation = pg.permutation_importance(model, X, y, groups=parted, features=layout.features, random_state=4)
+    parts = pg.fuse(permutation, pg.grad_cam(model, X, layout, groups=parted), weights, fusion_scale="min-max")
+    assert ranking.features == parts.features == ("one", "pair", "f1", "f3", "f5")
     np.testing.assert_allclose(ranking.scores, parts.scores, rtol=1e-5)
     assert ranking.settings["weights"] == "softmax"
 

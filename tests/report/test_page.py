@@ -263,7 +263,7 @@ def test_a_network_that_learned_nothing_is_called_so(wide):
     ranking, page = wide
     assert ranking.settings["test_scores"]["r2"] <= 0
     assert "is no better. The network has learned nothing useful" in page
-    said = "This network's predictions are not shown to beat the mean: on these 12 rows"
+    said = "predictions are not shown to beat the mean: on these 12 rows"
     assert 0 < page.index(said) < page.index("It relies most on")
     assert "branch weights" not in page
 

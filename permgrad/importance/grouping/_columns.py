@@ -14,11 +14,12 @@ from permgrad.errors import PermGradError, listing
 
 
 def resolve_groups(
-    n_columns: int, names: Sequence[str] | None, groups: Mapping[str, Sequence[Any]] | None
+    n_columns: int, names: Sequence[str] | None, groups: Mapping[str, Sequence[Any]] | None, *, alone: bool = False
 ) -> dict[str, np.ndarray]:
     """Return the positions of the columns of each feature to rank: of each group, then of each column that is in none.
 
-    A column has its name, by default ``x0``, ``x1``, ... Groups name columns so, or by position.
+    A column has its name, by default ``x0``, ``x1``, ... Groups name columns so, or by position. If groups are measured
+    one by one, they may stand `alone`: without the columns that are in none, and with columns in common.
 
     Raises
     ------
@@ -30,6 +31,8 @@ def resolve_groups(
     if len(names) != n_columns:
         raise PermGradError(f"expected {n_columns} feature names, got {len(names)}")
     given = {} if groups is None else _by_position(groups, names)
+    if given and alone:
+        return given
     grouped = Counter(at for columns in given.values() for at in columns.tolist())
     if max(grouped.values(), default=1) > 1:
         raise PermGradError(f"groups must not share columns: {listing(names[at] for at in grouped if grouped[at] > 1)}")

@@ -83,6 +83,7 @@ def permutation_importance(
         Names of the columns; by default a DataFrame's own, or the layout's.
     groups : mapping of str to columns, optional
         Features with several columns (such as a one-hot encoded category): permuted together, by one row order.
+        These alone are measured, each by itself: they may have columns in common.
     classes : sequence, optional
         Class names; if given, `y` holds class numbers.
     task : {"classification", "regression"}, optional
@@ -176,7 +177,9 @@ def permutation_importance(
         target,
         via=via,
         layout=layout,
-        columns_of=resolve_groups(count_columns(data, permuted_branches(data, via), layout), features, groups),
+        columns_of=resolve_groups(
+            count_columns(data, permuted_branches(data, via), layout), features, groups, alone=True
+        ),
         conditional=conditional,
         n_repeats=n_repeats,
         random_state=random_state,
