@@ -221,7 +221,7 @@ def _with_origin(
     """Return the ranking with where it comes from: data, model, versions, command; and the model's scores."""
     from dataclasses import replace
 
-    from permgrad.report.any_model import origin_of
+    from permgrad.report.results import origin_of
 
     told = {"model": facts_of_model(path), "command": command or shlex.join(["permgrad", *sys.argv[1:]])}
     return replace(ranking, settings={**ranking.settings, **origin_of(opaque, data), **told})

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from permgrad.data.table import Table
-from permgrad.estimators.saving import versions
 from permgrad.importance.effects import Effects
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.responding.curves import effects
-from permgrad.metrics.scores import classification_scores, regression_scores
 
 
 class AnyModel:
@@ -35,6 +33,8 @@ class AnyModel:
 
     def _said(self, X: Any) -> np.ndarray:
         """Return probabilities of classes, or values: (n_rows, n_classes or 1)."""
+        if isinstance(self.opaque.rows, np.ndarray):  # fitted without names, which some models warn of
+            X = np.asarray(X)
         return self.opaque.target.task.probabilities(self.opaque.predict(X))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -87,23 +87,3 @@ def any_model(opaque: Opaque, name: str, labels: Any, who: str = "model") -> Any
         numbered = len(known) != len(target.classes)  # some class has no row here: labels are class numbers
         return AnyClassifier(opaque, name, np.arange(len(target.classes)) if numbered else known, who)
     return AnyModel(opaque, name, who) if target.task.link == "identity" and target.task.width == 1 else None
-
-
-def origin_of(opaque: Opaque, table: Table) -> dict[str, Any]:
-    """Return what a ranking of these rows keeps of where it comes from: data, the model's scores, versions."""
-    facts = {"name": table.name, "target": str(table.y.name), "sha256": table.sha256, "rows": len(table)}
-    return {
-        "data": {**facts, **table.notes},
-        "test_rows": len(table),
-        "test_scores": _scores(opaque),
-        "versions": versions(),
-    }
-
-
-def _scores(opaque: Opaque) -> dict[str, float]:
-    target, said = opaque.target, opaque.target.task.probabilities(opaque.outputs)
-    if target.classes:
-        return classification_scores(target.y, said, np.arange(len(target.classes)), target.weights)
-    if target.task.link == "identity" and said.shape[1] == 1:
-        return regression_scores(target.y, said[:, 0], target.weights)
-    return {"loss": target.mean(opaque.baseline)}

@@ -17,10 +17,11 @@ from permgrad.evaluation.by_level import ByLevel
 from permgrad.evaluation.reference_models import ReferenceModels
 from permgrad.evaluation.result import RankingEvaluation
 from permgrad.importance.effects import Effects
+from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.ranking import FeatureRanking
 from permgrad.importance.responding.interactions import Interactions, interactions
 from permgrad.metrics.calibration import BINS, calibrated_error, expected_calibration_error
-from permgrad.metrics.scores import scores
+from permgrad.metrics.scores import classification_scores, regression_scores, scores
 from permgrad.report.any_model import AnyModel
 from permgrad.report.explained_rows import CarriedRows, ImageRows, explain_test_rows
 
@@ -227,6 +228,25 @@ def facts_of_files(table: StreamedTable) -> dict[str, Any]:
     """Return what tells a table in files from others, and where it comes from."""
     told = {"name": table.name, "target": str(table.y.name), "task": table.task, "rows": len(table)}
     return {**told, "files": table.X.files.paths, **table.notes}
+
+
+def origin_of(opaque: Opaque, table: Table) -> dict[str, Any]:
+    """Return what a ranking of these rows keeps of where it comes from: data, the model's scores, versions."""
+    return {
+        "data": facts_of(table),
+        "test_rows": len(table),
+        "test_scores": _scores_of(opaque),
+        "versions": versions(),
+    }
+
+
+def _scores_of(opaque: Opaque) -> dict[str, float]:
+    target, said = opaque.target, opaque.target.task.probabilities(opaque.outputs)
+    if target.classes:
+        return classification_scores(target.y, said, np.arange(len(target.classes)), target.weights)
+    if target.task.link == "identity" and said.shape[1] == 1:
+        return regression_scores(target.y, said[:, 0], target.weights)
+    return {"loss": target.mean(opaque.baseline)}
 
 
 def _intervals(estimator: Any, test: Table) -> np.ndarray | None:

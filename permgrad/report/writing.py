@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from permgrad.data.table import Table
 from permgrad.directories import new_directory
 from permgrad.errors import PermGradError, listing
 from permgrad.importance.network.opaque import Opaque
 from permgrad.importance.ranking import FeatureRanking
-from permgrad.report.any_model import any_model, origin_of
+from permgrad.report.any_model import any_model
 from permgrad.report.directory import write_results_of
-from permgrad.report.results import Results
+from permgrad.report.results import Results, origin_of
 
 
 def write_report(
@@ -84,7 +85,8 @@ def write_report(
             f"the ranking is of columns that the table does not have: {listing(missing)}; pass the rows that were"
             " ranked"
         )
-    if not np.allclose(opaque.predict(rows.X), opaque.outputs, rtol=1e-4, atol=1e-6, equal_nan=True):
+    of_table = opaque.predict(rows.X if isinstance(opaque.rows, pd.DataFrame) else rows.X.to_numpy())
+    if not np.allclose(of_table, opaque.outputs, rtol=1e-4, atol=1e-6, equal_nan=True):
         raise PermGradError(
             f"{answers.name} answers otherwise once the columns are read as a Table; fit and rank it on"
             " pg.Table(X, y).X"
