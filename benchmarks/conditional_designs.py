@@ -555,6 +555,57 @@ def sine_of_a_product(rng: Any, n: int) -> Any:
     return X, 2 * known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
 
 
+def rounded_distance(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.round(2 * np.hypot(X[:, 0], X[:, 1] - 0.5)) / 2
+    X[:, 11] = known + 0.25 * rng.normal(size=n)
+    said = 4 * (known - 1.25) + X[:, 2] + 0.3 * X[:, 3] + rng.logistic(size=n)
+    return X, (said > 0).astype(int), 11, 3, {0, 1, 2, 3}
+
+
+def rank_among_five(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    rank = (X[:, :1] > X[:, 1:5]).sum(axis=1)
+    X[:, 11] = rank + 0.7 * rng.normal(size=n)
+    return X, 1.2 * rank + X[:, 5] + 0.15 * X[:, 6] + rng.normal(size=n), 11, 6, {0, 1, 2, 3, 4, 5, 6}
+
+
+def second_of_three(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    second = np.argsort(X[:, :3], axis=1)[:, 1]
+    X[:, 11] = np.array([-1.0, 1.0, 0.0])[second] + 0.5 * rng.normal(size=n)
+    said = 1.5 * np.eye(3)[second] + np.outer(X[:, 4] + 0.3 * X[:, 3], [1.0, 0.0, -1.0])
+    return X, (said + rng.gumbel(size=(n, 3))).argmax(axis=1), 11, 3, {0, 1, 2, 3, 4}
+
+
+def phase(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = (X[:, 0] + X[:, 1] * X[:, 2]) % 1.5
+    X[:, 11] = known + 0.3 * rng.normal(size=n)
+    return X, 2 * known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
+def doses(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.floor(np.exp(X[:, 0])).clip(0, 4) * (X[:, 1] > -0.3)
+    X[:, 11] = known + 0.6 * rng.normal(size=n)
+    return X, known + X[:, 2] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3}
+
+
+def majority_of_five(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    most = np.sign(X[:, :5]).sum(axis=1) > 0
+    X[:, 11] = rng.random(n) < np.where(most, 0.85, 0.15)
+    return X, 2.0 * most + X[:, 5] + 0.15 * X[:, 6] + rng.normal(size=n), 11, 6, {0, 1, 2, 3, 4, 5, 6}
+
+
+def saddle_times_a_column(rng: Any, n: int) -> Any:
+    X = rng.normal(size=(n, 12))
+    known = np.tanh(X[:, 0] ** 2 - X[:, 1] ** 2) * X[:, 2]
+    X[:, 11] = known + 0.4 * rng.normal(size=n)
+    return X, 2 * known + X[:, 4] + 0.15 * X[:, 3] + rng.normal(size=n), 11, 3, {0, 1, 2, 3, 4}
+
+
 def _base(X: np.ndarray) -> np.ndarray:
     return X[:, :3] @ [1.5, 1.2, 1.0]
 
@@ -568,6 +619,7 @@ TUNED: list[Design] = [
     *(disc, largest_of_three, rounded_product),
     *(rings, sawtooth, place_among_four),
     *(parity_of_a_sum, closest_two_of_three),
+    *(rounded_by_half, largest_of_four),
 ]
 JUDGED: list[Design] = [
     *(absolute, ratio, switch, spread, heavier_tails, rare_class, uneven_noise),
@@ -577,6 +629,7 @@ JUDGED: list[Design] = [
     *(steps_on_one_side, soft_difference),
     *(nearest_of_seven, leaves_of_a_tree, side_of_a_wave, whole_part_of_a_ratio),
     *(most_of_three_signs, bent_plane, wave_by_slope),
-    *(spiral, thresholds_by_level, rounded_by_half, steps_times_a_sign, gate_of_a_sum),
-    *(rounded_product_of_three, within_a_hexagon, largest_of_four, steps_of_a_parabola, sine_of_a_product),
+    *(spiral, thresholds_by_level, steps_times_a_sign, gate_of_a_sum),
+    *(rounded_product_of_three, within_a_hexagon, steps_of_a_parabola, sine_of_a_product),
+    *(rounded_distance, rank_among_five, second_of_three, phase, doses, majority_of_five, saddle_times_a_column),
 ]

@@ -287,7 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = {"choices": choices, "compare": compare}[options.what]
     parts = []
     for problem, random_state in itertools.product(options.problems, range(options.random_states)):
-        file = options.out and options.out / f"{options.what}-{problem.replace(' ', '_')}-{random_state}.csv"
+        asked = f"{options.what}-{problem.replace(' ', '_')}-{random_state}-{options.max_rows}{'-fast' * options.fast}"
+        file = options.out and options.out / f"{asked}.csv"
         if file and file.exists():
             parts.append(pd.read_csv(file))
             continue

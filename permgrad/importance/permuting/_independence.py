@@ -56,6 +56,8 @@ BESIDE = 1.5
 the same place."""
 MISSED = 0.05
 """Share of what a regression leaves that rows beside each other may have in common before nothing is found."""
+TOGETHER = (4, 5)
+"""Of the columns that decide most, so many are looked at together: a tie of all may show in no three of them."""
 STEEP = 0.5
 """Slope of the tie at which a row counts half: standard deviations of the feature's noise, one of the other columns."""
 FLATTEST = 0.1
@@ -160,9 +162,10 @@ def independence_p_value(
     flattest tenth of the rows say what steep is.
 
     None of this sees a tie of which the regressions learn nothing. But where rows beside each other, by two or three of
-    the other columns, still have more than 5 % in common of what the output's regression leaves, or the kernel
-    regression of the feature (and chance does not explain it), p is 1: the tie was missed, and the target's regression,
-    which has no better learner, misses it as well. See `share_missed`.
+    the other columns, by the four or five that decide most, or by what is predicted of the feature, still have more
+    than 5 % in common of what the output's regression leaves, or the kernel regression of the feature (and chance does
+    not explain it), p is 1: the tie was missed, and the target's regression, which has no better learner, misses it as
+    well. See `share_missed`.
 
     References
     ----------
@@ -232,7 +235,8 @@ def _products_by_most_and_half(
     steepness, of_feature = kernel.steepness(others, own.astype(float), tenths)
     by_most, by_half = (values - np.hstack(predicted) for predicted in zip(of_output, of_target, strict=True))
     beside = np.hstack([by_most[:, :n_outputs], by_most[alike, n_outputs:].mean(axis=1)])
-    missed = share_missed(others, np.hstack([by_most[:, :n_outputs], of_feature]), groups)
+    places = [*told[0].T[:, :, None], *(others[:, kernel.decisive(together)] for together in TOGETHER)]
+    missed = share_missed(others, np.hstack([by_most[:, :n_outputs], of_feature]), groups, places)
     trust = _trust(output, *of_output)
     return _products(by_most), _products(beside), _products(by_half), [trust, trust * _flatness(steepness)], missed
 

@@ -126,6 +126,17 @@ class KernelRidge:
                 alpha[:, those] = cho_solve(factor, targets[np.ix_(rows, those)] - mean[those])
             yield asked, rows, mean, alpha
 
+    def decisive(self, n_columns: int) -> np.ndarray:
+        """Return the numbers of the columns, with their steep copies, on which the fit depends most, most of all first.
+
+        Parameters
+        ----------
+        n_columns : int
+            At most.
+        """
+        squares = (self.scales.reshape(2, -1) ** 2).sum(axis=0)
+        return np.argsort(-squares, kind="stable")[:n_columns]
+
     def nearest(self, Z: np.ndarray, fold: np.ndarray, n_nearest: int) -> np.ndarray:
         """Return the rows of other folds that are nearest to each row in the columns that matter most.
 

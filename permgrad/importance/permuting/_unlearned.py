@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -14,14 +15,16 @@ COLUMNS = {2: 24, 3: 14}
 """The first ones, of which two and three are looked at together: 276 pairs, and 364 times three."""
 ROWS = 2000
 """At most: enough to see what matters, and every look takes time."""
-CHANCE = 0.001
-"""Of finding anything where nothing was missed."""
+CHANCE, CHANCE_OF_PLACES = 0.001, 0.005
+"""Of finding anything where nothing was missed: by two columns or three, and by the places that are given."""
 
 
-def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = None) -> float:
+def share_missed(
+    Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = None, places: Sequence[np.ndarray] = ()
+) -> float:
     """Return the largest share of what a regression leaves that rows beside each other have in common.
 
-    Rows are beside each other by the normal scores of two columns, or of three.
+    Rows are beside each other by the normal scores of two columns, of three, or of what is given.
 
     Parameters
     ----------
@@ -31,6 +34,9 @@ def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = No
         Targets less predictions of each row by the others.
     groups : ndarray of shape (n_rows,), optional
         One row of each counts: what others of it leave is alike.
+    places : sequence of ndarray of shape (n_rows, n_dimensions)
+        Further ones by which rows are beside each other. By a prediction, rounding is seen: its steps are too narrow to
+        be seen by the columns.
 
     Returns
     -------
@@ -43,7 +49,7 @@ def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = No
     these products has mean 0, and the variance that the squares of the rests say, whether the spread differs among rows
     or not (each pair of rows counts once, those that are beside each other twice). The share is the sum of the
     products, of the sum of squares. It sees stripes and rings that are narrower than the cells of any histogram. Chance
-    is Bonferroni's, over all that is looked at.
+    is Bonferroni's, over the sets of columns, and over the given places: these are few.
 
     References
     ----------
@@ -51,14 +57,23 @@ def share_missed(Z: np.ndarray, rest: np.ndarray, groups: np.ndarray | None = No
     """
     rows = np.arange(len(Z)) if groups is None else np.unique(groups, return_index=True)[1]
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS)).astype(int)]
-    Z, rest = Z[rows, : max(COLUMNS.values())], rest[rows][:, np.ptp(rest[rows], axis=0) > 0]
-    together = {min(number, Z.shape[1]): min(most, Z.shape[1]) for number, most in COLUMNS.items()}
-    looks = [columns for number, most in together.items() for columns in combinations(range(most), number)]
-    if not looks or not rest.size or len(rows) < 2:
+    rest = rest[rows][:, np.ptp(rest[rows], axis=0) > 0]
+    if not rest.size or len(rows) < 2:
         return 0.0
-    scores, least = norm.ppf((rankdata(Z, axis=0) - 0.5) / len(Z)), norm.isf(CHANCE / (len(looks) * rest.shape[1]))
-    shares = [_shares(scores[:, columns], rest, least) for columns in looks]
-    return float(np.max(shares))
+    together = {min(number, Z.shape[1]): min(most, Z.shape[1]) for number, most in COLUMNS.items()}
+    sets = [columns for number, most in together.items() for columns in combinations(range(most), number)]
+    scores = _scores(Z[rows, : max(COLUMNS.values())])
+    by_columns = _largest_share([scores[:, columns] for columns in sets], rest, CHANCE)
+    return max(by_columns, _largest_share([_scores(place[rows]) for place in places], rest, CHANCE_OF_PLACES))
+
+
+def _largest_share(looks: list[np.ndarray], rest: np.ndarray, chance: float) -> float:
+    least = norm.isf(chance / max(1, len(looks) * rest.shape[1]))
+    return float(max((_shares(look, rest, least).max() for look in looks), default=0.0))
+
+
+def _scores(places: np.ndarray) -> np.ndarray:
+    return norm.ppf((rankdata(places, axis=0) - 0.5) / len(places))
 
 
 def _shares(places: np.ndarray, rest: np.ndarray, least: float) -> np.ndarray:

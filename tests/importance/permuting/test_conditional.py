@@ -126,6 +126,7 @@ def trained_network(X, y, random_state):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the other columns tell more")  # said of what chance finds at first
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
 def test_null_features_are_flagged_in_one_of_twenty_at_most(correlation):
     """15 columns that tell nothing beyond the five relevant ones, each correlated with all others.

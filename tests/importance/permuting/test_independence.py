@@ -9,7 +9,8 @@ from scipy.stats import t as student
 import permgrad as pg
 from permgrad.importance.permuting import _independence
 from permgrad.importance.permuting._independence import anchor_rows, independence_p_value
-from permgrad.importance.permuting._ties import folds_of
+from permgrad.importance.permuting._ties import folds_of, standardised
+from permgrad.importance.permuting._unlearned import share_missed
 from permgrad.importance.permuting.conditional import AlikeRows
 from permgrad.metrics.paired import mean_p_value
 from tests.importance.permuting.test_permutation import linear_model
@@ -221,14 +222,33 @@ def test_nothing_is_found_where_two_columns_still_tell_of_what_the_regression_le
     assert independence_p_value(*given)[0] < 0.001
 
 
+def test_nothing_is_found_where_the_tie_is_rounded_as_finely_as_its_noise():
+    """No columns show steps that are so narrow, but what is predicted of the feature does."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(600, 4))
+    known = np.round(1.5 * (X[:, 0] + 0.7 * X[:, 1] + 0.5 * X[:, 2])) / 1.5
+    own = known + 0.2 * rng.normal(size=600)
+    y = 1.5 * known + 0.3 * rng.normal(size=600)
+    p, untold = asked(X, own, lambda column: 1.5 * column, y)
+    assert (p, untold) == (1, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_independence, "share_missed", lambda Z, rest, groups, _: share_missed(Z, rest, groups))
+        assert asked(X, own, lambda column: 1.5 * column, y)[0] < 0.05
+
+
 def test_a_tie_that_the_kernel_missed_of_the_feature_or_of_the_output_counts_as_missed(rng, monkeypatch):
-    looked_at = []
-    monkeypatch.setattr(_independence, "share_missed", lambda _, rest, __: looked_at.append(rest) or 0.04)
+    looked_at, by = [], []
+    monkeypatch.setattr(
+        _independence, "share_missed", lambda _, rest, __, places: (looked_at.append(rest), by.extend(places)) and 0.04
+    )
     X, own, values = rng.normal(size=(60, 3)), rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
     missed = _independence._products_by_most_and_half(X, own, values, 0, None)[-1]
     assert missed == 0.04
     left = own - _independence.KernelRidge(X, own, 0).predicted(X, own, folds_of(60, 1, None, 10))
     np.testing.assert_allclose(looked_at[0][:, 1:], left)
+    assert [place.shape for place in by[-2:]] == [(60, 3), (60, 3)]  # there are no four columns
+    told = _independence.told_by_most_and_half(X, own, 0, None)[0]
+    np.testing.assert_allclose(np.hstack(by[:-2]), standardised(told))
 
 
 def test_a_column_that_tells_is_found_where_ties_are_learned():

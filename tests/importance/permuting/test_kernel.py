@@ -131,6 +131,15 @@ def test_the_nearest_rows_are_those_of_other_folds_by_the_columns_that_count(rng
     assert (kernel.nearest(X, fold, 1) == kernel.nearest(X[:, [0, 3, 2, 1]], fold, 1)).all()
 
 
+def test_the_decisive_columns_are_those_with_the_largest_scales_of_both_copies(rng):
+    X = rng.normal(size=(300, 5))
+    kernel = KernelRidge(X, X[:, 1:2] * X[:, 3:4] + 0.1 * rng.normal(size=(300, 1)), 0)
+    assert set(kernel.decisive(2)) == {1, 3}
+    assert len(kernel.decisive(9)) == 5
+    kernel.scales = np.array([0.5, 0.6, 0, 0, 0, 0.4, 0, 0.3, 0.2, 0.7])
+    assert kernel.decisive(5).tolist() == [4, 0, 1, 2, 3]
+
+
 def test_of_a_group_one_row_tells_scales(rng):
     groups = np.repeat(np.arange(5), 4)
     rows = _kernel._unrelated(20, rng, groups)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from permgrad.importance.permuting import _unlearned
 from permgrad.importance.permuting._unlearned import share_missed
 
 
@@ -54,6 +55,24 @@ def test_a_tie_of_two_columns_or_three_is_seen_though_cells_hold_several_steps(t
     known = tie(Z)
     share = share_missed(Z, known + known.std() * rng.normal(size=(500, 1)))
     assert 0.15 < share < 0.5  # half of it at most
+
+
+def test_rounding_is_seen_by_a_prediction_and_not_by_the_columns(rng):
+    Z = rng.normal(size=(500, 6))
+    told = Z[:, :3].sum(axis=1, keepdims=True)
+    rest = 2 * (np.round(told) - told) + 0.5 * rng.normal(size=(500, 1))
+    assert share_missed(Z, rest) == 0
+    assert share_missed(Z, rest, None, [Z[:, 3:4], told + 0.02 * rng.normal(size=(500, 1))]) > 0.2
+
+
+def test_a_share_that_chance_explains_among_many_columns_is_told_by_a_place_that_is_given(rng):
+    Z, four = rng.normal(size=(400, 5)), rng.normal(size=(400, 4))
+    rest = np.sign(four.prod(axis=1, keepdims=True)) + rng.normal(size=(400, 1))
+    scores = norm.ppf((np.argsort(np.argsort(four, axis=0), axis=0) + 0.5) / 400)
+    share = _unlearned._shares(scores, rest, 0.0)[0]
+    assert share > 0.05
+    assert share_missed(Z, rest, None, [four]) == pytest.approx(share)
+    assert share_missed(Z, rest, None, [four] * 300) == share_missed(np.hstack([Z, four]), rest) == 0
 
 
 def test_noise_is_not_missed(rng):
