@@ -237,18 +237,22 @@ def test_nothing_is_found_where_the_tie_is_rounded_as_finely_as_its_noise():
 
 
 def test_a_tie_that_the_kernel_missed_of_the_feature_or_of_the_output_counts_as_missed(rng, monkeypatch):
-    looked_at, by = [], []
-    monkeypatch.setattr(
-        _independence, "share_missed", lambda _, rest, __, places: (looked_at.append(rest), by.extend(places)) and 0.04
-    )
+    seen = {}
+
+    def share(Z, rest, groups, places):
+        seen.update(rest=rest, places=places)
+        return 0.04
+
+    monkeypatch.setattr(_independence, "share_missed", share)
     X, own, values = rng.normal(size=(60, 3)), rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
     missed = _independence._products_by_most_and_half(X, own, values, 0, None)[-1]
     assert missed == 0.04
     left = own - _independence.KernelRidge(X, own, 0).predicted(X, own, folds_of(60, 1, None, 10))
-    np.testing.assert_allclose(looked_at[0][:, 1:], left)
-    assert [place.shape for place in by[-2:]] == [(60, 3), (60, 3)]  # there are no four columns
+    np.testing.assert_allclose(seen["rest"][:, 1:], left)
+    *along, four, five = seen["places"]
+    assert four.shape == five.shape == (60, 3)  # there are no four columns
     told = _independence.told_by_most_and_half(X, own, 0, None)[0]
-    np.testing.assert_allclose(np.hstack(by[:-2]), standardised(told))
+    np.testing.assert_allclose(np.hstack(along), standardised(told))
 
 
 def test_a_column_that_tells_is_found_where_ties_are_learned():

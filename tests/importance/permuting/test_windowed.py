@@ -17,7 +17,7 @@ from permgrad.importance.permuting import _network as permuted
 from permgrad.importance.permuting._network import work_of_permuting
 from permgrad.importance.permuting._windowed import Square, Windowed
 from permgrad.models.hybrid import HybridConfig, build_hybrid
-from tests.oracle import plain_permutation, predicted, via
+from tests.oracle import columns_of, plain_permutation, predicted, via
 
 pytestmark = pytest.mark.backend
 
@@ -47,8 +47,7 @@ def assert_is_plain_loop(model, layout, rng, way, groups, **given):
     X[:, 5] = X[:, 5] > 0.8  # few rows change
     y = rng.integers(0, 3, 50)
     ranking = pg.permutation_importance(model, X, y, via=way, layout=layout, groups=groups, n_repeats=2, **given)
-    columns = [[i] for i in range(6)] if groups is None else list(groups.values())
-    plain = plain_permutation(via(model, X, way), X, y, groups=columns, n_repeats=2, random_state=0)
+    plain = plain_permutation(via(model, X, way), X, y, groups=columns_of(groups, 6), n_repeats=2, random_state=0)
     expected = plain.mean(axis=(1, 2))
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(ranking.scores, expected, rtol=1e-5, atol=1e-6)
