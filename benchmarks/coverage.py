@@ -5,7 +5,7 @@
 Of a fixed network: scores of the game, last in, and branch weights. Each design is a network of two branches with
 random weights and a way to draw rows: independent normal columns and a value with noise; correlated ones (Toeplitz,
 0.8); two classes, columns with heavy tails; three classes, one of them rarer, of three networks. The population's
-value is the mean over twelve samples of 4,096 rows.
+value is the mean over 48 samples of 4,096 rows.
 
     python -m benchmarks.coverage --design recipe
 
@@ -34,7 +34,7 @@ from permgrad.evaluation.recipe import train_once
 from permgrad.importance.game import play
 
 layers = keras.layers
-ROWS, COLUMNS, LARGE, SAMPLES = 300, 4, 4096, 12
+ROWS, COLUMNS, LARGE, SAMPLES = 300, 4, 4096, 48
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
 
 

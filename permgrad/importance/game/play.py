@@ -248,29 +248,33 @@ class Batch:
         """Return the loss of each row's mean prediction over donors, and each donor's pull on it.
 
         The loss of a mean over k donors is above that of the mean over all by a part that shrinks with k. Half as
-        many donors show how large it is: it is taken off (the jackknife; exact for squared error).
+        many donors show how large it is: it is taken off (the jackknife; exact for squared error). So it is of pulls:
+        a donor is part of the mean that it pulls.
 
         Parameters
         ----------
         said : ndarray of shape (n_times, n_pairs, k)
         """
-        target, shape = self.game.target, (len(said), len(self.rows))
+        target, shape, k = self.game.target, (len(said), len(self.rows)), said.shape[2]
         rows = np.tile(self.game.rows[self.rows], len(said))
-        each = said.reshape(len(said), -1, DONORS, said.shape[2])[:, : len(self.rows)]
+        each = said.reshape(len(said), -1, DONORS, k)[:, : len(self.rows)]
         weighted = each * self.weights[:, :, None]
-        mean, half = weighted.sum(axis=2), 2 * weighted[:, :, : DONORS // 2].sum(axis=2)
-        of_mean, first, second, slopes = (
-            of(rows, values.reshape(len(rows), -1))
-            for of, values in (
-                (target.losses_said, mean),
-                (target.losses_said, half),
-                (target.losses_said, 2 * mean - half),
-                (target.slopes, mean),
-            )
-        )
-        pull = (slopes.reshape(*shape, 1, -1) * (each - mean[:, :, None])).sum(axis=3) * self.weights
-        bend = (of_mean - (first + second) / 2).reshape(shape)
-        return Losses(of_mean.reshape(shape) + bend, bend, pull)
+
+        def at(mean: np.ndarray, donors: slice) -> tuple[np.ndarray, np.ndarray]:
+            """Return the loss of a mean over these donors, and by how much it rises by each of them, to first order."""
+            flat = mean.reshape(len(rows), k)
+            slope = target.slopes(rows, flat).reshape(*shape, 1, k)
+            pull = (slope * (each[:, :, donors] - mean[:, :, None])).sum(axis=3)
+            return target.losses_said(rows, flat).reshape(shape), pull
+
+        half, mean = DONORS // 2, weighted.sum(axis=2)
+        first = 2 * weighted[:, :, :half].sum(axis=2)
+        of_all, pull = at(mean, slice(None))
+        of_first, pull_first = at(first, slice(half))
+        of_second, pull_second = at(2 * mean - first, slice(half, None))
+        bend = of_all - (of_first + of_second) / 2
+        pull = 2 * pull - np.concatenate([pull_first, pull_second], axis=2)
+        return Losses(of_all + bend, bend, pull * self.weights)
 
 
 def _added(steps: np.ndarray, at: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
