@@ -42,6 +42,7 @@ def main() -> None:
     """Print one line for each design and kind of number."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=150)
+    parser.add_argument("--start", type=int, default=0, help="seed of the first sample of a fixed network's rows")
     known = [*DESIGNS, "recipe", "groups"]
     parser.add_argument("--design", nargs="+", default=known, choices=known)
     arguments = parser.parse_args()
@@ -64,7 +65,7 @@ def main() -> None:
         large = [numbers(ranked(model, *draw(np.random.default_rng([s, 1]), LARGE), s))[0] for s in range(SAMPLES)]
         truth = {kind: np.mean([of[kind] for of in large], axis=0) for kind in large[0]}
         hits: dict[str, list[np.ndarray]] = {kind: [] for kind in truth}
-        for s in range(arguments.simulations):
+        for s in range(arguments.start, arguments.start + arguments.simulations):
             _, ends = numbers(ranked(model, *draw(np.random.default_rng([s, 2]), ROWS), s))
             for kind, (low, high) in ends.items():
                 hits[kind].append((low <= truth[kind]) & (truth[kind] <= high))
