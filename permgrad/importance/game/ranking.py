@@ -36,7 +36,7 @@ LEAST_TOTAL = 0.05
 """Of the loss of the mean prediction: a network that saves less is not measured to a share of what it saves."""
 CREDIBLE = 0.1
 """Up to which share the values may miss the total, donors' bias taken off, and still be brought to it."""
-FORMAT = 2
+FORMAT = 3
 """Of what a checkpoint keeps of walks."""
 
 
