@@ -87,6 +87,15 @@ def train(template: Any, parts: Parts, **changes: Any) -> Any:
         return model.fit(parts["train"].X, parts["train"].y, validation_data=validation)
 
 
+def train_preset(preset: str, parts: Parts, random_state: int) -> Evaluation:
+    """Train the hybrid network of a preset, not tuned, and evaluate it; ``seconds`` are the training's."""
+    kind = pg.HybridRegressor if parts["train"].task == "regression" else pg.HybridClassifier
+    begun = time.monotonic()
+    model = train(kind(preset=preset, random_state=random_state), parts)
+    seconds = time.monotonic() - begun
+    return {**evaluate(model, parts), "seconds": seconds}
+
+
 def measure(model: Any, parts: Parts, repeats: int) -> Evaluation:
     """Evaluate a trained network; where it has both branches, rank its features by both formulas, on the test rows."""
     evaluation = evaluate(model, parts)

@@ -119,7 +119,8 @@ def plot_recalls(recalls: pd.DataFrame, networks: Sequence[str]) -> Figure:
     """
     panels = list(recalls.groupby("dataset", sort=False))
     figure = new_figure((6.5 * len(panels), 4.6))
-    names = [*networks, *recalls.loc[recalls["kind"] == "balanced", "model"].unique(), BEST]
+    drawn = [name for name in networks if name in set(recalls["model"])]
+    names = [*drawn, *recalls.loc[recalls["kind"] == "balanced", "model"].unique(), BEST]
     palette = dict(zip(names, colours(len(names)), strict=False))
     for axes, (dataset, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         baselines = rows[rows["kind"] == "baseline"]

@@ -36,6 +36,8 @@ class DatasetResults:
         Network → its tuning; of the run with most trials.
     networks : dict of dict
         Network → seed → evaluation, of its best trial.
+    presets : dict of dict
+        Preset → seed → evaluation; not tuned.
     ensembles : dict of dict
         Ensemble → seed → evaluation of the mean of its networks' predictions. Only where all of them are there.
     mistakes : dict of dict
@@ -56,6 +58,7 @@ class DatasetResults:
     baselines: dict[str, BySeed]
     tuning: dict[str, dict[str, Any]]
     networks: dict[str, BySeed]
+    presets: dict[str, BySeed]
     ensembles: dict[str, BySeed]
     mistakes: dict[str, Evaluation]
     layouts: dict[tuple[str, int], BySeed]
@@ -83,9 +86,13 @@ class DatasetResults:
         sizes = self.facts.get("class_sizes", {})
         return sizes if len(sizes) > 2 else {}
 
+    def contenders(self) -> dict[str, dict[str, BySeed]]:
+        """Return by their kind the models that are compared with the baselines."""
+        return {"network": self.networks, "preset": self.presets, "ensemble": self.ensembles}
+
     def models(self) -> Iterator[tuple[str, str, BySeed]]:
         """Yield kind, name and evaluations of all that is compared."""
-        kinds = {"baseline": self.baselines, "network": self.networks, "ensemble": self.ensembles}
+        kinds = {"baseline": self.baselines, **self.contenders()}
         for kind, models in kinds.items():
             for name, by_seed in models.items():
                 yield kind, name, by_seed
@@ -126,13 +133,10 @@ class _Steps:
             settings=study["settings"],
             facts=study["facts"],
             note=study["note"],
-            baselines={
-                path.name: by_seed
-                for path in sorted(self.directory.glob("baselines/*"))
-                if (by_seed := self._by_seed(path))
-            },
+            baselines=self._by_name("baselines"),
             tuning={name: self._json(path) for name, path in tunings.items()},
             networks=networks,
+            presets=self._by_name("presets"),
             ensembles={
                 name: by_seed
                 for name, averaged in settings.ensembles.items()
@@ -152,6 +156,10 @@ class _Steps:
         """Return the file of each network's tuning; of several, the one with most trials."""
         paths = sorted(self.directory.glob("networks/*/trial_*/tuning_*.json"), key=lambda path: path.stem)
         return dict(sorted({path.parents[1].name: path for path in paths}.items()))
+
+    def _by_name(self, kind: str) -> dict[str, BySeed]:
+        paths = sorted(self.directory.glob(f"{kind}/*"))
+        return {path.name: by_seed for path in paths if (by_seed := self._by_seed(path))}
 
     def _by_seed(self, directory: Path, prefix: str = "seed") -> BySeed:
         paths = {int(path.stem.rpartition("_")[2]): path for path in directory.glob(f"{prefix}_*.json")}

@@ -42,7 +42,7 @@ def best_baseline(result: DatasetResults, score: str) -> str | None:
 
 
 def target_table(results: Results) -> pd.DataFrame:
-    """Return one row for each data set and network, or ensemble: by how much it is above the best baseline.
+    """Return one row for each data set and network, preset or ensemble: by how much it is above the best baseline.
 
     And above the explained network's, the published one. ``low`` and ``high``: interval over test rows of the paired
     difference, each model's rows averaged over seeds.
@@ -52,7 +52,8 @@ def target_table(results: Results) -> pd.DataFrame:
             _against(result, best, name, by_seed)
             for result in results
             if (best := best_baseline(result, SCORES[result.facts["task"]][0]))
-            for name, by_seed in {**result.networks, **result.ensembles}.items()
+            for models in result.contenders().values()
+            for name, by_seed in models.items()
         ]
     )
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
+from permgrad.estimators.presets import PRESETS
 from studies.hybrid_tables.baselines import BASELINES
 from studies.hybrid_tables.mistakes import TRAININGS
 from studies.kit import Settings
@@ -67,6 +68,7 @@ class HybridSettings(Settings):
     first_seed: Seed
     seeds: Count
     networks: dict[Name, Network]
+    presets: tuple[str, ...]
     ensembles: dict[Name, Annotated[tuple[str, ...], Field(min_length=2)]]
     tuning: Tuning
     baselines: tuple[str, ...]
@@ -84,6 +86,14 @@ class HybridSettings(Settings):
             raise ValueError(f"there is no baseline {unknown[0]!r}; there are {', '.join(BASELINES)}")
         return names
 
+    @field_validator("presets")
+    @classmethod
+    def _presets_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(names) - set(PRESETS))
+        if unknown:
+            raise ValueError(f"there is no preset {unknown[0]!r}; there are {', '.join(PRESETS)}")
+        return names
+
     @field_validator("mistakes")
     @classmethod
     def _mistakes_can_be_made(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -99,13 +109,20 @@ class HybridSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _names_models_once(self) -> HybridSettings:
+        for name in self.presets:
+            if name in self.networks:
+                raise ValueError(f"networks.{name}: there is a preset of that name")
+        return self
+
+    @model_validator(mode="after")
     def _averages_networks(self) -> HybridSettings:
         for name, averaged in self.ensembles.items():
             unknown = sorted(set(averaged) - set(self.networks))
             if unknown:
                 raise ValueError(f"ensembles.{name}: there is no network {unknown[0]!r}")
-            if name in self.networks:
-                raise ValueError(f"ensembles.{name}: there is a network of that name")
+            if name in self.networks or name in self.presets:
+                raise ValueError(f"ensembles.{name}: there is a network or a preset of that name")
         return self
 
     @property
@@ -120,6 +137,6 @@ class HybridSettings(Settings):
 
     @property
     def contenders(self) -> list[str]:
-        """Networks beyond the published ones, and ensembles: what is to reach the best baseline."""
+        """Networks beyond the published ones, presets and ensembles: what is to reach the best baseline."""
         beyond = [name for name, network in self.networks.items() if network.space not in PUBLISHED_SPACES]
-        return [*beyond, *self.ensembles]
+        return [*beyond, *self.presets, *self.ensembles]

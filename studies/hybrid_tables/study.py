@@ -3,13 +3,14 @@
     python -m studies.hybrid_tables --dataset heloc --trials 30 [--set seeds=3] [--fast] [--out results/hybrid_tables]
 
 For each data set, on one 60/20/20 split: the hybrid network, an MLP alone and a CNN alone are tuned over the published
-search space, and each one's best trial is trained again with several seeds, beside baselines with their defaults. The
-best hybrid network is ranked by PermGrad, by the published formula and by this project's; it is trained again with
-each mistake of the published code, with other layouts and image sizes, and with balanced classes.
+search space, and each one's best trial is trained again with several seeds, beside the presets of the hybrid network
+and baselines, all as they come. The best hybrid network is ranked by PermGrad, by the published formula and by this
+project's; it is trained again with each mistake of the published code, with other layouts and image sizes, and with
+balanced classes.
 
 Every training is a cached step, and tuning an Optuna study of its own: stopped and started again, the study goes on
-from there. More trials, seeds, networks, baselines and layouts can be asked for later; any other change of settings
-needs another directory. Whatever is there by then is reported, of all data sets in the directory.
+from there. More trials, seeds, networks, presets, baselines and layouts can be asked for later; any other change of
+settings needs another directory. Whatever is there by then is reported, of all data sets in the directory.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from studies.kit import Apart, Setting, Study, Workspace
 from studies.kit.workspace import Step
 
 DATASETS = ("puma8nh", "heloc", "dengue", "gas_drift", "covertype")
-PARTS = ("baselines", "networks", "permgrad", "mistakes", "layouts", "imbalance")
-GROWING = {"seeds", "networks", "ensembles", "baselines", "layouts", "mistakes", "level"}
+PARTS = ("baselines", "networks", "presets", "permgrad", "mistakes", "layouts", "imbalance")
+GROWING = {"seeds", "networks", "presets", "ensembles", "baselines", "layouts", "mistakes", "level"}
 """Settings of which more may be asked for later; `permgrad.tune` watches over those of tuning, layouts over theirs."""
 FAST = (
     "rows=1000",
@@ -43,6 +44,7 @@ FAST = (
     "tuning.epochs.regression=5",
     "tuning.epochs.classification=5",
     "baselines=[random forest, extra trees]",
+    "presets=[fast]",
     "layouts.kinds={TINTO faithful: {layout: tinto, unique: false}, IGTD: {layout: igtd, unique: true}}",
     "layouts.sizes=[20]",
     "permgrad_repeats=2",
@@ -100,6 +102,7 @@ class Experiment:
         steps: dict[str, Callable[[], Steps]] = {
             "baselines": self.baselines,
             "networks": self.networks,
+            "presets": self.presets,
             "permgrad": self.permgrad,
             "mistakes": self.mistakes,
             "layouts": self.layouts,
@@ -123,6 +126,14 @@ class Experiment:
             f"{self.tuned(name).place}/seed_{seed}": self._train(name, random_state=seed)
             for seed in self.settings.all_seeds
             for name in self.settings.networks
+        }
+
+    def presets(self) -> Steps:
+        """Train the network of each preset with each seed, as it comes."""
+        return {
+            f"presets/{name}/seed_{seed}": Apart(networks.train_preset, name, self.parts, seed)
+            for seed in self.settings.all_seeds
+            for name in self.settings.presets
         }
 
     def permgrad(self) -> Steps:

@@ -32,6 +32,7 @@ TINY = (
     "tuning.epochs.classification=1",
     "networks={hybrid: {space: hybrid, settings: {}, ranges: {base_filters: [8, 8]}}}",
     "ensembles={}",
+    "presets=[]",
     "baselines=[random forest]",
     "layouts.sizes=[8]",
     "permgrad_repeats=1",
@@ -168,6 +169,39 @@ def test_the_leaked_target_gives_the_target_away():
     assert rows["train"].features == list("abcd")
 
 
+# Presets
+
+
+def test_a_preset_is_trained_as_it_comes_and_never_sees_test_rows(parts, monkeypatch):
+    given = []
+
+    class Watching(BaseEstimator):
+        def __init__(self, preset: str, random_state: int) -> None:
+            self.preset, self.random_state = preset, random_state
+
+        def fit(self, X, y, validation_data):
+            given.append((self.get_params(), X, y, validation_data))
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict_proba(self, X):
+            return np.tile([0.5, 0.3, 0.2], (len(X), 1))
+
+        def predict(self, X):
+            return np.full(len(X), "low")
+
+    monkeypatch.setattr(pg, "HybridClassifier", Watching, raising=False)
+    evaluation = networks.train_preset("best", parts, 3)
+    ((params, X, y, (X_val, y_val)),) = given
+    assert params == {"preset": "best", "random_state": 3}
+    assert X.equals(parts["train"].X)
+    assert y.equals(parts["train"].y)
+    assert X_val.equals(parts["validation"].X)
+    assert y_val.equals(parts["validation"].y)
+    assert evaluation["test"]["accuracy"] == pytest.approx((parts["test"].y == "low").mean())
+    assert evaluation["seconds"] >= 0
+
+
 # Baselines
 
 
@@ -262,6 +296,7 @@ def planted(**changes: Any) -> DatasetResults:
         "baselines": {"random forest": {0: evaluation(0, 0, 0, 1, 0, 0), 1: evaluation(0, 0, 0, 1, 1, 0)}},
         "tuning": {"hybrid": tuning},
         "networks": {"hybrid": {0: evaluation(0, 0, 0, 1, 1, 2, auc=0.8), 1: evaluation(0, 0, 0, 1, 1, 0, auc=0.9)}},
+        "presets": {},
         "ensembles": {},
         "mistakes": {},
         "layouts": {},
@@ -486,6 +521,31 @@ def test_more_can_be_asked_for_later_and_less_is_not_forgotten(stand, tmp_path):
         run(tmp_path / "empty", report_only=True)
 
 
+def test_presets_are_trained_with_every_seed_and_stand_in_the_tables(stand, tmp_path, monkeypatch):
+    asked = []
+
+    def train(name: str, parts: Any, random_state: int) -> dict[str, Any]:
+        asked.append((name, random_state))
+        right = parts["test"].y
+        return {"test": {"accuracy": 1.0, "auc": 1.0, "balanced_accuracy": 1.0}} | {
+            "predicted": np.searchsorted(np.unique(right), right),
+            "probabilities": [],
+            "recall": [1.0, 1.0, 1.0],
+        }
+
+    monkeypatch.setattr(networks, "train_preset", train)
+    result = run(tmp_path, "presets=[default, best]", parts=["baselines", "presets"])
+    assert sorted(asked) == [("best", 0), ("best", 1), ("default", 0), ("default", 1)]
+    assert {name: list(by_seed) for name, by_seed in result.presets.items()} == {"best": [0, 1], "default": [0, 1]}
+    scores = score_tables.score_table([result]).set_index(["kind", "model", "score"])
+    assert scores.loc[("preset", "best", "accuracy"), "mean"] == 1
+    target = score_tables.target_table([result]).set_index("network")
+    assert list(target.index) == ["best", "default"]
+    forest = np.mean([each["test"]["accuracy"] for each in result.baselines["random forest"].values()])
+    assert target.loc["best", "difference"] == pytest.approx(1 - forest)
+    assert {"best", "default"} <= set(settings("presets=[default, best]").contenders)
+
+
 def test_a_better_trial_starts_what_follows_from_it_anew(stand, tmp_path):
     run(tmp_path, parts=["networks"])
     stand.best = 4
@@ -555,14 +615,16 @@ def test_a_part_of_the_rows_is_the_same_part_each_time():
     [
         ("baselines=[forest]", "baselines: there is no baseline 'forest'; there are random forest, extra trees"),
         ("mistakes=[typing error]", "there is no 'typing error'; there are shared pixels, "),
+        ("presets=[better]", "presets: there is no preset 'better'; there are default, fast, best, published"),
+        ("networks.fast={space: mlp, settings: {}}|presets=[fast]", "networks.fast: there is a preset of that name"),
         ("explained=best", "explained must be one of networks, hybrid"),
         ("ensembles.both=[hybrid, best]", "ensembles.both: there is no network 'best'"),
-        ("ensembles.hybrid=[hybrid, hybrid]", "ensembles.hybrid: there is a network of that name"),
+        ("ensembles.hybrid=[hybrid, hybrid]", "ensembles.hybrid: there is a network or a preset of that name"),
     ],
 )
 def test_settings_that_do_not_fit_together(override, message):
     with pytest.raises(pg.PermGradError, match=message):
-        settings(override)
+        settings(*override.split("|"))
 
 
 def test_what_is_committed_is_small_and_says_what_it_rests_on():
@@ -592,7 +654,7 @@ def test_a_small_network_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "load_table", lambda name, _: make_table())
     ranges = "{base_filters: [8, 8], n_dense_layers: [1, 1], n_conv_layers: [1, 1]}"
     small = f"networks={{hybrid: {{space: hybrid, settings: {{image_size: 9}}, ranges: {ranges}}}}}"
-    changes = [*TINY, small, "seeds=1", "layouts.kinds={TINTO: {layout: tinto, unique: false}}"]
+    changes = [*TINY, small, "presets=[fast]", "seeds=1", "layouts.kinds={TINTO: {layout: tinto, unique: false}}"]
     changes += ["mistakes=[shared pixels, PNG files]"]
     given = [*(part for change in changes for part in ("--set", change)), "--out", str(tmp_path)]
     study.run(STUDY.read(changes), STUDY.workspace(tmp_path), datasets=["dengue"], parts=["baselines"])
@@ -604,7 +666,7 @@ def test_a_small_network_from_end_to_end(tmp_path, monkeypatch):
     (layout,) = pd.read_csv(tmp_path / "layouts.csv").to_dict("records")
     assert layout["note"].endswith("of 8 × 8 pixels")
     recalled = pd.read_csv(tmp_path / "recall.csv").groupby("dataset")["model"].agg(set)
-    assert recalled["heloc"] == {"random forest", "hybrid", "hybrid, balanced classes"}
+    assert recalled["heloc"] == {"random forest", "hybrid", "fast", "hybrid, balanced classes"}
     assert recalled["dengue"] == {"random forest"}
     drawn = {path.stem for path in tmp_path.glob("*.png")}
     assert {"scores", "layouts", "recall", "network_heloc", "layout_heloc_published", "sample_heloc"} <= drawn
